@@ -1,0 +1,180 @@
+// Package host says what is true of one machine: which endpoints bind, what
+// its socket table holds, and which processes hold those sockets.
+package host
+
+import (
+	"context"
+	"time"
+
+	"github.com/org/portcheck/port"
+)
+
+// Host is one machine, or one network namespace of it, opened once and asked
+// often.
+type Host interface {
+	// Probe answers one batch. It changes nothing and may be repeated. An
+	// error means that nothing could be found out; what could not be seen
+	// otherwise is in Facts.Gaps.
+	Probe(ctx context.Context, req Request) (Facts, error)
+	// Close leaves nothing of ours behind.
+	Close() error
+}
+
+// Request is one batch of questions.
+type Request struct {
+	Tries       []Try  `json:"tries,omitempty"`
+	Scans       []Scan `json:"scans,omitempty"`
+	Dials       []Dial `json:"dials,omitempty"`
+	Listeners   bool   `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
+	ShowCommand bool   `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+}
+
+// Try asks whether an app could open a binding at every port of Ports, now.
+type Try struct {
+	port.Binding
+	Ports  port.Range `json:"ports"`
+	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
+	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
+	Owners bool       `json:"owners,omitempty"` // walk every process for this Try's sockets
+}
+
+// Scan asks which ports of Ports nobody visibly holds, for a binding.
+type Scan struct {
+	port.Binding
+	Ports port.Set `json:"ports"`
+}
+
+// Dial asks whether a TCP connect to Host (name or IP) and Port succeeds.
+type Dial struct {
+	Host string `json:"host"`
+	Port uint16 `json:"port"`
+}
+
+// Facts answers a Request.
+type Facts struct {
+	Machine Machine    `json:"machine"`
+	Limits  Limits     `json:"limits"`
+	Tried   []Tried    `json:"tried"`   // Tried[i] answers Tries[i]
+	Open    []port.Set `json:"open"`    // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
+	Dialed  []Attempt  `json:"dialed"`  // Dialed[i] answers Dials[i]
+	Sockets []Socket   `json:"sockets"` // whatever overlaps a Try; all of it for Listeners
+	Gaps    []Gap      `json:"gaps"`
+}
+
+// Machine says whose ports these are.
+type Machine struct {
+	OS        string    `json:"os"`   // GOOS
+	Arch      string    `json:"arch"` // GOARCH
+	Namespace Namespace `json:"namespace"`
+	BootID    string    `json:"boot_id,omitempty"`
+	Now       time.Time `json:"now"`
+	UID       int       `json:"uid"`      // effective uid of the probe; -1 where there is none
+	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports
+	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
+}
+
+// NamespaceKind says whose network namespace was probed.
+type NamespaceKind string
+
+// The kinds. NamespaceHost is claimed only with proof.
+const (
+	NamespaceHost      NamespaceKind = "host"
+	NamespaceContainer NamespaceKind = "container"
+	NamespaceUnknown   NamespaceKind = "unknown"
+)
+
+// Namespace is the network namespace that was probed.
+type Namespace struct {
+	Kind  NamespaceKind `json:"kind"`
+	Inode uint64        `json:"inode,omitempty"` // of /proc/self/ns/net; 0 where the OS has none
+}
+
+// Limits are the OS's own rules about ports.
+type Limits struct {
+	Ephemeral        port.Range                 `json:"ephemeral"`          // ports of outgoing connections
+	Reserved         port.Set                   `json:"reserved,omitempty"` // never handed out automatically
+	Excluded         map[port.Protocol]port.Set `json:"excluded,omitempty"` // kept back by the OS (Windows)
+	UnprivilegedFrom int                        `json:"unprivileged_from"`  // the first port that needs no right
+}
+
+// Outcome is the result of one operation on one endpoint.
+type Outcome string
+
+// The outcomes.
+const (
+	OK        Outcome = "ok"
+	InUse     Outcome = "in-use"
+	Denied    Outcome = "denied"     // no right to bind
+	NoAddress Outcome = "no-address" // the address is not on this host
+	NoFamily  Outcome = "no-family"  // the host has no such address family
+	Excluded  Outcome = "excluded"   // kept back by the OS
+	Failed    Outcome = "failed"     // anything else: see Op and Errno
+	NotTried  Outcome = "not-tried"
+)
+
+// Attempt is what one endpoint, or one connect, answered.
+type Attempt struct {
+	port.Endpoint
+	Outcome Outcome `json:"outcome"`
+	Op      string  `json:"op,omitempty"`    // the operation that failed: socket, setsockopt, bind, setresuid, connect, resolve
+	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's word
+}
+
+// Tried answers a Try. Attempts has one entry for each endpoint up to and
+// including the first port that could not be had, in order; for a host
+// without IPv6 an IPv4 entry follows the no-family entry that it stands in for.
+type Tried struct {
+	Attempts []Attempt `json:"attempts"`
+	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
+}
+
+// State is a socket's state as far as binding is concerned.
+type State string
+
+// The states.
+const (
+	Listen    State = "listen"    // TCP listening, or UDP bound and unconnected
+	Bound     State = "bound"     // TCP bound and not listening
+	Connected State = "connected" // established, or on the way there
+	TimeWait  State = "time-wait"
+	Closing   State = "closing" // any other state after established
+)
+
+// Socket is one entry of the socket table.
+type Socket struct {
+	port.Endpoint
+	State   State    `json:"state"`
+	UID     *uint32  `json:"uid,omitempty"` // owner of the socket; nil where the kernel keeps none
+	Inode   uint64   `json:"inode,omitempty"`
+	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator: a hint where to look, no proof
+	Holders []Holder `json:"holders,omitempty"`
+	// Complete says that every process was looked at, so that nobody else
+	// can hold this socket. It is false if one could not be read.
+	Complete bool `json:"complete,omitempty"`
+}
+
+// Holder is a process that has the socket open. Proof is a descriptor of its
+// own with the socket's inode. What could not be read is empty and named in
+// Unseen; what is empty and not in Unseen is known to be absent.
+type Holder struct {
+	PID        int       `json:"pid"`
+	Process    string    `json:"process,omitempty"`    // the process's own name; it can be forged
+	Executable string    `json:"executable,omitempty"` // path of the binary
+	UID        int       `json:"uid"`                  // effective; -1 where unknown
+	User       string    `json:"user,omitempty"`
+	Unit       string    `json:"unit,omitempty"`      // systemd unit
+	Container  string    `json:"container,omitempty"` // container ID
+	Started    time.Time `json:"started,omitzero"`
+	Command    []string  `json:"command,omitempty"`
+	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container
+}
+
+// Gap is something that could not be seen.
+type Gap struct {
+	What  string `json:"what"` // a sentence for people, without a full stop
+	Op    string `json:"op,omitempty"`
+	Errno string `json:"errno,omitempty"`
+	// Holders: the gap hides who holds a socket. Table: it hides sockets.
+	Holders bool `json:"holders,omitempty"`
+	Table   bool `json:"table,omitempty"`
+}

@@ -1,0 +1,170 @@
+// Package port is the vocabulary of portcheck: protocols, addresses, ranges,
+// bindings, endpoints, and when two endpoints exclude each other. It does no
+// I/O and knows no host.
+package port
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strconv"
+)
+
+// Protocol is a transport protocol.
+type Protocol string
+
+// The protocols that portcheck knows.
+const (
+	TCP Protocol = "tcp"
+	UDP Protocol = "udp"
+)
+
+// Protocols lists every protocol.
+var Protocols = []Protocol{TCP, UDP}
+
+// Address is where an app binds: "any", "any4", "any6", "loopback" or an IP
+// literal in its canonical text. Make one with ParseAddress.
+type Address string
+
+// The addresses with a name.
+const (
+	Any      Address = "any"      // one dual-stack socket on [::]
+	Any4     Address = "any4"     // 0.0.0.0
+	Any6     Address = "any6"     // [::] with IPV6_V6ONLY
+	Loopback Address = "loopback" // 127.0.0.1 and ::1
+)
+
+// AddressNames lists the addresses with a name.
+var AddressNames = []Address{Any, Any4, Any6, Loopback}
+
+// ParseAddress reads a name or an IP literal. "::" equals any, "0.0.0.0" any4.
+func ParseAddress(s string) (Address, error) {
+	switch a := Address(s); a {
+	case Any, Any4, Any6, Loopback:
+		return a, nil
+	}
+	ip, err := netip.ParseAddr(s)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s is not an address: want any, any4, any6, loopback or an IP literal", strconv.QuoteToASCII(clip(s)))
+	case ip.Is4In6():
+		return "", fmt.Errorf("%s is an IPv4 address in IPv6 clothes: write %s", strconv.QuoteToASCII(s), ip.Unmap())
+	case ip.IsLinkLocalUnicast() && ip.Is6() && ip.Zone() == "":
+		return "", fmt.Errorf("%s is link-local and needs a zone, as in %s%%eth0", s, s)
+	case ip.Zone() != "" && !ip.IsLinkLocalUnicast():
+		return "", fmt.Errorf("%s: only link-local addresses (fe80::/10) take a zone", strconv.QuoteToASCII(clip(s)))
+	case ip.IsMulticast():
+		return "", fmt.Errorf("%s is a multicast address: want an address that a server binds", ip)
+	case ip == netip.IPv6Unspecified():
+		return Any, nil
+	case ip == netip.IPv4Unspecified():
+		return Any4, nil
+	}
+	return Address(ip.String()), nil
+}
+
+// HasFallback says whether an address stands for IPv4 as well, so that a host
+// without IPv6 can be judged on IPv4 alone.
+func (a Address) HasFallback() bool { return a == Any || a == Loopback }
+
+// Binding is how an app opens its sockets, the port number left open. All
+// addresses are held at the same time.
+type Binding struct {
+	Protocol     Protocol  `json:"protocol"`
+	Addresses    []Address `json:"addresses"`
+	ReuseAddress bool      `json:"reuse_address,omitempty"` // SO_REUSEADDR before bind
+	ReusePort    bool      `json:"reuse_port,omitempty"`    // SO_REUSEPORT before bind
+}
+
+// Endpoint is the address of one bind(2). Addr carries no zone; Device is the
+// interface's name when the socket is bound to one, by zone or SO_BINDTODEVICE.
+type Endpoint struct {
+	Protocol Protocol   `json:"protocol"`
+	Addr     netip.Addr `json:"addr"`
+	Port     uint16     `json:"port"`
+	V6Only   bool       `json:"v6only,omitempty"` // IPV6_V6ONLY; means something for :: alone
+	Device   string     `json:"device,omitempty"`
+}
+
+// At expands the binding's addresses to the endpoints of port n, in order.
+func (b Binding) At(n uint16) []Endpoint {
+	var all []Endpoint
+	add := func(ip netip.Addr, v6only bool) {
+		all = append(all, Endpoint{b.Protocol, ip.WithZone(""), n, v6only, ip.Zone()})
+	}
+	for _, a := range b.Addresses {
+		switch a {
+		case Any:
+			add(netip.IPv6Unspecified(), false)
+		case Any4:
+			add(netip.IPv4Unspecified(), false)
+		case Any6:
+			add(netip.IPv6Unspecified(), true)
+		case Loopback:
+			add(netip.AddrFrom4([4]byte{127, 0, 0, 1}), false)
+			add(netip.IPv6Loopback(), false)
+		default:
+			if ip, err := netip.ParseAddr(string(a)); err == nil {
+				add(ip, false)
+			}
+		}
+	}
+	return all
+}
+
+// Overlaps says whether two sockets on these endpoints would exclude each
+// other if neither set an option to share: same protocol, same port, and an
+// address in common on a common device.
+//
+// Source: inet_rcv_saddr_equal and inet_bind_conflict of Linux; a device-bound
+// socket conflicts with one that is bound to no device.
+func (e Endpoint) Overlaps(o Endpoint) bool {
+	if e.Protocol != o.Protocol || e.Port != o.Port {
+		return false
+	}
+	if e.Device != "" && o.Device != "" && e.Device != o.Device {
+		return false
+	}
+	a, b := e.Addr.WithZone("").Unmap(), o.Addr.WithZone("").Unmap()
+	switch {
+	case a.Is4() == b.Is4():
+		return a == b || a.IsUnspecified() || b.IsUnspecified()
+	case a.Is6():
+		return a.IsUnspecified() && !e.V6Only
+	default:
+		return b.IsUnspecified() && !o.V6Only
+	}
+}
+
+// String is "tcp 127.0.0.1:8080" or "tcp [fe80::1%eth0]:8080".
+func (e Endpoint) String() string {
+	addr := e.Addr
+	if addr.Is6() && e.Device != "" {
+		addr = addr.WithZone(e.Device)
+	}
+	return string(e.Protocol) + " " + netip.AddrPortFrom(addr, e.Port).String()
+}
+
+// Compare orders endpoints by protocol, port, address and device.
+func (e Endpoint) Compare(o Endpoint) int {
+	return cmp.Or(
+		cmp.Compare(e.Protocol, o.Protocol), cmp.Compare(e.Port, o.Port),
+		e.Addr.Compare(o.Addr), cmp.Compare(e.Device, o.Device),
+	)
+}
+
+// Exclude says whether two bindings cannot both be opened at one port: some of
+// their endpoints overlap and they do not both ask to share it.
+func (b Binding) Exclude(o Binding) bool {
+	if b.ReusePort && o.ReusePort || b.Protocol == UDP && b.ReuseAddress && o.ReuseAddress {
+		return false
+	}
+	for _, e := range b.At(1) {
+		for _, f := range o.At(1) {
+			if e.Overlaps(f) {
+				return true
+			}
+		}
+	}
+	return false
+}

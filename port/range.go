@@ -1,0 +1,162 @@
+package port
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MaxPort is the highest port number of TCP and UDP.
+const MaxPort = 65535
+
+// Range is a run of ports, both ends included.
+type Range struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// One is the range that holds n alone.
+func One(n uint16) Range { return Range{n, n} }
+
+// Len is the number of ports in the range.
+func (r Range) Len() int { return int(r.Last) - int(r.First) + 1 }
+
+// Contains says whether n lies in the range.
+func (r Range) Contains(n uint16) bool { return r.First <= n && n <= r.Last }
+
+// Intersects says whether the two ranges share a port.
+func (r Range) Intersects(o Range) bool { return r.First <= o.Last && o.First <= r.Last }
+
+// String is "8000-8003", or "8080" for a single port.
+func (r Range) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(int(r.First))
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// ParseNumber reads a port number from its decimal text. Other notations that
+// YAML or a shell would accept (010, 0x50, 8_080, +80, 8080.0) are errors.
+func ParseNumber(s string) (uint16, error) {
+	if s == "0" {
+		return 0, fmt.Errorf("port 0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
+	}
+	bad := s == "" || len(s) > 5 || s[0] == '0'
+	for i := 0; i < len(s); i++ {
+		bad = bad || s[i] < '0' || s[i] > '9'
+	}
+	n, err := strconv.Atoi(s)
+	if bad || err != nil || n > MaxPort {
+		return 0, fmt.Errorf("%s is not a port: want a decimal number from 1 to %d", strconv.QuoteToASCII(clip(s)), MaxPort)
+	}
+	return uint16(n), nil
+}
+
+// ParseRange reads "8080" or "8000-8003".
+func ParseRange(s string) (Range, error) {
+	first, last, block := strings.Cut(s, "-")
+	a, err := ParseNumber(first)
+	if err != nil {
+		return Range{}, err
+	}
+	if !block {
+		return One(a), nil
+	}
+	b, err := ParseNumber(last)
+	if err != nil {
+		return Range{}, err
+	}
+	if b < a {
+		return Range{}, fmt.Errorf("range %s ends before it starts: want the lower port first", s)
+	}
+	return Range{a, b}, nil
+}
+
+// Set is a list of ranges in their author's order, which is the order of
+// suggestion. Ranges may overlap; All yields each port once.
+type Set []Range
+
+// ParseSet reads "8000-8099,9443".
+func ParseSet(s string) (Set, error) {
+	var set Set
+	for part := range strings.SplitSeq(s, ",") {
+		r, err := ParseRange(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, r)
+	}
+	return set, nil
+}
+
+// Contains says whether n lies in one of the ranges.
+func (s Set) Contains(n uint16) bool {
+	return slices.ContainsFunc(s, func(r Range) bool { return r.Contains(n) })
+}
+
+// All yields every port of the set once, in the author's order.
+func (s Set) All(yield func(uint16) bool) {
+	var seen Bits
+	for _, r := range s {
+		for n := int(r.First); n <= int(r.Last); n++ {
+			if seen.Has(uint16(n)) {
+				continue
+			}
+			seen.Add(uint16(n))
+			if !yield(uint16(n)) {
+				return
+			}
+		}
+	}
+}
+
+// Less is the set without the ports for which taken is true, in the same order.
+func (s Set) Less(taken func(uint16) bool) Set {
+	rest := Set{}
+	for n := range s.All {
+		if taken(n) {
+			continue
+		}
+		if i := len(rest) - 1; i >= 0 && n > 0 && rest[i].Last == n-1 {
+			rest[i].Last = n
+		} else {
+			rest = append(rest, One(n))
+		}
+	}
+	return rest
+}
+
+// String joins the ranges with commas.
+func (s Set) String() string {
+	parts := make([]string, len(s))
+	for i, r := range s {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+// Bits is a set of ports without an order, of constant cost.
+type Bits [(MaxPort + 1) / 64]uint64
+
+// Add puts n into the set.
+func (b *Bits) Add(n uint16) { b[n/64] |= 1 << (n % 64) }
+
+// Has says whether n is in the set.
+func (b *Bits) Has(n uint16) bool { return b[n/64]&(1<<(n%64)) != 0 }
+
+// AddSet puts every port of s into the set.
+func (b *Bits) AddSet(s Set) {
+	for _, r := range s {
+		for n := int(r.First); n <= int(r.Last); n++ {
+			b.Add(uint16(n))
+		}
+	}
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "..."
+	}
+	return s
+}
