@@ -35,7 +35,6 @@ type Try struct {
 	Ports  port.Range `json:"ports"`
 	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
 	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
-	Owners bool       `json:"owners,omitempty"` // walk every process for this Try's sockets
 }
 
 // Scan asks which ports of Ports nobody visibly holds, for a binding.
@@ -120,9 +119,9 @@ type Attempt struct {
 	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's word
 }
 
-// Tried answers a Try. Attempts has one entry for each endpoint up to and
-// including the first port that could not be had, in order; for a host
-// without IPv6 an IPv4 entry follows the no-family entry that it stands in for.
+// Tried answers a Try. Attempts has one entry for each endpoint of each port,
+// in order; for a host without IPv6 a 0.0.0.0 entry follows the no-family entry
+// of [::] that it stands in for.
 type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole

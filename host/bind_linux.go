@@ -1,0 +1,7 @@
+package host
+
+import "golang.org/x/sys/unix"
+
+func newSocket(family, kind int) (int, error) {
+	return unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+}

@@ -1,0 +1,307 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
+)
+
+// The kernel's numbers of socket states; 13 is known since 6.8, and asking an
+// older kernel for it brings nothing.
+// Source: include/net/tcp_states.h.
+const (
+	tcpEstablished   = 1
+	tcpSynSent       = 2
+	tcpSynRecv       = 3
+	tcpTimeWait      = 6
+	tcpClose         = 7
+	tcpListen        = 10
+	tcpNewSynRecv    = 12
+	tcpBoundInactive = 13
+)
+
+// Attributes and bytecode of include/uapi/linux/inet_diag.h.
+const (
+	diagRequestBytecode = 1
+	diagAttrV6Only      = 11
+	diagAttrCgroup      = 21
+
+	diagJump       = 1 // INET_DIAG_BC_JMP
+	diagSourceMin  = 2 // INET_DIAG_BC_S_GE
+	diagSourceMax  = 3 // INET_DIAG_BC_S_LE
+	diagByFamily   = 20
+	diagMessageLen = 72
+)
+
+const (
+	diagTimeout  = 5 * time.Second
+	diagAttempts = 3 // of a dump that was interrupted or overrun
+	// diagFilterRanges bounds the kernel-side port filter, which costs a
+	// comparison or two a range and socket.
+	diagFilterRanges = 256
+)
+
+var errDumpInterrupted = errors.New("dump interrupted: the table changed while it was read")
+
+type diagConn struct{ conn *netlink.Conn }
+
+func dialDiag() (*diagConn, error) {
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, &stepError{"socket(AF_NETLINK)", err}
+	}
+	return &diagConn{conn}, nil
+}
+
+func (c *diagConn) close() { _ = c.conn.Close() } // nothing was written that could be lost
+
+// dump reads one protocol's sockets, both families. It fails rather than
+// return a part of them.
+func (c *diagConn) dump(ctx context.Context, q query, devices *devices) ([]Socket, error) {
+	var err error
+	for range diagAttempts {
+		var sockets []Socket
+		if sockets, err = c.dumpOnce(ctx, q, devices); err == nil {
+			return sockets, nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, errDumpInterrupted) && !errors.Is(err, unix.ENOBUFS) {
+			break
+		}
+		// What is left of a broken dump must not answer the next one.
+		fresh, dialErr := dialDiag()
+		if dialErr != nil {
+			return nil, dialErr
+		}
+		c.close()
+		c.conn = fresh.conn
+	}
+	return nil, err
+}
+
+func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
+	deadline := time.Now().Add(diagTimeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	if err := c.conn.SetDeadline(deadline); err != nil {
+		return nil, &stepError{"set deadline of sock_diag", err}
+	}
+	var all []Socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		request, err := c.conn.Send(netlink.Message{
+			Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
+			Data:   diagRequest(family, q),
+		})
+		if err != nil {
+			return nil, &stepError{"send to sock_diag", err}
+		}
+		for m, err := range c.conn.ReceiveIter() {
+			if err == nil {
+				err = netlink.Validate(request, []netlink.Message{m})
+			}
+			if err == nil && m.Header.Flags&netlink.DumpInterrupted != 0 {
+				err = errDumpInterrupted
+			}
+			if family == unix.AF_INET6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
+				break // a kernel without IPv6 has no table of it
+			}
+			if err != nil {
+				return nil, &stepError{"receive from sock_diag", err}
+			}
+			s, ok, err := parseDiag(m.Data, q, devices.name)
+			if err != nil {
+				return nil, &stepError{"parse sock_diag", err}
+			}
+			if ok {
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+// diagRequest makes an inet_diag_req_v2, with a port filter where one pays.
+func diagRequest(family uint8, q query) []byte {
+	protocol, states := byte(unix.IPPROTO_TCP), uint32(1<<tcpListen|1<<tcpBoundInactive)
+	if q.protocol == port.UDP {
+		protocol, states = unix.IPPROTO_UDP, ^uint32(0)
+	} else if q.every {
+		states = ^uint32(0)
+	}
+	data := make([]byte, 56)
+	data[0], data[1] = family, protocol
+	binary.NativeEndian.PutUint32(data[4:], states)
+	// The socket ID that follows is zero, its cookie INET_DIAG_NOCOOKIE.
+	for i := 48; i < 56; i++ {
+		data[i] = 0xff
+	}
+	if code := portFilter(q.ports); code != nil {
+		data = binary.NativeEndian.AppendUint16(data, uint16(4+len(code)))
+		data = binary.NativeEndian.AppendUint16(data, diagRequestBytecode)
+		data = append(data, code...)
+	}
+	return data
+}
+
+// portFilter makes the bytecode "local port in one of these ranges", or nil if
+// there are too many of them or all ports are wanted. Each operation says how
+// far to go on when it holds and when it does not; the program accepts a socket
+// by arriving at its end, and refuses it by going 4 beyond.
+// Source: inet_diag_bc_run and inet_diag_bc_audit of net/ipv4/inet_diag.c.
+func portFilter(ports *port.Bits) []byte {
+	if ports == nil {
+		return nil
+	}
+	var ranges []port.Range
+	for n := 0; n <= port.MaxPort; n++ {
+		if !ports.Has(uint16(n)) {
+			continue
+		}
+		if i := len(ranges) - 1; i >= 0 && int(ranges[i].Last) == n-1 {
+			ranges[i].Last = uint16(n)
+		} else {
+			ranges = append(ranges, port.One(uint16(n)))
+		}
+		if len(ranges) > diagFilterRanges {
+			return nil
+		}
+	}
+	const compare, jump = 8, 4
+	total := len(ranges)*(2*compare+jump) - jump
+	var code []byte
+	op := func(kind, yes byte, no int) {
+		code = append(code, kind, yes)
+		code = binary.NativeEndian.AppendUint16(code, uint16(no))
+	}
+	for i, r := range ranges {
+		left := total - len(code)
+		miss := 2*compare + jump // to the next range
+		if i == len(ranges)-1 {
+			miss = left + 4 // beyond the end
+		}
+		op(diagSourceMin, compare, miss)
+		op(0, 0, int(r.First))
+		op(diagSourceMax, compare, miss-compare)
+		op(0, 0, int(r.Last))
+		if i < len(ranges)-1 {
+			op(diagJump, jump, total-len(code))
+		}
+	}
+	return code
+}
+
+// parseDiag reads an inet_diag_msg and its attributes. ok is false for a socket
+// that the query does not want.
+func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok bool, err error) {
+	if len(data) < diagMessageLen {
+		return s, false, fmt.Errorf("message of %d bytes, want %d", len(data), diagMessageLen)
+	}
+	s.Protocol = q.protocol
+	s.Port = binary.BigEndian.Uint16(data[4:])
+	if s.Port == 0 || q.ports != nil && !q.ports.Has(s.Port) {
+		return s, false, nil
+	}
+	switch data[0] {
+	case unix.AF_INET:
+		s.Addr = netip.AddrFrom4([4]byte(data[8:12]))
+	case unix.AF_INET6:
+		s.Addr = netip.AddrFrom16([16]byte(data[8:24])).Unmap()
+	default:
+		return s, false, fmt.Errorf("unexpected address family %d", data[0])
+	}
+	s.State = stateOf(q.protocol, data[1])
+	if index := binary.NativeEndian.Uint32(data[40:]); index != 0 {
+		s.Device = device(index)
+	}
+	s.Inode = uint64(binary.NativeEndian.Uint32(data[68:]))
+	if uid := binary.NativeEndian.Uint32(data[64:]); s.Inode != 0 {
+		s.UID = &uid // of sockets without an inode the kernel says 0
+	}
+	for rest := data[diagMessageLen:]; len(rest) >= 4; {
+		size := int(binary.NativeEndian.Uint16(rest))
+		if size < 4 || size > len(rest) {
+			return s, false, fmt.Errorf("attribute of %d bytes among %d", size, len(rest))
+		}
+		value := rest[4:size]
+		switch kind := binary.NativeEndian.Uint16(rest[2:]); {
+		case kind == diagAttrV6Only && len(value) >= 1:
+			s.V6Only = value[0] != 0
+		case kind == diagAttrCgroup && len(value) >= 8:
+			s.Cgroup = binary.NativeEndian.Uint64(value)
+		}
+		rest = rest[min((size+3)&^3, len(rest)):]
+	}
+	return s, true, nil
+}
+
+func stateOf(protocol port.Protocol, state byte) State {
+	if protocol == port.UDP {
+		if state == tcpEstablished {
+			return Connected
+		}
+		return Listen
+	}
+	switch state {
+	case tcpListen:
+		return Listen
+	case tcpBoundInactive, tcpClose:
+		return Bound
+	case tcpEstablished, tcpSynSent, tcpSynRecv, tcpNewSynRecv:
+		return Connected
+	case tcpTimeWait:
+		return TimeWait
+	}
+	return Closing
+}
+
+// devices names interfaces by their index, each looked up once.
+type devices struct{ names map[uint32]string }
+
+func newDevices() *devices { return &devices{map[uint32]string{}} }
+
+func (d *devices) name(index uint32) string {
+	name, known := d.names[index]
+	if !known {
+		name = fmt.Sprint(index)
+		if device, err := net.InterfaceByIndex(int(index)); err == nil {
+			name = device.Name
+		}
+		d.names[index] = name
+	}
+	return name
+}
+
+// stepError says which operation failed.
+type stepError struct {
+	op  string
+	err error
+}
+
+func (e *stepError) Error() string { return e.op + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func opErrno(err error) (op, errno string) {
+	var step *stepError
+	var path *os.PathError
+	switch {
+	case errors.As(err, &step):
+		op, err = step.op, step.err
+	case errors.As(err, &path):
+		op, err = path.Op+" "+path.Path, path.Err
+	}
+	if _, known := errors.AsType[unix.Errno](err); !known {
+		return op, strings.TrimPrefix(err.Error(), op+": ")
+	}
+	return op, errnoName(err)
+}

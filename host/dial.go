@@ -1,0 +1,79 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/org/portcheck/port"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	dialsAtOnce = 16
+)
+
+// dialAll connects to each remote and hangs up at once.
+func dialAll(ctx context.Context, dials []Dial) []Attempt {
+	all := make([]Attempt, len(dials))
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, dialsAtOnce)
+	for i, d := range dials {
+		wait.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wait.Done()
+			defer func() { <-slots }()
+			all[i] = dial(ctx, d)
+		}()
+	}
+	wait.Wait()
+	return all
+}
+
+func dial(ctx context.Context, d Dial) Attempt {
+	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: OK}
+	a.Addr, _ = netip.ParseAddr(d.Host)
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))))
+	if err == nil {
+		if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+			a.Addr = remote.AddrPort().Addr().Unmap()
+		}
+		_ = conn.Close() // nothing was written
+		return a
+	}
+	a.Outcome, a.Op = Failed, "connect"
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		a.Op, a.Errno = "resolve", "temporary failure"
+		if dns.IsNotFound {
+			a.Errno = "not found"
+		} else if dns.IsTimeout {
+			a.Errno = "timeout"
+		}
+		return a
+	case errors.As(err, &op) && op.Addr != nil:
+		if remote, ok := op.Addr.(*net.TCPAddr); ok {
+			a.Addr = remote.AddrPort().Addr().Unmap()
+		}
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		a.Errno = "ETIMEDOUT"
+		return a
+	}
+	var step *os.SyscallError
+	if errors.As(err, &step) {
+		a.Op = step.Syscall
+	}
+	_, a.Errno = classify(a.Op, err)
+	return a
+}

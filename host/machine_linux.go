@@ -1,0 +1,141 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
+)
+
+// initialPIDNamespace is PROC_PID_INIT_INO of include/uapi/linux/nsfs.h: the
+// inode of the PID namespace that the kernel booted with.
+const initialPIDNamespace = 4026531836
+
+func readMachine() Machine {
+	m := Machine{
+		OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(),
+		Namespace: readNamespace(), IPv6: haveIPv6(),
+	}
+	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		m.BootID = string(bytes.TrimSpace(id))
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&header, &caps[0]); err == nil {
+		m.Elevated = caps[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
+	}
+	return m
+}
+
+// readNamespace claims the host's network namespace only with proof: we are in
+// the initial PID namespace, so PID 1 is the host's, and we share its network
+// namespace.
+func readNamespace() Namespace {
+	own, err := namespaceInode("/proc/thread-self/ns/net")
+	if err != nil {
+		return Namespace{Kind: NamespaceUnknown}
+	}
+	ns := Namespace{Kind: NamespaceUnknown, Inode: own}
+	pid, err := namespaceInode("/proc/self/ns/pid")
+	if err != nil {
+		return ns
+	}
+	if pid != initialPIDNamespace {
+		ns.Kind = NamespaceContainer
+		return ns
+	}
+	if first, err := namespaceInode("/proc/1/ns/net"); err == nil {
+		ns.Kind = NamespaceContainer
+		if first == own {
+			ns.Kind = NamespaceHost
+		}
+	}
+	return ns
+}
+
+func namespaceInode(path string) (uint64, error) {
+	link, err := os.Readlink(path)
+	if err != nil {
+		return 0, err
+	}
+	_, number, _ := strings.Cut(link, ":[")
+	return strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+}
+
+// The kernel's defaults, assumed with a gap where a sysctl can't be read.
+var (
+	defaultEphemeral        = port.Range{First: 32768, Last: 60999}
+	defaultUnprivilegedFrom = 1024
+)
+
+func readLimits() (Limits, []Gap) {
+	limits := Limits{Ephemeral: defaultEphemeral, UnprivilegedFrom: defaultUnprivilegedFrom}
+	var gaps []Gap
+	read := func(name string, parse func(string) error) {
+		path := "/proc/sys/net/ipv4/" + name
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = parse(strings.TrimSpace(string(text)))
+		}
+		if err != nil {
+			gaps = append(gaps, Gap{
+				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
+				Op:   "read " + path, Errno: errnoName(err),
+			})
+		}
+	}
+	read("ip_local_port_range", func(s string) (err error) {
+		limits.Ephemeral, err = parseEphemeral(s)
+		return err
+	})
+	read("ip_local_reserved_ports", func(s string) (err error) {
+		limits.Reserved, err = parseReserved(s)
+		return err
+	})
+	read("ip_unprivileged_port_start", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 || n > port.MaxPort+1 {
+			return fmt.Errorf("unexpected text %q", s)
+		}
+		limits.UnprivilegedFrom = n
+		return nil
+	})
+	return limits, gaps
+}
+
+// parseEphemeral reads "32768\t60999".
+func parseEphemeral(s string) (port.Range, error) {
+	fields := strings.Fields(s)
+	if len(fields) != 2 {
+		return port.Range{}, fmt.Errorf("unexpected text %q", s)
+	}
+	return port.ParseRange(fields[0] + "-" + fields[1])
+}
+
+// parseReserved reads "8080,9148-9150", or nothing.
+func parseReserved(s string) (port.Set, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var set port.Set
+	for part := range strings.SplitSeq(s, ",") {
+		if part == "0" {
+			continue // the kernel accepts it; no app can ask for it
+		}
+		r, err := port.ParseRange(strings.TrimPrefix(part, "0-"))
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(part, "0-") {
+			r.First = 1
+		}
+		set = append(set, r)
+	}
+	return set, nil
+}

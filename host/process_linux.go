@@ -1,0 +1,225 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// details reads what is to be said of a process.
+type details struct {
+	command bool
+	boot    time.Time // zero if unknown
+	users   map[int]string
+}
+
+func newDetails(command bool) *details {
+	d := &details{command: command, users: map[int]string{}}
+	if stat, err := os.ReadFile("/proc/stat"); err == nil {
+		d.boot, _ = parseBootTime(stat)
+	}
+	return d
+}
+
+// of describes a process; ok is false if it ended, or its PID went to another,
+// while it was read.
+func (d *details) of(pid int) (h Holder, ok bool) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	before, err := readStat(dir)
+	if err != nil {
+		return h, false
+	}
+	h = Holder{PID: pid, Process: before.name, UID: -1}
+	unseen := func(what string, err error) {
+		if err != nil {
+			h.Unseen = append(h.Unseen, what)
+		}
+	}
+	exe, err := os.Readlink(dir + "exe")
+	// The kernel marks a binary that an update has replaced since.
+	h.Executable = strings.TrimSuffix(exe, " (deleted)")
+	unseen("executable", err)
+
+	status, err := os.ReadFile(dir + "status")
+	if err == nil {
+		h.UID, err = parseEffectiveUID(status)
+	}
+	if err == nil {
+		h.User, err = d.user(h.UID)
+	}
+	unseen("user", err)
+
+	cgroup, err := os.ReadFile(dir + "cgroup")
+	if err == nil {
+		h.Unit, h.Container = parseCgroup(string(cgroup))
+	}
+	unseen("unit", err)
+	unseen("container", err)
+
+	if !d.boot.IsZero() {
+		h.Started = d.boot.Add(time.Duration(before.start) * (time.Second / ticksPerSecond)).UTC()
+	}
+	if d.command {
+		if line, err := os.ReadFile(dir + "cmdline"); err == nil && len(line) > 0 {
+			h.Command = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+		}
+	}
+	after, err := readStat(dir)
+	return h, err == nil && after.start == before.start
+}
+
+// user names a uid; the empty name of a uid that no database knows is no error.
+func (d *details) user(uid int) (string, error) {
+	if name, known := d.users[uid]; known {
+		return name, nil
+	}
+	u, err := user.LookupId(strconv.Itoa(uid))
+	var unknown user.UnknownUserIdError
+	if err != nil && !errors.As(err, &unknown) {
+		return "", err
+	}
+	if err == nil {
+		d.users[uid] = u.Username
+	} else {
+		d.users[uid] = ""
+	}
+	return d.users[uid], nil
+}
+
+// ticksPerSecond is USER_HZ, 100 on every architecture that Go runs on.
+const ticksPerSecond = 100
+
+type stat struct {
+	name  string
+	start uint64 // ticks since boot
+}
+
+func readStat(dir string) (stat, error) {
+	text, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(text)
+}
+
+// parseStat reads /proc/PID/stat. The name, in parentheses, may hold anything,
+// ") S 1 (" included: the last parenthesis ends it.
+func parseStat(text []byte) (stat, error) {
+	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return stat{}, fmt.Errorf("no process name in %.100q", text)
+	}
+	fields := bytes.Fields(text[end+1:])
+	const startTime = 22 - 3 // counted from 1 in proc(5), here from field 3
+	if len(fields) <= startTime {
+		return stat{}, fmt.Errorf("%d fields behind the process name", len(fields))
+	}
+	start, err := strconv.ParseUint(string(fields[startTime]), 10, 64)
+	if err != nil {
+		return stat{}, err
+	}
+	return stat{name: string(text[open+1 : end]), start: start}, nil
+}
+
+// parseEffectiveUID reads "Uid:\t1000\t1000\t1000\t1000" of /proc/PID/status.
+func parseEffectiveUID(status []byte) (int, error) {
+	for line := range bytes.Lines(status) {
+		rest, found := bytes.CutPrefix(line, []byte("Uid:"))
+		if !found {
+			continue
+		}
+		if fields := bytes.Fields(rest); len(fields) >= 2 {
+			uid, err := strconv.ParseUint(string(fields[1]), 10, 32)
+			if err != nil {
+				return -1, err
+			}
+			return int(uid), nil
+		}
+	}
+	return -1, errors.New("no Uid line")
+}
+
+// parseBootTime reads "btime 1767225600" of /proc/stat.
+func parseBootTime(text []byte) (time.Time, error) {
+	for line := range bytes.Lines(text) {
+		if rest, found := bytes.CutPrefix(line, []byte("btime ")); found {
+			seconds, err := strconv.ParseInt(string(bytes.TrimSpace(rest)), 10, 64)
+			if err != nil {
+				return time.Time{}, err
+			}
+			return time.Unix(seconds, 0).UTC(), nil
+		}
+	}
+	return time.Time{}, errors.New("no btime line")
+}
+
+// parseCgroup reads the systemd unit and the container ID out of
+// /proc/PID/cgroup, whose lines are "hierarchy:controllers:path". The unified
+// hierarchy and systemd's own come first; on a host with neither, any will do.
+func parseCgroup(text string) (unit, container string) {
+	var first, others []string
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(parts) < 3 {
+			continue
+		}
+		if parts[1] == "" || parts[1] == "name=systemd" {
+			first = append(first, parts[2])
+		} else {
+			others = append(others, parts[2])
+		}
+	}
+	for _, path := range append(first, others...) {
+		u, c := parseCgroupPath(path)
+		if unit == "" {
+			unit = u
+		}
+		if container == "" {
+			container = c
+		}
+	}
+	if container != "" {
+		unit = "" // docker-<id>.scope names nothing that people stop
+	}
+	return unit, container
+}
+
+// parseCgroupPath finds the innermost unit and container of one path, such as
+//
+//	/system.slice/nginx.service
+//	/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service
+//	/docker/<id>, /system.slice/docker-<id>.scope, /kubepods/besteffort/pod<uid>/<id>
+func parseCgroupPath(path string) (unit, container string) {
+	for name := range strings.SplitSeq(path, "/") {
+		name = strings.TrimPrefix(name, "_") // systemd's escape of a name that clashes with a controller's
+		if id, ok := containerID(name); ok {
+			container, unit = id, ""
+			continue
+		}
+		if strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") {
+			unit = name
+		}
+	}
+	return unit, container
+}
+
+// containerID takes the 64 hexadecimal digits out of "<id>", "docker-<id>.scope",
+// "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like.
+func containerID(name string) (string, bool) {
+	name = strings.TrimSuffix(name, ".scope")
+	name = name[strings.LastIndexByte(name, '-')+1:]
+	if len(name) != 64 {
+		return "", false
+	}
+	for i := range len(name) {
+		if c := name[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return "", false
+		}
+	}
+	return name, true
+}

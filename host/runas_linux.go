@@ -1,0 +1,96 @@
+package host
+
+import (
+	"os"
+	"os/user"
+	"runtime"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// asUser runs fn with the rights that a process of that user starts with: its
+// uid, its groups, no capabilities. The change is made to one thread alone,
+// which ends with it; Go's own Setuid would change the whole process.
+func asUser(name string, fn func()) (op string, err error) {
+	if name == "" {
+		fn()
+		return "", nil
+	}
+	uid, gid, groups, err := lookupUser(name)
+	if err != nil {
+		return "look up user", err
+	}
+	if uid == os.Geteuid() {
+		fn()
+		return "", nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread must not be used again
+		if op, err = become(uid, gid, groups); err == nil {
+			fn()
+		}
+	}()
+	<-done
+	return op, err
+}
+
+func become(uid, gid int, groups []uint32) (op string, err error) {
+	var list unsafe.Pointer
+	if len(groups) > 0 {
+		list = unsafe.Pointer(&groups[0])
+	}
+	_, _, errno := unix.RawSyscall(sysSetgroups, uintptr(len(groups)), uintptr(list), 0)
+	if errno == 0 {
+		op = "setresgid"
+		_, _, errno = unix.RawSyscall(sysSetresgid, uintptr(gid), uintptr(gid), uintptr(gid))
+	} else {
+		op = "setgroups"
+	}
+	// setresuid is tried even then: it is the right that people know by name.
+	if _, _, e := unix.RawSyscall(sysSetresuid, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
+		return "setresuid", e
+	}
+	if errno != 0 {
+		return op, errno
+	}
+	// From root the kernel drops all capabilities with the uid; from another
+	// user that holds CAP_SETUID it keeps them.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	return "capset", unix.Capset(&header, &none[0])
+}
+
+func lookupUser(name string) (uid, gid int, groups []uint32, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		n, notNumber := strconv.ParseUint(name, 10, 31)
+		if notNumber != nil {
+			return 0, 0, nil, err
+		}
+		if u, err = user.LookupId(name); err != nil {
+			return int(n), int(n), nil, nil // a number needs no entry in passwd
+		}
+	}
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
+		return 0, 0, nil, err
+	}
+	if gid, err = strconv.Atoi(u.Gid); err != nil {
+		return 0, 0, nil, err
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	for _, id := range ids {
+		g, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return 0, 0, nil, err
+		}
+		groups = append(groups, uint32(g))
+	}
+	return uid, gid, groups, nil
+}

@@ -1,0 +1,79 @@
+package host
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/org/portcheck/port"
+)
+
+var ipv4Unspecified = netip.IPv4Unspecified()
+
+// table is the socket table, by port.
+type table struct {
+	sockets []Socket
+	byPort  map[uint16][]int
+}
+
+func newTable(sockets []Socket) table {
+	t := table{sockets, make(map[uint16][]int, len(sockets))}
+	for i, s := range sockets {
+		t.byPort[s.Port] = append(t.byPort[s.Port], i)
+	}
+	return t
+}
+
+// overlapping lists the sockets that overlap a try.
+func (t table) overlapping(try Try) []Socket {
+	var all []Socket
+	for n := int(try.Ports.First); n <= int(try.Ports.Last); n++ {
+		all = append(all, t.at(try.Binding, uint16(n))...)
+	}
+	return all
+}
+
+// at lists the sockets that overlap a binding at one port.
+func (t table) at(b port.Binding, n uint16) []Socket {
+	candidates := t.byPort[n]
+	if len(candidates) == 0 {
+		return nil
+	}
+	endpoints := endpointsAt(b, n)
+	var all []Socket
+	for _, i := range candidates {
+		if overlapsAny(t.sockets[i].Endpoint, endpoints) {
+			all = append(all, t.sockets[i])
+		}
+	}
+	return all
+}
+
+// socketKey tells sockets apart. TIME_WAIT and orphaned sockets have no inode:
+// they count once for each local endpoint.
+type socketKey struct {
+	port.Endpoint
+	state State
+	inode uint64
+}
+
+func keyOf(s Socket) socketKey { return socketKey{s.Endpoint, s.State, s.Inode} }
+
+// merge leaves one entry of connections that differ in their peer alone: a busy
+// server has thousands on one local endpoint, with the same holders.
+func merge(sockets []Socket) []Socket {
+	var kept []Socket
+	for _, s := range sockets {
+		if holdsForGood(s) || !slices.ContainsFunc(kept, func(k Socket) bool { return sameStory(k, s) }) {
+			kept = append(kept, s)
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b Socket) int { return a.Compare(b.Endpoint) })
+	return kept
+}
+
+func sameStory(a, b Socket) bool {
+	if holdsForGood(a) || a.Endpoint != b.Endpoint || a.State != b.State || a.Complete != b.Complete {
+		return false
+	}
+	return slices.EqualFunc(a.Holders, b.Holders, func(x, y Holder) bool { return x.PID == y.PID })
+}

@@ -1,0 +1,52 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/org/portcheck/port"
+)
+
+// readTable reads the socket table by sock_diag, which filters in the kernel;
+// for a protocol that it can't answer, by /proc/net, with a gap.
+func readTable(ctx context.Context, queries []query) tableRead {
+	read := tableRead{whole: map[port.Protocol]bool{}}
+	if len(queries) == 0 {
+		return read
+	}
+	devices := newDevices()
+	conn, dialErr := dialDiag()
+	if dialErr == nil {
+		defer conn.close()
+	}
+	for _, q := range queries {
+		err := dialErr
+		var sockets []Socket
+		if err == nil {
+			sockets, err = conn.dump(ctx, q, devices)
+		}
+		if err == nil {
+			read.sockets = append(read.sockets, sockets...)
+			read.whole[q.protocol] = true
+			continue
+		}
+		op, errno := opErrno(err)
+		sockets, procErr := readProcNet(q)
+		if procErr != nil {
+			procOp, procErrno := opErrno(procErr)
+			read.gaps = append(read.gaps, Gap{
+				What: fmt.Sprintf("the kernel's %s socket table can't be read, neither by sock_diag (%s: %s) nor in /proc/net", q.protocol, op, errno),
+				Op:   procOp, Errno: procErrno, Table: true,
+			})
+			continue
+		}
+		read.sockets = append(read.sockets, sockets...)
+		read.whole[q.protocol] = true
+		what := fmt.Sprintf("sock_diag can't be asked, so the %s sockets are read from /proc/net", q.protocol)
+		if q.protocol == port.TCP {
+			what += ", which does not show sockets that are bound and do not listen"
+		}
+		read.gaps = append(read.gaps, Gap{What: what, Op: op, Errno: errno, Table: true})
+	}
+	return read
+}
