@@ -1,0 +1,107 @@
+package ci
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// summaryLimit is GitHub's: a step summary over it is dropped whole.
+const summaryLimit = 1 << 20
+
+// Output is a named result of the step, for the steps after it.
+type Output struct{ Name, Value string }
+
+// WriteOutputs hands outputs to the runner through the file that
+// GITHUB_OUTPUT names. Values are arbitrary text.
+func WriteOutputs(env Env, outputs ...Output) error {
+	var entries strings.Builder
+	for _, o := range outputs {
+		entry, err := entry(o, "ghadelimiter_"+rand.Text())
+		if err != nil {
+			return err
+		}
+		entries.WriteString(entry)
+	}
+	return appendTo(env, "GITHUB_OUTPUT", entries.String(), 0)
+}
+
+// AppendSummary adds Markdown to the step's summary, the file that
+// GITHUB_STEP_SUMMARY names.
+func AppendSummary(env Env, markdown string) error {
+	if !strings.HasSuffix(markdown, "\n") {
+		markdown += "\n"
+	}
+	return appendTo(env, "GITHUB_STEP_SUMMARY", markdown, summaryLimit)
+}
+
+// entry is an output as a here-document. The delimiter is nothing that the
+// value's author could have known: a line equal to it would end the value and
+// let the rest set other outputs.
+func entry(o Output, delimiter string) (string, error) {
+	if !validName(o.Name) {
+		return "", fmt.Errorf("output name %q: want letters, digits, - and _", o.Name)
+	}
+	if strings.Contains(o.Value, delimiter) {
+		return "", fmt.Errorf("output %s: the value contains the delimiter", o.Name)
+	}
+	return fmt.Sprintf("%s<<%s\n%s\n%s\n", o.Name, delimiter, o.Value, delimiter), nil
+}
+
+func validName(name string) bool {
+	for _, r := range name {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if !letter && !('0' <= r && r <= '9') && r != '-' && r != '_' {
+			return false
+		}
+	}
+	return name != "" && name[0] != '-'
+}
+
+// appendTo adds text to the file that an environment variable names. Under act
+// the name can be of a file that exists outside of the container only: no
+// directory is made for it, so that nobody looks for the text in vain.
+func appendTo(env Env, variable, text string, limit int64) (err error) {
+	path := env[variable]
+	if path == "" {
+		return fmt.Errorf("%s is not set", variable)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = fmt.Errorf("%s: %w", variable, err)
+		}
+	}()
+	text, size, err := onNewLine(f, text)
+	if err != nil {
+		return err
+	}
+	if limit > 0 && size+int64(len(text)) > limit {
+		return fmt.Errorf("%s would grow beyond %d bytes, and GitHub would drop all of it", path, limit)
+	}
+	_, err = f.WriteString(text)
+	return err
+}
+
+// onNewLine keeps text apart from a last line without an end, which an
+// earlier command of the step may have left, and gives the file's size.
+func onNewLine(f *os.File, text string) (string, int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return text, size, err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, size-1); err != nil {
+		return "", size, err
+	}
+	if last[0] != '\n' {
+		text = "\n" + text
+	}
+	return text, size, nil
+}
