@@ -1,0 +1,44 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
+)
+
+// alternatives is the line that says which ports to use instead, or why there
+// are none; empty where another port would not help.
+func alternatives(r check.Result) string {
+	found := len(r.Alternatives)
+	switch {
+	case found == 0 && r.Asked == 0:
+		return ""
+	case found == 0 && len(r.From) == 0 && fromFlag(r):
+		return "no alternatives: no range to look in; give one with `--range 20000-20999`"
+	case found == 0 && len(r.From) == 0:
+		return "no alternatives: no range to look in; give one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
+	case found == 0:
+		return fmt.Sprintf("no alternatives: nothing in %s can be bound now", Safe(r.From.String()))
+	case found < r.Asked && len(r.From) > 0:
+		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, Safe(r.From.String()))
+	default:
+		return "use instead: " + alternativePorts(r)
+	}
+}
+
+// alternativePorts lists them; of a block each is a block.
+func alternativePorts(r check.Result) string {
+	more := r.Ports().Len() - 1
+	parts := make([]string, len(r.Alternatives))
+	for i, first := range r.Alternatives {
+		last := uint16(min(int(first)+more, port.MaxPort))
+		parts[i] = port.Range{First: first, Last: last}.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// fromFlag says that a need was given by --port, so that there is no manifest
+// in which anything could be written.
+func fromFlag(r check.Result) bool { return r.Source.File == "--port" }

@@ -1,0 +1,261 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// cases are reports by the name of their golden file. A case named after a
+// status or a notice code is about it.
+func cases() map[string]check.Report {
+	all := map[string]check.Report{}
+	for name, r := range results() {
+		all[name] = reportOf(r)
+	}
+	for _, code := range config.Notices {
+		r := met(check.Free, "tcp 8080 is free")
+		r.Notices = []check.Notice{notices[code]}
+		if code == config.Duplicate {
+			r.OK = false
+		}
+		all["notice-"+string(code)] = reportOf(r)
+	}
+	all["several"] = several()
+	all["targets"] = targets()
+	all["problems"] = problems()
+	all["lint"] = lint()
+	all["many"] = many()
+	all["empty"] = reportOf()
+	return all
+}
+
+var notices = map[config.Notice]check.Notice{
+	config.Claimed:    {Code: config.Claimed, Message: "python3 (pid 77) has bound tcp 8080 and does not listen yet"},
+	config.Ephemeral:  {Code: config.Ephemeral, Message: "40000 lies in 32768-60999, from which the system takes ports for outgoing connections"},
+	config.Privileged: {Code: config.Privileged, Message: "only root may bind ports below 1024 here, and the app may not be root"},
+	config.Duplicate:  {Code: config.Duplicate, Message: "tcp 8080 is also needed by admin (portcheck.yml:9:11)"},
+	config.Degraded:   {Code: config.Degraded, Message: "holders of other users can't be seen: open /proc/812/fd: EACCES"},
+	config.TimeWait:   {Code: config.TimeWait, Message: "only closed connections hold it (TIME_WAIT)"},
+	config.Squatter:   {Code: config.Squatter, Message: "macOS's AirPlay receiver listens on 5000"},
+	config.UnsafePort: {Code: config.UnsafePort, Message: "browsers refuse to open port 6000"},
+	config.NoIPv6:     {Code: config.NoIPv6, Message: "this host has no IPv6: judged on IPv4 alone"},
+}
+
+func number(n int) *int { return &n }
+
+func need(status check.Status, message string) check.Result {
+	return check.Result{
+		ID: "shop/web@local/tcp", Name: "web", Target: "local",
+		Source:   config.Position{File: "portcheck.yml", Line: 6, Column: 11},
+		Protocol: port.TCP, Address: []port.Address{port.Any}, Port: 8080, Expect: config.Free,
+		Status: status, Severity: config.Error, Method: check.BindTable, Message: message,
+	}
+}
+
+func met(status check.Status, message string) check.Result {
+	r := need(status, message)
+	r.OK = true
+	return r
+}
+
+// taken is an unmet need with a holder, for which alternatives were found.
+func taken(status check.Status, message string, holders ...check.Holder) check.Result {
+	r := need(status, message)
+	r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "in-use", Op: "bind", Errno: "EADDRINUSE"}}
+	r.Holders = holders
+	r.Alternatives = []uint16{20000, 20001, 20002}
+	r.Asked = 3
+	r.From = port.Set{{First: 20000, Last: 20999}}
+	return r
+}
+
+func nginx() check.Holder {
+	started := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return check.Holder{
+		Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(0), User: "root", PID: 812,
+		Process: "nginx", Executable: "/usr/sbin/nginx", Unit: "nginx.service", Started: &started,
+	}
+}
+
+func python() check.Holder {
+	return check.Holder{
+		Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(1000), User: "ann", PID: 4711,
+		Process: "python3", Executable: "/usr/bin/python3", Unit: "session-3.scope",
+	}
+}
+
+func postgres() check.Holder {
+	return check.Holder{
+		Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(999), PID: 99, Process: "postgres",
+		Container: &check.Container{ID: "0123456789abcdef0123456789abcdef", Name: "shop-db-1", Image: "postgres:18", Compose: "shop/db"},
+	}
+}
+
+func unseen() check.Holder {
+	return check.Holder{Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(0)}
+}
+
+func results() map[string]check.Result {
+	all := map[string]check.Result{
+		"free":          met(check.Free, "tcp 8080 is free"),
+		"owned":         met(check.Owned, "tcp 8080 is held by its owner, nginx (pid 812, nginx.service)"),
+		"listening":     met(check.Listening, "nginx (pid 812, nginx.service) listens on tcp 8080"),
+		"reachable":     met(check.Reachable, "db.internal:5432 accepts connections"),
+		"in-use":        taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"shadowed":      taken(check.Shadowed, "tcp 8080 would be shared with python3 (pid 4711)", python()),
+		"leased":        taken(check.Leased, "tcp 8080 is claimed by another job"),
+		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
+		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
+		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),
+		"not-listening": need(check.NotListening, "nobody listens on tcp 8080"),
+		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
+		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
+		"unknown":       need(check.Unknown, "could not look: socket: EMFILE"),
+
+		"in-use-process":   taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", python()),
+		"in-use-container": taken(check.InUse, "tcp 8080 is in use by postgres (container shop-db-1)", postgres()),
+		"in-use-unseen":    taken(check.InUse, "tcp 8080 is in use by a process of uid 0", unseen()),
+		"in-use-many":      taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service) and 3 more", nginx(), python(), postgres(), unseen()),
+		"in-use-time-wait": taken(check.InUse, "tcp 8080 is in use by closed connections", check.Holder{Address: "127.0.0.1", Port: 8080, State: "time-wait"}),
+		"fewer":            taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"no-alternative":   taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"no-range":         taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"warning":          taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"block":            taken(check.InUse, "tcp 8002 of 8000-8003 is in use by nginx (pid 812, nginx.service)", nginx()),
+		"flag":             taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", python()),
+		"command":          taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", python()),
+		"in-use-duplicate": taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
+	}
+	edit(all, "reachable", func(r *check.Result) { toRemote(r, "ok", "") })
+	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
+	edit(all, "denied", func(r *check.Result) { r.Port = 80 })
+	edit(all, "unavailable", func(r *check.Result) {
+		r.Address = []port.Address{"192.0.2.1"}
+		r.Endpoints = []check.Endpoint{{Address: "192.0.2.1", Port: 8080, Outcome: "no-address", Op: "bind", Errno: "EADDRNOTAVAIL"}}
+	})
+	edit(all, "not-listening", func(r *check.Result) { r.Expect, r.Method = config.Listening, check.Table })
+	edit(all, "wrong-owner", func(r *check.Result) {
+		r.Expect, r.Method, r.Holders = config.Listening, check.Table, []check.Holder{python()}
+	})
+	edit(all, "in-use-unseen", func(r *check.Result) {
+		complete := false
+		r.Complete = &complete
+		r.Notices = []check.Notice{notices[config.Degraded]}
+	})
+	edit(all, "in-use-time-wait", func(r *check.Result) { r.Notices = []check.Notice{notices[config.TimeWait]} })
+	edit(all, "in-use-duplicate", func(r *check.Result) {
+		r.Notices = []check.Notice{notices[config.Duplicate], notices[config.Squatter]}
+	})
+	edit(all, "fewer", func(r *check.Result) { r.Alternatives = r.Alternatives[:1] })
+	edit(all, "no-alternative", func(r *check.Result) { r.Alternatives = nil })
+	edit(all, "no-range", func(r *check.Result) { r.Alternatives, r.From = nil, nil })
+	edit(all, "warning", func(r *check.Result) { r.Severity = config.Warning })
+	edit(all, "block", func(r *check.Result) { r.Port, r.PortLast, r.Alternatives = 8000, 8003, []uint16{20000, 20004} })
+	edit(all, "flag", func(r *check.Result) {
+		r.Name, r.Source = "tcp-8080", config.Position{File: "--port"}
+		r.Alternatives, r.From = nil, nil
+	})
+	edit(all, "command", func(r *check.Result) { r.Holders[0].Command = []string{"python3", "-m", "http.server", "8080"} })
+	return all
+}
+
+func edit(all map[string]check.Result, name string, change func(*check.Result)) {
+	r := all[name]
+	change(&r)
+	all[name] = r
+}
+
+func toRemote(r *check.Result, outcome, errno string) {
+	r.Expect, r.Method, r.Remote, r.Port = config.Reachable, check.Connect, "db.internal", 5432
+	r.Endpoints = []check.Endpoint{{Address: "192.0.2.7", Port: 5432, Outcome: outcome, Op: "connect", Errno: errno}}
+}
+
+// reportOf is what check would make of the results.
+func reportOf(results ...check.Result) check.Report {
+	r := check.Report{
+		Version: 1, Tool: "portcheck v0.1.0", OK: true, Results: results,
+		Targets: []check.TargetReport{{Name: "local", OS: "linux", Namespace: check.Namespace{Kind: "host", Inode: 4026531840}, Ephemeral: "32768-60999"}},
+	}
+	for _, x := range results {
+		r.Summary.Checked++
+		switch {
+		case x.OK:
+			r.Summary.OK++
+		case x.Status == check.Unknown:
+			r.Summary.Unknown++
+		case x.Severity == config.Warning:
+			r.Summary.Warnings++
+		default:
+			r.Summary.Errors++
+		}
+	}
+	r.OK = r.Summary.OK == r.Summary.Checked
+	return r
+}
+
+func several() check.Report {
+	all := results()
+	warning, unknown := all["warning"], all["unknown"]
+	warning.Name, warning.Source.Line = "metrics", 8
+	unknown.Name, unknown.Source.Line = "cache", 12
+	udp := all["in-use"]
+	udp.Protocol, udp.Message = port.UDP, "udp 8080 is in use by nginx (pid 812, nginx.service)"
+	return reportOf(all["in-use"], udp, warning, unknown, all["free"])
+}
+
+func targets() check.Report {
+	here, there := results()["in-use"], results()["in-use"]
+	there.ID, there.Target = "shop/web@app1/tcp", "app1"
+	r := reportOf(here, there)
+	r.Targets = append(r.Targets, check.TargetReport{Name: "app1", OS: "linux", Notices: []check.Notice{notices[config.Degraded]}})
+	return r
+}
+
+func problems() check.Report {
+	return check.Report{Version: 1, Tool: "portcheck v0.1.0", Problems: []config.Problem{
+		{Position: config.Position{File: "portcheck.yml", Line: 3, Column: 1}, Message: `unknown key "prots": did you mean "ports"?`},
+		{Position: config.Position{File: "other.yml", Line: 5, Column: 11}, Message: "port 0 lets the system choose"},
+		{Position: config.Position{File: "--port"}, Message: `"80800" is not a port`},
+		{Message: "no manifest found"},
+	}}
+}
+
+func lint() check.Report {
+	web, admin, debug := need("", ""), need("", ""), met("", "")
+	web.Message, admin.Message = "tcp 8080 can't be given to both", "tcp 8080 can't be given to both"
+	web.Notices = []check.Notice{notices[config.Duplicate]}
+	admin.Name, admin.Source.Line, admin.Severity = "admin", 9, config.Warning
+	admin.Notices = []check.Notice{{Code: config.Duplicate, Message: "tcp 8080 is also needed by web (portcheck.yml:6:11)"}, notices[config.Squatter]}
+	debug.Name, debug.Port, debug.Notices = "debug", 6000, []check.Notice{notices[config.UnsafePort]}
+	r := reportOf(web, admin, debug)
+	r.Lint, r.Targets = true, nil
+	for i := range r.Results {
+		r.Results[i].Method, r.Results[i].Target = "", ""
+	}
+	return r
+}
+
+// many is more than GitHub shows annotations for.
+func many() check.Report {
+	var all []check.Result
+	for i := range 14 {
+		r := results()["in-use"]
+		r.Name, r.Source.Line, r.Port = fmt.Sprintf("web%d", i), 6+i, uint16(8080+i)
+		r.Message = fmt.Sprintf("tcp %d is in use by nginx (pid 812, nginx.service)", r.Port)
+		if i < 2 {
+			r.Status, r.Holders = check.Unknown, nil
+			r.Message = "could not look: socket: EMFILE"
+		}
+		all = append(all, r)
+	}
+	for i := range 12 {
+		r := results()["free"]
+		r.Name, r.Source.Line, r.Port = fmt.Sprintf("ok%d", i), 30+i, uint16(9000+i)
+		all = append(all, r)
+	}
+	return reportOf(all...)
+}

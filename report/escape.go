@@ -1,0 +1,74 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	ellipsis     = "..."
+	nameLimit    = 200 // of a name from outside
+	messageLimit = 600 // of a sentence of ours that quotes such names
+	unlimited    = 0
+)
+
+// Safe is text from outside on one line that no terminal and no log reads as
+// a command: what is not printable is spelled out as in Go strings (\n, \x1b,
+// \u202e), the starts of workflow commands are broken, and all of it is cut to
+// 200 characters. Safe of a safe text is that text.
+func Safe(s string) string { return escape(s, nameLimit) }
+
+// sentence is Safe for a message, which may quote several names.
+func sentence(s string) string { return escape(s, messageLimit) }
+
+func escape(s string, limit int) string {
+	var b strings.Builder
+	count, cut := 0, 0 // characters written; where to cut if they become too many
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		token := escapeRune(r, s[:size])
+		// GitHub's runner takes ##[cmd] anywhere, and :: after blanks.
+		switch {
+		case r == '[' && strings.HasSuffix(b.String(), "##"):
+			token = `\x5b`
+		case r == ':' && strings.TrimLeft(b.String(), " ") == ":":
+			token = `\x3a`
+		}
+		s = s[size:]
+		b.WriteString(token)
+		if limit == unlimited {
+			continue
+		}
+		count += utf8.RuneCountInString(token)
+		if count <= limit-len(ellipsis) {
+			cut = b.Len()
+		}
+		if count > limit {
+			return b.String()[:cut] + ellipsis
+		}
+	}
+	return b.String()
+}
+
+func escapeRune(r rune, raw string) string {
+	switch {
+	case r == utf8.RuneError && len(raw) == 1:
+		return fmt.Sprintf(`\x%02x`, raw[0])
+	case unicode.IsPrint(r):
+		return raw
+	case r == '\n':
+		return `\n`
+	case r == '\r':
+		return `\r`
+	case r == '\t':
+		return `\t`
+	case r < utf8.RuneSelf:
+		return fmt.Sprintf(`\x%02x`, r)
+	case r <= 0xffff:
+		return fmt.Sprintf(`\u%04x`, r)
+	default:
+		return fmt.Sprintf(`\U%08x`, r)
+	}
+}

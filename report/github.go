@@ -1,0 +1,166 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sethvargo/go-githubactions"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+const (
+	annotationsPerLevel = 10   // GitHub drops the rest, silently
+	annotationLimit     = 4096 // characters of a message
+)
+
+// annotation is one workflow command. One need may have several findings.
+type annotation struct {
+	at       config.Position
+	severity config.Severity
+	title    string
+	lines    []string // safe
+	unknown  bool
+}
+
+// github writes annotations, one for each problem and each unmet need.
+func github(w io.Writer, r check.Report, o Options) error {
+	// go-githubactions panics if a write fails; this one can't.
+	var b bytes.Buffer
+	action := githubactions.New(githubactions.WithWriter(&b))
+	all := annotations(r)
+	for _, level := range []config.Severity{config.Error, config.Warning} {
+		for _, a := range worst(all, level) {
+			annotate := action.WithFieldsMap(a.fields(o)).Errorf
+			if level == config.Warning {
+				annotate = action.WithFieldsMap(a.fields(o)).Warningf
+			}
+			annotate("%s", joinLines(a.lines))
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// annotations puts what both protocols of one need have to say into one.
+func annotations(r check.Report) []annotation {
+	var all []annotation
+	for _, p := range r.Problems {
+		f := problemFinding(p)
+		all = append(all, annotation{at: p.Position, severity: f.severity, title: "portcheck", lines: annotationLines(f)})
+	}
+	type need struct {
+		at           config.Position
+		name, target string
+	}
+	index := map[need]int{}
+	many := manyTargets(r)
+	for _, x := range r.Results {
+		found := unmetFindings(x, many)
+		if len(found) == 0 {
+			continue
+		}
+		var lines []string
+		for _, f := range found {
+			lines = append(lines, annotationLines(f)...)
+		}
+		key := need{x.Source, x.Name, x.Target}
+		if i, ok := index[key]; ok {
+			all[i].lines = append(all[i].lines, lines...)
+			all[i].unknown = all[i].unknown && x.Status == check.Unknown
+			continue
+		}
+		index[key] = len(all)
+		all = append(all, annotation{
+			at: x.Source, severity: x.Severity, title: "portcheck: " + Safe(found[0].subject),
+			lines: lines, unknown: x.Status == check.Unknown,
+		})
+	}
+	return all
+}
+
+func annotationLines(f finding) []string {
+	line := sentence(f.message)
+	if f.code != "" {
+		line += " [" + Safe(f.code) + "]"
+	}
+	lines := []string{line}
+	for _, h := range f.hints {
+		lines = append(lines, sentence(h))
+	}
+	return lines
+}
+
+// worst are the annotations of a level, what is known before what is not, the
+// last one standing for those beyond GitHub's limit.
+func worst(all []annotation, level config.Severity) []annotation {
+	var known, unknown []annotation
+	for _, a := range all {
+		switch {
+		case (a.severity == config.Warning) != (level == config.Warning):
+		case a.unknown:
+			unknown = append(unknown, a)
+		default:
+			known = append(known, a)
+		}
+	}
+	list := slices.Concat(known, unknown)
+	if len(list) <= annotationsPerLevel {
+		return list
+	}
+	shown := annotationsPerLevel - 1
+	more := annotation{title: "portcheck", lines: []string{fmt.Sprintf("%d more, see the step summary", len(list)-shown)}}
+	return append(list[:shown:shown], more)
+}
+
+func (a annotation) fields(o Options) map[string]string {
+	fields := map[string]string{"title": a.title}
+	file := annotationFile(a.at.File, o)
+	if file == "" {
+		return fields
+	}
+	fields["file"] = file
+	if a.at.Line > 0 {
+		fields["line"] = strconv.Itoa(a.at.Line)
+		fields["col"] = strconv.Itoa(a.at.Column)
+	}
+	return fields
+}
+
+// annotationFile is the file relative to o.Root, empty for what is not a file
+// below it: a flag, standard input, a file elsewhere.
+func annotationFile(file string, o Options) string {
+	if file == "" || strings.HasPrefix(file, "-") {
+		return ""
+	}
+	if !filepath.IsAbs(file) && o.Dir != "" {
+		file = filepath.Join(o.Dir, file)
+	}
+	if filepath.IsAbs(file) {
+		rel, err := filepath.Rel(o.Root, file)
+		if err != nil {
+			return ""
+		}
+		file = rel
+	}
+	if !filepath.IsLocal(file) {
+		return ""
+	}
+	return escape(filepath.ToSlash(filepath.Clean(file)), unlimited)
+}
+
+// joinLines joins lines up to GitHub's limit; go-githubactions encodes the
+// line ends.
+func joinLines(lines []string) string {
+	joined := []rune(strings.Join(lines, "\n"))
+	if len(joined) > annotationLimit {
+		return string(joined[:annotationLimit-len(ellipsis)]) + ellipsis
+	}
+	return string(joined)
+}

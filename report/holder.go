@@ -1,0 +1,62 @@
+package report
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/check"
+)
+
+// holderName is the name of a holder's process, empty if unknown. It is raw.
+func holderName(h check.Holder) string {
+	if h.Process == "" && h.Executable != "" {
+		return path.Base(h.Executable)
+	}
+	return h.Process
+}
+
+// holderUser is a holder's user, or its number, empty if unknown. It is raw.
+func holderUser(h check.Holder) string {
+	if h.User == "" && h.UID != nil {
+		return strconv.Itoa(*h.UID)
+	}
+	return h.User
+}
+
+// containerName is a container's name, else its short ID. It is raw.
+func containerName(c check.Container) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.ID[:min(len(c.ID), 12)]
+}
+
+// holderText is "nginx (pid 812, user www-data, nginx.service)".
+func holderText(h check.Holder) string {
+	name := Safe(holderName(h))
+	if name == "" {
+		name = "unknown process"
+	}
+	var facts []string
+	if h.PID > 0 {
+		facts = append(facts, fmt.Sprintf("pid %d", h.PID))
+	}
+	if user := holderUser(h); user != "" {
+		facts = append(facts, "user "+Safe(user))
+	}
+	switch {
+	case h.Container != nil:
+		facts = append(facts, "container "+Safe(containerName(*h.Container)))
+	case h.Unit != "":
+		facts = append(facts, Safe(h.Unit))
+	}
+	if len(facts) > 0 {
+		name += " (" + strings.Join(facts, ", ") + ")"
+	}
+	return name
+}
+
+// commandText is a holder's command line.
+func commandText(h check.Holder) string { return Safe(strings.Join(h.Command, " ")) }

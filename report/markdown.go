@@ -1,0 +1,165 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+const (
+	summaryLimit = 1_000_000 // bytes; GitHub drops a step summary over 1 MiB whole
+	foldAbove    = 10        // met needs and notices
+	heldByMost   = 3         // holders named in a cell
+)
+
+// markdown writes a step summary: what is not met is in sight, long lists of
+// the rest are folded.
+func markdown(w io.Writer, r check.Report, _ Options) error {
+	done, outcome := summary(r)
+	p := &page{}
+	p.always("## portcheck: " + cell(outcome) + "\n\n" + cell(done) + "\n")
+
+	problems := make([]string, len(r.Problems))
+	for i, x := range r.Problems {
+		problems[i] = listItem(problemFinding(x))
+	}
+	p.list("Manifest errors", problems, false)
+
+	many := manyTargets(r)
+	var unmet, met, notices []string
+	for _, x := range r.Results {
+		if x.OK {
+			met = append(met, tableRow(x, many))
+		} else {
+			unmet = append(unmet, tableRow(x, many))
+		}
+		for _, f := range noteFindings(x, many) {
+			notices = append(notices, listItem(f))
+		}
+	}
+	for _, t := range r.Targets {
+		for _, n := range t.Notices {
+			notices = append(notices, listItem(finding{severity: note, subject: "target " + t.Name, message: n.Message, code: string(n.Code)}))
+		}
+	}
+	p.table("Not met", unmet, false)
+	p.table("Met", met, len(met) > foldAbove)
+	p.list("Notes", notices, len(notices) > foldAbove)
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+// page is Markdown of limited length.
+type page struct{ strings.Builder }
+
+// always writes what holds the page together, and is short.
+func (p *page) always(s string) { p.WriteString(s) }
+
+func (p *page) table(title string, rows []string, fold bool) {
+	head := "| Need | Endpoint | Verdict | Held by | Alternatives |\n| --- | --- | --- | --- | --- |\n"
+	p.section(title, head, rows, "| %d more | | | | |\n", fold)
+}
+
+func (p *page) list(title string, items []string, fold bool) {
+	p.section(title, "", items, "- %d more\n", fold)
+}
+
+func (p *page) section(title, head string, lines []string, more string, fold bool) {
+	if len(lines) == 0 {
+		return
+	}
+	if fold {
+		p.always(fmt.Sprintf("\n<details><summary>%s (%d)</summary>\n\n", title, len(lines)))
+	} else {
+		p.always("\n### " + title + "\n\n")
+	}
+	p.always(head)
+	for i, line := range lines {
+		if p.Len()+len(line) > summaryLimit {
+			p.always(fmt.Sprintf(more, len(lines)-i))
+			break
+		}
+		p.WriteString(line)
+	}
+	if fold {
+		p.always("\n</details>\n")
+	}
+}
+
+func listItem(f finding) string {
+	s := "- **" + string(f.severity) + "** "
+	if at := f.at.String(); at != "" {
+		s += cell(at) + ": "
+	}
+	if f.subject != "" {
+		s += cell(f.subject) + ": "
+	}
+	s += cellSentence(f.message)
+	if f.code != "" {
+		s += ` \[` + cell(f.code) + `\]`
+	}
+	return s + "\n"
+}
+
+func tableRow(r check.Result, manyTargets bool) string {
+	need := cell(subject(r, manyTargets))
+	if at := r.Source.String(); at != "" {
+		need += "<br>" + cell(at)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", need, endpointCell(r), verdictCell(r), heldByCell(r), cell(alternativePorts(r)))
+}
+
+func endpointCell(r check.Result) string {
+	if r.Expect == config.Reachable {
+		return cell(fmt.Sprintf("%s %s:%s", r.Protocol, r.Remote, r.Ports()))
+	}
+	addresses := make([]string, len(r.Address))
+	for i, a := range r.Address {
+		addresses[i] = string(a)
+	}
+	return cell(fmt.Sprintf("%s %s", r.Protocol, r.Ports())) + "<br>" + cell(strings.Join(addresses, ", "))
+}
+
+func verdictCell(r check.Result) string {
+	var lines []string
+	for i, f := range unmetFindings(r, false) {
+		line := cellSentence(f.message)
+		if f.code != "" {
+			line = "**" + cell(f.code) + "**: " + line
+		}
+		lines = append(lines, line)
+		if i > 0 {
+			continue
+		}
+		for _, remedy := range Remedies(r) {
+			lines = append(lines, cellSentence(remedy))
+		}
+	}
+	if len(lines) > 0 {
+		return strings.Join(lines, "<br>")
+	}
+	if r.Status == "" {
+		return "ok"
+	}
+	return cell(string(r.Status))
+}
+
+func heldByCell(r check.Result) string {
+	var lines []string
+	for i, h := range r.Holders {
+		if i == heldByMost {
+			lines = append(lines, strconv.Itoa(len(r.Holders)-i)+" more")
+			break
+		}
+		line := cell(holderText(h))
+		if len(h.Command) > 0 {
+			line += ": " + cell(commandText(h))
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "<br>")
+}

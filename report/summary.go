@@ -1,0 +1,56 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/org/portcheck/check"
+)
+
+// summary is the last word on a report in two parts: what was done, and what
+// came out.
+func summary(r check.Report) (done, outcome string) {
+	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
+		return plural(n, "error"), "nothing was checked"
+	}
+	done = plural(r.Summary.Checked, "port") + " checked" + where(r.Targets)
+	if r.Lint {
+		done = plural(r.Summary.Checked, "port") + " compared"
+	}
+	counts := []string{fmt.Sprintf("%d ok", r.Summary.OK)}
+	if n := r.Summary.Errors; n > 0 {
+		counts = append(counts, plural(n, "conflict"))
+	}
+	if n := r.Summary.Warnings; n > 0 {
+		counts = append(counts, plural(n, "warning"))
+	}
+	if n := r.Summary.Unknown; n > 0 {
+		counts = append(counts, fmt.Sprintf("%d unknown", n))
+	}
+	if n := len(r.Problems); n > 0 {
+		counts = append(counts, plural(n, "manifest error"))
+	}
+	return done, strings.Join(counts, ", ")
+}
+
+func where(targets []check.TargetReport) string {
+	switch len(targets) {
+	case 0:
+		return ""
+	case 1:
+		on := " on " + Safe(targets[0].Name)
+		if kind := targets[0].Namespace.Kind; kind != "" {
+			on += " (" + Safe(kind) + " network namespace)"
+		}
+		return on
+	default:
+		return fmt.Sprintf(" on %d targets", len(targets))
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,100 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+const (
+	indent   = "    "
+	commands = 3 // of holders, at most, under a finding
+)
+
+// text writes a report as compilers write theirs, one line a finding with
+// indented hints, and a summary as the last line.
+func text(w io.Writer, r check.Report, o Options) error {
+	var b bytes.Buffer
+	many := manyTargets(r)
+	for _, p := range r.Problems {
+		writeFinding(&b, problemFinding(p), o)
+	}
+	for _, x := range r.Results {
+		for _, f := range unmetFindings(x, many) {
+			writeFinding(&b, f, o)
+		}
+		if !x.OK {
+			writeCommands(&b, x.Holders)
+		}
+		for _, f := range noteFindings(x, many) {
+			writeFinding(&b, f, o)
+		}
+	}
+	writeTargetNotices(&b, r.Targets)
+	done, outcome := summary(r)
+	fmt.Fprintf(&b, "%s: %s\n", done, outcome)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// TargetNotices writes what is worth knowing about targets, one line each.
+func TargetNotices(w io.Writer, targets []check.TargetReport) error {
+	var b bytes.Buffer
+	writeTargetNotices(&b, targets)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func writeTargetNotices(b *bytes.Buffer, targets []check.TargetReport) {
+	for _, t := range targets {
+		for _, n := range t.Notices {
+			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), note, sentence(n.Message), Safe(string(n.Code)))
+		}
+	}
+}
+
+func writeFinding(b *bytes.Buffer, f finding, o Options) {
+	if at := f.at.String(); at != "" {
+		// Escaped as a whole: a file named ":" would make it start with "::".
+		b.WriteString(escape(at+": ", unlimited))
+	}
+	b.WriteString(severityWord(f.severity, o.Color) + ": ")
+	if f.subject != "" {
+		b.WriteString(Safe(f.subject) + ": ")
+	}
+	b.WriteString(sentence(f.message))
+	if f.code != "" {
+		b.WriteString(" [" + Safe(f.code) + "]")
+	}
+	b.WriteByte('\n')
+	for _, h := range f.hints {
+		b.WriteString(indent + sentence(h) + "\n")
+	}
+}
+
+// writeCommands shows command lines, which holders have only if they were
+// asked for.
+func writeCommands(b *bytes.Buffer, holders []check.Holder) {
+	shown := 0
+	for _, h := range holders {
+		if len(h.Command) > 0 && shown < commands {
+			fmt.Fprintf(b, indent+"command of pid %d: %s\n", h.PID, commandText(h))
+			shown++
+		}
+	}
+}
+
+func severityWord(s config.Severity, color bool) string {
+	word := Safe(string(s))
+	switch {
+	case color && s == config.Error:
+		return "\x1b[1;31m" + word + "\x1b[0m"
+	case color && s == config.Warning:
+		return "\x1b[1;33m" + word + "\x1b[0m"
+	default:
+		return word
+	}
+}
