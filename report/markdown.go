@@ -21,7 +21,7 @@ const (
 func markdown(w io.Writer, r check.Report, _ Options) error {
 	done, outcome := summary(r)
 	p := &page{}
-	p.always("## portcheck: " + cell(outcome) + "\n\n" + cell(done) + "\n")
+	p.always("## portcheck: " + cell(outcome) + "\n\n" + cellSentence(done) + "\n")
 
 	problems := make([]string, len(r.Problems))
 	for i, x := range r.Problems {
@@ -110,7 +110,7 @@ func tableRow(r check.Result, manyTargets bool) string {
 	if at := r.Source.String(); at != "" {
 		need += "<br>" + cell(at)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", need, endpointCell(r), verdictCell(r), heldByCell(r), cell(alternativePorts(r)))
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |\n", need, endpointCell(r), verdictCell(r), heldByCell(r), cellSentence(alternativePorts(r)))
 }
 
 func endpointCell(r check.Result) string {
@@ -155,7 +155,7 @@ func heldByCell(r check.Result) string {
 			lines = append(lines, strconv.Itoa(len(r.Holders)-i)+" more")
 			break
 		}
-		line := cell(holderText(h))
+		line := cellSentence(holderText(h))
 		if len(h.Command) > 0 {
 			line += ": " + cell(commandText(h))
 		}

@@ -171,19 +171,26 @@ func stoppable(unit string) bool {
 		strings.HasSuffix(unit, ".service") && !strings.HasPrefix(unit, "user@")
 }
 
-// ownerHint is the manifest's owner mapping for the first holder, empty if it
-// can't be given or if there is no manifest to write it to.
+// ownerHint is the manifest's owner mapping that all holders match, empty if
+// there is none, or no manifest to write it to.
 func ownerHint(r check.Result) string {
 	if len(r.Holders) == 0 || fromFlag(r) {
 		return ""
 	}
-	h := r.Holders[0]
+	hint := holderOwner(r.Holders[0])
+	if slices.ContainsFunc(r.Holders, func(h check.Holder) bool { return holderOwner(h) != hint }) {
+		return ""
+	}
+	return hint
+}
+
+func holderOwner(h check.Holder) string {
 	switch {
 	case h.Container != nil && plain(h.Container.Name):
 		return "{container: " + yamlString(h.Container.Name) + "}"
 	case plain(h.Unit) && stoppable(h.Unit):
 		return "{unit: " + yamlString(h.Unit) + "}"
-	case h.Executable != "" && plain(path.Base(h.Executable)):
+	case plain(path.Base(h.Executable)) && h.Executable != "":
 		return "{process: " + yamlString(path.Base(h.Executable)) + "}"
 	default:
 		return ""
@@ -215,11 +222,14 @@ func plain(name string) bool {
 }
 
 func ss(r check.Result) string {
-	kind := "t"
+	kind, number := "t", r.Port
 	if r.Protocol == port.UDP {
 		kind = "u"
 	}
-	return fmt.Sprintf("sudo ss -%slnp sport = :%d", kind, r.Port)
+	if len(r.Holders) > 0 {
+		number = r.Holders[0].Port // of a block, the one that is taken
+	}
+	return fmt.Sprintf("sudo ss -%slnp sport = :%d", kind, number)
 }
 
 func waitHint(r check.Result, d string) string {

@@ -1,0 +1,57 @@
+package report
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestSafe(t *testing.T) {
+	for in, want := range map[string]string{
+		"nginx":                 "nginx",
+		"ngïnx 日本":              "ngïnx 日本",
+		`C:\Programs\x.exe`:     `C:\Programs\x.exe`,
+		"a\nb\rc\td":            `a\nb\rc\td`,
+		"\x1b[31m\x00\x7f":      `\x1b[31m\x00\x7f`,
+		"a\u202eb\u200bc":       `a\u202eb\u200bc`,
+		"a\u00a0b\u2028c\ufeff": `a\u00a0b\u2028c\ufeff`,
+		"\U000e0041":            `\U000e0041`,
+		"\xff\xc3(":             `\xff\xc3(`,
+		"\ufffd":                "\ufffd",
+		"##[add-mask]80":        `##\x5badd-mask]80`,
+		"###[x]":                `###\x5bx]`,
+		"::error::x":            `:\x3aerror::x`,
+		"  ::error::x":          `  :\x3aerror::x`,
+		"[::1]:80 a::b":         "[::1]:80 a::b",
+	} {
+		if got := Safe(in); got != want {
+			t.Errorf("Safe(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestSafeCuts(t *testing.T) {
+	if in := strings.Repeat("é", nameLimit); Safe(in) != in {
+		t.Errorf("%d characters were cut", nameLimit)
+	}
+	got := Safe(strings.Repeat("é", nameLimit-4) + "\u202e\u202e")
+	if want := strings.Repeat("é", nameLimit-4) + "..."; got != want {
+		t.Errorf("an escape is cut in two: %s", got)
+	}
+}
+
+func FuzzSafe(f *testing.F) {
+	for _, s := range hostile {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Safe(s)
+		checkInert(t, "Safe", got)
+		if strings.Contains(got, "\n") || utf8.RuneCountInString(got) > nameLimit {
+			t.Errorf("Safe(%q) = %q", s, got)
+		}
+		if again := Safe(got); again != got {
+			t.Errorf("Safe is not stable: %q, then %q", got, again)
+		}
+	})
+}

@@ -1,0 +1,213 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/portcheck/check"
+)
+
+var hostile = []string{
+	"",
+	":",
+	"::",
+	"#", "##", "##[", "###[", "[",
+	"x\n::error::pwned",
+	"x\r::error::pwned",
+	" \t::stop-commands::x",
+	"\u00a0::error::pwned",
+	"##[add-mask]80",
+	"x\n##[group]y",
+	"##\u200b[add-mask]80",
+	"\x1b[2J\x1b]0;title\x07",
+	"a\u202eb\u2066c\u2028d\u2029e\u0085f",
+	"\xff\xfe\xc3(",
+	"\U000e0041\U0001f600é",
+	"| a | b |\n|---|",
+	"<img src=x onerror=alert(1)><!-- </details>",
+	"[link](https://example.com) www.example.com `code` **b** __i__ ~~s~~ @octocat #1 $x$ &lt;",
+	"`\\|`\\",
+	"%0A::error::pwned,line=1%25",
+	"$(reboot); rm -rf / | `id`",
+	"-H root@evil",
+	strings.Repeat("A", 4096),
+	strings.Repeat("\n::", 1400),
+	"ghadelimiter_x<<EOF",
+}
+
+// filled is a report with s in every string, in a list where there is a list.
+func filled(s string) check.Report {
+	var r check.Report
+	fill(reflect.ValueOf(&r).Elem(), s)
+	r.Version, r.Lint = jsonVersion, false
+	r.Results[0].OK = false
+	passed := r.Results[0]
+	passed.OK = true
+	r.Results = append(r.Results, passed)
+	return r
+}
+
+func fill(v reflect.Value, s string) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Int:
+		v.SetInt(812)
+	case reflect.Uint16, reflect.Uint64:
+		v.SetUint(8080)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), s)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), s)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), s)
+		}
+	}
+}
+
+// hostileReports has s everywhere, and s in each place where statuses and the
+// like are what they should be, since these choose what is written.
+func hostileReports(s string) []check.Report {
+	all := []check.Report{filled(s)}
+	for _, status := range check.Statuses {
+		r := filled(s)
+		for i := range r.Results {
+			r.Results[i].Status, r.Results[i].Severity = status, "error"
+		}
+		all = append(all, r)
+	}
+	noPlace := filled(s)
+	for i := range noPlace.Results {
+		noPlace.Results[i].Source.Line = 0
+	}
+	noPlace.Problems[0].Line = 0
+	return append(all, noPlace)
+}
+
+func TestHostileTextIsNoCommand(t *testing.T) {
+	for _, s := range hostile {
+		for _, r := range hostileReports(s) {
+			for format, out := range inEveryFormat(t, r, Options{Root: "/repo"}) {
+				checkInert(t, format, out)
+			}
+			var b bytes.Buffer
+			for format := range ListFormats {
+				l := check.Listing{Targets: r.Targets, Sockets: r.Results[0].Holders}
+				if err := List(&b, l, format, Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := TargetNotices(&b, r.Targets); err != nil {
+				t.Fatal(err)
+			}
+			checkInert(t, "list", b.String())
+		}
+	}
+}
+
+// checkInert fails if a terminal or a runner would take part of out for
+// something else than text, except the annotations that we mean.
+func checkInert(t *testing.T, format, out string) {
+	t.Helper()
+	if !utf8.ValidString(out) {
+		t.Errorf("%s: not UTF-8: %q", format, out)
+	}
+	if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("%s: unprintable: %q", format, out[i:min(len(out), i+20)])
+	}
+	for line := range strings.SplitSeq(out, "\n") {
+		start := strings.TrimLeftFunc(line, unicode.IsSpace)
+		ours := format == "github" && (strings.HasPrefix(line, "::error ") || strings.HasPrefix(line, "::warning "))
+		if strings.HasPrefix(start, "::") && !ours || strings.Contains(line, "##[") {
+			t.Errorf("%s: a runner takes this for a command: %q", format, line)
+		}
+	}
+}
+
+func TestHostileTextInMarkdown(t *testing.T) {
+	for _, s := range hostile {
+		out := inEveryFormat(t, filled(s), Options{})["markdown"]
+		for line := range strings.SplitSeq(out, "\n") {
+			if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 6 {
+				t.Errorf("%q: a row without five cells: %s", s, line)
+			}
+			rest := strings.ReplaceAll(line, "<br>", "")
+			if strings.ContainsAny(rest, "<>") && !strings.HasPrefix(rest, "<details>") && rest != "</details>" {
+				t.Errorf("%q: HTML in %s", s, line)
+			}
+			if strings.Count(rest, "@") != strings.Count(rest, "@&#8203;") {
+				t.Errorf("%q: a mention in %s", s, line)
+			}
+		}
+	}
+}
+
+func TestHostileTextInAnnotations(t *testing.T) {
+	for _, s := range hostile {
+		out := inEveryFormat(t, filled(s), Options{})["github"]
+		if got := strings.Count(out, "\n"); got != 2 {
+			t.Errorf("%q: %d lines, want one for the problem and one for the need:\n%s", s, got, out)
+		}
+	}
+}
+
+func TestHostileGolden(t *testing.T) {
+	told := inEveryFormat(t, filled("x\n::error::##[add-mask]80 \x1b[1m\u202e|<b>`@octocat"), Options{Root: "/repo"})
+	compareGolden(t, "hostile", "-- text --\n"+told["text"]+"-- github --\n"+told["github"]+"-- markdown --\n"+told["markdown"]+"-- json --\n"+told["json"])
+}
+
+func checkRoundTrip(t *testing.T, s string) {
+	t.Helper()
+	out := inEveryFormat(t, filled(s), Options{})["json"]
+	checkInert(t, "json", out)
+	var got check.Report
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("%q: %v\n%s", s, err, out)
+	}
+	want := filled(string([]rune(s))) // JSON has no invalid bytes
+	for i := range want.Results {
+		want.Results[i].Asked, want.Results[i].From = 0, nil
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%q does not come back from JSON (-want +got):\n%s", s, diff)
+	}
+}
+
+func TestJSONComesBack(t *testing.T) {
+	for _, s := range hostile {
+		checkRoundTrip(t, s)
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, s := range hostile {
+		f.Add(s)
+	}
+	f.Fuzz(checkRoundTrip)
+}
+
+func FuzzFormats(f *testing.F) {
+	for _, s := range hostile {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for format, out := range inEveryFormat(t, filled(s), Options{Root: "/repo"}) {
+			checkInert(t, format, out)
+		}
+	})
+}
