@@ -128,4 +128,3 @@ func errnoName(err error) string {
 	_, name := classify("", err)
 	return name
 }
-

@@ -25,7 +25,7 @@ const (
 //	readLimits() (Limits, []Gap)
 //	openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error)
 //	classify(op string, err error) (Outcome, string)  // by errno, never by text
-//	asUser(name string, fn func()) (op string, err error)
+//	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) (tableRead)
 //	findHolders(ctx, []*Socket, showCommand bool) []Gap
 //	deviceName(zone string) string
@@ -151,11 +151,12 @@ func (p *probe) bind(tries []int) {
 		byUser[user] = append(byUser[user], i)
 	}
 	for _, user := range users {
-		op, err := asUser(user, func() {
+		op, err := asUser(user, func(uid int) {
 			for _, i := range byUser[user] {
 				if p.ctx.Err() != nil {
 					return
 				}
+				p.facts.Tried[i].UID = uid
 				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i].sockets)
 			}
 		})
@@ -168,7 +169,7 @@ func (p *probe) bind(tries []int) {
 		}
 		for _, i := range byUser[user] {
 			t := p.req.Tries[i]
-			p.facts.Tried[i].Attempts = untried(t)
+			p.facts.Tried[i] = Tried{Attempts: untried(t), UID: -1}
 			if !t.Look {
 				for k := range p.facts.Tried[i].Attempts {
 					a := &p.facts.Tried[i].Attempts[k]

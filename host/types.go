@@ -32,9 +32,9 @@ type Request struct {
 // Try asks whether an app could open a binding at every port of Ports, now.
 type Try struct {
 	port.Binding
-	Ports  port.Range `json:"ports"`
-	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
-	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
+	Ports port.Range `json:"ports"`
+	RunAs string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
+	Look  bool       `json:"look,omitempty"`   // read the table only, never bind
 }
 
 // Scan asks which ports of Ports nobody visibly holds, for a binding.
@@ -125,6 +125,7 @@ type Attempt struct {
 type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
+	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
 }
 
 // State is a socket's state as far as binding is concerned.

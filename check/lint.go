@@ -1,0 +1,187 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// What Linux does unless told otherwise: ip_local_port_range and
+// ip_unprivileged_port_start.
+var (
+	linuxEphemeral  = port.Range{First: 32768, Last: 60999}
+	linuxPrivileged = port.Range{First: 1, Last: 1023}
+)
+
+// Lint judges needs without a host: the same everywhere.
+func Lint(needs []Need, tool string) Report {
+	report := Report{Version: 1, Tool: tool, Lint: true}
+	rivals := findRivals(needs)
+	for i, n := range needs {
+		for _, proto := range n.Protocols {
+			r := n.result(proto)
+			r.OK = true
+			r.Message = n.subject(proto) + " is declared"
+			n.noteDuplicates(&r, rivals[rivalKey{i, proto}])
+			n.notePorts(&r, "")
+			if local := n.Expect != config.Reachable; local {
+				n.noteEphemeral(&r, linuxEphemeral, nil, "by Linux's default")
+			}
+			if n.Expect == config.Free && n.Ports.Intersects(linuxPrivileged) {
+				n.notify(&r, config.Privileged, "ports below 1024 need root or CAP_NET_BIND_SERVICE on Linux, by default")
+			}
+			report.Results = append(report.Results, r)
+		}
+	}
+	report.finish()
+	return report
+}
+
+type rivalKey struct {
+	need  int
+	proto port.Protocol
+}
+
+// rivalsShown bounds the other needs that are named as in the way of one.
+const rivalsShown = 3
+
+// findRivals lists for each need the others that can't be bound beside it.
+func findRivals(needs []Need) map[rivalKey][]Need {
+	type place struct {
+		target string
+		proto  port.Protocol
+		port   uint16
+	}
+	at := map[place][]int{}
+	for i, n := range needs {
+		if n.Expect != config.Free {
+			continue
+		}
+		for _, proto := range n.Protocols {
+			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
+				k := place{n.Target, proto, uint16(p)}
+				at[k] = append(at[k], i)
+			}
+		}
+	}
+	rivals := map[rivalKey][]Need{}
+	met := map[rivalKey]map[int]bool{}
+	for k, here := range at {
+		if len(here) < 2 {
+			continue
+		}
+		for _, i := range here {
+			key := rivalKey{i, k.proto}
+			for _, j := range here {
+				if i == j || met[key][j] || len(met[key]) >= rivalsShown || !exclude(needs[i], needs[j], k.proto) {
+					continue
+				}
+				if met[key] == nil {
+					met[key] = map[int]bool{}
+				}
+				met[key][j] = true
+			}
+		}
+	}
+	for key, others := range met {
+		for j := range others {
+			rivals[key] = append(rivals[key], needs[j])
+		}
+		slices.SortFunc(rivals[key], func(a, b Need) int { return comparePosition(a.At, b.At) })
+	}
+	return rivals
+}
+
+// exclude says whether two needs of one target and port exclude each other.
+// Those of different manifests do so only on a machine that both name.
+func exclude(a, b Need, proto port.Protocol) bool {
+	if a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) {
+		return false
+	}
+	return a.Binding(proto).Exclude(b.Binding(proto))
+}
+
+// noteDuplicates makes a result unmet if other needs exclude it.
+func (n Need) noteDuplicates(r *Result, rivals []Need) {
+	if len(rivals) == 0 || slices.Contains(n.Allow, config.Duplicate) {
+		return
+	}
+	names := make([]string, len(rivals))
+	for i, o := range rivals {
+		names[i] = fmt.Sprintf("%s (%s)", o.Name, o.At)
+	}
+	r.OK = false
+	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
+}
+
+// notePorts adds what is known of the port numbers themselves. os restricts the
+// squatters to those of one system; "" names all.
+func (n Need) notePorts(r *Result, os string) {
+	if n.Expect == config.Reachable {
+		return
+	}
+	for _, s := range squatters {
+		if n.Ports.Contains(s.port) && slices.Contains(s.protocols, r.Protocol) && (os == "" || s.os == os) {
+			n.notify(r, config.Squatter, "%s often has port %d on %s", s.program, s.port, osNames[s.os])
+		}
+	}
+	if r.Protocol == port.TCP {
+		for _, p := range unsafePorts {
+			if n.Ports.Contains(p) {
+				n.notify(r, config.UnsafePort, "browsers refuse to open port %d (fetch standard, bad ports): fine unless people are to open it in one", p)
+				break
+			}
+		}
+	}
+}
+
+// noteEphemeral says that the OS may give the port to an outgoing connection.
+func (n Need) noteEphemeral(r *Result, ephemeral port.Range, reserved port.Set, by string) {
+	if !n.Ports.Intersects(ephemeral) {
+		return
+	}
+	for p := max(n.Ports.First, ephemeral.First); ; p++ {
+		if !reserved.Contains(p) {
+			n.notify(r, config.Ephemeral, "port %d lies among the ephemeral ports (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
+			return
+		}
+		if p >= n.Ports.Last || p >= ephemeral.Last {
+			return
+		}
+	}
+}
+
+type squatter struct {
+	port      uint16
+	protocols []port.Protocol
+	os        string
+	program   string
+}
+
+var osNames = map[string]string{"darwin": "macOS", "linux": "Linux", "windows": "Windows"}
+
+// squatters are programs that come with an OS and sit on a port that apps like.
+var squatters = []squatter{
+	{5000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},
+	{7000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},
+	{53, []port.Protocol{port.TCP, port.UDP}, "linux", "systemd-resolved"},
+	{111, []port.Protocol{port.TCP, port.UDP}, "linux", "rpcbind"},
+	{631, []port.Protocol{port.TCP}, "linux", "CUPS"},
+	{5353, []port.Protocol{port.UDP}, "linux", "Avahi"},
+	{80, []port.Protocol{port.TCP}, "windows", "HTTP.sys (IIS and others)"},
+	{135, []port.Protocol{port.TCP}, "windows", "RPC Endpoint Mapper"},
+	{445, []port.Protocol{port.TCP}, "windows", "SMB"},
+	{5040, []port.Protocol{port.TCP}, "windows", "Connected Devices Platform"},
+	{5357, []port.Protocol{port.TCP}, "windows", "Web Services on Devices"},
+}
+
+// unsafePorts is the list of bad ports of the fetch standard
+// (https://fetch.spec.whatwg.org/#port-blocking).
+var unsafePorts = []uint16{
+	1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+	110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
+	531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190,
+	5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+}

@@ -1,0 +1,143 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// Need is one port entry of a manifest on one target.
+type Need struct {
+	config.Port
+	App     string
+	Machine string // the manifest's host: needs of different manifests exclude each other only if they name the same
+	Target  string
+}
+
+// ID names the need's result for one protocol.
+func (n Need) ID(proto port.Protocol) string {
+	id := n.Name
+	if n.App != "" {
+		id = n.App + "/" + n.Name
+	}
+	return fmt.Sprintf("%s@%s/%s", id, n.Target, proto)
+}
+
+// result is the empty verdict that every judgement starts from.
+func (n Need) result(proto port.Protocol) Result {
+	r := Result{
+		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
+		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity,
+		Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
+	}
+	if n.Ports.Last > n.Ports.First {
+		r.PortLast = n.Ports.Last
+	}
+	if r.Address == nil {
+		r.Address = []port.Address{}
+	}
+	return r
+}
+
+// notify adds a notice unless the need allows it.
+func (n Need) notify(r *Result, code config.Notice, format string, args ...any) {
+	if !slices.Contains(n.Allow, code) {
+		r.Notices = append(r.Notices, Notice{code, fmt.Sprintf(format, args...)})
+	}
+}
+
+// subject names what a result is about: "tcp 8080", "udp 127.0.0.1:53".
+func (n Need) subject(proto port.Protocol) string {
+	if n.Expect == config.Reachable {
+		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
+	}
+	if slices.Equal(n.Addresses, []port.Address{port.Any}) {
+		return fmt.Sprintf("%s %s", proto, n.Ports)
+	}
+	if len(n.Addresses) == 1 && n.Ports.Len() == 1 {
+		if endpoints := n.Binding(proto).At(n.Ports.First); len(endpoints) == 1 {
+			return endpoints[0].String()
+		}
+	}
+	names := make([]string, len(n.Addresses))
+	for i, a := range n.Addresses {
+		names[i] = string(a)
+	}
+	return fmt.Sprintf("%s %s on %s", proto, n.Ports, strings.Join(names, " and "))
+}
+
+// verdict is a status with the evidence that led to it.
+type verdict struct {
+	status  Status
+	method  Method
+	message string
+	sockets []host.Socket // in the way, or listening as wanted
+	notices []Notice
+}
+
+// describe names a process for people: "nginx (pid 812, nginx.service)".
+func describe(h host.Holder) string {
+	parts := []string{fmt.Sprintf("pid %d", h.PID)}
+	switch {
+	case h.Container != "":
+		parts = append(parts, "container "+clip(h.Container, 12))
+	case h.Unit != "":
+		parts = append(parts, clip(h.Unit, 64))
+	case h.User != "":
+		parts = append(parts, "user "+clip(h.User, 32))
+	case h.UID >= 0:
+		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
+	}
+	return fmt.Sprintf("%s (%s)", cmp.Or(processName(h), "a process"), strings.Join(parts, ", "))
+}
+
+// processName is the basename of the executable; the name that a process gives
+// itself, which can be forged, serves only where that can't be read.
+func processName(h host.Holder) string {
+	if h.Executable != "" {
+		return clip(path.Base(strings.ReplaceAll(h.Executable, `\`, "/")), 64)
+	}
+	return clip(h.Process, 64)
+}
+
+// describeAll names the holders of sockets, each process once.
+func describeAll(sockets []host.Socket) string {
+	var names []string
+	seen := map[int]bool{}
+	unknown := ""
+	for _, s := range sockets {
+		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait {
+			unknown = "a process that can't be seen"
+			if s.UID != nil {
+				unknown = fmt.Sprintf("a process of uid %d that can't be seen", *s.UID)
+			}
+		}
+		for _, h := range s.Holders {
+			if !seen[h.PID] {
+				seen[h.PID] = true
+				names = append(names, describe(h))
+			}
+		}
+	}
+	if unknown != "" {
+		names = append(names, unknown)
+	}
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+func clip(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most])
+	}
+	return s
+}

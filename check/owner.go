@@ -1,0 +1,90 @@
+package check
+
+import (
+	"path"
+	"slices"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+)
+
+// proof is how sure it is that a holder is, or is not, an owner.
+type proof int
+
+const (
+	foreign  proof = iota // proven to be somebody else
+	unproven              // some fact that decides could not be read
+	proven
+)
+
+// ownership judges every process that holds one of the sockets: one foreign
+// holder makes the whole foreign, one unproven leaves it unproven. Sockets that
+// no process can hold (TIME_WAIT, orphans) do not count.
+func ownership(owners []config.Owner, sockets []host.Socket) proof {
+	result, any := proven, false
+	for _, s := range sockets {
+		if s.Inode == 0 && len(s.Holders) == 0 && s.State != host.Listen && s.State != host.Bound {
+			continue
+		}
+		any = true
+		if len(s.Holders) == 0 || !s.Complete {
+			result = min(result, unproven)
+		}
+		for _, h := range s.Holders {
+			result = min(result, anyOwner(owners, h))
+		}
+	}
+	if !any {
+		return unproven
+	}
+	return result
+}
+
+func anyOwner(owners []config.Owner, h host.Holder) proof {
+	best := foreign
+	for _, o := range owners {
+		best = max(best, isOwner(o, h))
+	}
+	return best
+}
+
+// isOwner matches every key that the owner sets.
+func isOwner(o config.Owner, h host.Holder) proof {
+	result := proven
+	match := func(pattern, value, fact string) {
+		if pattern == "" {
+			return
+		}
+		if slices.Contains(h.Unseen, fact) {
+			result = min(result, unproven)
+		} else if ok, err := path.Match(pattern, value); err != nil || !ok {
+			result = foreign
+		}
+	}
+	executable := ""
+	if h.Executable != "" {
+		executable = processName(h)
+	}
+	match(o.Process, executable, "executable")
+	match(o.Executable, h.Executable, "executable")
+	match(o.Unit, h.Unit, "unit")
+	match(o.User, h.User, "user")
+	// Of a container the kernel knows the ID alone; name, image and compose
+	// service are the engine's to say.
+	container := func(pattern string, id bool) {
+		switch {
+		case pattern == "":
+		case slices.Contains(h.Unseen, "container"):
+			result = min(result, unproven)
+		case h.Container == "":
+			result = foreign
+		case id && (len(pattern) >= 12 && len(pattern) <= len(h.Container) && h.Container[:len(pattern)] == pattern):
+		default:
+			result = min(result, unproven)
+		}
+	}
+	container(o.Container, true)
+	container(o.Image, false)
+	container(o.Compose, false)
+	return result
+}
