@@ -46,12 +46,12 @@ func listText(w io.Writer, l check.Listing, _ Options) error {
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
-	row([]string{"PROTOCOL", "ENDPOINT", "STATE", "PID", "PROCESS", "USER", "UNIT OR CONTAINER"}, "COMMAND")
+	row([]string{"PROTOCOL", "ENDPOINT", "STATE", "PROCESS", "PID", "USER", "UNIT OR CONTAINER"}, "COMMAND")
 	for _, h := range l.Sockets {
 		row([]string{
 			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
-			known(pidText(h)), known(holderName(h)), known(holderUser(h)), home(h),
-		}, commandText(h))
+			known(holderName(h)), known(pidText(h)), known(holderUser(h)), home(h),
+		}, known(commandText(h)))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -1,0 +1,54 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
+	var unmet, free []check.Result
+	for i := range 4000 {
+		r := taken(check.InUse, strings.Repeat("`<", 4000), nginx())
+		r.Name = fmt.Sprintf("web%d", i)
+		unmet = append(unmet, r)
+		r = results()["free"]
+		r.Notices = []check.Notice{notices[config.Squatter]}
+		free = append(free, r)
+	}
+	r := reportOf(append(unmet, free...)...)
+	for range 4000 {
+		r.Problems = append(r.Problems, config.Problem{Message: "unknown key"})
+	}
+	out := inEveryFormat(t, r, Options{})["markdown"]
+	if len(out) >= 1<<20 || len(out) < 900_000 {
+		t.Errorf("%d bytes", len(out))
+	}
+	if !strings.Contains(out, " more | | | | |\n") || !strings.HasPrefix(out, "## portcheck: 4000 ok, 4000 conflicts") {
+		t.Error("what is left out is not counted")
+	}
+	if strings.Count(out, "<details>") != strings.Count(out, "</details>") {
+		t.Error("the page is torn")
+	}
+}
+
+func TestCell(t *testing.T) {
+	for in, want := range map[string]string{
+		"nginx.service":        "nginx.service",
+		"my_app":               `my\_app`,
+		"a|b":                  "a&#124;b",
+		"<b>&lt;":              "&lt;b&gt;&amp;lt;",
+		"`x`":                  "\\`x\\`",
+		"@org/team":            "@&#8203;org/team",
+		"https://example.com/": "https&#58;//example.com/",
+		"a\nb":                 `a\\nb`,
+		`\|`:                   `\\&#124;`,
+	} {
+		if got := cell(in); got != want {
+			t.Errorf("cell(%q) = %s, want %s", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/check"
+)
+
+func TestColourIsTheSeverityAlone(t *testing.T) {
+	r := several()
+	told := inEveryFormat(t, r, Options{Color: true})
+	plain := inEveryFormat(t, r, Options{})
+	got := strings.NewReplacer("\x1b[1;31merror\x1b[0m", "error", "\x1b[1;33mwarning\x1b[0m", "warning").Replace(told["text"])
+	if got != plain["text"] || got == told["text"] {
+		t.Errorf("colour: %q", told["text"])
+	}
+	for _, format := range []string{"json", "markdown", "github"} {
+		if told[format] != plain[format] {
+			t.Errorf("%s is coloured", format)
+		}
+	}
+}
+
+func TestMetNeedsPrintTheSummaryAlone(t *testing.T) {
+	r := reportOf(results()["free"], results()["owned"])
+	want := "2 ports checked on local (host network namespace): 2 ok\n"
+	if got := inEveryFormat(t, r, Options{})["text"]; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestProblemsAmongResults(t *testing.T) {
+	r := lint()
+	r.Problems = problems().Problems[:1]
+	got := inEveryFormat(t, r, Options{})["text"]
+	if want := "3 ports compared: 1 ok, 1 conflict, 1 warning, 1 manifest error\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("%s\nlacks %s", got, want)
+	}
+}
+
+func TestCommandsAreFew(t *testing.T) {
+	r := results()["command"]
+	for range 10 {
+		r.Holders = append(r.Holders, r.Holders[0])
+	}
+	got := inEveryFormat(t, reportOf(r), Options{})["text"]
+	if n := strings.Count(got, "command of pid"); n != commands {
+		t.Errorf("%d command lines, want %d:\n%s", n, commands, got)
+	}
+}
+
+func TestTargetNotices(t *testing.T) {
+	var b bytes.Buffer
+	if err := TargetNotices(&b, targets().Targets); err != nil {
+		t.Fatal(err)
+	}
+	want := "target app1: note: holders of other users can't be seen: open /proc/812/fd: EACCES [degraded]\n"
+	if b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}
+
+type fullDisk struct{}
+
+var errFull = errors.New("no space left")
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+func TestAFailedWriteIsAnError(t *testing.T) {
+	for name, format := range Formats {
+		if err := format(fullDisk{}, several(), Options{}); !errors.Is(err, errFull) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name := range ListFormats {
+		if err := List(fullDisk{}, check.Listing{}, name, Options{}); !errors.Is(err, errFull) {
+			t.Errorf("list as %s: %v", name, err)
+		}
+	}
+}
+
+// Unmet without a reason that we know must not vanish.
+func TestUnmetIsNeverSilent(t *testing.T) {
+	for _, status := range []check.Status{"", check.Free, "some-later-status"} {
+		r := need(status, "it is not so")
+		for format, out := range inEveryFormat(t, reportOf(r), Options{}) {
+			if !strings.Contains(out, "it is not so") {
+				t.Errorf("%q in %s: %s", status, format, out)
+			}
+		}
+	}
+}
