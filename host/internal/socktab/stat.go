@@ -1,0 +1,58 @@
+package socktab
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"github.com/shirou/gopsutil/v4/net"
+
+	"github.com/org/portcheck/port"
+)
+
+// FromStat reads an entry as gopsutil gives it. V6Only is left false: no
+// source of gopsutil's says it.
+func FromStat(c net.ConnectionStat) (Socket, error) {
+	s := Socket{Status: c.Status}
+	switch c.Type {
+	case syscall.SOCK_STREAM:
+		s.Protocol = port.TCP
+	case syscall.SOCK_DGRAM:
+		s.Protocol, s.Status = port.UDP, ""
+	default:
+		return Socket{}, fmt.Errorf("socket type %d is neither TCP's nor UDP's", c.Type)
+	}
+	if c.Laddr.Port > port.MaxPort || c.Raddr.Port > port.MaxPort {
+		return Socket{}, fmt.Errorf("ports %d and %d", c.Laddr.Port, c.Raddr.Port)
+	}
+	local, err := parseIP(c.Laddr.IP, c.Family)
+	if err != nil {
+		return Socket{}, err
+	}
+	s.Port = uint16(c.Laddr.Port)
+	s.Addr, s.Device = unscope(local)
+	if c.Raddr.Port != 0 {
+		remote, err := parseIP(c.Raddr.IP, c.Family)
+		if err != nil {
+			return Socket{}, err
+		}
+		s.Remote = netip.AddrPortFrom(remote, uint16(c.Raddr.Port))
+	}
+	if c.Pid > 0 {
+		s.PIDs = []int{int(c.Pid)}
+	}
+	return s, nil
+}
+
+// parseIP reads an address, or lsof's star for all of a family.
+func parseIP(s string, family uint32) (netip.Addr, error) {
+	if s != "*" && s != "" {
+		ip, err := netip.ParseAddr(strings.Trim(s, "[]"))
+		return ip.WithZone("").Unmap(), err
+	}
+	if family == syscall.AF_INET {
+		return netip.IPv4Unspecified(), nil
+	}
+	return netip.IPv6Unspecified(), nil
+}
