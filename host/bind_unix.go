@@ -103,28 +103,10 @@ func classify(op string, err error) (Outcome, string) {
 	return Failed, name
 }
 
-// deviceName is the name of the interface that a zone names by name or index.
-func deviceName(zone string) string {
-	index, err := strconv.Atoi(zone)
-	if err != nil {
-		return zone
-	}
-	device, err := net.InterfaceByIndex(index)
-	if err != nil {
-		return zone
-	}
-	return device.Name
-}
-
 func haveIPv6() bool {
 	fd, err := newSocket(unix.AF_INET6, unix.SOCK_DGRAM)
 	if err != nil {
 		return !errors.Is(err, unix.EAFNOSUPPORT)
 	}
 	return unix.Close(fd) == nil
-}
-
-func errnoName(err error) string {
-	_, name := classify("", err)
-	return name
 }

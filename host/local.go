@@ -158,6 +158,7 @@ func (p *probe) bind(tries []int) {
 				}
 				p.facts.Tried[i].UID = uid
 				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i].sockets)
+				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i].sockets)
 			}
 		})
 		if err == nil {
@@ -221,6 +222,19 @@ func attempt(t Try, visible []Socket) []Attempt {
 		}
 	}
 	return all
+}
+
+// explain tells a bind that was denied because the OS keeps the port back from
+// one that lacks a right, or that met an exclusive listener: Windows says
+// WSAEACCES to all three.
+func (l Limits) explain(attempts []Attempt, visible []Socket) {
+	for i := range attempts {
+		a := &attempts[i]
+		if a.Outcome == Denied && l.Excluded[a.Protocol].Contains(a.Port) &&
+			!slices.ContainsFunc(visible, func(s Socket) bool { return s.Overlaps(a.Endpoint) }) {
+			a.Outcome = Excluded
+		}
+	}
 }
 
 func untried(t Try) []Attempt {
@@ -342,7 +356,7 @@ func (p *probe) lasting(i int, before []Socket) bool {
 	}
 	if !p.conflict(i) {
 		return !slices.ContainsFunc(now, func(s Socket) bool {
-			return holdsForGood(s) && !slices.ContainsFunc(before, func(b Socket) bool { return b.Inode == s.Inode })
+			return holdsForGood(s) && !slices.ContainsFunc(before, s.same)
 		})
 	}
 	for _, a := range p.facts.Tried[i].Attempts {
@@ -364,7 +378,7 @@ func (p *probe) lasting(i int, before []Socket) bool {
 		// A UDP socket may be another check's, bound for a moment: it is
 		// lasting once it was there before.
 		if t.Protocol == port.UDP && !slices.ContainsFunc(now, func(s Socket) bool {
-			return s.Overlaps(a.Endpoint) && slices.ContainsFunc(before, func(b Socket) bool { return b.Inode == s.Inode })
+			return s.Overlaps(a.Endpoint) && slices.ContainsFunc(before, s.same)
 		}) {
 			return false
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 	"time"
@@ -73,22 +72,16 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	return h, err == nil && after.start == before.start
 }
 
-// user names a uid; the empty name of a uid that no database knows is no error.
+// user names a uid, and asks the system but once.
 func (d *details) user(uid int) (string, error) {
 	if name, known := d.users[uid]; known {
 		return name, nil
 	}
-	u, err := user.LookupId(strconv.Itoa(uid))
-	var unknown user.UnknownUserIdError
-	if err != nil && !errors.As(err, &unknown) {
-		return "", err
-	}
+	name, err := userName(uid)
 	if err == nil {
-		d.users[uid] = u.Username
-	} else {
-		d.users[uid] = ""
+		d.users[uid] = name
 	}
-	return d.users[uid], nil
+	return name, err
 }
 
 // ticksPerSecond is USER_HZ, 100 on every architecture that Go runs on.

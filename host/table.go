@@ -49,14 +49,30 @@ func (t table) at(b port.Binding, n uint16) []Socket {
 }
 
 // socketKey tells sockets apart. TIME_WAIT and orphaned sockets have no inode:
-// they count once for each local endpoint.
+// they count once for each local endpoint. Where the OS numbers no socket, the
+// table names the process that holds it.
 type socketKey struct {
 	port.Endpoint
 	state State
 	inode uint64
+	pid   int
 }
 
-func keyOf(s Socket) socketKey { return socketKey{s.Endpoint, s.State, s.Inode} }
+func keyOf(s Socket) socketKey {
+	k := socketKey{s.Endpoint, s.State, s.Inode, 0}
+	if s.Inode == 0 && len(s.Holders) > 0 {
+		k.pid = s.Holders[0].PID
+	}
+	return k
+}
+
+// same says whether two readings of the table show one socket.
+func (s Socket) same(o Socket) bool {
+	if s.Inode != 0 || o.Inode != 0 {
+		return s.Inode == o.Inode
+	}
+	return keyOf(s) == keyOf(o)
+}
 
 // merge leaves one entry of connections that differ in their peer alone: a busy
 // server has thousands on one local endpoint, with the same holders.

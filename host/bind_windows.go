@@ -1,0 +1,131 @@
+package host
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/org/portcheck/port"
+)
+
+// openSocket opens and binds one socket as an app with this binding would, and
+// does not listen. SO_REUSEADDR is never set: here it would take the port from
+// whoever has it (Microsoft, "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err error) {
+	family, kind, protocol := int32(windows.AF_INET), int32(windows.SOCK_STREAM), int32(windows.IPPROTO_TCP)
+	if e.Addr.Is6() {
+		family = windows.AF_INET6
+	}
+	if e.Protocol == port.UDP {
+		kind, protocol = windows.SOCK_DGRAM, windows.IPPROTO_UDP
+	}
+	socket, err := newSocket(family, kind, protocol)
+	if err != nil {
+		return nil, "socket", err
+	}
+	release = func() { _ = windows.Closesocket(socket) } // nothing was sent: close has nothing to report
+	if op, err = prepare(socket, e); err != nil {
+		release()
+		return nil, op, err
+	}
+	return release, "", nil
+}
+
+// startWinsock makes sockets possible. The net package does so as well, but
+// promises it to nobody; calls are counted.
+var startWinsock = sync.OnceValue(func() error {
+	var data windows.WSAData
+	return windows.WSAStartup(0x202, &data) // version 2.2
+})
+
+func newSocket(family, kind, protocol int32) (windows.Handle, error) {
+	if err := startWinsock(); err != nil {
+		return windows.InvalidHandle, err
+	}
+	return windows.WSASocket(family, kind, protocol, nil, 0, windows.WSA_FLAG_OVERLAPPED|windows.WSA_FLAG_NO_HANDLE_INHERIT)
+}
+
+func prepare(socket windows.Handle, e port.Endpoint) (op string, err error) {
+	if e.Addr.Is4() {
+		return "bind", windows.Bind(socket, &windows.SockaddrInet4{Port: int(e.Port), Addr: e.Addr.As4()})
+	}
+	if e.Addr.IsUnspecified() {
+		v6only := 0
+		if e.V6Only {
+			v6only = 1
+		}
+		if err := windows.SetsockoptInt(socket, windows.IPPROTO_IPV6, windows.IPV6_V6ONLY, v6only); err != nil {
+			return "setsockopt", err
+		}
+	}
+	address := &windows.SockaddrInet6{Port: int(e.Port), Addr: e.Addr.As16()}
+	if e.Device != "" {
+		device, err := net.InterfaceByName(e.Device)
+		if err != nil {
+			return "bind", windows.WSAEADDRNOTAVAIL // as bind says of a zone that is not there
+		}
+		address.ZoneId = uint32(device.Index)
+	}
+	return "bind", windows.Bind(socket, address)
+}
+
+// classify names an error by its number. Only a bind can be refused for its
+// address or for want of a right.
+func classify(op string, err error) (Outcome, string) {
+	var errno windows.Errno
+	if !errors.As(err, &errno) {
+		return Failed, err.Error()
+	}
+	name, known := errnoNames[errno]
+	if !known {
+		name = "WSA error " + strconv.Itoa(int(errno))
+	}
+	switch {
+	case op == "socket" && errno == windows.WSAEAFNOSUPPORT:
+		return NoFamily, name
+	case op != "bind":
+		return Failed, name
+	case errno == windows.WSAEADDRINUSE:
+		return InUse, name
+	case errno == windows.WSAEACCES:
+		return Denied, name // Limits.explain knows of excluded ranges
+	case errno == windows.WSAEADDRNOTAVAIL:
+		return NoAddress, name
+	case errno == windows.WSAEAFNOSUPPORT:
+		return NoFamily, name
+	}
+	return Failed, name
+}
+
+var errnoNames = map[windows.Errno]string{
+	syscall.ENOTSUP:              "ENOTSUP",
+	windows.ERROR_ACCESS_DENIED:  "ERROR_ACCESS_DENIED",
+	windows.ERROR_FILE_NOT_FOUND: "ERROR_FILE_NOT_FOUND",
+	windows.WSAEACCES:            "WSAEACCES",
+	windows.WSAEADDRINUSE:        "WSAEADDRINUSE",
+	windows.WSAEADDRNOTAVAIL:     "WSAEADDRNOTAVAIL",
+	windows.WSAEAFNOSUPPORT:      "WSAEAFNOSUPPORT",
+	windows.WSAECONNREFUSED:      "WSAECONNREFUSED",
+	windows.WSAEFAULT:            "WSAEFAULT",
+	windows.WSAEHOSTUNREACH:      "WSAEHOSTUNREACH",
+	windows.WSAEINVAL:            "WSAEINVAL",
+	windows.WSAEMFILE:            "WSAEMFILE",
+	windows.WSAENETDOWN:          "WSAENETDOWN",
+	windows.WSAENETUNREACH:       "WSAENETUNREACH",
+	windows.WSAENOBUFS:           "WSAENOBUFS",
+	windows.WSAENOPROTOOPT:       "WSAENOPROTOOPT",
+	windows.WSAEPROTONOSUPPORT:   "WSAEPROTONOSUPPORT",
+	windows.WSAETIMEDOUT:         "WSAETIMEDOUT",
+}
+
+func haveIPv6() bool {
+	socket, err := newSocket(windows.AF_INET6, windows.SOCK_DGRAM, windows.IPPROTO_UDP)
+	if err != nil {
+		return !errors.Is(err, windows.WSAEAFNOSUPPORT)
+	}
+	return windows.Closesocket(socket) == nil
+}

@@ -1,0 +1,46 @@
+//go:build !linux
+
+package host
+
+import (
+	"os"
+	"os/user"
+	"runtime"
+	"strconv"
+	"syscall"
+)
+
+// asUser runs fn, which is told the uid, as our own user alone: only Linux lets
+// one thread change its user and leave the others be.
+func asUser(name string, fn func(uid int)) (op string, err error) {
+	if name != "" {
+		own, err := isOwnUser(name)
+		if err != nil {
+			return "look up user", err
+		}
+		if !own {
+			return "setresuid", syscall.ENOTSUP
+		}
+	}
+	fn(os.Geteuid())
+	return "", nil
+}
+
+func isOwnUser(name string) (bool, error) {
+	own := strconv.Itoa(os.Geteuid())
+	if runtime.GOOS == "windows" {
+		current, err := user.Current()
+		if err != nil {
+			return false, err
+		}
+		own = current.Uid // a SID
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if _, notNumber := strconv.ParseUint(name, 10, 31); notNumber != nil {
+			return false, err
+		}
+		return name == own, nil // a number needs no entry in passwd
+	}
+	return u.Uid == own, nil
+}

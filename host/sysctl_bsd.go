@@ -1,0 +1,32 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
+package host
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
+)
+
+// readEphemeral reads the ports of outgoing connections from two sysctls, and
+// assumes the system's default, with a gap, where it can't.
+func readEphemeral(first, last string, assumed port.Range) (port.Range, []Gap) {
+	var ends [2]uint16
+	for i, name := range []string{first, last} {
+		n, err := unix.SysctlUint32(name)
+		if err == nil && (n == 0 || n > port.MaxPort) {
+			err = fmt.Errorf("unexpected number %d", n)
+		}
+		if err != nil {
+			return assumed, []Gap{{
+				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
+				Op:   "sysctl " + name, Errno: errnoName(err),
+			}}
+		}
+		ends[i] = uint16(n)
+	}
+	// The kernel counts down if the first is the higher one.
+	return port.Range{First: min(ends[0], ends[1]), Last: max(ends[0], ends[1])}, nil
+}
