@@ -23,7 +23,11 @@ func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
 	for range 4000 {
 		r.Problems = append(r.Problems, config.Problem{Message: "unknown key"})
 	}
-	out := inEveryFormat(t, r, Options{})["markdown"]
+	var b strings.Builder
+	if err := Formats["markdown"](&b, r, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	out := b.String()
 	if len(out) >= 1<<20 || len(out) < 900_000 {
 		t.Errorf("%d bytes", len(out))
 	}

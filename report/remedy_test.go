@@ -49,16 +49,25 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		"nameless container": {[]check.Holder{holder(func(h *check.Holder) {
 			h.Container = &check.Container{ID: "0123456789abcdef0123456789abcdef"}
 		})}, []string{"`docker stop 0123456789ab`"}, []string{"kill"}},
-		"published by docker": {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Unit = "docker-proxy", "docker.service" })},
-			[]string{"publish=8080/tcp"}, []string{"systemctl", "kill"}},
+		"published by docker": {
+			[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Unit = "docker-proxy", "docker.service" })},
+			[]string{"publish=8080/tcp"},
+			[]string{"systemctl", "kill"},
+		},
 		"systemd itself": {[]check.Holder{holder(func(h *check.Holder) { h.PID, h.Unit = 1, "init.scope" })}, []string{"list-sockets"}, []string{"kill"}},
 		"login session":  {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "user@1000.service" })}, []string{"kill 4711"}, []string{"systemctl"}},
 		"odd unit":       {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "a;reboot.service" })}, []string{"kill 4711"}, []string{"reboot"}},
 		"unit as a flag": {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "-Hevil.service" })}, []string{"kill 4711"}, []string{"evil"}},
-		"odd container": {[]check.Holder{holder(func(h *check.Holder) { h.Container = &check.Container{ID: "$(reboot)", Name: "`reboot`"} })},
-			[]string{"kill 4711"}, []string{"reboot"}},
-		"odd process": {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "x\n::error::y", "/opt/x y" })},
-			[]string{`stop x\n::error::y: `, "kill 4711"}, []string{"owner"}},
+		"odd container": {
+			[]check.Holder{holder(func(h *check.Holder) { h.Container = &check.Container{ID: "$(reboot)", Name: "`reboot`"} })},
+			[]string{"kill 4711"},
+			[]string{"reboot"},
+		},
+		"odd process": {
+			[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "x\n::error::y", "/opt/x y" })},
+			[]string{`stop x\n::error::y: `, "kill 4711"},
+			[]string{"owner"},
+		},
 		"YAML word":  {[]check.Holder{holder(func(h *check.Holder) { h.Executable = "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
 		"connection": {[]check.Holder{holder(func(h *check.Holder) { h.State = "connected" })}, []string{"wait: 30s", "kill 4711"}, nil},
 	} {
