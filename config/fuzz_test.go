@@ -1,0 +1,78 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// checkProblem holds what every problem of a file's text must be: inside the
+// file, and one printable line without a command for a runner.
+func checkProblem(t *testing.T, p Problem, data []byte) {
+	t.Helper()
+	for _, r := range p.Message {
+		if r < ' ' || r > '~' {
+			t.Errorf("message holds %U: %q", r, p.Message)
+		}
+	}
+	if p.Message == "" || len(p.Message) > 1500 || strings.Contains(p.Message, "##[") {
+		t.Errorf("message is empty, long or a command: %q", p.Message)
+	}
+	text := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte("\r\n"), []byte("\n"))
+	rows := strings.Split(strings.ReplaceAll(string(text), "\r", "\n"), "\n")
+	if p.Line < 1 || p.Line > len(rows) {
+		t.Fatalf("%v: the file has %d lines", p, len(rows))
+	}
+	if row := rows[p.Line-1]; p.Column < 1 || p.Column > utf8.RuneCountInString(row)+1 {
+		t.Errorf("%v: the line has %d characters: %q", p, utf8.RuneCountInString(row), row)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, folder := range []string{"valid", "invalid"} {
+		files, err := filepath.Glob(filepath.Join(manifests, folder, "*.yml"))
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no seeds in %s: %v", folder, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, found := parse("portcheck.yml", data)
+		for _, p := range found {
+			checkProblem(t, p.Problem, data)
+		}
+		if len(found) > 0 {
+			return
+		}
+		checkManifest(t, m)
+	})
+}
+
+func checkManifest(t *testing.T, m Manifest) {
+	t.Helper()
+	if m.App == "" || len(m.Ports) == 0 {
+		t.Errorf("no problem, but app %q and %d needs", m.App, len(m.Ports))
+	}
+	for _, p := range m.Ports {
+		switch {
+		case p.At.Line == 0, p.Name == "", p.Ports.First == 0, p.Ports.First > p.Ports.Last, len(p.Protocols) == 0, p.Wait < 0:
+			t.Errorf("a need out of bounds: %+v", p)
+		case (p.Expect == Reachable) != (p.Remote != ""), (p.Expect == Reachable) != (len(p.Addresses) == 0):
+			t.Errorf("a need that is neither bound nor reached: %+v", p)
+		}
+		for _, o := range p.Owner {
+			if o == (Owner{}) {
+				t.Errorf("an owner that matches all: %+v", p)
+			}
+		}
+	}
+}

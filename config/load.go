@@ -1,0 +1,149 @@
+package config
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Load reads the manifests that are named: files, globs, or - for stdin. It
+// gives every problem of all of them, and manifests only if there is none.
+func Load(names []string, stdin io.Reader) ([]Manifest, []Problem) {
+	all, found := load(names, stdin)
+	if len(found) > 0 {
+		return nil, public(found)
+	}
+	return all, nil
+}
+
+func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
+	files, found := expand(names)
+	order := map[string]int{}
+	var all []Manifest
+	for _, file := range files {
+		order[file] = len(order)
+		var data []byte
+		var bad []problem
+		if file == stdinName {
+			data, bad = readAll(file, stdin)
+		} else {
+			data, bad = readFile(file)
+		}
+		if bad == nil {
+			var m Manifest
+			m, bad = parse(file, data)
+			all = append(all, m)
+		}
+		found = append(found, bad...)
+	}
+	found = append(found, checkRun(all)...)
+	slices.SortStableFunc(found, func(a, b problem) int {
+		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return all, found
+}
+
+// expand gives the files that are named, each once.
+func expand(names []string) ([]string, []problem) {
+	var files []string
+	var found []problem
+	for _, name := range names {
+		matches := []string{name}
+		if isGlob(name) {
+			var bad *problem
+			if matches, bad = glob(name); bad != nil {
+				found = append(found, *bad)
+			}
+		}
+		files = append(files, matches...)
+	}
+	return distinct(files), found
+}
+
+// isGlob says whether name is a pattern and not a file that is called so.
+func isGlob(name string) bool {
+	if name == stdinName || !strings.ContainsAny(name, "*?[") {
+		return false
+	}
+	_, err := os.Lstat(name)
+	return err != nil
+}
+
+// glob gives the files that match a pattern, folders left out.
+func glob(pattern string) ([]string, *problem) {
+	at := Position{File: pattern}
+	// filepath.Glob would take ** for * and silently miss manifests.
+	if strings.Contains(pattern, "**") {
+		bad := newProblem(at, deepGlob)
+		return nil, &bad
+	}
+	matches, err := filepath.Glob(pattern)
+	if err != nil {
+		bad := newProblem(at, badGlob)
+		return nil, &bad
+	}
+	matches = slices.DeleteFunc(matches, func(name string) bool {
+		info, err := os.Stat(name)
+		return err == nil && info.IsDir()
+	})
+	if len(matches) == 0 {
+		bad := newProblem(at, emptyGlob)
+		return nil, &bad
+	}
+	return matches, nil
+}
+
+// distinct leaves out what names a file a second time, by whatever path.
+func distinct(files []string) []string {
+	var kept []string
+	var infos []os.FileInfo
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if slices.Contains(kept, file) {
+			continue
+		}
+		if file != stdinName && err == nil {
+			if slices.ContainsFunc(infos, func(i os.FileInfo) bool { return os.SameFile(i, info) }) {
+				continue
+			}
+			infos = append(infos, info)
+		}
+		kept = append(kept, file)
+	}
+	return kept
+}
+
+// checkRun finds what is wrong with manifests only together.
+func checkRun(all []Manifest) []problem {
+	type id struct{ app, name string }
+	var found []problem
+	seen := map[id]Position{}
+	needs, ports := 0, 0
+	for _, m := range all {
+		for _, p := range m.Ports {
+			if needs++; needs == maxNeeds+1 {
+				found = append(found, newProblem(p.At, tooManyNeeds))
+			}
+			size := 0
+			if p.Ports.First != 0 {
+				size = p.Ports.Len()
+			}
+			if ports += size; ports > maxPorts && ports-size <= maxPorts {
+				found = append(found, newProblem(p.At, tooManyPorts))
+			}
+			if m.App == "" || p.Name == "" {
+				continue
+			}
+			key := id{m.App, p.Name}
+			if at, ok := seen[key]; ok {
+				found = append(found, newProblem(p.At, sameNeed, quote(m.App+"/"+p.Name), clip(at.String(), 3*quoteMax)))
+				continue
+			}
+			seen[key] = p.At
+		}
+	}
+	return found
+}

@@ -1,0 +1,356 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+)
+
+// oneNeed is the smallest manifest of an app.
+func oneNeed(app string) string {
+	return "version: 1\napp: " + app + "\nports:\n  - {name: web, port: 8080}\n"
+}
+
+// files are cases of what is wrong with files and with several manifests; each
+// runs in a folder that holds its files.
+var files = []struct {
+	name  string
+	files map[string]string // a name that ends in / is a folder
+	load  []string
+	stdin string
+	want  []string // the problems, one a line
+}{
+	{name: "missing", load: []string{"a.yml", "dir/b.yml"}, want: []string{"a.yml: no such file", "dir/b.yml: no such file"}},
+	{name: "unreadable", load: []string{strings.Repeat("a", 300)}, want: []string{strings.Repeat("a", 300) + ": cannot be read: file name too long"}},
+	{name: "folder", files: map[string]string{"conf/": ""}, load: []string{"conf"},
+		want: []string{"conf: is a folder: name a file in it, or use --recursive"}},
+	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a file, or - for standard input"}},
+	{name: "glob that matches nothing", load: []string{"*.yml"}, want: []string{"*.yml: no file matches this pattern"}},
+	{name: "glob that matches folders alone", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
+		want: []string{"*.yml: no file matches this pattern"}},
+	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a glob pattern: a [ is not closed, or a \\ ends it"}},
+	{name: "deep glob", load: []string{"**/a.yml"}, want: []string{"**/a.yml: ** is not supported: use --recursive with a folder"}},
+	{name: "too big", files: map[string]string{"a.yml": oneNeed("a") + "#" + strings.Repeat("x", 1<<20)}, load: []string{"a.yml"},
+		want: []string{"a.yml: is larger than 1 MiB, the limit of a manifest"}},
+	{name: "endless stdin", stdin: strings.Repeat("#\n", 1<<20), load: []string{"-"},
+		want: []string{"-: is larger than 1 MiB, the limit of a manifest"}},
+	{name: "errors of stdin and of files in the order of their names", stdin: "version: 1\nports: 1\n",
+		files: map[string]string{"b.yml": oneNeed("b"), "a.yml": "version: 3\n"}, load: []string{"b.yml", "-", "a.yml"},
+		want: []string{
+			"-:2:8: ports: want a list of needs, each with name and port, not a number",
+			"a.yml:1:1: ports is missing: want a list of needs, each with name and port",
+			"a.yml:1:10: version: \"3\" is not supported: want 1",
+		}},
+	{name: "same need in two manifests", files: map[string]string{"a.yml": oneNeed("shop"), "b.yml": oneNeed("shop")}, load: []string{"*.yml"},
+		want: []string{"b.yml:4:23: \"shop/web\" is also a need of a.yml:4:23: give each manifest an app of its own"}},
+	{name: "too many values", files: map[string]string{"a.yml": "version: 1\nx-a: [" + strings.Repeat("1,", 20_000) + "]\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:2:39997: more than 20,000 values, the limit of a manifest"}},
+	{name: "too many needs in one manifest", files: map[string]string{"a.yml": "version: 1\nports: [" + strings.Repeat("1,", 4_097) + "]\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:2:8201: more than 4,096 needs, the limit of a run"}},
+	{name: "too many needs in all", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 97, "80")},
+		load: []string{"a.yml", "b.yml", "c.yml"}, want: []string{"c.yml:100:23: more than 4,096 needs, the limit of a run"}},
+	{name: "as many needs as allowed", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 96, "80")},
+		load: []string{"a.yml", "b.yml", "c.yml"}},
+	{name: "too many ports", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 2, "80")},
+		load: []string{"a.yml", "b.yml"}, want: []string{"b.yml:5:22: more than 65,536 ports in all, the limit of a run"}},
+	{name: "as many ports as allowed", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 1, "80")},
+		load: []string{"a.yml", "b.yml"}},
+	{name: "too many targets", files: map[string]string{"a.yml": oneNeed("a") + "targets:\n" + numbered("  t%d: ssh://h\n", 257)}, load: []string{"a.yml"},
+		want: []string{"a.yml:262:3: more than 256 targets, the limit of a manifest"}},
+	{name: "too many addresses", files: map[string]string{"a.yml": oneNeed("a") + "defaults: {address: [" + numbered("10.0.0.%d,", 65) + "]}\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:5:652: defaults.address: more than 64 addresses, the limit of a need"}},
+	{name: "app of a folder that cannot be printed", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		load: []string{"a\u202eb/c.yml"},
+		want: []string{"a\u202eb/c.yml:1:1: app is missing and the folder's name \"a\\u202eb\" cannot serve for it: it holds characters that cannot be printed"}},
+	{name: "one file by four names", files: map[string]string{"a.yml": oneNeed("a")}, load: []string{"a.yml", "./a.yml", "*.yml", "a.yml"}},
+	{name: "stdin twice", stdin: oneNeed("a"), load: []string{"-", "-"}},
+	{name: "a file that looks like a glob", files: map[string]string{"[a].yml": oneNeed("a")}, load: []string{"[a].yml"}},
+	{name: "many suggestions are cut short", files: map[string]string{"a.yml": "version: 1\nports: [{name: a, port: 1, targets: [t5]}]\ntargets:\n" + numbered("  t%d0: ssh://h\n", 30)}, load: []string{"a.yml"},
+		want: []string{"a.yml:2:38: targets: \"t5\" is not a target of this manifest: did you mean \"t50\"? want " + strings.Join(tens(20), ", ") + " or one of 14 more"}},
+}
+
+func many(app string, n int, block string) string {
+	return "version: 1\napp: " + app + "\nports:\n" + numbered("  - {name: n%d, port: "+block+"}\n", n)
+}
+
+func tens(n int) []string { return strings.Fields(numbered("t%d0 ", n)) }
+
+func numbered(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	names := make([]string, 0, len(files[i].files))
+	for name := range files[i].files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		var err error
+		if strings.HasSuffix(name, "/") {
+			err = os.Mkdir(name, 0o755)
+		} else {
+			err = os.WriteFile(name, []byte(files[i].files[name]), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return load(files[i].load, strings.NewReader(files[i].stdin))
+}
+
+func TestLoad(t *testing.T) {
+	for i, c := range files {
+		t.Run(c.name, func(t *testing.T) {
+			all, found := loadCase(t, i)
+			got := lines(public(found))
+			want := strings.Join(append(slices.Clone(c.want), ""), "\n")
+			if got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			if len(c.want) == 0 && len(all) == 0 {
+				t.Error("no manifest")
+			}
+		})
+	}
+}
+
+func TestLoadReadsAFileOnce(t *testing.T) {
+	for i, c := range files {
+		if c.name != "one file by four names" && c.name != "stdin twice" {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			if all, found := loadCase(t, i); len(all) != 1 || len(found) != 0 {
+				t.Errorf("got %d manifests, problems %v", len(all), found)
+			}
+		})
+	}
+}
+
+func TestDefaultApp(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := strings.Replace(oneNeed("x"), "app: x\n", "", 1)
+	for _, dir := range []string{"shop", "shop/.github"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+"/portcheck.yml", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		all, found := Load([]string{dir + "/portcheck.yml"}, nil)
+		if len(found) > 0 || all[0].App != "shop" {
+			t.Errorf("%s: got %+v, %v, want the app shop", dir, all, found)
+		}
+	}
+	t.Chdir("shop")
+	all, found := Load([]string{"-"}, strings.NewReader(text))
+	if len(found) > 0 || all[0].App != "shop" || all[0].File != "-" {
+		t.Errorf("stdin: got %+v, %v, want the app shop", all, found)
+	}
+}
+
+func TestLoadTellsOfBrokenStdin(t *testing.T) {
+	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}))
+	if got, want := lines(found), "-: cannot be read: it broke\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("it broke") }
+
+func write(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDiscover(t *testing.T) {
+	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml"
+	for _, c := range []struct {
+		files      []string
+		dir        string
+		want, told string
+	}{
+		{dir: ".", told: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: "missing", told: "no manifest in \"missing\": looked for " + names + "\n"},
+		{dir: ".", files: []string{"portcheck.yml"}, want: "portcheck.yml"},
+		{dir: ".", files: []string{".portcheck.yaml"}, want: ".portcheck.yaml"},
+		{dir: ".", files: []string{".github/portcheck.yml"}, want: ".github/portcheck.yml"},
+		{dir: ".", files: []string{".github"}, told: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: ".", files: []string{"portcheck.yml", ".github/portcheck.yml"}, want: "portcheck.yml"},
+		{dir: "a", files: []string{"a/portcheck.yaml", "portcheck.yml"}, want: "a/portcheck.yaml"},
+		{dir: ".", files: []string{"portcheck.yaml", ".portcheck.yml"},
+			told: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one folder: remove one, or name the one that is meant\n"},
+	} {
+		t.Chdir(t.TempDir())
+		write(t, c.files...)
+		got, found := Discover(c.dir)
+		if got != filepath.FromSlash(c.want) || lines(found) != c.told {
+			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.told)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
+		".git/portcheck.yml", "c/node_modules/x/portcheck.yml", "c/other.yml")
+	if err := os.Symlink("..", "a/loop"); err != nil {
+		t.Skip(err)
+	}
+	want := []string{".github/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
+	got, found := Find(".")
+	if !slices.Equal(got, want) || len(found) > 0 {
+		t.Errorf("got %q, %v, want %q", got, found, want)
+	}
+	if got, found := Find("a/loop/b"); !slices.Equal(got, []string{"a/loop/b/portcheck.yml"}) || len(found) > 0 {
+		t.Errorf("below a link: got %q, %v", got, found)
+	}
+	if _, found := Find("c"); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
+		t.Errorf("a folder without: got %v", found)
+	}
+	if _, found := Find("missing"); lines(found) != "missing: no such file\n" {
+		t.Errorf("a missing folder: got %v", found)
+	}
+	if _, found := Find("portcheck.yml"); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
+		t.Errorf("a file: got %v", found)
+	}
+	write(t, "b/.portcheck.yml")
+	if _, found := Find("b"); len(found) != 1 || !strings.Contains(found[0].Message, "are in one folder") {
+		t.Errorf("two in a folder: got %v", found)
+	}
+}
+
+// locked is a file system with a folder that may not be read.
+type locked struct{ fstest.MapFS }
+
+func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == "locked" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return l.MapFS.ReadDir(name)
+}
+
+func TestFindTellsOfUnreadableFolders(t *testing.T) {
+	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
+	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(public(found)) != "top/locked: cannot be read: permission denied\n" {
+		t.Errorf("got %q, %v", files, found)
+	}
+}
+
+func TestPanicOfTheLibrary(t *testing.T) {
+	err := guard(func() error { panic("index out of range\n##[error]") })
+	got := yamlProblem("a.yml", []byte("x"), err).Error()
+	want := `a.yml:1:1: the YAML library failed on this file (index out of range\n##\x5berror]): please report it as a bug of portcheck`
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestEveryKindHasACase enumerates the kinds from the source.
+func TestEveryKindHasACase(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "messages.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := map[kind]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok {
+			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing[kind(text)] = spec.Names[0].Name
+		}
+		return true
+	})
+	if len(missing) < 60 {
+		t.Fatalf("found only %d kinds", len(missing))
+	}
+	// These have a test of their own above.
+	for _, k := range []kind{noneHere, noneBelow, twoInAFolder, yamlPanic} {
+		delete(missing, k)
+	}
+	in(t, "invalid", func(t *testing.T, name string) {
+		_, found := load([]string{name}, nil)
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	})
+	for i := range files {
+		_, found := loadCase(t, i)
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
+	for _, name := range missing {
+		t.Errorf("no case brings up %s", name)
+	}
+}
+
+// TestHostileSizesEndSoon has manifests that would be slow for a parser that
+// expands aliases, compares each with each or recurses without limit.
+func TestHostileSizesEndSoon(t *testing.T) {
+	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
+	for i := 1; i < 30; i++ {
+		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 8), i-1)
+	}
+	for name, text := range map[string]string{
+		"aliases":        bomb,
+		"flow":           strings.Repeat("[", 1<<20),
+		"blocks":         strings.Repeat("- ", 1<<19),
+		"keys":           numbered("k%d: 1\n", 60_000),
+		"similar keys":   numbered("verison%d: 1\n", 9_000),
+		"one long line":  "x: [" + strings.Repeat("!a b,", 9_000) + "]",
+		"bad targets":    "version: 1\ntargets: {" + numbered(strings.Repeat("t", 26)+"%d: x,", 300) + "}\nports: [{name: a, port: 1, targets: [" + numbered(strings.Repeat("t", 26)+"%d_,", 16_000) + "]}]",
+		"addresses":      "version: 1\nports: [{name: a, port: 1, address: [" + strings.Repeat("any,", 15_000) + "]}]",
+		"comments":       strings.Repeat("a: #\n", 1<<17),
+		"error at end":   numbered("k%d: [1, 2]\n", 60_000) + "x",
+		"error, located": numbered("k%d: [1]\n", 5_000) + "x: ]",
+		"globs":          "version: 1\nports: [{name: a, port: 1, owner: {unit: \"" + strings.Repeat("*a", 2_000) + "\"}}]",
+		"control":        strings.Repeat("\n", 1<<19) + "\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, found := parse("a.yml", []byte(text))
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if len(found) == 0 && name != "globs" {
+				t.Error("no problem")
+			}
+			for _, p := range found {
+				if len(p.Message) > 1500 {
+					t.Errorf("a message of %d characters", len(p.Message))
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,98 @@
+package config
+
+// kind is one kind of error: the format of its message. A test fails for each
+// kind that no case in testdata brings up.
+type kind string
+
+// Files.
+const (
+	noFile       kind = "no such file"
+	unreadable   kind = "cannot be read: %s"
+	notAFile     kind = "is %s: want a file, or - for standard input"
+	isFolder     kind = "is a folder: name a file in it, or use --recursive"
+	tooBig       kind = "is larger than 1 MiB, the limit of a manifest"
+	badGlob      kind = "is not a glob pattern: a [ is not closed, or a \\ ends it"
+	deepGlob     kind = "** is not supported: use --recursive with a folder"
+	emptyGlob    kind = "no file matches this pattern"
+	noneHere     kind = "no manifest in %s: looked for %s"
+	noneBelow    kind = "no manifest below %s: looked for %s"
+	twoInAFolder kind = "%s and %s are in one folder: remove one, or name the one that is meant"
+)
+
+// Text and YAML.
+const (
+	utf16Text    kind = "is UTF-16: save it as UTF-8"
+	notUTF8      kind = "byte 0x%02x is not UTF-8: save the file as UTF-8"
+	badChar      kind = "character U+%04X is not allowed: want printable text"
+	badSyntax    kind = "not valid YAML: %s"
+	yamlPanic    kind = "the YAML library failed on this file (%s): please report it as a bug of portcheck"
+	emptyFile    kind = "the manifest is empty: want version, app and ports"
+	secondDoc    kind = "a second document starts here: want one manifest in a file"
+	tooManyNodes kind = "more than 20,000 values, the limit of a manifest"
+	tooDeep      kind = "nested deeper than 50 levels, the limit of a manifest"
+	hasAnchor    kind = "anchor %s: anchors and aliases are not supported; write the value out"
+	hasAlias     kind = "alias %s: anchors and aliases are not supported; write the value out, or quote a text that starts with *"
+	hasTag       kind = "tags are not supported: remove it, or quote a text that starts with !"
+	hasMerge     kind = "merge key \"<<\" is not supported: write the values out"
+)
+
+// Shape.
+const (
+	notAManifest kind = "not a manifest: want a mapping with version, app and ports, not %s"
+	badKey       kind = "a key must be plain text, not %s"
+	duplicateKey kind = "duplicate key %s: first at line %d, column %d"
+	unknownKey   kind = "unknown key %s: %s"
+	noVersion    kind = "version is missing: want version: 1"
+	noPorts      kind = "ports is missing: want a list of needs, each with name and port"
+	emptyPorts   kind = "ports is empty: want at least one need with name and port"
+	missingKey   kind = "%s is missing: every need has a name and a port"
+	wrongType    kind = "%s: want %s, not %s"
+	noValue      kind = "%s has no value: want %s"
+	unquoted     kind = "%s: %s is %s: put it in quotes to make it text"
+	emptyList    kind = "%s is an empty list: want %s"
+	listedTwice  kind = "%s: %s is listed twice"
+)
+
+// Values.
+const (
+	badVersion   kind = "version: %s is not supported: want 1"
+	badPort      kind = "%s: %v"
+	badBlock     kind = "%s: %s is not a block of ports: %v"
+	badAddress   kind = "%s: %v"
+	badWord      kind = "%s: %s is not allowed: %s"
+	badBool      kind = "%s: %s is not a boolean: want true or false, without quotes"
+	badDuration  kind = "%s: %s is not a duration: want a number and a unit, such as 500ms, 30s or 1m30s"
+	negativeWait kind = "%s: %s is negative: want 0s or more, such as 30s"
+	emptyText    kind = "%s is empty: want %s"
+	longText     kind = "%s is longer than %d characters"
+	badText      kind = "%s: %s holds U+%04X: want printable characters only"
+	badName      kind = "%s: %s is not a name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", the first a letter or digit"
+	nameTaken    kind = "name: %s is also the name of the need at line %d, column %d"
+	badEnv       kind = "env: %s is not a variable name: want letters, digits and \"_\", the first not a digit"
+	envTaken     kind = "env: %s is also set by the need at line %d, column %d"
+	badUser      kind = "run_as: %s is not a user: want a user name or a number such as 1000"
+	badApp       kind = "app is missing and the folder's name %s cannot serve for it: %s"
+	badTarget    kind = "%s: %s is not a target: want auto, local, runner, job, container:NAME or ssh://[USER@]HOST[:PORT]"
+	hasPassword  kind = "%s: a password does not belong into a manifest: want ssh://[USER@]HOST[:PORT]"
+	reservedName kind = "targets: %s is a kind of target: give this one another name"
+	otherTarget  kind = "targets: %s is not a target of this manifest: %s"
+)
+
+// What does not go together.
+const (
+	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"
+	tooManyPorts     kind = "more than 65,536 ports in all, the limit of a run"
+	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"
+	tooManyAddresses kind = "%s: more than 64 addresses, the limit of a need"
+	addressOverlap   kind = "address: %s takes the place of %s: one app cannot hold both without reuse_port"
+	reuseOfBoth      kind = "socket.reuse_address means different things for tcp and udp: make one need for each protocol"
+	remoteMissing    kind = "remote is missing: expect: reachable wants the host to connect to"
+	remoteUnused     kind = "remote has no effect without expect: reachable"
+	badRemote        kind = "remote: %s is not a host: want a host name or an IP address, without a port"
+	reachableUDP     kind = "protocol: expect: reachable connects by tcp: want tcp"
+	unusedKey        kind = "%s has no effect with expect: reachable: remove it"
+	emptyOwner       kind = "%s is empty: want one or more of %s"
+	anyOwner         kind = "%s: %s would match every owner: say more, or remove the key"
+	badOwnerGlob     kind = "%s: %s is not a glob pattern: a [ is not closed, or a \\ ends it"
+	sameNeed         kind = "%s is also a need of %s: give each manifest an app of its own"
+)

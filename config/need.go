@@ -1,0 +1,97 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/org/portcheck/port"
+	"gopkg.in/yaml.v3"
+)
+
+// need reads one entry of ports.
+func (m *manifest) need(key string, n *yaml.Node) {
+	p := Port{
+		Protocols: m.protocols, Addresses: m.addresses, Expect: Free, Severity: m.severity,
+		Range: m.ranges, Exclude: m.exclude, Wait: m.wait, Allow: m.allow,
+	}
+	var reuse map[string]field
+	fields := m.mapping(key, "", n, []entry{
+		{"name", into(&p.Name, m.needName)},
+		{"port", into(&p.Ports, m.block)},
+		{"protocol", into(&p.Protocols, m.protocolList)},
+		{"address", into(&p.Addresses, m.addressList)},
+		{"expect", into(&p.Expect, m.expectWord)},
+		{"owner", into(&p.Owner, m.ownerList)},
+		{"socket", func(key string, n *yaml.Node) { reuse = m.socket(key, n, &p) }},
+		{"run_as", into(&p.RunAs, m.user)},
+		{"range", into(&p.Range, m.ports)},
+		{"exclude", into(&p.Exclude, m.portsOrNone)},
+		{"wait", into(&p.Wait, m.duration)},
+		{"allow", into(&p.Allow, m.notices)},
+		{"env", into(&p.Env, m.env)},
+		{"severity", into(&p.Severity, m.severityWord)},
+		{"targets", into(&p.Targets, m.targetNames)},
+		{"remote", into(&p.Remote, m.remote)},
+	})
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for _, required := range []string{"name", "port"} {
+		if _, ok := fields[required]; !ok {
+			m.report(n, missingKey, required)
+		}
+	}
+	if p.Expect == Reachable {
+		m.reachable(&p, fields)
+	} else {
+		m.bindable(p, fields, reuse)
+	}
+	if f, ok := fields["port"]; ok {
+		p.At = m.at(f.value)
+	}
+	m.Ports = append(m.Ports, p)
+}
+
+// socket reads the options that an app sets before bind.
+func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
+	return m.mapping(key, key+".", n, []entry{
+		{"reuse_address", func(key string, n *yaml.Node) {
+			if b, ok := m.boolean(key, n); ok {
+				p.ReuseAddress = &b
+			}
+		}},
+		{"reuse_port", into(&p.ReusePort, m.boolean)},
+	})
+}
+
+// bindable checks what goes together in a need whose port is bound.
+func (m *manifest) bindable(p Port, fields, socket map[string]field) {
+	expect, stated := fields["expect"]
+	mistaken := stated && expect.value.Value != string(p.Expect)
+	if f, ok := fields["remote"]; ok && !mistaken {
+		m.report(f.key, remoteUnused)
+	}
+	if f, ok := socket["reuse_address"]; ok && len(p.Protocols) > 1 {
+		m.report(f.key, reuseOfBoth)
+	}
+	if f, ok := fields["address"]; ok && !p.ReusePort {
+		m.overlaps(f.value)
+	}
+}
+
+// reachable checks a need that is connected to, not bound. A key that would
+// have no effect is an error, lest somebody relies on it; what comes from the
+// top of the manifest is meant for the other needs.
+func (m *manifest) reachable(p *Port, fields map[string]field) {
+	if _, ok := fields["remote"]; !ok {
+		m.report(fields["expect"].value, remoteMissing)
+	}
+	if f, ok := fields["protocol"]; ok && slices.Contains(p.Protocols, port.UDP) {
+		m.report(f.value, reachableUDP)
+	}
+	for _, key := range []string{"address", "owner", "socket", "run_as", "range", "exclude"} {
+		if f, ok := fields[key]; ok {
+			m.report(f.key, unusedKey, key)
+		}
+	}
+	p.Protocols, p.Addresses, p.Range, p.Exclude = []port.Protocol{port.TCP}, nil, nil, nil
+}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"path"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+func (m *manifest) ownerList(key string, n *yaml.Node) ([]Owner, bool) {
+	return oneOrMore(&m.walker, key, "a mapping such as {unit: nginx.service}, or a list of these", n, m.owner)
+}
+
+func (m *manifest) owner(key string, n *yaml.Node) (Owner, bool) {
+	var o Owner
+	entries := []entry{
+		{"process", into(&o.Process, m.glob)},
+		{"executable", into(&o.Executable, m.glob)},
+		{"unit", into(&o.Unit, m.glob)},
+		{"container", into(&o.Container, m.glob)},
+		{"image", into(&o.Image, m.glob)},
+		{"compose", into(&o.Compose, m.glob)},
+		{"user", into(&o.User, m.glob)},
+	}
+	before := len(m.found)
+	fields := m.mapping(key, key+".", n, entries)
+	if len(m.found) > before {
+		return o, false
+	}
+	if len(fields) == 0 {
+		m.report(n, emptyOwner, key, oneOf(keys(entries)))
+		return o, false
+	}
+	return o, true
+}
+
+func (m *manifest) glob(key string, n *yaml.Node) (string, bool) {
+	s, ok := m.text(key, "a text or glob such as nginx*", n)
+	if !ok {
+		return "", false
+	}
+	if strings.Trim(s, "*") == "" {
+		m.report(n, anyOwner, key, quote(s))
+		return "", false
+	}
+	if _, err := path.Match(s, ""); err != nil {
+		m.report(n, badOwnerGlob, key, quote(s))
+		return "", false
+	}
+	return s, true
+}
