@@ -17,17 +17,19 @@ const (
 	proven
 )
 
-// ownership judges every process that holds one of the sockets: one foreign
-// holder makes the whole foreign, one unproven leaves it unproven. Sockets that
-// no process can hold (TIME_WAIT, orphans) do not count.
+// ownership judges every process that is seen to hold one of the sockets: one
+// foreign holder makes the whole foreign; one unproven, or a socket without any
+// holder, leaves it unproven. Sockets that no process can hold (TIME_WAIT,
+// orphans) do not count. Processes that can't be looked into do not count
+// either (docs/adr/0004): there is one on most machines.
 func ownership(owners []config.Owner, sockets []host.Socket) proof {
 	result, any := proven, false
 	for _, s := range sockets {
-		if s.Inode == 0 && len(s.Holders) == 0 && s.State != host.Listen && s.State != host.Bound {
+		if s.Inode == 0 && len(s.Holders) == 0 && !holdsPort(s) {
 			continue
 		}
 		any = true
-		if len(s.Holders) == 0 || !s.Complete {
+		if len(s.Holders) == 0 {
 			result = min(result, unproven)
 		}
 		for _, h := range s.Holders {

@@ -27,14 +27,11 @@ type Target struct {
 // Options steer a run.
 type Options struct {
 	Tool         string
-	Alternatives int                // how many to look for, for each unmet need
-	Timeout      time.Duration      // of one probe; 0: none
-	ShowCommand  bool               // name command lines of holders
-	Waiting      func(Result, Wait) // told when an unmet need begins to wait, and when its holder changes
+	Alternatives int                                // how many to look for, for each unmet need
+	Timeout      time.Duration                      // of one probe; 0: none
+	ShowCommand  bool                               // name command lines of holders
+	Waiting      func(r Result, left time.Duration) // told when an unmet need begins to wait, and when its holder changes
 }
-
-// Wait says how long a need is still waited for.
-type Wait struct{ Left time.Duration }
 
 // targetsAtOnce bounds how many targets are probed at the same time.
 const targetsAtOnce = 16
@@ -168,7 +165,7 @@ func (r *round) tell(i int, left time.Duration, holders map[rivalKey]string, tol
 		holders[key] = result.Message
 		if r.Waiting != nil {
 			told.Lock()
-			r.Waiting(*result, Wait{left})
+			r.Waiting(*result, left)
 			told.Unlock()
 		}
 	}

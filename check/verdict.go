@@ -82,6 +82,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	case Owned:
 		r.setHolders(sockets)
 		r.Message = fmt.Sprintf("%s is held by its owner, %s", subject, describeAll(sockets))
+		n.noteUnseen(&r, sockets, f.Gaps)
 	case Shadowed:
 		r.setHolders(sockets)
 		r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", where(), describeAll(sockets))
@@ -342,11 +343,12 @@ func distinct(sockets []host.Socket) []host.Socket {
 	return all
 }
 
-// held leaves the sockets that hold a port by themselves.
+// holdsPort says whether a socket holds its port by itself, as a connection
+// does not.
+func holdsPort(s host.Socket) bool { return s.State == host.Listen || s.State == host.Bound }
+
 func held(sockets []host.Socket) []host.Socket {
-	return slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool {
-		return s.State != host.Listen && s.State != host.Bound
-	})
+	return slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool { return !holdsPort(s) })
 }
 
 func allTimeWait(sockets []host.Socket) bool {
@@ -386,7 +388,7 @@ func (r *Result) setHolders(sockets []host.Socket) {
 	}
 	complete := true
 	for _, s := range sockets {
-		isHeld := s.State == host.Listen || s.State == host.Bound
+		isHeld := holdsPort(s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
 		if len(s.Holders) == 0 && (isHeld || len(served) == 0) {
 			r.Holders = append(r.Holders, newHolder(s, nil))
@@ -424,18 +426,25 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	return out
 }
 
-// noteUnseen says why a holder can't be named.
+// noteUnseen says why a holder can't be named, or which processes the word
+// "owner" leaves out.
 func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
+	complete := true
 	for _, s := range sockets {
-		if len(s.Holders) > 0 || s.Inode == 0 && s.State != host.Listen && s.State != host.Bound {
-			continue
-		}
-		if s.Complete {
+		canBeHeld := s.Inode != 0 || holdsPort(s)
+		complete = complete && (s.Complete || !canBeHeld)
+		switch {
+		case len(s.Holders) > 0 || !canBeHeld:
+		case s.Complete:
 			n.notify(r, config.Degraded, "no process that can be seen from here has it open: it belongs to the kernel, or to a process in another PID namespace")
-		} else {
+			return
+		default:
 			n.notify(r, config.Degraded, "who holds it can't be seen%s", because(gaps, true))
+			return
 		}
-		return
+	}
+	if !complete && len(n.Owner) > 0 {
+		n.notify(r, config.Degraded, "every process that could be looked into was compared with owner, but not all could%s", because(gaps, true))
 	}
 }
 

@@ -33,7 +33,7 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Holders: true}}
 	}
 	details := newDetails(showCommand)
-	var hidden int
+	var hidden []int
 	var reason error
 	for _, pid := range pids {
 		if ctx.Err() != nil {
@@ -41,7 +41,7 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 		}
 		found, err := socketsOf(pid, byInode)
 		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
-			hidden++
+			hidden = append(hidden, pid)
 			reason = err
 		}
 		if len(found) == 0 {
@@ -59,17 +59,22 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 	}
 	gap := Gap{Holders: true}
 	switch {
-	case hidden > 0:
-		gap.What = fmt.Sprintf("the descriptors of %d of %d processes can't be read: run as root to have every holder named", hidden, len(pids))
-		gap.Op, gap.Errno = opErrno(reason)
-		gap.Op = "open /proc/PID/fd"
+	case len(hidden) > 0:
+		gap.What = fmt.Sprintf("%d of %d processes can't be looked into", len(hidden), len(pids))
+		if len(hidden) == 1 {
+			gap.What += fmt.Sprintf(" (pid %d)", hidden[0])
+		}
+		gap.Op, gap.Errno = "readlink /proc/PID/fd", errnoName(reason)
 	case pids[0] != 1:
-		gap.What = "/proc hides the processes of other users (mount option hidepid): run as root to have every holder named"
+		gap.What = "/proc hides the processes of other users (mount option hidepid)"
 	default:
 		for _, s := range sockets {
 			s.Complete = true
 		}
 		return nil
+	}
+	if os.Geteuid() != 0 {
+		gap.What += "; as root every holder can be named"
 	}
 	return []Gap{gap}
 }

@@ -44,6 +44,12 @@ func Label(spec string) string {
 	return spec
 }
 
+// Known says whether a target is of a kind that portcheck has a name for.
+func Known(spec string) error {
+	_, err := find(spec)
+	return err
+}
+
 // Check says whether a target can be opened by this version, without opening it.
 func Check(spec string) error {
 	k, err := find(spec)

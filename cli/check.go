@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/report"
+	"github.com/org/portcheck/target"
+)
+
+// checkOptions are the flags of check beside those it shares with lint.
+type checkOptions struct {
+	needOptions
+	tellOptions
+	verdictOptions
+	ranges, exclude setFlag
+	wait            waitFlag
+	alternatives    int
+	timeout         time.Duration
+	showCommand     bool
+}
+
+func (a *app) check() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [flags] [MANIFEST...]",
+		Short: "Check the ports of manifests, or of --port (the default command)",
+		Long: `Tries every port of the manifests as the app would, and tells all conflicts at
+once. A MANIFEST is a file, - for stdin, or a glob.`,
+		Example: `  portcheck check
+  portcheck check shop.yml payment.yml
+  portcheck check -p 127.0.0.1:8080 --range 8000-8099
+  portcheck check --offset 100 -o json=report.json    a matrix job's own slot of ports`,
+		Args: cobra.ArbitraryArgs,
+	}
+	a.checkFlags(cmd)
+	return cmd
+}
+
+// checkFlags makes cmd run a check: the root command and `check` are the same.
+func (a *app) checkFlags(cmd *cobra.Command) {
+	o := &checkOptions{}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.needFlags(f)
+	f.Var(&o.ranges, "range", "where alternatives may come from, as `8000-8099,9443`")
+	f.Var(&o.exclude, "exclude", "ports never to suggest, as `8080,8090-8092`")
+	f.Var(&o.wait, "wait", "retry unmet needs this long before calling it a conflict, as `30s`")
+	f.IntVar(&o.alternatives, "alternatives", 3, "how many alternatives to suggest for each unmet need")
+	o.tellFlags(f)
+	o.verdictFlags(f)
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "budget of one target, --wait not counted")
+	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of holders, which may hold secrets")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
+}
+
+func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.failOn, "fail-on", "error", "which findings fail the run: error, warning or never")
+	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet")
+	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for what could not be found out")
+}
+
+func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	tell, err := a.teller(o.tellOptions)
+	if err != nil {
+		return err
+	}
+	needs, specs, problems := a.gather(args, o.needOptions)
+	for _, s := range specs {
+		if err := target.Check(s.spec); err != nil {
+			problems = append(problems, s.problem(err))
+		}
+	}
+	if len(problems) > 0 {
+		return a.finish(tell, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
+	}
+	for i := range needs {
+		n := &needs[i]
+		if o.ranges.set != nil {
+			n.Range = o.ranges.set
+		}
+		if o.exclude.set != nil {
+			n.Exclude = o.exclude.set
+		}
+		if o.wait.given {
+			n.Wait = o.wait.Duration
+		}
+	}
+	var targets []check.Target
+	for _, s := range specs {
+		h, err := target.Open(ctx, s.spec)
+		targets = append(targets, check.Target{Name: s.name, Host: h, Err: err})
+		if err == nil {
+			defer h.Close()
+		}
+	}
+	r, err := check.Run(ctx, needs, targets, check.Options{
+		Tool: tool(), Alternatives: o.alternatives, Timeout: o.timeout, ShowCommand: o.showCommand,
+		Waiting: func(r check.Result, left time.Duration) {
+			if !o.quiet {
+				a.say("waiting up to %s for %s: %s", left.Round(time.Second/10), report.Safe(r.Name), report.Safe(r.Message))
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return a.finish(tell, r, o.verdictOptions)
+}
+
+func (o *checkOptions) validate() error {
+	switch {
+	case o.alternatives < 0:
+		return usageError{fmt.Errorf("--alternatives %d: want 0 or more", o.alternatives), ""}
+	case o.timeout <= 0:
+		return usageError{fmt.Errorf("--timeout %s: want a duration above 0, as 30s", o.timeout), ""}
+	}
+	return o.verdictOptions.validate()
+}
+
+func (o *verdictOptions) validate() error {
+	switch {
+	case o.failOn != "error" && o.failOn != "warning" && o.failOn != "never":
+		return usageError{fmt.Errorf("--fail-on %q: want error, warning or never", o.failOn), ""}
+	case o.warningsExit < 0 || o.warningsExit > 255:
+		return usageError{fmt.Errorf("--warnings-exit-code %d: want a number from 0 to 255", o.warningsExit), ""}
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+	"github.com/org/portcheck/target"
+)
+
+func (a *app) free() *cobra.Command {
+	var spec, format, protocol, address string
+	var ranges, exclude setFlag
+	var count int
+	cmd := &cobra.Command{
+		Use:   "free --range R [-n N]",
+		Short: "Print ports that can be bound now, one a line",
+		Long: `Prints ports of the range that an app could bind at this moment, in the range's
+order. Exit code 1 if there are fewer than asked for.`,
+		Example: `  portcheck free --range 8000-8099
+  portcheck free --range 20000-20999 -n 3 --protocol udp
+  PORT=$(portcheck free --range 8000-8099) && ./server --port "$PORT"`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Var(&ranges, "range", "where to look, as `8000-8099,9443` (required)")
+	f.Var(&exclude, "exclude", "ports to leave out, as `8080,8090-8092`")
+	f.IntVarP(&count, "count", "n", 1, "how many")
+	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
+	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
+	f.StringVarP(&format, "format", "f", "text", "text or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		addr, err := port.ParseAddress(address)
+		proto := port.Protocol(protocol)
+		switch {
+		case ranges.set == nil:
+			err = fmt.Errorf("--range is missing: say where to look, as --range 8000-8099")
+		case count < 1:
+			err = fmt.Errorf("-n %d: want 1 or more", count)
+		case proto != port.TCP && proto != port.UDP:
+			err = fmt.Errorf("--protocol %q: want tcp or udp", protocol)
+		case format != "text" && format != "json":
+			err = fmt.Errorf("-f %q: want text or json", format)
+		}
+		if err != nil {
+			return usageError{err, "see `portcheck free --help`"}
+		}
+		return a.onTarget(cmd, spec, func(h host.Host) error {
+			need := check.Need{Target: target.Label(spec), Port: config.Port{
+				Name: "free", Expect: config.Free, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
+				Ports: port.One(ranges.set[0].First), Range: ranges.set, Exclude: exclude.set,
+			}}
+			ports, err := check.FreePorts(cmd.Context(), need, check.Target{Name: need.Target, Host: h}, check.Options{Alternatives: count})
+			if cmd.Context().Err() != nil {
+				return err
+			}
+			if err != nil {
+				return unanswered{err}
+			}
+			if err := a.printPorts(ports, format); err != nil {
+				return err
+			}
+			if len(ports) < count {
+				return shortfall{fmt.Errorf("%s has only %d of %d free %s ports", ranges.set, len(ports), count, proto)}
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func (a *app) printPorts(ports []uint16, format string) error {
+	if format == "json" {
+		if ports == nil {
+			ports = []uint16{}
+		}
+		return json.NewEncoder(a.stdout).Encode(struct {
+			Version int      `json:"version"`
+			Ports   []uint16 `json:"ports"`
+		}{1, ports})
+	}
+	for _, p := range ports {
+		if _, err := fmt.Fprintln(a.stdout, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/target"
+)
+
+func (a *app) lint() *cobra.Command {
+	var o struct {
+		needOptions
+		tellOptions
+	}
+	cmd := &cobra.Command{
+		Use:   "lint [flags] [MANIFEST...]",
+		Short: "Find conflicts inside manifests, without opening a socket",
+		Long: `Reads manifests strictly and finds needs that exclude each other, and ports that
+are likely to make trouble. It reads nothing of this machine: the result is the
+same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
+		Example: `  portcheck lint
+  portcheck lint -r deploy/
+  portcheck lint -f json shop.yml payment.yml`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.needFlags(f)
+	o.tellFlags(f)
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		tell, err := a.teller(o.tellOptions)
+		if err != nil {
+			return err
+		}
+		needs, specs, problems := a.gather(args, o.needOptions)
+		for _, s := range specs {
+			if err := target.Known(s.spec); err != nil {
+				problems = append(problems, s.problem(err))
+			}
+		}
+		r := check.Report{Version: 1, Tool: tool(), Problems: problems, Lint: true}
+		if len(problems) == 0 {
+			r = check.Lint(needs, tool())
+		}
+		return a.finish(tell, r, verdictOptions{failOn: "warning"})
+	}
+	return cmd
+}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/report"
+	"github.com/org/portcheck/target"
+)
+
+func (a *app) list() *cobra.Command {
+	var spec, format string
+	var show, noColor bool
+	cmd := &cobra.Command{
+		Use:   "list [flags]",
+		Short: "Show who listens: endpoint, process, pid, user, unit or container",
+		Example: `  portcheck list
+  portcheck list -f json`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
+	f.StringVarP(&format, "format", "f", "text", "text or json")
+	f.BoolVar(&show, "show-command", false, "show command lines, which may hold secrets")
+	f.BoolVar(&noColor, "no-color", false, "no colours")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.onTarget(cmd, spec, func(h host.Host) error {
+			listing, err := check.List(cmd.Context(), check.Target{Name: target.Label(spec), Host: h}, check.Options{ShowCommand: show})
+			if err != nil {
+				return unanswered{err}
+			}
+			if err := report.List(a.stdout, listing, format, report.Options{Color: a.colour(a.stdout, noColor)}); err != nil {
+				return usageError{err, ""}
+			}
+			return report.TargetNotices(a.stderr, listing.Targets)
+		})
+	}
+	return cmd
+}
+
+// onTarget opens a target for one question.
+func (a *app) onTarget(cmd *cobra.Command, spec string, ask func(host.Host) error) error {
+	if err := target.Check(spec); err != nil {
+		return usageError{err, ""}
+	}
+	h, err := target.Open(cmd.Context(), spec)
+	if err != nil {
+		return unanswered{err}
+	}
+	defer h.Close()
+	return ask(h)
+}

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// move applies --offset and --set. What --set names is where it says. A name
+// that no need has is a problem only if all manifests could be read.
+func move(manifests []config.Manifest, offset int, sets []string, all bool) []config.Problem {
+	var problems []config.Problem
+	problem := func(flag, format string, args ...any) {
+		problems = append(problems, config.Problem{Position: config.Position{File: flag}, Message: fmt.Sprintf(format, args...)})
+	}
+	moved := map[string]port.Range{}
+	for _, s := range sets {
+		name, text, ok := strings.Cut(s, "=")
+		r, err := port.ParseRange(text)
+		switch {
+		case !ok || name == "":
+			problem("--set", "%q: want NAME=PORT, as web=9090", s)
+		case err != nil:
+			problem("--set", "%q: %s", s, err)
+		default:
+			moved[name] = r
+		}
+	}
+	used := map[string]bool{}
+	var names []string
+	for _, m := range manifests {
+		for i := range m.Ports {
+			p := &m.Ports[i]
+			names = append(names, p.Name)
+			full := m.App + "/" + p.Name
+			key := full
+			r, set := moved[full]
+			if !set {
+				key = p.Name
+				r, set = moved[p.Name]
+			}
+			if set {
+				used[key] = true
+				p.Ports = r
+				continue
+			}
+			if p.Expect == config.Reachable {
+				continue
+			}
+			first, last := int(p.Ports.First)+offset, int(p.Ports.Last)+offset
+			if first < 1 || last > port.MaxPort {
+				problem("--offset", "%d moves %s (%s) from %s to a port below 1 or above %d", offset, p.Name, p.At, p.Ports, port.MaxPort)
+				continue
+			}
+			p.Ports = port.Range{First: uint16(first), Last: uint16(last)}
+		}
+	}
+	for name := range moved {
+		if !all || used[name] {
+			continue
+		}
+		message := fmt.Sprintf("no need is named %q", name)
+		if hint := config.DidYouMean(name, names); hint != "" {
+			message += "; " + hint
+		}
+		problem("--set", "%s", message)
+	}
+	slices.SortFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Message, b.Message) })
+	return problems
+}

@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+// needOptions are the flags that say what is needed and where.
+type needOptions struct {
+	ports     []string
+	targets   []string
+	set       []string
+	offset    int
+	recursive []string
+}
+
+func (o *needOptions) needFlags(f *pflag.FlagSet) {
+	f.StringArrayVarP(&o.ports, "port", "p", nil, "a port to check without a manifest, as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
+	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]local` (repeatable); without NAME it replaces all targets of the manifests")
+	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "take every manifest below `DIR` (repeatable)")
+	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
+	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port but reachable ones and those of --set")
+}
+
+// gather reads manifests and flags. Problems are of both; with any, nothing
+// else is worth using.
+func (a *app) gather(args []string, o needOptions) ([]check.Need, []targetSpec, []config.Problem) {
+	manifests, problems := a.manifests(args, o)
+	if m, bad := flagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
+		manifests = append(manifests, m)
+		problems = append(problems, bad...)
+	}
+	problems = append(problems, move(manifests, o.offset, o.set, len(problems) == 0)...)
+	overrides, bad := parseTargets(o.targets)
+	problems = append(problems, bad...)
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return expand(manifests, overrides)
+}
+
+func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []config.Problem) {
+	var problems []config.Problem
+	names := slices.Clone(args)
+	for _, dir := range o.recursive {
+		found, bad := config.Find(dir)
+		names, problems = append(names, found...), append(problems, bad...)
+	}
+	if len(names) == 0 && len(o.ports) == 0 && len(problems) == 0 {
+		name, bad := config.Discover(".")
+		if len(bad) > 0 {
+			return nil, bad
+		}
+		names = []string{name}
+	}
+	if len(names) == 0 {
+		return nil, problems
+	}
+	manifests, bad := config.Load(names, stdinOrEmpty(a.stdin))
+	for i := range bad {
+		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
+			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
+				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)
+			}
+		}
+	}
+	return manifests, append(problems, bad...)
+}
+
+// commandNames are what a mistyped command may have been meant to be.
+var commandNames = []string{"check", "lint", "list", "free", "version", "completion", "help"}
+
+func stdinOrEmpty(r io.Reader) io.Reader {
+	if r == nil {
+		return strings.NewReader("")
+	}
+	return r
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// flagManifest makes needs of --port flags, as if a manifest had held them.
+func flagManifest(specs []string) (config.Manifest, []config.Problem) {
+	m := config.Manifest{File: "--port"}
+	var problems []config.Problem
+	for _, spec := range specs {
+		p, err := parsePort(spec)
+		if err != nil {
+			problems = append(problems, config.Problem{Position: config.Position{File: "--port"}, Message: err.Error()})
+			continue
+		}
+		name := p.Name
+		for n := 2; slices.ContainsFunc(m.Ports, func(o config.Port) bool { return o.Name == p.Name }); n++ {
+			p.Name = fmt.Sprintf("%s-%d", name, n)
+		}
+		m.Ports = append(m.Ports, p)
+	}
+	return m, problems
+}
+
+// parsePort reads [ADDRESS:]PORT[-LAST][/PROTOCOL].
+func parsePort(spec string) (config.Port, error) {
+	fail := func(err error) (config.Port, error) {
+		return config.Port{}, fmt.Errorf("%q: %w; want PORT, FIRST-LAST or ADDRESS:PORT, with /tcp or /udp behind it, as 8080, 53/udp or [::1]:8080/tcp", spec, err)
+	}
+	rest, protocol, named := strings.Cut(spec, "/")
+	proto := port.TCP
+	if named {
+		proto = port.Protocol(protocol)
+		if !slices.Contains(port.Protocols, proto) {
+			return fail(fmt.Errorf("unknown protocol %q", protocol))
+		}
+	}
+	addr := port.Any
+	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+		text := rest[:i]
+		rest = rest[i+1:]
+		if inner, found := strings.CutPrefix(text, "["); found && strings.HasSuffix(inner, "]") {
+			text = strings.TrimSuffix(inner, "]")
+		} else if strings.Contains(text, ":") {
+			return fail(errors.New("an IPv6 address needs brackets"))
+		}
+		var err error
+		if addr, err = port.ParseAddress(text); err != nil {
+			return fail(err)
+		}
+	}
+	ports, err := port.ParseRange(rest)
+	if err != nil {
+		return fail(err)
+	}
+	return config.Port{
+		At: config.Position{File: "--port"}, Name: fmt.Sprintf("%s-%s", proto, ports),
+		Ports: ports, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
+		Expect: config.Free, Severity: config.Error,
+	}, nil
+}

@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/host"
+)
+
+// probe is the far end of a target: no people use it.
+func (a *app) probe() *cobra.Command {
+	return &cobra.Command{
+		Use:    "probe",
+		Short:  "Answer requests on stdin, one JSON line each, until it ends",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := host.Serve(cmd.Context(), host.Local{}, a.stdin, a.stdout); err != nil {
+				return unanswered{err}
+			}
+			return nil
+		},
+	}
+}
