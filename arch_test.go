@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/org/portcheck"
+
+// arrows are the imports of our own packages that each may have. Imports run
+// one way: main, cli, report, check, then config, target and host, then port.
+var arrows = map[string][]string{
+	"":                 {"cli"},
+	"cli":              {"check", "ci", "config", "host", "port", "report", "target"},
+	"report":           {"check", "config", "port"},
+	"check":            {"config", "host", "port"},
+	"target":           {"host", "port"},
+	"config":           {"port"},
+	"host":             {"port"},
+	"ci":               {},
+	"port":             {},
+	"internal/testbed": {},
+}
+
+// confined are packages that only some of ours may import: nothing below target
+// knows HTTP or SSH, and so on.
+var confined = map[string][]string{
+	"net/http":                           {},
+	"golang.org/x/crypto/ssh":            {"target"},
+	"gopkg.in/yaml.v3":                   {"config"},
+	"github.com/spf13/cobra":             {"cli"},
+	"github.com/hashicorp/go-multierror": {"cli"},
+	"github.com/mdlayher/netlink":        {"host"},
+	"github.com/shirou/gopsutil/v4":      {"host"},
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		for _, p := range packages(t, goos) {
+			name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+			allowed, known := arrows[name]
+			if !known {
+				parent := name[:max(strings.LastIndex(name, "/internal/"), 0)]
+				if _, inner := arrows[parent]; !inner || parent == "" {
+					t.Errorf("%s: package %s is in no room of the house: give it arrows here", goos, p.ImportPath)
+				}
+				continue
+			}
+			for _, i := range p.Imports {
+				own, ours := strings.CutPrefix(i, module+"/")
+				if ours && !slices.Contains(allowed, own) && !strings.HasPrefix(own, name+"/internal/") {
+					t.Errorf("%s: %s imports %s; it may import %v of ours", goos, p.ImportPath, i, allowed)
+				}
+				for path, users := range confined {
+					if (i == path || strings.HasPrefix(i, path+"/")) && !slices.Contains(users, name) {
+						t.Errorf("%s: %s imports %s, which is for %v alone", goos, p.ImportPath, i, users)
+					}
+				}
+			}
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Doc        string
+}
+
+func packages(t *testing.T, goos string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Doc", "./...")
+	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, errs.String())
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestEveryPackageStatesItsPurpose(t *testing.T) {
+	for _, p := range packages(t, "linux") {
+		if p.Doc == "" {
+			t.Errorf("%s: no sentence says what the package is for", p.ImportPath)
+		}
+	}
+}

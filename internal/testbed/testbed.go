@@ -1,0 +1,161 @@
+//go:build linux
+
+// Package testbed gives tests machines of their own: a fresh network namespace
+// a test, and real programs that hold ports in it.
+package testbed
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	isolatedEnv = "PORTCHECK_TEST_ISOLATED" // name of the test that runs in its own namespace
+	mustRunEnv  = "PORTCHECK_TEST_MUST_RUN" // set by .ci/run: nothing may be skipped
+	patience    = 20 * time.Second
+)
+
+// Isolated re-executes the calling test in a fresh network namespace whose only
+// interface is lo. It returns true there, and false in the parent, which has
+// nothing left to do:
+//
+//	if !testbed.Isolated(t) {
+//		return
+//	}
+//
+// Without root it takes a user namespace as well; where the system forbids
+// that, the test skips.
+func Isolated(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(isolatedEnv) == t.Name() {
+		bringUpLoopback(t)
+		return true
+	}
+	parts := strings.Split(t.Name(), "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run="+strings.Join(parts, "/"), "-test.v", "-test.timeout=120s")
+	cmd.Env = append(os.Environ(), isolatedEnv+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	switch {
+	case cmd.Process == nil:
+		Missing(t, fmt.Sprintf("a network namespace can't be made here: %v", err))
+	case err != nil:
+		t.Errorf("in its own network namespace: %v\n%s", err, text)
+	case strings.Contains(text, "--- SKIP: "+t.Name()):
+		t.Skip(text)
+	case !strings.Contains(text, "--- PASS: "+t.Name()):
+		t.Errorf("did not run in its own network namespace:\n%s", text)
+	}
+	return false
+}
+
+func bringUpLoopback(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	ifreq, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ifreq.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifreq); err != nil {
+		t.Fatalf("bring up lo: %v", err)
+	}
+}
+
+// Missing skips a test for something that this machine lacks, or fails it where
+// every test has to run.
+func Missing(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv(mustRunEnv) != "" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// NeedRoot skips a test that can't work for other users.
+func NeedRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Missing(t, "needs root")
+	}
+}
+
+// Start runs a program until the test ends and waits for its first line, which
+// says that it is ready. It returns the process and that line.
+func Start(t *testing.T, name string, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	return StartWith(t, func(*exec.Cmd) {}, name, args...)
+}
+
+// StartWith is Start with a last word on the command before it runs.
+func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Missing(t, fmt.Sprintf("needs %s: %v", name, err))
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Stderr = os.Stderr
+	// The group is ended as a whole: a holder may have children.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	adjust(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+		_ = cmd.Wait()                                      // killed: the error is expected
+	})
+	lines := make(chan string, 1)
+	go func() {
+		scanner := bufio.NewScanner(out)
+		if scanner.Scan() {
+			lines <- scanner.Text()
+		}
+		close(lines)
+		for scanner.Scan() { // keep the pipe from filling up
+		}
+	}()
+	select {
+	case line, ok := <-lines:
+		if !ok {
+			t.Fatalf("%s ended before it was ready", name)
+		}
+		return cmd, line
+	case <-time.After(patience):
+		t.Fatalf("%s was not ready within %s", name, patience)
+	}
+	return nil, ""
+}
+
+// Python runs a script that prints a line when it is ready, and then stays.
+func Python(t *testing.T, script string, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	return Start(t, "python3", append([]string{"-u", "-c", script}, args...)...)
+}
