@@ -1,0 +1,70 @@
+//go:build linux
+
+package main
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+var update = flag.Bool("update", false, "write the output of commands into README.md")
+
+// TestREADMEShowsRealOutput runs the commands that README.md shows the output
+// of. What differs from machine to machine is not compared.
+func TestREADMEShowsRealOutput(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const marker = "<!-- output: "
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, rest := "", string(readme)
+	for {
+		before, after, found := strings.Cut(rest, marker)
+		text += before
+		if !found {
+			break
+		}
+		command, after, _ := strings.Cut(after, " -->\n```console\n")
+		shown, after, closed := strings.Cut(after, "```")
+		if !closed {
+			t.Fatalf("%s: no console block follows", command)
+		}
+		words := strings.Fields(command)
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+		real := "$ " + command + "\n" + string(out)
+		if normal(real) != normal(shown) && !*update {
+			t.Errorf("README.md is stale (go test . -run README -update writes it): %s\nprints:\n%s\nshown:\n%s", command, real, shown)
+		}
+		text += marker + command + " -->\n```console\n" + real + "```"
+		rest = after
+	}
+	if *update {
+		if err := os.WriteFile("README.md", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func normal(s string) string {
+	for _, r := range [][2]string{
+		{`pid \d+`, "pid N"},
+		{"kill \\d+", "kill N"},
+		{`user [^)]+\)`, "user NAME)"},
+		{`\([a-z]+ network namespace\)`, "(SOME network namespace)"},
+	} {
+		s = regexp.MustCompile(r[0]).ReplaceAllString(s, r[1])
+	}
+	return s
+}
