@@ -93,5 +93,5 @@ func (m *manifest) reachable(p *Port, fields map[string]field) {
 			m.report(f.key, unusedKey, key)
 		}
 	}
-	p.Protocols, p.Addresses, p.Range, p.Exclude = []port.Protocol{port.TCP}, nil, nil, nil
+	p.Protocols, p.Addresses, p.Range, p.Exclude = []port.Protocol{port.TCP}, []port.Address{}, nil, nil
 }

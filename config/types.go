@@ -79,9 +79,9 @@ type Target struct {
 type Port struct {
 	At           Position // of the port value
 	Name         string
-	Ports        port.Range
+	Ports        port.Range // one port, or a block of which all is needed
 	Protocols    []port.Protocol
-	Addresses    []port.Address
+	Addresses    []port.Address // none for Reachable
 	Expect       Expect
 	Remote       string // host name or IP; for Reachable alone
 	Owner        []Owner
