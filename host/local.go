@@ -28,7 +28,6 @@ const (
 //	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) (tableRead)
 //	findHolders(ctx, []*Socket, showCommand bool) []Gap
-//	deviceName(zone string) string
 type Local struct{}
 
 // Close does nothing: Local keeps nothing open.

@@ -44,8 +44,8 @@ func readNamespace() Namespace {
 // netshTimeout bounds a command that usually takes a tenth of a second.
 const netshTimeout = 5 * time.Second
 
-// readLimits asks netsh: Windows offers no call for excluded ranges. No port
-// needs a right here.
+// readLimits asks netsh: Windows documents no call that lists the
+// excluded ranges. No port needs a right here.
 func readLimits() (Limits, []Gap) {
 	ctx, cancel := context.WithTimeout(context.Background(), netshTimeout)
 	defer cancel()

@@ -83,7 +83,7 @@ func TestFromStat(t *testing.T) {
 			socktab.Socket{Endpoint: linkLocal, Status: "LISTEN"},
 		},
 		"Windows, a listener's remote": {
-			net.ConnectionStat{Family: inet, Type: stream, Laddr: net.Addr{IP: "0.0.0.0", Port: 445}, Raddr: net.Addr{IP: "0.0.0.0"}, Status: "LISTEN", Pid: 4},
+			net.ConnectionStat{Family: inet, Type: stream, Laddr: net.Addr{IP: "0.0.0.0", Port: 445}, Raddr: net.Addr{IP: "0.0.0.0", Port: 12345}, Status: "LISTEN", Pid: 4},
 			socktab.Socket{Endpoint: endpoint(port.TCP, "0.0.0.0", 445), Status: "LISTEN", PIDs: []int{4}},
 		},
 	} {

@@ -32,7 +32,8 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	}
 	s.Port = uint16(c.Laddr.Port)
 	s.Addr, s.Device = unscope(local)
-	if c.Raddr.Port != 0 {
+	// Windows gives a listener a remote address that means nothing.
+	if c.Raddr.Port != 0 && c.Status != "LISTEN" {
 		remote, err := parseIP(c.Raddr.IP, c.Family)
 		if err != nil {
 			return Socket{}, err

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package host
+
+import (
+	"github.com/org/portcheck/host/internal/socktab"
+	"github.com/org/portcheck/port"
+)
+
+// choose keeps what the query asks for.
+func (q query) choose(all []socktab.Socket) []Socket {
+	var chosen []Socket
+	for _, e := range all {
+		s := Socket{Endpoint: e.Endpoint, State: State(e.State()), UID: e.UID, Inode: e.ID}
+		if s.Protocol != q.protocol || q.ports != nil && !q.ports.Has(s.Port) {
+			continue
+		}
+		if !q.every && s.Protocol == port.TCP && !holdsForGood(s) {
+			continue
+		}
+		s.Device = deviceName(s.Device)
+		for _, pid := range e.PIDs {
+			s.Holders = append(s.Holders, Holder{PID: pid, UID: -1})
+		}
+		chosen = append(chosen, s)
+	}
+	return chosen
+}

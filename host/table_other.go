@@ -1,0 +1,68 @@
+//go:build !linux && !darwin
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/shirou/gopsutil/v4/net"
+
+	"github.com/org/portcheck/host/internal/socktab"
+	"github.com/org/portcheck/port"
+)
+
+// readTable asks gopsutil, which asks Windows' GetExtendedTcpTable and
+// GetExtendedUdpTable, lsof on FreeBSD, netstat on OpenBSD and NetBSD.
+func readTable(ctx context.Context, queries []query) tableRead {
+	read := tableRead{whole: map[port.Protocol]bool{}}
+	for _, q := range queries {
+		all, err := readProtocol(ctx, q.protocol)
+		if err != nil {
+			read.gaps = append(read.gaps, Gap{
+				What: fmt.Sprintf("the system's %s socket table can't be read", q.protocol),
+				Op:   "read " + string(q.protocol) + " sockets", Errno: errnoName(err), Table: true,
+			})
+			continue
+		}
+		read.sockets = append(read.sockets, q.choose(all)...)
+		if runtime.GOOS == "freebsd" && os.Geteuid() != 0 {
+			read.gaps = append(read.gaps, Gap{
+				What: "lsof shows the sockets of our own processes alone: run as root to see all",
+				Op:   "lsof", Table: true,
+			})
+			continue
+		}
+		read.whole[q.protocol] = true
+	}
+	return read
+}
+
+// readProtocol fails if one entry can't be read: a partial table is no table.
+func readProtocol(ctx context.Context, protocol port.Protocol) ([]socktab.Socket, error) {
+	stats, err := net.ConnectionsWithContext(ctx, string(protocol))
+	if err != nil {
+		return nil, err
+	}
+	if len(stats) == 0 && runtime.GOOS == "freebsd" {
+		return nil, errors.New("lsof shows no socket: gopsutil does not tell that from a failure")
+	}
+	var all []socktab.Socket
+	for _, stat := range stats {
+		s, err := socktab.FromStat(stat)
+		if err != nil {
+			return nil, err
+		}
+		// Windows lists a dual-stack socket with both families: the stack
+		// "opens an endpoint for both" (Microsoft, "Dual Stack Sockets on
+		// Windows Vista"). OpenBSD has none. Elsewhere it is not known.
+		s.V6Only = s.Addr.Is6() && s.Addr.IsUnspecified() && (runtime.GOOS == "windows" || runtime.GOOS == "openbsd")
+		if s.Port != 0 {
+			all = append(all, s)
+		}
+	}
+	return socktab.Group(all), nil
+}
