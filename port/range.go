@@ -40,7 +40,7 @@ func (r Range) String() string {
 // YAML or a shell would accept (010, 0x50, 8_080, +80, 8080.0) are errors.
 func ParseNumber(s string) (uint16, error) {
 	if s == "0" {
-		return 0, fmt.Errorf("port 0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
+		return 0, fmt.Errorf("0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
 	}
 	bad := s == "" || len(s) > 5 || s[0] == '0'
 	for i := 0; i < len(s); i++ {
