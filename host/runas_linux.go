@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asUser runs fn with the rights that a process of that user starts with: its
+// asUser runs fn, which is told the uid, with the rights that a process of that user starts with: its
 // uid, its groups, no capabilities. The change is made to one thread alone,
 // which ends with it; Go's own Setuid would change the whole process.
-func asUser(name string, fn func()) (op string, err error) {
+func asUser(name string, fn func(uid int)) (op string, err error) {
 	if name == "" {
-		fn()
+		fn(os.Geteuid())
 		return "", nil
 	}
 	uid, gid, groups, err := lookupUser(name)
@@ -23,7 +23,7 @@ func asUser(name string, fn func()) (op string, err error) {
 		return "look up user", err
 	}
 	if uid == os.Geteuid() {
-		fn()
+		fn(uid)
 		return "", nil
 	}
 	done := make(chan struct{})
@@ -31,7 +31,7 @@ func asUser(name string, fn func()) (op string, err error) {
 		defer close(done)
 		runtime.LockOSThread() // never unlocked: the thread must not be used again
 		if op, err = become(uid, gid, groups); err == nil {
-			fn()
+			fn(uid)
 		}
 	}()
 	<-done
