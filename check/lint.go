@@ -47,7 +47,8 @@ type rivalKey struct {
 // rivalsShown bounds the other needs that are named as in the way of one.
 const rivalsShown = 3
 
-// findRivals lists for each need the others that can't be bound beside it.
+// findRivals lists for each need the others that can't be bound beside it, at
+// most one more than is shown.
 func findRivals(needs []Need) map[rivalKey][]Need {
 	type place struct {
 		target string
@@ -67,29 +68,25 @@ func findRivals(needs []Need) map[rivalKey][]Need {
 		}
 	}
 	rivals := map[rivalKey][]Need{}
-	met := map[rivalKey]map[int]bool{}
-	for k, here := range at {
-		if len(here) < 2 {
+	for i, n := range needs {
+		if n.Expect != config.Free {
 			continue
 		}
-		for _, i := range here {
-			key := rivalKey{i, k.proto}
-			for _, j := range here {
-				if i == j || met[key][j] || len(met[key]) >= rivalsShown || !exclude(needs[i], needs[j], k.proto) {
-					continue
+		for _, proto := range n.Protocols {
+			key := rivalKey{i, proto}
+			met := map[int]bool{}
+			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
+				for _, j := range at[place{n.Target, proto, uint16(p)}] {
+					if len(met) > rivalsShown {
+						break // enough to say that there are more
+					}
+					if i != j && !met[j] && exclude(n, needs[j], proto) {
+						met[j] = true
+						rivals[key] = append(rivals[key], needs[j])
+					}
 				}
-				if met[key] == nil {
-					met[key] = map[int]bool{}
-				}
-				met[key][j] = true
 			}
 		}
-	}
-	for key, others := range met {
-		for j := range others {
-			rivals[key] = append(rivals[key], needs[j])
-		}
-		slices.SortFunc(rivals[key], func(a, b Need) int { return comparePosition(a.At, b.At) })
 	}
 	return rivals
 }
@@ -111,6 +108,9 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	names := make([]string, len(rivals))
 	for i, o := range rivals {
 		names[i] = fmt.Sprintf("%s (%s)", o.Name, o.At)
+	}
+	if len(names) > rivalsShown {
+		names = append(names[:rivalsShown], "others")
 	}
 	r.OK = false
 	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))

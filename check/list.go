@@ -2,15 +2,25 @@ package check
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
 )
 
 // List names every listener of a target and all of its holders.
 func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	r := newRound(t, nil, o)
-	facts, err := r.ask(ctx, host.Request{Listeners: true, ShowCommand: o.ShowCommand})
+	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
+	for _, proto := range port.Protocols {
+		req.Tries = append(req.Tries, lookAt(port.Binding{Protocol: proto}))
+	}
+	facts, err := r.ask(ctx, req)
+	if err == nil {
+		err = wholeTable(facts)
+	}
 	if err != nil {
 		return Listing{}, err
 	}
@@ -34,4 +44,17 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 		}
 	}
 	return listing, nil
+}
+
+// lookAt is a question to the socket table whose answer matters only in that
+// the table could be read.
+func lookAt(b port.Binding) host.Try { return host.Try{Binding: b, Ports: port.One(1), Look: true} }
+
+// wholeTable is an error if a table that was looked at could not be read to its
+// end: a part of a table answers nothing.
+func wholeTable(f host.Facts) error {
+	if !slices.ContainsFunc(f.Tried, func(t host.Tried) bool { return !t.TableOK }) {
+		return nil
+	}
+	return errors.New("the socket table could not be read" + because(f.Gaps, false))
 }

@@ -72,15 +72,6 @@ func (n Need) subject(proto port.Protocol) string {
 	return fmt.Sprintf("%s %s on %s", proto, n.Ports, strings.Join(names, " and "))
 }
 
-// verdict is a status with the evidence that led to it.
-type verdict struct {
-	status  Status
-	method  Method
-	message string
-	sockets []host.Socket // in the way, or listening as wanted
-	notices []Notice
-}
-
 // describe names a process for people: "nginx (pid 812, nginx.service)".
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}

@@ -20,7 +20,7 @@ const (
 // ownership judges every process that is seen to hold one of the sockets: one
 // foreign holder makes the whole foreign; one unproven, or a socket without any
 // holder, leaves it unproven. Sockets that no process can hold (TIME_WAIT,
-// orphans) do not count. Processes that can't be looked into do not count
+// orphans) do not count: where there are no others, no owner is in the way. Processes that can't be looked into do not count
 // either (docs/adr/0004): there is one on most machines.
 func ownership(owners []config.Owner, sockets []host.Socket) proof {
 	result, any := proven, false
@@ -36,10 +36,13 @@ func ownership(owners []config.Owner, sockets []host.Socket) proof {
 			result = min(result, anyOwner(owners, h))
 		}
 	}
-	if !any {
-		return unproven
+	switch {
+	case any:
+		return result
+	case len(sockets) > 0:
+		return foreign
 	}
-	return result
+	return unproven
 }
 
 func anyOwner(owners []config.Owner, h host.Holder) proof {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -24,11 +25,21 @@ type Target struct {
 	Err  error
 }
 
+// Bug is a panic of a target's goroutine, raised again in the caller's, with the
+// stack of where it happened.
+type Bug struct {
+	Value any
+	Stack []byte
+}
+
+// String is what the panic said.
+func (b Bug) String() string { return fmt.Sprint(b.Value) }
+
 // Options steer a run.
 type Options struct {
 	Tool         string
 	Alternatives int                                // how many to look for, for each unmet need
-	Timeout      time.Duration                      // of one probe; 0: none
+	Timeout      time.Duration                      // of all probes of one target but those that wait; 0: none
 	ShowCommand  bool                               // name command lines of holders
 	Waiting      func(r Result, left time.Duration) // told when an unmet need begins to wait, and when its holder changes
 }
@@ -45,23 +56,33 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	rounds := make([]*round, len(targets))
 	var told sync.Mutex
 	var wait sync.WaitGroup
+	bugs := make(chan Bug, len(targets))
 	slots := make(chan struct{}, targetsAtOnce)
 	for i, t := range targets {
 		rounds[i] = newRound(t, needs, o)
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
+			defer func() {
+				if bug := recover(); bug != nil {
+					bugs <- Bug{bug, debug.Stack()}
+				}
+			}()
 			rounds[i].run(ctx, &told)
 		})
 	}
 	wait.Wait()
+	select {
+	case bug := <-bugs:
+		panic(bug)
+	default:
+	}
 	if ctx.Err() != nil {
 		return report, context.Cause(ctx)
 	}
 
 	results := map[rivalKey]*Result{}
 	for _, r := range rounds {
-		report.Targets = append(report.Targets, r.report())
 		for key, result := range r.results {
 			results[key] = result
 		}
@@ -75,6 +96,9 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	}
 	if err := suggest(ctx, needs, rounds, results, o); err != nil {
 		return report, err
+	}
+	for _, r := range rounds {
+		report.Targets = append(report.Targets, reportTarget(r.Name, r.facts, r.err))
 	}
 	for i, n := range needs {
 		for _, proto := range n.Protocols {
@@ -94,6 +118,7 @@ type round struct {
 	facts   host.Facts // of the last probe that answered
 	err     error
 	results map[rivalKey]*Result
+	spent   time.Duration         // of Timeout
 	open    map[string]*port.Bits // by scanKey: what the scans found
 }
 
@@ -137,6 +162,7 @@ func (r *round) run(ctx context.Context, told *sync.Mutex) {
 			return
 		case <-time.After(min(steps.NextBackOff(), next)):
 		}
+		r.spent = 0 // waiting has no budget but its own
 		r.probe(ctx, pending, false)
 	}
 }
@@ -179,10 +205,12 @@ func (r *round) ask(ctx context.Context, req host.Request) (host.Facts, error) {
 	parent := ctx
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, r.Timeout-r.spent)
 		defer cancel()
 	}
+	start := time.Now()
 	facts, err := r.Host.Probe(ctx, req)
+	r.spent += time.Since(start)
 	if err == nil && (len(facts.Tried) != len(req.Tries) || len(facts.Open) != len(req.Scans) || len(facts.Dialed) != len(req.Dials)) {
 		err = errors.New("the probe's answer does not fit the question")
 	}
@@ -262,9 +290,7 @@ func (r *round) fail(needs []int, err error) {
 	}
 }
 
-// report says what was probed and what could not be seen there.
-func (r *round) report() TargetReport { return reportTarget(r.Name, r.facts, r.err) }
-
+// reportTarget says what was probed and what could not be seen there.
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
 		Name: name, OS: f.Machine.OS, Notices: []Notice{},

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/org/portcheck/config"
@@ -20,10 +19,12 @@ type search struct {
 	wanted     int
 	rounds     []*round // its targets: an alternative must be free on all
 	candidates []uint16 // not tried yet, in order of preference
+	skipped    []uint16 // candidates that another search was trying in this round
 	fallback   []uint16 // ephemeral ones, for when there are no others
 	good       []uint16
 	trying     []uint16
 	failed     map[uint16]bool
+	blind      bool // a target did not answer: nothing can be said
 }
 
 // suggest fills the alternatives of every unmet need that another port would
@@ -62,8 +63,11 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[riv
 			if !movable(n, r) {
 				continue
 			}
+			if s.blind {
+				continue
+			}
 			r.Alternatives, r.Asked, r.From = append(r.Alternatives, s.good...), o.Alternatives, n.Range
-			if len(s.good) > 0 && s.ephemeral(s.good[0]) {
+			if slices.ContainsFunc(s.good, s.isEphemeral) {
 				n.notify(r, config.Ephemeral, "the range has no other free ports than ephemeral ones: an outgoing connection may take the alternatives before your app does")
 			}
 		}
@@ -88,10 +92,13 @@ type place struct {
 	proto  port.Protocol
 }
 
-// claim collects the ports that the needs of the run declare.
+// claim collects the ports that the needs of the run declare on their targets.
 func claim(needs []Need) map[place]*port.Bits {
 	claims := map[place]*port.Bits{}
 	for _, n := range needs {
+		if n.Expect == config.Reachable {
+			continue // its port is the remote's
+		}
 		for _, proto := range n.Protocols {
 			k := place{n.Target, proto}
 			if claims[k] == nil {
@@ -122,7 +129,8 @@ func newSearch(n Need, needs []Need, rounds []*round, claims map[place]*port.Bit
 		for _, proto := range n.Protocols {
 			bits := r.open[scanKey(n, proto)]
 			if bits == nil {
-				return s // this target did not answer
+				s.blind = len(n.Range) > 0
+				return s
 			}
 			open = append(open, bits)
 			if c := claims[place{r.Name, proto}]; c != nil {
@@ -140,30 +148,32 @@ func newSearch(n Need, needs []Need, rounds []*round, claims map[place]*port.Bit
 		if int(first)+length-1 > port.MaxPort {
 			continue
 		}
-		ok, ephemeral := true, false
+		ok := true
 		for k := range length {
 			p := first + uint16(k)
 			ok = ok && n.Range.Contains(p) && usable(p)
-			ephemeral = ephemeral || s.ephemeral(p)
 		}
 		switch {
 		case !ok:
-		case ephemeral:
+		case s.isEphemeral(first):
 			s.fallback = append(s.fallback, first)
 		default:
 			s.candidates = append(s.candidates, first)
 		}
 	}
-	if len(s.candidates) == 0 {
-		s.candidates, s.fallback = s.fallback, nil
-	}
 	return s
 }
 
-func (s *search) ephemeral(p uint16) bool {
-	return slices.ContainsFunc(s.rounds, func(r *round) bool {
-		return r.facts.Limits.Ephemeral.Contains(p) && !r.facts.Limits.Reserved.Contains(p)
-	})
+// isEphemeral says whether the OS of a target may give away a port of the block.
+func (s *search) isEphemeral(first uint16) bool {
+	for p := range (port.Set{s.block(first)}).All {
+		if slices.ContainsFunc(s.rounds, func(r *round) bool {
+			return r.facts.Limits.Ephemeral.Contains(p) && !r.facts.Limits.Reserved.Contains(p)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // block is the run of ports that an alternative stands for.
@@ -171,56 +181,69 @@ func (s *search) block(first uint16) port.Range {
 	return port.Range{First: first, Last: first + uint16(s.need.Ports.Len()-1)}
 }
 
+// draw takes the next candidate of which no port is used.
+func (s *search) draw(used *port.Bits) bool {
+	for len(s.candidates) > 0 {
+		first := s.candidates[0]
+		s.candidates = s.candidates[1:]
+		if block := s.block(first); !used.HasAny(block) {
+			used.AddSet(port.Set{block})
+			s.trying = append(s.trying, first)
+			return true
+		}
+		s.skipped = append(s.skipped, first)
+	}
+	return false
+}
+
+// sort keeps what was bound and is wanted, and gives back what others skipped.
+func (s *search) sort() {
+	for _, first := range s.trying {
+		if !s.failed[first] && len(s.good) < s.wanted {
+			s.good = append(s.good, first)
+		}
+	}
+	s.candidates = append(s.skipped, s.candidates...)
+	s.trying, s.skipped = nil, nil
+}
+
 // verify binds candidates, all searches together, until each search has what it
 // wants or nothing more to try. Searches draw in turns, so that each gets one
-// before any gets a second; what one draws no other gets.
+// before any gets a second; what one has, no other gets.
 func verify(ctx context.Context, searches []*search) error {
-	var used port.Bits
-	draw := func(s *search) bool {
-		for len(s.candidates) > 0 {
-			first := s.candidates[0]
-			s.candidates = s.candidates[1:]
-			free := true
-			for p := range (port.Set{s.block(first)}).All {
-				free = free && !used.Has(p)
-			}
-			if free {
+	for factor := 1; ; factor *= 2 {
+		var used port.Bits
+		for _, s := range searches {
+			for _, first := range s.good {
 				used.AddSet(port.Set{s.block(first)})
-				s.trying = append(s.trying, first)
-				return true
 			}
 		}
-		return false
-	}
-	for factor := 1; ; factor *= 2 {
 		drawn := false
-		for turn, more := 0, true; more; turn++ {
+		for more := true; more; {
 			more = false
 			for _, s := range searches {
 				missing := s.wanted - len(s.good)
-				if missing > 0 && len(s.trying) < min(missing*factor, mostCandidates) && draw(s) {
+				if missing > 0 && len(s.trying) < min(missing*factor, mostCandidates) && s.draw(&used) {
 					more, drawn = true, true
+				}
+			}
+		}
+		if drawn {
+			if err := try(ctx, searches); err != nil {
+				return err
+			}
+		}
+		for _, s := range searches {
+			s.sort()
+			if !drawn {
+				s.candidates = nil // all of them are used
+				if len(s.good) == 0 && len(s.fallback) > 0 {
+					s.candidates, s.fallback, drawn = s.fallback, nil, true
 				}
 			}
 		}
 		if !drawn {
 			return nil
-		}
-		if err := try(ctx, searches); err != nil {
-			return err
-		}
-		for _, s := range searches {
-			for _, first := range s.trying {
-				switch {
-				case s.failed[first]:
-				case len(s.good) < s.wanted:
-					s.good = append(s.good, first)
-				}
-			}
-			s.trying = nil
-			if len(s.good) == 0 && len(s.candidates) == 0 {
-				s.candidates, s.fallback = s.fallback, nil
-			}
 		}
 	}
 }
@@ -258,7 +281,13 @@ func try(ctx context.Context, searches []*search) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if err != nil {
+			r.err = err
+		}
 		for k, a := range askers[r] {
+			if err != nil {
+				a.s.candidates, a.s.skipped, a.s.fallback = nil, nil, nil // it would not answer the next question either
+			}
 			if err != nil || !usableNow(a.s.need, facts.Tried[k], facts.Sockets) {
 				a.s.failed[a.first] = true
 			}
@@ -284,14 +313,15 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	r := newRound(t, []Need{n}, o)
 	req := host.Request{}
 	for _, proto := range n.Protocols {
+		req.Tries = append(req.Tries, lookAt(n.Binding(proto)))
 		req.Scans = append(req.Scans, host.Scan{Binding: n.Binding(proto), Ports: n.Range})
 	}
 	facts, err := r.ask(ctx, req)
+	if err == nil {
+		err = wholeTable(facts)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
 	}
 	r.facts = facts
 	for k, proto := range n.Protocols {
@@ -302,10 +332,5 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err := verify(ctx, []*search{s}); err != nil {
 		return nil, err
 	}
-	for _, g := range facts.Gaps {
-		if len(s.good) == 0 && g.Table {
-			return nil, errors.New(gapText(g))
-		}
-	}
-	return s.good, nil
+	return s.good, r.err
 }

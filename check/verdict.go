@@ -91,7 +91,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 		r.Message = inUseMessage(where(), sockets)
 		switch {
 		case len(sockets) == 0:
-			n.notify(&r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(f.Gaps, true))
+			n.noteNobody(&r, f.Gaps)
 		case allTimeWait(sockets):
 			n.notify(&r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `reuse_address: true` here)")
 		}
@@ -129,6 +129,9 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 		default:
 			r.setHolders(sockets)
 			r.Message = fmt.Sprintf("%s is in use, and it could not be proven whether by its owner: %s", where(), cmp.Or(describeAll(sockets), "nobody can be seen there"))
+			if len(sockets) == 0 {
+				n.noteNobody(&r, f.Gaps)
+			}
 			n.noteUnseen(&r, sockets, f.Gaps)
 		}
 	}
@@ -166,10 +169,10 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		switch {
 		case !tried.TableOK || !listens:
 			return Unknown
-		case n.ReusePort && tried.UID >= 0 && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+		case shareByUser(n.Binding(a.Protocol)) && tried.UID >= 0 && slices.ContainsFunc(sockets, func(s host.Socket) bool {
 			return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
 		}):
-			status = InUse // SO_REUSEPORT shares among sockets of one user
+			status = InUse
 		default:
 			status = Shadowed
 		}
@@ -197,6 +200,12 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return Unknown
 	}
 	return status
+}
+
+// shareByUser says whether sockets of one user alone may share a port: by
+// SO_REUSEPORT, unless UDP's SO_REUSEADDR lets anybody in.
+func shareByUser(b port.Binding) bool {
+	return b.ReusePort && !(b.Protocol == port.UDP && b.ReuseAddress)
 }
 
 // judgeListening reaches the verdict on a need that somebody has to listen on.
@@ -424,6 +433,11 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		out.Started = &h.Started
 	}
 	return out
+}
+
+// noteNobody says that a bind and the socket table contradict each other.
+func (n Need) noteNobody(r *Result, gaps []host.Gap) {
+	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(gaps, true))
 }
 
 // noteUnseen says why a holder can't be named, or which processes the word

@@ -78,6 +78,9 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 			problems = append(problems, s.problem(err))
 		}
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if len(problems) > 0 {
 		return a.finish(tell, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}

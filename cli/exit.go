@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-multierror"
@@ -58,13 +60,14 @@ type verdictOptions struct {
 	allowUnknown bool
 }
 
-// outcome is the one seam where problems and findings become an error.
-func outcome(r check.Report, o verdictOptions) error {
+// outcome is the one seam where problems, findings and what failed on the way
+// become an error.
+func outcome(r check.Report, o verdictOptions, failed ...error) error {
 	var all *multierror.Error
 	for _, p := range r.Problems {
 		all = multierror.Append(all, p)
 	}
-	warnings := false
+	warnings, errs := false, false
 	for _, result := range r.Results {
 		counts := result.Severity == config.Error || o.failOn == "warning"
 		switch {
@@ -75,14 +78,16 @@ func outcome(r check.Report, o verdictOptions) error {
 			}
 		case !counts:
 			warnings = true
-		case o.failOn != "never":
+		case o.failOn == "never":
+			errs = true
+		default:
 			all = multierror.Append(all, finding{result})
 		}
 	}
-	if all == nil && warnings && o.warningsExit != exitOK {
+	if all == nil && warnings && !errs && o.warningsExit != exitOK {
 		all = multierror.Append(all, warned{o.warningsExit})
 	}
-	return all.ErrorOrNil()
+	return multierror.Append(all, failed...).ErrorOrNil()
 }
 
 // exitCode weighs all errors of a run: a bad manifest before anything else, an
@@ -92,10 +97,10 @@ func exitCode(err error) int {
 		return exitOK
 	}
 	var cause signalled
-	if errors.As(err, &cause) {
-		if cause.signal == os.Signal(syscall.SIGTERM) {
-			return exitTerminated
-		}
+	switch {
+	case errors.As(err, &cause) && cause.signal == os.Signal(syscall.SIGTERM):
+		return exitTerminated
+	case errors.As(err, &cause), errors.Is(err, context.Canceled):
 		return exitInterrupt
 	}
 	errs := []error{err}
@@ -138,11 +143,26 @@ func exitCodeOf(err error) int {
 func (a *app) explain(err error) {
 	var several *multierror.Error
 	if errors.As(err, &several) {
+		for _, e := range several.Errors {
+			if errors.As(e, new(unanswered)) {
+				a.say("%s", sentence(e.Error()))
+			}
+		}
 		return
 	}
-	a.say("%s", report.Safe(err.Error()))
+	a.say("%s", sentence(err.Error()))
 	var usage usageError
 	if errors.As(err, &usage) && usage.hint != "" {
 		fmt.Fprintln(a.stderr, usage.hint)
 	}
+}
+
+// sentence makes a message of any length safe, its words one by one: some
+// quote long lists of what is allowed.
+func sentence(s string) string {
+	words := strings.Split(s, " ")
+	for i, w := range words {
+		words[i] = report.Safe(w)
+	}
+	return strings.Join(words, " ")
 }

@@ -32,16 +32,21 @@ func (w *waitFlag) String() string { return "" }
 func (w *waitFlag) Type() string   { return "duration" }
 
 func (w *waitFlag) Set(text string) (err error) {
-	w.Duration, err = time.ParseDuration(text)
-	if err == nil && w.Duration < 0 {
-		err = errors.New("a wait can't be negative")
-	}
 	w.given = true
-	return err
+	w.Duration, err = time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return errBadDuration
+	case w.Duration < 0:
+		return errors.New("want 0s or more")
+	}
+	return nil
 }
+
+var errBadDuration = errors.New("want a number and a unit, such as 500ms, 30s or 1m30s")
 
 func flagNames(cmd interface{ Flags() *pflag.FlagSet }) []string {
 	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	return names
 }

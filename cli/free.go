@@ -25,7 +25,7 @@ order. Exit code 1 if there are fewer than asked for.`,
 		Example: `  portcheck free --range 8000-8099
   portcheck free --range 20000-20999 -n 3 --protocol udp
   PORT=$(portcheck free --range 8000-8099) && ./server --port "$PORT"`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

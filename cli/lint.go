@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
@@ -27,7 +29,7 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 	f.SortFlags = false
 	o.needFlags(f)
 	o.tellFlags(f)
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tell, err := a.teller(o.tellOptions)
 		if err != nil {
 			return err
@@ -37,6 +39,9 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 			if err := target.Known(s.spec); err != nil {
 				problems = append(problems, s.problem(err))
 			}
+		}
+		if err := context.Cause(cmd.Context()); err != nil {
+			return err
 		}
 		r := check.Report{Version: 1, Tool: tool(), Problems: problems, Lint: true}
 		if len(problems) == 0 {

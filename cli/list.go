@@ -17,7 +17,7 @@ func (a *app) list() *cobra.Command {
 		Short: "Show who listens: endpoint, process, pid, user, unit or container",
 		Example: `  portcheck list
   portcheck list -f json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,7 +62,7 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 	if len(names) == 0 {
 		return nil, problems
 	}
-	manifests, bad := config.Load(names, stdinOrEmpty(a.stdin))
+	manifests, bad := config.Load(names, a.stdin)
 	for i := range bad {
 		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
@@ -76,10 +75,3 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 
 // commandNames are what a mistyped command may have been meant to be.
 var commandNames = []string{"check", "lint", "list", "free", "version", "completion", "help"}
-
-func stdinOrEmpty(r io.Reader) io.Reader {
-	if r == nil {
-		return strings.NewReader("")
-	}
-	return r
-}

@@ -32,14 +32,14 @@ func flagManifest(specs []string) (config.Manifest, []config.Problem) {
 // parsePort reads [ADDRESS:]PORT[-LAST][/PROTOCOL].
 func parsePort(spec string) (config.Port, error) {
 	fail := func(err error) (config.Port, error) {
-		return config.Port{}, fmt.Errorf("%q: %w; want PORT, FIRST-LAST or ADDRESS:PORT, with /tcp or /udp behind it, as 8080, 53/udp or [::1]:8080/tcp", spec, err)
+		return config.Port{}, fmt.Errorf("%q: %w (a port is given as 8080, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
 	}
 	rest, protocol, named := strings.Cut(spec, "/")
 	proto := port.TCP
 	if named {
 		proto = port.Protocol(protocol)
 		if !slices.Contains(port.Protocols, proto) {
-			return fail(fmt.Errorf("unknown protocol %q", protocol))
+			return fail(fmt.Errorf("unknown protocol %q: want tcp or udp", protocol))
 		}
 	}
 	addr := port.Any
@@ -49,7 +49,7 @@ func parsePort(spec string) (config.Port, error) {
 		if inner, found := strings.CutPrefix(text, "["); found && strings.HasSuffix(inner, "]") {
 			text = strings.TrimSuffix(inner, "]")
 		} else if strings.Contains(text, ":") {
-			return fail(errors.New("an IPv6 address needs brackets"))
+			return fail(errors.New("an IPv6 address goes into brackets, its port behind them"))
 		}
 		var err error
 		if addr, err = port.ParseAddress(text); err != nil {

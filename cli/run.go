@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/report"
@@ -29,16 +32,23 @@ type app struct {
 func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if bug := recover(); bug != nil {
-			code = explainBug(stderr, bug, debug.Stack())
+			stack := debug.Stack()
+			if elsewhere, ok := bug.(check.Bug); ok {
+				stack = elsewhere.Stack
+			}
+			code = explainBug(stderr, bug, stack)
 		}
 	}()
-	a := &app{ci.NewEnv(env), stdin, stdout, stderr}
+	a := &app{ci.NewEnv(env), interruptible{ctx, stdin}, stdout, stderr}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // whatever it was that the end of ctx has interrupted
+	}
 	if err != nil {
 		a.explain(err)
 	}
@@ -83,25 +93,68 @@ Without a MANIFEST it looks for portcheck.yml and the like in this directory.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{suggestFlag(cmd, err), "see `" + cmd.CommandPath() + " --help`"}
 	})
-	check := a.check()
 	a.checkFlags(root)
-	root.AddCommand(check, a.lint(), a.list(), a.free(), a.version(), a.probe())
+	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.version(), a.probe())
+	completion(root)
 	return root
 }
 
-// suggestFlag adds the flag that was probably meant.
+// completion has cobra make its command now, and makes a wrong shell an error.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd("completion") // any argument: it is made for calls that have some
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		var shells []string
+		for _, shell := range cmd.Commands() {
+			shell.Args = noArgs
+			shell.Example = "  portcheck completion " + shell.Name() + " > portcheck." + shell.Name()
+			shells = append(shells, shell.Name())
+		}
+		cmd.Example = "  source <(portcheck completion bash)"
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(_ *cobra.Command, args []string) error {
+			return usageError{fmt.Errorf("completion %s: want one of %s", strings.Join(args, " "), strings.Join(shells, ", ")), ""}
+		}
+	}
+}
+
+// suggestFlag adds the flag that was probably meant, or says in our words what
+// is wrong with a value.
 func suggestFlag(cmd *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		f, cause := value.GetFlag(), value.Unwrap()
+		switch f.Value.Type() {
+		case "int":
+			cause = errors.New("want a number")
+		case "duration":
+			if _, ours := f.Value.(*waitFlag); !ours {
+				cause = errBadDuration
+			}
+		}
+		return fmt.Errorf("--%s %q: %w", f.Name, value.GetValue(), cause)
+	}
 	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !found {
 		return err
 	}
-	if hint := config.DidYouMean(word, flagNames(cmd)); hint != "" {
+	if hint := config.DidYouMean("--"+word, flagNames(cmd)); hint != "" {
 		return fmt.Errorf("unknown flag --%s; %s", report.Safe(word), hint)
 	}
 	return err
 }
 
-// isTerminal says whether w is a terminal that people look at in colour.
+// noArgs says what to do with words that a command does not take.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s takes no arguments, but there is %q", cmd.CommandPath(), args[0]), "see `" + cmd.CommandPath() + " --help`"}
+}
+
+// colour says whether w is a terminal that people look at in colour.
 func (a *app) colour(w io.Writer, off bool) bool {
 	f, ok := w.(*os.File)
 	return ok && !off && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb" && isTerminal(f)

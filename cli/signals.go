@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,5 +30,34 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel(nil)
+	}
+}
+
+// interruptible is a reader that does not outlast ctx. A read that is under way
+// then is left behind: nothing else ends it.
+type interruptible struct {
+	ctx    context.Context
+	reader io.Reader
+}
+
+func (r interruptible) Read(p []byte) (int, error) {
+	if r.reader == nil {
+		return 0, io.EOF
+	}
+	type result struct {
+		n   int
+		err error
+	}
+	buffer := make([]byte, len(p)) // p is the caller's again when ctx ends
+	done := make(chan result, 1)
+	go func() {
+		n, err := r.reader.Read(buffer)
+		done <- result{n, err}
+	}()
+	select {
+	case <-r.ctx.Done():
+		return 0, context.Cause(r.ctx)
+	case got := <-done:
+		return copy(p, buffer[:got.n]), got.err
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,39 +21,69 @@ func (s targetSpec) problem(err error) config.Problem {
 	return config.Problem{Position: s.from, Message: err.Error()}
 }
 
-// targetFlags are the --target flags: All replaces every target of the
+// newTarget names a target that was given no name. auto is the target whose
+// name it bears.
+func newTarget(spec string, from config.Position) targetSpec {
+	return targetSpec{target.Label(spec), target.Label(spec), from}
+}
+
+// targetFlags are the --target flags: all replaces every target of the
 // manifests, named ones replace those of the same name.
 type targetFlags struct {
 	all   []targetSpec
 	named map[string]string
+	used  map[string]bool // of named
 }
 
 func parseTargets(flags []string) (targetFlags, []config.Problem) {
-	t := targetFlags{named: map[string]string{}}
+	t := targetFlags{named: map[string]string{}, used: map[string]bool{}}
 	var problems []config.Problem
-	from := config.Position{File: "--target"}
 	for _, f := range flags {
 		name, spec, named := strings.Cut(f, "=")
-		if named && isTargetName(name) {
-			if err := target.Known(spec); err != nil {
-				problems = append(problems, config.Problem{Position: from, Message: err.Error()})
-			}
+		if named = named && isTargetName(name); !named {
+			spec = f
+		}
+		if err := target.Known(spec); err != nil {
+			problems = append(problems, config.Problem{Position: targetFlag, Message: err.Error()})
+		}
+		if named {
 			t.named[name] = spec
-			continue
-		}
-		if err := target.Known(f); err != nil {
-			problems = append(problems, config.Problem{Position: from, Message: err.Error()})
-		}
-		s := targetSpec{target.Label(f), f, from}
-		if !slices.Contains(t.all, s) {
+		} else if s := newTarget(spec, targetFlag); !slices.Contains(t.all, s) {
 			t.all = append(t.all, s)
 		}
 	}
 	return t, problems
 }
 
+// targetFlag is where a target was named that no manifest names.
+var targetFlag = config.Position{File: "--target"}
+
 func isTargetName(s string) bool {
 	return s != "" && !strings.ContainsAny(s, ":/@")
+}
+
+// replaced is s, or what a flag puts in its place.
+func (t targetFlags) replaced(s targetSpec) targetSpec {
+	if spec, ok := t.named[s.name]; ok {
+		t.used[s.name] = true
+		return targetSpec{s.name, target.Label(spec), targetFlag}
+	}
+	return s
+}
+
+// unused are the flags that replace nothing.
+func (t targetFlags) unused() []config.Problem {
+	var problems []config.Problem
+	for _, name := range slices.Sorted(maps.Keys(t.named)) {
+		switch {
+		case t.used[name]:
+		case len(t.all) > 0:
+			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s has no effect: a --target without a name replaces all targets", name, t.named[name])})
+		default:
+			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s: no manifest has a target of that name", name, t.named[name])})
+		}
+	}
+	return problems
 }
 
 // expand makes one need of each port entry and target.
@@ -61,16 +92,18 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 	var specs []targetSpec
 	var problems []config.Problem
 	ids := map[string]config.Position{}
-	used := map[string]bool{}
 	for _, m := range manifests {
 		for _, p := range m.Ports {
-			for _, s := range targetsOf(m, p, flags, used) {
+			for _, s := range targetsOf(m, p, flags) {
 				i := slices.IndexFunc(specs, func(o targetSpec) bool { return o.name == s.name })
 				switch {
 				case i < 0:
 					specs = append(specs, s)
 				case specs[i].spec != s.spec:
-					problems = append(problems, s.problem(fmt.Errorf("target %q is %s here and %s at %s: want one name for one target", s.name, s.spec, specs[i].spec, specs[i].from)))
+					p := s.problem(fmt.Errorf("target %q is %s here and %s at %s: want one name for one target", s.name, s.spec, specs[i].spec, specs[i].from))
+					if !slices.Contains(problems, p) {
+						problems = append(problems, p)
+					}
 				}
 				n := check.Need{Port: p, App: m.App, Machine: m.Host, Target: s.name}
 				for _, proto := range p.Protocols {
@@ -84,45 +117,33 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 			}
 		}
 	}
-	for name := range flags.named {
-		if !used[name] {
-			problems = append(problems, config.Problem{
-				Position: config.Position{File: "--target"},
-				Message:  fmt.Sprintf("no manifest has a target named %q", name),
-			})
-		}
-	}
-	return needs, specs, problems
+	return needs, specs, append(problems, flags.unused()...)
 }
 
 // targetsOf lists where one entry is checked.
-func targetsOf(m config.Manifest, p config.Port, flags targetFlags, used map[string]bool) []targetSpec {
-	declared := map[string]targetSpec{}
-	var order []targetSpec
-	for _, t := range m.Targets {
-		s := targetSpec{t.Name, t.URL, t.Position}
-		if spec, ok := flags.named[t.Name]; ok {
-			s.spec, s.from = spec, config.Position{File: "--target"}
-			used[t.Name] = true
-		}
-		declared[t.Name] = s
-		order = append(order, s)
-	}
-	switch {
-	case len(flags.all) > 0:
+func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec {
+	if len(flags.all) > 0 {
 		return flags.all
-	case len(p.Targets) > 0:
-		var all []targetSpec
-		for _, name := range p.Targets {
-			s, ok := declared[name]
-			if !ok {
-				s = targetSpec{target.Label(name), name, p.At}
-			}
+	}
+	var declared []targetSpec
+	for _, t := range m.Targets {
+		declared = append(declared, flags.replaced(targetSpec{t.Name, target.Label(t.URL), t.Position}))
+	}
+	all := declared
+	if len(p.Targets) > 0 {
+		all = nil
+	}
+	for _, name := range p.Targets {
+		s := flags.replaced(newTarget(name, p.At))
+		if i := slices.IndexFunc(declared, func(d targetSpec) bool { return d.name == name }); i >= 0 {
+			s = declared[i]
+		}
+		if !slices.ContainsFunc(all, func(o targetSpec) bool { return o.name == s.name }) {
 			all = append(all, s)
 		}
-		return all
-	case len(order) > 0:
-		return order
 	}
-	return []targetSpec{{target.Label("auto"), "auto", config.Position{File: m.File}}}
+	if len(all) == 0 {
+		return []targetSpec{flags.replaced(newTarget("auto", config.Position{File: m.File}))}
+	}
+	return all
 }

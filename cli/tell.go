@@ -90,7 +90,7 @@ func (a *app) finish(t *teller, r check.Report, v verdictOptions) error {
 	options := report.Options{Color: a.colour(a.stdout, t.noColor), Root: a.workspace(here), Dir: here}
 	var failed []error
 	if !t.quiet || t.format != "text" || !r.OK {
-		failed = append(failed, t.print(a.stdout, r, options))
+		failed = append(failed, unwritten("the report", t.print(a.stdout, r, options)))
 	}
 	options.Color = false
 	for _, o := range t.files {
@@ -99,18 +99,23 @@ func (a *app) finish(t *teller, r check.Report, v verdictOptions) error {
 		if err == nil {
 			err = writeFile(o.file, text.Bytes())
 		}
-		if err == nil {
+		if err == nil && !t.quiet {
 			a.say("wrote %s to %s", o.name, report.Safe(o.file))
 		}
-		failed = append(failed, err)
+		failed = append(failed, unwritten(o.name, err))
 	}
 	if ci.GitHub(a.env) {
-		failed = append(failed, a.github(t, r, options))
+		failed = append(failed, unwritten("the annotations", a.github(t, r, options)))
 	}
-	if err := errors.Join(failed...); err != nil {
-		return unanswered{fmt.Errorf("the result could not be written: %w", err)}
+	return outcome(r, v, failed...)
+}
+
+// unwritten is what is told of a report that got lost on its way.
+func unwritten(what string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return outcome(r, v)
+	return unanswered{fmt.Errorf("%s could not be written: %w", what, err)}
 }
 
 // github tells a run where GitHub Actions shows it: annotations, the step
@@ -142,10 +147,14 @@ func (a *app) github(t *teller, r check.Report, o report.Options) error {
 
 // outputs are the action's, as action.yml declares them.
 func outputs(r check.Report, file string) []ci.Output {
-	unmet, alternatives := 0, map[string][]uint16{}
+	type need struct {
+		at           config.Position
+		name, target string
+	}
+	unmet, alternatives := map[need]bool{}, map[string][]uint16{}
 	for _, result := range r.Results {
-		if !result.OK {
-			unmet++
+		if !result.OK { // both protocols of a need are one conflict
+			unmet[need{result.Source, result.Name, result.Target}] = true
 		}
 		if len(result.Alternatives) > 0 {
 			alternatives[result.ID] = result.Alternatives
@@ -157,7 +166,7 @@ func outputs(r check.Report, file string) []ci.Output {
 	}
 	return []ci.Output{
 		{Name: "ok", Value: strconv.FormatBool(r.OK && len(r.Problems) == 0)},
-		{Name: "conflicts", Value: strconv.Itoa(unmet)},
+		{Name: "conflicts", Value: strconv.Itoa(len(unmet))},
 		{Name: "report", Value: file},
 		{Name: "alternatives", Value: string(object)},
 	}
@@ -176,6 +185,9 @@ func (a *app) reportFile(t *teller, r check.Report, o report.Options) (string, e
 		return "", err
 	}
 	err = report.Formats["json"](f, r, o)
+	if err == nil {
+		err = f.Chmod(0o644) // later steps may run as another user
+	}
 	return f.Name(), errors.Join(err, f.Close())
 }
 

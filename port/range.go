@@ -145,6 +145,16 @@ func (b *Bits) Add(n uint16) { b[n/64] |= 1 << (n % 64) }
 // Has says whether n is in the set.
 func (b *Bits) Has(n uint16) bool { return b[n/64]&(1<<(n%64)) != 0 }
 
+// HasAny says whether a port of r is in the set.
+func (b *Bits) HasAny(r Range) bool {
+	for n := int(r.First); n <= int(r.Last); n++ {
+		if b.Has(uint16(n)) {
+			return true
+		}
+	}
+	return false
+}
+
 // AddSet puts every port of s into the set.
 func (b *Bits) AddSet(s Set) {
 	for _, r := range s {
