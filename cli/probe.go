@@ -13,7 +13,7 @@ func (a *app) probe() *cobra.Command {
 	return &cobra.Command{
 		Use:     "probe",
 		Short:   "Answer requests on stdin, one JSON line each, until it ends",
-		Example: `  echo '{"listeners": true}' | portcheck probe`,
+		Example: `  (echo '{"listeners": true}'; sleep 1) | portcheck probe`,
 		Hidden:  true,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -115,7 +115,7 @@ func completion(root *cobra.Command) {
 		cmd.Example = "  source <(portcheck completion bash)"
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(_ *cobra.Command, args []string) error {
-			return usageError{fmt.Errorf("completion %s: want one of %s", strings.Join(args, " "), strings.Join(shells, ", ")), ""}
+			return usageError{fmt.Errorf("completion %q: want one of %s", strings.Join(args, " "), strings.Join(shells, ", ")), ""}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Protocol is a transport protocol.
@@ -48,11 +49,13 @@ func ParseAddress(s string) (Address, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s is not an address: want any, any4, any6, loopback or an IP literal", strconv.QuoteToASCII(clip(s)))
 	case ip.Is4In6():
-		return "", fmt.Errorf("%s is an IPv4 address in IPv6 clothes: write %s", strconv.QuoteToASCII(s), ip.Unmap())
+		return "", fmt.Errorf("%s is an IPv4 address in IPv6 clothes: write %s", strconv.QuoteToASCII(clip(s)), ip.Unmap().WithZone(""))
 	case ip.IsLinkLocalUnicast() && ip.Is6() && ip.Zone() == "":
 		return "", fmt.Errorf("%s is link-local and needs a zone, as in %s%%eth0", s, s)
 	case ip.Zone() != "" && !ip.IsLinkLocalUnicast():
 		return "", fmt.Errorf("%s: only link-local addresses (fe80::/10) take a zone", strconv.QuoteToASCII(clip(s)))
+	case strings.ContainsFunc(ip.Zone(), func(r rune) bool { return r <= ' ' || r > '~' || r == '/' }):
+		return "", fmt.Errorf("%s: the zone is not the name of an interface", strconv.QuoteToASCII(clip(s)))
 	case ip.IsMulticast():
 		return "", fmt.Errorf("%s is a multicast address: want an address that a server binds", ip)
 	case ip == netip.IPv6Unspecified():
