@@ -1,0 +1,292 @@
+//go:build linux
+
+// Command bench measures portcheck as a whole process against ss, lsof and the
+// kernel's floor, side by side, on a host full of sockets that it makes itself
+// in network namespaces of its own. Run it as root in the root of the
+// repository:
+//
+//	go run ./testdata/bench
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const turns = 21 // of each command, in turn with the others
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return measure()
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 20000, Max: 20000}); err != nil {
+		return err
+	}
+	numbers := make([]int, len(args)-1)
+	for i, a := range args[1:] {
+		n, err := strconv.Atoi(a)
+		if err != nil {
+			return err
+		}
+		numbers[i] = n
+	}
+	switch args[0] {
+	case "crowd":
+		return beCrowd(numbers[0])
+	case "server":
+		return beServer(numbers)
+	case "wall":
+		return beWall(numbers[0], numbers[1])
+	case "floor":
+		return beFloor()
+	}
+	return fmt.Errorf("unknown role %q", args[0])
+}
+
+func measure() error {
+	dir, err := os.MkdirTemp("", "portcheck-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	portcheck, hello := filepath.Join(dir, "portcheck"), filepath.Join(dir, "hello")
+	source := filepath.Join(dir, "hello.go")
+	program := "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello, world\") }\n"
+	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
+		return err
+	}
+	for _, build := range [][]string{{"-o", portcheck, "."}, {"-o", hello, source}} {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags=-s -w"}, build...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Stderr = os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("go build: %w", err)
+		}
+	}
+	manifest := func(name string, first, count int) string {
+		var b strings.Builder
+		b.WriteString("version: 1\napp: bench\nports:\n")
+		for i := range count {
+			fmt.Fprintf(&b, "  - {name: need-%d, port: %d}\n", i, first+i)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			panic(err) // in a directory that was just made
+		}
+		return file
+	}
+	small, mixed, free := manifest("small.yml", 6001, 5), manifest("mixed.yml", 6001, 100), manifest("free.yml", 6101, 100)
+
+	fmt.Printf("linux %s, %d CPUs, %s; medians of %d runs in turns\n", kernel(), runtime.NumCPU(), runtime.Version(), turns)
+	fmt.Println("| what | portcheck | against | ratio | at most |\n| --- | --- | --- | --- | --- |")
+
+	var empty time.Duration
+	err = inNamespace(func() error {
+		all, err := takeTurns(command(portcheck, "check", free), command(portcheck, "lint", small), command(hello))
+		if err != nil {
+			return err
+		}
+		empty = all[0].median
+		row("`lint` of a small manifest, against a Go hello world", all[1].median, all[2].median, "3.0")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = inNamespace(func() error {
+		stop, err := startCrowd()
+		if err != nil {
+			return err
+		}
+		defer stop()
+		server := exec.Command("/proc/self/exe", append([]string{"server"}, numbers(6001, takenPorts)...)...)
+		stopServer, err := startReady(server)
+		if err != nil {
+			return err
+		}
+		defer stopServer()
+		commands := []*exec.Cmd{command(portcheck, "check", mixed), command("ss", "-Htln"), command("ss", "-Htlnp")}
+		names := []string{"", "`ss -Htln`", "`ss -Htlnp`", "`lsof -nP -iTCP -sTCP:LISTEN`"}
+		limits := []string{"", "1.0", "0.1", "0.05"}
+		if _, err := exec.LookPath("lsof"); err == nil {
+			commands = append(commands, command("lsof", "-nP", "-iTCP", "-sTCP:LISTEN"))
+		}
+		all, err := takeTurns(commands...)
+		if err != nil {
+			return err
+		}
+		for i := 1; i < len(all); i++ {
+			row("100 needs, 10 taken with holders named, on the crowd, against "+names[i], all[0].median, all[i].median, limits[i])
+		}
+		pair, err := takeTurns(command(portcheck, "check", free), command("/proc/self/exe", "floor"))
+		if err != nil {
+			return err
+		}
+		var floors []time.Duration
+		for _, out := range pair[1].outputs {
+			d, err := time.ParseDuration(strings.TrimSpace(out))
+			if err != nil {
+				return err
+			}
+			floors = append(floors, d)
+		}
+		row("100 free needs, time on the crowd less time on an empty host, against one bare sock_diag dump", pair[0].median-empty, middle(floors), "1.5")
+		fmt.Printf("| peak memory on the crowd | %.1f MB | | | 40 MB |\n", float64(max(all[0].memory, pair[0].memory))/(1<<20))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return inNamespace(func() error {
+		stop, err := startWall()
+		if err != nil {
+			return err
+		}
+		defer stop()
+		all, err := takeTurns(
+			command(portcheck, "check", "-p", fmt.Sprint(wallTaken), "--range", "1024-65535"),
+			command("/proc/self/exe", "wall", "0", "0"),
+		)
+		if err != nil {
+			return err
+		}
+		for _, p := range wallGaps {
+			if !strings.Contains(all[0].outputs[0], fmt.Sprint(p)) {
+				return fmt.Errorf("portcheck did not find port %d: %s", p, all[0].outputs[0])
+			}
+		}
+		row("3 alternatives where 1024-65535 has only three free ports, against 65,535 raw socket+bind+close cycles", all[0].median, all[1].median, "0.5")
+		return nil
+	})
+}
+
+// inNamespace runs f on a thread of a fresh network namespace; the programs
+// that f starts are in it too.
+func inNamespace(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = exec.Command("ip", "link", "set", "lo", "up").Run()
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func startReady(cmd *exec.Cmd) (stop func(), err error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe() // its end tells the process to leave
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		_ = in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed: the error is expected
+	}
+	said := make([]byte, len("ready\n"))
+	if _, err := io.ReadFull(out, said); err != nil || string(said) != "ready\n" {
+		stop()
+		return nil, fmt.Errorf("%s said %q: %w", strings.Join(cmd.Args, " "), said, err)
+	}
+	return stop, nil
+}
+
+func command(name string, args ...string) *exec.Cmd { return exec.Command(name, args...) }
+
+type timing struct {
+	median  time.Duration
+	memory  int64 // peak, bytes
+	outputs []string
+}
+
+// takeTurns runs each command once, then each again, and so on: whatever else
+// the machine does hits all of them alike.
+func takeTurns(commands ...*exec.Cmd) ([]timing, error) {
+	all := make([]timing, len(commands))
+	times := make([][]time.Duration, len(commands))
+	for turn := range turns + 1 {
+		for i, c := range commands {
+			cmd := exec.Command(c.Path, c.Args[1:]...)
+			var out strings.Builder
+			cmd.Stdout, cmd.Stderr = &out, &out
+			start := time.Now()
+			err := cmd.Run()
+			took := time.Since(start)
+			if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+				return nil, fmt.Errorf("%s: %w\n%s", strings.Join(c.Args, " "), err, out.String())
+			}
+			if turn == 0 {
+				continue // to warm up
+			}
+			times[i] = append(times[i], took)
+			all[i].outputs = append(all[i].outputs, out.String())
+			if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+				all[i].memory = max(all[i].memory, usage.Maxrss*1024)
+			}
+		}
+	}
+	for i := range all {
+		all[i].median = middle(times[i])
+	}
+	return all, nil
+}
+
+func middle(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[len(sorted)/2]
+}
+
+func row(what string, ours, theirs time.Duration, most string) {
+	fmt.Printf("| %s | %.2f ms | %.2f ms | %.3f | %s |\n", what, ms(ours), ms(theirs), float64(ours)/float64(theirs), most)
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func numbers(first, count int) []string {
+	all := make([]string, count)
+	for i := range all {
+		all[i] = strconv.Itoa(first + i)
+	}
+	return all
+}
+
+func kernel() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "?"
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
