@@ -126,6 +126,8 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			r.Message = fmt.Sprintf("%s could not be tried (%s: %s)", where(), x.Op, x.Errno)
 		case !tried.TableOK:
 			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", where(), because(f.Gaps, false))
+		case x.Outcome == host.NotTried && len(sockets) == 0:
+			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", where())
 		default:
 			r.setHolders(sockets)
 			r.Message = fmt.Sprintf("%s is in use, and it could not be proven whether by its owner: %s", where(), cmp.Or(describeAll(sockets), "nobody can be seen there"))

@@ -1,0 +1,131 @@
+package check
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// needOf is a need of its own line of a file.
+func needOf(file, name string, changes ...func(*Need)) Need {
+	n := Need{App: strings.TrimSuffix(file, ".yml"), Target: "local", Port: config.Port{
+		At: config.Position{File: file, Line: 5 + len(name), Column: 11}, Name: name,
+		Ports: port.One(8080), Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any},
+		Expect: config.Free, Severity: config.Error,
+	}}
+	for _, change := range changes {
+		change(&n)
+	}
+	return n
+}
+
+func onMachine(name string) func(*Need) { return func(n *Need) { n.Machine = name } }
+func onTarget(name string) func(*Need)  { return func(n *Need) { n.Target = name } }
+
+func allow(codes ...config.Notice) func(*Need) { return func(n *Need) { n.Allow = codes } }
+func tcpAndUDP(n *Need)                        { n.Protocols = []port.Protocol{port.TCP, port.UDP} }
+
+type lintCase struct {
+	name  string
+	needs []Need
+	want  []string // of each result "ok" or "no", and its notices
+}
+
+func lintCases() []lintCase {
+	const a, b = "a.yml", "b.yml"
+	return []lintCase{
+		{"nothing to say", []Need{needOf(a, "x")}, []string{"ok"}},
+		{"duplicates in a manifest", []Need{needOf(a, "x"), needOf(a, "y")}, []string{"no duplicate", "no duplicate"}},
+		{"of different ports", []Need{needOf(a, "x"), needOf(a, "y", ports(8081, 8081))}, []string{"ok", "ok"}},
+		{"of different targets", []Need{needOf(a, "x"), needOf(a, "x", onTarget("app1"))}, []string{"ok", "ok"}},
+		{"across manifests of no host", []Need{needOf(a, "x"), needOf(b, "x")}, []string{"ok", "ok"}},
+		{"across manifests of one host", []Need{needOf(a, "x", onMachine("m")), needOf(b, "x", onMachine("m"))}, []string{"no duplicate", "no duplicate"}},
+		{"across manifests of two hosts", []Need{needOf(a, "x", onMachine("m")), needOf(b, "x", onMachine("n"))}, []string{"ok", "ok"}},
+		{"across manifests, one of no host", []Need{needOf(a, "x", onMachine("m")), needOf(b, "x")}, []string{"ok", "ok"}},
+		{"tcp and udp", []Need{needOf(a, "x"), needOf(a, "y", udp)}, []string{"ok", "ok"}},
+		{"tcp and both", []Need{needOf(a, "x"), needOf(a, "y", tcpAndUDP)}, []string{"no duplicate", "no duplicate", "ok"}},
+		{"two loopback addresses", []Need{needOf(a, "x", on("127.0.0.1")), needOf(a, "y", on("127.0.0.2"))}, []string{"ok", "ok"}},
+		{"any and a loopback address", []Need{needOf(a, "x"), needOf(a, "y", on("127.0.0.2"))}, []string{"no duplicate", "no duplicate"}},
+		{"any4 and ::1", []Need{needOf(a, "x", on(port.Any4)), needOf(a, "y", on("::1"))}, []string{"ok", "ok"}},
+		{"blocks that meet", []Need{needOf(a, "x", ports(8080, 8083)), needOf(a, "y", ports(8083, 8090))}, []string{"no duplicate", "no duplicate"}},
+		{"blocks side by side", []Need{needOf(a, "x", ports(8080, 8083)), needOf(a, "y", ports(8084, 8090))}, []string{"ok", "ok"}},
+		{"a port in a block", []Need{needOf(a, "x", ports(8000, 8099)), needOf(a, "y")}, []string{"no duplicate", "no duplicate"}},
+		{"both reuse_port", []Need{needOf(a, "x", reusePort), needOf(a, "y", reusePort)}, []string{"ok", "ok"}},
+		{"one reuse_port", []Need{needOf(a, "x", reusePort), needOf(a, "y")}, []string{"no duplicate", "no duplicate"}},
+		{"one listening", []Need{needOf(a, "x"), needOf(a, "y", listening)}, []string{"ok", "ok"}},
+		{"one reachable", []Need{needOf(a, "x", ports(5432, 5432)), needOf(a, "y", reachable)}, []string{"ok", "ok"}},
+		{"one allows it", []Need{needOf(a, "x", allow(config.Duplicate)), needOf(a, "y")}, []string{"ok", "no duplicate"}},
+		{"both allow it", []Need{needOf(a, "x", allow(config.Duplicate)), needOf(a, "y", allow(config.Duplicate))}, []string{"ok", "ok"}},
+		{"squatter", []Need{needOf(a, "x", ports(5000, 5000))}, []string{"ok squatter"}},
+		{"squatter in a block", []Need{needOf(a, "x", ports(6990, 7010))}, []string{"ok squatter"}},
+		{"squatter of tcp, not of udp", []Need{needOf(a, "x", ports(5000, 5000), udp)}, []string{"ok"}},
+		{"unsafe-port", []Need{needOf(a, "x", ports(6665, 6669))}, []string{"ok unsafe-port"}},
+		{"unsafe-port is of tcp", []Need{needOf(a, "x", ports(6000, 6000), udp)}, []string{"ok"}},
+		{"ephemeral", []Need{needOf(a, "x", ports(32768, 32768))}, []string{"ok ephemeral"}},
+		{"ephemeral at the end of a block", []Need{needOf(a, "x", ports(32760, 32770))}, []string{"ok ephemeral"}},
+		{"the last port", []Need{needOf(a, "x", ports(65535, 65535))}, []string{"ok"}},
+		{"privileged", []Need{needOf(a, "x", ports(443, 443))}, []string{"ok privileged"}},
+		{"privileged is about binding", []Need{needOf(a, "x", ports(443, 443), listening)}, []string{"ok"}},
+		{"several notices", []Need{needOf(a, "x", ports(53, 53))}, []string{"ok squatter unsafe-port privileged"}},
+		{"all allowed", []Need{needOf(a, "x", ports(53, 53), allow(config.Squatter, config.UnsafePort, config.Privileged))}, []string{"ok"}},
+		{"ephemeral allowed", []Need{needOf(a, "x", ports(40000, 40000), allow(config.Ephemeral))}, []string{"ok"}},
+	}
+}
+
+func TestLint(t *testing.T) {
+	for _, c := range lintCases() {
+		t.Run(c.name, func(t *testing.T) {
+			report := Lint(c.needs, "portcheck test")
+			var got []string
+			all := true
+			for _, r := range report.Results {
+				words := []string{"no"}
+				if r.OK {
+					words[0] = "ok"
+				}
+				all = all && r.OK
+				for _, n := range r.Notices {
+					words = append(words, string(n.Code))
+				}
+				got = append(got, strings.Join(words, " "))
+				if r.Status != "" || r.Method != "" || r.Endpoints != nil {
+					t.Errorf("a result of lint has no status, method or endpoints: %+v", r)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if report.OK != all || !report.Lint || len(report.Targets) > 0 {
+				t.Errorf("%+v", report)
+			}
+		})
+	}
+}
+
+func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
+	needs := []Need{needOf("a.yml", "x"), needOf("a.yml", "yy"), needOf("a.yml", "zzz")}
+	got := Lint(needs, "").Results[0].Notices[0].Message
+	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11): only one of them can have it"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	for len(needs) < 200 {
+		needs = append(needs, needOf("a.yml", strings.Repeat("n", len(needs))))
+	}
+	for range 10 { // in the same words every time
+		got = Lint(needs, "").Results[0].Notices[0].Message
+		if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), nnn (a.yml:8:11), others: only one of them can have it"; got != want {
+			t.Fatalf("%s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestUnsafePortsAreSorted(t *testing.T) {
+	if !slices.IsSorted(unsafePorts) || len(slices.Compact(slices.Clone(unsafePorts))) != len(unsafePorts) {
+		t.Error("unsafePorts: want them sorted, each once, to compare them with the standard's")
+	}
+}

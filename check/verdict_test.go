@@ -1,0 +1,527 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// verdictCase is a need, what a host says about it, and what follows.
+type verdictCase struct {
+	name string
+	need func(*Need) // changes tcp 8080 on any, expected to be free
+	// attempts is one outcome for each endpoint, "outcome" or "outcome op errno";
+	// for a need that is to be reachable the one of its connect.
+	attempts []string
+	sockets  []host.Socket
+	facts    func(*host.Facts) // changes what else a Linux host says, as root
+	want     verdictWant
+}
+
+type verdictWant struct {
+	status  Status
+	method  Method // default: bind+table
+	message string // contained in the result's
+	notices []config.Notice
+	notice  string // contained in the message of the last one
+	pids    []int  // of the holders; 0 for a socket without one
+
+	partly bool // holders_complete is false
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, c := range verdictCases() {
+		t.Run(c.name, func(t *testing.T) {
+			got := c.judge(t)
+			if got.Status != c.want.status || got.OK != c.want.status.OK() {
+				t.Errorf("status %s, ok %t: want %s (%s)", got.Status, got.OK, c.want.status, got.Message)
+			}
+			if c.want.method == "" {
+				c.want.method = BindTable
+			}
+			if got.Method != c.want.method {
+				t.Errorf("method %s: want %s", got.Method, c.want.method)
+			}
+			if c.want.message == "" || !strings.Contains(got.Message, c.want.message) {
+				t.Errorf("message %q: want %q in it", got.Message, c.want.message)
+			}
+			var codes []config.Notice
+			for _, n := range got.Notices {
+				codes = append(codes, n.Code)
+			}
+			if diff := cmp.Diff(c.want.notices, codes); diff != "" {
+				t.Errorf("notices %+v: %s", got.Notices, diff)
+			}
+			if c.want.notice != "" && (len(got.Notices) == 0 || !strings.Contains(got.Notices[len(got.Notices)-1].Message, c.want.notice)) {
+				t.Errorf("notices %+v: want %q in the last", got.Notices, c.want.notice)
+			}
+			var pids []int
+			for _, h := range got.Holders {
+				pids = append(pids, h.PID)
+			}
+			if diff := cmp.Diff(c.want.pids, pids); diff != "" {
+				t.Errorf("holders: %s", diff)
+			}
+			if partly := got.Complete != nil && !*got.Complete; partly != c.want.partly {
+				t.Errorf("holders_complete: false is %t, want %t", partly, c.want.partly)
+			}
+			if got.Endpoints == nil || got.Holders == nil || got.Notices == nil || got.Alternatives == nil || got.Address == nil {
+				t.Errorf("a list is null: %+v", got)
+			}
+		})
+	}
+}
+
+// judge asks a host that knows the case's answer.
+func (c verdictCase) judge(t *testing.T) Result {
+	t.Helper()
+	n := Need{App: "shop", Target: "local", Port: config.Port{
+		At: config.Position{File: "portcheck.yml", Line: 6, Column: 11}, Name: "web",
+		Ports: port.One(8080), Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any},
+		Expect: config.Free, Severity: config.Error,
+	}}
+	if c.need != nil {
+		c.need(&n)
+	}
+	f := machine()
+	f.Sockets = c.sockets
+	f.Tried = []host.Tried{{TableOK: true}}
+	if n.Expect == config.Reachable {
+		f.Tried = []host.Tried{}
+		f.Dialed = []host.Attempt{outcome(c.attempts[0])}
+	} else {
+		f.Tried[0].Attempts = attempts(t, n, c.attempts)
+	}
+	if c.facts != nil {
+		c.facts(&f)
+	}
+	report, err := Run(context.Background(), []Need{n}, []Target{{Name: "local", Host: answer(f)}}, Options{})
+	if err != nil || len(report.Results) != 1 {
+		t.Fatalf("%v: %+v", err, report)
+	}
+	return report.Results[0]
+}
+
+// answer is a host that says one thing.
+type answer host.Facts
+
+func (a answer) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(a), nil }
+func (answer) Close() error                                              { return nil }
+
+func machine() host.Facts {
+	return host.Facts{
+		Machine: host.Machine{OS: "linux", Elevated: true, IPv6: true, Namespace: host.Namespace{Kind: host.NamespaceHost, Inode: 4026531840}},
+		Limits:  host.Limits{Ephemeral: port.Range{First: 32768, Last: 60999}, UnprivilegedFrom: 1024},
+	}
+}
+
+func outcome(text string) host.Attempt {
+	words := strings.SplitN(text, " ", 3)
+	a := host.Attempt{Outcome: host.Outcome(words[0])}
+	switch {
+	case len(words) == 3:
+		a.Op, a.Errno = strings.ReplaceAll(words[1], "_", " "), words[2]
+	case a.Outcome == host.InUse:
+		a.Op, a.Errno = "bind", "EADDRINUSE"
+	case a.Outcome == host.Denied:
+		a.Op, a.Errno = "bind", "EACCES"
+	case a.Outcome == host.NoAddress:
+		a.Op, a.Errno = "bind", "EADDRNOTAVAIL"
+	case a.Outcome == host.NoFamily:
+		a.Op, a.Errno = "socket", "EAFNOSUPPORT"
+	}
+	return a
+}
+
+// attempts gives each endpoint of a need its outcome. Where [::] has no family
+// the outcome of 0.0.0.0 follows, as hosts do it.
+func attempts(t *testing.T, n Need, outcomes []string) []host.Attempt {
+	t.Helper()
+	var all []host.Attempt
+	next := func(e port.Endpoint) host.Attempt {
+		if len(outcomes) == 0 {
+			t.Fatal("the case has fewer outcomes than the need has endpoints")
+		}
+		a := outcome(outcomes[0])
+		outcomes = outcomes[1:]
+		a.Endpoint = e
+		return a
+	}
+	for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
+		for _, e := range n.Binding(n.Protocols[0]).At(uint16(p)) {
+			a := next(e)
+			all = append(all, a)
+			if a.Outcome == host.NoFamily && e.Addr == netip.IPv6Unspecified() && !e.V6Only {
+				e.Addr = netip.IPv4Unspecified()
+				all = append(all, next(e))
+			}
+		}
+	}
+	if len(outcomes) > 0 {
+		t.Fatalf("the case has outcomes for no endpoint: %q", outcomes)
+	}
+	return all
+}
+
+var inodes uint64
+
+// socket makes one of the table; addr is "127.0.0.1:8080", "udp [::]:53".
+func socket(state host.State, addr string, holders ...host.Holder) host.Socket {
+	proto := port.TCP
+	if rest, udp := strings.CutPrefix(addr, "udp "); udp {
+		proto, addr = port.UDP, rest
+	}
+	ap := netip.MustParseAddrPort(addr)
+	inodes++
+	uid := uint32(0)
+	s := host.Socket{
+		Endpoint: port.Endpoint{Protocol: proto, Addr: ap.Addr().WithZone(""), Port: ap.Port(), Device: ap.Addr().Zone()},
+		State:    state, UID: &uid, Inode: inodes, Holders: holders, Complete: true,
+	}
+	if state == host.TimeWait {
+		s.UID, s.Inode, s.Complete = nil, 0, false
+	}
+	return s
+}
+
+func incomplete(s host.Socket) host.Socket { s.Complete = false; return s }
+func ofUID(s host.Socket, uid uint32) host.Socket {
+	s.UID = &uid
+	return s
+}
+
+func process(pid int, executable string) host.Holder {
+	return host.Holder{PID: pid, Process: "forged", Executable: executable, UID: 33, User: "www-data", Started: time.Unix(1e9, 0)}
+}
+
+var (
+	nginx  = host.Holder{PID: 812, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
+	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
+	python = process(77, "/usr/bin/python3")
+	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
+	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
+	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
+)
+
+func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }
+
+// both applies two changes to a need.
+func both(a, b func(*Need)) func(*Need) { return func(n *Need) { a(n); b(n) } }
+
+func on(addresses ...port.Address) func(*Need) { return func(n *Need) { n.Addresses = addresses } }
+
+func ports(first, last uint16) func(*Need) {
+	return func(n *Need) { n.Ports = port.Range{First: first, Last: last} }
+}
+
+func udp(n *Need)       { n.Protocols = []port.Protocol{port.UDP} }
+func listening(n *Need) { n.Expect = config.Listening }
+func reusePort(n *Need) { n.ReusePort = true }
+
+func runAs(user string) func(*Need) { return func(n *Need) { n.RunAs = user } }
+
+func reachable(n *Need) {
+	n.Expect, n.Remote, n.Addresses, n.Ports = config.Reachable, "db.internal", nil, port.One(5432)
+}
+
+func table(err bool) func(*host.Facts) {
+	return func(f *host.Facts) {
+		f.Tried[0].TableOK = !err
+		f.Gaps = []host.Gap{{What: "the tcp socket table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
+	}
+}
+
+func verdictCases() []verdictCase {
+	degraded := []config.Notice{config.Degraded}
+	listen := func(addr string, holders ...host.Holder) []host.Socket {
+		return []host.Socket{socket(host.Listen, addr, holders...)}
+	}
+	unreadable := func(f *host.Facts) {
+		f.Gaps = []host.Gap{{What: "processes of other users can't be looked into", Op: "open /proc/1/fd", Errno: "EACCES", Holders: true}}
+	}
+	return slices.Concat([]verdictCase{
+		{name: "free", attempts: []string{"ok"}, want: verdictWant{status: Free, message: "tcp 8080 is free"}},
+		{name: "free beside a connection", attempts: []string{"ok"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", nginx)}, want: verdictWant{status: Free, message: "is free"}},
+		{name: "free beside TIME_WAIT", attempts: []string{"ok"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: Free, message: "is free"}},
+		{
+			name: "claimed", attempts: []string{"ok"}, sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)},
+			want: verdictWant{status: Free, message: "is free", notices: []config.Notice{config.Claimed}, notice: "python3 (pid 77, user www-data) has bound it and does not listen yet", pids: []int{77}},
+		},
+		{
+			name: "claimed is allowed", need: func(n *Need) { n.Allow = []config.Notice{config.Claimed} }, attempts: []string{"ok"},
+			sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)}, want: verdictWant{status: Free, message: "is free", pids: []int{77}},
+		},
+		{name: "shadowed", attempts: []string{"ok"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Shadowed, message: "beside nginx (pid 812, nginx.service), which would share or steal its traffic", pids: []int{812}}},
+		{name: "in use", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, message: "tcp 8080 is in use by nginx (pid 812, nginx.service)", pids: []int{812}}},
+		{name: "in use, bound", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: InUse, message: "is bound by python3 (pid 77, user www-data), which does not listen yet", pids: []int{77}}},
+		{name: "in use, connected", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: InUse, message: "is the local port of a connection of python3", pids: []int{77}}},
+		{name: "in use, closing", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(func() host.Socket { s := socket(host.Closing, "10.0.0.1:8080"); s.Inode = 0; return s }())}, want: verdictWant{status: InUse, message: "a connection that is closing", pids: []int{0}, partly: true}},
+		{
+			name: "in use, a listener and its connections", attempts: []string{"in-use"},
+			sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), socket(host.Connected, "10.0.0.1:8080", nginx), socket(host.TimeWait, "10.0.0.1:8080")},
+			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}},
+		},
+		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.Notice{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
+		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.Notice{config.TimeWait}, pids: []int{0}}},
+		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by somebody who can't be seen", notices: degraded, notice: "EADDRINUSE"}},
+		{
+			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
+			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
+		},
+		{name: "holder in another PID namespace", attempts: []string{"in-use"}, sockets: listen("[::]:8080"), want: verdictWant{status: InUse, message: "uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "several holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker), want: verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), nginx (pid 813, nginx.service)", pids: []int{812, 813}}},
+		{name: "search stopped early", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))}, want: verdictWant{status: InUse, message: "nginx", pids: []int{812}, partly: true}},
+		{name: "in a container", attempts: []string{"in-use"}, sockets: listen("[::]:8080", boxed), want: verdictWant{status: InUse, message: "node (pid 900, container 0123456789ab)", pids: []int{900}}},
+		{
+			name: "many holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker, python, boxed, hidden),
+			want: verdictWant{status: InUse, message: "python3 (pid 77, user www-data), 2 more", pids: []int{812, 813, 77, 900, 901}},
+		},
+		{name: "denied", need: ports(80, 80), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "ports below 1024 (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE"}},
+		{name: "denied to run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"denied bind EPERM"}, want: verdictWant{status: Denied, message: "may not be bound by www-data"}},
+		{name: "denied by a policy", attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 8080 may not be bound by this user (EACCES)"}},
+		{name: "denied off Linux", need: ports(80, 80), attempts: []string{"denied"}, facts: func(f *host.Facts) { f.Machine.OS = "freebsd" }, want: verdictWant{status: Denied, message: "ports below 1024 need root"}},
+		{name: "denied, and somebody listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
+		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
+		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
+		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "kept back by the operating system"}},
+		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}, notice: "no IPv6"}},
+		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.Notice{config.NoIPv6}, pids: []int{812}}},
+		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}}},
+		{name: "no ::1, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}}},
+		{name: "no IPv6, any6", need: on(port.Any6), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
+		{name: "no IPv6, a literal", need: on("::1"), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
+		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
+		{name: "anything else", attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EMFILE)"}},
+		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: this check has no right to change its user (setresuid: EPERM)"}},
+		{name: "run_as of nobody there", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
+		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not be found out whether somebody listens there: the tcp socket table can't be read (netlink: EPERM)"}},
+		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
+		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "somebody who can't be seen", notices: degraded}},
+		{name: "a block with two taken", need: ports(8080, 8083), attempts: []string{"ok", "in-use", "ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8081", nginx), socket(host.Listen, "[::]:8083", python)}, want: verdictWant{status: InUse, message: "tcp 8080-8083: tcp [::]:8081, tcp [::]:8083 is in use by nginx", pids: []int{812, 77}}},
+		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
+		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
+		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Privileged}, notice: "set run_as"}},
+		{name: "privileged with run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
+		{name: "privileged and not elevated", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.Elevated = false }, want: verdictWant{status: Free, message: "free"}},
+		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }, want: verdictWant{status: Free, message: "free"}},
+		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Ephemeral}, notice: "32768-60999 on this host"}},
+		{name: "ephemeral but reserved", need: ports(40000, 40000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free"}},
+		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.UnsafePort}}},
+		{name: "squatter of this system", need: ports(5000, 5000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.OS = "darwin" }, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Squatter}, notice: "AirPlay"}},
+		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
+		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
+		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "reuse_port, and who was spared has left", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not tried"}},
+		{
+			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
+			sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "udp 8080 can be bound, but beside nginx", pids: []int{812}},
+		},
+		{
+			name: "udp reuse_address and reuse_port, another user", need: both(both(udp, reusePort), func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
+			sockets: []host.Socket{ofUID(socket(host.Listen, "udp [::]:8080", nginx), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}},
+		},
+		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
+
+		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
+		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens on tcp 8080"}},
+		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens", notices: []config.Notice{config.Claimed}, pids: []int{77}}},
+		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens"}},
+		{name: "listening elsewhere", need: both(listening, on("127.0.0.1")), attempts: []string{"not-tried"}, sockets: listen("127.0.0.2:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 127.0.0.1:8080"}},
+		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nobody listens on 8081"}},
+		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
+		{name: "listening, right owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
+		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by another than its owner: python3", pids: []int{77}}},
+		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "could not be proven whether by its owner", notices: degraded, pids: []int{901}, partly: true}},
+		{name: "udp listening", need: both(listening, udp), attempts: []string{"not-tried"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "udp 8080 is served", pids: []int{812}}},
+
+		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
+		{name: "refused", need: reachable, attempts: []string{"failed connect ECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections"}},
+		{name: "timeout", need: reachable, attempts: []string{"failed connect ETIMEDOUT"}, want: verdictWant{status: Unreachable, method: Connect, message: "does not answer (timeout)"}},
+		{name: "unresolved", need: reachable, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal can't be resolved (not found)"}},
+		{name: "no route", need: reachable, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "can't be reached (EHOSTUNREACH)"}},
+		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
+	}, ownerCases())
+}
+
+// ownerCases are about a held port and who may hold it.
+func ownerCases() []verdictCase {
+	held := func(name string, sockets []host.Socket, status Status, owners ...config.Owner) verdictCase {
+		c := verdictCase{name: "owner: " + name, need: owner(owners...), attempts: []string{"in-use"}, sockets: sockets}
+		c.want = verdictWant{status: status, message: map[Status]string{
+			Owned: "is held by its owner", InUse: "is in use by", Unknown: "could not be proven whether by its owner",
+		}[status]}
+		for _, s := range sockets {
+			if s.Inode == 0 || s.State == host.Connected {
+				continue
+			}
+			for _, h := range s.Holders {
+				c.want.pids = append(c.want.pids, h.PID)
+			}
+			if len(s.Holders) == 0 {
+				c.want.pids = append(c.want.pids, 0)
+				c.want.notices = []config.Notice{config.Degraded}
+			}
+		}
+		return c
+	}
+	by := func(holders ...host.Holder) []host.Socket {
+		return []host.Socket{socket(host.Listen, "[::]:8080", holders...)}
+	}
+	cases := []verdictCase{
+		held("process", by(nginx), Owned, config.Owner{Process: "nginx"}),
+		held("process is not the forged name", by(python), InUse, config.Owner{Process: "forged"}),
+		held("process glob", by(python), Owned, config.Owner{Process: "python*"}),
+		held("another process", by(nginx), InUse, config.Owner{Process: "apache2"}),
+		held("process unseen", by(hidden), Unknown, config.Owner{Process: "nginx"}),
+		held("executable", by(nginx), Owned, config.Owner{Executable: "/usr/sbin/nginx"}),
+		held("executable glob", by(nginx), Owned, config.Owner{Executable: "/usr/*/nginx"}),
+		held("a glob does not cross /", by(nginx), InUse, config.Owner{Executable: "/*nginx"}),
+		held("executable unseen", by(hidden), Unknown, config.Owner{Executable: "/usr/sbin/nginx"}),
+		held("unit", by(nginx), Owned, config.Owner{Unit: "nginx.service"}),
+		held("another unit", by(nginx), InUse, config.Owner{Unit: "shop-*.service"}),
+		held("no unit", by(python), InUse, config.Owner{Unit: "*.service"}),
+		held("unit unseen", by(hidden), Unknown, config.Owner{Unit: "nginx.service"}),
+		held("user", by(nginx), Owned, config.Owner{User: "www-data"}),
+		held("another user", by(nginx), InUse, config.Owner{User: "root"}),
+		held("user unseen", by(gone), Unknown, config.Owner{User: "root"}),
+		held("container ID", by(boxed), Owned, config.Owner{Container: "0123456789abcdef0123456789abcdef"}),
+		held("short container ID", by(boxed), Owned, config.Owner{Container: "0123456789ab"}),
+		held("not in a container", by(nginx), InUse, config.Owner{Container: "web"}),
+		held("container unseen", by(hidden), Unknown, config.Owner{Container: "web"}),
+		held("container name, which the engine knows", by(boxed), Unknown, config.Owner{Container: "web"}),
+		held("image, which the engine knows", by(boxed), Unknown, config.Owner{Image: "node:*"}),
+		held("compose, which the engine knows", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
+		held("image, and not in a container", by(nginx), InUse, config.Owner{Image: "node:*"}),
+		held("every key must match", by(nginx), InUse, config.Owner{Process: "nginx", User: "root"}),
+		held("a key that does not match outweighs an unseen one", by(hidden), InUse, config.Owner{Process: "nginx", User: "www-data"}),
+		held("any mapping may match", by(nginx), Owned, config.Owner{Unit: "x.service"}, config.Owner{Process: "nginx"}),
+		held("no mapping matches", by(nginx), InUse, config.Owner{Unit: "x.service"}, config.Owner{Process: "y"}),
+		held("every process must match", by(nginx, worker), Owned, config.Owner{Process: "nginx"}),
+		held("one process is foreign", by(nginx, python), InUse, config.Owner{Process: "nginx"}),
+		held("one process is unproven", by(nginx, hidden), Unknown, config.Owner{Process: "nginx"}),
+		held("foreign outweighs unproven", by(hidden, python), InUse, config.Owner{Process: "nginx"}),
+		held("every socket must match", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080", python)}, InUse, config.Owner{Process: "nginx"}),
+		held("a socket of nobody", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080")}, Unknown, config.Owner{Process: "nginx"}),
+		held("TIME_WAIT beside the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.TimeWait, "127.0.0.1:8080")}, Owned, config.Owner{Process: "nginx"}),
+		held("connections of the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Connected, "127.0.0.1:8080", nginx)}, Owned, config.Owner{Process: "nginx"}),
+	}
+	shadow := held("shadowed by the owner", by(nginx), Owned, config.Owner{Process: "nginx"})
+	shadow.attempts = []string{"ok"}
+	foreign := held("shadowed by another", by(python), Shadowed, config.Owner{Process: "nginx"})
+	foreign.attempts, foreign.want.message = []string{"ok"}, "would share or steal"
+	free := verdictCase{name: "owner: and free", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "is free"}}
+	nobody := verdictCase{
+		name: "owner: nobody visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		want: verdictWant{status: Unknown, message: "nobody can be seen there", notices: []config.Notice{config.Degraded}, notice: "EADDRINUSE"},
+	}
+	others := verdictCase{
+		name: "owner: others can't be looked into", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
+		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.Notice{config.Degraded}, notice: "not all could", pids: []int{812}, partly: true},
+	}
+	mixed := verdictCase{
+		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),
+		want: verdictWant{status: Owned, message: "held by its owner", pids: []int{812}},
+	}
+	return append(cases, shadow, foreign, free, nobody, others, mixed)
+}
+
+func TestEveryStatusAndNoticeHasACase(t *testing.T) {
+	statuses, notices := map[Status]bool{Leased: true}, map[config.Notice]bool{} // leases are not built yet
+	note := func(r Result) {
+		statuses[r.Status] = true
+		for _, n := range r.Notices {
+			notices[n.Code] = true
+			if n.Message == "" || strings.ContainsAny(n.Message, "\n%!") && strings.Contains(n.Message, "%!") {
+				t.Errorf("%s: %q", n.Code, n.Message)
+			}
+		}
+	}
+	for _, c := range verdictCases() {
+		note(c.judge(t))
+	}
+	for _, c := range lintCases() {
+		for _, r := range Lint(c.needs, "").Results {
+			note(r)
+		}
+	}
+	for _, s := range Statuses {
+		if !statuses[s] {
+			t.Errorf("status %s has no case", s)
+		}
+	}
+	for _, n := range config.Notices {
+		if !notices[n] {
+			t.Errorf("notice %s has no case", n)
+		}
+	}
+}
+
+func TestOutcomesAreToldAsEndpoints(t *testing.T) {
+	c := verdictCase{need: on("127.0.0.1", "fe80::1%eth0"), attempts: []string{"ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[fe80::1%eth0]:8080", nginx)}}
+	got := c.judge(t)
+	want := []Endpoint{{"127.0.0.1", 8080, "ok", "", ""}, {"fe80::1%eth0", 8080, "in-use", "bind", "EADDRINUSE"}}
+	if diff := cmp.Diff(want, got.Endpoints); diff != "" {
+		t.Error(diff)
+	}
+	if h := got.Holders[0]; h.Address != "fe80::1%eth0" || h.State != "listen" || *h.UID != 33 || h.Executable != "/usr/sbin/nginx" {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestHolderWithoutProcessKeepsTheSocketsUser(t *testing.T) {
+	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080")}}.judge(t)
+	if h := got.Holders[0]; h.UID == nil || *h.UID != 0 || h.PID != 0 || h.Process != "" || h.Started != nil {
+		t.Errorf("uid 0 is not left out, what is unknown is: %+v", h)
+	}
+}
+
+func TestHostileHolderNamesAreCut(t *testing.T) {
+	h := process(1, "/tmp/"+strings.Repeat("x", 4096))
+	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", h)}}.judge(t)
+	if len(got.Message) > 200 {
+		t.Errorf("%d bytes: %s", len(got.Message), got.Message)
+	}
+}
+
+func TestNoticesAreSilencedByAllow(t *testing.T) {
+	for _, c := range verdictCases() {
+		for _, code := range c.want.notices {
+			silent := c
+			silent.need = func(n *Need) {
+				if c.need != nil {
+					c.need(n)
+				}
+				n.Allow = []config.Notice{code}
+			}
+			got := silent.judge(t)
+			if got.Status != c.want.status || slices.ContainsFunc(got.Notices, func(n Notice) bool { return n.Code == code }) {
+				t.Errorf("%s: allow: [%s] gives %s, %+v", c.name, code, got.Status, got.Notices)
+			}
+		}
+	}
+}
+
+func TestReportCounts(t *testing.T) {
+	report := Report{}
+	for i, s := range []struct {
+		status   Status
+		severity config.Severity
+	}{{Free, config.Error}, {InUse, config.Error}, {InUse, config.Warning}, {Unknown, config.Error}, {Unknown, config.Warning}} {
+		report.Results = append(report.Results, Result{ID: fmt.Sprint(i), Status: s.status, Severity: s.severity, OK: s.status.OK()})
+	}
+	report.finish()
+	if want := (Summary{Checked: 5, OK: 1, Errors: 1, Warnings: 1, Unknown: 2}); report.Summary != want || report.OK {
+		t.Errorf("%+v", report.Summary)
+	}
+}
