@@ -1,0 +1,465 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// sim is a machine of which some ports are taken. It is asked by one goroutine
+// at a time.
+type sim struct {
+	taken  port.Set // somebody listens, on all addresses
+	barred port.Set // a bind fails, and the table does not say why
+	limits host.Limits
+	before func(ctx context.Context, asked int) error // each answer
+	asked  []host.Request
+}
+
+func (*sim) Close() error { return nil }
+
+func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	s.asked = append(s.asked, req)
+	if s.before != nil {
+		if err := s.before(ctx, len(s.asked)); err != nil {
+			return host.Facts{}, err
+		}
+	}
+	f := machine()
+	f.Limits = s.limits
+	for _, try := range req.Tries {
+		tried := host.Tried{TableOK: true}
+		for p := range (port.Set{try.Ports}).All {
+			for _, e := range try.At(p) {
+				a := host.Attempt{Endpoint: e, Outcome: host.OK}
+				switch {
+				case s.taken.Contains(p):
+					a.Outcome, a.Op, a.Errno = host.InUse, "bind", "EADDRINUSE"
+					f.Sockets = append(f.Sockets, host.Socket{Endpoint: e, State: host.Listen, Inode: uint64(p), Holders: []host.Holder{nginx}, Complete: true})
+				case s.barred.Contains(p):
+					a.Outcome, a.Op, a.Errno = host.InUse, "bind", "EADDRINUSE"
+				}
+				if try.Look {
+					a = host.Attempt{Endpoint: e, Outcome: host.NotTried}
+				}
+				tried.Attempts = append(tried.Attempts, a)
+			}
+		}
+		f.Tried = append(f.Tried, tried)
+	}
+	for _, scan := range req.Scans {
+		f.Open = append(f.Open, scan.Ports.Less(func(p uint16) bool { return s.taken.Contains(p) || s.limits.Reserved.Contains(p) }))
+	}
+	for range req.Dials {
+		f.Dialed = append(f.Dialed, outcome("ok"))
+	}
+	return f, nil
+}
+
+func set(t *testing.T, text string) port.Set {
+	t.Helper()
+	if text == "" {
+		return nil
+	}
+	s, err := port.ParseSet(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func inRange(text string) func(*Need) {
+	return func(n *Need) { n.Range, _ = port.ParseSet(text) }
+}
+
+func run(t *testing.T, needs []Need, o Options, targets ...Target) Report {
+	t.Helper()
+	report, err := Run(context.Background(), needs, targets, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func alternatives(r Report) [][]uint16 {
+	var all [][]uint16
+	for _, x := range r.Results {
+		all = append(all, x.Alternatives)
+	}
+	return all
+}
+
+func TestAlternatives(t *testing.T) {
+	need := func(name, ranges string, changes ...func(*Need)) Need {
+		return needOf("a.yml", name, append([]func(*Need){inRange(ranges)}, changes...)...)
+	}
+	exclude := func(text string) func(*Need) { return func(n *Need) { n.Exclude = set(t, text) } }
+	for _, c := range []struct {
+		name      string
+		needs     []Need
+		asked     int
+		taken     string // beside 8080
+		barred    string
+		ephemeral port.Range
+		reserved  string
+		want      [][]uint16
+		notices   []config.Notice // of the first result
+	}{
+		{name: "in the range's order", needs: []Need{need("x", "9443,8000-8001")}, asked: 3, want: [][]uint16{{9443, 8000, 8001}}},
+		{name: "as many as asked for", needs: []Need{need("x", "9000-9099")}, asked: 2, want: [][]uint16{{9000, 9001}}},
+		{name: "none asked for", needs: []Need{need("x", "9000-9099")}, asked: 0, want: [][]uint16{{}}},
+		{name: "no range", needs: []Need{need("x", "1")}, asked: 3, taken: "1", want: [][]uint16{{}}},
+		{name: "fewer, and never outside", needs: []Need{need("x", "9000-9001")}, asked: 3, want: [][]uint16{{9000, 9001}}},
+		{name: "not excluded", needs: []Need{need("x", "9000-9009", exclude("9000-9002,9004"))}, asked: 2, want: [][]uint16{{9003, 9005}}},
+		{name: "not taken, not reserved", needs: []Need{need("x", "9000-9009")}, asked: 2, taken: "9000", reserved: "9001", want: [][]uint16{{9002, 9003}}},
+		{name: "not claimed", needs: []Need{need("x", "9000-9009"), need("y", "9000", ports(9000, 9001))}, asked: 2, want: [][]uint16{{9002, 9003}, {}}},
+		{name: "a listening need claims", needs: []Need{need("x", "9000-9009"), need("y", "", ports(9000, 9000), listening)}, asked: 1, want: [][]uint16{{9001}, {}}},
+		{name: "a remote's port is not claimed", needs: []Need{need("x", "5432"), need("y", "", reachable)}, asked: 1, want: [][]uint16{{5432}, {}}},
+		{name: "the other protocol's is not claimed", needs: []Need{need("x", "9000-9009"), need("y", "9000", ports(9000, 9001), udp)}, asked: 1, want: [][]uint16{{9000}, {}}},
+		{name: "different needs get different ones", needs: []Need{need("x", "9000-9009", on("127.0.0.1")), need("y", "9000-9009", on("127.0.0.2"))}, asked: 2, want: [][]uint16{{9000, 9002}, {9001, 9003}}},
+		{name: "each one before any two", needs: []Need{need("x", "9000-9002", on("127.0.0.1")), need("y", "9000-9002", on("127.0.0.2"))}, asked: 3, want: [][]uint16{{9000, 9002}, {9001}}},
+		{name: "more while binds fail", needs: []Need{need("x", "9000-9099")}, asked: 2, barred: "9000-9049", want: [][]uint16{{9050, 9051}}},
+		{name: "the last one after many failed", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9098", want: [][]uint16{{9099}}},
+		{name: "all binds fail", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9099", want: [][]uint16{{}}},
+		{name: "ephemeral only if there are no others", needs: []Need{need("x", "9000-9003")}, asked: 3, ephemeral: port.Range{First: 9000, Last: 9002}, want: [][]uint16{{9003}}},
+		{name: "ephemeral", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9010}, want: [][]uint16{{9000, 9001}}, notices: []config.Notice{config.Ephemeral}},
+		{name: "ephemeral, others do not bind", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9001}, barred: "9002-9003", want: [][]uint16{{9000, 9001}}, notices: []config.Notice{config.Ephemeral}},
+		{name: "ephemeral, others go to another need", needs: []Need{need("x", "9005", on("127.0.0.1")), need("y", "9000,9005", on("127.0.0.2"))}, asked: 1, ephemeral: port.Range{First: 9000, Last: 9000}, want: [][]uint16{{9005}, {9000}}},
+		{name: "ephemeral, others went to another need", needs: []Need{need("x", "9005", on("127.0.0.1")), need("y", "9000,9006,9005", on("127.0.0.2"))}, asked: 1, barred: "9006", ephemeral: port.Range{First: 9000, Last: 9000}, want: [][]uint16{{9005}, {9000}}},
+		{name: "ephemeral and reserved is as others", needs: []Need{need("x", "9000-9003")}, asked: 1, ephemeral: port.Range{First: 9000, Last: 9010}, reserved: "9000", want: [][]uint16{{9001}}, notices: []config.Notice{config.Ephemeral}},
+		{name: "a block as a whole", needs: []Need{need("x", "9000-9009", ports(8080, 8082))}, asked: 2, taken: "9001", want: [][]uint16{{9002, 9005}}},
+		{name: "a block after one of its ports failed", needs: []Need{need("x", "9000-9004", ports(8080, 8083))}, asked: 1, barred: "9000", want: [][]uint16{{9001}}},
+		{name: "a block over two ranges that touch", needs: []Need{need("x", "9000-9001,9002-9003", ports(8080, 8083))}, asked: 1, want: [][]uint16{{9000}}},
+		{name: "no block beyond the range", needs: []Need{need("x", "9000-9002", ports(8080, 8083))}, asked: 1, want: [][]uint16{{}}},
+		{name: "no block beyond 65535", needs: []Need{need("x", "65534-65535", ports(8080, 8082))}, asked: 1, want: [][]uint16{{}}},
+		{name: "what one gives back, the other gets", needs: []Need{need("x", "9000-9005", on("127.0.0.1")), need("y", "9002-9005", on("127.0.0.2"))}, asked: 2, barred: "9000-9001,9003", want: [][]uint16{{9005}, {9002, 9004}}},
+		{name: "both protocols at one port", needs: []Need{need("x", "9000-9003", tcpAndUDP)}, asked: 2, want: [][]uint16{{9000, 9001}, {9000, 9001}}},
+		{name: "a need that is met", needs: []Need{need("x", "9000-9003", ports(8081, 8081))}, asked: 2, want: [][]uint16{{}}},
+		{name: "a need to listen on", needs: []Need{need("x", "9000-9003", ports(8081, 8081), listening)}, asked: 2, want: [][]uint16{{}}},
+		{name: "duplicates", needs: []Need{need("x", "9000-9003", ports(8081, 8081)), need("y", "9000-9003", ports(8081, 8081))}, asked: 1, want: [][]uint16{{9000}, {9001}}, notices: []config.Notice{config.Duplicate}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &sim{taken: append(port.Set{port.One(8080)}, set(t, c.taken)...), barred: set(t, c.barred)}
+			s.limits = host.Limits{Ephemeral: c.ephemeral, Reserved: set(t, c.reserved)}
+			r := run(t, c.needs, Options{Alternatives: c.asked}, Target{Name: "local", Host: s})
+			if diff := cmp.Diff(c.want, alternatives(r)); diff != "" {
+				t.Error(diff)
+			}
+			for _, n := range r.Results[0].Notices {
+				if !slices.Contains(c.notices, n.Code) {
+					t.Errorf("notice %+v", n)
+				}
+			}
+			if len(r.Results[0].Notices) < len(c.notices) {
+				t.Errorf("notices %+v, want %v", r.Results[0].Notices, c.notices)
+			}
+			if len(s.asked) > 12 {
+				t.Errorf("%d probes: a failing range is to be asked about in ever larger batches", len(s.asked))
+			}
+		})
+	}
+}
+
+func TestAlternativesSayHowManyWereAskedFor(t *testing.T) {
+	needs := []Need{needOf("a.yml", "x", inRange("9000-9001")), needOf("a.yml", "y", ports(8081, 8081))}
+	r := run(t, needs, Options{Alternatives: 3}, Target{Name: "local", Host: &sim{taken: set(t, "8080")}}).Results
+	if r[0].Asked != 3 || r[0].From.String() != "9000-9001" || r[1].Asked != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAlternativesAreFreeOnAllTargets(t *testing.T) {
+	needs := []Need{needOf("a.yml", "x", inRange("9000-9009"), onTarget("one")), needOf("a.yml", "x", inRange("9000-9009"), onTarget("two"))}
+	r := run(t, needs, Options{Alternatives: 2},
+		Target{Name: "one", Host: &sim{taken: set(t, "8080,9000")}}, Target{Name: "two", Host: &sim{taken: set(t, "8080,9001"), barred: set(t, "9002")}})
+	if diff := cmp.Diff([][]uint16{{9003, 9004}, {9003, 9004}}, alternatives(r)); diff != "" {
+		t.Error(diff)
+	}
+	r = run(t, needs, Options{Alternatives: 2},
+		Target{Name: "one", Host: &sim{taken: set(t, "8080,9000")}}, Target{Name: "two", Host: &sim{}})
+	if diff := cmp.Diff([][]uint16{{9001, 9002}, {}}, alternatives(r)); diff != "" {
+		t.Errorf("met on the second: %s", diff)
+	}
+}
+
+func TestManyNeedsGetDifferentAlternatives(t *testing.T) {
+	var needs []Need
+	for i := range 300 {
+		p := uint16(8000 + i)
+		needs = append(needs, needOf("a.yml", fmt.Sprintf("n%d", i), ports(p, p), inRange("20000-20999")))
+	}
+	r := run(t, needs, Options{Alternatives: 3}, Target{Name: "local", Host: &sim{taken: set(t, "8000-8299")}})
+	seen := map[uint16]bool{}
+	for _, x := range r.Results {
+		if len(x.Alternatives) != 3 {
+			t.Fatalf("%s: %v", x.ID, x.Alternatives)
+		}
+		for _, p := range x.Alternatives {
+			if seen[p] {
+				t.Fatalf("%d is suggested twice", p)
+			}
+			seen[p] = true
+		}
+	}
+}
+
+func TestATargetThatFailsHidesNobody(t *testing.T) {
+	needs := []Need{
+		needOf("a.yml", "x", onTarget("bad"), inRange("9000-9009")), needOf("a.yml", "x", inRange("9000-9009")),
+		needOf("a.yml", "y", ports(8081, 8081), inRange("9000-9009")), needOf("a.yml", "z", ports(8080, 8080), on("127.0.0.1"), inRange("9000-9009")),
+	}
+	r := run(t, needs, Options{Alternatives: 1}, Target{Name: "bad", Err: errors.New("no route")}, Target{Name: "local", Host: &sim{taken: set(t, "8080")}})
+	var got []Status
+	for _, x := range r.Results {
+		got = append(got, x.Status)
+	}
+	if diff := cmp.Diff([]Status{Unknown, InUse, Free, InUse}, got); diff != "" {
+		t.Error(diff)
+	}
+	if x := r.Results[0]; x.OK || x.Method != None || x.Message != "tcp 8080 could not be checked: no route" || x.Endpoints == nil {
+		t.Errorf("%+v", x)
+	}
+	if x := r.Results[1]; len(x.Alternatives) > 0 || x.Asked != 0 {
+		t.Errorf("an alternative has to be free on all targets, and one did not answer: %+v", x)
+	}
+	if len(r.Results[3].Alternatives) != 1 {
+		t.Errorf("%+v", r.Results[3])
+	}
+	if n := r.Targets[0].Notices; len(n) != 1 || n[0].Code != config.Degraded || n[0].Message != "no route" || len(r.Targets[1].Notices) > 0 {
+		t.Errorf("%+v", r.Targets)
+	}
+	if r.Targets[0].Namespace.Kind != "unknown" || r.Targets[1].Namespace.Kind != "host" {
+		t.Errorf("%+v", r.Targets)
+	}
+	if r.Summary.Unknown != 1 || r.Summary.Errors != 2 || r.Summary.OK != 1 {
+		t.Errorf("%+v", r.Summary)
+	}
+}
+
+func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
+	r := run(t, []Need{needOf("a.yml", "x")}, Options{}, Target{Name: "local", Host: answer{}})
+	if r.Results[0].Status != Unknown || !strings.Contains(r.Results[0].Message, "does not fit the question") {
+		t.Errorf("%+v", r.Results[0])
+	}
+}
+
+func hang(ctx context.Context, _ int) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestTimeout(t *testing.T) {
+	start := time.Now()
+	r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("other"))}, Options{Timeout: 50 * time.Millisecond},
+		Target{Name: "local", Host: &sim{before: hang}}, Target{Name: "other", Host: &sim{}})
+	if x := r.Results[0]; x.Status != Unknown || !strings.Contains(x.Message, "no answer within 50ms (--timeout)") {
+		t.Errorf("%+v", x)
+	}
+	if r.Results[1].Status != Free {
+		t.Errorf("%+v", r.Results[1])
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestTimeoutIsTheTargetsNotTheProbes(t *testing.T) {
+	s := &sim{taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
+		if asked == 1 {
+			return nil
+		}
+		return hang(ctx, asked)
+	}}
+	start := time.Now()
+	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9999"))}, Options{Timeout: 100 * time.Millisecond, Alternatives: 3}, Target{Name: "local", Host: s})
+	if len(s.asked) != 2 || time.Since(start) > 5*time.Second {
+		t.Errorf("asked %d times in %s: who does not answer is not asked again", len(s.asked), time.Since(start))
+	}
+	if x := r.Results[0]; x.Status != InUse || len(x.Alternatives) > 0 {
+		t.Errorf("the verdict stays: %+v", x)
+	}
+	if n := r.Targets[0].Notices; len(n) != 1 || n[0].Code != config.Degraded {
+		t.Errorf("and it is told: %+v", n)
+	}
+}
+
+func TestWaitEndsWhenTheHolderLeaves(t *testing.T) {
+	s := &sim{taken: set(t, "8080")}
+	s.before = func(_ context.Context, asked int) error {
+		if asked == 4 {
+			s.taken = nil
+		}
+		return nil
+	}
+	wait := func(n *Need) { n.Wait = time.Minute }
+	start := time.Now()
+	r := run(t, []Need{needOf("a.yml", "x", wait), needOf("a.yml", "y", ports(8081, 8081), wait)}, Options{}, Target{Name: "local", Host: s})
+	if !r.OK || len(s.asked) != 4 || time.Since(start) > 20*time.Second {
+		t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), r.Results)
+	}
+	if n := len(s.asked[1].Tries); n != 1 {
+		t.Errorf("%d needs were asked about again: want the unmet one alone", n)
+	}
+}
+
+func TestWaitEndsAtItsDeadline(t *testing.T) {
+	s := &sim{taken: set(t, "8080-8081")}
+	needs := []Need{
+		needOf("a.yml", "x", func(n *Need) { n.Wait = 300 * time.Millisecond }), needOf("a.yml", "yy", ports(8081, 8081)),
+	}
+	start := time.Now()
+	r := run(t, needs, Options{}, Target{Name: "local", Host: s})
+	if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if r.Results[0].Status != InUse || r.Results[1].Status != InUse || len(s.asked) < 3 {
+		t.Errorf("asked %d times: %+v", len(s.asked), r.Results)
+	}
+	for _, req := range s.asked[1:] {
+		if len(req.Tries) != 1 || len(req.Scans) > 0 {
+			t.Errorf("asked again about who does not wait: %+v", req)
+		}
+	}
+}
+
+func TestNobodyWaitsForWhatTimeDoesNotChange(t *testing.T) {
+	c := verdictCase{need: func(n *Need) { n.Wait = time.Minute; n.Ports = port.One(80) }, attempts: []string{"denied"}}
+	start := time.Now()
+	if r := c.judge(t); r.Status != Denied || time.Since(start) > 10*time.Second {
+		t.Errorf("%s after %s", r.Status, time.Since(start))
+	}
+}
+
+func TestWaitingIsToldWhenTheHolderChanges(t *testing.T) {
+	s := &sim{taken: set(t, "8080")}
+	s.before = func(_ context.Context, asked int) error {
+		switch asked {
+		case 3:
+			s.taken, s.barred = nil, set(t, "8080") // somebody else
+		case 5:
+			s.barred = nil
+		}
+		return nil
+	}
+	var told []string
+	r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{
+		Waiting: func(r Result, left time.Duration) {
+			if left <= 0 || left > time.Minute {
+				t.Errorf("left: %s", left)
+			}
+			told = append(told, r.Message)
+		},
+	}, Target{Name: "local", Host: s})
+	want := []string{"tcp 8080 is in use by nginx (pid 812, nginx.service)", "tcp 8080 is in use by somebody who can't be seen"}
+	if diff := cmp.Diff(want, told); diff != "" || !r.OK {
+		t.Errorf("ok %t: %s", r.OK, diff)
+	}
+}
+
+type cause struct{ error }
+
+func TestTheEndOfTheContextEndsEverything(t *testing.T) {
+	for name, s := range map[string]*sim{
+		"a probe": {before: hang},
+		"a wait":  {taken: set(t, "8080")},
+		"a proposal": {taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
+			return map[bool]func() error{true: func() error { return hang(ctx, asked) }, false: func() error { return nil }}[asked > 1]()
+		}},
+	} {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		time.AfterFunc(50*time.Millisecond, func() { cancel(cause{errors.New("enough")}) })
+		n := needOf("a.yml", "x", inRange("9000-9009"))
+		if name == "a wait" {
+			n.Wait = time.Minute
+		}
+		start := time.Now()
+		_, err := Run(ctx, []Need{n}, []Target{{Name: "local", Host: s}}, Options{Alternatives: 1})
+		if !errors.As(err, new(cause)) || time.Since(start) > 10*time.Second {
+			t.Errorf("%s: %v after %s", name, err, time.Since(start))
+		}
+	}
+}
+
+func TestAPanicReachesTheCaller(t *testing.T) {
+	defer func() {
+		bug, ok := recover().(Bug)
+		if !ok || bug.String() != "boom" || !strings.Contains(string(bug.Stack), "TestAPanicReachesTheCaller") {
+			t.Errorf("%+v", bug)
+		}
+	}()
+	s := &sim{before: func(context.Context, int) error { panic("boom") }}
+	_, err := Run(context.Background(), []Need{needOf("a.yml", "x")}, []Target{{Name: "local", Host: s}, {Name: "other", Host: &sim{}}}, Options{})
+	t.Errorf("Run came back: %v", err)
+}
+
+func TestOneBatchForAllNeeds(t *testing.T) {
+	s := &sim{taken: set(t, "8080")}
+	needs := []Need{
+		needOf("a.yml", "x", inRange("9000-9009"), tcpAndUDP), needOf("a.yml", "y", ports(1, 1), inRange("9000-9009"), runAs("nobody")),
+		needOf("a.yml", "z", listening, runAs("nobody")), needOf("a.yml", "r", reachable),
+	}
+	run(t, needs, Options{Alternatives: 1, ShowCommand: true}, Target{Name: "local", Host: s})
+	req := s.asked[0]
+	if len(req.Tries) != 4 || len(req.Dials) != 1 || len(req.Scans) != 2 || !req.ShowCommand {
+		t.Errorf("%+v", req)
+	}
+	if req.Tries[2].RunAs != "nobody" || !req.Tries[3].Look || req.Tries[3].RunAs != "" {
+		t.Errorf("a look needs no right, a bind the app's: %+v", req.Tries)
+	}
+	if len(s.asked) != 2 || len(s.asked[1].Tries) != 2 {
+		t.Errorf("%+v", s.asked[1:])
+	}
+}
+
+func TestFreePorts(t *testing.T) {
+	n := needOf("", "free", inRange("8080-8089"))
+	got, err := FreePorts(context.Background(), n, Target{Name: "local", Host: &sim{taken: set(t, "8080,8082"), barred: set(t, "8083")}}, Options{Alternatives: 2})
+	if diff := cmp.Diff([]uint16{8081, 8084}, got); diff != "" || err != nil {
+		t.Errorf("%v: %s", err, diff)
+	}
+	got, err = FreePorts(context.Background(), n, Target{Name: "local", Host: &sim{taken: set(t, "8080-8089")}}, Options{Alternatives: 1})
+	if len(got) > 0 || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	f := machine()
+	f.Tried, f.Open = []host.Tried{{}}, []port.Set{{}}
+	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
+	if _, err = FreePorts(context.Background(), n, Target{Name: "local", Host: answer(f)}, Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
+		t.Errorf("no table is not an answer: %v", err)
+	}
+}
+
+func TestList(t *testing.T) {
+	f := machine()
+	f.Tried = []host.Tried{{TableOK: true}, {TableOK: true}}
+	f.Sockets = []host.Socket{socket(host.Listen, "[::]:80", nginx, worker), socket(host.Listen, "udp 127.0.0.1:53")}
+	f.Gaps = []host.Gap{{What: "not all processes", Op: "open", Errno: "EACCES", Holders: true}, {What: "a default is assumed"}}
+	l, err := List(context.Background(), Target{Name: "local", Host: answer(f)}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range l.Sockets {
+		got = append(got, fmt.Sprintf("%s %s %d %d", h.Protocol, h.Address, h.Port, h.PID))
+	}
+	if diff := cmp.Diff([]string{"tcp :: 80 812", "tcp :: 80 813", "udp 127.0.0.1 53 0"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if l.Version != 1 || len(l.Targets) != 1 || len(l.Targets[0].Notices) != 2 {
+		t.Errorf("what could not be seen is told: %+v", l)
+	}
+	f.Tried[1].TableOK = false
+	if _, err = List(context.Background(), Target{Name: "local", Host: answer(f)}, Options{}); err == nil {
+		t.Error("half a table is none")
+	}
+}
