@@ -6,11 +6,14 @@ package testbed
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,8 +28,9 @@ const (
 )
 
 // Isolated re-executes the calling test in a fresh network namespace whose only
-// interface is lo. It returns true there, and false in the parent, which has
-// nothing left to do:
+// interface is lo, and in a fresh PID namespace with a /proc of its own: there
+// every process can be looked into, and none outlives the test. It returns true
+// there, and false in the parent, which has nothing left to do:
 //
 //	if !testbed.Isolated(t) {
 //		return
@@ -37,6 +41,9 @@ const (
 func Isolated(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(isolatedEnv) == t.Name() {
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			Missing(t, fmt.Sprintf("a /proc of its own can't be mounted: %v", err))
+		}
 		bringUpLoopback(t)
 		return true
 	}
@@ -44,21 +51,34 @@ func Isolated(t *testing.T) bool {
 	for i, p := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run="+strings.Join(parts, "/"), "-test.v", "-test.timeout=120s")
+	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v", "-test.timeout=120s"}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	cmd := exec.Command("/proc/self/exe", args...)
 	for _, arg := range os.Args[1:] {
 		if !strings.HasPrefix(arg, "-test.") {
 			cmd.Args = append(cmd.Args, arg) // a flag of the test's own, such as -update
 		}
 	}
 	cmd.Env = append(os.Environ(), isolatedEnv+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:   unix.CLONE_NEWNET | unix.CLONE_NEWPID,
+		Unshareflags: unix.CLONE_NEWNS,
+		Pdeathsig:    syscall.SIGKILL,
+	}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	out, err := cmd.CombinedOutput()
-	text := string(out)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := fork(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	text := out.String()
 	switch {
 	case cmd.Process == nil:
 		Missing(t, fmt.Sprintf("a network namespace can't be made here: %v", err))
@@ -87,6 +107,29 @@ func bringUpLoopback(t *testing.T) {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifreq); err != nil {
 		t.Fatalf("bring up lo: %v", err)
 	}
+}
+
+var (
+	forks     chan func()
+	forksOnce sync.Once
+)
+
+// fork starts a command from a thread that lives as long as the process does:
+// Pdeathsig kills a child when the thread that forked it ends, and the probe
+// ends threads on purpose.
+func fork(cmd *exec.Cmd) error {
+	forksOnce.Do(func() {
+		forks = make(chan func())
+		go func() {
+			runtime.LockOSThread()
+			for do := range forks {
+				do()
+			}
+		}()
+	})
+	done := make(chan error)
+	forks <- func() { done <- cmd.Start() }
+	return <-done
 }
 
 // Missing skips a test for something that this machine lacks, or fails it where
@@ -130,7 +173,7 @@ func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := fork(cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -162,5 +205,9 @@ func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string
 // Python runs a script that prints a line when it is ready, and then stays.
 func Python(t *testing.T, script string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
-	return Start(t, "python3", append([]string{"-u", "-c", script}, args...)...)
+	python := "python3"
+	if _, err := os.Stat("/usr/bin/python3"); err == nil {
+		python = "/usr/bin/python3" // in PATH there may be a shim that takes its time
+	}
+	return Start(t, python, append([]string{"-u", "-c", script}, args...)...)
 }

@@ -1,0 +1,271 @@
+package host
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+var (
+	denyNetlink = testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_NETLINK, Errno: unix.EPERM}
+	denyIPv6    = testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_INET6, Errno: unix.EAFNOSUPPORT}
+)
+
+// Without descriptors nothing is found out, and nothing is said to be free.
+func TestNoDescriptors(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	none := 0
+	facts := probeWith(t, testbed.Faults{MoreFiles: &none}, Request{
+		Tries: tries(t, "tcp any 8080", "udp loopback 8081", "tcp any 8082-8083").Tries,
+		Scans: []Scan{{Binding: try(t, "tcp any 1").Binding, Ports: try(t, "tcp any 8080-8090").ports()}},
+		Dials: []Dial{{Host: "127.0.0.1", Port: 8080}},
+	})
+	const emfile = "failed(socket EMFILE)"
+	for i, want := range []string{emfile, emfile + " " + emfile, emfile + " " + emfile} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+		if facts.Tried[i].TableOK {
+			t.Errorf("try %d: a table", i)
+		}
+	}
+	if len(facts.Open) != 1 || len(facts.Open[0]) > 0 {
+		t.Errorf("open: %v", facts.Open)
+	}
+	if got := outcomes(facts.Dialed); got != emfile {
+		t.Errorf("connect: %s, want %s", got, emfile)
+	}
+	wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/tcp", Errno: "EMFILE", Table: true})
+	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_local_port_range", Errno: "EMFILE"})
+}
+
+// A binding of several sockets needs as many descriptors; what can't be held
+// at the same time is not ok.
+func TestFewDescriptors(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	one := 1
+	facts := probeWith(t, testbed.Faults{MoreFiles: &one}, tries(t, "tcp loopback 8080", "tcp any4 8081-8084"))
+	for i, want := range []string{"ok failed(socket EMFILE)", "ok ok ok ok"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
+// Where netlink is forbidden, as in some containers, /proc/net answers.
+func TestNetlinkDenied(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	pid := holder(t, tcpListener("127.0.0.1:8080"), udpSocket("[::1]:8081"), sock{Protocol: "tcp", Addr: "127.0.0.1:8082", Reuse: true}).Process.Pid
+	req := tries(t, "tcp any 8080", "udp any 8081", "tcp any 8082", "tcp any 8083")
+	req.Scans = []Scan{{Binding: req.Tries[0].Binding, Ports: try(t, "tcp any 8079-8081").ports()}}
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, req)
+	for i, want := range []string{"in-use", "in-use", "ok", "ok"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+		if !facts.Tried[i].TableOK {
+			t.Errorf("try %d: no table", i)
+		}
+	}
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+	for _, s := range facts.Sockets {
+		if pids := pidsOf(s); len(pids) != 1 || pids[0] != pid || !s.Complete {
+			t.Errorf("%s, want pid %d", encode(s), pid)
+		}
+	}
+	if got := facts.Open[0].String(); got != "8079,8081" {
+		t.Errorf("open: %s", got)
+	}
+	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Table: true})
+}
+
+// What only /proc/net shows is said once, with every state a bind asks for.
+func TestNetlinkDeniedTimeWait(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	timeWait(t, true)
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, tries(t, "tcp any 8080", "tcp any 8080 exclusive"))
+	if got := outcomes(facts.Tried[0].Attempts) + " " + outcomes(facts.Tried[1].Attempts); got != "ok in-use" {
+		t.Error(got)
+	}
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 time-wait"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// Without any table a bind that works proves little, and one that would share
+// a live server's traffic must not be made at all.
+func TestNoTable(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	holder(t, tcpListener("127.0.0.1:8080"), sock{Protocol: "udp", Addr: "127.0.0.1:8081", Reuse: true, ReusePort: true})
+	req := tries(t, "tcp any 8080", "tcp any 8082", "udp any 8081 reuse", "udp any 8081 shared", "tcp any 8082 shared")
+	req.Scans = []Scan{{Binding: req.Tries[0].Binding, Ports: try(t, "tcp any 8079-8081").ports()}}
+	facts := probeWith(t, testbed.Faults{HideProc: true, Deny: []testbed.Denial{denyNetlink}}, req)
+	for i, want := range []string{"in-use", "ok", "not-tried", "not-tried", "not-tried"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+		if facts.Tried[i].TableOK {
+			t.Errorf("try %d: a table", i)
+		}
+	}
+	if len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
+		t.Errorf("sockets %s, open %s", told(facts.Sockets), facts.Open[0])
+	}
+	for _, protocol := range []string{"tcp", "udp"} {
+		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Table: true})
+		if !strings.Contains(encode(facts.Gaps), "(socket(AF_NETLINK): EPERM)") {
+			t.Errorf("no word of sock_diag: %s", encode(facts.Gaps))
+		}
+	}
+	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_unprivileged_port_start", Errno: "ENOENT"})
+	if facts.Limits.Ephemeral != defaultEphemeral || facts.Limits.UnprivilegedFrom != defaultUnprivilegedFrom {
+		t.Errorf("%+v", facts.Limits)
+	}
+	if facts.Machine.Namespace.Kind != NamespaceUnknown {
+		t.Errorf("%+v", facts.Machine.Namespace)
+	}
+}
+
+// An unreadable /proc leaves sockets without holders.
+func TestProcHidden(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	holder(t, tcpListener("127.0.0.1:8080"))
+	facts := probeWith(t, testbed.Faults{HideProc: true}, tries(t, "tcp any 8080"))
+	if got := outcomes(facts.Tried[0].Attempts); got != "in-use" || !facts.Tried[0].TableOK {
+		t.Errorf("%s, table %t", got, facts.Tried[0].TableOK)
+	}
+	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete || s.UID == nil || *s.UID != 0 {
+		t.Errorf("%s", encode(s))
+	}
+	wantGap(t, facts, Gap{Op: "read /proc", Errno: "ENOENT", Holders: true})
+}
+
+// Another PID namespace's processes are not in our /proc: nobody is named, and
+// nothing is made up.
+func TestHolderInAnotherPIDNamespace(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	holder(t, tcpListener("127.0.0.1:8080"))
+	facts := probeWith(t, testbed.Faults{OwnPIDs: true}, tries(t, "tcp any 8080"))
+	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
+		t.Errorf("%s", encode(s))
+	}
+	wantGap(t, facts, Gap{Holders: true})
+}
+
+// A machine without IPv6 is asked on IPv4.
+func TestNoIPv6(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyIPv6}}, tries(t,
+		"tcp any 8080", "tcp any 8081", "tcp loopback 8081", "tcp any6 8081", "tcp ::1 8081", "udp any 8080-8081", "tcp any4 8080"))
+	for i, want := range []string{"no-family in-use", "no-family ok", "ok no-family", "no-family", "no-family", "no-family ok no-family ok", "in-use"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+		if !facts.Tried[i].TableOK {
+			t.Errorf("try %d: no table", i)
+		}
+	}
+	first := facts.Tried[0].Attempts
+	if first[0].Addr.String() != "::" || first[0].Op != "socket" || first[0].Errno != "EAFNOSUPPORT" || first[1].Addr.String() != "0.0.0.0" || first[1].Port != 8080 {
+		t.Errorf("%s", encode(first))
+	}
+	if facts.Machine.IPv6 {
+		t.Error("the machine is said to have IPv6")
+	}
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// Any other failure of a bind is a failure, with its name.
+func TestBindFails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	for errno, want := range map[unix.Errno]string{
+		unix.ENOBUFS: "failed(bind ENOBUFS)", unix.ENOMEM: "failed(bind ENOMEM)",
+		unix.EPERM: "denied(bind EPERM)", unix.EACCES: "denied(bind EACCES)",
+	} {
+		deny := testbed.Denial{Call: unix.SYS_BIND, Arg: -1, Errno: errno}
+		facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080", "udp loopback 8080"))
+		for i, want := range []string{want, want + " " + want} {
+			if got := outcomes(facts.Tried[i].Attempts); got != want {
+				t.Errorf("%s: try %d: %s, want %s", unix.ErrnoName(errno), i, got, want)
+			}
+		}
+		// A netlink socket is bound as well.
+		wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: unix.ErrnoName(errno), Table: true})
+	}
+}
+
+func TestSetsockoptFails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	deny := testbed.Denial{Call: unix.SYS_SETSOCKOPT, Arg: -1, Errno: unix.ENOPROTOOPT}
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any4 8080", "udp any4 8080"))
+	if got := outcomes(facts.Tried[0].Attempts); got != "failed(setsockopt ENOPROTOOPT)" {
+		t.Error(got)
+	}
+	if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
+		t.Errorf("a socket without options: %s", got)
+	}
+}
+
+// IPv6 switched off by sysctl leaves the family, but no address.
+func TestIPv6Disabled(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	sysctl(t, "ipv6/conf/all/disable_ipv6", "1")
+	facts := probeHere(t, tries(t, "tcp any 8080", "tcp loopback 8080", "tcp ::1 8080", "tcp any6 8080", "tcp any4 8080"))
+	for i, want := range []string{"ok", "ok no-address", "no-address", "ok", "ok"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
+// Whatever the default of the machine, any is dual-stack.
+func TestBindV6OnlyDefault(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	sysctl(t, "ipv6/bindv6only", "1")
+	holder(t, tcpListener("127.0.0.1:8080"), tcpListener("[::]:8081"))
+	facts := probeHere(t, tries(t, "tcp any 8080", "tcp any6 8080", "tcp any4 8081", "tcp any 8081"))
+	for i, want := range []string{"in-use", "ok", "ok", "in-use"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}

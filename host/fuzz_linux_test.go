@@ -1,0 +1,219 @@
+package host
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
+)
+
+// What parses says again what was parsed: rendered and parsed once more it is
+// the same.
+
+func FuzzDiag(f *testing.F) {
+	f.Add(diagMessage{family: unix.AF_INET, state: tcpListen, port: 8080, addr: []byte{127, 0, 0, 1}, uid: 33, inode: 99, attrs: []diagAttr{cgroupAttr(1 << 40)}}.bytes(), false)
+	f.Add(diagMessage{family: unix.AF_INET6, state: tcpTimeWait, port: 8080, attrs: []diagAttr{{diagAttrV6Only, []byte{1}}}}.bytes(), false)
+	f.Add(diagMessage{family: unix.AF_INET6, state: tcpClose, port: 53, device: 3, inode: 1}.bytes(), true)
+	f.Add([]byte{}, true)
+	f.Fuzz(func(t *testing.T, data []byte, isUDP bool) {
+		q := query{protocol: port.TCP}
+		if isUDP {
+			q.protocol = port.UDP
+		}
+		s, ok, err := parseDiag(data, q, nameDevice)
+		if err != nil || !ok {
+			return
+		}
+		if s.Port == 0 || s.Port != binary.BigEndian.Uint16(data[4:]) || !s.Addr.IsValid() || s.Addr.Is4In6() || s.State == "" || s.Inode == 0 != (s.UID == nil) {
+			t.Fatalf("%+v", s)
+		}
+		again, ok, err := parseDiag(diagOf(s).bytes(), q, nameDevice)
+		if err != nil || !ok || !cmp.Equal(s, again, compareAddrs) {
+			t.Fatalf("%+v became %+v (%t, %v)", s, again, ok, err)
+		}
+	})
+}
+
+func FuzzProcNet(f *testing.F) {
+	for _, text := range []string{procTCP, procTCP6, procUDP, "", "local_address\n"} {
+		f.Add(text, text == procUDP)
+	}
+	f.Fuzz(func(t *testing.T, text string, isUDP bool) {
+		q := query{protocol: port.TCP, every: true}
+		if isUDP {
+			q.protocol = port.UDP
+		}
+		sockets, err := parseProcNet(strings.NewReader(text), q)
+		if err != nil {
+			return
+		}
+		out := "local_address\n"
+		for _, s := range sockets {
+			if s.Port == 0 || !s.Addr.IsValid() || s.Addr.Is4In6() || s.State == "" || s.Inode == 0 != (s.UID == nil) {
+				t.Fatalf("%+v", s)
+			}
+			out += procLine(s)
+		}
+		again, err := parseProcNet(strings.NewReader(out), q)
+		if err != nil || !cmp.Equal(sockets, again, compareAddrs) {
+			t.Fatalf("%+v became %+v (%v)", sockets, again, err)
+		}
+		held, err := parseProcNet(strings.NewReader(text), query{protocol: q.protocol})
+		if err != nil || len(held) > len(sockets) {
+			t.Fatalf("fewer states, but more sockets: %+v (%v)", held, err)
+		}
+	})
+}
+
+// procLine is the line of /proc/net that parses to s.
+func procLine(s Socket) string {
+	addr := s.Addr.AsSlice()
+	for i := 0; i < len(addr); i += 4 {
+		binary.BigEndian.PutUint32(addr[i:], binary.NativeEndian.Uint32(addr[i:]))
+	}
+	var uid uint32
+	if s.UID != nil {
+		uid = *s.UID
+	}
+	return fmt.Sprintf("0: %X:%04X 0:0 %02X 0:0 0:0 0 %d 0 %d\n", addr, s.Port, diagOf(s).state, uid, s.Inode)
+}
+
+func FuzzStat(f *testing.F) {
+	const rest = " S 1 812 812 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1"
+	for _, name := range []string{"nginx", ") S 1 (", "two\nlines"} {
+		f.Add([]byte("812 (" + name + ")" + rest))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := parseStat(text)
+		if err != nil {
+			return
+		}
+		if !bytes.Contains(text, []byte("("+got.name+")")) {
+			t.Fatalf("name %q", got.name)
+		}
+		again, err := parseStat(fmt.Appendf(nil, "1 (%s) S%s %d\n", got.name, strings.Repeat(" 0", 18), got.start))
+		if err != nil || again != got {
+			t.Fatalf("%+v became %+v (%v)", got, again, err)
+		}
+	})
+}
+
+func FuzzStatus(f *testing.F) {
+	f.Add([]byte("Name:\tnginx\nUmask:\t0022\nUid:\t0\t33\t0\t33\nGid:\t5\t6\t7\t8\n"))
+	f.Add([]byte("Name:\ta\\nUid:\t1\t1\t1\t1\nUid:\t2\t3\t4\t5\n"))
+	f.Add([]byte("Uid:\t1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := parseEffectiveUID(text)
+		if err != nil {
+			if got != -1 {
+				t.Fatalf("%d with %v", got, err)
+			}
+			return
+		}
+		if got < 0 || int64(got) > 1<<32-1 {
+			t.Fatal(got)
+		}
+		if again, err := parseEffectiveUID(fmt.Appendf(nil, "Name:\tx\nUid:\t0\t%d\t0\t0\n", got)); err != nil || again != got {
+			t.Fatalf("%d became %d (%v)", got, again, err)
+		}
+	})
+}
+
+func FuzzBootTime(f *testing.F) {
+	f.Add([]byte("cpu  1 2 3\nbtime 1767225600\nprocesses 9\n"))
+	f.Add([]byte("btime -1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := parseBootTime(text)
+		if err != nil {
+			return
+		}
+		if again, err := parseBootTime(fmt.Appendf(nil, "btime %d\n", got.Unix())); err != nil || !again.Equal(got) {
+			t.Fatalf("%s became %s (%v)", got, again, err)
+		}
+	})
+}
+
+func FuzzCgroup(f *testing.F) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	f.Add("0::/system.slice/nginx.service\n")
+	f.Add("12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/user.slice/session-3.scope\n")
+	f.Add("0::/system.slice/docker-" + id + ".scope/_x.service\n")
+	f.Add("0::/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id + "\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		unit, container := parseCgroup(text)
+		if unit != "" {
+			name := strings.TrimSuffix(strings.TrimSuffix(unit, ".service"), ".scope")
+			if name == unit || name == "" || strings.ContainsAny(unit, "/\n") || !strings.Contains(text, unit) {
+				t.Errorf("unit %q", unit)
+			}
+		}
+		if container != "" {
+			if len(container) != 64 || strings.Trim(container, "0123456789abcdef") != "" || !strings.Contains(text, container) {
+				t.Errorf("container %q", container)
+			}
+			if unit != "" {
+				t.Errorf("unit %q and container %q", unit, container)
+			}
+		}
+	})
+}
+
+func FuzzSocketLink(f *testing.F) {
+	for _, link := range []string{"socket:[4711]", "socket:[]", "pipe:[1]", "socket:[007]"} {
+		f.Add([]byte(link))
+	}
+	f.Fuzz(func(t *testing.T, link []byte) {
+		inode, ok := parseSocketLink(link)
+		if !ok {
+			return
+		}
+		if again, ok := parseSocketLink(fmt.Appendf(nil, "socket:[%d]", inode)); !ok || again != inode {
+			t.Fatalf("%q: %d became %d", link, inode, again)
+		}
+	})
+}
+
+func FuzzReserved(f *testing.F) {
+	for _, text := range []string{"8080,9148-9150", "0-5", "0", "1-65535", "8080,", "9-8"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseReserved(text)
+		if err != nil {
+			return
+		}
+		for _, r := range got {
+			if r.First == 0 || r.Last < r.First {
+				t.Fatalf("%v", got)
+			}
+		}
+		if again, err := parseReserved(got.String()); err != nil || !slices.Equal(got, again) {
+			t.Fatalf("%v became %v (%v)", got, again, err)
+		}
+	})
+}
+
+func FuzzEphemeral(f *testing.F) {
+	for _, text := range []string{"32768\t60999", "1 65535", "9 8", "1-2 3"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseEphemeral(text)
+		if err != nil {
+			return
+		}
+		if got.First == 0 || got.Last < got.First {
+			t.Fatalf("%v", got)
+		}
+		if again, err := parseEphemeral(fmt.Sprintf("%d\t%d", got.First, got.Last)); err != nil || again != got {
+			t.Fatalf("%v became %v (%v)", got, again, err)
+		}
+	})
+}

@@ -1,0 +1,529 @@
+package host
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// TestHolders asks about port 8080 while somebody holds it in many ways: what
+// each endpoint answers, and the sockets that overlap.
+func TestHolders(t *testing.T) {
+	t.Parallel()
+	self := func(*testing.T) []int { return []int{os.Getpid()} }
+	child := func(socks ...sock) func(*testing.T) []int {
+		return func(t *testing.T) []int { return []int{holder(t, socks...).Process.Pid} }
+	}
+	type answer struct{ ask, outcomes, sockets string }
+	free := func(ask string) answer { return answer{ask, "ok", ""} }
+	for _, c := range []struct {
+		name    string
+		hold    func(*testing.T) []int // returns who holds whatever has an inode
+		answers []answer
+	}{
+		{"nobody", func(*testing.T) []int { return nil }, []answer{
+			free("tcp any 8080"), free("udp any 8080"), free("tcp any6 8080"), free("tcp ::1 8080 exclusive"),
+			{"tcp loopback 8080-8082", "ok ok ok ok ok ok", ""},
+			{"tcp any,127.0.0.1 8080 exclusive", "ok in-use", ""}, // they exclude each other
+			{"tcp any4,any6 8080", "ok ok", ""},
+			{"tcp 192.0.2.1 8080", "no-address", ""},
+			{"tcp 2001:db8::1 8080", "no-address", ""},
+		}},
+		{"python's http.server", func(t *testing.T) []int {
+			cmd, _ := testbed.Python(t, `
+import http.server
+s = http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler)
+print("ready")
+s.serve_forever()`)
+			return []int{cmd.Process.Pid}
+		}, []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 listen"},
+			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 listen"},
+			{"tcp any4 8080", "in-use", "127.0.0.1:8080 listen"},
+			{"tcp loopback 8080", "in-use ok", "127.0.0.1:8080 listen"},
+			{"tcp 127.0.0.1 8079-8081", "ok in-use ok", "127.0.0.1:8080 listen"},
+			{"tcp 127.0.0.1 8080 look", "not-tried", "127.0.0.1:8080 listen"},
+			free("tcp 127.0.0.2 8080"), free("tcp any6 8080"), free("tcp ::1 8080"), free("udp any 8080"),
+		}},
+		{"node", func(t *testing.T) []int {
+			cmd, _ := testbed.Start(t, "node", "-e", `require("http").createServer().listen(8080, () => console.log("ready"))`)
+			return []int{cmd.Process.Pid}
+		}, []answer{
+			{"tcp any 8080", "in-use", "[::]:8080 listen"},
+			{"tcp 127.0.0.1 8080", "in-use", "[::]:8080 listen"},
+			{"tcp ::1 8080", "in-use", "[::]:8080 listen"},
+			free("udp any 8080"),
+		}},
+		{"UDP", child(udpSocket("0.0.0.0:8080")), []answer{
+			{"udp any 8080", "in-use", "0.0.0.0:8080 listen"},
+			{"udp 127.0.0.1 8080", "in-use", "0.0.0.0:8080 listen"},
+			free("tcp any 8080"), free("udp ::1 8080"), free("udp any6 8080"),
+		}},
+		{"UDP connected", func(t *testing.T) []int {
+			fd := udpSocket("127.0.0.1:8080").hold(t)
+			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+				t.Fatal(err)
+			}
+			return self(t)
+		}, []answer{{"udp any 8080", "in-use", "127.0.0.1:8080 connected"}, free("udp 127.0.0.2 8080")}},
+		{"IPv6 listener on ::1", child(tcpListener("[::1]:8080")), []answer{
+			{"tcp any 8080", "in-use", "[::1]:8080 listen"},
+			{"tcp any6 8080", "in-use", "[::1]:8080 listen"},
+			{"tcp loopback 8080", "ok in-use", "[::1]:8080 listen"},
+			free("tcp any4 8080"), free("tcp 127.0.0.1 8080"), free("udp any 8080"),
+		}},
+		{"bound, not listening", child(sock{Protocol: port.TCP, Addr: "127.0.0.1:8080"}), []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 bound"},
+			{"tcp 127.0.0.1 8080 exclusive", "in-use", "127.0.0.1:8080 bound"},
+			{"tcp any 8080 look", "not-tried", "127.0.0.1:8080 bound"},
+			free("tcp 127.0.0.2 8080"), free("udp 127.0.0.1 8080"),
+		}},
+		{"bound with SO_REUSEADDR, not listening", child(sock{Protocol: port.TCP, Addr: "127.0.0.1:8080", Reuse: true}), []answer{
+			{"tcp any 8080", "ok", "127.0.0.1:8080 bound"}, // an app could still bind: claimed
+			{"tcp 127.0.0.1 8080 exclusive", "in-use", "127.0.0.1:8080 bound"},
+		}},
+		{"127.0.0.2 alone", child(tcpListener("127.0.0.2:8080")), []answer{
+			{"tcp any 8080", "in-use", "127.0.0.2:8080 listen"},
+			{"tcp 127.0.0.2 8080", "in-use", "127.0.0.2:8080 listen"},
+			free("tcp 127.0.0.1 8080"), {"tcp loopback 8080", "ok ok", ""},
+		}},
+		{"shared by a parent and its forked child", func(t *testing.T) []int {
+			cmd, line := testbed.Python(t, `
+import os, socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+pid = os.fork()
+if pid == 0:
+    time.sleep(600)
+print(pid)
+time.sleep(600)`)
+			forked, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return []int{cmd.Process.Pid, forked}
+		}, []answer{{"tcp any 8080", "in-use", "127.0.0.1:8080 listen"}}},
+		{"one socket open twice in one process", func(t *testing.T) []int {
+			fd, err := unix.FcntlInt(uintptr(tcpListener("127.0.0.1:8080").hold(t)), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { closeNow(t, fd) })
+			return self(t)
+		}, []answer{{"tcp any 8080", "in-use", "127.0.0.1:8080 listen"}}},
+		{"dual stack", child(tcpListener("[::]:8080")), []answer{
+			{"tcp any 8080", "in-use", "[::]:8080 listen"},
+			{"tcp any4 8080", "in-use", "[::]:8080 listen"},
+			{"tcp any6 8080", "in-use", "[::]:8080 listen"},
+			{"tcp 127.0.0.2 8080", "in-use", "[::]:8080 listen"},
+			{"tcp loopback 8080", "in-use in-use", "[::]:8080 listen"},
+		}},
+		{"V6ONLY", child(sock{Protocol: port.TCP, Addr: "[::]:8080", Reuse: true, V6Only: true, Listen: true}), []answer{
+			{"tcp any 8080", "in-use", "[::]:8080 listen v6only"},
+			{"tcp any6 8080", "in-use", "[::]:8080 listen v6only"},
+			{"tcp ::1 8080", "in-use", "[::]:8080 listen v6only"},
+			free("tcp any4 8080"), free("tcp 127.0.0.1 8080"),
+		}},
+		{"both families apart", child(
+			sock{Protocol: port.TCP, Addr: "[::]:8080", V6Only: true, Listen: true}, tcpListener("0.0.0.0:8080"),
+		), []answer{
+			{"tcp any 8080", "in-use", "0.0.0.0:8080 listen, [::]:8080 listen v6only"},
+			{"tcp any4,any6 8080", "in-use in-use", "0.0.0.0:8080 listen, [::]:8080 listen v6only"},
+		}},
+		{"v4-mapped", child(tcpListener("[::ffff:127.0.0.1]:8080")), []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 listen"},
+			{"tcp 127.0.0.1 8080", "in-use", "127.0.0.1:8080 listen"},
+			free("tcp ::1 8080"), free("tcp 127.0.0.2 8080"), free("tcp any6 8080"),
+		}},
+		{"outgoing connection from the port", func(t *testing.T) []int {
+			tcpListener("127.0.0.1:9000").hold(t)
+			connect(t, "127.0.0.1:8080", false, "127.0.0.1:9000")
+			return self(t)
+		}, []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 connected"},
+			{"tcp 127.0.0.1 8080 exclusive", "in-use", "127.0.0.1:8080 connected"},
+			free("tcp 127.0.0.2 8080"),
+		}},
+		{"accepted connection, its listener closed, no SO_REUSEADDR", func(t *testing.T) []int {
+			acceptedOnly(t, false)
+			return self(t)
+		}, []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 connected"},
+			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 connected"},
+		}},
+		{"accepted connection, its listener closed, SO_REUSEADDR", func(t *testing.T) []int {
+			acceptedOnly(t, true)
+			return self(t)
+		}, []answer{
+			free("tcp any 8080"), // nobody holds it for good: the table is asked no further
+			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 connected"},
+		}},
+		{"TIME_WAIT, SO_REUSEADDR", func(t *testing.T) []int {
+			timeWait(t, true)
+			return nil
+		}, []answer{
+			free("tcp any 8080"),
+			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 time-wait"},
+			free("tcp 127.0.0.2 8080 exclusive"),
+		}},
+		{"TIME_WAIT, no SO_REUSEADDR", func(t *testing.T) []int {
+			timeWait(t, false)
+			return nil
+		}, []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 time-wait"},
+			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 time-wait"},
+		}},
+		{"SO_REUSEPORT of the same user", child(sock{Protocol: port.TCP, Addr: "127.0.0.1:8080", ReusePort: true, Listen: true}), []answer{
+			{"tcp any 8080", "in-use", "127.0.0.1:8080 listen"},
+			{"tcp 127.0.0.1 8080 shared", "not-tried", "127.0.0.1:8080 listen"},
+			{"tcp 127.0.0.2 8080 shared", "ok", ""},
+		}},
+		{"UDP with SO_REUSEADDR", child(sock{Protocol: port.UDP, Addr: "127.0.0.1:8080", Reuse: true}), []answer{
+			{"udp any 8080", "in-use", "127.0.0.1:8080 listen"},
+			{"udp any 8080 reuse", "not-tried", "127.0.0.1:8080 listen"},
+		}},
+		{"bound to a device", child(sock{Protocol: port.TCP, Addr: "0.0.0.0:8080", Device: "lo", Listen: true}), []answer{
+			{"tcp any 8080", "in-use", "0.0.0.0:8080%lo listen"},
+			{"tcp 127.0.0.1 8080", "in-use", "0.0.0.0:8080%lo listen"},
+			free("tcp ::1 8080"), free("udp any 8080"),
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !inParallel(t) {
+				return
+			}
+			pids := c.hold(t)
+			slices.Sort(pids)
+			for _, a := range c.answers {
+				facts := probeHere(t, tries(t, a.ask))
+				if got := outcomes(facts.Tried[0].Attempts); got != a.outcomes {
+					t.Errorf("%s: %s, want %s", a.ask, got, a.outcomes)
+				}
+				if got := told(facts.Sockets); got != a.sockets {
+					t.Errorf("%s: sockets %q, want %q", a.ask, got, a.sockets)
+				}
+				if !facts.Tried[0].TableOK {
+					t.Errorf("%s: no table", a.ask)
+				}
+				for _, s := range facts.Sockets {
+					want := pids
+					if s.Inode == 0 {
+						want = nil
+					}
+					if got := pidsOf(s); !slices.Equal(got, want) {
+						t.Errorf("%s: %s is held by %v, want %v", a.ask, told([]Socket{s}), got, want)
+					}
+					if os.Geteuid() == 0 && !s.Complete {
+						t.Errorf("%s: the holders of %s are said to be incomplete", a.ask, told([]Socket{s}))
+					}
+				}
+				if len(facts.Gaps) > 0 {
+					t.Errorf("%s: gaps %+v", a.ask, facts.Gaps)
+				}
+			}
+		})
+	}
+}
+
+// acceptedOnly leaves one side of a connection open on port 8080.
+func acceptedOnly(t *testing.T, reuse bool) {
+	t.Helper()
+	listener := sock{Protocol: port.TCP, Addr: "127.0.0.1:8080", Reuse: reuse, Listen: true}.hold(t)
+	connect(t, "", false, "127.0.0.1:8080")
+	accept(t, listener)
+	closeNow(t, listener)
+}
+
+// timeWait leaves nothing but a TIME_WAIT on port 8080.
+func timeWait(t *testing.T, reuse bool) {
+	t.Helper()
+	listener := sock{Protocol: port.TCP, Addr: "127.0.0.1:8080", Reuse: reuse, Listen: true}.hold(t)
+	client := connect(t, "", false, "127.0.0.1:8080")
+	server := accept(t, listener)
+	closeNow(t, listener)
+	closeNow(t, server) // the side that closes first waits
+	var b [1]byte
+	if n, err := unix.Read(client, b[:]); n != 0 || err != nil {
+		t.Fatalf("read: %d, %v", n, err)
+	}
+	closeNow(t, client)
+	// The client's last acknowledgement is on its way for a moment.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile("/proc/self/net/tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), ":1F90 0100007F:") && strings.Contains(string(text), " 06 ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no TIME_WAIT:\n%s", text)
+		}
+	}
+}
+
+// A zone keeps apart what different devices listen on, and may be a number.
+func TestLinkLocal(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	addAddress(t, "fe80::5/64")
+	pid := holder(t, sock{Protocol: port.TCP, Addr: "[::]:8080", V6Only: true, Device: "lo", Listen: true}).Process.Pid
+	for _, spec := range []string{"tcp fe80::5%lo 8080", "tcp fe80::5%1 8080"} {
+		facts := probeHere(t, tries(t, spec))
+		if got := outcomes(facts.Tried[0].Attempts); got != "in-use" {
+			t.Errorf("%s: %s", spec, got)
+		}
+		if s := onlySocket(t, facts); !slices.Equal(pidsOf(s), []int{pid}) || s.Device != "lo" {
+			t.Errorf("%s: %+v", spec, s)
+		}
+	}
+	for spec, want := range map[string]string{"tcp fe80::5%lo 8081": "ok", "tcp fe80::5%nope0 8080": "no-address", "tcp fe80::6%lo 8081": "no-address"} {
+		if got := outcomes(probeHere(t, tries(t, spec)).Tried[0].Attempts); got != want {
+			t.Errorf("%s: %s, want %s", spec, got, want)
+		}
+	}
+}
+
+func addAddress(t *testing.T, address string) {
+	t.Helper()
+	testbed.Start(t, "sh", "-c", fmt.Sprintf("ip addr add %s dev lo nodad && echo ready", address))
+}
+
+// One batch answers all its needs, and shows each socket once.
+func TestBatch(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	pid := holder(t, tcpListener("127.0.0.1:8080"), udpSocket("[::1]:8081"), tcpListener("127.0.0.1:9999")).Process.Pid
+	facts := probeHere(t, tries(t, "tcp any 8080", "tcp any4 8080", "udp any 8081", "tcp any 8082", "udp loopback 8080-8082"))
+	var got []string
+	for _, tried := range facts.Tried {
+		got = append(got, outcomes(tried.Attempts))
+	}
+	if want := []string{"in-use", "in-use", "in-use", "ok", "ok ok ok in-use ok ok"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+	for _, s := range facts.Sockets {
+		if !slices.Equal(pidsOf(s), []int{pid}) {
+			t.Errorf("%s is held by %v, want %d", told([]Socket{s}), pidsOf(s), pid)
+		}
+	}
+}
+
+// A busy server has one entry for its listener, and one for its connections.
+func TestConnectionsAreMerged(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	listener := tcpListener("127.0.0.1:8080").hold(t)
+	for range 20 {
+		connect(t, "", false, "127.0.0.1:8080")
+		accept(t, listener)
+	}
+	connect(t, "", false, "127.0.0.1:8080") // nobody has accepted it, so nobody holds its other end
+	facts := probeHere(t, tries(t, "tcp any 8080 exclusive"))
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// What is said of a holder is what /proc says.
+func TestHolderDetails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	before := time.Now()
+	name := "a) S 1 (\n::x::"
+	cmd, _ := testbed.Python(t, `
+import ctypes, socket, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+print("ready")
+time.sleep(600)`, name)
+	req := tries(t, "tcp any 8080")
+	holders := onlySocket(t, probeHere(t, req)).Holders
+	if len(holders) != 1 {
+		t.Fatalf("%+v", holders)
+	}
+	h := holders[0]
+	if h.PID != cmd.Process.Pid || h.Process != name || h.UID != os.Geteuid() || len(h.Unseen) > 0 {
+		t.Errorf("%+v", h)
+	}
+	if u, err := userName(os.Geteuid()); err != nil || h.User != u {
+		t.Errorf("user %q, want %q (%v)", h.User, u, err)
+	}
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid)); err != nil || h.Executable != exe {
+		t.Errorf("executable %q, want %q (%v)", h.Executable, exe, err)
+	}
+	// The boot time is known to the second.
+	if h.Started.Before(before.Add(-3*time.Second)) || h.Started.After(time.Now().Add(3*time.Second)) {
+		t.Errorf("started %s, want about %s", h.Started, before)
+	}
+	if h.Command != nil {
+		t.Errorf("command %q, and nobody asked for it", h.Command)
+	}
+	req.ShowCommand = true
+	h = onlySocket(t, probeHere(t, req)).Holders[0]
+	if n := len(h.Command); n < 4 || h.Command[n-1] != name {
+		t.Errorf("command %q", h.Command)
+	}
+}
+
+// A binary that was replaced since it started is still named.
+func TestReplacedExecutable(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "server")
+	if err := os.WriteFile(path, binary, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	asHold := func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), testbed.ProgramEnv+"=hold") }
+	testbed.StartWith(t, asHold, path, encode([]sock{tcpListener("127.0.0.1:8080")}))
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	h := onlySocket(t, probeHere(t, tries(t, "tcp any 8080"))).Holders
+	if len(h) != 1 || h[0].Executable != path || h[0].Process != "server" {
+		t.Errorf("%+v, want %s", h, path)
+	}
+}
+
+// A process whose main thread has ended still holds its sockets.
+func TestMainThreadEnded(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	cmd, _ := testbed.Python(t, `
+import ctypes, socket, threading, time
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+main = threading.main_thread().native_id
+def run():
+    while open("/proc/self/task/%d/stat" % main).read().rsplit(")", 1)[1].split()[0] != "Z":
+        time.sleep(0.005)
+    print("ready", flush=True)
+    time.sleep(600)
+threading.Thread(target=run).start()
+ctypes.CDLL(None).pthread_exit(None)`)
+	s := onlySocket(t, probeHere(t, tries(t, "tcp any 8080")))
+	if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
+		t.Errorf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+	}
+}
+
+// The unit and the container come from the holder's cgroup.
+func TestCgroupOfHolder(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	root := ""
+	for _, dir := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		if _, err := os.Stat(dir + "/cgroup.procs"); err == nil {
+			root = dir
+			break
+		}
+	}
+	if root == "" {
+		testbed.Missing(t, "no cgroup v2")
+	}
+	id := fmt.Sprintf("%016x%048x", os.Getpid(), time.Now().UnixNano())
+	for name, want := range map[string]Holder{
+		fmt.Sprintf("portcheck-test-%d.service", time.Now().UnixNano()): {Unit: "self"},
+		"docker-" + id + ".scope": {Container: id},
+	} {
+		dir := filepath.Join(root, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			testbed.Missing(t, err.Error())
+		}
+		t.Cleanup(func() {
+			var err error
+			for range 200 { // the holder is killed and leaves in a moment
+				if err = os.Remove(dir); err == nil {
+					return
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			t.Error(err)
+		})
+		if want.Unit != "" {
+			want.Unit = name
+		}
+		cmd := holder(t, udpSocket("127.0.0.1:0"))
+		if err := os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(cmd.Process.Pid)), 0); err != nil {
+			t.Fatal(err)
+		}
+		var got []Holder
+		for _, s := range probeHere(t, Request{Listeners: true}).Sockets {
+			for _, h := range s.Holders {
+				if h.PID == cmd.Process.Pid {
+					got = append(got, h)
+				}
+			}
+		}
+		if len(got) != 1 || got[0].Unit != want.Unit || got[0].Container != want.Container || len(got[0].Unseen) > 0 {
+			t.Errorf("%s", encode(got))
+		}
+		var dirInfo unix.Stat_t
+		if err := unix.Stat(dir, &dirInfo); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The cgroup of a socket is that of its creator.
+func TestCgroupOfSocket(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	if s := onlySocket(t, probeHere(t, tries(t, "tcp any 8080"))); s.Cgroup == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Facts survive the wire.
+func TestFactsJSON(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	facts := probeHere(t, tries(t, "tcp any 8080", "udp any 8080"))
+	var again Facts
+	if err := json.Unmarshal([]byte(encode(facts)), &again); err != nil {
+		t.Fatal(err)
+	}
+	if encode(again) != encode(facts) || told(again.Sockets) != "127.0.0.1:8080 listen" {
+		t.Errorf("%s became %s", encode(facts), encode(again))
+	}
+}

@@ -1,0 +1,192 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+const nobody = 65534
+
+// threadUIDs lists the effective uid of every thread of this process.
+func threadUIDs(t *testing.T) map[string]int {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no threads: %v", err)
+	}
+	uids := map[string]int{}
+	for _, path := range paths {
+		status, err := os.ReadFile(path)
+		if os.IsNotExist(err) || err != nil && strings.Contains(err.Error(), "no such process") {
+			continue // ended meanwhile
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uids[path], err = parseEffectiveUID(status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return uids
+}
+
+// A bind as another user has that user's rights, and leaves this process as it
+// was: every thread, the main one included.
+func TestRunAs(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	req := tries(t, "tcp any 80 as=nobody", "tcp any 80", "tcp any 80 as=65534", "tcp any 8080 as=nobody", "udp any4 80 as=nobody", "tcp any 80 as=root")
+	wants := []string{"denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok"}
+	uids := []int{nobody, 0, nobody, nobody, nobody, 0}
+	// Often and at the same time, so that the main thread gets its turn too.
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 25 {
+				facts, err := Local{}.Probe(t.Context(), req)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i, tried := range facts.Tried {
+					// The probes of this test may meet on port 8080 for a moment.
+					if got := outcomes(tried.Attempts); got != wants[i] || tried.UID != uids[i] {
+						t.Errorf("%s as %q: %s with uid %d, want %s with %d", req.Tries[i].Ports, req.Tries[i].RunAs, got, tried.UID, wants[i], uids[i])
+						return
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for path, uid := range threadUIDs(t) {
+		if uid != 0 {
+			t.Errorf("%s: uid %d", path, uid)
+		}
+	}
+}
+
+// SO_REUSEPORT is for sockets of one user; whoever is spared stays unasked.
+func TestRunAsReusePort(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	holder(t, sock{Protocol: "tcp", Addr: "127.0.0.1:8080", ReusePort: true, Listen: true})
+	facts := probeHere(t, tries(t, "tcp any 8080 shared as=nobody", "tcp any 8080 shared"))
+	for i, uid := range []int{nobody, 0} {
+		if got := outcomes(facts.Tried[i].Attempts); got != "not-tried" || facts.Tried[i].UID != uid {
+			t.Errorf("%s with uid %d, want not-tried with %d", got, facts.Tried[i].UID, uid)
+		}
+	}
+}
+
+func TestRunAsUnknownUser(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	facts := probeHere(t, tries(t, "tcp loopback 8080 as=portcheck-no-such-user", "tcp any 8080"))
+	tried := facts.Tried[0]
+	if len(tried.Attempts) != 2 || tried.UID != -1 {
+		t.Fatalf("%+v", tried)
+	}
+	for _, a := range tried.Attempts {
+		if a.Outcome != Failed || a.Op != "look up user" || !strings.Contains(a.Errno, "portcheck-no-such-user") {
+			t.Errorf("%+v", a)
+		}
+	}
+	if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
+		t.Errorf("the other try: %s", got)
+	}
+}
+
+func TestUnprivileged(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
+	mine := holderWith(t, testbed.Faults{UID: nobody}, tcpListener("127.0.0.1:8081")).Process.Pid
+	facts := probeWith(t, testbed.Faults{UID: nobody}, tries(t,
+		"tcp any 80", "tcp any 80 as=root", "tcp any 80 as=nobody", "tcp any 8080", "tcp any 8081", "tcp any 8082"))
+	for i, want := range []string{"denied(bind EACCES)", "failed(setresuid EPERM)", "denied(bind EACCES)", "in-use", "in-use", "ok"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+	if m := facts.Machine; m.UID != nobody || m.Elevated {
+		t.Errorf("%+v", m)
+	}
+	if len(facts.Sockets) != 2 {
+		t.Fatalf("sockets %s", told(facts.Sockets))
+	}
+	roots, own := facts.Sockets[0], facts.Sockets[1]
+	if roots.Port != 8080 || roots.UID == nil || *roots.UID != 0 || len(roots.Holders) > 0 || roots.Complete {
+		t.Errorf("root's socket (pid %d): %s", pid, encode(roots))
+	}
+	if own.Port != 8081 || own.UID == nil || *own.UID != nobody || !slices.Equal(pidsOf(own), []int{mine}) || own.Complete {
+		t.Errorf("our own user's socket (pid %d): %s", mine, encode(own))
+	}
+	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Holders: true})
+}
+
+// wantGap looks for a gap, whatever its words are.
+func wantGap(t *testing.T, facts Facts, want Gap) {
+	t.Helper()
+	for _, g := range facts.Gaps {
+		if g.What != "" {
+			g.What = ""
+			if g == want {
+				return
+			}
+		}
+	}
+	t.Errorf("gaps %s, want %+v", encode(facts.Gaps), want)
+}
+
+// /proc that hides other users' processes hides holders, and that is said.
+func TestHidePID(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	holder(t, tcpListener("127.0.0.1:8080"))
+	facts := probeWith(t, testbed.Faults{HidePID: true, UID: nobody}, tries(t, "tcp any 8080"))
+	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
+		t.Errorf("%s", encode(s))
+	}
+	wantGap(t, facts, Gap{Holders: true})
+}
+
+func TestElevated(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	if m := probeHere(t, Request{}).Machine; m.UID != 0 || !m.Elevated {
+		t.Errorf("%+v", m)
+	}
+}
+
+// A user may be named by a number that no database knows.
+func TestRunAsNumber(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	const uid = 48123
+	tried := probeHere(t, tries(t, fmt.Sprintf("tcp any 8080 as=%d", uid))).Tried[0]
+	if got := outcomes(tried.Attempts); got != "ok" || tried.UID != uid {
+		t.Errorf("%s with uid %s, want ok with %d", got, strconv.Itoa(tried.UID), uid)
+	}
+}
