@@ -19,12 +19,11 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 	for _, s := range sockets {
 		if s.Inode != 0 {
 			byInode[s.Inode] = append(byInode[s.Inode], s)
+		} else {
+			s.Complete = true // no process can have such a socket open
 		}
 	}
 	if len(byInode) == 0 {
-		for _, s := range sockets {
-			s.Complete = true // no process can have such a socket open
-		}
 		return nil
 	}
 	pids, err := processes()
@@ -68,8 +67,17 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 	case pids[0] != 1:
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
 	default:
+		// In a PID namespace of our own, /proc shows that alone. A socket that
+		// nobody in there has open is somebody's elsewhere.
+		ours, err := namespaceInode("/proc/self/ns/pid")
+		everything := err == nil && ours == initialPIDNamespace
+		elsewhere := false
 		for _, s := range sockets {
-			s.Complete = true
+			s.Complete = everything || s.Inode == 0 || len(s.Holders) > 0
+			elsewhere = elsewhere || !s.Complete
+		}
+		if elsewhere {
+			return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Holders: true}}
 		}
 		return nil
 	}
@@ -105,17 +113,40 @@ func processes() ([]int, error) {
 
 // socketsOf lists which of the wanted inodes a process has open, each once.
 func socketsOf(pid int, wanted map[uint64][]*Socket) ([]uint64, error) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir := "/proc/" + strconv.Itoa(pid)
+	found, open, err := socketsIn(dir+"/fd", wanted)
+	if open > 0 || err != nil && !errors.Is(err, unix.ENOENT) {
+		return found, err
+	}
+	// Where the main thread has ended, its descriptors are no longer shown;
+	// the other threads still have them.
+	threads, err := os.ReadDir(dir + "/task")
 	if err != nil {
 		return nil, err
+	}
+	for _, thread := range threads {
+		if thread.Name() == strconv.Itoa(pid) {
+			continue
+		}
+		if found, open, err = socketsIn(dir+"/task/"+thread.Name()+"/fd", wanted); open > 0 {
+			return found, err
+		}
+	}
+	return nil, nil
+}
+
+// socketsIn reads one directory of descriptors, and says how many there are.
+func socketsIn(path string, wanted map[uint64][]*Socket) (found []uint64, open int, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0, err
 	}
 	dir := os.NewFile(uintptr(fd), "fd")
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var found []uint64
 	var link [64]byte
 	for _, name := range names {
 		n, err := unix.Readlinkat(fd, name, link[:])
@@ -123,13 +154,13 @@ func socketsOf(pid int, wanted map[uint64][]*Socket) ([]uint64, error) {
 			if errors.Is(err, unix.ENOENT) {
 				continue // closed meanwhile
 			}
-			return found, err
+			return found, len(names), err
 		}
 		if inode, ok := parseSocketLink(link[:n]); ok && wanted[inode] != nil && !slices.Contains(found, inode) {
 			found = append(found, inode)
 		}
 	}
-	return found, nil
+	return found, len(names), nil
 }
 
 // parseSocketLink reads "socket:[12345]".

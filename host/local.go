@@ -3,7 +3,10 @@ package host
 import (
 	"context"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -55,7 +58,7 @@ type tableRead struct {
 // was not quiet, holders, connects. None of our own sockets is open while the
 // table is read.
 func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
-	p := &probe{ctx: ctx, req: req}
+	p := &probe{ctx: ctx, req: req, strangers: map[socketKey]bool{}}
 	p.facts = Facts{
 		Machine: readMachine(), Tried: make([]Tried, len(req.Tries)), Open: []port.Set{},
 		Dialed: []Attempt{}, Sockets: []Socket{}, Gaps: []Gap{},
@@ -82,6 +85,8 @@ type probe struct {
 	table table
 	whole map[port.Protocol]bool
 	seen  []sightings // per try
+	// strangers says of sockets whether no check has them open
+	strangers map[socketKey]bool
 }
 
 // sightings is what the table shows about one try.
@@ -156,7 +161,7 @@ func (p *probe) bind(tries []int) {
 					return
 				}
 				p.facts.Tried[i].UID = uid
-				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i].sockets)
+				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i].sockets, p.whole[p.req.Tries[i].Protocol])
 				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i].sockets)
 			}
 		})
@@ -183,9 +188,10 @@ func (p *probe) bind(tries []int) {
 // attempt binds every endpoint of every port as the app would. The sockets of
 // one port are held until its last is bound: closing each first would miss that
 // they exclude each other. Different ports never do, so a block needs no more
-// descriptors than one port.
-func attempt(t Try, visible []Socket) []Attempt {
-	if t.Look {
+// descriptors than one port. Without a whole table nobody can be spared, so a
+// binding that could share a live server's traffic is not made.
+func attempt(t Try, visible []Socket, whole bool) []Attempt {
+	if t.Look || !whole && couldShare(t.Binding) {
 		return untried(t)
 	}
 	var all []Attempt
@@ -256,10 +262,15 @@ func endpointsAt(b port.Binding, n uint16) []port.Endpoint {
 	return endpoints
 }
 
+// couldShare says whether a binding's options ask to share a port.
+func couldShare(b port.Binding) bool {
+	return b.ReusePort || b.Protocol == port.UDP && b.ReuseAddress
+}
+
 // wouldShare says whether a bind could take traffic from a live server: its
 // options ask to share, and somebody is there to share with.
 func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) bool {
-	if !b.ReusePort && (b.Protocol != port.UDP || !b.ReuseAddress) {
+	if !couldShare(b) {
 		return false
 	}
 	return slices.ContainsFunc(visible, func(s Socket) bool {
@@ -299,6 +310,7 @@ func (p *probe) settle() {
 			p.bind(open)
 		}
 		p.look(open)
+		p.meetStrangers(open)
 		last := time.Since(start) > settleFor
 		open = slices.DeleteFunc(open, func(i int) bool {
 			return last || p.lasting(i, before[i])
@@ -362,27 +374,63 @@ func (p *probe) lasting(i int, before []Socket) bool {
 		if a.Outcome != InUse {
 			continue
 		}
-		var bound, listens, other bool
+		var listens, shown, doubt bool
 		for _, s := range now {
 			if !s.Overlaps(a.Endpoint) {
 				continue
 			}
-			bound = bound || s.State == Bound
+			shown = true
 			listens = listens || s.State == Listen && t.Protocol == port.TCP
-			other = other || s.State != Bound
+			doubt = doubt || maybeCheck(s) && !(p.strangers[keyOf(s)] && slices.ContainsFunc(before, s.same))
 		}
-		if !listens && (bound || !other) {
-			return false
-		}
-		// A UDP socket may be another check's, bound for a moment: it is
-		// lasting once it was there before.
-		if t.Protocol == port.UDP && !slices.ContainsFunc(now, func(s Socket) bool {
-			return s.Overlaps(a.Endpoint) && slices.ContainsFunc(before, s.same)
-		}) {
+		if !listens && (doubt || !shown) {
 			return false
 		}
 	}
 	return true
+}
+
+// maybeCheck says whether a socket could be that of a check beside this one: it
+// binds, and neither listens nor connects.
+func maybeCheck(s Socket) bool {
+	return s.State == Bound || s.State == Listen && s.Protocol == port.UDP
+}
+
+// meetStrangers finds out which of the sockets that made binds fail belong to
+// processes that are no checks, so that nobody has to wait for them to go.
+func (p *probe) meetStrangers(tries []int) {
+	var unknown []Socket
+	for _, i := range tries {
+		if !p.conflict(i) {
+			continue
+		}
+		for _, s := range p.seen[i].sockets {
+			if _, known := p.strangers[keyOf(s)]; !known && maybeCheck(s) {
+				p.strangers[keyOf(s)] = false
+				s.Holders = slices.Clone(s.Holders)
+				unknown = append(unknown, s)
+			}
+		}
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	pointers := make([]*Socket, len(unknown))
+	keys := make([]socketKey, len(unknown))
+	for i := range unknown {
+		pointers[i], keys[i] = &unknown[i], keyOf(unknown[i])
+	}
+	findHolders(p.ctx, pointers, false) // what it can't see is said by collect
+	for i, s := range unknown {
+		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, isCheck)
+	}
+}
+
+// isCheck says whether a process is, or could be, a portcheck.
+func isCheck(h Holder) bool {
+	own, err := os.Executable()
+	name := strings.TrimSuffix(filepath.Base(h.Executable), ".exe")
+	return h.Executable == "" || name == "portcheck" || err == nil && h.Executable == own
 }
 
 func holdsForGood(s Socket) bool { return s.State == Listen || s.State == Bound }

@@ -194,7 +194,7 @@ func parseCgroupPath(path string) (unit, container string) {
 			container, unit = id, ""
 			continue
 		}
-		if strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") {
+		if i := strings.LastIndexByte(name, '.'); i > 0 && (name[i:] == ".service" || name[i:] == ".scope") {
 			unit = name
 		}
 	}
@@ -202,10 +202,12 @@ func parseCgroupPath(path string) (unit, container string) {
 }
 
 // containerID takes the 64 hexadecimal digits out of "<id>", "docker-<id>.scope",
-// "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like.
+// "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like; and
+// of "<slice>:cri-containerd:<id>", which containerd makes when it takes a name
+// meant for systemd as a path.
 func containerID(name string) (string, bool) {
 	name = strings.TrimSuffix(name, ".scope")
-	name = name[strings.LastIndexByte(name, '-')+1:]
+	name = name[strings.LastIndexAny(name, "-:")+1:]
 	if len(name) != 64 {
 		return "", false
 	}

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asUser runs fn, which is told the uid, with the rights that a process of that user starts with: its
-// uid, its groups, no capabilities. The change is made to one thread alone,
-// which ends with it; Go's own Setuid would change the whole process.
+// asUser runs fn, which is told the uid, with the rights that a process of that
+// user starts with: its uid, its groups, no capabilities. The change is made to
+// one thread alone, which ends with it; Go's own Setuid would change the whole
+// process.
 func asUser(name string, fn func(uid int)) (op string, err error) {
 	if name == "" {
 		fn(os.Geteuid())
@@ -26,16 +27,31 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 		fn(uid)
 		return "", nil
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread must not be used again
+	onSpareThread(func() {
 		if op, err = become(uid, gid, groups); err == nil {
 			fn(uid)
 		}
+	})
+	return op, err
+}
+
+// onSpareThread runs fn on a thread that ends with it.
+func onSpareThread(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The runtime never ends the main thread, whose user is what
+			// /proc and ps show for the whole process. While we keep it,
+			// the next goroutine gets another.
+			defer runtime.UnlockOSThread()
+			onSpareThread(fn)
+			return
+		}
+		fn() // not unlocked: the thread must not be used again
 	}()
 	<-done
-	return op, err
 }
 
 func become(uid, gid int, groups []uint32) (op string, err error) {
