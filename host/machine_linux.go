@@ -2,7 +2,9 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -79,9 +81,9 @@ func readLimits() (Limits, []Gap) {
 	var gaps []Gap
 	read := func(name string, parse func(string) error) {
 		path := "/proc/sys/net/ipv4/" + name
-		text, err := os.ReadFile(path)
+		text, err := readSysctl(path)
 		if err == nil {
-			err = parse(strings.TrimSpace(string(text)))
+			err = parse(strings.TrimSpace(text))
 		}
 		if err != nil {
 			gaps = append(gaps, Gap{
@@ -107,6 +109,29 @@ func readLimits() (Limits, []Gap) {
 		return nil
 	})
 	return limits, gaps
+}
+
+// sysctlSize holds the longest list of ports, every other one: 32,768 numbers of
+// up to five digits and a comma.
+const sysctlSize = 256 << 10
+
+// readSysctl reads a sysctl at once: of a list of ports the kernel gives to the
+// first read what fits, and to the next one nothing.
+func readSysctl(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text := make([]byte, sysctlSize)
+	n, err := f.Read(text)
+	if err != nil && !errors.Is(err, io.EOF) { // an empty list has no line
+		return "", err
+	}
+	if n == len(text) {
+		return "", fmt.Errorf("more than %d bytes", n)
+	}
+	return string(text[:n]), nil
 }
 
 // parseEphemeral reads "32768\t60999".

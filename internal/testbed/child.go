@@ -51,6 +51,7 @@ type Faults struct {
 	HideProc  bool     // an empty tmpfs lies over /proc
 	HidePID   bool     // /proc is mounted with hidepid=invisible
 	OwnPIDs   bool     // a PID namespace of its own, with a /proc of it
+	OwnNet    bool     // a network namespace of its own
 	UID       int      // become this user (and group) last; 0: no change
 }
 
@@ -74,6 +75,9 @@ func program(name string, faults Faults, args []string) (*exec.Cmd, func(*exec.C
 		}
 		if faults.HideProc || faults.HidePID || faults.OwnPIDs {
 			cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWNS
+		}
+		if faults.OwnNet {
+			cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
 		}
 		if faults.OwnPIDs {
 			cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID

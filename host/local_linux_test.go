@@ -1,0 +1,352 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// The kernel's port filter lets through what its ranges say, no more, no less.
+func TestPortFilter(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for n := 20000; n < 21100; n += 1 + random.IntN(5) {
+		addr := []string{"127.0.0.1", "[::1]", "[::]"}[random.IntN(3)]
+		s := tcpListener(fmt.Sprintf("%s:%d", addr, n))
+		s.Listen = random.IntN(2) == 0
+		s.hold(t)
+		udpSocket(s.Addr).hold(t)
+	}
+	tcpListener("127.0.0.1:1").hold(t)
+	tcpListener("127.0.0.1:65535").hold(t)
+	every := func(first, step, length, count int) port.Set {
+		var set port.Set
+		for i := range count {
+			n := first + i*step
+			set = append(set, port.Range{First: uint16(n), Last: uint16(n + length - 1)})
+		}
+		return set
+	}
+	for name, set := range map[string]port.Set{
+		"one port":          every(20001, 1, 1, 1),
+		"one range":         every(20100, 1, 100, 1),
+		"two ranges":        every(20100, 300, 57, 2),
+		"adjacent ranges":   every(20100, 10, 10, 3),
+		"the ends":          {port.One(1), port.One(65535)},
+		"all":               {{First: 1, Last: 65535}},
+		"all but the ends":  {{First: 2, Last: 65534}},
+		"nothing that is":   every(30000, 2, 1, 5),
+		"100 ranges":        every(20000, 10, 3, 100),
+		"256 ranges":        every(20000, 4, 2, 256),
+		"257 ranges":        every(20000, 4, 2, 257),
+		"256 in disorder":   shuffled(random, every(20000, 4, 1, 256)),
+		"300 single ports":  every(20000, 3, 1, 300),
+		"ends and a middle": append(every(20000, 500, 1, 2), port.One(1), port.One(65535)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, protocol := range port.Protocols {
+				q := withPorts(query{protocol: protocol}, set...)
+				if filtered := portFilter(q.ports) != nil; filtered != (len(set) <= diagFilterRanges) {
+					t.Errorf("filtered in the kernel: %t", filtered)
+				}
+				var want []string
+				for _, s := range rawDump(t, query{protocol: protocol}) {
+					if q.ports.Has(s.Port) {
+						want = append(want, told([]Socket{s}))
+					}
+				}
+				var got []string
+				for _, s := range rawDump(t, q) {
+					if portFilter(q.ports) != nil || q.ports.Has(s.Port) {
+						got = append(got, told([]Socket{s}))
+					}
+				}
+				slices.Sort(want)
+				slices.Sort(got)
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: %d sockets, want %d", protocol, len(got), len(want))
+				}
+				if read := readTable(t.Context(), []query{q}); len(read.sockets) != len(want) || !read.whole[protocol] || len(read.gaps) > 0 {
+					t.Errorf("%s: the reader shows %d sockets, want %d (whole %t, gaps %v)", protocol, len(read.sockets), len(want), read.whole[protocol], read.gaps)
+				}
+			}
+		})
+	}
+}
+
+func shuffled(random *rand.Rand, set port.Set) port.Set {
+	random.Shuffle(len(set), func(i, k int) { set[i], set[k] = set[k], set[i] })
+	return set
+}
+
+// rawDump asks for q and leaves out nothing of what comes.
+func rawDump(t *testing.T, q query) []Socket {
+	t.Helper()
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var all []Socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		messages, err := conn.Execute(netlink.Message{
+			Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
+			Data:   diagRequest(family, q),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			s, ok, err := parseDiag(m.Data, query{protocol: q.protocol}, nameDevice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// Open is each scan's ports in the author's order, less what is held or kept
+// back.
+func TestScan(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8003"), tcpListener("[::]:8005"), udpSocket("0.0.0.0:8001"),
+		sock{Protocol: port.TCP, Addr: "127.0.0.2:8007", Reuse: true}, sock{Protocol: port.TCP, Addr: "[::]:8008", V6Only: true, Listen: true})
+	sysctl(t, "ipv4/ip_local_reserved_ports", "8002,9000-9001")
+	scan := func(binding, ports string) Scan {
+		set, err := port.ParseSet(ports)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Scan{Binding: try(t, binding+" 1").Binding, Ports: set}
+	}
+	facts := probeHere(t, Request{Scans: []Scan{
+		scan("tcp any", "9000-9003,8000-8009,8001"), scan("tcp 127.0.0.1", "8000-8009"), scan("tcp any4", "8008,8007,8000"),
+		scan("tcp ::1", "8003-8008"), scan("udp any", "8000-8003"), scan("tcp any", "8003,8005"),
+	}})
+	for i, want := range []string{"9002-9003,8000-8001,8004,8006,8009", "8000-8001,8004,8006-8009", "8008,8000", "8003-8004,8006-8007", "8000,8003", ""} {
+		if got := facts.Open[i].String(); got != want {
+			t.Errorf("scan %d: %s, want %s", i, got, want)
+		}
+	}
+	if len(facts.Sockets) > 0 || len(facts.Tried) > 0 {
+		t.Errorf("a scan alone shows sockets %s", told(facts.Sockets))
+	}
+}
+
+// Listeners are all of them, with everyone who holds them, and nothing else.
+func TestListeners(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	a := holder(t, tcpListener("127.0.0.1:8080"), udpSocket("[::]:53"), sock{Protocol: port.TCP, Addr: "127.0.0.1:8081"}).Process.Pid
+	b := holder(t, tcpListener("[::1]:8080"), sock{Protocol: port.UDP, Addr: "127.0.0.1:9000"}).Process.Pid
+	connect(t, "", false, "127.0.0.1:8080")
+	facts := probeHere(t, Request{Listeners: true})
+	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, 127.0.0.1:9000 listen, [::1]:8080 listen, [::]:53 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+	for _, s := range facts.Sockets {
+		want := a
+		if s.Addr.String() == "::1" || s.Port == 9000 {
+			want = b
+		}
+		if !slices.Equal(pidsOf(s), []int{want}) || !s.Complete {
+			t.Errorf("%s: held by %v (complete: %t), want %d", told([]Socket{s}), pidsOf(s), s.Complete, want)
+		}
+	}
+	if len(facts.Gaps) > 0 {
+		t.Errorf("gaps %+v", facts.Gaps)
+	}
+}
+
+func TestDials(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	tcpListener("127.0.0.1:8080").hold(t)
+	tcpListener("[::1]:8081").hold(t)
+	start := time.Now()
+	facts := probeHere(t, Request{Dials: []Dial{
+		{"127.0.0.1", 8080}, {"::1", 8081}, {"127.0.0.1", 8081}, {"::1", 8080}, {"192.0.2.1", 80}, {"nope.invalid", 80},
+	}})
+	var got []string
+	for _, a := range facts.Dialed {
+		got = append(got, fmt.Sprintf("%s %s %s %s", a.Endpoint, a.Outcome, a.Op, a.Errno))
+	}
+	want := []string{
+		"tcp 127.0.0.1:8080 ok  ", "tcp [::1]:8081 ok  ",
+		"tcp 127.0.0.1:8081 failed connect ECONNREFUSED", "tcp [::1]:8080 failed connect ECONNREFUSED",
+		"tcp 192.0.2.1:80 failed connect ENETUNREACH",
+	}
+	if !slices.Equal(got[:5], want) {
+		t.Errorf("%q, want %q", got[:5], want)
+	}
+	if a := facts.Dialed[5]; a.Outcome != Failed || a.Op != "resolve" || a.Errno == "" || a.Addr.IsValid() || a.Port != 80 {
+		t.Errorf("a name that is not there: %s", got[5])
+	}
+	if d := time.Since(start); d > 15*time.Second {
+		t.Errorf("took %s", d)
+	}
+}
+
+// silent makes port 8080 a listener that answers nobody: its queue is full.
+func silent(t *testing.T) {
+	t.Helper()
+	fd := sock{Protocol: port.TCP, Addr: "127.0.0.1:8080"}.hold(t)
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, "", false, "127.0.0.1:8080") // the queue holds one more than it is told
+}
+
+func TestDialTimeout(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	silent(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if a := dial(ctx, Dial{"127.0.0.1", 8080}); a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" || a.Addr != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("%+v", a)
+	}
+	// More connects than are made at the same time do not outlast the caller.
+	req := Request{}
+	for range 4 * dialsAtOnce {
+		req.Dials = append(req.Dials, Dial{"127.0.0.1", 8080})
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	facts, err := Local{}.Probe(ctx, req)
+	// The connects may see the deadline a moment before ctx says so.
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 3*time.Second {
+		t.Errorf("%v after %s", err, time.Since(start))
+	}
+	for _, a := range facts.Dialed {
+		if a.Outcome == OK {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// A cancelled probe is an error, at once.
+func TestCancelledProbe(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	tcpListener("127.0.0.1:8080").hold(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	facts, err := Local{}.Probe(ctx, tries(t, "tcp any 8080", "udp any 1-65535"))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	for _, tried := range facts.Tried {
+		for _, a := range tried.Attempts {
+			if a.Outcome == OK {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
+	// In the midst of waiting for somebody to leave, too.
+	sock{Protocol: port.TCP, Addr: "127.0.0.1:8081"}.hold(t)
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := (Local{}).Probe(ctx, tries(t, "tcp any 8081")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Limits are what this network namespace has set.
+func TestLimits(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	limits := probeHere(t, Request{}).Limits
+	if limits.Ephemeral != defaultEphemeral || limits.UnprivilegedFrom != defaultUnprivilegedFrom || len(limits.Reserved) > 0 {
+		t.Errorf("a fresh namespace: %+v", limits)
+	}
+	sysctl(t, "ipv4/ip_local_port_range", "40000 50001")
+	sysctl(t, "ipv4/ip_unprivileged_port_start", "81")
+	sysctl(t, "ipv4/ip_local_reserved_ports", "8080,9148-9150,1-3")
+	facts := probeHere(t, Request{})
+	if got := facts.Limits; got.Ephemeral != (port.Range{First: 40000, Last: 50001}) || got.UnprivilegedFrom != 81 || got.Reserved.String() != "1-3,8080,9148-9150" {
+		t.Errorf("%+v", got)
+	}
+	if len(facts.Gaps) > 0 {
+		t.Errorf("gaps %+v", facts.Gaps)
+	}
+	// As many as there can be: no two of them adjacent.
+	var many []string
+	for n := 1; n <= port.MaxPort; n += 2 {
+		many = append(many, fmt.Sprint(n))
+	}
+	sysctl(t, "ipv4/ip_local_reserved_ports", strings.Join(many, ","))
+	facts = probeHere(t, Request{})
+	if got, want := facts.Limits.Reserved.String(), strings.Join(many, ","); got != want {
+		t.Errorf("%d of %d reserved ports, gaps %+v", len(facts.Limits.Reserved), len(many), facts.Gaps)
+	}
+	if os.Geteuid() == 0 {
+		facts := probeWith(t, testbed.Faults{UID: nobody}, tries(t, "tcp any4 80", "tcp any4 81"))
+		if got := outcomes(facts.Tried[0].Attempts) + " " + outcomes(facts.Tried[1].Attempts); got != "denied(bind EACCES) ok" {
+			t.Error(got)
+		}
+	}
+}
+
+func TestMachine(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	before := time.Now()
+	m := probeHere(t, Request{}).Machine
+	if m.OS != "linux" || m.Arch == "" || len(m.BootID) != 36 || m.UID != os.Geteuid() || !m.IPv6 {
+		t.Errorf("%+v", m)
+	}
+	if m.Now.Before(before) || m.Now.After(time.Now()) || m.Now.Location() != time.UTC {
+		t.Errorf("now: %s", m.Now)
+	}
+	if m.Namespace.Kind == NamespaceHost || m.Namespace.Inode == 0 {
+		t.Errorf("in a namespace of its own: %+v", m.Namespace)
+	}
+}
+
+// The host's namespace is claimed with proof alone.
+func TestNamespaceOfHost(t *testing.T) {
+	t.Parallel()
+	links := map[string]string{}
+	for _, path := range []string{"/proc/self/ns/net", "/proc/self/ns/pid", "/proc/1/ns/net"} {
+		links[path], _ = os.Readlink(path) // none: no proof
+	}
+	proven := links["/proc/self/ns/pid"] == "pid:[4026531836]" && links["/proc/self/ns/net"] == links["/proc/1/ns/net"]
+	ns := readNamespace()
+	if proven != (ns.Kind == NamespaceHost) || fmt.Sprintf("net:[%d]", ns.Inode) != links["/proc/self/ns/net"] {
+		t.Errorf("%+v of %v", ns, links)
+	}
+	if os.Geteuid() == 0 { // a network namespace of its own, among the processes that we have here
+		if other := probeWith(t, testbed.Faults{OwnNet: true}, Request{}).Machine.Namespace; other.Kind == NamespaceHost || other.Inode == ns.Inode || other.Inode == 0 {
+			t.Errorf("%+v beside %+v", other, ns)
+		}
+	}
+}
