@@ -97,7 +97,8 @@ s.serve_forever()`)
 		{"127.0.0.2 alone", child(tcpListener("127.0.0.2:8080")), []answer{
 			{"tcp any 8080", "in-use", "127.0.0.2:8080 listen"},
 			{"tcp 127.0.0.2 8080", "in-use", "127.0.0.2:8080 listen"},
-			free("tcp 127.0.0.1 8080"), {"tcp loopback 8080", "ok ok", ""},
+			free("tcp 127.0.0.1 8080"),
+			{"tcp loopback 8080", "ok ok", ""},
 		}},
 		{"shared by a parent and its forked child", func(t *testing.T) []int {
 			cmd, line := testbed.Python(t, `

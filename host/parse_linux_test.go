@@ -102,47 +102,58 @@ func TestParseDiag(t *testing.T) {
 	}{
 		"IPv4 listener": {
 			diagMessage{family: unix.AF_INET, state: tcpListen, port: 8080, addr: []byte{127, 0, 0, 1}, uid: 33, inode: 99, attrs: []diagAttr{cgroupAttr(1 << 40)}},
-			tcp, Socket{Endpoint: at("tcp", "127.0.0.1:8080"), State: Listen, UID: uid(33), Inode: 99, Cgroup: 1 << 40},
+			tcp,
+			Socket{Endpoint: at("tcp", "127.0.0.1:8080"), State: Listen, UID: uid(33), Inode: 99, Cgroup: 1 << 40},
 		},
 		"dual-stack listener": {
 			diagMessage{family: unix.AF_INET6, state: tcpListen, port: 80, inode: 1, attrs: []diagAttr{{diagAttrV6Only, []byte{0}}}},
-			tcp, Socket{Endpoint: at("tcp", "[::]:80"), State: Listen, UID: uid(0), Inode: 1},
+			tcp,
+			Socket{Endpoint: at("tcp", "[::]:80"), State: Listen, UID: uid(0), Inode: 1},
 		},
 		"V6ONLY listener": {
 			diagMessage{family: unix.AF_INET6, state: tcpListen, port: 80, inode: 1, attrs: []diagAttr{{diagAttrV6Only, []byte{1}}}},
-			tcp, Socket{Endpoint: v6only(at("tcp", "[::]:80")), State: Listen, UID: uid(0), Inode: 1},
+			tcp,
+			Socket{Endpoint: v6only(at("tcp", "[::]:80")), State: Listen, UID: uid(0), Inode: 1},
 		},
 		"v4-mapped": {
 			diagMessage{family: unix.AF_INET6, state: tcpListen, port: 80, addr: mapped, inode: 1},
-			tcp, Socket{Endpoint: at("tcp", "127.0.0.1:80"), State: Listen, UID: uid(0), Inode: 1},
+			tcp,
+			Socket{Endpoint: at("tcp", "127.0.0.1:80"), State: Listen, UID: uid(0), Inode: 1},
 		},
 		"bound to a device": {
 			diagMessage{family: unix.AF_INET, state: tcpBoundInactive, port: 80, device: 3, inode: 1},
-			tcp, Socket{Endpoint: onDevice(at("tcp", "0.0.0.0:80")), State: Bound, UID: uid(0), Inode: 1},
+			tcp,
+			Socket{Endpoint: onDevice(at("tcp", "0.0.0.0:80")), State: Bound, UID: uid(0), Inode: 1},
 		},
 		"TIME_WAIT has no owner": {
 			diagMessage{family: unix.AF_INET, state: tcpTimeWait, port: 80},
-			tcp, Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: TimeWait},
+			tcp,
+			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: TimeWait},
 		},
 		"half open": {
 			diagMessage{family: unix.AF_INET, state: tcpNewSynRecv, port: 80},
-			tcp, Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Connected},
+			tcp,
+			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Connected},
 		},
 		"FIN_WAIT": {
 			diagMessage{family: unix.AF_INET, state: 4, port: 80},
-			tcp, Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Closing},
+			tcp,
+			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Closing},
 		},
 		"UDP unconnected": {
 			diagMessage{family: unix.AF_INET, state: tcpClose, port: 53, inode: 1},
-			udp, Socket{Endpoint: at("udp", "0.0.0.0:53"), State: Listen, UID: uid(0), Inode: 1},
+			udp,
+			Socket{Endpoint: at("udp", "0.0.0.0:53"), State: Listen, UID: uid(0), Inode: 1},
 		},
 		"UDP connected": {
 			diagMessage{family: unix.AF_INET, state: tcpEstablished, port: 53, inode: 1},
-			udp, Socket{Endpoint: at("udp", "0.0.0.0:53"), State: Connected, UID: uid(0), Inode: 1},
+			udp,
+			Socket{Endpoint: at("udp", "0.0.0.0:53"), State: Connected, UID: uid(0), Inode: 1},
 		},
 		"attributes that we don't know, and too short ones": {
 			diagMessage{family: unix.AF_INET, state: tcpListen, port: 80, attrs: []diagAttr{{99, []byte("abcde")}, {diagAttrV6Only, nil}, {diagAttrCgroup, []byte{1, 2, 3}}, cgroupAttr(7)}},
-			tcp, Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Listen, Cgroup: 7},
+			tcp,
+			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Listen, Cgroup: 7},
 		},
 		"unbound":         {diagMessage{family: unix.AF_INET, state: tcpClose}, udp, Socket{}},
 		"another port":    {diagMessage{family: unix.AF_INET, state: tcpListen, port: 80}, withPorts(tcp, port.One(81)), Socket{}},
@@ -291,7 +302,7 @@ func TestParseEffectiveUID(t *testing.T) {
 	for text, want := range map[string]int{
 		"Name:\tnginx\nUmask:\t0022\nUid:\t0\t33\t0\t33\nGid:\t5\t6\t7\t8\n": 33,
 		"Name:\ta\\nUid:\t1\t1\t1\t1\nUid:\t2\t3\t4\t5\n":                    3, // the kernel escapes the newline of a name
-		"Uid:\t4294967295\t4294967295\t0\t0":                                 4294967295,
+		"Uid:\t0\t2147483647\t0\t0":                                          2147483647,
 	} {
 		if got, err := parseEffectiveUID([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)

@@ -44,7 +44,7 @@ func TestRunAs(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	testbed.NeedRoot(t)
+	testbed.NeedUsers(t)
 	req := tries(t, "tcp any 80 as=nobody", "tcp any 80", "tcp any 80 as=65534", "tcp any 8080 as=nobody", "udp any4 80 as=nobody", "tcp any 80 as=root")
 	wants := []string{"denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok"}
 	uids := []int{nobody, 0, nobody, nobody, nobody, 0}
@@ -81,7 +81,7 @@ func TestRunAsReusePort(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	testbed.NeedRoot(t)
+	testbed.NeedUsers(t)
 	holder(t, sock{Protocol: "tcp", Addr: "127.0.0.1:8080", ReusePort: true, Listen: true})
 	facts := probeHere(t, tries(t, "tcp any 8080 shared as=nobody", "tcp any 8080 shared"))
 	for i, uid := range []int{nobody, 0} {
@@ -114,7 +114,7 @@ func TestUnprivileged(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	testbed.NeedRoot(t)
+	testbed.NeedUsers(t)
 	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
 	mine := holderWith(t, testbed.Faults{UID: nobody}, tcpListener("127.0.0.1:8081")).Process.Pid
 	facts := probeWith(t, testbed.Faults{UID: nobody}, tries(t,
@@ -159,7 +159,7 @@ func TestHidePID(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	testbed.NeedRoot(t)
+	testbed.NeedUsers(t)
 	holder(t, tcpListener("127.0.0.1:8080"))
 	facts := probeWith(t, testbed.Faults{HidePID: true, UID: nobody}, tries(t, "tcp any 8080"))
 	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
@@ -183,7 +183,7 @@ func TestRunAsNumber(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	testbed.NeedRoot(t)
+	testbed.NeedUsers(t)
 	const uid = 48123
 	tried := probeHere(t, tries(t, fmt.Sprintf("tcp any 8080 as=%d", uid))).Tried[0]
 	if got := outcomes(tried.Attempts); got != "ok" || tried.UID != uid {

@@ -150,6 +150,21 @@ func NeedRoot(t *testing.T) {
 	}
 }
 
+// NeedUsers skips a test that has to become other users: root of a user
+// namespace that maps itself alone can't.
+func NeedUsers(t *testing.T) {
+	t.Helper()
+	NeedRoot(t)
+	var inside, outside, count int64
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &inside, &outside, &count)
+	}
+	if err != nil || count <= 65534 {
+		Missing(t, fmt.Sprintf("needs the users of the whole system (%d mapped, %v)", count, err))
+	}
+}
+
 // Start runs a program until the test ends and waits for its first line, which
 // says that it is ready. It returns the process and that line.
 func Start(t *testing.T, name string, args ...string) (*exec.Cmd, string) {
