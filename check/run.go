@@ -233,7 +233,7 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 				dials = append(dials, rivalKey{i, proto})
 				continue
 			}
-			try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, Look: n.Expect == config.Listening}
+			try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, Look: n.Expect == config.Listening, Owners: len(n.Owner) > 0}
 			if !try.Look {
 				try.RunAs = n.RunAs
 			}
