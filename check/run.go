@@ -332,7 +332,3 @@ func (r *Report) finish() {
 		r.OK = r.OK && result.OK
 	}
 }
-
-func comparePosition(a, b config.Position) int {
-	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-}

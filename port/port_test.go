@@ -226,9 +226,15 @@ func TestOverlaps(t *testing.T) {
 		name string
 		Endpoint
 	}{
-		{"any4", at("0.0.0.0")}, {"any", at("::")}, {"any6", any6},
-		{"127.0.0.1", at("127.0.0.1")}, {"127.0.0.2", at("127.0.0.2")}, {"::1", at("::1")},
-		{"mapped", at("::ffff:127.0.0.1")}, {"eth0", eth0}, {"eth1", eth1},
+		{"any4", at("0.0.0.0")},
+		{"any", at("::")},
+		{"any6", any6},
+		{"127.0.0.1", at("127.0.0.1")},
+		{"127.0.0.2", at("127.0.0.2")},
+		{"::1", at("::1")},
+		{"mapped", at("::ffff:127.0.0.1")},
+		{"eth0", eth0},
+		{"eth1", eth1},
 	}
 	// Who overlaps whom, beside itself.
 	want := map[string]string{
