@@ -69,7 +69,7 @@ func program(name string, faults Faults, args []string) (*exec.Cmd, func(*exec.C
 		if err != nil {
 			panic(err)
 		}
-		cmd.Env = append(os.Environ(), ProgramEnv+"="+name, faultsEnv+"="+string(text))
+		cmd.Env = append(environ(), ProgramEnv+"="+name, faultsEnv+"="+string(text))
 		if cmd.SysProcAttr == nil {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		}

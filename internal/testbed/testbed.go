@@ -61,7 +61,7 @@ func Isolated(t *testing.T) bool {
 			cmd.Args = append(cmd.Args, arg) // a flag of the test's own, such as -update
 		}
 	}
-	cmd.Env = append(os.Environ(), isolatedEnv+"="+t.Name())
+	cmd.Env = append(environ(), isolatedEnv+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   unix.CLONE_NEWNET | unix.CLONE_NEWPID,
 		Unshareflags: unix.CLONE_NEWNS,
@@ -107,6 +107,12 @@ func bringUpLoopback(t *testing.T) {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifreq); err != nil {
 		t.Fatalf("bring up lo: %v", err)
 	}
+}
+
+// environ is the environment for another run of the test binary. Under the race
+// detector each would wait a second before it exits.
+func environ() []string {
+	return append(os.Environ(), "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 }
 
 var (
