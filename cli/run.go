@@ -57,9 +57,11 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 
 // explainBug says what to report of a panic.
 func explainBug(w io.Writer, bug any, stack []byte) int {
-	fmt.Fprintf(w, "portcheck: this is a bug in %s, not in your manifest: %s\n", tool(), report.Safe(fmt.Sprint(bug)))
+	// A panic that was carried over from another goroutine brings its stack.
+	what, elsewhere, _ := strings.Cut(fmt.Sprint(bug), "\n")
+	fmt.Fprintf(w, "portcheck: this is a bug in %s, not in your manifest: %s\n", tool(), report.Safe(what))
 	fmt.Fprintln(w, "Nothing is known about your ports. Please report it at https://github.com/org/portcheck/issues with this:")
-	for line := range strings.Lines(string(stack)) {
+	for line := range strings.Lines(elsewhere + "\n" + string(stack)) {
 		fmt.Fprintln(w, "  "+report.Safe(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
 	}
 	return exitBug

@@ -21,18 +21,20 @@ const (
 // dialAll connects to each remote and hangs up at once.
 func dialAll(ctx context.Context, dials []Dial) []Attempt {
 	all := make([]Attempt, len(dials))
+	panicked := make([]relay, len(dials))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, dialsAtOnce)
 	for i, d := range dials {
-		wait.Add(1)
 		slots <- struct{}{}
-		go func() {
-			defer wait.Done()
+		wait.Go(func() {
 			defer func() { <-slots }()
-			all[i] = dial(ctx, d)
-		}()
+			panicked[i].run(func() { all[i] = dial(ctx, d) })
+		})
 	}
 	wait.Wait()
+	for i := range panicked {
+		panicked[i].raise()
+	}
 	return all
 }
 

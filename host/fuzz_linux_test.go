@@ -98,7 +98,7 @@ func FuzzStat(f *testing.F) {
 		if !bytes.Contains(text, []byte("("+got.name+")")) {
 			t.Fatalf("name %q", got.name)
 		}
-		again, err := parseStat(fmt.Appendf(nil, "1 (%s) S%s %d\n", got.name, strings.Repeat(" 0", 18), got.start))
+		again, err := parseStat(fmt.Appendf(nil, "1 (%s) S %d%s %d\n", got.name, got.parent, strings.Repeat(" 0", 17), got.start))
 		if err != nil || again != got {
 			t.Fatalf("%+v became %+v (%v)", got, again, err)
 		}

@@ -24,7 +24,7 @@ func placeOf(e port.Endpoint, state State) place { return place{e.Protocol, e.Ad
 
 // findHolders asks lsof, by gopsutil, which processes have a socket at each
 // place. To anybody but root it shows his own processes alone.
-func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap {
+func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
 		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: errnoName(err), Holders: true}}

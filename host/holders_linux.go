@@ -1,10 +1,10 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -12,74 +12,174 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findHolders walks every process once and gives each socket the processes
-// that have a descriptor of it.
-func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap {
-	byInode := map[uint64][]*Socket{}
-	for _, s := range sockets {
-		if s.Inode != 0 {
-			byInode[s.Inode] = append(byInode[s.Inode], s)
+// findHolders gives each socket the processes that have a descriptor of it.
+//
+// With every, it looks into all processes. Otherwise it stops when each socket
+// has a holder and that process's parent, siblings, children and cgroup mates
+// have been looked into: a walk over all descriptors of a busy host costs more
+// than all else together. It starts where the socket's creator was, and looks
+// into processes with few descriptors before those with many.
+func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {
+	s := search{wanted: map[uint64][]*Socket{}, looked: map[int]bool{}, details: newDetails(showCommand)}
+	for _, socket := range sockets {
+		if socket.Inode != 0 {
+			s.wanted[socket.Inode] = append(s.wanted[socket.Inode], socket)
 		} else {
-			s.Complete = true // no process can have such a socket open
+			socket.Complete = true // no process can have such a socket open
 		}
 	}
-	if len(byInode) == 0 {
+	if len(s.wanted) == 0 {
 		return nil
 	}
+	s.missing = len(s.wanted)
 	pids, err := processes()
 	if err != nil {
 		op, errno := opErrno(err)
 		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Holders: true}}
 	}
-	details := newDetails(showCommand)
-	var hidden []int
-	var reason error
-	for _, pid := range pids {
-		if ctx.Err() != nil {
-			return nil
-		}
-		found, err := socketsOf(pid, byInode)
-		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
-			hidden = append(hidden, pid)
-			reason = err
-		}
-		if len(found) == 0 {
-			continue
-		}
-		holder, still := details.of(pid)
-		if !still {
-			continue
-		}
-		for _, inode := range found {
-			for _, s := range byInode[inode] {
-				s.Holders = append(s.Holders, holder)
-			}
+	s.pids = pids
+	if every {
+		s.lookInto(ctx, pids)
+	} else {
+		s.lookAround(ctx)
+	}
+	for _, same := range s.wanted {
+		for _, socket := range same {
+			slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 		}
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return s.conclude(sockets)
+}
+
+// search is one search for the holders of all sockets together.
+type search struct {
+	wanted  map[uint64][]*Socket // by inode
+	missing int                  // inodes without a holder
+	pids    []int                // all processes, ascending
+	looked  map[int]bool
+	holders []int // in the order in which they were found
+	hidden  []int // could not be looked into
+	reason  error // why
+	details *details
+}
+
+// lookAround looks where the holders probably are, and then around them.
+func (s *search) lookAround(ctx context.Context) {
+	groups := newCgroups()
+	defer groups.close()
+	var creators []int
+	for _, same := range s.wanted {
+		creators = append(creators, groups.byID(same[0].Cgroup)...)
+	}
+	s.lookUntilFound(ctx, creators)
+	if s.missing > 0 {
+		s.lookUntilFound(ctx, s.pids)
+	}
+	// What is found among the relatives of a holder has relatives of its own.
+	for i := 0; i < len(s.holders); i++ {
+		related, known := relatives(s.holders[i], groups)
+		if !known {
+			s.lookInto(ctx, s.pids)
+			return
+		}
+		s.lookInto(ctx, related)
+	}
+}
+
+// lookUntilFound looks into processes, those with few descriptors first, until
+// every socket has a holder.
+func (s *search) lookUntilFound(ctx context.Context, pids []int) {
+	type sized struct {
+		pid  int
+		size int64
+	}
+	var order []sized
+	for _, pid := range pids {
+		if s.looked[pid] {
+			continue
+		}
+		var stat unix.Stat_t
+		// Since Linux 6.2 the size is the number of descriptors, before it 0.
+		if err := unix.Stat("/proc/"+strconv.Itoa(pid)+"/fd", &stat); err != nil {
+			stat.Size = 0 // looking into it will tell
+		}
+		order = append(order, sized{pid, stat.Size})
+	}
+	slices.SortStableFunc(order, func(a, b sized) int { return cmp.Compare(a.size, b.size) })
+	for _, next := range order {
+		if s.missing == 0 {
+			return
+		}
+		s.lookInto(ctx, []int{next.pid})
+	}
+}
+
+// lookInto looks into processes, each once.
+func (s *search) lookInto(ctx context.Context, pids []int) {
+	for _, pid := range pids {
+		if ctx.Err() != nil {
+			return
+		}
+		if s.looked[pid] {
+			continue
+		}
+		s.looked[pid] = true
+		found, err := socketsOf(pid, s.wanted)
+		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
+			s.hidden = append(s.hidden, pid)
+			s.reason = err
+		}
+		if len(found) > 0 {
+			s.credit(pid, found)
+		}
+	}
+}
+
+// credit makes a process the holder of what it was seen to have open, if it
+// still has: between two reads a process may end and its PID go to another.
+func (s *search) credit(pid int, found []descriptor) {
+	holder, ok := s.details.of(pid)
+	if !ok {
+		return
+	}
+	held := false
+	for _, d := range found {
+		if !d.still() {
+			continue
+		}
+		held = true
+		same := s.wanted[d.inode]
+		if len(same[0].Holders) == 0 {
+			s.missing--
+		}
+		for _, socket := range same {
+			socket.Holders = append(socket.Holders, holder)
+		}
+	}
+	if held {
+		s.holders = append(s.holders, pid)
+	}
+}
+
+// conclude says what the search has left open.
+func (s *search) conclude(sockets []*Socket) []Gap {
 	gap := Gap{Holders: true}
 	switch {
-	case len(hidden) > 0:
-		gap.What = fmt.Sprintf("%d of %d processes can't be looked into", len(hidden), len(pids))
-		if len(hidden) == 1 {
-			gap.What += fmt.Sprintf(" (pid %d)", hidden[0])
+	case len(s.hidden) > 0:
+		gap.What = fmt.Sprintf("%d of %d processes can't be looked into", len(s.hidden), len(s.pids))
+		if len(s.hidden) == 1 {
+			gap.What += fmt.Sprintf(" (pid %d)", s.hidden[0])
 		}
-		gap.Op, gap.Errno = "readlink /proc/PID/fd", errnoName(reason)
-	case pids[0] != 1:
+		gap.Op, gap.Errno = "readlink /proc/PID/fd", errnoName(s.reason)
+	case s.pids[0] != 1:
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
-	default:
-		// In a PID namespace of our own, /proc shows that alone. A socket that
-		// nobody in there has open is somebody's elsewhere.
-		ours, err := namespaceInode("/proc/self/ns/pid")
-		everything := err == nil && ours == initialPIDNamespace
-		elsewhere := false
-		for _, s := range sockets {
-			s.Complete = everything || s.Inode == 0 || len(s.Holders) > 0
-			elsewhere = elsewhere || !s.Complete
-		}
-		if elsewhere {
-			return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Holders: true}}
-		}
+	case s.stoppedEarly():
 		return nil
+	default:
+		return completeAll(sockets)
 	}
 	if os.Geteuid() != 0 {
 		gap.What += "; as root every holder can be named"
@@ -87,88 +187,23 @@ func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap
 	return []Gap{gap}
 }
 
-// processes lists the PIDs in /proc, ascending.
-func processes() ([]int, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	if len(pids) == 0 {
-		return nil, &fs.PathError{Op: "read", Path: "/proc", Err: unix.ENOENT}
-	}
-	return pids, nil
+func (s *search) stoppedEarly() bool {
+	return slices.ContainsFunc(s.pids, func(pid int) bool { return !s.looked[pid] })
 }
 
-// socketsOf lists which of the wanted inodes a process has open, each once.
-func socketsOf(pid int, wanted map[uint64][]*Socket) ([]uint64, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	found, open, err := socketsIn(dir+"/fd", wanted)
-	if open > 0 || err != nil && !errors.Is(err, unix.ENOENT) {
-		return found, err
+// completeAll says that nobody else has the sockets open. In a PID namespace of
+// our own, /proc shows that alone: a socket that nobody in there has open is
+// somebody's elsewhere.
+func completeAll(sockets []*Socket) []Gap {
+	ours, err := namespaceInode("/proc/self/ns/pid")
+	everything := err == nil && ours == initialPIDNamespace
+	elsewhere := false
+	for _, socket := range sockets {
+		socket.Complete = everything || socket.Inode == 0 || len(socket.Holders) > 0
+		elsewhere = elsewhere || !socket.Complete
 	}
-	// Where the main thread has ended, its descriptors are no longer shown;
-	// the other threads still have them.
-	threads, err := os.ReadDir(dir + "/task")
-	if err != nil {
-		return nil, err
+	if elsewhere {
+		return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Holders: true}}
 	}
-	for _, thread := range threads {
-		if thread.Name() == strconv.Itoa(pid) {
-			continue
-		}
-		if found, open, err = socketsIn(dir+"/task/"+thread.Name()+"/fd", wanted); open > 0 {
-			return found, err
-		}
-	}
-	return nil, nil
-}
-
-// socketsIn reads one directory of descriptors, and says how many there are.
-func socketsIn(path string, wanted map[uint64][]*Socket) (found []uint64, open int, err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	dir := os.NewFile(uintptr(fd), "fd")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, 0, err
-	}
-	var link [64]byte
-	for _, name := range names {
-		n, err := unix.Readlinkat(fd, name, link[:])
-		if err != nil {
-			if errors.Is(err, unix.ENOENT) {
-				continue // closed meanwhile
-			}
-			return found, len(names), err
-		}
-		if inode, ok := parseSocketLink(link[:n]); ok && wanted[inode] != nil && !slices.Contains(found, inode) {
-			found = append(found, inode)
-		}
-	}
-	return found, len(names), nil
-}
-
-// parseSocketLink reads "socket:[12345]".
-func parseSocketLink(link []byte) (inode uint64, ok bool) {
-	const prefix = "socket:["
-	if len(link) <= len(prefix)+1 || string(link[:len(prefix)]) != prefix || link[len(link)-1] != ']' {
-		return 0, false
-	}
-	inode, err := strconv.ParseUint(string(link[len(prefix):len(link)-1]), 10, 64)
-	return inode, err == nil
+	return nil
 }

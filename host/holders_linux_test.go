@@ -528,3 +528,129 @@ func TestFactsJSON(t *testing.T) {
 		t.Errorf("%s became %s", encode(facts), encode(again))
 	}
 }
+
+// TestSearchStopsAroundTheHolder: without owner, the search names the whole
+// family of a holder and leaves the rest of the host alone, and says so.
+func TestSearchStopsAroundTheHolder(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	const script = `
+import os, socket
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+pids = [os.getpid()]
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        import time
+        time.sleep(100)
+    pids.append(pid)
+print(*pids)
+import time
+time.sleep(100)
+`
+	// A bystander, no relative, with more descriptors than the holder has.
+	testbed.Python(t, "import time\nfiles = [open('/dev/null') for _ in range(64)]\nprint('ready')\ntime.sleep(100)")
+	_, line := testbed.Python(t, script)
+	var want []int
+	for word := range strings.FieldsSeq(line) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, pid)
+	}
+	slices.Sort(want)
+	try := Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{port.Any}, ReuseAddress: true}, Ports: port.One(8080)}
+	for _, owners := range []bool{false, true} {
+		try.Owners = owners
+		facts, err := Local{}.Probe(t.Context(), Request{Tries: []Try{try}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(facts.Sockets) != 1 {
+			t.Fatalf("owners %t: sockets %+v, want the listener", owners, facts.Sockets)
+		}
+		var got []int
+		for _, h := range facts.Sockets[0].Holders {
+			got = append(got, h.PID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("owners %t: holders %v, want %v", owners, got, want)
+		}
+		if facts.Sockets[0].Complete != owners {
+			t.Errorf("owners %t: complete %t, though the bystander was looked into only if every process was", owners, facts.Sockets[0].Complete)
+		}
+		if !owners && len(facts.Gaps) > 0 {
+			t.Errorf("gaps %+v, though every socket has its holder", facts.Gaps)
+		}
+	}
+}
+
+// TestCgroupMatesAreLookedInto: a socket that was handed to a process of the
+// same cgroup, which is no relative, is named without looking everywhere.
+func TestCgroupMatesAreLookedInto(t *testing.T) {
+	t.Parallel()
+	testbed.NeedRoot(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	groups := newCgroups()
+	defer groups.close()
+	if groups.unified == "" {
+		testbed.Missing(t, "needs cgroup v2")
+	}
+	dir := filepath.Join(groups.unified, fmt.Sprintf("portcheck-test-%d.service", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	const join = "import os, sys\nopen(sys.argv[1], 'w').write(str(os.getpid()))\n"
+	path := filepath.Join(t.TempDir(), "handover")
+	procs := filepath.Join(dir, "cgroup.procs")
+	giver, _ := testbed.Python(t, join+`
+import socket, time, sys
+s = socket.socket(); s.bind(("127.0.0.1", 8080)); s.listen()
+u = socket.socket(socket.AF_UNIX); u.bind(sys.argv[2]); u.listen()
+print("ready")
+c, _ = u.accept()
+socket.send_fds(c, [b"x"], [s.fileno()])
+time.sleep(100)
+`, procs, path)
+	taker, _ := testbed.Python(t, join+`
+import socket, time, sys
+u = socket.socket(socket.AF_UNIX); u.connect(sys.argv[2])
+_, fds, _, _ = socket.recv_fds(u, 1, 1)
+print("ready")
+time.sleep(100)
+`, procs, path)
+	try := Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{port.Any}}, Ports: port.One(8080)}
+	facts, err := Local{}.Probe(t.Context(), Request{Tries: []Try{try}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []int{giver.Process.Pid, taker.Process.Pid}
+	slices.Sort(want)
+	var got []int
+	for _, s := range facts.Sockets {
+		for _, h := range s.Holders {
+			got = append(got, h.PID)
+			if h.Unit != filepath.Base(dir) {
+				t.Errorf("pid %d: unit %q, want %q", h.PID, h.Unit, filepath.Base(dir))
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("holders %v, want %v", got, want)
+	}
+	if hint := groups.byID(facts.Sockets[0].Cgroup); !slices.Contains(hint, giver.Process.Pid) {
+		t.Errorf("the socket's cgroup %d leads to %v, want the creator %d among them", facts.Sockets[0].Cgroup, hint, giver.Process.Pid)
+	}
+}

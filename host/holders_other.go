@@ -9,7 +9,7 @@ import (
 )
 
 // findHolders describes the processes that the table named.
-func findHolders(ctx context.Context, sockets []*Socket, showCommand bool) []Gap {
+func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	gap := Gap{Holders: true}
 	switch {
 	case runtime.GOOS == "windows":

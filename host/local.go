@@ -30,7 +30,7 @@ const (
 //	classify(op string, err error) (Outcome, string)  // by errno, never by text
 //	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) (tableRead)
-//	findHolders(ctx, []*Socket, showCommand bool) []Gap
+//	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
 type Local struct{}
 
 // Close does nothing: Local keeps nothing open.
@@ -92,7 +92,6 @@ type probe struct {
 // sightings is what the table shows about one try.
 type sightings struct {
 	sockets []Socket
-	settled bool
 }
 
 func (p *probe) addGaps(gaps []Gap) {
@@ -420,7 +419,7 @@ func (p *probe) meetStrangers(tries []int) {
 	for i := range unknown {
 		pointers[i], keys[i] = &unknown[i], keyOf(unknown[i])
 	}
-	findHolders(p.ctx, pointers, false) // what it can't see is said by collect
+	findHolders(p.ctx, pointers, false, false) // what it can't see is said by collect
 	for i, s := range unknown {
 		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, isCheck)
 	}
@@ -482,6 +481,7 @@ func (p *probe) collect() {
 	for i := range p.facts.Sockets {
 		pointers[i] = &p.facts.Sockets[i]
 	}
-	p.addGaps(findHolders(p.ctx, pointers, p.req.ShowCommand))
+	every := p.req.Listeners || slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Owners })
+	p.addGaps(findHolders(p.ctx, pointers, every, p.req.ShowCommand))
 	p.facts.Sockets = merge(p.facts.Sockets)
 }

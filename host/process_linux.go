@@ -88,8 +88,9 @@ func (d *details) user(uid int) (string, error) {
 const ticksPerSecond = 100
 
 type stat struct {
-	name  string
-	start uint64 // ticks since boot
+	name   string
+	parent int
+	start  uint64 // ticks since boot
 }
 
 func readStat(dir string) (stat, error) {
@@ -116,7 +117,11 @@ func parseStat(text []byte) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	return stat{name: string(text[open+1 : end]), start: start}, nil
+	parent, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return stat{}, err
+	}
+	return stat{string(text[open+1 : end]), parent, start}, nil
 }
 
 // parseEffectiveUID reads "Uid:\t1000\t1000\t1000\t1000" of /proc/PID/status.

@@ -37,6 +37,7 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 
 // onSpareThread runs fn on a thread that ends with it.
 func onSpareThread(fn func()) {
+	var panicked relay
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -46,12 +47,13 @@ func onSpareThread(fn func()) {
 			// /proc and ps show for the whole process. While we keep it,
 			// the next goroutine gets another.
 			defer runtime.UnlockOSThread()
-			onSpareThread(fn)
+			panicked.run(func() { onSpareThread(fn) })
 			return
 		}
-		fn() // not unlocked: the thread must not be used again
+		panicked.run(fn) // not unlocked: the thread must not be used again
 	}()
 	<-done
+	panicked.raise()
 }
 
 func become(uid, gid int, groups []uint32) (op string, err error) {

@@ -32,9 +32,10 @@ type Request struct {
 // Try asks whether an app could open a binding at every port of Ports, now.
 type Try struct {
 	port.Binding
-	Ports port.Range `json:"ports"`
-	RunAs string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
-	Look  bool       `json:"look,omitempty"`   // read the table only, never bind
+	Ports  port.Range `json:"ports"`
+	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
+	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
+	Owners bool       `json:"owners,omitempty"` // every holder matters: look into every process
 }
 
 // Scan asks which ports of Ports nobody visibly holds, for a binding.

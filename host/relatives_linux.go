@@ -1,0 +1,175 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// relatives are the processes that most likely share a holder's sockets: its
+// parent, siblings, children and cgroup mates. known is false if the kernel
+// does not tell.
+func relatives(pid int, groups *cgroups) (all []int, known bool) {
+	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
+	if err != nil {
+		return nil, true // it has ended
+	}
+	all = append(all, stat.parent)
+	family := []int{pid}
+	if stat.parent > 1 { // everybody who lost a parent is a child of PID 1
+		family = append(family, stat.parent)
+	}
+	for _, member := range family {
+		children, err := childrenOf(member)
+		if err != nil {
+			return nil, false
+		}
+		all = append(all, children...)
+	}
+	mates, known := groups.matesOf(pid)
+	return append(all, mates...), known
+}
+
+// childrenOf lists the children that each thread of a process has.
+func childrenOf(pid int) ([]int, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, unlessEnded(err, dir)
+	}
+	var all []int
+	for _, thread := range threads {
+		own := dir + "/" + thread.Name()
+		text, err := os.ReadFile(own + "/children")
+		if err = unlessEnded(err, own); err != nil {
+			return nil, err
+		}
+		all = append(all, numbers(bytes.NewReader(text))...)
+	}
+	return all, nil
+}
+
+// unlessEnded drops the error of a process or thread that has ended. A kernel
+// without CONFIG_PROC_CHILDREN gives the same error for one that lives.
+func unlessEnded(err error, dir string) error {
+	if err != nil && unix.Access(dir, unix.F_OK) != nil {
+		return nil
+	}
+	return err
+}
+
+func numbers(r io.Reader) []int {
+	var all []int
+	words := bufio.NewScanner(r)
+	words.Split(bufio.ScanWords)
+	for words.Scan() {
+		if n, err := strconv.Atoi(words.Text()); err == nil && n > 0 { // 0: of another PID namespace
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// cgroups finds processes by their cgroup. All of it is a hint: where the
+// cgroup file system is empty, as in `ip netns exec`, or may not be searched,
+// nothing is found.
+type cgroups struct {
+	unified string // mount point of cgroup v2; "" if there is none
+	fd      int    // of it; -1 if it can't be opened
+}
+
+func newCgroups() *cgroups {
+	c := &cgroups{fd: -1}
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return c
+	}
+	if c.unified = parseUnifiedMount(string(text)); c.unified == "" {
+		return c
+	}
+	if c.fd, err = unix.Open(c.unified, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		c.fd = -1
+	}
+	return c
+}
+
+func (c *cgroups) close() {
+	if c.fd >= 0 {
+		_ = unix.Close(c.fd) // only read from
+	}
+}
+
+// byID lists the processes of the cgroup with this ID, the inode number of its
+// directory. Only root may open a file by its number.
+func (c *cgroups) byID(id uint64) []int {
+	const fileIDKernfs = 0xfe // FILEID_KERNFS of include/linux/exportfs.h
+	if c.fd < 0 || id == 0 {
+		return nil
+	}
+	handle := unix.NewFileHandle(fileIDKernfs, binary.NativeEndian.AppendUint64(nil, id))
+	dir, err := unix.OpenByHandleAt(c.fd, handle, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat(dir, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	procs := os.NewFile(uintptr(fd), "cgroup.procs")
+	defer procs.Close()
+	return numbers(procs)
+}
+
+// matesOf lists the processes in the cgroup of a process. The root cgroup is no
+// group: its processes have nothing in common.
+func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, true // it has ended, or the kernel has no cgroups
+	}
+	path, found := parseUnifiedCgroup(string(text))
+	if !found || c.unified == "" {
+		return nil, false // cgroup v1 alone
+	}
+	if path == "/" {
+		return nil, true
+	}
+	procs, err := os.Open(filepath.Join(c.unified, path, "cgroup.procs"))
+	if err != nil {
+		return nil, false
+	}
+	defer procs.Close()
+	return numbers(procs), true
+}
+
+// parseUnifiedMount finds where cgroup v2 is mounted:
+//
+//	28 1 0:25 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw
+func parseUnifiedMount(mountinfo string) string {
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(before)
+		if strings.HasPrefix(after, "cgroup2 ") && len(fields) >= 5 {
+			return fields[4]
+		}
+	}
+	return ""
+}
+
+// parseUnifiedCgroup finds the cgroup v2 path, in the line "0::/path".
+func parseUnifiedCgroup(text string) (path string, found bool) {
+	for line := range strings.Lines(text) {
+		if path, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found {
+			return path, true
+		}
+	}
+	return "", false
+}
