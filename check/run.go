@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -24,16 +23,6 @@ type Target struct {
 	Host host.Host
 	Err  error
 }
-
-// Bug is a panic of a target's goroutine, raised again in the caller's, with the
-// stack of where it happened.
-type Bug struct {
-	Value any
-	Stack []byte
-}
-
-// String is what the panic said.
-func (b Bug) String() string { return fmt.Sprint(b.Value) }
 
 // Options steer a run.
 type Options struct {
@@ -56,26 +45,19 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	rounds := make([]*round, len(targets))
 	var told sync.Mutex
 	var wait sync.WaitGroup
-	bugs := make(chan Bug, len(targets))
+	bugs := make([]*host.Bug, len(targets))
 	slots := make(chan struct{}, targetsAtOnce)
 	for i, t := range targets {
 		rounds[i] = newRound(t, needs, o)
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			defer func() {
-				if bug := recover(); bug != nil {
-					bugs <- Bug{bug, debug.Stack()}
-				}
-			}()
-			rounds[i].run(ctx, &told)
+			bugs[i] = host.Guard(func() { rounds[i].run(ctx, &told) })
 		})
 	}
 	wait.Wait()
-	select {
-	case bug := <-bugs:
-		panic(bug)
-	default:
+	for _, bug := range bugs {
+		bug.Raise()
 	}
 	if ctx.Err() != nil {
 		return report, context.Cause(ctx)

@@ -392,7 +392,7 @@ func TestTheEndOfTheContextEndsEverything(t *testing.T) {
 
 func TestAPanicReachesTheCaller(t *testing.T) {
 	defer func() {
-		bug, ok := recover().(Bug)
+		bug, ok := recover().(host.Bug)
 		if !ok || bug.String() != "boom" || !strings.Contains(string(bug.Stack), "TestAPanicReachesTheCaller") {
 			t.Errorf("%+v", bug)
 		}

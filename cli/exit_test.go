@@ -15,6 +15,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 )
 
 func found(s check.Status, severity config.Severity) check.Result {
@@ -97,7 +98,7 @@ func bugExit(t *testing.T) int {
 
 func TestBugOfATargetShowsWhereItHappened(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := explainBug(&stderr, check.Bug{Value: "boom", Stack: []byte("goroutine 7\n\thost.go:1")}, []byte("goroutine 7\n\thost.go:1")); code != exitBug {
+	if code := explainBug(&stderr, host.Bug{Value: "boom", Stack: []byte("goroutine 7\n\thost.go:1")}, []byte("goroutine 7\n\thost.go:1")); code != exitBug {
 		t.Error(code)
 	}
 	if !strings.Contains(stderr.String(), "boom\n") || !strings.Contains(stderr.String(), "      host.go:1\n") {

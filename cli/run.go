@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/report"
 )
 
@@ -33,7 +33,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	defer func() {
 		if bug := recover(); bug != nil {
 			stack := debug.Stack()
-			if elsewhere, ok := bug.(check.Bug); ok {
+			if elsewhere, ok := bug.(host.Bug); ok {
 				stack = elsewhere.Stack
 			}
 			code = explainBug(stderr, bug, stack)
@@ -57,11 +57,9 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 
 // explainBug says what to report of a panic.
 func explainBug(w io.Writer, bug any, stack []byte) int {
-	// A panic that was carried over from another goroutine brings its stack.
-	what, elsewhere, _ := strings.Cut(fmt.Sprint(bug), "\n")
-	fmt.Fprintf(w, "portcheck: this is a bug in %s, not in your manifest: %s\n", tool(), report.Safe(what))
+	fmt.Fprintf(w, "portcheck: this is a bug in %s, not in your manifest: %s\n", tool(), report.Safe(fmt.Sprint(bug)))
 	fmt.Fprintln(w, "Nothing is known about your ports. Please report it at https://github.com/org/portcheck/issues with this:")
-	for line := range strings.Lines(elsewhere + "\n" + string(stack)) {
+	for line := range strings.Lines(string(stack)) {
 		fmt.Fprintln(w, "  "+report.Safe(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
 	}
 	return exitBug

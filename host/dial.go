@@ -21,19 +21,19 @@ const (
 // dialAll connects to each remote and hangs up at once.
 func dialAll(ctx context.Context, dials []Dial) []Attempt {
 	all := make([]Attempt, len(dials))
-	panicked := make([]relay, len(dials))
+	bugs := make([]*Bug, len(dials))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, dialsAtOnce)
 	for i, d := range dials {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			panicked[i].run(func() { all[i] = dial(ctx, d) })
+			bugs[i] = Guard(func() { all[i] = dial(ctx, d) })
 		})
 	}
 	wait.Wait()
-	for i := range panicked {
-		panicked[i].raise()
+	for _, bug := range bugs {
+		bug.Raise()
 	}
 	return all
 }

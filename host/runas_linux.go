@@ -37,7 +37,7 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 
 // onSpareThread runs fn on a thread that ends with it.
 func onSpareThread(fn func()) {
-	var panicked relay
+	var bug *Bug
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,13 +47,13 @@ func onSpareThread(fn func()) {
 			// /proc and ps show for the whole process. While we keep it,
 			// the next goroutine gets another.
 			defer runtime.UnlockOSThread()
-			panicked.run(func() { onSpareThread(fn) })
+			bug = Guard(func() { onSpareThread(fn) })
 			return
 		}
-		panicked.run(fn) // not unlocked: the thread must not be used again
+		bug = Guard(fn) // not unlocked: the thread must not be used again
 	}()
 	<-done
-	panicked.raise()
+	bug.Raise()
 }
 
 func become(uid, gid int, groups []uint32) (op string, err error) {
