@@ -193,13 +193,26 @@ func (r *round) ask(ctx context.Context, req host.Request) (host.Facts, error) {
 	start := time.Now()
 	facts, err := r.Host.Probe(ctx, req)
 	r.spent += time.Since(start)
-	if err == nil && (len(facts.Tried) != len(req.Tries) || len(facts.Open) != len(req.Scans) || len(facts.Dialed) != len(req.Dials)) {
+	if err == nil && !fits(facts, req) {
 		err = errors.New("the probe's answer does not fit the question")
 	}
 	if errors.Is(err, context.DeadlineExceeded) && parent.Err() == nil {
 		err = fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
 	}
 	return facts, err
+}
+
+// fits says whether an answer has all that was asked for.
+func fits(f host.Facts, req host.Request) bool {
+	if len(f.Tried) != len(req.Tries) || len(f.Open) != len(req.Scans) || len(f.Dialed) != len(req.Dials) {
+		return false
+	}
+	for i, t := range req.Tries {
+		if len(t.Addresses) > 0 && len(f.Tried[i].Attempts) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // probe asks about some needs and judges them.
@@ -237,8 +250,17 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 		return
 	}
 	r.err, r.facts = nil, facts
+	byPort := map[uint16][]host.Socket{}
+	for _, s := range facts.Sockets {
+		byPort[s.Port] = append(byPort[s.Port], s)
+	}
 	for k, key := range tries {
 		n := r.needs[key.need]
+		facts := facts
+		facts.Sockets = nil
+		for p := range (port.Set{n.Ports}).All {
+			facts.Sockets = append(facts.Sockets, byPort[p]...)
+		}
 		judge := judgeFree
 		if n.Expect == config.Listening {
 			judge = judgeListening

@@ -1,12 +1,10 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -17,16 +15,12 @@ import (
 // the need's.
 var ranks = []Status{InUse, Shadowed, Leased, Denied, OSReserved, Unavailable, Unknown, Owned, Free}
 
-// judgeFree reaches the verdict on a need whose port has to be free.
+// judgeFree reaches the verdict on a need whose port has to be free. Of f's
+// sockets it looks at those that overlap.
 func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Result {
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
 	r.Method = method(tried)
-	type finding struct {
-		host.Attempt
-		sockets []host.Socket
-		status  Status
-	}
 	var findings []finding
 	noIPv6 := false
 	for _, a := range tried.Attempts {
@@ -44,100 +38,18 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			break
 		}
 	}
-	var blamed []finding
-	var sockets []host.Socket
-	for _, x := range findings {
-		if x.status == r.Status {
-			blamed = append(blamed, x)
-			sockets = append(sockets, x.sockets...)
-		}
-	}
-	sockets = distinct(sockets)
 	if noIPv6 {
 		n.notify(&r, config.NoIPv6, "this host has no IPv6, so the need is judged on IPv4 alone")
 	}
-
-	subject := n.subject(proto)
-	where := func() string { // the part of the need that failed, if not all of it
-		var all []string
-		for _, x := range blamed {
-			all = append(all, x.Endpoint.String())
-		}
-		if len(findings) == 1 || len(all) == len(findings) {
-			return subject
-		}
-		return subject + ": " + list(all)
-	}
-	switch r.Status {
-	case Free:
-		r.Message = subject + " is free"
-		held := held(sockets)
-		if slices.ContainsFunc(held, func(s host.Socket) bool { return s.State == host.Bound }) {
-			r.setHolders(held)
-			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet: a bind still works, but once it listens it does not", describeAll(held))
-		}
-		if int(n.Ports.First) < f.Limits.UnprivilegedFrom && f.Machine.Elevated && n.RunAs == "" {
-			n.notify(&r, config.Privileged, "this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", f.Limits.UnprivilegedFrom)
-		}
-	case Owned:
-		r.setHolders(sockets)
-		r.Message = fmt.Sprintf("%s is held by its owner, %s", subject, describeAll(sockets))
-		n.noteUnseen(&r, sockets, f.Gaps)
-	case Shadowed:
-		r.setHolders(sockets)
-		r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", where(), describeAll(sockets))
-	case InUse:
-		r.setHolders(sockets)
-		r.Message = inUseMessage(where(), sockets)
-		switch {
-		case len(sockets) == 0:
-			n.noteNobody(&r, f.Gaps)
-		case allTimeWait(sockets):
-			n.notify(&r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `reuse_address: true` here)")
-		}
-		n.noteUnseen(&r, sockets, f.Gaps)
-	case Denied:
-		r.Message = fmt.Sprintf("%s may not be bound by this user (%s)", where(), blamed[0].Errno)
-		if first := int(blamed[0].Port); first < f.Limits.UnprivilegedFrom {
-			who := "this user"
-			if n.RunAs != "" {
-				who = n.RunAs
-			}
-			r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE", where(), who, f.Limits.UnprivilegedFrom)
-			if f.Machine.OS != "linux" {
-				r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d need root", where(), who, f.Limits.UnprivilegedFrom)
-			}
-		}
-	case OSReserved:
-		r.Message = where() + " is kept back by the operating system"
-	case Unavailable:
-		r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", where())
-		if len(blamed) > 0 && blamed[0].Outcome == host.NoFamily {
-			r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", where())
-		}
-	case Unknown:
-		x := blamed[0]
-		switch {
-		case x.Outcome == host.Failed && x.Op == "setresuid":
-			r.Message = fmt.Sprintf("%s could not be tried as %s: this check has no right to change its user (setresuid: %s)", where(), n.RunAs, x.Errno)
-		case x.Outcome == host.Failed && n.RunAs != "" && x.Op == "look up user":
-			r.Message = fmt.Sprintf("%s could not be tried as %s: %s", where(), n.RunAs, x.Errno)
-		case x.Outcome == host.Failed:
-			r.Message = fmt.Sprintf("%s could not be tried (%s: %s)", where(), x.Op, x.Errno)
-		case !tried.TableOK:
-			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", where(), because(f.Gaps, false))
-		case x.Outcome == host.NotTried && len(sockets) == 0:
-			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", where())
-		default:
-			r.setHolders(sockets)
-			r.Message = fmt.Sprintf("%s is in use, and it could not be proven whether by its owner: %s", where(), cmp.Or(describeAll(sockets), "nobody can be seen there"))
-			if len(sockets) == 0 {
-				n.noteNobody(&r, f.Gaps)
-			}
-			n.noteUnseen(&r, sockets, f.Gaps)
-		}
-	}
+	n.explain(&r, newEvidence(n, proto, r.Status, findings, tried, f))
 	return r
+}
+
+// finding is what one endpoint of a need answered, and what it amounts to.
+type finding struct {
+	host.Attempt
+	sockets []host.Socket
+	status  Status
 }
 
 // standsForIPv4 says whether an IPv6 endpoint belongs to an address that also
@@ -366,28 +278,6 @@ func allTimeWait(sockets []host.Socket) bool {
 	return len(sockets) > 0 && !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
 }
 
-// inUseMessage says who is in the way, and how.
-func inUseMessage(subject string, sockets []host.Socket) string {
-	states := map[host.State]bool{}
-	for _, s := range sockets {
-		states[s.State] = true
-	}
-	who := describeAll(sockets)
-	switch {
-	case len(sockets) == 0:
-		return subject + " is in use by somebody who can't be seen"
-	case states[host.Listen]:
-		return subject + " is in use by " + who
-	case states[host.Bound]:
-		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, who)
-	case states[host.Connected]:
-		return fmt.Sprintf("%s is the local port of a connection of %s", subject, who)
-	case states[host.Closing]:
-		return fmt.Sprintf("%s is the local port of a connection that is closing", subject)
-	}
-	return subject + " is in TIME_WAIT: its last connections are still timing out"
-}
-
 // setHolders lists the sockets and their processes. A connection of a process
 // that also holds the listener says nothing new.
 func (r *Result) setHolders(sockets []host.Socket) {
@@ -440,56 +330,4 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 // noteNobody says that a bind and the socket table contradict each other.
 func (n Need) noteNobody(r *Result, gaps []host.Gap) {
 	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(gaps, true))
-}
-
-// noteUnseen says why a holder can't be named, or which processes the word
-// "owner" leaves out.
-func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
-	complete := true
-	for _, s := range sockets {
-		canBeHeld := s.Inode != 0 || holdsPort(s)
-		complete = complete && (s.Complete || !canBeHeld)
-		switch {
-		case len(s.Holders) > 0 || !canBeHeld:
-		case s.Complete:
-			n.notify(r, config.Degraded, "no process that can be seen from here has it open: it belongs to the kernel, or to a process in another PID namespace")
-			return
-		default:
-			n.notify(r, config.Degraded, "who holds it can't be seen%s", because(gaps, true))
-			return
-		}
-	}
-	if !complete && len(n.Owner) > 0 {
-		n.notify(r, config.Degraded, "every process that could be looked into was compared with owner, but not all could%s", because(gaps, true))
-	}
-}
-
-// because joins the gaps of one kind to a reason.
-func because(gaps []host.Gap, holders bool) string {
-	var all []string
-	for _, g := range gaps {
-		if g.Holders == holders && g.Table == !holders {
-			all = append(all, gapText(g))
-		}
-	}
-	if len(all) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(all, "; ")
-}
-
-func gapText(g host.Gap) string {
-	if g.Op == "" {
-		return g.What
-	}
-	return fmt.Sprintf("%s (%s: %s)", g.What, g.Op, g.Errno)
-}
-
-// list joins words, the first few of them.
-func list(words []string) string {
-	const most = 5
-	if more := len(words) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), more)
-	}
-	return strings.Join(words, ", ")
 }
