@@ -432,7 +432,7 @@ func TestFreePorts(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	f := machine()
-	f.Tried, f.Open = []host.Tried{{}}, []port.Set{{}}
+	f.Tried, f.Open = []host.Tried{{Attempts: []host.Attempt{{Outcome: host.NotTried}}}}, []port.Set{{}}
 	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
 	if _, err = FreePorts(context.Background(), n, Target{Name: "local", Host: answer(f)}, Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("no table is not an answer: %v", err)
