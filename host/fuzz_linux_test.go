@@ -217,3 +217,26 @@ func FuzzEphemeral(f *testing.F) {
 		}
 	})
 }
+
+func FuzzUnifiedMount(f *testing.F) {
+	f.Add("28 1 0:25 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw\n")
+	f.Add("40 27 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n41 27 0:34 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n")
+	f.Add("1 2 3 / a - b - cgroup2 x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		got := parseUnifiedMount(text)
+		if got != "" && !slices.Contains(strings.Fields(text), got) {
+			t.Fatalf("%q is not a field of %q", got, text)
+		}
+	})
+}
+
+func FuzzUnifiedCgroup(f *testing.F) {
+	f.Add("9:name=systemd:/\n0::/system.slice/nginx.service\n")
+	f.Add("0::/../../x")
+	f.Fuzz(func(t *testing.T, text string) {
+		path, found := parseUnifiedCgroup(text)
+		if found != (strings.HasPrefix(text, "0::") || strings.Contains(text, "\n0::")) || strings.Contains(path, "\n") {
+			t.Fatalf("%q, %t of %q", path, found, text)
+		}
+	})
+}
