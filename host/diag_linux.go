@@ -37,10 +37,12 @@ const (
 	diagAttrV6Only      = 11
 	diagAttrCgroup      = 21
 
-	diagJump       = 1 // INET_DIAG_BC_JMP
-	diagSourceMin  = 2 // INET_DIAG_BC_S_GE
-	diagSourceMax  = 3 // INET_DIAG_BC_S_LE
-	diagByFamily   = 20
+	diagJump       = 1  // INET_DIAG_BC_JMP
+	diagSourceMin  = 2  // INET_DIAG_BC_S_GE
+	diagSourceMax  = 3  // INET_DIAG_BC_S_LE
+	diagTCP        = 18 // TCPDIAG_GETSOCK
+	diagByFamily   = 20 // SOCK_DIAG_BY_FAMILY
+	diagIDLen      = 48
 	diagMessageLen = 72
 )
 
@@ -98,11 +100,8 @@ func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]S
 		return nil, &stepError{"set deadline of sock_diag", err}
 	}
 	var all []Socket
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		request, err := c.conn.Send(netlink.Message{
-			Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
-			Data:   diagRequest(family, q),
-		})
+	for _, m := range diagRequests(q) {
+		request, err := c.conn.Send(m)
 		if err != nil {
 			return nil, &stepError{"send to sock_diag", err}
 		}
@@ -113,7 +112,7 @@ func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]S
 			if err == nil && m.Header.Flags&netlink.DumpInterrupted != 0 {
 				err = errDumpInterrupted
 			}
-			if family == unix.AF_INET6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
+			if request.Header.Type == diagByFamily && request.Data[0] == unix.AF_INET6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
 				break // a kernel without IPv6 has no table of it
 			}
 			if err != nil {
@@ -131,27 +130,65 @@ func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]S
 	return all, nil
 }
 
-// diagRequest makes an inet_diag_req_v2, with a port filter where one pays.
-func diagRequest(family uint8, q query) []byte {
-	protocol, states := byte(unix.IPPROTO_TCP), uint32(1<<tcpListen|1<<tcpBoundInactive)
-	if q.protocol == port.UDP {
-		protocol, states = unix.IPPROTO_UDP, ^uint32(0)
-	} else if q.every {
+// diagRequests are the dumps that answer a query.
+//
+// TCP is asked for in the older form of inet_diag, which alone brings both
+// families at once: on a host full of sockets, a dump costs the kernel a walk
+// over its hash tables, whatever it brings.
+// Source: inet_diag_dump_compat of net/ipv4/inet_diag.c.
+func diagRequests(q query) []netlink.Message {
+	if q.protocol == port.TCP {
+		return []netlink.Message{diagDump(diagTCP, tcpRequest(q))}
+	}
+	return []netlink.Message{
+		diagDump(diagByFamily, udpRequest(unix.AF_INET, q)),
+		diagDump(diagByFamily, udpRequest(unix.AF_INET6, q)),
+	}
+}
+
+func diagDump(kind netlink.HeaderType, data []byte) netlink.Message {
+	return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: data}
+}
+
+// tcpRequest is an inet_diag_req: family and lengths, socket ID, states, and a
+// field that the kernel does not use. It is zero but for what is set here.
+func tcpRequest(q query) []byte {
+	states := uint32(1<<tcpListen | 1<<tcpBoundInactive)
+	if q.every {
 		states = ^uint32(0)
 	}
-	data := make([]byte, 56)
-	data[0], data[1] = family, protocol
-	binary.NativeEndian.PutUint32(data[4:], states)
-	// The socket ID that follows is zero, its cookie INET_DIAG_NOCOOKIE.
-	for i := 48; i < 56; i++ {
-		data[i] = 0xff
+	data := make([]byte, 4+diagIDLen+8)
+	noCookie(data[4:])
+	binary.NativeEndian.PutUint32(data[4+diagIDLen:], states)
+	return withFilter(data, q.ports)
+}
+
+// udpRequest is an inet_diag_req_v2: family, protocol, states, socket ID. All
+// states are wanted: a connected socket holds its port as well.
+func udpRequest(family byte, q query) []byte {
+	data := make([]byte, 8+diagIDLen)
+	data[0], data[1] = family, unix.IPPROTO_UDP
+	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
+	noCookie(data[8:])
+	return withFilter(data, q.ports)
+}
+
+// noCookie sets the last 8 bytes of a socket ID, INET_DIAG_NOCOOKIE.
+func noCookie(id []byte) {
+	for i := diagIDLen - 8; i < diagIDLen; i++ {
+		id[i] = 0xff
 	}
-	if code := portFilter(q.ports); code != nil {
-		data = binary.NativeEndian.AppendUint16(data, uint16(4+len(code)))
-		data = binary.NativeEndian.AppendUint16(data, diagRequestBytecode)
-		data = append(data, code...)
+}
+
+// withFilter appends a port filter where one pays.
+func withFilter(data []byte, ports *port.Bits) []byte {
+	code := portFilter(ports)
+	if code == nil {
+		return data
 	}
-	return data
+	data = binary.NativeEndian.AppendUint16(data, uint16(4+len(code)))
+	data = binary.NativeEndian.AppendUint16(data, diagRequestBytecode)
+	return append(data, code...)
 }
 
 // portFilter makes the bytecode "local port in one of these ranges", or nil if

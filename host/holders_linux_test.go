@@ -329,7 +329,8 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// A busy server has one entry for its listener, and one for its connections.
+// A busy server has one entry for its listener and, where every holder matters,
+// one for its connections.
 func TestConnectionsAreMerged(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -340,9 +341,13 @@ func TestConnectionsAreMerged(t *testing.T) {
 		accept(t, listener)
 	}
 	connect(t, "", false, "127.0.0.1:8080") // nobody has accepted it, so nobody holds its other end
-	facts := probeHere(t, tries(t, "tcp any 8080 exclusive"))
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
+	req := tries(t, "tcp any 8080 exclusive")
+	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
+	}
+	req.Tries[0].Owners = true
+	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
+		t.Errorf("with owners: sockets %s, want %s", got, want)
 	}
 }
 

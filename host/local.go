@@ -289,7 +289,7 @@ func (p *probe) settle() {
 	start := time.Now()
 	var open []int
 	for i := range p.req.Tries {
-		if p.conflict(i) || len(p.seen[i].sockets) > 0 {
+		if (p.conflict(i) || len(p.seen[i].sockets) > 0) && !p.explained(i) {
 			open = append(open, i)
 		}
 	}
@@ -315,6 +315,35 @@ func (p *probe) settle() {
 			return last || p.lasting(i, before[i])
 		})
 	}
+}
+
+// explained says whether the first pass already tells all that matters of try i:
+// who listens, if that is what was asked, or a listener for each bind that
+// failed. All that hold a port by themselves are in the first pass; with Owners,
+// connections matter too.
+func (p *probe) explained(i int) bool {
+	t, seen := p.req.Tries[i], p.seen[i].sockets
+	if t.Look || t.Owners {
+		return t.Look
+	}
+	for _, a := range p.facts.Tried[i].Attempts {
+		listener := slices.ContainsFunc(seen, func(s Socket) bool {
+			return s.State == Listen && s.Protocol == port.TCP && s.Overlaps(a.Endpoint)
+		})
+		quiet := a.Outcome == OK && !overlapsAny(a.Endpoint, endpointsOf(seen))
+		if !quiet && (a.Outcome != InUse || !listener) {
+			return false
+		}
+	}
+	return true
+}
+
+func endpointsOf(sockets []Socket) []port.Endpoint {
+	all := make([]port.Endpoint, len(sockets))
+	for i, s := range sockets {
+		all[i] = s.Endpoint
+	}
+	return all
 }
 
 func (p *probe) anyBound(tries []int) bool {

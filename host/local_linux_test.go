@@ -103,11 +103,8 @@ func rawDump(t *testing.T, q query) []Socket {
 	}
 	defer conn.Close()
 	var all []Socket
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		messages, err := conn.Execute(netlink.Message{
-			Header: netlink.Header{Type: diagByFamily, Flags: netlink.Request | netlink.Dump},
-			Data:   diagRequest(family, q),
-		})
+	for _, request := range diagRequests(q) {
+		messages, err := conn.Execute(request)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ type Facts struct {
 	Tried   []Tried    `json:"tried"`   // Tried[i] answers Tries[i]
 	Open    []port.Set `json:"open"`    // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
 	Dialed  []Attempt  `json:"dialed"`  // Dialed[i] answers Dials[i]
-	Sockets []Socket   `json:"sockets"` // whatever overlaps a Try; all of it for Listeners
+	Sockets []Socket   `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
 	Gaps    []Gap      `json:"gaps"`
 }
 
