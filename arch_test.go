@@ -35,7 +35,6 @@ var confined = map[string][]string{
 	"gopkg.in/yaml.v3":                   {"config"},
 	"github.com/spf13/cobra":             {"cli"},
 	"github.com/hashicorp/go-multierror": {"cli"},
-	"github.com/mdlayher/netlink":        {"host"},
 	"github.com/shirou/gopsutil/v4":      {"host"},
 }
 

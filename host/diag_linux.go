@@ -9,9 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/port"
@@ -47,84 +45,45 @@ const (
 )
 
 const (
-	diagTimeout  = 5 * time.Second
-	diagAttempts = 3 // of a dump that was interrupted or overrun
+	diagAttempts = 3 // of a dump that was interrupted, overrun or broken
 	// diagFilterRanges bounds the kernel-side port filter, which costs a
 	// comparison or two a range and socket.
 	diagFilterRanges = 256
 )
 
-var errDumpInterrupted = errors.New("dump interrupted: the table changed while it was read")
-
-type diagConn struct{ conn *netlink.Conn }
-
-func dialDiag() (*diagConn, error) {
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
-	if err != nil {
-		return nil, &stepError{"socket(AF_NETLINK)", err}
-	}
-	return &diagConn{conn}, nil
-}
-
-func (c *diagConn) close() { _ = c.conn.Close() } // nothing was written that could be lost
-
-// dump reads one protocol's sockets, both families. It fails rather than
+// readDiag reads one protocol's sockets, both families. It fails rather than
 // return a part of them.
-func (c *diagConn) dump(ctx context.Context, q query, devices *devices) ([]Socket, error) {
+func readDiag(ctx context.Context, q query, devices *devices) ([]Socket, error) {
 	var err error
 	for range diagAttempts {
 		var sockets []Socket
-		if sockets, err = c.dumpOnce(ctx, q, devices); err == nil {
+		if sockets, err = readDiagOnce(ctx, q, devices); err == nil {
 			return sockets, nil
 		}
-		if ctx.Err() != nil || !errors.Is(err, errDumpInterrupted) && !errors.Is(err, unix.ENOBUFS) {
+		passing := errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
+		if ctx.Err() != nil || !passing {
 			break
 		}
-		// What is left of a broken dump must not answer the next one.
-		fresh, dialErr := dialDiag()
-		if dialErr != nil {
-			return nil, dialErr
-		}
-		c.close()
-		c.conn = fresh.conn
 	}
 	return nil, err
 }
 
-func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
-	deadline := time.Now().Add(diagTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	if err := c.conn.SetDeadline(deadline); err != nil {
-		return nil, &stepError{"set deadline of sock_diag", err}
-	}
+func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
 	var all []Socket
-	for _, m := range diagRequests(q) {
-		request, err := c.conn.Send(m)
-		if err != nil {
-			return nil, &stepError{"send to sock_diag", err}
-		}
-		for m, err := range c.conn.ReceiveIter() {
-			if err == nil {
-				err = netlink.Validate(request, []netlink.Message{m})
-			}
-			if err == nil && m.Header.Flags&netlink.DumpInterrupted != 0 {
-				err = errDumpInterrupted
-			}
-			if request.Header.Type == diagByFamily && request.Data[0] == unix.AF_INET6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
-				break // a kernel without IPv6 has no table of it
-			}
-			if err != nil {
-				return nil, &stepError{"receive from sock_diag", err}
-			}
-			s, ok, err := parseDiag(m.Data, q, devices.name)
-			if err != nil {
-				return nil, &stepError{"parse sock_diag", err}
-			}
-			if ok {
+	for _, r := range diagRequests(q) {
+		err := dump(ctx, r, func(message []byte) error {
+			s, wanted, err := parseDiag(message, q, devices.name)
+			if wanted {
 				all = append(all, s)
 			}
+			return err
+		})
+		ipv6 := r.kind == diagByFamily && r.payload[0] == unix.AF_INET6
+		if ipv6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
+			continue // a kernel without IPv6 has no table of it
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
@@ -136,18 +95,14 @@ func (c *diagConn) dumpOnce(ctx context.Context, q query, devices *devices) ([]S
 // families at once: on a host full of sockets, a dump costs the kernel a walk
 // over its hash tables, whatever it brings.
 // Source: inet_diag_dump_compat of net/ipv4/inet_diag.c.
-func diagRequests(q query) []netlink.Message {
+func diagRequests(q query) []dumpRequest {
 	if q.protocol == port.TCP {
-		return []netlink.Message{diagDump(diagTCP, tcpRequest(q))}
+		return []dumpRequest{{diagTCP, tcpRequest(q)}}
 	}
-	return []netlink.Message{
-		diagDump(diagByFamily, udpRequest(unix.AF_INET, q)),
-		diagDump(diagByFamily, udpRequest(unix.AF_INET6, q)),
+	return []dumpRequest{
+		{diagByFamily, udpRequest(unix.AF_INET, q)},
+		{diagByFamily, udpRequest(unix.AF_INET6, q)},
 	}
-}
-
-func diagDump(kind netlink.HeaderType, data []byte) netlink.Message {
-	return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: data}
 }
 
 // tcpRequest is an inet_diag_req: family and lengths, socket ID, states, and a
@@ -242,7 +197,7 @@ func portFilter(ports *port.Bits) []byte {
 // that the query does not want.
 func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok bool, err error) {
 	if len(data) < diagMessageLen {
-		return s, false, fmt.Errorf("message of %d bytes, want %d", len(data), diagMessageLen)
+		return s, false, fmt.Errorf("%w: message of %d bytes, want %d", errDumpBroken, len(data), diagMessageLen)
 	}
 	s.Protocol = q.protocol
 	s.Port = binary.BigEndian.Uint16(data[4:])
@@ -255,7 +210,7 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	case unix.AF_INET6:
 		s.Addr = netip.AddrFrom16([16]byte(data[8:24])).Unmap()
 	default:
-		return s, false, fmt.Errorf("unexpected address family %d", data[0])
+		return s, false, fmt.Errorf("%w: address family %d", errDumpBroken, data[0])
 	}
 	s.State = stateOf(q.protocol, data[1])
 	if index := binary.NativeEndian.Uint32(data[40:]); index != 0 {
@@ -268,7 +223,7 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
 		size := int(binary.NativeEndian.Uint16(rest))
 		if size < 4 || size > len(rest) {
-			return s, false, fmt.Errorf("attribute of %d bytes among %d", size, len(rest))
+			return s, false, fmt.Errorf("%w: attribute of %d bytes among %d", errDumpBroken, size, len(rest))
 		}
 		value := rest[4:size]
 		switch kind := binary.NativeEndian.Uint16(rest[2:]); {

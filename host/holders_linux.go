@@ -97,24 +97,44 @@ func (s *search) lookUntilFound(ctx context.Context, pids []int) {
 		size int64
 	}
 	var order []sized
+	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		s.lookInto(ctx, pids) // in any order
+		return
+	}
+	defer unix.Close(proc)
 	for _, pid := range pids {
 		if s.looked[pid] {
 			continue
 		}
 		var stat unix.Stat_t
 		// Since Linux 6.2 the size is the number of descriptors, before it 0.
-		if err := unix.Stat("/proc/"+strconv.Itoa(pid)+"/fd", &stat); err != nil {
+		if err := unix.Fstatat(proc, strconv.Itoa(pid)+"/fd", &stat, 0); err != nil {
 			stat.Size = 0 // looking into it will tell
 		}
 		order = append(order, sized{pid, stat.Size})
 	}
-	slices.SortStableFunc(order, func(a, b sized) int { return cmp.Compare(a.size, b.size) })
+	// What shows none is most likely a kernel thread.
+	slices.SortStableFunc(order, func(a, b sized) int {
+		return cmp.Or(compareBool(a.size == 0, b.size == 0), cmp.Compare(a.size, b.size))
+	})
 	for _, next := range order {
 		if s.missing == 0 {
 			return
 		}
 		s.lookInto(ctx, []int{next.pid})
 	}
+}
+
+// compareBool puts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // lookInto looks into processes, each once.

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/internal/testbed"
@@ -97,25 +96,17 @@ func shuffled(random *rand.Rand, set port.Set) port.Set {
 // rawDump asks for q and leaves out nothing of what comes.
 func rawDump(t *testing.T, q query) []Socket {
 	t.Helper()
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	var all []Socket
 	for _, request := range diagRequests(q) {
-		messages, err := conn.Execute(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range messages {
-			s, ok, err := parseDiag(m.Data, query{protocol: q.protocol}, nameDevice)
-			if err != nil {
-				t.Fatal(err)
-			}
+		err := dump(t.Context(), request, func(message []byte) error {
+			s, ok, err := parseDiag(message, query{protocol: q.protocol}, nameDevice)
 			if ok {
 				all = append(all, s)
 			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	return all

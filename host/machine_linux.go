@@ -79,9 +79,10 @@ var (
 func readLimits() (Limits, []Gap) {
 	limits := Limits{Ephemeral: defaultEphemeral, UnprivilegedFrom: defaultUnprivilegedFrom}
 	var gaps []Gap
+	buffer := make([]byte, sysctlSize)
 	read := func(name string, parse func(string) error) {
 		path := "/proc/sys/net/ipv4/" + name
-		text, err := readSysctl(path)
+		text, err := readSysctl(path, buffer)
 		if err == nil {
 			err = parse(strings.TrimSpace(text))
 		}
@@ -117,21 +118,20 @@ const sysctlSize = 256 << 10
 
 // readSysctl reads a sysctl at once: of a list of ports the kernel gives to the
 // first read what fits, and to the next one nothing.
-func readSysctl(path string) (string, error) {
+func readSysctl(path string, buffer []byte) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	text := make([]byte, sysctlSize)
-	n, err := f.Read(text)
+	n, err := f.Read(buffer)
 	if err != nil && !errors.Is(err, io.EOF) { // an empty list has no line
 		return "", err
 	}
-	if n == len(text) {
+	if n == len(buffer) {
 		return "", fmt.Errorf("more than %d bytes", n)
 	}
-	return string(text[:n]), nil
+	return string(buffer[:n]), nil
 }
 
 // parseEphemeral reads "32768\t60999".

@@ -109,8 +109,11 @@ func (c *cgroups) close() {
 // byID lists the processes of the cgroup with this ID, the inode number of its
 // directory. Only root may open a file by its number.
 func (c *cgroups) byID(id uint64) []int {
-	const fileIDKernfs = 0xfe // FILEID_KERNFS of include/linux/exportfs.h
-	if c.fd < 0 || id == 0 {
+	const (
+		fileIDKernfs = 0xfe // FILEID_KERNFS of include/linux/exportfs.h
+		rootID       = 1    // the root cgroup is no group
+	)
+	if c.fd < 0 || id == 0 || id == rootID {
 		return nil
 	}
 	handle := unix.NewFileHandle(fileIDKernfs, binary.NativeEndian.AppendUint64(nil, id))

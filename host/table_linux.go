@@ -15,23 +15,16 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		return read
 	}
 	devices := newDevices()
-	conn, dialErr := dialDiag()
-	if dialErr == nil {
-		defer conn.close()
-	}
 	for _, q := range queries {
-		err := dialErr
-		var sockets []Socket
-		if err == nil {
-			sockets, err = conn.dump(ctx, q, devices)
-		}
+		sockets, err := readDiag(ctx, q, devices)
 		if err == nil {
 			read.sockets = append(read.sockets, sockets...)
 			read.whole[q.protocol] = true
 			continue
 		}
 		op, errno := opErrno(err)
-		sockets, procErr := readProcNet(q)
+		var procErr error
+		sockets, procErr = readProcNet(q)
 		if procErr != nil {
 			procOp, procErrno := opErrno(procErr)
 			read.gaps = append(read.gaps, Gap{
