@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"ci":               {},
 	"port":             {},
 	"internal/testbed": {},
+	"internal/oracle":  {},
 }
 
 // confined are packages that only some of ours may import: nothing below target

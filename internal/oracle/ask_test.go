@@ -1,0 +1,85 @@
+//go:build linux
+
+package oracle
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// report is what the oracle reads of portcheck's.
+type report struct{ Results []result }
+
+type result struct {
+	Status   string
+	OK       bool
+	Message  string
+	Complete *bool `json:"holders_complete"`
+	Holders  []struct{ PID int }
+}
+
+func (r report) ok() bool {
+	return !slices.ContainsFunc(r.Results, func(x result) bool { return !x.OK })
+}
+
+const itself = "nobody itself"
+
+// view is whose portcheck is asked, and how the manifest names the user.
+type view struct {
+	name  string
+	uid   int
+	runAs string
+}
+
+// viewsOf are the ways to ask about a server of a user. Each is a process of
+// its own; without root the server's user is asked for by being that user.
+func viewsOf(uid int) []view {
+	if uid == rootID {
+		return []view{{"root", rootID, ""}}
+	}
+	return []view{{"nobody by run_as", rootID, "nobody"}, {itself, nobodyID, ""}}
+}
+
+// ask runs portcheck on the manifest of a server.
+func (w *world) ask(s server, v view, owner string) (report, error) {
+	var r report
+	file := filepath.Join(w.dir, "portcheck.yml")
+	if err := os.WriteFile(file, []byte(s.manifest(v.runAs, owner)), 0o644); err != nil {
+		return r, err
+	}
+	cmd := w.program("portcheck", v.uid, "-f", "json", file)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil && cmd.ProcessState.ExitCode() != 1 && cmd.ProcessState.ExitCode() != 3 {
+		return r, fmt.Errorf("portcheck: %w\n%s%s", err, out, problems.Bytes())
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return r, fmt.Errorf("portcheck: %w\n%s", err, out)
+	}
+	if len(r.Results) != len(s.needs) {
+		return r, fmt.Errorf("portcheck: %d results for %d needs", len(r.Results), len(s.needs))
+	}
+	return r, nil
+}
+
+// taken says whether it is for a holder that the need is not met.
+func (r result) taken() bool {
+	return !r.OK && r.Status != "denied" && r.Status != "unavailable"
+}
+
+// pids are the holders that a result names.
+func (r result) pids() []int {
+	var all []int
+	for _, h := range r.Holders {
+		if h.PID != 0 && !slices.Contains(all, h.PID) {
+			all = append(all, h.PID)
+		}
+	}
+	slices.Sort(all)
+	return all
+}

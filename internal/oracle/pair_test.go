@@ -1,0 +1,163 @@
+//go:build linux
+
+package oracle
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// finding is what came of one situation, server and user.
+type finding struct {
+	Up      bool // the server holds all that its needs name
+	Reached bool // and whoever calls there reaches it
+	Moved   bool // and some client of an earlier listener reaches another
+	Words   []word
+	Log     string // the server's
+}
+
+// mayBind is the truth that portcheck's word is held against.
+func (f finding) mayBind() bool { return f.Up && f.Reached && !f.Moved }
+
+// word is what portcheck said to one view.
+type word struct {
+	View         string
+	OK           bool
+	Told         []string // status and message of each need
+	Named, There int      // holders of taken ports: named by the report, and all
+	Wrong        []string // what is not right about the holders
+}
+
+// runPair is the program for one pair: args are the situation, the server, the
+// user, and two directories: one to mount upon, one with Java's classes.
+func runPair(args []string) error {
+	f, err := judge(args[0], args[1], args[2], args[3], args[4])
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(f)
+}
+
+func judge(situationName, serverName, user, dir, classes string) (finding, error) {
+	var f finding
+	situation, err := findSituation(situationName)
+	if err != nil {
+		return f, err
+	}
+	server, err := findServer(serverName)
+	if err != nil {
+		return f, err
+	}
+	if err := testbed.Furnish(); err != nil {
+		return f, err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=1777"); err != nil {
+		return f, fmt.Errorf("mount %s: %w", dir, err)
+	}
+	w := &world{dir: dir, uid: map[string]int{"root": rootID, "nobody": nobodyID}[user]}
+	if situation.devices || server.devices {
+		if err := w.addDevices(); err != nil {
+			return f, err
+		}
+	}
+	if err := w.arrange(situation); err != nil {
+		return f, err
+	}
+
+	before, err := w.call(server.greeting)
+	if err != nil {
+		return f, fmt.Errorf("before: %w", err)
+	}
+	if err := w.consult(server, &f); err != nil {
+		return f, err
+	}
+	if f.Up, err = w.start(server, classes); err != nil {
+		return f, err
+	}
+	after, err := w.call(server.greeting)
+	if err != nil {
+		return f, fmt.Errorf("after: %w", err)
+	}
+	f.Reached = reached(after, server.endpoints())
+	f.Moved = moved(before, after)
+	f.Log = w.log()
+	return f, nil
+}
+
+// consult asks portcheck from every view, and sees that this alters nothing.
+func (w *world) consult(s server, f *finding) error {
+	before, err := kernelTable()
+	if err != nil {
+		return err
+	}
+	for _, v := range viewsOf(w.uid) {
+		told, err := w.word(s, v)
+		if err != nil {
+			return err
+		}
+		f.Words = append(f.Words, told)
+	}
+	after, err := kernelTable()
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(before, after) {
+		return fmt.Errorf("portcheck altered the port: before %+v, after %+v", before, after)
+	}
+	return nil
+}
+
+func (w *world) word(s server, v view) (word, error) {
+	said := word{View: v.name}
+	plain, err := w.ask(s, v, "")
+	if err != nil {
+		return said, err
+	}
+	said.OK = plain.ok()
+	for i, r := range plain.Results {
+		said.Told = append(said.Told, r.Status+": "+r.Message)
+		if r.taken() {
+			said.compareHolders(r, v, w.holders(s.needs[i]), false)
+		}
+	}
+	if said.OK || v.uid != rootID {
+		return said, nil
+	}
+	// With an owner every process is walked.
+	owned, err := w.ask(s, v, "{process: no-such-owner}")
+	if err != nil {
+		return said, err
+	}
+	for i, r := range owned.Results {
+		if r.taken() {
+			said.compareHolders(r, v, w.holders(s.needs[i]), true)
+		}
+		if r.OK != plain.Results[i].OK {
+			said.Wrong = append(said.Wrong, fmt.Sprintf("with an owner: %s: %s", r.Status, r.Message))
+		}
+	}
+	return said, nil
+}
+
+// compareHolders holds the holders of a taken port against those that the
+// situation has. Root names all; nobody names a wrong one.
+func (said *word) compareHolders(r result, v view, there []int, all bool) {
+	named := r.pids()
+	wrong := slices.ContainsFunc(named, func(pid int) bool { return !slices.Contains(there, pid) })
+	stoppedEarly := r.Complete != nil && !*r.Complete
+	missing := v.uid == rootID && len(named) < len(there) && (all || !stoppedEarly || len(named) == 0)
+	if wrong || missing {
+		said.Wrong = append(said.Wrong, fmt.Sprintf("holders %v, there are %v (owner asked for: %t): %s", named, there, all, r.Message))
+	}
+	if all || v.uid != rootID {
+		said.Named += len(named)
+		said.There += len(there)
+	}
+}
