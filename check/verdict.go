@@ -68,20 +68,20 @@ func standsForIPv4(n Need, a host.Attempt) bool {
 // socket table shows.
 func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket) Status {
 	status := Unknown
-	listens := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen })
+	shares := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Shares(a.Endpoint) })
 	switch a.Outcome {
 	case host.OK:
 		switch {
 		case !tried.TableOK:
 			return Unknown // somebody may listen beside us
-		case listens:
+		case shares:
 			status = Shadowed
 		default:
 			return Free
 		}
 	case host.NotTried: // not bound, to spare who listens there
 		switch {
-		case !tried.TableOK || !listens:
+		case !tried.TableOK || !shares:
 			return Unknown
 		case shareByUser(n.Binding(a.Protocol)) && tried.UID >= 0 && slices.ContainsFunc(sockets, func(s host.Socket) bool {
 			return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
@@ -93,7 +93,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.InUse:
 		status = InUse
 	case host.Denied:
-		if !listens {
+		if !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen }) {
 			return Denied
 		}
 		status = InUse

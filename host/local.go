@@ -272,9 +272,7 @@ func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) boo
 	if !couldShare(b) {
 		return false
 	}
-	return slices.ContainsFunc(visible, func(s Socket) bool {
-		return s.State == Listen && overlapsAny(s.Endpoint, endpoints)
-	})
+	return slices.ContainsFunc(visible, func(s Socket) bool { return slices.ContainsFunc(endpoints, s.Shares) })
 }
 
 func overlapsAny(e port.Endpoint, all []port.Endpoint) bool {

@@ -154,6 +154,14 @@ type Socket struct {
 	Complete bool `json:"complete,omitempty"`
 }
 
+// Shares says whether a new socket on e could take a part of the traffic of this
+// one, if both asked to share: it listens, and is not bound to a device that e
+// is not bound to. Such a socket keeps what arrives there.
+// Source: compute_score of net/ipv4/inet_hashtables.c and net/ipv4/udp.c.
+func (s Socket) Shares(e port.Endpoint) bool {
+	return s.State == Listen && s.Overlaps(e) && (s.Device == "" || e.Device != "")
+}
+
 // Holder is a process that has the socket open. Proof is a descriptor of its
 // own with the socket's inode. What could not be read is empty and named in
 // Unseen; what is empty and not in Unseen is known to be absent.
