@@ -155,12 +155,16 @@ type Socket struct {
 }
 
 // Shares says whether a new socket on e could take a part of the traffic of this
-// one, if both asked to share: it listens, and is not bound to a device that e
-// is not bound to. Such a socket keeps what arrives there.
-// Source: compute_score of net/ipv4/inet_hashtables.c and net/ipv4/udp.c.
+// one, if both asked to share. A socket that is bound to a device other than the
+// loopback one gets nothing that is sent to a loopback address, and loses
+// nothing to who is bound there.
 func (s Socket) Shares(e port.Endpoint) bool {
-	return s.State == Listen && s.Overlaps(e) && (s.Device == "" || e.Device != "")
+	elsewhere := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
+	return s.State == Listen && s.Overlaps(e) && !elsewhere
 }
+
+// loopbackDevice is its name on every Linux; other systems tell of no devices.
+const loopbackDevice = "lo"
 
 // Holder is a process that has the socket open. Proof is a descriptor of its
 // own with the socket's inode. What could not be read is empty and named in
