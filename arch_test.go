@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -99,5 +101,46 @@ func TestEveryPackageStatesItsPurpose(t *testing.T) {
 		if p.Doc == "" {
 			t.Errorf("%s: no sentence says what the package is for", p.ImportPath)
 		}
+	}
+}
+
+// TestReliabilityNamesTests: each test that docs/reliability.md refers to exists
+// in the package that it names.
+func TestReliabilityNamesTests(t *testing.T) {
+	text, err := os.ReadFile("docs/reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || !strings.Contains(cells[3], "`") {
+			continue
+		}
+		dir, names, _ := strings.Cut(strings.TrimSpace(cells[3]), ": ")
+		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var code strings.Builder
+		for _, f := range files {
+			part, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(part)
+		}
+		for i, name := range strings.Split(names, "`") {
+			if i%2 == 0 {
+				continue
+			}
+			refs++
+			if !strings.Contains(code.String(), "\nfunc "+name+"(") {
+				t.Errorf("docs/reliability.md: there is no %s in %s", name, dir)
+			}
+		}
+	}
+	if refs == 0 {
+		t.Error("no test is named")
 	}
 }

@@ -659,3 +659,50 @@ time.sleep(100)
 		t.Errorf("the socket's cgroup %d leads to %v, want the creator %d among them", facts.Sockets[0].Cgroup, hint, giver.Process.Pid)
 	}
 }
+
+// TestReusedPIDIsNoHolder: between two reads the holder ends and its PID goes to
+// another process, which must not be named.
+func TestReusedPIDIsNoHolder(t *testing.T) {
+	testbed.NeedRoot(t)
+	if !inParallel(t) {
+		return
+	}
+	const script = "import socket, time\ns = socket.socket()\ns.bind(('127.0.0.1', 8080))\ns.listen()\nprint('ready')\ntime.sleep(100)"
+	holder, _ := testbed.Python(t, script)
+	pid := holder.Process.Pid
+	sockets, err := readDiag(t.Context(), query{protocol: port.TCP}, newDevices())
+	if err != nil || len(sockets) != 1 {
+		t.Fatalf("%v, %v: want the listener", sockets, err)
+	}
+	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, looked: map[int]bool{}, details: newDetails(false)}
+	found, err := socketsOf(pid, s.wanted)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v: want the listener's descriptor", found, err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.credit(pid, found)
+	if len(sockets[0].Holders) > 0 {
+		t.Errorf("a process that has ended is named: %+v", sockets[0].Holders)
+	}
+	var other *exec.Cmd
+	for range 20 { // the runtime's own threads may take the number first
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, pid-1), 0o644); err != nil {
+			testbed.Missing(t, "PIDs can't be chosen: "+err.Error())
+		}
+		if other, _ = testbed.Python(t, "import time\nprint('ready')\ntime.sleep(100)"); other.Process.Pid == pid {
+			break
+		}
+	}
+	if other.Process.Pid != pid {
+		t.Fatalf("PID %d was not used again", pid)
+	}
+	s.credit(pid, found)
+	if len(sockets[0].Holders) > 0 || s.missing != 1 {
+		t.Errorf("the PID's next process is named: %+v", sockets[0].Holders)
+	}
+}
