@@ -1,7 +1,9 @@
 package host
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -79,33 +81,46 @@ func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, op
 	}
 	dir := os.NewFile(uintptr(fd), "fd")
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, 0, err
-	}
 	var link [64]byte
-	for _, name := range names {
-		n, err := unix.Readlinkat(fd, name, link[:])
-		if err != nil {
+	for { // in parts: a busy server has tens of thousands
+		names, err := dir.Readdirnames(512)
+		open += len(names)
+		for _, name := range names {
+			n, err := unix.Readlinkat(fd, name, link[:])
 			if errors.Is(err, unix.ENOENT) {
 				continue // closed meanwhile
 			}
-			return found, len(names), err
+			if err != nil {
+				return found, open, err
+			}
+			if inode, ok := parseSocketLink(link[:n]); ok && wanted[inode] != nil &&
+				!slices.ContainsFunc(found, func(d descriptor) bool { return d.inode == inode }) {
+				if found = append(found, descriptor{inode, path + "/" + name}); len(found) == len(wanted) {
+					return found, open, nil
+				}
+			}
 		}
-		if inode, ok := parseSocketLink(link[:n]); ok && wanted[inode] != nil &&
-			!slices.ContainsFunc(found, func(d descriptor) bool { return d.inode == inode }) {
-			found = append(found, descriptor{inode, path + "/" + name})
+		if errors.Is(err, io.EOF) {
+			return found, open, nil
+		}
+		if err != nil {
+			return found, open, err
 		}
 	}
-	return found, len(names), nil
 }
 
 // parseSocketLink reads "socket:[12345]".
 func parseSocketLink(link []byte) (inode uint64, ok bool) {
-	const prefix = "socket:["
-	if len(link) <= len(prefix)+1 || string(link[:len(prefix)]) != prefix || link[len(link)-1] != ']' {
+	digits, found := bytes.CutPrefix(link, []byte("socket:["))
+	digits, closed := bytes.CutSuffix(digits, []byte("]"))
+	if !found || !closed || len(digits) == 0 || len(digits) > 19 { // an inode of a socket has 32 bits
 		return 0, false
 	}
-	inode, err := strconv.ParseUint(string(link[len(prefix):len(link)-1]), 10, 64)
-	return inode, err == nil
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		inode = inode*10 + uint64(c-'0')
+	}
+	return inode, true
 }

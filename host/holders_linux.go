@@ -15,8 +15,8 @@ import (
 // findHolders gives each socket the processes that have a descriptor of it.
 //
 // With every, it looks into all processes. Otherwise it stops when each socket
-// has a holder and that process's parent, siblings, children and cgroup mates
-// have been looked into: a walk over all descriptors of a busy host costs more
+// has a holder and that process's parent, children and cgroup mates have been
+// looked into: a walk over all descriptors of a busy host costs more
 // than all else together. It starts where the socket's creator was, and looks
 // into processes with few descriptors before those with many.
 func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,27 +15,18 @@ import (
 )
 
 // relatives are the processes that most likely share a holder's sockets: its
-// parent, siblings, children and cgroup mates. known is false if the kernel
-// does not tell.
+// parent, children and cgroup mates. known is false if the kernel does not tell.
 func relatives(pid int, groups *cgroups) (all []int, known bool) {
 	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
 	if err != nil {
 		return nil, true // it has ended
 	}
-	all = append(all, stat.parent)
-	family := []int{pid}
-	if stat.parent > 1 { // everybody who lost a parent is a child of PID 1
-		family = append(family, stat.parent)
-	}
-	for _, member := range family {
-		children, err := childrenOf(member)
-		if err != nil {
-			return nil, false
-		}
-		all = append(all, children...)
+	children, err := childrenOf(pid)
+	if err != nil {
+		return nil, false
 	}
 	mates, known := groups.matesOf(pid)
-	return append(all, mates...), known
+	return slices.Concat([]int{stat.parent}, children, mates), known
 }
 
 // childrenOf lists the children that each thread of a process has.
