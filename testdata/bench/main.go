@@ -169,6 +169,11 @@ func measure() error {
 			return err
 		}
 		defer stop()
+		stopServer, err := startReady(exec.Command("/proc/self/exe", "server", fmt.Sprint(wallTaken)))
+		if err != nil {
+			return err
+		}
+		defer stopServer()
 		all, err := takeTurns(
 			command(portcheck, "check", "-p", fmt.Sprint(wallTaken), "--range", "1024-65535"),
 			command("/proc/self/exe", "wall", "0", "0"),

@@ -17,7 +17,7 @@ import (
 const (
 	wallFirst     = 1024
 	wallLast      = 65535
-	wallTaken     = 8080
+	wallTaken     = 80 // below the wall, held by a server of its own
 	wallProcesses = 4
 )
 
