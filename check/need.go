@@ -76,6 +76,8 @@ func (n Need) subject(proto port.Protocol) string {
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
 	switch {
+	case h.Told != nil && h.Told.Name != "":
+		parts = append(parts, "container "+clip(h.Told.Name, 64))
 	case h.Container != "":
 		parts = append(parts, "container "+clip(h.Container, 12))
 	case h.Unit != "":
