@@ -102,7 +102,7 @@ func processName(h host.Holder) string {
 // describeAll names the holders of sockets, each process once.
 func describeAll(sockets []host.Socket) string {
 	var names []string
-	seen := map[int]bool{}
+	seen := map[string]bool{} // one process may hold ports for several containers
 	unknown := ""
 	for _, s := range sockets {
 		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait {
@@ -112,9 +112,9 @@ func describeAll(sockets []host.Socket) string {
 			}
 		}
 		for _, h := range s.Holders {
-			if !seen[h.PID] {
-				seen[h.PID] = true
-				names = append(names, describe(h))
+			if name := describe(h); !seen[name] {
+				seen[name] = true
+				names = append(names, name)
 			}
 		}
 	}

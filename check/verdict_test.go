@@ -215,6 +215,11 @@ var (
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
 
+// daemon is an engine that holds a port for a container by itself.
+func daemon(name string) host.Holder {
+	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, Told: &host.ContainerInfo{Name: name}}
+}
+
 func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }
 
 // both applies two changes to a need.
@@ -285,6 +290,11 @@ func verdictCases() []verdictCase {
 		{name: "search stopped early", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))}, want: verdictWant{status: InUse, message: "nginx", pids: []int{812}, partly: true}},
 		{name: "in a container", attempts: []string{"in-use"}, sockets: listen("[::]:8080", boxed), want: verdictWant{status: InUse, message: "node (pid 900, container 0123456789ab)", pids: []int{900}}},
 		{name: "in a container with a name", attempts: []string{"in-use"}, sockets: listen("[::]:8080", named), want: verdictWant{status: InUse, message: "node (pid 904, container shop-web-1)", pids: []int{904}}},
+		{
+			name: "one process for two containers", need: ports(8080, 8081), attempts: []string{"in-use", "in-use"},
+			sockets: []host.Socket{socket(host.Listen, "[::]:8080", daemon("a")), socket(host.Listen, "[::]:8081", daemon("b"))},
+			want:    verdictWant{status: InUse, message: "in use by dockerd (pid 6, container a), dockerd (pid 6, container b)", pids: []int{6, 6}},
+		},
 		{
 			name: "in a container whose name is not known", attempts: []string{"in-use"}, sockets: listen("[::]:8080", proxy),
 			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Holders: true, Containers: true}} },
