@@ -47,21 +47,21 @@ func (n Need) explain(r *Result, e evidence) {
 		r.Message = e.subject + " is free"
 		held := held(e.sockets)
 		if slices.ContainsFunc(held, func(s host.Socket) bool { return s.State == host.Bound }) {
-			r.setHolders(held)
+			n.show(r, held, e.facts.Gaps)
 			n.notify(r, config.Claimed, "%s has bound it and does not listen yet: a bind still works, but once it listens it does not", describeAll(held))
 		}
 		if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
 			n.notify(r, config.Privileged, "this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
 		}
 	case Owned:
-		r.setHolders(e.sockets)
+		n.show(r, e.sockets, e.facts.Gaps)
 		r.Message = fmt.Sprintf("%s is held by its owner, %s", e.subject, describeAll(e.sockets))
 		n.noteUnseen(r, e.sockets, e.facts.Gaps)
 	case Shadowed:
-		r.setHolders(e.sockets)
+		n.show(r, e.sockets, e.facts.Gaps)
 		r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets))
 	case InUse:
-		r.setHolders(e.sockets)
+		n.show(r, e.sockets, e.facts.Gaps)
 		r.Message = inUseMessage(e.where, e.sockets)
 		switch {
 		case len(e.sockets) == 0:
@@ -103,7 +103,7 @@ func (n Need) explain(r *Result, e evidence) {
 		case x.Outcome == host.NotTried && len(e.sockets) == 0:
 			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", e.where)
 		default:
-			r.setHolders(e.sockets)
+			n.show(r, e.sockets, e.facts.Gaps)
 			r.Message = fmt.Sprintf("%s is in use, and it could not be proven whether by its owner: %s", e.where, cmp.Or(describeAll(e.sockets), "nobody can be seen there"))
 			if len(e.sockets) == 0 {
 				n.noteNobody(r, e.facts.Gaps)
@@ -157,11 +157,16 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	}
 }
 
-// because joins the gaps of one kind to a reason.
+// because joins the gaps of one kind to a reason: those that hide holders, or
+// those that hide sockets.
 func because(gaps []host.Gap, holders bool) string {
+	return reasons(gaps, func(g host.Gap) bool { return g.Holders == holders && g.Table == !holders && !g.Containers })
+}
+
+func reasons(gaps []host.Gap, apply func(host.Gap) bool) string {
 	var all []string
 	for _, g := range gaps {
-		if g.Holders == holders && g.Table == !holders {
+		if apply(g) {
 			all = append(all, gapText(g))
 		}
 	}

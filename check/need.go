@@ -76,6 +76,8 @@ func (n Need) subject(proto port.Protocol) string {
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
 	switch {
+	case h.Told != nil && h.Told.Name != "":
+		parts = append(parts, "container "+clip(h.Told.Name, 64))
 	case h.Container != "":
 		parts = append(parts, "container "+clip(h.Container, 12))
 	case h.Unit != "":
@@ -100,7 +102,7 @@ func processName(h host.Holder) string {
 // describeAll names the holders of sockets, each process once.
 func describeAll(sockets []host.Socket) string {
 	var names []string
-	seen := map[int]bool{}
+	seen := map[string]bool{} // one process may hold ports for several containers
 	unknown := ""
 	for _, s := range sockets {
 		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait {
@@ -110,9 +112,9 @@ func describeAll(sockets []host.Socket) string {
 			}
 		}
 		for _, h := range s.Holders {
-			if !seen[h.PID] {
-				seen[h.PID] = true
-				names = append(names, describe(h))
+			if name := describe(h); !seen[name] {
+				seen[name] = true
+				names = append(names, name)
 			}
 		}
 	}

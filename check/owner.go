@@ -3,6 +3,7 @@ package check
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -76,20 +77,27 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	match(o.User, h.User, "user")
 	// Of a container the kernel knows the ID alone; name, image and compose
 	// service are the engine's to say.
-	container := func(pattern string, id bool) {
+	container := func(pattern string, told func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
-		case slices.Contains(h.Unseen, "container"):
+		case h.Told != nil:
+			match(pattern, told(*h.Told), "")
+		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
-		case h.Container == "":
-			result = foreign
-		case id && (len(pattern) >= 12 && len(pattern) <= len(h.Container) && h.Container[:len(pattern)] == pattern):
 		default:
-			result = min(result, unproven)
+			result = foreign
 		}
 	}
-	container(o.Container, true)
-	container(o.Image, false)
-	container(o.Compose, false)
+	if !isContainerID(o.Container, h.Container) {
+		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
+	}
+	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
+	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
 	return result
+}
+
+// isContainerID says whether a pattern is a container's ID, or so much of it
+// that people take it for one.
+func isContainerID(pattern, id string) bool {
+	return len(pattern) >= 12 && strings.HasPrefix(id, pattern)
 }

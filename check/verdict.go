@@ -161,12 +161,12 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 			r.Message = fmt.Sprintf("%s: nobody listens on %s", subject, list(missing))
 		}
 		if len(others) > 0 {
-			r.setHolders(others)
+			n.show(&r, others, f.Gaps)
 			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet", describeAll(others))
 		}
 		return r
 	}
-	r.setHolders(listeners)
+	n.show(&r, listeners, f.Gaps)
 	r.Status = Listening
 	r.Message = fmt.Sprintf("%s is served by %s", subject, describeAll(listeners))
 	if len(n.Owner) > 0 {
@@ -278,6 +278,17 @@ func allTimeWait(sockets []host.Socket) bool {
 	return len(sockets) > 0 && !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
 }
 
+// show lists the holders, and says why of a container only the ID is known.
+func (n Need) show(r *Result, sockets []host.Socket, gaps []host.Gap) {
+	r.setHolders(sockets)
+	for _, s := range sockets {
+		if slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return slices.Contains(h.Unseen, host.ContainerName) }) {
+			n.notify(r, config.Degraded, "the name of the container is not known%s", reasons(gaps, func(g host.Gap) bool { return g.Containers }))
+			return
+		}
+	}
+}
+
 // setHolders lists the sockets and their processes. A connection of a process
 // that also holds the listener says nothing new.
 func (r *Result) setHolders(sockets []host.Socket) {
@@ -320,6 +331,9 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container}
+		if h.Told != nil {
+			out.Container.Name, out.Container.Image, out.Container.Compose = h.Told.Name, h.Told.Image, h.Told.Compose
+		}
 	}
 	if !h.Started.IsZero() {
 		out.Started = &h.Started

@@ -209,9 +209,16 @@ var (
 	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
 	python = process(77, "/usr/bin/python3")
 	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
+	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", Told: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
+	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}}
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
+
+// daemon is an engine that holds a port for a container by itself.
+func daemon(name string) host.Holder {
+	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, Told: &host.ContainerInfo{Name: name}}
+}
 
 func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }
 
@@ -282,6 +289,22 @@ func verdictCases() []verdictCase {
 		{name: "several holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker), want: verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), nginx (pid 813, nginx.service)", pids: []int{812, 813}}},
 		{name: "search stopped early", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))}, want: verdictWant{status: InUse, message: "nginx", pids: []int{812}, partly: true}},
 		{name: "in a container", attempts: []string{"in-use"}, sockets: listen("[::]:8080", boxed), want: verdictWant{status: InUse, message: "node (pid 900, container 0123456789ab)", pids: []int{900}}},
+		{name: "in a container with a name", attempts: []string{"in-use"}, sockets: listen("[::]:8080", named), want: verdictWant{status: InUse, message: "node (pid 904, container shop-web-1)", pids: []int{904}}},
+		{
+			name: "one process for two containers", need: ports(8080, 8081), attempts: []string{"in-use", "in-use"},
+			sockets: []host.Socket{socket(host.Listen, "[::]:8080", daemon("a")), socket(host.Listen, "[::]:8081", daemon("b"))},
+			want:    verdictWant{status: InUse, message: "in use by dockerd (pid 6, container a), dockerd (pid 6, container b)", pids: []int{6, 6}},
+		},
+		{
+			name: "in a container whose name is not known", attempts: []string{"in-use"}, sockets: listen("[::]:8080", proxy),
+			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Holders: true, Containers: true}} },
+			want:  verdictWant{status: InUse, message: "docker-proxy (pid 905, docker.service)", pids: []int{905}, notices: degraded, notice: "the name of the container is not known: no engine"},
+		},
+		{
+			name: "names of containers are no reason for others", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))},
+			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Holders: true, Containers: true}} },
+			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "who holds it can't be seen", message: "uid 0"},
+		},
 		{
 			name: "many holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker, python, boxed, hidden),
 			want: verdictWant{status: InUse, message: "python3 (pid 77, user www-data), 2 more", pids: []int{812, 813, 77, 900, 901}},
@@ -374,6 +397,13 @@ func ownerCases() []verdictCase {
 		}
 		return c
 	}
+	nameless := func(c verdictCase) verdictCase {
+		c.facts = func(f *host.Facts) {
+			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Holders: true, Containers: true}}
+		}
+		c.want.notices, c.want.notice = []config.Notice{config.Degraded}, "the name of the container is not known: the engine can't be asked (connect: ENOENT)"
+		return c
+	}
 	by := func(holders ...host.Holder) []host.Socket {
 		return []host.Socket{socket(host.Listen, "[::]:8080", holders...)}
 	}
@@ -402,6 +432,18 @@ func ownerCases() []verdictCase {
 		held("image, which the engine knows", by(boxed), Unknown, config.Owner{Image: "node:*"}),
 		held("compose, which the engine knows", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
 		held("image, and not in a container", by(nginx), InUse, config.Owner{Image: "node:*"}),
+		held("container name", by(named), Owned, config.Owner{Container: "shop-*"}),
+		held("another container name", by(named), InUse, config.Owner{Container: "shop-db-*"}),
+		held("ID of a named container", by(named), Owned, config.Owner{Container: "0123456789ab"}),
+		held("too little of an ID", by(named), InUse, config.Owner{Container: "0123456789a"}),
+		held("image", by(named), Owned, config.Owner{Image: "node:*"}),
+		held("another image", by(named), InUse, config.Owner{Image: "nginx:*"}),
+		held("compose", by(named), Owned, config.Owner{Compose: "shop/*"}),
+		held("another compose service", by(named), InUse, config.Owner{Compose: "shop/db"}),
+		held("name and another image", by(named), InUse, config.Owner{Container: "shop-web-1", Image: "nginx:*"}),
+		nameless(held("a proxy of a container that is not known", by(proxy), Unknown, config.Owner{Container: "shop-*"})),
+		nameless(held("a proxy is a process too", by(proxy), Owned, config.Owner{Process: "docker-proxy"})),
+		nameless(held("a proxy is not every process", by(proxy), InUse, config.Owner{Process: "nginx"})),
 		held("every key must match", by(nginx), InUse, config.Owner{Process: "nginx", User: "root"}),
 		held("a key that does not match outweighs an unseen one", by(hidden), InUse, config.Owner{Process: "nginx", User: "www-data"}),
 		held("any mapping may match", by(nginx), Owned, config.Owner{Unit: "x.service"}, config.Owner{Process: "nginx"}),

@@ -98,7 +98,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	}
 	var targets []check.Target
 	for _, s := range specs {
-		h, err := target.Open(ctx, s.spec)
+		h, err := target.Open(ctx, s.spec, a.env)
 		targets = append(targets, check.Target{Name: s.name, Host: h, Err: err})
 		if err == nil {
 			defer h.Close()

@@ -45,7 +45,7 @@ func (a *app) onTarget(cmd *cobra.Command, spec string, ask func(host.Host) erro
 	if err := target.Check(spec); err != nil {
 		return usageError{err, ""}
 	}
-	h, err := target.Open(cmd.Context(), spec)
+	h, err := target.Open(cmd.Context(), spec, a.env)
 	if err != nil {
 		return unanswered{err}
 	}

@@ -295,5 +295,5 @@ func opErrno(err error) (op, errno string) {
 	if _, known := errors.AsType[unix.Errno](err); !known {
 		return op, strings.TrimPrefix(err.Error(), op+": ")
 	}
-	return op, errnoName(err)
+	return op, ErrnoName(err)
 }

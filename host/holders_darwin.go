@@ -27,7 +27,7 @@ func placeOf(e port.Endpoint, state State) place { return place{e.Protocol, e.Ad
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
-		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: errnoName(err), Holders: true}}
+		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Holders: true}}
 	}
 	pids := map[place][]int{}
 	for _, stat := range stats {

@@ -193,7 +193,7 @@ func (s *search) conclude(sockets []*Socket) []Gap {
 		if len(s.hidden) == 1 {
 			gap.What += fmt.Sprintf(" (pid %d)", s.hidden[0])
 		}
-		gap.Op, gap.Errno = "readlink /proc/PID/fd", errnoName(s.reason)
+		gap.Op, gap.Errno = "readlink /proc/PID/fd", ErrnoName(s.reason)
 	case s.pids[0] != 1:
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
 	case s.stoppedEarly():

@@ -89,7 +89,7 @@ func readLimits() (Limits, []Gap) {
 		if err != nil {
 			gaps = append(gaps, Gap{
 				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
-				Op:   "read " + path, Errno: errnoName(err),
+				Op:   "read " + path, Errno: ErrnoName(err),
 			})
 		}
 	}

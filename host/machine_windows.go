@@ -62,7 +62,7 @@ func readLimits() (Limits, []Gap) {
 		}
 	}
 	if err != nil {
-		gaps = append(gaps, Gap{What: "netsh can't be asked for the dynamic ports, so the default is assumed", Op: "netsh", Errno: errnoName(err)})
+		gaps = append(gaps, Gap{What: "netsh can't be asked for the dynamic ports, so the default is assumed", Op: "netsh", Errno: ErrnoName(err)})
 	}
 	for _, protocol := range port.Protocols {
 		text, err := runNetsh(ctx, "excludedportrange", "protocol="+string(protocol))
@@ -72,7 +72,7 @@ func readLimits() (Limits, []Gap) {
 		if err != nil {
 			gaps = append(gaps, Gap{
 				What: fmt.Sprintf("netsh can't be asked which %s ports Windows keeps back, so such a port looks like one that is denied", protocol),
-				Op:   "netsh", Errno: errnoName(err),
+				Op:   "netsh", Errno: ErrnoName(err),
 			})
 		}
 	}

@@ -34,7 +34,9 @@ func userName(uid int) (string, error) {
 	return u.Username, nil
 }
 
-func errnoName(err error) string {
+// ErrnoName is the symbolic errno of an error, "ENOENT"; of one without errno its
+// own words.
+func ErrnoName(err error) string {
 	_, name := classify("", err)
 	return name
 }

@@ -22,7 +22,7 @@ func readEphemeral(first, last string, assumed port.Range) (port.Range, []Gap) {
 		if err != nil {
 			return assumed, []Gap{{
 				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
-				Op:   "sysctl " + name, Errno: errnoName(err),
+				Op:   "sysctl " + name, Errno: ErrnoName(err),
 			}}
 		}
 		ends[i] = uint16(n)

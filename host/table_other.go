@@ -24,7 +24,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		if err != nil {
 			read.gaps = append(read.gaps, Gap{
 				What: fmt.Sprintf("the system's %s socket table can't be read", q.protocol),
-				Op:   "read " + string(q.protocol) + " sockets", Errno: errnoName(err), Table: true,
+				Op:   "read " + string(q.protocol) + " sockets", Errno: ErrnoName(err), Table: true,
 			})
 			continue
 		}

@@ -176,10 +176,24 @@ type Holder struct {
 	UID        int       `json:"uid"`                  // effective; -1 where unknown
 	User       string    `json:"user,omitempty"`
 	Unit       string    `json:"unit,omitempty"`      // systemd unit
-	Container  string    `json:"container,omitempty"` // container ID
+	Container  string    `json:"container,omitempty"` // container ID; a proxy's is that of the container whose port it holds
 	Started    time.Time `json:"started,omitzero"`
 	Command    []string  `json:"command,omitempty"`
-	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container
+	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Told is what a container engine says of the container; nil if none was
+	// asked, or if it knows no such container. Its text is anybody's.
+	Told *ContainerInfo `json:"told,omitempty"`
+}
+
+// ContainerName is the word in Unseen for a container of which an engine should
+// have told, and did not.
+const ContainerName = "container name"
+
+// ContainerInfo is what a container engine says of a container.
+type ContainerInfo struct {
+	Name    string `json:"name"`
+	Image   string `json:"image,omitempty"`
+	Compose string `json:"compose,omitempty"` // project/service
 }
 
 // Gap is something that could not be seen.
@@ -190,4 +204,7 @@ type Gap struct {
 	// Holders: the gap hides who holds a socket. Table: it hides sockets.
 	Holders bool `json:"holders,omitempty"`
 	Table   bool `json:"table,omitempty"`
+	// Containers: all that it hides is what an engine says of the containers
+	// of holders whose Unseen has ContainerName. Holders is set as well.
+	Containers bool `json:"containers,omitempty"`
 }

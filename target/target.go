@@ -16,7 +16,7 @@ type kind struct {
 	name  string
 	label string // of a target that was given no name; "" is its own text
 	takes func(spec string) bool
-	open  func(ctx context.Context, spec string) (host.Host, error) // nil: not built yet
+	open  func(ctx context.Context, spec string, env map[string]string) (host.Host, error) // nil: not built yet
 }
 
 var kinds = []kind{
@@ -34,7 +34,9 @@ func starts(prefix string) func(string) bool {
 	return func(spec string) bool { return strings.HasPrefix(spec, prefix) && len(spec) > len(prefix) }
 }
 
-func openLocal(context.Context, string) (host.Host, error) { return host.Local{}, nil }
+func openLocal(_ context.Context, _ string, env map[string]string) (host.Host, error) {
+	return withEngine(host.Local{}, env), nil
+}
 
 // Label is the name of a target that was given none: its kind's, else itself.
 func Label(spec string) string {
@@ -62,8 +64,8 @@ func Check(spec string) error {
 	return nil
 }
 
-// Open reaches a target.
-func Open(ctx context.Context, spec string) (host.Host, error) {
+// Open reaches a target. The environment says where the container engine is.
+func Open(ctx context.Context, spec string, env map[string]string) (host.Host, error) {
 	if err := Check(spec); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func Open(ctx context.Context, spec string) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return k.open(ctx, spec)
+	return k.open(ctx, spec, env)
 }
 
 func find(spec string) (kind, error) {
