@@ -20,13 +20,16 @@ const (
 
 // ownership judges every process that is seen to hold one of the sockets: one
 // foreign holder makes the whole foreign; one unproven, or a socket without any
-// holder, leaves it unproven. Sockets that no process can hold (TIME_WAIT,
-// orphans) do not count: where there are no others, no owner is in the way. Processes that can't be looked into do not count
-// either (docs/adr/0004): there is one on most machines.
+// holder, leaves it unproven.
+//
+// Sockets that no process holds do not count (TIME_WAIT, orphans, a connection
+// that was closed while we looked): where there are no others, no owner is in
+// the way. Processes that can't be looked into do not count either
+// (docs/adr/0004): there is one on most machines.
 func ownership(owners []config.Owner, sockets []host.Socket) proof {
 	result, any := proven, false
 	for _, s := range sockets {
-		if s.Inode == 0 && len(s.Holders) == 0 && !holdsPort(s) {
+		if len(s.Holders) == 0 && !holdsPort(s) && (s.Inode == 0 || s.Complete) {
 			continue
 		}
 		any = true
