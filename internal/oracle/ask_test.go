@@ -83,3 +83,27 @@ func (r result) pids() []int {
 	slices.Sort(all)
 	return all
 }
+
+// listed are the processes that `portcheck list` names on the port.
+func (w *world) listed() ([]int, error) {
+	cmd := w.program("portcheck", rootID, "list", "-f", "json")
+	cmd.Stderr = nil // it says that PID 1 can't be looked into
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("portcheck list: %w", err)
+	}
+	var listing struct {
+		Sockets []struct{ Port, PID int }
+	}
+	if err := json.Unmarshal(out, &listing); err != nil {
+		return nil, fmt.Errorf("portcheck list: %w\n%s", err, out)
+	}
+	var pids []int
+	for _, s := range listing.Sockets {
+		if s.Port == number && s.PID != 0 && !slices.Contains(pids, s.PID) {
+			pids = append(pids, s.PID)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}

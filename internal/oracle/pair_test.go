@@ -127,6 +127,19 @@ func (w *world) word(s server, v view) (word, error) {
 			said.compareHolders(r, v, w.holders(s.needs[i]), false)
 		}
 	}
+	if v.uid == rootID {
+		listed, err := w.listed()
+		if err != nil {
+			return said, err
+		}
+		there, err := w.listeners()
+		if err != nil {
+			return said, err
+		}
+		if !slices.Equal(listed, there) {
+			said.Wrong = append(said.Wrong, fmt.Sprintf("list names %v, there listen %v", listed, there))
+		}
+	}
 	if said.OK || v.uid != rootID {
 		return said, nil
 	}

@@ -228,6 +228,27 @@ func (w *world) holders(n need) []int {
 	return pids
 }
 
+// listeners are the processes that listen on the port, or receive on it.
+func (w *world) listeners() ([]int, error) {
+	rows, err := kernelTable()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, r := range rows {
+		if r.State != "LISTEN" && r.State != "UNCONN" {
+			continue
+		}
+		for _, h := range w.held {
+			if h.Inode == r.Inode && !slices.Contains(pids, h.PID) {
+				pids = append(pids, h.PID)
+			}
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
 // start runs the server until it holds all of its endpoints or ends, and says
 // which.
 func (w *world) start(s server, classes string) (up bool, err error) {
