@@ -9,8 +9,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// A suggestion round asks for twice as many candidates as the one before while
-// some fail to bind.
+// mostCandidates bounds what one search binds in one round.
 const mostCandidates = 4096
 
 // search looks for the ports that one need can move to.
@@ -27,6 +26,14 @@ type search struct {
 	blind      bool // a target did not answer: nothing can be said
 }
 
+// entry is one entry of a manifest's ports, whatever its target.
+type entry struct {
+	at        config.Position
+	app, name string
+}
+
+func entryOf(n Need) entry { return entry{n.At, n.App, n.Name} }
+
 // suggest fills the alternatives of every unmet need that another port would
 // help. An app moves as a whole: its port is free for all of its protocols, and
 // on all of its targets.
@@ -35,7 +42,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[riv
 		return nil
 	}
 	claims := claim(needs)
-	searches := map[string]*search{}
+	searches := map[entry]*search{}
 	var order []*search
 	for i, n := range needs {
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
@@ -44,7 +51,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[riv
 		if !helps {
 			continue
 		}
-		key := n.At.String() + "\x00" + n.App + "\x00" + n.Name // the entry, whatever its target
+		key := entryOf(n)
 		if searches[key] == nil {
 			searches[key] = newSearch(n, needs, rounds, claims, o.Alternatives)
 			order = append(order, searches[key])
@@ -54,16 +61,13 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[riv
 		return err
 	}
 	for i, n := range needs {
-		s := searches[n.At.String()+"\x00"+n.App+"\x00"+n.Name]
+		s := searches[entryOf(n)]
 		if s == nil {
 			continue
 		}
 		for _, proto := range n.Protocols {
 			r := results[rivalKey{i, proto}]
-			if !movable(n, r) {
-				continue
-			}
-			if s.blind {
+			if s.blind || !movable(n, r) {
 				continue
 			}
 			r.Alternatives, r.Asked, r.From = append(r.Alternatives, s.good...), o.Alternatives, n.Range
@@ -113,7 +117,7 @@ func claim(needs []Need) map[place]*port.Bits {
 func newSearch(n Need, needs []Need, rounds []*round, claims map[place]*port.Bits, wanted int) *search {
 	s := &search{need: n, wanted: wanted, failed: map[uint16]bool{}}
 	for _, other := range needs {
-		if other.At != n.At || other.App != n.App || other.Name != n.Name {
+		if entryOf(other) != entryOf(n) {
 			continue
 		}
 		for _, r := range rounds {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -112,29 +113,18 @@ func (s *search) lookUntilFound(ctx context.Context, pids []int) {
 		if err := unix.Fstatat(proc, strconv.Itoa(pid)+"/fd", &stat, 0); err != nil {
 			stat.Size = 0 // looking into it will tell
 		}
+		if stat.Size == 0 {
+			stat.Size = math.MaxInt64 // most likely a kernel thread: last
+		}
 		order = append(order, sized{pid, stat.Size})
 	}
-	// What shows none is most likely a kernel thread.
-	slices.SortStableFunc(order, func(a, b sized) int {
-		return cmp.Or(compareBool(a.size == 0, b.size == 0), cmp.Compare(a.size, b.size))
-	})
+	slices.SortStableFunc(order, func(a, b sized) int { return cmp.Compare(a.size, b.size) })
 	for _, next := range order {
 		if s.missing == 0 {
 			return
 		}
 		s.lookInto(ctx, []int{next.pid})
 	}
-}
-
-// compareBool puts false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
 }
 
 // lookInto looks into processes, each once.

@@ -84,14 +84,9 @@ type probe struct {
 	facts Facts
 	table table
 	whole map[port.Protocol]bool
-	seen  []sightings // per try
+	seen  [][]Socket // per try: what the table shows
 	// strangers says of sockets whether no check has them open
 	strangers map[socketKey]bool
-}
-
-// sightings is what the table shows about one try.
-type sightings struct {
-	sockets []Socket
 }
 
 func (p *probe) addGaps(gaps []Gap) {
@@ -102,20 +97,24 @@ func (p *probe) addGaps(gaps []Gap) {
 	}
 }
 
+// wantedPorts are the ports to read of each protocol's table.
+type wantedPorts map[port.Protocol]*port.Bits
+
+func (w wantedPorts) add(proto port.Protocol, set port.Set) {
+	if w[proto] == nil {
+		w[proto] = new(port.Bits)
+	}
+	w[proto].AddSet(set)
+}
+
 // read makes the first pass over the table: whatever holds a port for good.
 func (p *probe) read() {
-	wanted := map[port.Protocol]*port.Bits{}
-	want := func(proto port.Protocol, set port.Set) {
-		if wanted[proto] == nil {
-			wanted[proto] = new(port.Bits)
-		}
-		wanted[proto].AddSet(set)
-	}
+	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
-		want(t.Protocol, port.Set{t.Ports})
+		wanted.add(t.Protocol, port.Set{t.Ports})
 	}
 	for _, s := range p.req.Scans {
-		want(s.Protocol, s.Ports)
+		wanted.add(s.Protocol, s.Ports)
 	}
 	var queries []query
 	for _, proto := range port.Protocols {
@@ -128,9 +127,9 @@ func (p *probe) read() {
 	got := readTable(p.ctx, queries)
 	p.table, p.whole = newTable(got.sockets), got.whole
 	p.addGaps(got.gaps)
-	p.seen = make([]sightings, len(p.req.Tries))
+	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
-		p.seen[i].sockets = p.table.overlapping(t)
+		p.seen[i] = p.table.overlapping(t)
 	}
 }
 
@@ -160,8 +159,8 @@ func (p *probe) bind(tries []int) {
 					return
 				}
 				p.facts.Tried[i].UID = uid
-				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i].sockets, p.whole[p.req.Tries[i].Protocol])
-				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i].sockets)
+				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i], p.whole[p.req.Tries[i].Protocol])
+				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i])
 			}
 		})
 		if err == nil {
@@ -235,7 +234,7 @@ func (l Limits) explain(attempts []Attempt, visible []Socket) {
 	for i := range attempts {
 		a := &attempts[i]
 		if a.Outcome == Denied && l.Excluded[a.Protocol].Contains(a.Port) &&
-			!slices.ContainsFunc(visible, func(s Socket) bool { return s.Overlaps(a.Endpoint) }) {
+			!anyOverlaps(visible, a.Endpoint) {
 			a.Outcome = Excluded
 		}
 	}
@@ -275,6 +274,10 @@ func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) boo
 	return slices.ContainsFunc(visible, func(s Socket) bool { return slices.ContainsFunc(endpoints, s.Shares) })
 }
 
+func anyOverlaps(sockets []Socket, e port.Endpoint) bool {
+	return slices.ContainsFunc(sockets, func(s Socket) bool { return s.Overlaps(e) })
+}
+
 func overlapsAny(e port.Endpoint, all []port.Endpoint) bool {
 	return slices.ContainsFunc(all, e.Overlaps)
 }
@@ -287,14 +290,14 @@ func (p *probe) settle() {
 	start := time.Now()
 	var open []int
 	for i := range p.req.Tries {
-		if (p.conflict(i) || len(p.seen[i].sockets) > 0) && !p.explained(i) {
+		if (p.conflict(i) || len(p.seen[i]) > 0) && !p.explained(i) {
 			open = append(open, i)
 		}
 	}
 	for round := 0; len(open) > 0; round++ {
 		before := make([][]Socket, len(p.seen))
 		for _, i := range open {
-			before[i] = p.seen[i].sockets
+			before[i] = p.seen[i]
 		}
 		if round > 0 || p.anyBound(open) {
 			select {
@@ -320,7 +323,7 @@ func (p *probe) settle() {
 // failed. All that hold a port by themselves are in the first pass; with Owners,
 // connections matter too.
 func (p *probe) explained(i int) bool {
-	t, seen := p.req.Tries[i], p.seen[i].sockets
+	t, seen := p.req.Tries[i], p.seen[i]
 	if t.Look || t.Owners {
 		return t.Look
 	}
@@ -328,7 +331,7 @@ func (p *probe) explained(i int) bool {
 		listener := slices.ContainsFunc(seen, func(s Socket) bool {
 			return s.State == Listen && s.Protocol == port.TCP && s.Overlaps(a.Endpoint)
 		})
-		quiet := a.Outcome == OK && !overlapsAny(a.Endpoint, endpointsOf(seen))
+		quiet := a.Outcome == OK && !anyOverlaps(seen, a.Endpoint)
 		if !quiet && (a.Outcome != InUse || !listener) {
 			return false
 		}
@@ -336,17 +339,9 @@ func (p *probe) explained(i int) bool {
 	return true
 }
 
-func endpointsOf(sockets []Socket) []port.Endpoint {
-	all := make([]port.Endpoint, len(sockets))
-	for i, s := range sockets {
-		all[i] = s.Endpoint
-	}
-	return all
-}
-
 func (p *probe) anyBound(tries []int) bool {
 	return slices.ContainsFunc(tries, func(i int) bool {
-		return slices.ContainsFunc(p.seen[i].sockets, func(s Socket) bool { return s.State == Bound })
+		return slices.ContainsFunc(p.seen[i], func(s Socket) bool { return s.State == Bound })
 	})
 }
 
@@ -356,13 +351,9 @@ func (p *probe) conflict(i int) bool {
 
 // look reads all states of the ports of these tries.
 func (p *probe) look(tries []int) {
-	wanted := map[port.Protocol]*port.Bits{}
+	wanted := wantedPorts{}
 	for _, i := range tries {
-		t := p.req.Tries[i]
-		if wanted[t.Protocol] == nil {
-			wanted[t.Protocol] = new(port.Bits)
-		}
-		wanted[t.Protocol].AddSet(port.Set{t.Ports})
+		wanted.add(p.req.Tries[i].Protocol, port.Set{p.req.Tries[i].Ports})
 	}
 	var queries []query
 	for _, proto := range port.Protocols {
@@ -377,7 +368,7 @@ func (p *probe) look(tries []int) {
 		p.whole[q.protocol] = p.whole[q.protocol] && got.whole[q.protocol]
 	}
 	for _, i := range tries {
-		p.seen[i].sockets = fresh.overlapping(p.req.Tries[i])
+		p.seen[i] = fresh.overlapping(p.req.Tries[i])
 	}
 }
 
@@ -385,9 +376,9 @@ func (p *probe) look(tries []int) {
 // worked and the table shows the same sockets as before, or it failed and the
 // table shows why.
 func (p *probe) lasting(i int, before []Socket) bool {
-	t, now := p.req.Tries[i], p.seen[i].sockets
+	t, now := p.req.Tries[i], p.seen[i]
 	for _, a := range p.facts.Tried[i].Attempts {
-		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, []port.Endpoint{a.Endpoint}, now) {
+		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), now) {
 			return false // whom we spared has left
 		}
 	}
@@ -430,7 +421,7 @@ func (p *probe) meetStrangers(tries []int) {
 		if !p.conflict(i) {
 			continue
 		}
-		for _, s := range p.seen[i].sockets {
+		for _, s := range p.seen[i] {
 			if _, known := p.strangers[keyOf(s)]; !known && maybeCheck(s) {
 				p.strangers[keyOf(s)] = false
 				s.Holders = slices.Clone(s.Holders)
@@ -497,7 +488,7 @@ func (p *probe) collect() {
 		}
 	}
 	for i := range p.req.Tries {
-		for _, s := range p.seen[i].sockets {
+		for _, s := range p.seen[i] {
 			add(s)
 		}
 	}

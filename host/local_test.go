@@ -58,7 +58,7 @@ func TestLasting(t *testing.T) {
 			p := &probe{strangers: map[socketKey]bool{}}
 			p.req.Tries = []Try{{Binding: b, Ports: port.One(8080)}}
 			p.facts.Tried = []Tried{{Attempts: []Attempt{{Endpoint: c.endpoint, Outcome: c.outcome}}}}
-			p.seen = []sightings{{sockets: c.now}}
+			p.seen = [][]Socket{c.now}
 			for _, s := range c.strangers {
 				p.strangers[keyOf(s)] = true
 			}
