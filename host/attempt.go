@@ -1,0 +1,156 @@
+package host
+
+import (
+	"slices"
+
+	"github.com/org/portcheck/port"
+)
+
+// bindAll makes the first attempt at every try, those of one user together.
+func (p *probe) bindAll() {
+	all := make([]int, len(p.req.Tries))
+	for i := range all {
+		all[i] = i
+	}
+	p.bind(all)
+}
+
+func (p *probe) bind(tries []int) {
+	byUser := map[string][]int{}
+	var users []string
+	for _, i := range tries {
+		user := p.req.Tries[i].RunAs
+		if _, known := byUser[user]; !known {
+			users = append(users, user)
+		}
+		byUser[user] = append(byUser[user], i)
+	}
+	for _, user := range users {
+		op, err := asUser(user, func(uid int) {
+			for _, i := range byUser[user] {
+				if p.ctx.Err() != nil {
+					return
+				}
+				p.facts.Tried[i].UID = uid
+				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i], p.whole[p.req.Tries[i].Protocol])
+				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i])
+			}
+		})
+		if err == nil {
+			continue
+		}
+		outcome, errno := classify(op, err)
+		if outcome == Denied {
+			outcome = Failed // not the bind was denied, but the change of user
+		}
+		for _, i := range byUser[user] {
+			t := p.req.Tries[i]
+			p.facts.Tried[i] = Tried{Attempts: untried(t), UID: -1}
+			if !t.Look {
+				for k := range p.facts.Tried[i].Attempts {
+					a := &p.facts.Tried[i].Attempts[k]
+					a.Outcome, a.Op, a.Errno = outcome, op, errno
+				}
+			}
+		}
+	}
+}
+
+// attempt binds every endpoint of every port as the app would. The sockets of
+// one port are held until its last is bound: closing each first would miss that
+// they exclude each other. Different ports never do, so a block needs no more
+// descriptors than one port. Without a whole table nobody can be spared, so a
+// binding that could share a live server's traffic is not made.
+func attempt(t Try, visible []Socket, whole bool) []Attempt {
+	if t.Look || !whole && couldShare(t.Binding) {
+		return untried(t)
+	}
+	var all []Attempt
+	for n := int(t.Ports.First); n <= int(t.Ports.Last); n++ {
+		endpoints := endpointsAt(t.Binding, uint16(n))
+		if wouldShare(t.Binding, endpoints, visible) {
+			for _, e := range endpoints {
+				all = append(all, Attempt{Endpoint: e, Outcome: NotTried})
+			}
+			continue
+		}
+		var held []func()
+		try := func(e port.Endpoint) Outcome {
+			release, op, err := openSocket(t.Binding, e)
+			if err != nil {
+				outcome, errno := classify(op, err)
+				all = append(all, Attempt{e, outcome, op, errno})
+				return outcome
+			}
+			held = append(held, release)
+			all = append(all, Attempt{Endpoint: e, Outcome: OK})
+			return OK
+		}
+		for _, e := range endpoints {
+			dual := e.Addr.Is6() && e.Addr.IsUnspecified() && !e.V6Only
+			if try(e) == NoFamily && dual {
+				e.Addr = ipv4Unspecified
+				try(e)
+			}
+		}
+		for _, release := range held {
+			release()
+		}
+	}
+	return all
+}
+
+// explain tells a bind that was denied because the OS keeps the port back from
+// one that lacks a right, or that met an exclusive listener: Windows says
+// WSAEACCES to all three.
+func (l Limits) explain(attempts []Attempt, visible []Socket) {
+	for i := range attempts {
+		a := &attempts[i]
+		if a.Outcome == Denied && l.Excluded[a.Protocol].Contains(a.Port) &&
+			!anyOverlaps(visible, a.Endpoint) {
+			a.Outcome = Excluded
+		}
+	}
+}
+
+func untried(t Try) []Attempt {
+	var all []Attempt
+	for n := int(t.Ports.First); n <= int(t.Ports.Last); n++ {
+		for _, e := range endpointsAt(t.Binding, uint16(n)) {
+			all = append(all, Attempt{Endpoint: e, Outcome: NotTried})
+		}
+	}
+	return all
+}
+
+// endpointsAt expands a binding with devices by their names, as the table has
+// them: a zone may be written as a number.
+func endpointsAt(b port.Binding, n uint16) []port.Endpoint {
+	endpoints := b.At(n)
+	for i := range endpoints {
+		endpoints[i].Device = deviceName(endpoints[i].Device)
+	}
+	return endpoints
+}
+
+// couldShare says whether a binding's options ask to share a port.
+func couldShare(b port.Binding) bool {
+	return b.ReusePort || b.Protocol == port.UDP && b.ReuseAddress
+}
+
+// wouldShare says whether a bind could take traffic from a live server: its
+// options ask to share, and somebody is there to share with.
+func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) bool {
+	if !couldShare(b) {
+		return false
+	}
+	return slices.ContainsFunc(visible, func(s Socket) bool { return slices.ContainsFunc(endpoints, s.Shares) })
+}
+
+func anyOverlaps(sockets []Socket, e port.Endpoint) bool {
+	return slices.ContainsFunc(sockets, func(s Socket) bool { return s.Overlaps(e) })
+}
+
+func overlapsAny(e port.Endpoint, all []port.Endpoint) bool {
+	return slices.ContainsFunc(all, e.Overlaps)
+}
