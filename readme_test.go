@@ -62,7 +62,7 @@ func normal(s string) string {
 		{`pid \d+`, "pid N"},
 		{"kill \\d+", "kill N"},
 		{`user [^)]+\)`, "user NAME)"},
-		{`\([a-z]+ network namespace\)`, "(SOME network namespace)"},
+		{`\([a-z]+ network namespace: [^)]+\)`, "(SOME network namespace)"},
 	} {
 		s = regexp.MustCompile(r[0]).ReplaceAllString(s, r[1])
 	}

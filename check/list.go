@@ -28,7 +28,7 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	target := &listing.Targets[0]
 	for _, g := range facts.Gaps {
 		if g.Holders {
-			target.Notices = append(target.Notices, Notice{config.Degraded, gapText(g)})
+			target.Notices = append(target.Notices, Notice{Code: config.Degraded, Message: gapText(g)})
 		}
 	}
 	for _, s := range facts.Sockets {

@@ -48,7 +48,7 @@ func (n Need) result(proto port.Protocol) Result {
 // notify adds a notice unless the need allows it.
 func (n Need) notify(r *Result, code config.Notice, format string, args ...any) {
 	if !slices.Contains(n.Allow, code) {
-		r.Notices = append(r.Notices, Notice{code, fmt.Sprintf(format, args...)})
+		r.Notices = append(r.Notices, Notice{Code: code, Message: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -76,6 +76,8 @@ func (n Need) subject(proto port.Protocol) string {
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
 	switch {
+	case h.Told != nil && h.Told.Service != "":
+		parts = append(parts, "this job's service "+clip(h.Told.Service, 64))
 	case h.Told != nil && h.Told.Name != "":
 		parts = append(parts, "container "+clip(h.Told.Name, 64))
 	case h.Container != "":

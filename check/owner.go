@@ -66,7 +66,7 @@ func isOwner(o config.Owner, h host.Holder) proof {
 		}
 		if slices.Contains(h.Unseen, fact) {
 			result = min(result, unproven)
-		} else if ok, err := path.Match(pattern, value); err != nil || !ok {
+		} else if !matches(pattern, value) {
 			result = foreign
 		}
 	}
@@ -91,12 +91,19 @@ func isOwner(o config.Owner, h host.Holder) proof {
 			result = foreign
 		}
 	}
-	if !isContainerID(o.Container, h.Container) {
+	// A service's container has a random name, and the one of the workflow.
+	service := h.Told != nil && h.Told.Service != "" && matches(o.Container, h.Told.Service)
+	if !service && !isContainerID(o.Container, h.Container) {
 		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
 	}
 	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
 	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
 	return result
+}
+
+func matches(pattern, value string) bool {
+	ok, err := path.Match(pattern, value)
+	return err == nil && ok
 }
 
 // isContainerID says whether a pattern is a container's ID, or so much of it

@@ -298,17 +298,21 @@ func (r *round) fail(needs []int, err error) {
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
 		Name: name, OS: f.Machine.OS, Notices: []Notice{},
-		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode},
+		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode, f.Machine.Namespace.Reason},
 	}
 	if f.Limits.Ephemeral.Last > 0 {
 		t.Ephemeral = f.Limits.Ephemeral.String()
 	}
 	if err != nil {
-		t.Notices = append(t.Notices, Notice{config.Degraded, err.Error()})
+		t.Notices = append(t.Notices, Notice{Code: config.Degraded, Message: err.Error()})
 	}
 	for _, g := range f.Gaps {
 		if !g.Holders { // those are told where a holder is missing
-			t.Notices = append(t.Notices, Notice{config.Degraded, gapText(g)})
+			n := Notice{Code: config.Degraded, Message: gapText(g)}
+			if g.Place {
+				n.Severity = config.Warning
+			}
+			t.Notices = append(t.Notices, n)
 		}
 	}
 	return t

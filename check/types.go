@@ -78,8 +78,9 @@ type TargetReport struct {
 
 // Namespace is the network namespace of a target.
 type Namespace struct {
-	Kind  string `json:"kind"`
-	Inode uint64 `json:"inode,omitempty"`
+	Kind   string `json:"kind"`
+	Inode  uint64 `json:"inode,omitempty"`
+	Reason string `json:"reason,omitempty"` // how the kind is known, or why it is not
 }
 
 // Result is the verdict on one need, target and protocol.
@@ -146,12 +147,16 @@ type Container struct {
 	Name    string `json:"name,omitempty"`
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
+	Service string `json:"service,omitempty"` // name of the CI job's own service that it is
 }
 
 // Notice is something worth knowing that is not the status.
 type Notice struct {
 	Code    config.Notice `json:"code"`
 	Message string        `json:"message"`
+	// Severity is set where a notice is more than a note: on a target, if its
+	// ports may not be those that people mean.
+	Severity config.Severity `json:"severity,omitempty"`
 }
 
 // Summary counts results. Errors and Warnings count unmet ones by severity;

@@ -332,7 +332,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container}
 		if h.Told != nil {
-			out.Container.Name, out.Container.Image, out.Container.Compose = h.Told.Name, h.Told.Image, h.Told.Compose
+			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.Told.Name, h.Told.Image, h.Told.Compose, h.Told.Service
 		}
 	}
 	if !h.Started.IsZero() {

@@ -18,10 +18,10 @@ type checkOptions struct {
 	needOptions
 	tellOptions
 	verdictOptions
+	reachOptions
 	ranges, exclude setFlag
 	wait            waitFlag
 	alternatives    int
-	timeout         time.Duration
 	showCommand     bool
 }
 
@@ -53,7 +53,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	f.IntVar(&o.alternatives, "alternatives", 3, "how many alternatives to suggest for each unmet need")
 	o.tellFlags(f)
 	o.verdictFlags(f)
-	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "budget of one target, --wait not counted")
+	o.reachFlags(f)
 	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of holders, which may hold secrets")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
@@ -72,7 +72,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
-	needs, specs, problems := a.gather(args, o.needOptions)
+	needs, specs, problems := a.gather(args, o.needOptions, target.Auto(a.targetJob()))
 	for _, s := range specs {
 		if err := target.Check(s.spec); err != nil {
 			problems = append(problems, s.problem(err))
@@ -96,9 +96,13 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 			n.Wait = o.wait.Duration
 		}
 	}
+	var longest time.Duration
+	for _, n := range needs {
+		longest = max(longest, n.Wait)
+	}
 	var targets []check.Target
 	for _, s := range specs {
-		h, err := target.Open(ctx, s.spec, a.env)
+		h, err := a.open(ctx, s.spec, o.reachOptions, s.chosen, longest)
 		targets = append(targets, check.Target{Name: s.name, Host: h, Err: err})
 		if err == nil {
 			defer h.Close()
@@ -122,8 +126,9 @@ func (o *checkOptions) validate() error {
 	switch {
 	case o.alternatives < 0:
 		return usageError{fmt.Errorf("--alternatives %d: want 0 or more", o.alternatives), ""}
-	case o.timeout <= 0:
-		return usageError{fmt.Errorf("--timeout %s: want a duration above 0, as 30s", o.timeout), ""}
+	}
+	if err := o.reachOptions.validate(); err != nil {
+		return err
 	}
 	return o.verdictOptions.validate()
 }

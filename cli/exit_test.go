@@ -107,7 +107,7 @@ func TestBugOfATargetShowsWhereItHappened(t *testing.T) {
 }
 
 func TestEveryCommandHasExamplesAndOneSentence(t *testing.T) {
-	root := (&app{ci.Env{}, nil, nil, nil}).root()
+	root := (&app{env: ci.Env{}}).root()
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Example == "" || cmd.Short == "" {

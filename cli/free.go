@@ -10,13 +10,13 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
-	"github.com/org/portcheck/target"
 )
 
 func (a *app) free() *cobra.Command {
 	var spec, format, protocol, address string
 	var ranges, exclude setFlag
 	var count int
+	var reach reachOptions
 	cmd := &cobra.Command{
 		Use:   "free --range R [-n N]",
 		Short: "Print ports that can be bound now, one a line",
@@ -35,6 +35,7 @@ order. Exit code 1 if there are fewer than asked for.`,
 	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
 	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
 	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
+	reach.reachFlags(f)
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		addr, err := port.ParseAddress(address)
@@ -52,12 +53,12 @@ order. Exit code 1 if there are fewer than asked for.`,
 		if err != nil {
 			return usageError{err, "see `portcheck free --help`"}
 		}
-		return a.onTarget(cmd, spec, func(h host.Host) error {
-			need := check.Need{Target: target.Label(spec), Port: config.Port{
+		return a.onTarget(cmd, spec, reach, func(name string, h host.Host) error {
+			need := check.Need{Target: name, Port: config.Port{
 				Name: "free", Expect: config.Free, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
 				Ports: port.One(ranges.set[0].First), Range: ranges.set, Exclude: exclude.set,
 			}}
-			ports, err := check.FreePorts(cmd.Context(), need, check.Target{Name: need.Target, Host: h}, check.Options{Alternatives: count})
+			ports, err := check.FreePorts(cmd.Context(), need, check.Target{Name: need.Target, Host: h}, check.Options{Alternatives: count, Timeout: reach.timeout})
 			if cmd.Context().Err() != nil {
 				return err
 			}

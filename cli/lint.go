@@ -34,7 +34,7 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 		if err != nil {
 			return err
 		}
-		needs, specs, problems := a.gather(args, o.needOptions)
+		needs, specs, problems := a.gather(args, o.needOptions, "local") // on every machine
 		for _, s := range specs {
 			if err := target.Known(s.spec); err != nil {
 				problems = append(problems, s.problem(err))

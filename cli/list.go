@@ -6,12 +6,12 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/report"
-	"github.com/org/portcheck/target"
 )
 
 func (a *app) list() *cobra.Command {
 	var spec, format string
 	var show, noColor bool
+	var reach reachOptions
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
 		Short: "Show who listens: endpoint, process, pid, user, unit or container",
@@ -24,10 +24,11 @@ func (a *app) list() *cobra.Command {
 	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	f.BoolVar(&show, "show-command", false, "show command lines, which may hold secrets")
+	reach.reachFlags(f)
 	f.BoolVar(&noColor, "no-color", false, "no colours")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.onTarget(cmd, spec, func(h host.Host) error {
-			listing, err := check.List(cmd.Context(), check.Target{Name: target.Label(spec), Host: h}, check.Options{ShowCommand: show})
+		return a.onTarget(cmd, spec, reach, func(name string, h host.Host) error {
+			listing, err := check.List(cmd.Context(), check.Target{Name: name, Host: h}, check.Options{ShowCommand: show, Timeout: reach.timeout})
 			if err != nil {
 				return unanswered{err}
 			}
@@ -38,17 +39,4 @@ func (a *app) list() *cobra.Command {
 		})
 	}
 	return cmd
-}
-
-// onTarget opens a target for one question.
-func (a *app) onTarget(cmd *cobra.Command, spec string, ask func(host.Host) error) error {
-	if err := target.Check(spec); err != nil {
-		return usageError{err, ""}
-	}
-	h, err := target.Open(cmd.Context(), spec, a.env)
-	if err != nil {
-		return unanswered{err}
-	}
-	defer h.Close()
-	return ask(h)
 }

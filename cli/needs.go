@@ -30,14 +30,15 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 
 // gather reads manifests and flags. Problems are of both; with any, nothing
 // else is worth using.
-func (a *app) gather(args []string, o needOptions) ([]check.Need, []targetSpec, []config.Problem) {
+// auto is the target that is checked where none is named.
+func (a *app) gather(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
 	manifests, problems := a.manifests(args, o)
 	if m, bad := flagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
 	}
 	problems = append(problems, move(manifests, o.offset, o.set, len(problems) == 0)...)
-	overrides, bad := parseTargets(o.targets)
+	overrides, bad := parseTargets(o.targets, auto)
 	problems = append(problems, bad...)
 	if len(problems) > 0 {
 		return nil, nil, problems

@@ -23,6 +23,8 @@ import (
 // app is one invocation: its streams and what it was started with.
 type app struct {
 	env            ci.Env
+	job            ci.Job
+	inAction       bool // a container action runs us
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -39,7 +41,8 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 			code = explainBug(stderr, bug, stack)
 		}
 	}()
-	a := &app{ci.NewEnv(env), interruptible{ctx, stdin}, stdout, stderr}
+	a := &app{env: ci.NewEnv(env), stdin: interruptible{ctx, stdin}, stdout: stdout, stderr: stderr}
+	a.job = ci.ReadJob(a.env)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -94,7 +97,7 @@ Without a MANIFEST it looks for portcheck.yml and the like in this directory.`,
 		return usageError{suggestFlag(cmd, err), "see `" + cmd.CommandPath() + " --help`"}
 	})
 	a.checkFlags(root)
-	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.version(), a.probe())
+	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.version(), a.probe(), a.action())
 	completion(root)
 	return root
 }

@@ -15,16 +15,31 @@ import (
 type targetSpec struct {
 	name, spec string
 	from       config.Position
+	chosen     bool // by auto: nobody named it
 }
+
+func (s targetSpec) same(o targetSpec) bool { return s.name == o.name && s.spec == o.spec }
 
 func (s targetSpec) problem(err error) config.Problem {
 	return config.Problem{Position: s.from, Message: err.Error()}
 }
 
-// newTarget names a target that was given no name. auto is the target whose
-// name it bears.
-func newTarget(spec string, from config.Position) targetSpec {
-	return targetSpec{target.Label(spec), target.Label(spec), from}
+// newTarget names a target that was given no name. auto is what the flags have
+// it stand for.
+func (t targetFlags) newTarget(spec string, from config.Position) targetSpec {
+	return t.target("", spec, from)
+}
+
+// target is a target under a name.
+func (t targetFlags) target(name, spec string, from config.Position) targetSpec {
+	chosen := spec == "auto"
+	if chosen {
+		spec = t.auto
+	}
+	if name == "" {
+		name = target.Label(spec)
+	}
+	return targetSpec{name, spec, from, chosen}
 }
 
 // targetFlags are the --target flags: all replaces every target of the
@@ -33,10 +48,11 @@ type targetFlags struct {
 	all   []targetSpec
 	named map[string]string
 	used  map[string]bool // of named
+	auto  string          // the target that auto stands for
 }
 
-func parseTargets(flags []string) (targetFlags, []config.Problem) {
-	t := targetFlags{named: map[string]string{}, used: map[string]bool{}}
+func parseTargets(flags []string, auto string) (targetFlags, []config.Problem) {
+	t := targetFlags{named: map[string]string{}, used: map[string]bool{}, auto: auto}
 	var problems []config.Problem
 	for _, f := range flags {
 		name, spec, named := strings.Cut(f, "=")
@@ -48,7 +64,7 @@ func parseTargets(flags []string) (targetFlags, []config.Problem) {
 		}
 		if named {
 			t.named[name] = spec
-		} else if s := newTarget(spec, targetFlag); !slices.Contains(t.all, s) {
+		} else if s := t.newTarget(spec, targetFlag); !slices.ContainsFunc(t.all, s.same) {
 			t.all = append(t.all, s)
 		}
 	}
@@ -66,7 +82,7 @@ func isTargetName(s string) bool {
 func (t targetFlags) replaced(s targetSpec) targetSpec {
 	if spec, ok := t.named[s.name]; ok {
 		t.used[s.name] = true
-		return targetSpec{s.name, target.Label(spec), targetFlag}
+		return t.target(s.name, spec, targetFlag)
 	}
 	return s
 }
@@ -104,6 +120,8 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 					if !slices.Contains(problems, p) {
 						problems = append(problems, p)
 					}
+				default:
+					specs[i].chosen = specs[i].chosen && s.chosen
 				}
 				n := check.Need{Port: p, App: m.App, Machine: m.Host, Target: s.name}
 				for _, proto := range p.Protocols {
@@ -127,14 +145,14 @@ func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec
 	}
 	var declared []targetSpec
 	for _, t := range m.Targets {
-		declared = append(declared, flags.replaced(targetSpec{t.Name, target.Label(t.URL), t.Position}))
+		declared = append(declared, flags.replaced(flags.target(t.Name, t.URL, t.Position)))
 	}
 	all := declared
 	if len(p.Targets) > 0 {
 		all = nil
 	}
 	for _, name := range p.Targets {
-		s := flags.replaced(newTarget(name, p.At))
+		s := flags.replaced(flags.newTarget(name, p.At))
 		if i := slices.IndexFunc(declared, func(d targetSpec) bool { return d.name == name }); i >= 0 {
 			s = declared[i]
 		}
@@ -143,7 +161,7 @@ func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec
 		}
 	}
 	if len(all) == 0 {
-		return []targetSpec{flags.replaced(newTarget("auto", config.Position{File: m.File}))}
+		return []targetSpec{flags.replaced(flags.newTarget("auto", config.Position{File: m.File}))}
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -172,23 +173,47 @@ func outputs(r check.Report, file string) []ci.Output {
 	}
 }
 
-// reportFile is the path of a JSON report: the one that was asked for, or one
-// in the runner's temporary directory.
+// reportFile is the path of a JSON report as later steps know it: the one that
+// was asked for, or one in the runner's temporary directory. In a container that
+// is another directory than on the runner, and the workspace alone is the same
+// one under another name: there the path is relative to it.
 func (a *app) reportFile(t *teller, r check.Report, o report.Options) (string, error) {
 	for _, out := range t.files {
 		if out.name == "json" {
-			return filepath.Abs(out.file)
+			name, err := filepath.Abs(out.file)
+			if rel, outside := filepath.Rel(ci.Workspace(a.env), name); a.inAction && outside == nil && filepath.IsLocal(rel) {
+				name = rel
+			}
+			return name, err
 		}
 	}
-	f, err := os.CreateTemp(a.env["RUNNER_TEMP"], "portcheck-*.json")
+	dir := a.env["RUNNER_TEMP"]
+	if a.inAction {
+		dir = ci.Workspace(a.env)
+	}
+	f, err := os.CreateTemp(dir, "portcheck-*.json")
 	if err != nil {
 		return "", err
 	}
 	err = report.Formats["json"](f, r, o)
 	if err == nil {
-		err = f.Chmod(0o644) // later steps may run as another user
+		err = handOver(f)
 	}
-	return f.Name(), errors.Join(err, f.Close())
+	name := f.Name()
+	if a.inAction {
+		name = filepath.Base(name)
+	}
+	return name, errors.Join(err, f.Close())
+}
+
+// handOver makes a new file one that later steps can read, and in a directory of
+// another user's one that they can replace: in a container we are root, and they
+// are not.
+func handOver(f *os.File) error {
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	return giveAway(f.Name(), f.Chown)
 }
 
 // workspace is the directory that annotations name files relative to: the
@@ -209,7 +234,7 @@ func (a *app) workspace(here string) string {
 
 // writeFile replaces a file as a whole, and makes its parents.
 func writeFile(name string, data []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := makeParents(filepath.Dir(name)); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".portcheck-*")
@@ -222,12 +247,30 @@ func writeFile(name string, data []byte) (err error) {
 		}
 	}()
 	if _, err = f.Write(data); err == nil {
-		err = f.Chmod(0o644)
+		err = handOver(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)
+}
+
+// makeParents makes the directories of a path that are missing, each of them
+// the user's whose directory it is in.
+func makeParents(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeParents(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return giveAway(dir, func(uid, gid int) error { return os.Lchown(dir, uid, gid) })
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

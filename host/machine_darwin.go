@@ -12,7 +12,7 @@ import (
 func readMachine() Machine {
 	m := Machine{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(), Elevated: os.Geteuid() == 0,
-		Namespace: Namespace{Kind: NamespaceHost}, // macOS has no network namespaces
+		Namespace: Namespace{Kind: NamespaceHost, Reason: "macOS has no other"}, // macOS has no network namespaces
 		IPv6:      haveIPv6(),
 	}
 	if id, err := unix.Sysctl("kern.bootsessionuuid"); err == nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,30 +37,55 @@ func readMachine() Machine {
 	return m
 }
 
-// readNamespace claims the host's network namespace only with proof: we are in
-// the initial PID namespace, so PID 1 is the host's, and we share its network
-// namespace.
+// initialNetNamespace is NET_NS_INIT_INO of the same file, which kernels have
+// since 6.18. Older ones number the first network namespace as any other, from
+// 0xF0000000 on: this number is nobody else's.
+const initialNetNamespace = 4026531833
+
+// readNamespace claims the host's network namespace only with proof: its inode
+// is the one that the kernel booted with; or we are in the initial PID
+// namespace, so that PID 1 is the host's, and share its network namespace.
 func readNamespace() Namespace {
 	own, err := namespaceInode("/proc/thread-self/ns/net")
 	if err != nil {
-		return Namespace{Kind: NamespaceUnknown}
+		return Namespace{Kind: NamespaceUnknown, Reason: "/proc does not show it"}
 	}
-	ns := Namespace{Kind: NamespaceUnknown, Inode: own}
 	pid, err := namespaceInode("/proc/self/ns/pid")
 	if err != nil {
-		return ns
+		pid = 0
 	}
-	if pid != initialPIDNamespace {
-		ns.Kind = NamespaceContainer
-		return ns
-	}
-	if first, err := namespaceInode("/proc/1/ns/net"); err == nil {
-		ns.Kind = NamespaceContainer
-		if first == own {
-			ns.Kind = NamespaceHost
-		}
+	ns := Namespace{Kind: NamespaceUnknown, Inode: own, AllProcesses: pid == initialPIDNamespace}
+	switch first, err := namespaceInode("/proc/1/ns/net"); {
+	case own == initialNetNamespace:
+		ns.Kind, ns.Reason = NamespaceHost, "the kernel booted with it"
+	case pid == 0:
+		ns.Reason = "/proc does not show our PID namespace"
+	case !ns.AllProcesses && haveHardware():
+		// Docker's --network host alone looks like that.
+		ns.Reason = "the PID namespace is a container's, but the network devices are a machine's"
+	case !ns.AllProcesses:
+		ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not the host's"
+	case err != nil:
+		ns.Reason = "that of PID 1 can't be read to compare"
+	case first == own:
+		ns.Kind, ns.Reason = NamespaceHost, "the host's PID 1 has it too"
+	default:
+		ns.Kind, ns.Reason = NamespaceContainer, "the host's PID 1 has another"
 	}
 	return ns
+}
+
+// haveHardware says whether a network device belongs to a bus: virtual ones, as
+// containers have, do not.
+func haveHardware() bool {
+	devices, err := net.Interfaces()
+	if err != nil {
+		return true // nothing is proven
+	}
+	return slices.ContainsFunc(devices, func(d net.Interface) bool {
+		_, err := os.Stat("/sys/class/net/" + d.Name + "/device") // of them all, if /sys is another namespace's
+		return err == nil
+	})
 }
 
 func namespaceInode(path string) (uint64, error) {

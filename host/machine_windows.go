@@ -28,17 +28,17 @@ func readMachine() Machine {
 func readNamespace() Namespace {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, registry.QUERY_VALUE)
 	if err != nil {
-		return Namespace{Kind: NamespaceUnknown}
+		return Namespace{Kind: NamespaceUnknown, Reason: "the registry can't be read"}
 	}
 	defer key.Close()
 	_, _, err = key.GetIntegerValue("ContainerType")
 	switch {
 	case errors.Is(err, registry.ErrNotExist):
-		return Namespace{Kind: NamespaceHost}
+		return Namespace{Kind: NamespaceHost, Reason: "the registry has no ContainerType"}
 	case err != nil:
-		return Namespace{Kind: NamespaceUnknown}
+		return Namespace{Kind: NamespaceUnknown, Reason: "the registry can't be read"}
 	}
-	return Namespace{Kind: NamespaceContainer}
+	return Namespace{Kind: NamespaceContainer, Reason: "the registry has a ContainerType"}
 }
 
 // netshTimeout bounds a command that usually takes a tenth of a second.

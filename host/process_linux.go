@@ -77,7 +77,7 @@ func (d *details) user(uid int) (string, error) {
 	if name, known := d.users[uid]; known {
 		return name, nil
 	}
-	name, err := userName(uid)
+	name, err := machineUsers().name(uid)
 	if err == nil {
 		d.users[uid] = name
 	}

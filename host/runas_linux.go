@@ -2,9 +2,7 @@ package host
 
 import (
 	"os"
-	"os/user"
 	"runtime"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +17,17 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 		fn(os.Geteuid())
 		return "", nil
 	}
-	uid, gid, groups, err := lookupUser(name)
+	a, err := machineUsers().find(name)
 	if err != nil {
 		return "look up user", err
 	}
-	if uid == os.Geteuid() {
-		fn(uid)
+	if a.uid == os.Geteuid() {
+		fn(a.uid)
 		return "", nil
 	}
 	onSpareThread(func() {
-		if op, err = become(uid, gid, groups); err == nil {
-			fn(uid)
+		if op, err = become(a.uid, a.gid, a.groups); err == nil {
+			fn(a.uid)
 		}
 	})
 	return op, err
@@ -80,35 +78,4 @@ func become(uid, gid int, groups []uint32) (op string, err error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	return "capset", unix.Capset(&header, &none[0])
-}
-
-func lookupUser(name string) (uid, gid int, groups []uint32, err error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		n, notNumber := strconv.ParseUint(name, 10, 31)
-		if notNumber != nil {
-			return 0, 0, nil, err
-		}
-		if u, err = user.LookupId(name); err != nil {
-			return int(n), int(n), nil, nil // a number needs no entry in passwd
-		}
-	}
-	if uid, err = strconv.Atoi(u.Uid); err != nil {
-		return 0, 0, nil, err
-	}
-	if gid, err = strconv.Atoi(u.Gid); err != nil {
-		return 0, 0, nil, err
-	}
-	ids, err := u.GroupIds()
-	if err != nil {
-		return 0, 0, nil, err
-	}
-	for _, id := range ids {
-		g, err := strconv.ParseUint(id, 10, 32)
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		groups = append(groups, uint32(g))
-	}
-	return uid, gid, groups, nil
 }

@@ -87,6 +87,10 @@ const (
 type Namespace struct {
 	Kind  NamespaceKind `json:"kind"`
 	Inode uint64        `json:"inode,omitempty"` // of /proc/self/ns/net; 0 where the OS has none
+	// Reason says how the kind is known, or why it is not: a phrase for people.
+	Reason string `json:"reason,omitempty"`
+	// AllProcesses: /proc shows the processes of the whole machine.
+	AllProcesses bool `json:"all_processes,omitempty"`
 }
 
 // Limits are the OS's own rules about ports.
@@ -194,6 +198,7 @@ type ContainerInfo struct {
 	Name    string `json:"name"`
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
+	Service string `json:"service,omitempty"` // name of the CI job's own service that it is
 }
 
 // Gap is something that could not be seen.
@@ -207,4 +212,6 @@ type Gap struct {
 	// Containers: all that it hides is what an engine says of the containers
 	// of holders whose Unseen has ContainerName. Holders is set as well.
 	Containers bool `json:"containers,omitempty"`
+	// Place: these may be the ports of another place than people mean.
+	Place bool `json:"place,omitempty"`
 }

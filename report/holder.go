@@ -47,6 +47,8 @@ func holderText(h check.Holder) string {
 		facts = append(facts, "user "+Safe(user))
 	}
 	switch {
+	case h.Container != nil && h.Container.Service != "":
+		facts = append(facts, "this job's service "+Safe(h.Container.Service))
 	case h.Container != nil:
 		facts = append(facts, "container "+Safe(containerName(*h.Container)))
 	case h.Unit != "":

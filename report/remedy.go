@@ -60,7 +60,11 @@ func freeIt(r check.Result) string {
 	}
 	s := stop(r)
 	if owner := ownerHint(r); owner != "" {
-		s += "; if it is this app's own old instance, allow it with `owner: " + owner + "`"
+		what := "this app's own old instance"
+		if h := r.Holders[0]; h.Container != nil && h.Container.Service != "" {
+			what = "the app that is meant"
+		}
+		s += "; if it is " + what + ", allow it with `owner: " + owner + "`"
 	}
 	return s
 }
@@ -116,7 +120,10 @@ func connectIt(r check.Result) string {
 	return fmt.Sprintf("check that the name %s resolves, that the service is up and that no firewall is in between; if it needs a while, %s", remote, waitHint(r, "30s"))
 }
 
-func lookCloser(check.Result) string {
+func lookCloser(r check.Result) string {
+	if r.Method == check.None {
+		return "nothing was probed; `--allow-unknown` lets the run pass without an answer"
+	}
 	return "run portcheck as root, which sees more; `--allow-unknown` lets the run pass without an answer"
 }
 
@@ -141,6 +148,9 @@ func stop(r check.Result) string {
 
 func stopHolder(h check.Holder, r check.Result) string {
 	name := Safe(holderName(h))
+	if h.Container != nil && h.Container.Service != "" {
+		return "it is this job's own service: give it another port in the workflow's `services:`, or the app one"
+	}
 	if h.Container != nil {
 		for _, ref := range []string{h.Container.Name, h.Container.ID[:min(len(h.Container.ID), 12)]} {
 			if plain(ref) {
@@ -186,6 +196,8 @@ func ownerHint(r check.Result) string {
 
 func holderOwner(h check.Holder) string {
 	switch {
+	case h.Container != nil && plain(h.Container.Service):
+		return "{container: " + yamlString(h.Container.Service) + "}"
 	case h.Container != nil && plain(h.Container.Name):
 		return "{container: " + yamlString(h.Container.Name) + "}"
 	case plain(h.Unit) && stoppable(h.Unit):

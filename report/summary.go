@@ -38,14 +38,25 @@ func where(targets []check.TargetReport) string {
 	case 0:
 		return ""
 	case 1:
-		on := " on " + Safe(targets[0].Name)
-		if kind := targets[0].Namespace.Kind; kind != "" {
-			on += " (" + Safe(kind) + " network namespace)"
+		if ns := namespace(targets[0]); ns != "" {
+			return " on " + Safe(targets[0].Name) + " (" + ns + ")"
 		}
-		return on
+		return " on " + Safe(targets[0].Name)
 	default:
 		return fmt.Sprintf(" on %d targets", len(targets))
 	}
+}
+
+// namespace says whose ports were looked at, and how that is known.
+func namespace(t check.TargetReport) string {
+	if t.Namespace.Kind == "" {
+		return ""
+	}
+	text := Safe(t.Namespace.Kind) + " network namespace"
+	if t.Namespace.Reason != "" {
+		text += ": " + sentence(t.Namespace.Reason)
+	}
+	return text
 }
 
 func plural(n int, noun string) string {

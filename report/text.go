@@ -33,6 +33,11 @@ func text(w io.Writer, r check.Report, o Options) error {
 			writeFinding(&b, f, o)
 		}
 	}
+	if len(r.Targets) > 1 { // else it is in the summary
+		for _, t := range r.Targets {
+			fmt.Fprintf(&b, "target %s: %s\n", Safe(t.Name), namespace(t))
+		}
+	}
 	writeTargetNotices(&b, r.Targets)
 	done, outcome := summary(r)
 	fmt.Fprintf(&b, "%s: %s\n", done, outcome)
@@ -51,7 +56,11 @@ func TargetNotices(w io.Writer, targets []check.TargetReport) error {
 func writeTargetNotices(b *bytes.Buffer, targets []check.TargetReport) {
 	for _, t := range targets {
 		for _, n := range t.Notices {
-			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), note, sentence(n.Message), Safe(string(n.Code)))
+			severity := note
+			if n.Severity != "" {
+				severity = n.Severity
+			}
+			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), Safe(string(severity)), sentence(n.Message), Safe(string(n.Code)))
 		}
 	}
 }

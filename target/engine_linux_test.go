@@ -98,7 +98,7 @@ func TestDocker(t *testing.T) {
 			if missing {
 				c.env = map[string]string{"DOCKER_HOST": "unix://" + t.TempDir() + "/docker.sock"}
 			}
-			h := withEngine(host.Local{}, c.env)
+			h := withEngine(host.Local{}, Options{Env: c.env})
 			defer h.Close()
 			report, err := check.Run(t.Context(), []check.Need{need}, []check.Target{{Name: "local", Host: h}}, check.Options{})
 			if err != nil {

@@ -7,26 +7,67 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/org/portcheck/host"
 )
+
+// Options are what opening a target needs beside its name.
+type Options struct {
+	Env      map[string]string // where the container engine is: DOCKER_HOST and the like
+	Evidence Evidence
+	// Lifetime is how long a helper may live if nobody is left to end it.
+	Lifetime time.Duration
+	Job      Job
+}
+
+// Evidence is how much a helper container may see.
+type Evidence string
+
+// The kinds of evidence.
+const (
+	// Full sees every process of the machine, and so names who holds a port.
+	Full Evidence = "full"
+	// Basic sees ports alone: it has no right over processes, nor their list.
+	Basic Evidence = "basic"
+)
+
+// Evidences lists them.
+var Evidences = []Evidence{Full, Basic}
+
+// Job is what the CI system says of the job that we are in.
+type Job struct {
+	// Action: the job runs us as a container action.
+	Action bool
+	// System is the name of a CI system that may run us in a container of its
+	// own making; empty for none.
+	System string
+	// Container is the ID of the container that the job's steps run in, if any.
+	Container string
+	// Services are the containers that the job has started beside it: ID -> name.
+	Services map[string]string
+	// Chosen: nobody named a target, so that it was chosen by what is above.
+	Chosen bool
+}
 
 // kind opens one sort of target.
 type kind struct {
 	name  string
 	label string // of a target that was given no name; "" is its own text
 	takes func(spec string) bool
-	open  func(ctx context.Context, spec string, env map[string]string) (host.Host, error) // nil: not built yet
+	open  func(ctx context.Context, spec string, o Options) (host.Host, error) // nil: not built yet
 }
 
 var kinds = []kind{
-	{"auto", "local", is("auto"), openLocal},
+	{"auto", "", is("auto"), openAuto},
 	{"local", "local", is("local"), openLocal},
-	{"runner", "runner", is("runner"), nil},
-	{"job", "job", is("job"), nil},
-	{"container:NAME", "", starts("container:"), nil},
+	{"runner", "runner", is("runner"), openRunner},
+	{"job", "job", is("job"), openJob},
+	{"container:NAME", "", starts(containerPrefix), openContainer},
 	{"ssh://[user@]host[:port]", "", starts("ssh://"), nil},
 }
+
+const containerPrefix = "container:"
 
 func is(name string) func(string) bool { return func(spec string) bool { return spec == name } }
 
@@ -34,8 +75,57 @@ func starts(prefix string) func(string) bool {
 	return func(spec string) bool { return strings.HasPrefix(spec, prefix) && len(spec) > len(prefix) }
 }
 
-func openLocal(_ context.Context, _ string, env map[string]string) (host.Host, error) {
-	return withEngine(host.Local{}, env), nil
+// Auto is the target that auto stands for in a job: where the job's own ports
+// are. An engine's socket beside us changes nothing in that.
+func Auto(job Job) string {
+	switch {
+	case job.Container != "":
+		return "job"
+	case job.Action:
+		return "runner"
+	}
+	return "local"
+}
+
+func openAuto(ctx context.Context, spec string, o Options) (host.Host, error) {
+	o.Job.Chosen = true
+	switch Auto(o.Job) {
+	case "job":
+		return openJob(ctx, spec, o)
+	case "runner":
+		return openRunner(ctx, spec, o)
+	}
+	return openLocal(ctx, spec, o)
+}
+
+func openLocal(_ context.Context, _ string, o Options) (host.Host, error) {
+	return withEngine(placed{host.Local{}, o.Job.warnOfContainer}, o), nil
+}
+
+// placed is a host whose facts say more of the place than the place itself
+// knows.
+type placed struct {
+	host.Host
+	place func(context.Context, *host.Facts) error
+}
+
+func (p placed) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	facts, err := p.Host.Probe(ctx, req)
+	if err == nil {
+		err = p.place(ctx, &facts)
+	}
+	return facts, err
+}
+
+// warnOfContainer says whose ports are tested in a container that nobody asked
+// for by name.
+func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
+	_, inside := host.OwnContainer()
+	if j.Chosen && j.System != "" && inside && facts.Machine.Namespace.Kind != host.NamespaceHost {
+		facts.Gaps = append(facts.Gaps, host.Gap{Place: true, What: fmt.Sprintf(
+			"these are the ports of the container in which %s runs this job, not those of the machine: to test the machine's mount the engine's socket and use `--target runner`, to test another container's `--target container:NAME`; `--target local` says that this container is meant", j.System)})
+	}
+	return nil
 }
 
 // Label is the name of a target that was given none: its kind's, else itself.
@@ -64,8 +154,8 @@ func Check(spec string) error {
 	return nil
 }
 
-// Open reaches a target. The environment says where the container engine is.
-func Open(ctx context.Context, spec string, env map[string]string) (host.Host, error) {
+// Open reaches a target.
+func Open(ctx context.Context, spec string, o Options) (host.Host, error) {
 	if err := Check(spec); err != nil {
 		return nil, err
 	}
@@ -73,7 +163,7 @@ func Open(ctx context.Context, spec string, env map[string]string) (host.Host, e
 	if err != nil {
 		return nil, err
 	}
-	return k.open(ctx, spec, env)
+	return k.open(ctx, spec, o)
 }
 
 func find(spec string) (kind, error) {

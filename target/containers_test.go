@@ -17,6 +17,7 @@ import (
 
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
+	"github.com/org/portcheck/target/internal/engine"
 )
 
 const (
@@ -60,10 +61,7 @@ var (
 func inside(id string) host.Holder { return host.Holder{PID: 9, Executable: "/app", Container: id} }
 
 func TestNameHolders(t *testing.T) {
-	containers, err := parseContainers([]byte(answer))
-	if err != nil {
-		t.Fatal(err)
-	}
+	containers := parse(t, answer)
 	daemon := host.Holder{PID: 6, Executable: "/usr/bin/dockerd"}
 	rootless := host.Holder{PID: 5, Executable: "/usr/lib/podman/rootlessport"}
 	nested := proxy
@@ -117,19 +115,35 @@ func TestNameHolders(t *testing.T) {
 	}
 }
 
-func TestParseContainersBroken(t *testing.T) {
-	for _, text := range []string{"", "{}", "x", answer[:200], answer + "x", `[{"Ports":[{"PublicPort":65536}]}]`, `[{"Id":1}]`, strings.Repeat("[", 1<<20)} {
-		if all, err := parseContainers([]byte(text)); err == nil {
-			t.Errorf("%.20q: %v", text, all)
-		}
+// parse reads an engine's list as a probe does.
+func parse(t *testing.T, text string) []container {
+	t.Helper()
+	env, _ := serve(t, write(text))
+	all, gap := withEngine(scripted{}, Options{Env: env}).(namingHost).list(t.Context())
+	if gap != nil || all == nil {
+		t.Fatalf("%v, gap %v", all, gap)
 	}
+	return all
+}
+
+func TestNamesThatAreTooLongAreNone(t *testing.T) {
 	long := strings.Repeat("x", nameLimit+1)
-	all, err := parseContainers(fmt.Appendf(nil, `[{"Id":%q,"Names":["/a"],"Image":%q,"Labels":{"com.docker.compose.project":%q,"com.docker.compose.service":"web"}}]`, webID, long, long))
-	if err != nil || len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a"}) {
-		t.Errorf("%v, %v; names that are too long are none", all, err)
+	all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q,"Labels":{"com.docker.compose.project":%q,"com.docker.compose.service":"web"}}]`, webID, long, long))
+	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a"}) {
+		t.Errorf("%v", all)
 	}
-	if all, err := parseContainers([]byte("null")); err != nil || all == nil {
-		t.Errorf("null: %v, %v", all, err)
+	if all := parse(t, "null"); len(all) != 0 {
+		t.Errorf("null: %v", all)
+	}
+}
+
+// What an engine elsewhere publishes holds no port of this machine.
+func TestEngineElsewherePublishesNothingHere(t *testing.T) {
+	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
+	for near, want := range map[bool]int{true: 1, false: 0} {
+		if got := (namingHost{}).containers(entries, near); len(got[0].published) != want {
+			t.Errorf("near %v: %v", near, got)
+		}
 	}
 }
 
@@ -166,25 +180,27 @@ func write(text string) http.HandlerFunc {
 func TestEngine(t *testing.T) {
 	held := []host.Socket{listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "[::]:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID))}
 	env, asked := serve(t, write(answer))
-	facts, err := withEngine(scripted{sockets: held}, env).Probe(t.Context(), host.Request{})
+	facts, err := withEngine(scripted{sockets: held}, Options{Env: env, Job: Job{Services: map[string]string{dbID: "postgres"}}}).Probe(t.Context(), host.Request{})
 	if err != nil || len(facts.Gaps) > 0 || *asked != 1 {
 		t.Fatalf("%v, gaps %v, asked %d times", err, facts.Gaps, *asked)
 	}
 	for i, want := range []string{"shop-web-1", "shop-web-1", "db"} {
 		if told := facts.Sockets[i].Holders[0].Told; told == nil || told.Name != want {
 			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, told, want)
+		} else if (told.Service == "postgres") != (want == "db") {
+			t.Errorf("%s is the job's service %q", want, told.Service)
 		}
 	}
 	// It is not asked where no container is involved.
 	other := []host.Socket{listener(port.TCP, "0.0.0.0:8080", fake), listener(port.TCP, "0.0.0.0:1")}
 	for _, h := range []host.Host{scripted{sockets: other}, scripted{sockets: held, err: errors.New("broken")}} {
-		facts, _ = withEngine(h, env).Probe(t.Context(), host.Request{})
+		facts, _ = withEngine(h, Options{Env: env}).Probe(t.Context(), host.Request{})
 		if *asked != 1 || len(facts.Gaps) > 0 {
 			t.Errorf("asked %d times, gaps %v", *asked, facts.Gaps)
 		}
 	}
 	// What it does not know is a gap.
-	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, env).Probe(t.Context(), host.Request{})
+	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
 	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not know every container") {
 		t.Errorf("gaps %v", facts.Gaps)
 	}
@@ -207,7 +223,8 @@ func TestEngineFails(t *testing.T) {
 	}{
 		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be asked", "connect", "ENOENT"},
 		"a directory": {at("unix://" + dir), "it is a directory", "connect", "ECONNREFUSED"},
-		"tcp":         {at("tcp://user:secret@10.0.0.1:2375"), "DOCKER_HOST is a tcp:// address", "", ""},
+		"ssh":         {at("ssh://user:secret@10.0.0.1"), "DOCKER_HOST is a ssh:// address", "", ""},
+		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be asked", "connect", "ECONNREFUSED"},
 		"hanging": {by(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 		}), "can't be asked", "GET /containers/json", "no answer in time"},
@@ -217,7 +234,7 @@ func TestEngineFails(t *testing.T) {
 			<-r.Context().Done()
 		}), "can't be asked", "GET /containers/json", "no answer in time"},
 		"too large": {by(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "["+strings.Repeat(" ", engineLimit)+"]")
+			_, _ = io.WriteString(w, "["+strings.Repeat(" ", 8<<20)+"]")
 		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
 		"endless": {by(func(w http.ResponseWriter, _ *http.Request) {
 			for {
@@ -226,29 +243,29 @@ func TestEngineFails(t *testing.T) {
 				}
 			}
 		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
-		"bad JSON": {by(write("[{")), "can't be asked", "GET /containers/json", "its answer is no list of containers"},
+		"bad JSON": {by(write("[{")), "can't be asked", "GET /containers/json", "its answer is not what an engine says"},
 		"status 500": {by(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"message":"::error::evil"}`, http.StatusInternalServerError)
-		}), "can't be asked", "GET /containers/json", "HTTP status 500"},
+		}), "can't be asked: the engine refuses: ::error::evil", "", ""},
 		"a redirect": {by(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
-		}), "can't be asked", "GET /containers/json", "HTTP status 302"},
+		}), "can't be asked: the engine answers GET /containers/json with HTTP status 302", "", ""},
 		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be asked", "GET /containers/json", "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := withEngine(scripted{sockets: []host.Socket{
 				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
-			}}, c.env(t)).(engineHost)
+			}}, Options{Env: c.env(t)}).(namingHost)
 			h.patience = 200 * time.Millisecond
 			if name == "too large" || name == "endless" {
-				h.patience = enginePatience
+				h.patience = namingPatience
 			}
 			start := time.Now()
 			facts, err := h.Probe(t.Context(), host.Request{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(start); took > enginePatience+time.Second {
+			if took := time.Since(start); took > namingPatience+time.Second {
 				t.Errorf("took %s", took)
 			}
 			if len(facts.Gaps) != 1 {
@@ -264,8 +281,5 @@ func TestEngineFails(t *testing.T) {
 				}
 			}
 		})
-	}
-	if h := withEngine(scripted{}, nil).(engineHost); h.socket() != engineSocket {
-		t.Errorf("without DOCKER_HOST: %s", h.socket())
 	}
 }

@@ -1,0 +1,55 @@
+package ci
+
+import (
+	"maps"
+	"slices"
+	"testing"
+)
+
+func TestInputs(t *testing.T) {
+	env := Env{"INPUT_FAIL-ON": " warning\n", "INPUT_MANIFEST": "a.yml\n\n  deploy/*.yml  \r\nb.yml"}
+	if got := Input(env, "fail-on"); got != "warning" {
+		t.Errorf("fail-on: %q", got)
+	}
+	if got := Input(env, "wait"); got != "" {
+		t.Errorf("an input that was not given: %q", got)
+	}
+	if got := Lines(env, "manifest"); !slices.Equal(got, []string{"a.yml", "deploy/*.yml", "b.yml"}) {
+		t.Errorf("manifest: %q", got)
+	}
+}
+
+func TestReadJob(t *testing.T) {
+	for _, c := range []struct {
+		env  Env
+		want string
+	}{
+		{Env{}, ""},
+		{Env{"GITHUB_ACTIONS": "true", "CI": "true"}, ""},
+		{Env{"GITLAB_CI": "true", "CI": "true"}, "GitLab"},
+		{Env{"JENKINS_URL": "http://jenkins/"}, "Jenkins"},
+		{Env{"CI": "true"}, "a CI system"},
+	} {
+		if got := ReadJob(c.env).System; got != c.want {
+			t.Errorf("%v: %q, want %q", c.env, got, c.want)
+		}
+	}
+}
+
+func TestReadActionJob(t *testing.T) {
+	job, err := ReadActionJob(Env{
+		"INPUT_JOB-CONTAINER": "c1",
+		"INPUT_JOB-SERVICES":  `{"redis": {"id": "c2", "network": "n", "ports": {"6379": "49153"}}, "odd": {}}`,
+	})
+	if err != nil || job.Container != "c1" || !maps.Equal(job.Services, map[string]string{"c2": "redis"}) {
+		t.Errorf("%+v, %v", job, err)
+	}
+	for _, none := range []string{"", "null", "{}"} {
+		if job, err := ReadActionJob(Env{"INPUT_JOB-SERVICES": none}); err != nil || len(job.Services) != 0 || job.Container != "" {
+			t.Errorf("%q: %+v, %v", none, job, err)
+		}
+	}
+	if job, err := ReadActionJob(Env{"INPUT_JOB-CONTAINER": "c1", "INPUT_JOB-SERVICES": "["}); err == nil || job.Container != "c1" {
+		t.Errorf("broken: %+v, %v", job, err)
+	}
+}

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
+)
+
+// actionCommands are what the input `command` may name.
+var actionCommands = []string{"check", "lint"}
+
+// notInputs are flags that make no sense in an action.
+var notInputs = []string{"help", "no-color"}
+
+// action is the entrypoint of the container action: it runs check or lint with
+// the inputs of action.yml as flags.
+func (a *app) action() *cobra.Command {
+	return &cobra.Command{
+		Use:     "action",
+		Short:   "Run as a GitHub container action, with the action's inputs for flags",
+		Example: `  INPUT_PORT=8080 portcheck action`,
+		Hidden:  true,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			job, err := ci.ReadActionJob(a.env)
+			if err != nil {
+				a.say("warning: %s", sentence(err.Error()))
+			}
+			a.inAction, a.job = true, job
+			args, err := a.actionArgs()
+			if err != nil {
+				return err
+			}
+			root := a.root()
+			root.SetArgs(args)
+			root.SetOut(a.stdout)
+			root.SetErr(a.stderr)
+			return root.ExecuteContext(cmd.Context())
+		},
+	}
+}
+
+// actionArgs is the command line that the inputs amount to.
+func (a *app) actionArgs() ([]string, error) {
+	name := ci.Input(a.env, "command")
+	if name == "" {
+		name = actionCommands[0]
+	}
+	if !slices.Contains(actionCommands, name) {
+		return nil, usageError{fmt.Errorf("input command %q: want one of %s", name, strings.Join(actionCommands, ", ")), config.DidYouMean(name, actionCommands)}
+	}
+	args := []string{name}
+	commands := map[string]*pflag.FlagSet{"check": a.check().Flags(), "lint": a.lint().Flags()}
+	var err error
+	commands["check"].VisitAll(func(f *pflag.Flag) {
+		values := a.inputValues(f)
+		if len(values) > 0 && commands[name].Lookup(f.Name) == nil && err == nil {
+			err = usageError{fmt.Errorf("input %s has no effect with command: %s", f.Name, name), ""}
+		}
+		for _, v := range values {
+			args = append(args, "--"+f.Name+"="+v)
+		}
+	})
+	return append(append(args, "--"), ci.Lines(a.env, "manifest")...), err
+}
+
+// inputValues are the values that an input gives to the flag of its name: each
+// line one, if the flag is repeatable.
+func (a *app) inputValues(f *pflag.Flag) []string {
+	lines := ci.Lines(a.env, f.Name)
+	switch {
+	case slices.Contains(notInputs, f.Name):
+		return nil
+	case f.Value.Type() == "stringArray", f.Value.Type() == "ports", len(lines) == 0:
+		return lines
+	}
+	return []string{ci.Input(a.env, f.Name)}
+}

@@ -1,0 +1,100 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// remote is the near end of a conversation with Serve.
+type remote struct {
+	mu     sync.Mutex
+	stream io.ReadWriteCloser
+	lines  *bufio.Reader
+	limit  int
+	err    error // the conversation is over
+}
+
+// NewRemote asks the Serve at the other end of a stream, which it owns. A reply
+// of more than limit bytes, or one that is none, ends the conversation; so does
+// a request that is given up.
+func NewRemote(stream io.ReadWriteCloser, limit int) Host {
+	return &remote{stream: stream, lines: bufio.NewReaderSize(stream, 64<<10), limit: limit}
+}
+
+func (r *remote) Probe(ctx context.Context, req Request) (Facts, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return Facts{}, r.err
+	}
+	given := context.AfterFunc(ctx, func() { _ = r.stream.Close() }) // whoever reads or writes learns of it
+	reply, err := r.ask(req)
+	if !given() || err != nil {
+		r.err = errors.New("the conversation with the probe has ended")
+		_ = r.stream.Close() // the error that matters is the first
+		if ctx.Err() != nil {
+			return Facts{}, ctx.Err()
+		}
+		return Facts{}, err
+	}
+	if reply.Error != "" {
+		return Facts{}, errors.New(reply.Error)
+	}
+	return *reply.Facts, nil
+}
+
+func (r *remote) ask(req Request) (Reply, error) {
+	line, err := json.Marshal(req)
+	if err != nil {
+		return Reply{}, err
+	}
+	if _, err := r.stream.Write(append(line, '\n')); err != nil {
+		return Reply{}, fmt.Errorf("the probe does not take requests: %w", err)
+	}
+	text, err := readLine(r.lines, r.limit)
+	switch {
+	case errors.Is(err, io.EOF) && len(text) == 0:
+		return Reply{}, errors.New("the probe ended without an answer")
+	case errors.Is(err, io.EOF):
+		return Reply{}, errors.New("the probe ended in the middle of its answer")
+	case err != nil:
+		return Reply{}, fmt.Errorf("the probe's answer: %w", err)
+	}
+	var reply Reply
+	if err := json.Unmarshal(text, &reply); err != nil {
+		return Reply{}, fmt.Errorf("the probe's answer is none: %.80q", text)
+	}
+	switch {
+	case reply.Version != ServeVersion:
+		return Reply{}, fmt.Errorf("the probe speaks version %d of the conversation, and this portcheck version %d: use the same release at both ends", reply.Version, ServeVersion)
+	case reply.Error == "" && reply.Facts == nil:
+		return Reply{}, errors.New("the probe's answer has no facts")
+	}
+	return reply, nil
+}
+
+func (r *remote) Close() error {
+	// Not under the lock: it ends a Probe that is under way.
+	return r.stream.Close()
+}
+
+// readLine reads a line of at most limit bytes.
+func readLine(lines *bufio.Reader, limit int) ([]byte, error) {
+	var text bytes.Buffer
+	for {
+		part, err := lines.ReadSlice('\n')
+		if text.Len()+len(part) > limit {
+			return nil, fmt.Errorf("it is larger than %d bytes", limit)
+		}
+		text.Write(part)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return text.Bytes(), err
+		}
+	}
+}

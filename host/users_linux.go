@@ -1,0 +1,146 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// users names uids and finds the user of a name.
+type users interface {
+	name(uid int) (string, error) // "" for a uid that has none
+	find(name string) (account, error)
+}
+
+// account is a user as setgroups(2) and setresuid(2) want it.
+type account struct {
+	uid, gid int
+	groups   []uint32
+}
+
+// machineUsers are the users of the machine whose processes /proc shows. In a
+// container that has the host's PID namespace, the container's own passwd would
+// give the host's uids wrong names.
+var machineUsers = sync.OnceValue(func() users {
+	pid, err := namespaceInode("/proc/self/ns/pid")
+	if err != nil || pid != initialPIDNamespace {
+		return ownUsers{}
+	}
+	own, err := namespaceInode("/proc/self/ns/mnt")
+	if first, err1 := namespaceInode("/proc/1/ns/mnt"); err == nil && err1 == nil && first == own {
+		return ownUsers{}
+	}
+	if _, inside := OwnContainer(); inside {
+		return filesUsers{"/proc/1/root/etc"}
+	}
+	return ownUsers{}
+})
+
+// ownUsers are those of the system that we run in.
+type ownUsers struct{}
+
+func (ownUsers) name(uid int) (string, error) { return userName(uid) }
+
+func (ownUsers) find(name string) (account, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		n, notNumber := strconv.ParseUint(name, 10, 31)
+		if notNumber != nil {
+			return account{}, err
+		}
+		if u, err = user.LookupId(name); err != nil {
+			return account{uid: int(n), gid: int(n)}, nil // a number needs no entry in passwd
+		}
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return account{}, err
+	}
+	return newAccount(u.Uid, u.Gid, ids)
+}
+
+func newAccount(uid, gid string, groups []string) (a account, err error) {
+	if a.uid, err = strconv.Atoi(uid); err != nil {
+		return account{}, err
+	}
+	if a.gid, err = strconv.Atoi(gid); err != nil {
+		return account{}, err
+	}
+	for _, id := range groups {
+		g, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return account{}, err
+		}
+		a.groups = append(a.groups, uint32(g))
+	}
+	return a, nil
+}
+
+// filesUsers are those of passwd and group in a directory that is another
+// system's /etc. What its name service would add is not seen.
+type filesUsers struct{ etc string }
+
+func (f filesUsers) name(uid int) (string, error) {
+	entries, err := f.read("passwd", 7)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if e[2] == strconv.Itoa(uid) {
+			return e[0], nil
+		}
+	}
+	return "", nil
+}
+
+func (f filesUsers) find(name string) (account, error) {
+	entries, err := f.read("passwd", 7)
+	if err != nil {
+		return account{}, fmt.Errorf("the host's users can't be read: %w", err)
+	}
+	i := slices.IndexFunc(entries, func(e []string) bool { return e[0] == name })
+	if i < 0 {
+		i = slices.IndexFunc(entries, func(e []string) bool { return e[2] == name })
+	}
+	if i < 0 {
+		n, err := strconv.ParseUint(name, 10, 31)
+		if err != nil {
+			return account{}, user.UnknownUserError(name)
+		}
+		return account{uid: int(n), gid: int(n)}, nil
+	}
+	u := entries[i]
+	groups := []string{u[3]}
+	all, err := f.read("group", 4)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return account{}, err
+	}
+	for _, g := range all {
+		if slices.Contains(strings.Split(g[3], ","), u[0]) && g[2] != u[3] {
+			groups = append(groups, g[2])
+		}
+	}
+	return newAccount(u[2], u[3], groups)
+}
+
+// read gives the lines of a file like passwd(5) that have enough fields.
+func (f filesUsers) read(file string, fields int) ([][]string, error) {
+	text, err := os.ReadFile(f.etc + "/" + file)
+	if err != nil {
+		return nil, err
+	}
+	var entries [][]string
+	for line := range strings.Lines(string(text)) {
+		e := strings.Split(strings.TrimRight(line, "\n"), ":")
+		if len(e) >= fields && e[0] != "" && !strings.HasPrefix(e[0], "#") {
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
