@@ -1,12 +1,15 @@
 package ci
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"github.com/sethvargo/go-githubactions"
 )
 
 // summaryLimit is GitHub's: a step summary over it is dropped whole.
@@ -36,6 +39,15 @@ func AppendSummary(env Env, markdown string) error {
 		markdown += "\n"
 	}
 	return appendTo(env, "GITHUB_STEP_SUMMARY", markdown, summaryLimit)
+}
+
+// ErrorAnnotation is the line that has GitHub show an error that belongs to no
+// file.
+func ErrorAnnotation(title, message string) string {
+	var b bytes.Buffer
+	action := githubactions.New(githubactions.WithWriter(&b))
+	action.WithFieldsMap(map[string]string{"title": title}).Errorf("%s", message)
+	return b.String()
 }
 
 // entry is an output as a here-document. The delimiter is nothing that the

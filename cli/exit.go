@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/report"
 )
@@ -42,10 +43,19 @@ type finding struct{ check.Result }
 
 func (f finding) Error() string { return f.Name + ": " + f.Message }
 
+// misplaced is a warning about whose ports were probed, already told in the
+// report.
+type misplaced struct {
+	target string
+	check.Notice
+}
+
+func (m misplaced) Error() string { return m.target + ": " + m.Message }
+
 // warned is the wish for an exit code of its own when only warnings are unmet.
 type warned struct{ code int }
 
-func (w warned) Error() string { return "only needs of severity warning are unmet" }
+func (w warned) Error() string { return "there are only warnings" }
 
 // shortfall is an answer that was told and does not suffice, as of `free`.
 type shortfall struct{ error }
@@ -82,6 +92,17 @@ func outcome(r check.Report, o verdictOptions, failed ...error) error {
 			errs = true
 		default:
 			all = multierror.Append(all, finding{result})
+		}
+	}
+	for _, t := range r.Targets {
+		for _, n := range t.Notices {
+			switch {
+			case n.Severity != config.Warning:
+			case o.failOn == "warning":
+				all = multierror.Append(all, misplaced{t.Name, n})
+			default:
+				warnings = true
+			}
 		}
 	}
 	if all == nil && warnings && !errs && o.warningsExit != exitOK {
@@ -131,7 +152,7 @@ func exitCodeOf(err error) int {
 		return exitUnmet
 	case errors.As(err, &w):
 		return w.code
-	case errors.As(err, new(shortfall)):
+	case errors.As(err, new(shortfall)), errors.As(err, new(misplaced)):
 		return exitUnmet
 	case errors.As(err, new(unanswered)):
 		return exitUnknown
@@ -151,6 +172,9 @@ func (a *app) explain(err error) {
 		return
 	}
 	a.say("%s", sentence(err.Error()))
+	if ci.GitHub(a.env) {
+		fmt.Fprint(a.stderr, ci.ErrorAnnotation("portcheck", sentence(err.Error())))
+	}
 	var usage usageError
 	if errors.As(err, &usage) && usage.hint != "" {
 		fmt.Fprintln(a.stderr, usage.hint)

@@ -36,6 +36,9 @@ func exitCases() map[string]struct {
 	free, taken, blind := found(check.Free, config.Error), found(check.InUse, config.Error), found(check.Unknown, config.Error)
 	warn := found(check.InUse, config.Warning)
 	lost := errors.New("disk full")
+	elsewhere := func(o verdictOptions, results ...check.Result) error {
+		return outcome(check.Report{Results: results, Targets: []check.TargetReport{{Notices: []check.Notice{{Severity: config.Warning}, {}}}}}, o)
+	}
 	return map[string]c{
 		"nothing":               {nil, exitOK},
 		"met":                   {of(verdictOptions{}, free), exitOK},
@@ -49,6 +52,9 @@ func exitCases() map[string]struct {
 		"own code":              {of(verdictOptions{failOn: "error", warningsExit: 7}, warn), 7},
 		"own code, and unmet":   {of(verdictOptions{failOn: "error", warningsExit: 7}, warn, taken), exitUnmet},
 		"own code, and blind":   {of(verdictOptions{failOn: "error", warningsExit: 7}, warn, blind), exitUnknown},
+		"of another place":      {elsewhere(verdictOptions{failOn: "error"}, free), exitOK},
+		"of another, own code":  {elsewhere(verdictOptions{failOn: "error", warningsExit: 7}, free), 7},
+		"of another, counts":    {elsewhere(verdictOptions{failOn: "warning"}, free), exitUnmet},
 		"never":                 {of(verdictOptions{failOn: "never", warningsExit: 7}, warn, taken), exitOK},
 		"never, and blind":      {of(verdictOptions{failOn: "never"}, taken, blind), exitUnknown},
 		"new status":            {of(verdictOptions{}, found("haunted", config.Error)), exitUnmet},

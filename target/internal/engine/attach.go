@@ -19,7 +19,7 @@ const saidLimit = 4 << 10
 type Stream struct {
 	conn   net.Conn
 	reader *bufio.Reader
-	left   int // bytes of the stdout frame that is being read
+	left   int64 // bytes of the stdout frame that is being read
 
 	mu   sync.Mutex
 	said []byte // the beginning of stderr
@@ -89,7 +89,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		size := int64(binary.BigEndian.Uint32(header[4:]))
 		switch header[0] {
 		case 1:
-			s.left = int(size)
+			s.left = size
 		case 2:
 			if err := s.keep(size); err != nil {
 				return 0, err
@@ -98,8 +98,8 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, fmt.Errorf("unexpected frame %x of the engine's stream", header)
 		}
 	}
-	n, err := s.reader.Read(p[:min(len(p), s.left)])
-	s.left -= n
+	n, err := s.reader.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
 	return n, err
 }
 

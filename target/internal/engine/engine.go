@@ -41,7 +41,7 @@ type Engine struct {
 func New(env map[string]string) (*Engine, error) {
 	e := &Engine{network: "unix", address: socket(env)}
 	host := env["DOCKER_HOST"]
-	scheme, rest, _ := strings.Cut(host, "://")
+	scheme, rest, isAddress := strings.Cut(host, "://")
 	switch {
 	case host == "":
 	case scheme == "unix" && rest != "":
@@ -49,7 +49,7 @@ func New(env map[string]string) (*Engine, error) {
 	case (scheme == "tcp" || scheme == "http" || scheme == "https") && rest != "":
 		u, err := url.Parse(host)
 		if err != nil || u.Hostname() == "" {
-			return nil, errors.New("DOCKER_HOST is no address: want unix:///PATH or tcp://HOST:PORT") // not quoted: it may hold a password
+			return nil, errBadAddress
 		}
 		secure := scheme == "https" || env["DOCKER_TLS"] != "" || env["DOCKER_TLS_VERIFY"] != ""
 		number := u.Port()
@@ -66,6 +66,8 @@ func New(env map[string]string) (*Engine, error) {
 				return nil, err
 			}
 		}
+	case !isAddress:
+		return nil, errBadAddress
 	default:
 		return nil, fmt.Errorf("DOCKER_HOST is a %s:// address, and only engines at unix:// and tcp:// addresses can be asked", scheme)
 	}
@@ -75,6 +77,9 @@ func New(env map[string]string) (*Engine, error) {
 	}
 	return e, nil
 }
+
+// errBadAddress quotes nothing: the text may hold a password.
+var errBadAddress = errors.New("DOCKER_HOST is no address: want unix:///PATH or tcp://HOST:PORT")
 
 // socket is the one to ask without a DOCKER_HOST.
 func socket(env map[string]string) string {
