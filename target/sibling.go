@@ -102,7 +102,6 @@ func helper(image, network string, o Options) engine.Spec {
 		Labels:     map[string]string{deadlineLabel: strconv.FormatInt(time.Now().Add(o.Lifetime).Unix(), 10)},
 		OpenStdin:  true, StdinOnce: true,
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
-		Healthcheck: engine.Healthcheck{Test: []string{"NONE"}},
 		HostConfig: engine.HostConfig{
 			NetworkMode: network, PidMode: "host", UsernsMode: "host", CgroupnsMode: "host",
 			CapDrop: []string{"ALL"},

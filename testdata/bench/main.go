@@ -6,6 +6,9 @@
 // repository:
 //
 //	go run ./testdata/bench
+//
+// `go run ./testdata/bench action IMAGE` measures the container action on the
+// engine that runs here.
 package main
 
 import (
@@ -38,6 +41,8 @@ func run(args []string) error {
 	switch {
 	case len(args) == 0:
 		return measure()
+	case args[0] == "action" && len(args) == 2:
+		return measureAction(args[1])
 	case args[0] == "meter":
 		return beMeter(args[1:])
 	}

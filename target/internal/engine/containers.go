@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // Container is an entry of the engine's list. All of its text is anybody's.
@@ -110,12 +109,8 @@ type Spec struct {
 	AttachStdin  bool
 	AttachStdout bool
 	AttachStderr bool
-	Healthcheck  Healthcheck
 	HostConfig   HostConfig
 }
-
-// Healthcheck is what the engine runs in a container now and then.
-type Healthcheck struct{ Test []string }
 
 // HostConfig is how a container is set apart from the machine.
 type HostConfig struct {
@@ -159,12 +154,4 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 		return nil // its removal is under way already
 	}
 	return err
-}
-
-// Removed waits until a container is gone, or for the time given.
-func (e *Engine) Removed(ctx context.Context, id string, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := e.ask(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/wait", url.Values{"condition": {"removed"}}, nil, nil)
-	return err == nil || IsNotFound(err)
 }
