@@ -36,7 +36,7 @@ var machineUsers = sync.OnceValue(func() users {
 	if first, err1 := namespaceInode("/proc/1/ns/mnt"); err == nil && err1 == nil && first == own {
 		return ownUsers{}
 	}
-	if _, inside := OwnContainer(); inside {
+	if ids, _ := OwnContainer(); len(ids) > 0 {
 		return filesUsers{"/proc/1/root/etc"}
 	}
 	return ownUsers{}
