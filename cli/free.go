@@ -34,7 +34,7 @@ order. Exit code 1 if there are fewer than asked for.`,
 	f.IntVarP(&count, "count", "n", 1, "how many")
 	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
 	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
-	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job or container:NAME")
 	reach.reachFlags(f)
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

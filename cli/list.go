@@ -21,7 +21,7 @@ func (a *app) list() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(&spec, "target", "t", "auto", "where to look, as `local`")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job or container:NAME")
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	f.BoolVar(&show, "show-command", false, "show command lines, which may hold secrets")
 	reach.reachFlags(f)
