@@ -49,9 +49,9 @@ func newSibling(ctx context.Context, e *engine.Engine, image, network string, o 
 	for _, r := range recipes(o.Evidence) {
 		r.change(&spec)
 		if r.lost != "" {
-			s.gaps = append(s.gaps, host.Gap{Holders: true, What: r.lost})
+			s.gaps = []host.Gap{{Holders: true, What: r.lost}}
 			if err != nil {
-				s.gaps[len(s.gaps)-1].What += fmt.Sprintf(" (%s)", err)
+				s.gaps[0].What += fmt.Sprintf(" (%s)", err)
 			}
 		}
 		err = s.start(ctx, spec)
@@ -76,18 +76,21 @@ type recipe struct {
 }
 
 func recipes(evidence Evidence) []recipe {
-	basic := recipe{blind, "the helper container has no right to see other processes (evidence: basic), so who holds a port can't be named"}
+	const byChoice = "the helper container has no right to see other processes (evidence: basic), so who holds a port can't be named"
 	if evidence == Basic {
-		return []recipe{basic}
+		return []recipe{{blind, byChoice}, {ownUsers, byChoice}}
 	}
-	basic.lost = "the container engine refuses a helper that sees other processes, so who holds a port can't be named"
 	return []recipe{
 		{func(*engine.Spec) {}, ""},
-		{func(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }, "the container engine refuses a helper without AppArmor: where that is on, other processes can't be looked into"},
-		{func(s *engine.Spec) { s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", "" }, "the container engine refuses a helper in the host's user namespace, so other processes may not be seen"},
-		basic,
+		{confined, "the container engine refuses a helper without AppArmor: where that is on, other processes can't be looked into"},
+		{ownUsers, "the container engine refuses a helper in the host's user namespace, so other processes may not be seen"},
+		{blind, "the container engine refuses a helper that sees other processes, so who holds a port can't be named"},
 	}
 }
+
+func confined(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }
+
+func ownUsers(s *engine.Spec) { s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", "" }
 
 // helper is a container that answers requests on its stdin and sees all
 // processes of the machine.
@@ -117,9 +120,9 @@ func helper(image, network string, o Options) engine.Spec {
 
 // blind takes from a helper whatever shows processes.
 func blind(s *engine.Spec) {
+	confined(s)
 	s.HostConfig.PidMode, s.HostConfig.CgroupnsMode = "", ""
 	s.HostConfig.CapAdd = []string{"NET_BIND_SERVICE"}
-	s.HostConfig.SecurityOpt = []string{"no-new-privileges"}
 }
 
 // start makes the helper and attaches to it, or leaves nothing. The engine is
