@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -83,6 +84,16 @@ func subject(r check.Result, manyTargets bool) string {
 		return r.Name + "@" + r.Target
 	}
 	return r.Name
+}
+
+// app is the app of a result, as its id tells it: app/name@target/protocol.
+// Empty if it has none.
+func app(r check.Result) string {
+	app, ok := strings.CutSuffix(r.ID, "/"+r.Name+"@"+r.Target+"/"+string(r.Protocol))
+	if !ok {
+		return ""
+	}
+	return app
 }
 
 // manyTargets says whether a finding has to name its target.

@@ -13,15 +13,29 @@ import (
 func listOf[T any](s []T) []T { return append([]T{}, s...) }
 
 func writeJSON(w io.Writer, v any) error {
+	doc, err := marshalJSON(v, "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(doc)
+	return err
+}
+
+// inlineJSON is v on one line, without an end of line.
+func inlineJSON(v any) ([]byte, error) {
+	doc, err := marshalJSON(v, "")
+	return bytes.TrimSuffix(doc, []byte("\n")), err
+}
+
+func marshalJSON(v any, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent("", indent)
 	if err := enc.Encode(v); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := w.Write(inertJSON(b.Bytes()))
-	return err
+	return inertJSON(b.Bytes()), nil
 }
 
 // inertJSON spells out what a terminal or a log would not show as text, with
