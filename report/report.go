@@ -28,6 +28,7 @@ var Formats = map[string]Format{
 	"json":        jsonReport,
 	"markdown":    markdown,
 	"github":      github,
+	"junit":       junit,
 	"sarif":       sarif,
 	"codequality": codeQuality,
 }
