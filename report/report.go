@@ -31,6 +31,7 @@ var Formats = map[string]Format{
 	"junit":       junit,
 	"sarif":       sarif,
 	"codequality": codeQuality,
+	"tap":         tap,
 }
 
 // Names lists the formats, sorted.
