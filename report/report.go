@@ -32,6 +32,7 @@ var Formats = map[string]Format{
 	"sarif":       sarif,
 	"codequality": codeQuality,
 	"tap":         tap,
+	"prometheus":  prometheus,
 }
 
 // Names lists the formats, sorted.
