@@ -88,7 +88,7 @@ type junitDoc struct {
 
 func (d *junitDoc) problem(at string, f finding) {
 	const suite = "manifest"
-	name := sentence(f.message)
+	name := cmp.Or(sentence(f.message), suite)
 	if at != "" {
 		name = escape(at, unlimited) + ": " + name
 	}
