@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// JUnit's XML as GitLab and Jenkins read it. file and line are no part of the
-// first JUnit's: GitLab links a test to its file, Jenkins ignores them.
+// JUnit's XML as GitLab and Jenkins read it. GitLab links a test to its file;
+// line is for other readers, and Jenkins ignores both.
 // https://docs.gitlab.com/ci/testing/unit_test_reports/#junit-xml-format-specification
 type (
 	junitSuites struct {

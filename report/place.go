@@ -29,10 +29,11 @@ func workspaceFile(file string, o Options) string {
 	return filepath.ToSlash(filepath.Clean(file))
 }
 
-// place is a position for readers that refuse a finding without one. What is
-// in no file of the workspace is still told, under a name that leads a reader
-// to where it came from and hardly is a file there: a flag keeps its own name.
-// The file is raw.
+// place is a position for readers that refuse a finding without one, as code
+// scanning refuses the whole report for one such result
+// (https://github.com/github/codeql-action/issues/2459). What is in no file of
+// the workspace gets a name that leads to where it came from and is no file
+// there: needs of the command line are at "--port". The file is raw.
 func place(at config.Position, o Options) config.Position {
 	file := workspaceFile(at.File, o)
 	switch {

@@ -91,13 +91,15 @@ func (g *gauge) write(b *bytes.Buffer) {
 	}
 }
 
+// labelEscaper escapes label values; no end of line is left in them.
+var labelEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // labelText leaves out what is empty, which to Prometheus is the same.
 func labelText(labels []label) string {
-	escaper := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	var parts []string
 	for _, l := range labels {
 		if l.value != "" {
-			parts = append(parts, l.name+`="`+escaper.Replace(escape(l.value, unlimited))+`"`)
+			parts = append(parts, l.name+`="`+labelEscaper.Replace(escape(l.value, unlimited))+`"`)
 		}
 	}
 	if len(parts) == 0 {

@@ -14,7 +14,8 @@ import (
 const (
 	projectURL = "https://github.com/org/portcheck"
 
-	// sarifResults is what GitHub takes: it refuses a file with more, whole.
+	// sarifResults is what GitHub takes: it refuses a file with more, whole. Of
+	// these it shows the 5,000 of the highest level.
 	// https://docs.github.com/en/code-security/reference/code-scanning/sarif-files/sarif-support
 	sarifResults = 25_000
 )

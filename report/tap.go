@@ -11,8 +11,8 @@ import (
 )
 
 // tap writes the Test Anything Protocol, a test for each manifest error and
-// each result. The version is 13, since prove takes a later one for an error
-// until Perl 5.40; what is written is the same in 14.
+// each result. It says version 13, since Debian 12's prove (Test::Harness 3.44)
+// takes a later one for an error; what is written means the same in 14.
 // https://testanything.org/tap-version-14-specification.html
 func tap(w io.Writer, r check.Report, _ Options) error {
 	var b bytes.Buffer
@@ -28,7 +28,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 		if !ok {
 			b.WriteString("not ")
 		}
-		fmt.Fprintf(&b, "ok %d - %s%s\n", number, tapText(description), directive)
+		fmt.Fprintf(&b, "ok %d - %s%s\n", number, tapEscaper.Replace(description), directive)
 	}
 	for _, p := range r.Problems {
 		description := "manifest"
@@ -66,8 +66,8 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	return err
 }
 
-// tapText is a description: a # would start a directive.
-func tapText(s string) string { return strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(s) }
+// tapEscaper escapes descriptions: a # would start a directive.
+var tapEscaper = strings.NewReplacer(`\`, `\\`, "#", `\#`)
 
 // writeDiagnostics writes a YAML block of which each value is JSON on one line,
 // which is YAML and out of which no text breaks. Perl's YAMLish dies of "a: b"
