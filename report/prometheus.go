@@ -44,8 +44,14 @@ func prometheus(w io.Writer, r check.Report, _ Options) error {
 // needLabels are what stays the same of a result from run to run.
 func needLabels(r check.Result) []label {
 	return []label{
-		{"id", r.ID}, {"app", app(r)}, {"name", r.Name}, {"target", r.Target}, {"protocol", string(r.Protocol)},
-		{"port", r.Ports().String()}, {"expect", string(r.Expect)}, {"severity", string(r.Severity)},
+		{"id", r.ID},
+		{"app", app(r)},
+		{"name", r.Name},
+		{"target", r.Target},
+		{"protocol", string(r.Protocol)},
+		{"port", r.Ports().String()},
+		{"expect", string(r.Expect)},
+		{"severity", string(r.Severity)},
 	}
 }
 

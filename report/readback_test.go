@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
@@ -153,6 +152,7 @@ func readSARIF(t *testing.T, r check.Report, out string) {
 		if x.Level != "note" {
 			unmet--
 		}
+		checkInert(t, "sarif's message", x.Message.Text)
 		if strings.Contains(x.Message.Text, "](") {
 			t.Errorf("sarif: a link in %q", x.Message.Text)
 		}
@@ -169,6 +169,12 @@ func readSARIF(t *testing.T, r check.Report, out string) {
 			t.Errorf("sarif: fingerprint %s twice", print)
 		}
 		seen[print] = true
+	}
+	for _, n := range run.Invocations[0].Notifications {
+		checkInert(t, "sarif's notification", n.Message.Text)
+		if strings.Contains(n.Message.Text, "](") {
+			t.Errorf("sarif: a link in %q", n.Message.Text)
+		}
 	}
 	if unmet > 0 {
 		t.Errorf("sarif: %d problems and unmet needs have no result", unmet)
@@ -200,6 +206,7 @@ func readQuality(t *testing.T, r check.Report, out string) {
 		if !slices.Contains([]string{"info", "minor", "major", "critical", "blocker"}, i.Severity) {
 			t.Errorf("codequality: severity %q", i.Severity)
 		}
+		checkInert(t, "codequality's description", i.Description)
 		if i.Severity != "info" {
 			unmet--
 		}
@@ -295,7 +302,7 @@ func readGauges(t *testing.T, r check.Report, out string) {
 	}
 	seen := map[string]bool{}
 	for name, f := range families {
-		if f.GetHelp() == "" || f.GetType() != dto.MetricType_GAUGE {
+		if f.GetHelp() == "" || f.GetType().String() != "GAUGE" {
 			t.Errorf("prometheus: %s has help %q and type %s", name, f.GetHelp(), f.GetType())
 		}
 		for _, m := range f.GetMetric() {
