@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -25,6 +26,9 @@ type finding struct {
 	code     string
 	hints    []string // what to do
 }
+
+// noticeSeverity is how much a notice on a target weighs.
+func noticeSeverity(n check.Notice) config.Severity { return cmp.Or(n.Severity, note) }
 
 func problemFinding(p config.Problem) finding {
 	return finding{at: p.Position, severity: config.Error, message: p.Message, code: "manifest"}

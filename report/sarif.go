@@ -106,7 +106,7 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
 			text := fmt.Sprintf("target %s: %s", Safe(t.Name), sentence(n.Message))
-			run.Notifications = append(run.Notifications, sarifNotification{"note", sarifText{Text: unlinked(text)}})
+			run.Notifications = append(run.Notifications, sarifNotification{sarifLevel(noticeSeverity(n)), sarifText{Text: unlinked(text)}})
 		}
 	}
 	if more := len(results) - sarifResults; more > 0 {

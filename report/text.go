@@ -52,11 +52,7 @@ func TargetNotices(w io.Writer, targets []check.TargetReport) error {
 func writeTargetNotices(b *bytes.Buffer, targets []check.TargetReport) {
 	for _, t := range targets {
 		for _, n := range t.Notices {
-			severity := note
-			if n.Severity != "" {
-				severity = n.Severity
-			}
-			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), Safe(string(severity)), sentence(n.Message), Safe(string(n.Code)))
+			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), Safe(string(noticeSeverity(n))), sentence(n.Message), Safe(string(n.Code)))
 		}
 	}
 }

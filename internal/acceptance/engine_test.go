@@ -27,7 +27,7 @@ import (
 const (
 	engineSocket  = "/var/run/docker.sock"
 	deadlineLabel = "io.github.org.portcheck.deadline"
-	ourLabel      = "io.github.org.portcheck.acceptance" // of images and containers that a test made
+	variantLabel  = "io.github.org.portcheck.acceptance" // of what was made of a test's own image
 	sweepGrace    = 15 * time.Second
 	patience      = 60 * time.Second // for what takes a second or two
 )
@@ -141,7 +141,7 @@ type variant struct {
 func newVariant(t *testing.T) variant {
 	t.Helper()
 	id := strings.ToLower(rand.Text()[:12])
-	v := variant{"portcheck-acceptance:" + id, ourLabel + "=" + id}
+	v := variant{"portcheck-acceptance:" + id, variantLabel + "=" + id}
 	made := docker(t, "create", imageUnderTest(t))
 	t.Cleanup(func() {
 		for _, id := range v.containers(t) {
@@ -292,7 +292,7 @@ func serve(t *testing.T, options []string, ports ...int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"run", "-d", "--label", ourLabel + "=server"}, options...)
+	args := append([]string{"run", "-d"}, options...)
 	args = append(args, image, "/server")
 	for _, p := range ports {
 		args = append(args, strconv.Itoa(p))

@@ -102,7 +102,7 @@ func (s *step) prepare(t *testing.T) {
 func (s *step) args(t *testing.T) []string {
 	t.Helper()
 	args := []string{
-		"--name", s.name, "--label", ourLabel + "=step", "--workdir", "/github/workspace", "--rm",
+		"--name", s.name, "--label", "3aa2b9", "--workdir", "/github/workspace", "--rm",
 		"-e", "HOME=/github/home", "-e", "CI=true", "-e", "GITHUB_ACTIONS=true", "-e", "RUNNER_OS=Linux",
 		"-e", "GITHUB_WORKSPACE=/github/workspace", "-e", "RUNNER_TEMP=/home/runner/work/_temp",
 		"-e", "GITHUB_OUTPUT=/github/file_commands/output", "-e", "GITHUB_STEP_SUMMARY=/github/file_commands/summary",
