@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -294,4 +295,12 @@ func need(name string, port int, more string) string {
 
 func manifest(needs ...string) string {
 	return "version: 1\napp: shop\nports:\n" + strings.Join(needs, "")
+}
+
+// shell runs a program for all that it says.
+func shell(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	return string(out), err
 }
