@@ -16,6 +16,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
+# Without defaults, which would beat what BuildKit fills in. The classic builder
+# leaves them empty, and Go takes its own.
 ARG TARGETOS
 ARG TARGETARCH
 # The flags are those of .goreleaser.yaml: both build the same bytes.
