@@ -66,7 +66,13 @@ func (s step) run(t *testing.T) outcome {
 func (s *step) start(t *testing.T) {
 	t.Helper()
 	s.prepare(t)
-	s.cmd = exec.Command("docker", append([]string{"run"}, s.args(t)...)...)
+	s.launch(t)
+}
+
+// launch starts what prepare has prepared. options are those of docker's client.
+func (s *step) launch(t *testing.T, options ...string) {
+	t.Helper()
+	s.cmd = exec.Command("docker", slices.Concat(options, []string{"run"}, s.args(t))...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.started = time.Now()
