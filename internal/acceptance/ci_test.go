@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
@@ -82,8 +83,9 @@ func inJenkins(image, workspace string) script {
 			}
 			args = append(args, "-v", engineSocket+":"+engineSocket, "--group-add", fmt.Sprint(info.Sys().(*syscall.Stat_t).Gid))
 		}
-		id := docker(t, append(args, image, "cat")...)
-		defer docker(t, "rm", "-f", id)
+		name := "acceptance-jenkins-" + strings.ToLower(rand.Text()[:8])
+		defer func() { _, _ = try("rm", "-f", name) }() // it may not have started
+		id := docker(t, append(args, "--name", name, image, "cat")...)
 		if top := docker(t, "top", id, "-eo", "pid,comm"); !strings.Contains(top, " cat") {
 			t.Errorf("Jenkins expects cat to run, and there is\n%s", top)
 		}

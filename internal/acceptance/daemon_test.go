@@ -3,8 +3,10 @@
 package acceptance
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -116,11 +118,11 @@ func TestRemappedUsers(t *testing.T) {
 // privateEngine is an engine of one test.
 type privateEngine struct{ socket string }
 
-// startEngine starts one without networks, whose mounts are its own. The files
+// startEngine starts one whose mounts and bridge are its own. The files
 // that give users to --userns-remap are over the machine's in there.
 func startEngine(t *testing.T, options ...string) privateEngine {
 	t.Helper()
-	for _, name := range []string{"dockerd", "unshare"} {
+	for _, name := range []string{"dockerd", "unshare", "ip"} {
 		if _, err := exec.LookPath(name); err != nil {
 			testbed.Missing(t, fmt.Sprintf("needs %s: %v", name, err))
 		}
@@ -130,6 +132,7 @@ func startEngine(t *testing.T, options ...string) privateEngine {
 		"subuid": "1234567:2000000:65536\nportremap:2000000:65536\n", "subgid": "1234567:2000000:65536\nportremap:2000000:65536\n",
 		"passwd": read(t, "/etc/passwd") + "portremap:x:1234567:1234567::/:/bin/false\n", "group": read(t, "/etc/group") + "portremap:x:1234567:\n",
 	}
+	bridge := newBridge(t)
 	const start = `set -e
 dir=$1; shift
 for name in subuid subgid passwd group; do
@@ -150,7 +153,7 @@ exec dockerd "$@"
 	}
 	defer log.Close()
 	args := append([]string{
-		"--mount", "sh", "-c", start, "sh", dir, "--bridge=none", "--iptables=false", "--ip6tables=false", "--data-root", filepath.Join(dir, "data"),
+		"--mount", "sh", "-c", start, "sh", dir, "--bridge", bridge, "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--data-root", filepath.Join(dir, "data"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"), "-H", "unix://" + socket,
 	}, options...)
 	daemon := exec.Command("unshare", args...)
@@ -186,6 +189,23 @@ exec dockerd "$@"
 			t.Fatalf("dockerd %v was not ready within %s\n%s", options, patience, read(t, log.Name()))
 		}
 	}
+}
+
+// newBridge is a network for an engine that needs none: with --bridge=none it
+// would remove docker0, which is the other engine's.
+func newBridge(t *testing.T) string {
+	t.Helper()
+	name := "acc" + strings.ToLower(rand.Text()[:8])
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := shell("ip", args...); err != nil {
+			t.Errorf("ip %v: %v\n%s", args, err, out)
+		}
+	}
+	ip("link", "add", name, "type", "bridge")
+	t.Cleanup(func() { ip("link", "del", name) })
+	ip("addr", "add", fmt.Sprintf("198.18.%d.%d/30", mathrand.IntN(256), 4*mathrand.IntN(64)+1), "dev", name)
+	return name
 }
 
 // load brings an image of the machine's engine.

@@ -285,20 +285,21 @@ func listen(t *testing.T, env []string, args ...string) (int, string) {
 }
 
 // serve starts a container that holds ports in its own namespace, and returns
-// its ID. options are those of docker run.
+// its ID. options are those of docker create.
 func serve(t *testing.T, options []string, ports ...int) string {
 	t.Helper()
 	image, err := serverImage()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"run", "-d"}, options...)
+	args := append([]string{"create"}, options...)
 	args = append(args, image, "/server")
 	for _, p := range ports {
 		args = append(args, strconv.Itoa(p))
 	}
 	id := docker(t, args...)
 	t.Cleanup(func() { docker(t, "rm", "-f", id) })
+	docker(t, "start", id)
 	for deadline := time.Now().Add(patience); docker(t, "logs", id) != "ready"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%v is not ready", options)
