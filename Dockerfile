@@ -1,5 +1,5 @@
-# The images of portcheck. Every builder that docker has ever had can build
-# them: no RUN --mount, no heredoc, no COPY --chmod.
+# The images of portcheck. The classic builder can make them too: no RUN --mount,
+# no heredoc, no COPY --chmod.
 #
 #   docker build -t portcheck .                        with a shell, for CI jobs
 #   docker build -t portcheck --target static .        the program alone
