@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
@@ -225,6 +226,9 @@ func main() {
 `
 
 var serverBinary = sync.OnceValues(func() (string, error) {
+	if scratch == "" {
+		return "", errors.New("nothing is started without an image to test")
+	}
 	source, binary := filepath.Join(scratch, "main.go"), filepath.Join(scratch, "server")
 	if err := os.WriteFile(source, []byte(server), 0o600); err != nil {
 		return "", err

@@ -127,10 +127,11 @@ func ofRunner(t *testing.T, name string) {
 
 // What the job's own services publish is said to be theirs, and can be accepted.
 func TestGitHubServices(t *testing.T) {
+	image := imageUnderTest(t)
 	p := freePorts(t, 2)
 	id := serve(t, []string{"-p", fmt.Sprintf("%d:6379", p[0]), "-p", fmt.Sprintf("%d:6380", p[1])}, 6379, 6380)
 	o := step{
-		image:    imageUnderTest(t),
+		image:    image,
 		manifest: manifest(need("cache", p[0], ""), need("own-cache", p[1], ", owner: {container: redis}")),
 		inputs:   map[string]string{"job-services": fmt.Sprintf(`{"redis": {"id": %q, "ports": {"6379": "%d"}, "network": "bridge"}}`, id, p[0])},
 	}.run(t).want(t, 1)
@@ -142,11 +143,12 @@ func TestGitHubServices(t *testing.T) {
 
 // In a job with a container, the steps' ports are that container's.
 func TestGitHubJobContainer(t *testing.T) {
+	image := imageUnderTest(t)
 	p := freePorts(t, 2)
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
 	job := serve(t, nil, p[1])
 	o := step{
-		image:    imageUnderTest(t),
+		image:    image,
 		manifest: manifest(need("host", p[0], ""), need("job", p[1], "")),
 		inputs:   map[string]string{"job-container": job},
 	}.run(t).want(t, 1)
