@@ -3,11 +3,13 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,22 +22,15 @@ import (
 func TestPodman(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
-	podman := startPodman(t)
+	engine := startPodman(t)
 	archive := filepath.Join(temp(t), "image.tar")
 	docker(t, "save", "-o", archive, image)
-	if out, err := podman("load", "-q", "-i", archive); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	engine.run(t, 0, "load", "-q", "-i", archive)
 	p := freePorts(t, 2)
 	pid, executable := listen(t, nil, fmt.Sprint(p[0]))
 	for _, mounted := range []string{engineSocket, "/run/podman/podman.sock"} { // both are looked for
-		out, err := podman(
-			"run", "--rm", "--network", "none", "-v", podmanSocket(podman)+":"+mounted, image,
-			"portcheck", "-t", "runner", "-p", fmt.Sprint(p[0]), "-p", fmt.Sprint(p[1]), "-f", "json",
-		)
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
-			t.Fatalf("%s: %v, want exit code 1\n%s", mounted, err, out)
-		}
+		out := engine.run(t, 1, "run", "--rm", "--network", "none", "-v", engine.socket+":"+mounted, image,
+			"portcheck", "-t", "runner", "-p", fmt.Sprint(p[0]), "-p", fmt.Sprint(p[1]), "-f", "json")
 		o := outcome{report: readReport(t, out)}
 		if target := o.target(t); target.Namespace.Kind != "host" {
 			t.Errorf("%s: target %+v", mounted, target)
@@ -46,39 +41,75 @@ func TestPodman(t *testing.T) {
 			t.Errorf("%s: holder %+v, want pid %d of %s", mounted, h, pid, executable)
 		}
 	}
-	if left, err := podman("ps", "-a", "-q"); err != nil || left != "" {
-		t.Errorf("left behind: %v %s", err, left)
+	if left := engine.run(t, 0, "ps", "-a", "-q"); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
 }
 
-// startPodman starts the service of an installation of the test's own, and
-// returns how to run its client.
-func startPodman(t *testing.T) func(args ...string) (string, error) {
+// podman is an installation of one test, with a service.
+type podman struct{ dir, socket string }
+
+func (p podman) command(args ...string) *exec.Cmd {
+	options := []string{"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--log-level", "error"}
+	cmd := exec.Command("podman", append(options, args...)...)
+	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(p.dir, "containers.conf"))
+	return cmd
+}
+
+// run runs podman's client and returns what it said on stdout.
+func (p podman) run(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	cmd := p.command(args...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("podman %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, out, errs.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func startPodman(t *testing.T) podman {
 	t.Helper()
 	for _, name := range []string{"podman", "runc"} {
 		if _, err := exec.LookPath(name); err != nil {
 			testbed.Missing(t, fmt.Sprintf("needs %s: %v", name, err))
 		}
 	}
+	dir := temp(t)
+	p := podman{dir, filepath.Join(dir, "podman.sock")}
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
-	dir := temp(t)
-	config := filepath.Join(dir, "containers.conf")
-	// crun refuses hybrid cgroups; podman's own limits are above those that a
-	// sandbox may have.
-	write(t, config, fmt.Sprintf("[containers]\ndefault_ulimits = [\"nofile=%d:%d\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n", files.Cur, files.Cur))
-	t.Setenv("CONTAINERS_CONF", config)
-	client := func(args ...string) *exec.Cmd {
-		options := []string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--log-level", "error"}
-		return exec.Command("podman", append(options, args...)...)
+	// crun refuses hybrid cgroups, and podman's own limits may be above ours.
+	write(t, filepath.Join(dir, "containers.conf"), fmt.Sprintf(
+		"[containers]\ndefault_ulimits = [\"nofile=%d:%d\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n", files.Cur, files.Cur))
+	service := p.command("system", "service", "--time", "0", "unix://"+p.socket)
+	var said strings.Builder
+	service.Stdout, service.Stderr = &said, &said
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
 	}
-	_ = client
-	_ = net.Dial
-	_ = os.Stat
-	_ = time.Now
-	return nil
+	t.Cleanup(func() {
+		_ = service.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = service.Wait()
+		if out, err := p.command("rmi", "--all", "--force").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		// What it mounts on itself would keep the directory busy.
+		_ = syscall.Unmount(filepath.Join(dir, "root/overlay"), syscall.MNT_DETACH)
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if c, err := net.Dial("unix", p.socket); err == nil {
+			c.Close()
+			return p
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("podman's service does not answer")
+		}
+	}
 }
-
-func podmanSocket(func(args ...string) (string, error)) string { return "" }
