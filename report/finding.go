@@ -1,7 +1,10 @@
 package report
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -10,16 +13,22 @@ import (
 // note is the severity of what is worth knowing but fails nothing.
 const note config.Severity = "note"
 
+const indent = "    " // of hints
+
 // finding is one thing that a report has to say about a place in a manifest.
 // Its strings are raw; a format makes them safe.
 type finding struct {
 	at       config.Position
+	id       string // of the result; empty for a problem
 	severity config.Severity
 	subject  string // empty, or the need
 	message  string
 	code     string
 	hints    []string // what to do
 }
+
+// noticeSeverity is how much a notice on a target weighs.
+func noticeSeverity(n check.Notice) config.Severity { return cmp.Or(n.Severity, note) }
 
 func problemFinding(p config.Problem) finding {
 	return finding{at: p.Position, severity: config.Error, message: p.Message, code: "manifest"}
@@ -56,8 +65,22 @@ func noteFindings(r check.Result, manyTargets bool) []finding {
 	return found
 }
 
+// findings are all that a report has to say about places in manifests.
+func findings(r check.Report) []finding {
+	var all []finding
+	for _, p := range r.Problems {
+		all = append(all, problemFinding(p))
+	}
+	many := manyTargets(r)
+	for _, x := range r.Results {
+		all = append(all, unmetFindings(x, many)...)
+		all = append(all, noteFindings(x, many)...)
+	}
+	return all
+}
+
 func about(r check.Result, manyTargets bool, s config.Severity, message, code string) finding {
-	return finding{at: r.Source, severity: s, subject: subject(r, manyTargets), message: message, code: code}
+	return finding{at: r.Source, id: r.ID, severity: s, subject: subject(r, manyTargets), message: message, code: code}
 }
 
 func subject(r check.Result, manyTargets bool) string {
@@ -65,6 +88,16 @@ func subject(r check.Result, manyTargets bool) string {
 		return r.Name + "@" + r.Target
 	}
 	return r.Name
+}
+
+// app is the app of a result, as its id tells it: app/name@target/protocol.
+// Empty if it has none.
+func app(r check.Result) string {
+	app, ok := strings.CutSuffix(r.ID, "/"+r.Name+"@"+r.Target+"/"+string(r.Protocol))
+	if !ok {
+		return ""
+	}
+	return app
 }
 
 // manyTargets says whether a finding has to name its target.
@@ -78,4 +111,51 @@ func hints(r check.Result) []string {
 		all = append(all, line)
 	}
 	return all
+}
+
+// lines are what a finding says without its place: what is wrong, then a line
+// for each hint. They are safe.
+func (f finding) lines() []string {
+	first := sentence(f.message)
+	if f.subject != "" {
+		// Escaped as a whole: a subject ":" would make it start with "::".
+		first = escape(Safe(f.subject)+": "+first, unlimited)
+	}
+	lines := []string{first}
+	for _, h := range f.hints {
+		lines = append(lines, sentence(h))
+	}
+	return lines
+}
+
+// writeFinding writes a finding as compilers write theirs, its hints indented.
+func writeFinding(b *bytes.Buffer, f finding, o Options) {
+	if at := f.at.String(); at != "" {
+		// Escaped as a whole: a file named ":" would make it start with "::".
+		b.WriteString(escape(at+": ", unlimited))
+	}
+	b.WriteString(severityWord(f.severity, o.Color) + ": ")
+	if f.subject != "" {
+		b.WriteString(Safe(f.subject) + ": ")
+	}
+	b.WriteString(sentence(f.message))
+	if f.code != "" {
+		b.WriteString(" [" + Safe(f.code) + "]")
+	}
+	b.WriteByte('\n')
+	for _, h := range f.hints {
+		b.WriteString(indent + sentence(h) + "\n")
+	}
+}
+
+func severityWord(s config.Severity, color bool) string {
+	word := Safe(string(s))
+	switch {
+	case color && s == config.Error:
+		return "\x1b[1;31m" + word + "\x1b[0m"
+	case color && s == config.Warning:
+		return "\x1b[1;33m" + word + "\x1b[0m"
+	default:
+		return word
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,38 +120,16 @@ func worst(all []annotation, level config.Severity) []annotation {
 
 func (a annotation) fields(o Options) map[string]string {
 	fields := map[string]string{"title": a.title}
-	file := annotationFile(a.at.File, o)
+	file := workspaceFile(a.at.File, o)
 	if file == "" {
 		return fields
 	}
-	fields["file"] = file
+	fields["file"] = escape(file, unlimited)
 	if a.at.Line > 0 {
 		fields["line"] = strconv.Itoa(a.at.Line)
 		fields["col"] = strconv.Itoa(a.at.Column)
 	}
 	return fields
-}
-
-// annotationFile is the file relative to o.Root, empty for what is not a file
-// below it: a flag, standard input, a file elsewhere.
-func annotationFile(file string, o Options) string {
-	if file == "" || strings.HasPrefix(file, "-") {
-		return ""
-	}
-	if !filepath.IsAbs(file) && o.Dir != "" {
-		file = filepath.Join(o.Dir, file)
-	}
-	if filepath.IsAbs(file) {
-		rel, err := filepath.Rel(o.Root, file)
-		if err != nil {
-			return ""
-		}
-		file = rel
-	}
-	if !filepath.IsLocal(file) {
-		return ""
-	}
-	return escape(filepath.ToSlash(filepath.Clean(file)), unlimited)
 }
 
 // joinLines joins lines up to GitHub's limit; go-githubactions encodes the

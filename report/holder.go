@@ -62,3 +62,23 @@ func holderText(h check.Holder) string {
 
 // commandText is a holder's command line.
 func commandText(h check.Holder) string { return Safe(strings.Join(h.Command, " ")) }
+
+const holdersShown = 10 // where each has a line
+
+// holderLines names holders, a line each, with the command line where it was
+// asked for.
+func holderLines(holders []check.Holder) []string {
+	var lines []string
+	for i, h := range holders {
+		if i == holdersShown {
+			lines = append(lines, fmt.Sprintf("%d more", len(holders)-i))
+			break
+		}
+		line := holderText(h)
+		if len(h.Command) > 0 {
+			line += ": " + commandText(h)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,12 +203,15 @@ func FuzzJSON(f *testing.F) {
 }
 
 func FuzzFormats(f *testing.F) {
-	for _, s := range hostile {
+	for _, s := range slices.Concat(hostile, hostileHere) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for format, out := range inEveryFormat(t, filled(s), Options{Root: "/repo"}) {
+		r := filled(s)
+		told := inEveryFormat(t, r, Options{Root: "/repo"})
+		for format, out := range told {
 			checkInert(t, format, out)
 		}
+		readBack(t, r, told)
 	})
 }

@@ -18,16 +18,21 @@ type Format func(w io.Writer, r check.Report, o Options) error
 // Options are what a format may know beside the report.
 type Options struct {
 	Color bool   // w is a terminal that shows ANSI colours
-	Root  string // absolute; annotations name files relative to it
+	Root  string // absolute; annotations, JUnit, SARIF and code quality name files relative to it
 	Dir   string // absolute; what relative file names of the report are relative to (default: Root)
 }
 
 // Formats are the ways to tell a report, by name.
 var Formats = map[string]Format{
-	"text":     text,
-	"json":     jsonReport,
-	"markdown": markdown,
-	"github":   github,
+	"text":        text,
+	"json":        jsonReport,
+	"markdown":    markdown,
+	"github":      github,
+	"junit":       junit,
+	"sarif":       sarif,
+	"codequality": codeQuality,
+	"tap":         tap,
+	"prometheus":  prometheus,
 }
 
 // Names lists the formats, sorted.

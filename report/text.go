@@ -6,13 +6,9 @@ import (
 	"io"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
-const (
-	indent   = "    "
-	commands = 3 // of holders, at most, under a finding
-)
+const commands = 3 // of holders, at most, under a finding
 
 // text writes a report as compilers write theirs, one line a finding with
 // indented hints, and a summary as the last line.
@@ -56,31 +52,8 @@ func TargetNotices(w io.Writer, targets []check.TargetReport) error {
 func writeTargetNotices(b *bytes.Buffer, targets []check.TargetReport) {
 	for _, t := range targets {
 		for _, n := range t.Notices {
-			severity := note
-			if n.Severity != "" {
-				severity = n.Severity
-			}
-			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), Safe(string(severity)), sentence(n.Message), Safe(string(n.Code)))
+			fmt.Fprintf(b, "target %s: %s: %s [%s]\n", Safe(t.Name), Safe(string(noticeSeverity(n))), sentence(n.Message), Safe(string(n.Code)))
 		}
-	}
-}
-
-func writeFinding(b *bytes.Buffer, f finding, o Options) {
-	if at := f.at.String(); at != "" {
-		// Escaped as a whole: a file named ":" would make it start with "::".
-		b.WriteString(escape(at+": ", unlimited))
-	}
-	b.WriteString(severityWord(f.severity, o.Color) + ": ")
-	if f.subject != "" {
-		b.WriteString(Safe(f.subject) + ": ")
-	}
-	b.WriteString(sentence(f.message))
-	if f.code != "" {
-		b.WriteString(" [" + Safe(f.code) + "]")
-	}
-	b.WriteByte('\n')
-	for _, h := range f.hints {
-		b.WriteString(indent + sentence(h) + "\n")
 	}
 }
 
@@ -93,17 +66,5 @@ func writeCommands(b *bytes.Buffer, holders []check.Holder) {
 			fmt.Fprintf(b, indent+"command of pid %d: %s\n", h.PID, commandText(h))
 			shown++
 		}
-	}
-}
-
-func severityWord(s config.Severity, color bool) string {
-	word := Safe(string(s))
-	switch {
-	case color && s == config.Error:
-		return "\x1b[1;31m" + word + "\x1b[0m"
-	case color && s == config.Warning:
-		return "\x1b[1;33m" + word + "\x1b[0m"
-	default:
-		return word
 	}
 }

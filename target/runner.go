@@ -34,7 +34,7 @@ func openRunner(ctx context.Context, _ string, o Options) (host.Host, error) {
 	switch {
 	case err == nil:
 		return h, nil
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, ctx.Err()
 	case ns.Kind == host.NamespaceHost:
 		return placed{here, func(_ context.Context, facts *host.Facts) error {

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -151,7 +152,7 @@ func (s *sibling) start(ctx context.Context, spec engine.Spec) error {
 		case made = <-done:
 		case <-time.After(farewell):
 		}
-		made.err = ctx.Err()
+		made.err = cmp.Or(made.err, ctx.Err())
 	}
 	s.stream = made.stream
 	if made.err != nil {

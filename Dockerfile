@@ -1,0 +1,57 @@
+# The images of portcheck. Every builder that docker has ever had can build
+# them: no RUN --mount, no heredoc, no COPY --chmod.
+#
+#   docker build -t portcheck .                        with a shell, for CI jobs
+#   docker build -t portcheck --target static .        the program alone
+
+# By tag, so that each build takes the newest patch of these lines.
+ARG GO_IMAGE=golang:1.26
+ARG BUSYBOX_IMAGE=busybox:1.37-musl
+
+# Compiles on the builder's own platform for the target's. The classic builder
+# knows neither: "linux" is then Linux on its own architecture.
+FROM --platform=${BUILDPLATFORM:-linux} ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=
+# Without defaults, which would beat what BuildKit fills in. The classic builder
+# leaves them empty, and Go takes its own.
+ARG TARGETOS
+ARG TARGETARCH
+# The flags are those of .goreleaser.yaml: both build the same bytes.
+RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
+    -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
+    -o /out/portcheck .
+
+FROM scratch AS static
+COPY --from=build /out/portcheck /usr/local/bin/portcheck
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+ARG VERSION=
+ARG REVISION=
+# portcheck.probe is the version of the conversation that `portcheck probe` in
+# this image speaks; the program takes only an image with it as its own.
+LABEL org.opencontainers.image.title="portcheck" \
+      org.opencontainers.image.description="Checks whether the TCP and UDP ports of a manifest are free" \
+      org.opencontainers.image.source="https://github.com/org/portcheck" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      io.github.org.portcheck.probe="1"
+CMD ["/usr/local/bin/portcheck"]
+
+# The default. GitLab runs `sh` in it and Jenkins `cat`, as any user, hence the
+# shell, no ENTRYPOINT and no USER. GitHub passes its workspace, hence no WORKDIR.
+FROM ${BUSYBOX_IMAGE}
+COPY --from=static / /
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="portcheck" \
+      org.opencontainers.image.description="Checks whether the TCP and UDP ports of a manifest are free" \
+      org.opencontainers.image.source="https://github.com/org/portcheck" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      io.github.org.portcheck.probe="1"
+CMD ["portcheck"]

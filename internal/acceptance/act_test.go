@@ -1,0 +1,149 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// workflow has a job whose port is taken and one whose port is free.
+const workflow = `on: push
+jobs:
+  taken:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: ./
+  free:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: ./
+        with:
+          manifest: free.yml
+          output: |
+            json=report.json
+            junit=junit.xml
+`
+
+// act runs the action as GitHub does, on the machine and in a job's container.
+func TestAct(t *testing.T) {
+	t.Parallel()
+	act, err := exec.LookPath("act")
+	if err != nil {
+		testbed.Missing(t, "needs act: go install github.com/nektos/act@v0.2.89")
+	}
+	v := newVariant(t)
+	p := freePorts(t, 2)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	// What the image has without being one of ours.
+	job := "portcheck-acceptance-job:" + strings.TrimPrefix(v.image, "portcheck-acceptance:")
+	withoutLabels(t, v.image, job)
+
+	home := temp(t)
+	repository := filepath.Join(home, "shop")
+	if err := os.MkdirAll(filepath.Join(repository, ".github/workflows"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"action.yml":               read(t, "../../action.yml"),
+		"Dockerfile":               "FROM " + v.image + "\n",
+		".github/workflows/ci.yml": workflow,
+		"portcheck.yml":            manifest(need("web", p[0], "")),
+		"free.yml":                 manifest(need("spare", p[1], "")),
+	} {
+		write(t, filepath.Join(repository, name), text)
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "all"}} {
+		if out, err := shell("git", append([]string{"-C", repository}, args...)...); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	volumes := strings.Fields(docker(t, "volume", "ls", "-q"))
+	t.Cleanup(func() {
+		docker(t, "image", "rm", "act-dockeraction:latest")
+		for _, name := range strings.Fields(docker(t, "volume", "ls", "-q")) {
+			if strings.HasPrefix(name, "act-") && !slices.Contains(volumes, name) {
+				docker(t, "volume", "rm", name)
+			}
+		}
+	})
+	for name, platform := range map[string]string{"on the machine": "-self-hosted", "in a job's container": job} {
+		t.Run(name, func(t *testing.T) {
+			run := func(job string) (string, int) {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, act, "push", "-j", job, "-P", "ubuntu-latest="+platform, "--pull=false", "--rm")
+				cmd.Dir = repository
+				cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+filepath.Join(home, "cache"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
+				cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it cleans up
+				cmd.WaitDelay = patience / 2
+				out, err := cmd.CombinedOutput()
+				if cmd.ProcessState == nil || ctx.Err() != nil {
+					t.Fatalf("act: %v\n%s", err, out)
+				}
+				return string(out), cmd.ProcessState.ExitCode()
+			}
+			log, code := run("taken")
+			if code == 0 {
+				t.Errorf("exit code 0\n%s", log)
+			}
+			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (host network namespace", "::error "} {
+				if !strings.Contains(log, want) {
+					t.Errorf("it does not say %q\n%s", want, log)
+				}
+			}
+			log, code = run("free")
+			if code != 0 {
+				t.Errorf("exit code %d\n%s", code, log)
+			}
+			for _, want := range []string{"on runner (host network namespace", "): 1 ok"} {
+				if !strings.Contains(log, want) {
+					t.Errorf("it does not say %q\n%s", want, log)
+				}
+			}
+		})
+	}
+}
+
+// withoutLabels makes an image of another one's files.
+func withoutLabels(t *testing.T, from, to string) {
+	t.Helper()
+	files := filepath.Join(temp(t), "files.tar")
+	id := docker(t, "create", from)
+	docker(t, "export", "-o", files, id)
+	docker(t, "rm", id)
+	docker(t, "import", files, to)
+	t.Cleanup(func() { docker(t, "image", "rm", to) })
+}
+
+// A step that shares the network of a job's container finds itself, however
+// early it asks the engine.
+func TestSharedNetwork(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	p := freePorts(t, 1)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	job := serve(t, []string{"--network", "host"})
+	for range 10 {
+		o := step{
+			image: v.image, manifest: manifest(need("web", p[0], "")),
+			flags: []string{"--network", "container:" + job},
+		}.run(t).want(t, 1)
+		r := o.status(t, "web", check.InUse)
+		if h := holder(t, r); h.PID != pid {
+			t.Fatalf("holder %+v, want pid %d; degraded: %s", h, pid, degraded(r.Notices, o.target(t).Notices))
+		}
+	}
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/org/portcheck/check"
+)
+
+// detectShell is what GitLab's runner has a container run, with the script on
+// its stdin.
+const detectShell = `if [ -x /usr/local/bin/bash ]; then
+	exec /usr/local/bin/bash 
+elif [ -x /usr/bin/bash ]; then
+	exec /usr/bin/bash 
+elif [ -x /bin/bash ]; then
+	exec /bin/bash 
+elif [ -x /usr/local/bin/sh ]; then
+	exec /usr/local/bin/sh 
+elif [ -x /usr/bin/sh ]; then
+	exec /usr/bin/sh 
+elif [ -x /bin/sh ]; then
+	exec /bin/sh 
+elif [ -x /busybox/sh ]; then
+	exec /busybox/sh 
+else
+	echo shell not found
+	exit 1
+fi
+
+`
+
+// gitlabScript is how GitLab's runner wraps the lines of a job.
+const gitlabScript = `if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit
+set +o noclobber
+: | eval $'export CI=\'true\'
+export GITLAB_CI=\'true\'
+cd /builds/shop
+%s
+'
+exit 0
+`
+
+// script is one job's line in a container of GitLab's docker executor, or of
+// Jenkins' docker pipeline.
+type script func(t *testing.T, mountSocket bool, line string) outcome
+
+// inGitLab runs a line as GitLab's docker executor does.
+func inGitLab(image, workspace string) script {
+	return func(t *testing.T, mountSocket bool, line string) outcome {
+		t.Helper()
+		args := []string{"run", "--rm", "-i", "-v", workspace + ":/builds/shop", "--entrypoint", ""}
+		if mountSocket {
+			args = append(args, "-v", engineSocket+":"+engineSocket)
+		}
+		cmd := exec.Command("docker", append(args, image, "sh", "-c", detectShell)...)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf(gitlabScript, line))
+		return said(t, cmd, workspace)
+	}
+}
+
+// inJenkins runs a line as Jenkins' docker pipeline does: in a container that
+// was started with cat, as the user of the agent.
+func inJenkins(image, workspace string) script {
+	return func(t *testing.T, mountSocket bool, line string) outcome {
+		t.Helper()
+		args := []string{
+			"run", "-t", "-d", "-u", "1000:1000", "-w", workspace, "-v", workspace + ":" + workspace + ":rw,z",
+			"-e", "JENKINS_URL=http://jenkins/", "-e", "BUILD_NUMBER=1",
+		}
+		if mountSocket {
+			info, err := os.Stat(engineSocket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "-v", engineSocket+":"+engineSocket, "--group-add", fmt.Sprint(info.Sys().(*syscall.Stat_t).Gid))
+		}
+		id := docker(t, append(args, image, "cat")...)
+		defer docker(t, "rm", "-f", id)
+		if top := docker(t, "top", id, "-eo", "pid,comm"); !strings.Contains(top, " cat") {
+			t.Errorf("Jenkins expects cat to run, and there is\n%s", top)
+		}
+		return said(t, exec.Command("docker", "exec", id, "sh", "-c", line), workspace)
+	}
+}
+
+// said runs a command to its end. A report is where the line puts it.
+func said(t *testing.T, cmd *exec.Cmd, workspace string) outcome {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), workspace: workspace}
+	file := filepath.Join(workspace, "report.json")
+	if _, err := os.Stat(file); err == nil {
+		o.report = readReport(t, read(t, file))
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := info.Sys().(*syscall.Stat_t); s.Uid != 1000 || s.Gid != 1000 {
+			t.Errorf("the report belongs to %d:%d", s.Uid, s.Gid)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// In GitLab and Jenkins a job runs in the image: it says whose ports it tests,
+// and reaches the machine's if it is told to.
+func TestOtherCI(t *testing.T) {
+	t.Parallel()
+	image := imageUnderTest(t)
+	p := freePorts(t, 2)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	for name, in := range map[string]func(image, workspace string) script{"GitLab": inGitLab, "Jenkins": inJenkins} {
+		t.Run(name, func(t *testing.T) {
+			workspace := temp(t)
+			write(t, filepath.Join(workspace, "portcheck.yml"), manifest(need("web", p[0], ""), need("spare", p[1], "")))
+			if err := os.Chown(workspace, 1000, 1000); err != nil {
+				t.Fatal(err)
+			}
+			run := in(image, workspace)
+			const line = "portcheck check -o json=report.json"
+			warned := func(o outcome) bool {
+				return strings.Contains(o.stdout, "warning:") && strings.Contains(o.stdout, "--target runner") && strings.Contains(o.stdout, name)
+			}
+
+			// The listener is the machine's, and this container has ports of its own.
+			o := run(t, false, line).want(t, 0)
+			if !warned(o) {
+				t.Errorf("nothing warns that these are the container's ports\n%s", o)
+			}
+			o.status(t, "web", check.Free)
+			if target := o.target(t); target.Namespace.Kind != "container" {
+				t.Errorf("namespace %+v", target.Namespace)
+			}
+			run(t, false, line+" --fail-on warning").want(t, 1)
+			if o := run(t, true, line).want(t, 0); !warned(o) || o.result(t, "web").Status != check.Free {
+				t.Errorf("a mounted socket alone changes the target\n%s", o)
+			}
+			if o := run(t, false, line+" --target local --fail-on warning").want(t, 0); strings.Contains(o.stdout, "warning:") {
+				t.Errorf("a target that was named is warned of\n%s", o)
+			}
+			run(t, false, "portcheck check no-such-file.yml").want(t, 2)
+
+			o = run(t, true, line+" --target runner").want(t, 1)
+			if warned(o) {
+				t.Errorf("the machine's ports are warned of\n%s", o)
+			}
+			if target := o.target(t); target.Name != "runner" || target.Namespace.Kind != "host" {
+				t.Errorf("target %+v", target)
+			}
+			if h := holder(t, o.status(t, "web", check.InUse)); h.PID != pid {
+				t.Errorf("holder %+v, want pid %d", h, pid)
+			}
+			o.status(t, "spare", check.Free)
+		})
+	}
+}

@@ -1,0 +1,370 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+const (
+	engineSocket  = "/var/run/docker.sock"
+	deadlineLabel = "io.github.org.portcheck.deadline"
+	variantLabel  = "io.github.org.portcheck.acceptance" // of what was made of a test's own image
+	sweepGrace    = 15 * time.Second
+	patience      = 60 * time.Second // for what takes a second or two
+)
+
+// scratch is where programs are that outlive one test.
+var scratch string
+
+func TestMain(m *testing.M) { os.Exit(runAll(m)) }
+
+// runAll runs the tests and finds what they left on the engine.
+func runAll(m *testing.M) int {
+	if os.Getenv("PORTCHECK_IMAGE") == "" {
+		return m.Run()
+	}
+	before, err := inventory()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if scratch, err = os.MkdirTemp("", "acceptance"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	_, _ = try("image", "rm", serverName) // there is none if no test has needed it
+	if err := os.RemoveAll(scratch); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	after, err := inventory()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for what := range after {
+		if !before[what] {
+			fmt.Fprintf(os.Stderr, "left behind: %s\n", what)
+			code = 1
+		}
+	}
+	for what := range before {
+		if !after[what] {
+			fmt.Fprintf(os.Stderr, "no longer there: %s\n", what)
+			code = 1
+		}
+	}
+	return code
+}
+
+// inventory lists all containers and images.
+func inventory() (map[string]bool, error) {
+	all := map[string]bool{}
+	for what, args := range map[string][]string{
+		"container": {"ps", "-a", "-q", "--no-trunc"},
+		"image":     {"images", "-q", "--no-trunc"},
+	} {
+		out, err := try(args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range strings.Fields(out) {
+			all[what+" "+id] = true
+		}
+	}
+	return all, nil
+}
+
+// imageUnderTest is the image that all of this is about.
+func imageUnderTest(t *testing.T) string {
+	t.Helper()
+	name := os.Getenv("PORTCHECK_IMAGE")
+	if name == "" {
+		testbed.Missing(t, "set PORTCHECK_IMAGE to an image built from the Dockerfile")
+	}
+	testbed.NeedRoot(t)
+	if _, err := exec.LookPath("docker"); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	return name
+}
+
+// try runs docker's client and returns what it said on stdout.
+func try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("docker %s: %w\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := try(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// variant is the image under test with a label of this test's own: helpers are
+// started from their action's image, and so can be told from those of others.
+type variant struct {
+	image, label string
+}
+
+func newVariant(t *testing.T) variant {
+	t.Helper()
+	id := strings.ToLower(rand.Text()[:12])
+	v := variant{"portcheck-acceptance:" + id, variantLabel + "=" + id}
+	made := docker(t, "create", imageUnderTest(t))
+	t.Cleanup(func() {
+		for _, id := range v.containers(t) {
+			t.Errorf("left behind: %s", docker(t, "inspect", "--format", "{{.Name}} {{.State.Status}} {{.Path}} {{.Args}}", id))
+			docker(t, "rm", "-f", id)
+		}
+		docker(t, "image", "rm", v.image)
+	})
+	docker(t, "commit", "--change", "LABEL "+v.label, made, v.image)
+	docker(t, "rm", made)
+	return v
+}
+
+// containers are the IDs of those that were made of the image, whatever their
+// state, with these filters.
+func (v variant) containers(t *testing.T, filters ...string) []string {
+	t.Helper()
+	args := []string{"ps", "-a", "-q", "--no-trunc", "--filter", "label=" + v.label}
+	for _, f := range filters {
+		args = append(args, "--filter", f)
+	}
+	return strings.Fields(docker(t, args...))
+}
+
+// helpers are the helper containers that were made of the image.
+func (v variant) helpers(t *testing.T, filters ...string) []string {
+	t.Helper()
+	return v.containers(t, append(filters, "label="+deadlineLabel)...)
+}
+
+// creations are the containers that were made of the image since a time, by
+// whether they are helpers.
+func (v variant) creations(t *testing.T, since time.Time) (helpers, others int) {
+	t.Helper()
+	out := docker(t, "events", "--since", unixNano(since), "--until", unixNano(time.Now()),
+		"--filter", "type=container", "--filter", "event=create", "--filter", "label="+v.label, "--format", "{{json .Actor.Attributes}}")
+	for line := range strings.Lines(out) {
+		var attributes map[string]string
+		if err := json.Unmarshal([]byte(line), &attributes); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if _, helper := attributes[deadlineLabel]; helper {
+			helpers++
+		} else {
+			others++
+		}
+	}
+	return helpers, others
+}
+
+func unixNano(at time.Time) string {
+	return fmt.Sprintf("%d.%09d", at.Unix(), at.Nanosecond())
+}
+
+// server is what holds ports: it listens on those before an argument "--" and
+// stays.
+const server = `package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+func main() {
+	for _, number := range os.Args[1:] {
+		if number == "--" {
+			break
+		}
+		l, err := net.Listen("tcp", ":"+number)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		defer l.Close()
+	}
+	fmt.Println("ready")
+	time.Sleep(time.Hour)
+}
+`
+
+var serverBinary = sync.OnceValues(func() (string, error) {
+	source, binary := filepath.Join(scratch, "main.go"), filepath.Join(scratch, "server")
+	if err := os.WriteFile(source, []byte(server), 0o600); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", binary, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// serverImage is the image of the server alone.
+var serverImage = sync.OnceValues(func() (string, error) {
+	binary, err := serverBinary()
+	if err != nil {
+		return "", err
+	}
+	code, err := os.ReadFile(binary)
+	if err != nil {
+		return "", err
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	err = w.WriteHeader(&tar.Header{Name: "server", Mode: 0o755, Size: int64(len(code))})
+	if err == nil {
+		_, err = w.Write(code)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	file := filepath.Join(scratch, "layer.tar")
+	if err == nil {
+		err = os.WriteFile(file, layer.Bytes(), 0o600)
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = try("import", file, serverName)
+	return serverName, err
+})
+
+var serverName = fmt.Sprintf("portcheck-acceptance-server:%d", os.Getpid())
+
+// listen starts a process of the machine that holds ports, and returns its PID
+// and executable. What follows "--" stays in its command line.
+func listen(t *testing.T, env []string, args ...string) (int, string) {
+	t.Helper()
+	binary, err := serverBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, line := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), env...) }, binary, args...)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	return cmd.Process.Pid, binary
+}
+
+// serve starts a container that holds ports in its own namespace, and returns
+// its ID. options are those of docker run.
+func serve(t *testing.T, options []string, ports ...int) string {
+	t.Helper()
+	image, err := serverImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"run", "-d"}, options...)
+	args = append(args, image, "/server")
+	for _, p := range ports {
+		args = append(args, strconv.Itoa(p))
+	}
+	id := docker(t, args...)
+	t.Cleanup(func() { docker(t, "rm", "-f", id) })
+	for deadline := time.Now().Add(patience); docker(t, "logs", id) != "ready"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v is not ready", options)
+		}
+	}
+	return id
+}
+
+// freePorts are ports of the machine that nobody has, and that the kernel gives
+// to nobody who does not name them.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for tries := 0; len(ports) < n; tries++ {
+		p := 10000 + mathrand.IntN(20000)
+		if slices.Contains(ports, p) {
+			continue
+		}
+		if err := bindable(p); err == nil {
+			ports = append(ports, p)
+		} else if tries > 100 {
+			t.Fatal(err)
+		}
+	}
+	return ports
+}
+
+// bindable says why a port of the machine can't be had.
+func bindable(port int) error {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	if err == nil {
+		err = l.Close()
+	}
+	return err
+}
+
+// temp is a directory with a short name, for sockets, that any user can reach.
+func temp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "acc")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

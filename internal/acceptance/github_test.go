@@ -1,0 +1,160 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/org/portcheck/check"
+)
+
+// A step of a GitHub job tells the truth of the runner, from a container on a
+// network of its own.
+func TestGitHubStep(t *testing.T) {
+	image := imageUnderTest(t)
+	p := freePorts(t, 4)
+	free, pool := p[2], p[3]
+	pid, executable := listen(t, nil, fmt.Sprint(p[0]))
+	published := serve(t, []string{
+		"-p", fmt.Sprintf("%d:80", p[1]), "--name", fmt.Sprintf("shop-web-%d", p[1]),
+		"--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.service=web",
+	}, 80)
+	o := step{
+		image: image,
+		manifest: fmt.Sprintf("version: 1\napp: shop\nrange: %d-%d\nports:\n", pool, pool+40) +
+			need("api", p[0], "") + need("web", p[1], "") + need("spare", free, ""),
+		inputs: map[string]string{"output": "json=out/deep/report.json"},
+	}.run(t).want(t, 1)
+
+	target := o.target(t)
+	if target.Name != "runner" || target.Namespace.Kind != "host" || target.Namespace.Reason == "" {
+		t.Errorf("target %+v", target)
+	}
+	api := o.status(t, "api", check.InUse)
+	if h := holder(t, api); h.PID != pid || h.Process != "server" || h.Executable != executable && h.Unit == "" {
+		t.Errorf("api is held by %+v, want pid %d of %s", h, pid, executable)
+	}
+	web := o.status(t, "web", check.InUse)
+	if len(web.Holders) == 0 {
+		t.Fatalf("nobody holds web: %s", web.Message)
+	}
+	for _, h := range web.Holders {
+		want := check.Container{ID: published, Name: fmt.Sprintf("shop-web-%d", p[1]), Image: serverName, Compose: "shop/web"}
+		if h.Container == nil || *h.Container != want {
+			t.Errorf("web is held by %+v of container %+v, want %+v", h, h.Container, want)
+		}
+	}
+	o.status(t, "spare", check.Free)
+	for _, r := range []check.Result{api, web} {
+		if len(r.Alternatives) != 3 {
+			t.Errorf("%s: alternatives %v, want 3", r.Name, r.Alternatives)
+		}
+		for _, a := range r.Alternatives {
+			if err := bindable(int(a)); err != nil {
+				t.Errorf("%s: alternative %d: %v", r.Name, a, err)
+			}
+		}
+	}
+
+	for line, name := range map[int]string{5: "api", 6: "web"} {
+		if !slices.ContainsFunc(strings.Split(o.stdout, "\n"), func(s string) bool {
+			return strings.HasPrefix(s, "::error ") && strings.Contains(s, "file=portcheck.yml") &&
+				strings.Contains(s, fmt.Sprintf("line=%d,", line)) && strings.Contains(s, name)
+		}) {
+			t.Errorf("%s is not annotated at line %d\n%s", name, line, o)
+		}
+	}
+	if n := strings.Count(o.stdout, "\n::error "); n != 2 {
+		t.Errorf("%d annotations\n%s", n, o)
+	}
+	for _, want := range []string{"api", "web", fmt.Sprint(p[0]), fmt.Sprint(p[1])} {
+		if !strings.Contains(o.summary, want) {
+			t.Errorf("the summary does not say %s:\n%s", want, o.summary)
+		}
+	}
+
+	if o.outputs["ok"] != "false" || o.outputs["conflicts"] != "2" || o.outputs["report"] != "out/deep/report.json" {
+		t.Errorf("outputs %v", o.outputs)
+	}
+	var alternatives map[string][]uint16
+	if err := json.Unmarshal([]byte(o.outputs["alternatives"]), &alternatives); err != nil {
+		t.Fatalf("output alternatives: %v", err)
+	}
+	if len(alternatives) != 2 || !slices.Equal(alternatives[api.ID], api.Alternatives) || !slices.Equal(alternatives[web.ID], web.Alternatives) {
+		t.Errorf("output alternatives %v", alternatives)
+	}
+	for _, name := range []string{"out", "out/deep", "out/deep/report.json"} {
+		ofRunner(t, filepath.Join(o.workspace, name))
+	}
+	t.Logf("took %s", o.took)
+}
+
+// Later steps find the report, and can remove it.
+func TestGitHubReport(t *testing.T) {
+	p := freePorts(t, 1)
+	o := step{image: imageUnderTest(t), inputs: map[string]string{"port": fmt.Sprint(p[0])}}.run(t).want(t, 0)
+	if name := o.outputs["report"]; !filepath.IsLocal(name) {
+		t.Errorf("the report is at %q", name)
+	}
+	if o.outputs["ok"] != "true" || o.outputs["conflicts"] != "0" || o.outputs["alternatives"] != "{}" {
+		t.Errorf("outputs %v", o.outputs)
+	}
+	if len(o.report.Results) != 1 || o.report.Results[0].Status != check.Free {
+		t.Errorf("results %+v", o.report.Results)
+	}
+	ofRunner(t, filepath.Join(o.workspace, o.outputs["report"]))
+}
+
+// ofRunner fails the test if later steps could not read and replace a file.
+func ofRunner(t *testing.T, name string) {
+	t.Helper()
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if s := info.Sys().(*syscall.Stat_t); s.Uid != runnerID || s.Gid != runnerID || info.Mode().Perm()&0o444 != 0o444 {
+		t.Errorf("%s belongs to %d:%d with mode %s", name, s.Uid, s.Gid, info.Mode())
+	}
+}
+
+// What the job's own services publish is said to be theirs, and can be accepted.
+func TestGitHubServices(t *testing.T) {
+	p := freePorts(t, 2)
+	id := serve(t, []string{"-p", fmt.Sprintf("%d:6379", p[0]), "-p", fmt.Sprintf("%d:6380", p[1])}, 6379, 6380)
+	o := step{
+		image:    imageUnderTest(t),
+		manifest: manifest(need("cache", p[0], ""), need("own-cache", p[1], ", owner: {container: redis}")),
+		inputs:   map[string]string{"job-services": fmt.Sprintf(`{"redis": {"id": %q, "ports": {"6379": "%d"}, "network": "bridge"}}`, id, p[0])},
+	}.run(t).want(t, 1)
+	if r := o.status(t, "cache", check.InUse); !strings.Contains(r.Message, "this job's service redis") {
+		t.Errorf("cache: %s", r.Message)
+	}
+	o.status(t, "own-cache", check.Owned)
+}
+
+// In a job with a container, the steps' ports are that container's.
+func TestGitHubJobContainer(t *testing.T) {
+	p := freePorts(t, 2)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	job := serve(t, nil, p[1])
+	o := step{
+		image:    imageUnderTest(t),
+		manifest: manifest(need("host", p[0], ""), need("job", p[1], "")),
+		inputs:   map[string]string{"job-container": job},
+	}.run(t).want(t, 1)
+	if target := o.target(t); target.Name != "job" || target.Namespace.Kind != "container" {
+		t.Errorf("target %+v", target)
+	}
+	o.status(t, "host", check.Free)
+	if h := holder(t, o.status(t, "job", check.InUse)); h.PID == 0 || h.PID == pid || h.Process != "server" || h.Container == nil || h.Container.ID != job {
+		t.Errorf("holder %+v in %+v", h, h.Container)
+	}
+}

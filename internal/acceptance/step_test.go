@@ -1,0 +1,312 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+// runnerID owns the workspaces, as on GitHub's own runners.
+const runnerID = 1001
+
+// step is a step of a GitHub job that uses the action.
+type step struct {
+	image    string
+	manifest string            // portcheck.yml in the workspace; none if empty
+	inputs   map[string]string // those that the workflow gives
+	socket   string            // mounted as the engine's; "" is the real one, "-" none
+	flags    []string          // of docker run, beyond the runner's own
+	name     string            // of the container; "" for any
+
+	dir string // of workspace and files, made by start
+	cmd *exec.Cmd
+
+	stdout, stderr bytes.Buffer
+	started        time.Time
+}
+
+// outcome is what a step has told.
+type outcome struct {
+	code           int
+	stdout, stderr string
+	report         check.Report
+	outputs        map[string]string
+	summary        string
+	workspace      string
+	took           time.Duration
+}
+
+// run starts a step and waits for its end.
+func (s step) run(t *testing.T) outcome {
+	t.Helper()
+	s.start(t)
+	return s.wait(t)
+}
+
+// start is what GitHub's runner does: every input of action.yml is there, under
+// a name in capitals, and files of the runner under other names.
+func (s *step) start(t *testing.T) {
+	t.Helper()
+	s.prepare(t)
+	s.launch(t)
+}
+
+// launch starts what prepare has prepared. options are those of docker's client.
+func (s *step) launch(t *testing.T, options ...string) {
+	t.Helper()
+	s.cmd = exec.Command("docker", slices.Concat(options, []string{"run"}, s.args(t))...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.started = time.Now()
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *step) prepare(t *testing.T) {
+	t.Helper()
+	s.dir = temp(t)
+	if s.name == "" {
+		s.name = "portcheckacceptance_" + strings.ToLower(rand.Text()[:12])
+	}
+	for _, dir := range []string{"workspace", "file_commands"} {
+		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"output", "summary"} {
+		write(t, filepath.Join(s.dir, "file_commands", file), "")
+	}
+	if s.manifest != "" {
+		write(t, filepath.Join(s.dir, "workspace/portcheck.yml"), s.manifest)
+	}
+	err := filepath.WalkDir(s.dir, func(name string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(name, runnerID, runnerID))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *step) args(t *testing.T) []string {
+	t.Helper()
+	args := []string{
+		"--name", s.name, "--label", "3aa2b9", "--workdir", "/github/workspace", "--rm",
+		"-e", "HOME=/github/home", "-e", "CI=true", "-e", "GITHUB_ACTIONS=true", "-e", "RUNNER_OS=Linux",
+		"-e", "GITHUB_WORKSPACE=/github/workspace", "-e", "RUNNER_TEMP=/home/runner/work/_temp",
+		"-e", "GITHUB_OUTPUT=/github/file_commands/output", "-e", "GITHUB_STEP_SUMMARY=/github/file_commands/summary",
+		"-v", filepath.Join(s.dir, "workspace") + ":/github/workspace", "-v", filepath.Join(s.dir, "file_commands") + ":/github/file_commands",
+	}
+	switch s.socket {
+	case "":
+		args = append(args, "-v", engineSocket+":"+engineSocket)
+	case "-":
+	default:
+		args = append(args, "-v", s.socket+":"+engineSocket)
+	}
+	declared := inputs(t)
+	for name, value := range s.inputs {
+		if _, known := declared[name]; !known {
+			t.Fatalf("action.yml has no input %q", name)
+		}
+		declared[name] = value
+	}
+	for name, value := range declared {
+		args = append(args, "-e", "INPUT_"+strings.ToUpper(name)+"="+value)
+	}
+	args = append(args, s.flags...)
+	return append(args, "--entrypoint", "/usr/local/bin/portcheck", s.image, "action")
+}
+
+// inputs are those of action.yml with their defaults; what a job has not got is
+// empty.
+func inputs(t *testing.T) map[string]string {
+	t.Helper()
+	var action struct {
+		Inputs map[string]struct{ Default string }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "../../action.yml")), &action); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{}
+	for name, input := range action.Inputs {
+		switch {
+		case strings.Contains(input.Default, "toJSON"):
+			values[name] = "{}"
+		case strings.Contains(input.Default, "${{"):
+			values[name] = ""
+		default:
+			values[name] = input.Default
+		}
+	}
+	return values
+}
+
+// wait waits for the end of a step and reads what it has written.
+func (s *step) wait(t *testing.T) outcome {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- s.cmd.Wait() }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-time.After(patience):
+		_, _ = try("rm", "-f", s.name) // told below
+		_ = s.cmd.Process.Kill()
+		<-ended
+		t.Fatalf("the step has not ended within %s\n%s%s", patience, s.stdout.String(), s.stderr.String())
+	}
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	return s.outcome(t, s.cmd.ProcessState.ExitCode(), s.stdout.String(), s.stderr.String(), time.Since(s.started))
+}
+
+// outcome reads what a step has written.
+func (s *step) outcome(t *testing.T, code int, stdout, stderr string, took time.Duration) outcome {
+	t.Helper()
+	o := outcome{
+		code: code, stdout: stdout, stderr: stderr, took: took, workspace: filepath.Join(s.dir, "workspace"),
+		outputs: outputs(t, read(t, filepath.Join(s.dir, "file_commands/output"))),
+		summary: read(t, filepath.Join(s.dir, "file_commands/summary")),
+	}
+	if file := o.outputs["report"]; file != "" {
+		o.report = readReport(t, read(t, filepath.Join(o.workspace, file)))
+	}
+	return o
+}
+
+func readReport(t *testing.T, text string) check.Report {
+	t.Helper()
+	var r check.Report
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatalf("the report: %v\n%s", err, text)
+	}
+	return r
+}
+
+// outputs reads a GITHUB_OUTPUT file as the runner does.
+func outputs(t *testing.T, text string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if text == "" {
+		return all
+	}
+	for len(lines) > 0 {
+		name, end, block := strings.Cut(lines[0], "<<")
+		if !block {
+			name, value, ok := strings.Cut(lines[0], "=")
+			if !ok {
+				t.Fatalf("no output: %q in\n%s", lines[0], text)
+			}
+			all[name] = value
+			lines = lines[1:]
+			continue
+		}
+		i := slices.Index(lines[1:], end)
+		if i < 0 {
+			t.Fatalf("output %s has no end in\n%s", name, text)
+		}
+		all[name] = strings.Join(lines[1:i+1], "\n")
+		lines = lines[i+2:]
+	}
+	return all
+}
+
+// want fails the test, with all that the step has said, if its code is another.
+func (o outcome) want(t *testing.T, code int) outcome {
+	t.Helper()
+	if o.code != code {
+		t.Fatalf("exit code %d, want %d\n%s", o.code, code, o)
+	}
+	return o
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("stdout:\n%sstderr:\n%s", o.stdout, o.stderr)
+}
+
+// result is the one on a need.
+func (o outcome) result(t *testing.T, name string) check.Result {
+	t.Helper()
+	i := slices.IndexFunc(o.report.Results, func(r check.Result) bool { return r.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no result %s\n%s", name, o)
+	}
+	return o.report.Results[i]
+}
+
+// status fails the test if a need has another one.
+func (o outcome) status(t *testing.T, name string, want check.Status) check.Result {
+	t.Helper()
+	r := o.result(t, name)
+	if r.Status != want {
+		t.Errorf("%s is %s (%s), want %s\n%s", name, r.Status, r.Message, want, o)
+	}
+	return r
+}
+
+// target is the only one.
+func (o outcome) target(t *testing.T) check.TargetReport {
+	t.Helper()
+	if len(o.report.Targets) != 1 {
+		t.Fatalf("targets: %+v\n%s", o.report.Targets, o)
+	}
+	return o.report.Targets[0]
+}
+
+// holder is the only one of a result.
+func holder(t *testing.T, r check.Result) check.Holder {
+	t.Helper()
+	if len(r.Holders) != 1 {
+		t.Fatalf("%s: %s; holders: %+v", r.Name, r.Message, r.Holders)
+	}
+	return r.Holders[0]
+}
+
+// degraded is what notices say could not be seen.
+func degraded(notices ...[]check.Notice) string {
+	var all []string
+	for _, n := range slices.Concat(notices...) {
+		if n.Code == config.Degraded {
+			all = append(all, n.Message)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// need is a line of a manifest.
+func need(name string, port int, more string) string {
+	return fmt.Sprintf("  - {name: %s, port: %d%s}\n", name, port, more)
+}
+
+func manifest(needs ...string) string {
+	return "version: 1\napp: shop\nports:\n" + strings.Join(needs, "")
+}
+
+// shell runs a program for all that it says.
+func shell(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	return string(out), err
+}

@@ -1,0 +1,204 @@
+//go:build linux
+
+package acceptance
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/check"
+)
+
+// On the host's network and among its processes, nothing else is started.
+func TestNoHelperOnTheHost(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	p := freePorts(t, 1)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	s := step{image: v.image, manifest: manifest(need("web", p[0], ""))}
+	onHost := []string{"--network", "host", "--pid", "host"}
+	for name, c := range map[string]struct {
+		flags   []string
+		helpers int
+		named   bool
+	}{
+		"in a bridge network":                 {nil, 1, true},
+		"on the host":                         {onHost, 0, false},
+		"on the host, with the right to look": {append(onHost, "--cap-add", "SYS_PTRACE", "--cap-add", "DAC_READ_SEARCH"), 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.flags = c.flags
+			since := time.Now()
+			o := s.run(t).want(t, 1)
+			if helpers, others := v.creations(t, since); helpers != c.helpers || others != 1 {
+				t.Errorf("%d helpers and %d others are created, want %d and the step", helpers, others, c.helpers)
+			}
+			target := o.target(t)
+			if target.Namespace.Kind != "host" || target.Namespace.Reason == "" {
+				t.Errorf("namespace %+v", target.Namespace)
+			}
+			r := o.status(t, "web", check.InUse)
+			switch h := holder(t, r); {
+			case c.named && h.PID != pid:
+				t.Errorf("holder %+v, want pid %d", h, pid)
+			case !c.named && h.PID != 0, !c.named && degraded(r.Notices, target.Notices) == "":
+				// Docker's default rights don't reach into other processes.
+				t.Errorf("holder %+v; notices %+v, %+v", h, r.Notices, target.Notices)
+			}
+		})
+	}
+}
+
+// `target: local` means the action's own container, where the host's ports are
+// free; `container:NAME` that one's.
+func TestTargetsByName(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	p := freePorts(t, 2)
+	listen(t, nil, fmt.Sprint(p[0]))
+	name := fmt.Sprintf("acceptance-other-%d", p[1])
+	other := serve(t, []string{"--name", name}, p[1])
+	s := step{image: v.image, manifest: manifest(need("host", p[0], ""), need("other", p[1], ""))}
+
+	s.inputs = map[string]string{"target": "local"}
+	since := time.Now()
+	o := s.run(t).want(t, 0)
+	if helpers, _ := v.creations(t, since); helpers != 0 {
+		t.Errorf("local: %d helpers", helpers)
+	}
+	if target := o.target(t); target.Name != "local" || target.Namespace.Kind != "container" {
+		t.Errorf("local: %+v", target)
+	}
+	o.status(t, "host", check.Free)
+	o.status(t, "other", check.Free)
+
+	s.inputs = map[string]string{"target": "container:" + name}
+	o = s.run(t).want(t, 1)
+	if target := o.target(t); target.Name != "container:"+name || target.Namespace.Kind != "container" {
+		t.Errorf("container: %+v", target)
+	}
+	o.status(t, "host", check.Free)
+	if h := holder(t, o.status(t, "other", check.InUse)); h.Process != "server" || h.PID == 0 || h.Container == nil || h.Container.ID != other || h.Container.Name != name {
+		t.Errorf("container: holder %+v in %+v", h, h.Container)
+	}
+}
+
+// What can't be had is said in one line.
+func TestNoSuchContainer(t *testing.T) {
+	t.Parallel()
+	image := imageUnderTest(t)
+	p := freePorts(t, 1)
+	halted := docker(t, "create", image)
+	t.Cleanup(func() { docker(t, "rm", halted) })
+	for target, want := range map[string]string{
+		"container:nobody-has-this": `knows no container "nobody-has-this"`,
+		"container:" + halted:       "does not run",
+	} {
+		t.Run(want, func(t *testing.T) {
+			o := step{image: image, inputs: map[string]string{"port": fmt.Sprint(p[0]), "target": target}}.run(t).want(t, 3)
+			o.reason(t, want)
+		})
+	}
+}
+
+// reason fails the test unless a step that could not find out says why, to
+// whoever reads its log, its annotations or its report.
+func (o outcome) reason(t *testing.T, words ...string) {
+	t.Helper()
+	annotations := ""
+	for line := range strings.Lines(o.stdout + o.stderr) {
+		if strings.HasPrefix(line, "::error ") {
+			annotations += line
+		}
+	}
+	if annotations == "" {
+		t.Errorf("nothing is annotated\n%s", o)
+	}
+	told := ""
+	for _, r := range o.report.Results {
+		if r.Status != check.Unknown {
+			t.Errorf("%s is %s", r.Name, r.Status)
+		}
+		told += r.Message + "\n"
+	}
+	if strings.Count(told, "\n") != len(o.report.Results) || told == "" {
+		t.Errorf("want one line for each result:\n%s", told)
+	}
+	for _, w := range words {
+		if !strings.Contains(told, w) {
+			t.Errorf("the report does not say %q:\n%s", w, told)
+		}
+		if !strings.Contains(annotations, w) {
+			t.Errorf("no annotation says %q:\n%s", w, annotations)
+		}
+	}
+}
+
+// Two steps at once on one engine, as two runners on one machine start them.
+func TestStepsAtOnce(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	p := freePorts(t, 2)
+	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
+	for range 4 {
+		since := time.Now()
+		steps := []*step{{}, {}}
+		for _, s := range steps {
+			*s = step{
+				image:    v.image,
+				manifest: manifest(need("web", p[0], ""), need("spare", p[1], "")),
+				inputs:   map[string]string{"wait": "1s"},
+			}
+			s.start(t)
+		}
+		together := false
+		for deadline := time.Now().Add(patience); !together; time.Sleep(10 * time.Millisecond) {
+			together = len(v.helpers(t, "status=running")) == len(steps)
+			if time.Now().After(deadline) {
+				break
+			}
+			if len(v.containers(t)) == 0 && time.Since(since) > 5*time.Second {
+				break
+			}
+		}
+		if !together {
+			t.Error("the helpers were never there at the same time")
+		}
+		for _, s := range steps {
+			o := s.wait(t).want(t, 1)
+			if h := holder(t, o.status(t, "web", check.InUse)); h.PID != pid {
+				t.Errorf("holder %+v, want pid %d", h, pid)
+			}
+			o.status(t, "spare", check.Free)
+		}
+		if helpers, others := v.creations(t, since); helpers != len(steps) || others != len(steps) {
+			t.Errorf("%d helpers and %d others are created, want two of each", helpers, others)
+		}
+		if left := v.helpers(t); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
+// A helper that was never started is removed by the next step after its
+// deadline, and not before.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	p := freePorts(t, 1)
+	create := func(deadline time.Time) string {
+		id := docker(t, "create", "--label", fmt.Sprintf("%s=%d", deadlineLabel, deadline.Unix()), v.image)
+		t.Cleanup(func() { _, _ = try("rm", "-f", id) }) // the sweep removes some
+		return id
+	}
+	expired, young := create(time.Now().Add(-time.Hour)), create(time.Now().Add(time.Hour))
+	bystander := docker(t, "create", imageUnderTest(t))
+	t.Cleanup(func() { docker(t, "rm", bystander) })
+	step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(p[0])}}.run(t).want(t, 0)
+	if left := v.helpers(t); len(left) != 1 || left[0] != young {
+		t.Errorf("left: %v; want %s alone, of which %s has expired", left, young, expired)
+	}
+	docker(t, "rm", young)
+}

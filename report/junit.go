@@ -1,0 +1,176 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/org/portcheck/check"
+)
+
+// JUnit's XML as GitLab and Jenkins read it. GitLab links a test to its file;
+// line is for other readers, and Jenkins ignores both.
+// https://docs.gitlab.com/ci/testing/unit_test_reports/#junit-xml-format-specification
+type (
+	junitSuites struct {
+		XMLName xml.Name `xml:"testsuites"`
+		Name    string   `xml:"name,attr"`
+		junitCounts
+		Suites []*junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name string `xml:"name,attr"`
+		junitCounts
+		Cases     []junitCase `xml:"testcase"`
+		SystemOut *junitText  `xml:"system-out"`
+	}
+	junitCounts struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Skipped  int `xml:"skipped,attr"`
+	}
+	junitCase struct {
+		Class     string       `xml:"classname,attr"`
+		Name      string       `xml:"name,attr"`
+		File      string       `xml:"file,attr,omitempty"`
+		Line      int          `xml:"line,attr,omitempty"`
+		Failure   *junitReason `xml:"failure"`
+		Error     *junitReason `xml:"error"`
+		SystemOut *junitText   `xml:"system-out"`
+	}
+	junitReason struct {
+		Type    string `xml:"type,attr"`
+		Message string `xml:"message,attr"`
+		Text    string `xml:",cdata"` // to be read as it is, too
+	}
+	junitText struct {
+		Text string `xml:",cdata"`
+	}
+)
+
+// junit writes a test report: a suite for each target with a test for each
+// result. Neither GitLab nor Jenkins knows tests that only warn, so that an
+// unmet need fails whatever its severity; its text says which.
+func junit(w io.Writer, r check.Report, o Options) error {
+	doc := &junitDoc{junitSuites: junitSuites{Name: "portcheck"}, suites: map[string]*junitSuite{}, names: map[[2]string]int{}, options: o}
+	for _, p := range r.Problems {
+		doc.problem(p.Position.String(), problemFinding(p))
+	}
+	many := manyTargets(r)
+	for _, x := range r.Results {
+		doc.result(x, many)
+	}
+	for _, t := range r.Targets {
+		if len(t.Notices) > 0 {
+			var notices bytes.Buffer
+			writeTargetNotices(&notices, []check.TargetReport{t})
+			doc.suite(t.Name).SystemOut = &junitText{unattached(notices.String())}
+		}
+	}
+	text, err := xml.MarshalIndent(doc.junitSuites, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, text)
+	return err
+}
+
+type junitDoc struct {
+	junitSuites
+	suites  map[string]*junitSuite // by target
+	names   map[[2]string]int      // how many tests have a class and a name
+	options Options
+}
+
+func (d *junitDoc) problem(at string, f finding) {
+	const suite = "manifest"
+	name := cmp.Or(sentence(f.message), suite)
+	if at != "" {
+		name = escape(at, unlimited) + ": " + name
+	}
+	d.add(d.suite(suite), f, junitCase{Class: suite, Name: name, Error: d.reason(f)})
+}
+
+func (d *junitDoc) result(x check.Result, manyTargets bool) {
+	c := junitCase{
+		Class: cmp.Or(Safe(x.Target), "portcheck"),
+		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), x.Ports()),
+	}
+	if app := app(x); app != "" {
+		c.Class = Safe(app) + "/" + c.Class
+	}
+	var notes bytes.Buffer
+	for _, f := range noteFindings(x, manyTargets) {
+		writeFinding(&notes, f, Options{})
+	}
+	unmet := unmetFindings(x, manyTargets)
+	if len(unmet) == 0 {
+		if notes.Len() > 0 {
+			c.SystemOut = &junitText{unattached(notes.String())}
+		}
+		d.add(d.suite(x.Target), finding{at: x.Source}, c)
+		return
+	}
+	reason := d.reason(unmet[0], unmet[1:]...)
+	for _, line := range holderLines(x.Holders) {
+		reason.Text += "held by: " + unattached(line) + "\n"
+	}
+	reason.Text += unattached(notes.String())
+	if x.Status == check.Unknown {
+		c.Error = reason
+	} else {
+		c.Failure = reason
+	}
+	d.add(d.suite(x.Target), unmet[0], c)
+}
+
+// reason is the first finding and, in its text, the others. GitLab shows the
+// text alone.
+func (d *junitDoc) reason(f finding, more ...finding) *junitReason {
+	var b bytes.Buffer
+	for _, f := range append([]finding{f}, more...) {
+		writeFinding(&b, f, Options{})
+	}
+	return &junitReason{Type: Safe(f.code), Message: unattached(sentence(f.message)), Text: unattached(b.String())}
+}
+
+func (d *junitDoc) suite(target string) *junitSuite {
+	s := d.suites[target]
+	if s == nil {
+		s = &junitSuite{Name: cmp.Or(Safe(target), "portcheck")}
+		d.suites[target] = s
+		d.Suites = append(d.Suites, s)
+	}
+	return s
+}
+
+func (d *junitDoc) add(s *junitSuite, f finding, c junitCase) {
+	c.File = escape(workspaceFile(f.at.File, d.options), unlimited)
+	if c.File != "" {
+		c.Line = f.at.Line
+	}
+	// GitLab ignores a second test of the same class and name.
+	key := [2]string{c.Class, c.Name}
+	d.names[key]++
+	if n := d.names[key]; n > 1 {
+		c.Name += fmt.Sprintf(" (%d)", n)
+	}
+	for _, counts := range []*junitCounts{&d.junitCounts, &s.junitCounts} {
+		counts.Tests++
+		if c.Failure != nil {
+			counts.Failures++
+		}
+		if c.Error != nil {
+			counts.Errors++
+		}
+	}
+	s.Cases = append(s.Cases, c)
+}
+
+// unattached breaks the tags by which GitLab and Jenkins attach a file of the
+// job to a test. It is safe.
+func unattached(s string) string { return strings.ReplaceAll(s, "[[", `[\x5b`) }

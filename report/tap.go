@@ -1,0 +1,114 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+)
+
+// tap writes the Test Anything Protocol, a test for each manifest error and
+// each result. It says version 13, since Debian 12's prove (Test::Harness 3.44)
+// takes a later one for an error; what is written means the same in 14.
+// https://testanything.org/tap-version-14-specification.html
+func tap(w io.Writer, r check.Report, _ Options) error {
+	var b bytes.Buffer
+	b.WriteString("TAP version 13\n")
+	fmt.Fprintf(&b, "1..%d", len(r.Problems)+len(r.Results))
+	if len(r.Problems)+len(r.Results) == 0 {
+		b.WriteString(" # SKIP no needs")
+	}
+	b.WriteByte('\n')
+	number := 0
+	point := func(ok bool, description, directive string) {
+		number++
+		if !ok {
+			b.WriteString("not ")
+		}
+		fmt.Fprintf(&b, "ok %d - %s%s\n", number, tapEscaper.Replace(description), directive)
+	}
+	for _, p := range r.Problems {
+		description := "manifest"
+		if at := p.Position.String(); at != "" {
+			description = escape(at, unlimited)
+		}
+		point(false, description, "")
+		if err := writeDiagnostics(&b, check.Result{}, []finding{problemFinding(p)}); err != nil {
+			return err
+		}
+	}
+	many := manyTargets(r)
+	for _, x := range r.Results {
+		directive := ""
+		if !x.OK && x.Severity == config.Warning {
+			// A harness must not fail for a TODO, and lists it as what needs work.
+			directive = " # TODO severity warning"
+		}
+		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, many)), Safe(string(x.Protocol)), x.Ports()), directive)
+		if unmet := unmetFindings(x, many); len(unmet) > 0 {
+			if err := writeDiagnostics(&b, x, unmet); err != nil {
+				return err
+			}
+		}
+		for _, f := range noteFindings(x, many) {
+			fmt.Fprintf(&b, "# note: %s\n", escape(f.lines()[0]+" ["+Safe(f.code)+"]", unlimited))
+		}
+	}
+	for _, t := range r.Targets {
+		for _, n := range t.Notices {
+			fmt.Fprintf(&b, "# note: target %s: %s [%s]\n", Safe(t.Name), sentence(n.Message), Safe(string(n.Code)))
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// tapEscaper escapes descriptions: a # would start a directive.
+var tapEscaper = strings.NewReplacer(`\`, `\\`, "#", `\#`)
+
+// writeDiagnostics writes a YAML block of which each value is JSON on one line,
+// which is YAML and out of which no text breaks. Perl's YAMLish dies of "a: b"
+// in a list of its own lines.
+func writeDiagnostics(b *bytes.Buffer, r check.Result, unmet []finding) error {
+	f := unmet[0]
+	var also []string
+	for _, more := range unmet[1:] {
+		also = append(also, sentence(more.message))
+	}
+	var hints []string
+	for _, h := range f.hints {
+		hints = append(hints, sentence(h))
+	}
+	b.WriteString("  ---\n")
+	for _, d := range []struct {
+		key   string
+		value any
+		known bool
+	}{
+		{"message", sentence(f.message), true},
+		{"severity", Safe(string(f.severity)), true},
+		{"code", Safe(f.code), true},
+		{"id", escape(f.id, unlimited), f.id != ""},
+		{"file", escape(f.at.File, unlimited), f.at.File != ""},
+		{"line", f.at.Line, f.at.Line > 0},
+		{"column", f.at.Column, f.at.Line > 0},
+		{"also", also, len(also) > 0},
+		{"holders", holderLines(r.Holders), len(r.Holders) > 0},
+		{"hints", hints, len(hints) > 0},
+		{"alternatives", r.Alternatives, len(r.Alternatives) > 0},
+	} {
+		if !d.known {
+			continue
+		}
+		text, err := inlineJSON(d.value)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b, "  %s: %s\n", d.key, text)
+	}
+	b.WriteString("  ...\n")
+	return nil
+}
