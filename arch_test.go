@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	// Only tests are in there.
 	"internal/acceptance": {},
 	"internal/hooks":      {},
+	"internal/pipelines":  {},
 	"schema":              {},
 }
 

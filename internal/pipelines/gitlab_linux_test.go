@@ -39,7 +39,7 @@ func TestGitLabComponent(t *testing.T) {
 	}
 	defer taken.Close()
 	_, number, _ := net.SplitHostPort(taken.Addr().String())
-	manifest := "version: 1\napp: shop\nports:\n  - name: web\n    port: " + number + "\n"
+	manifest := "version: 1\napp: shop\nallow: [ephemeral]\nports:\n  - name: web\n    port: " + number + "\n"
 	const example = "  - remote: https://raw.githubusercontent.com/org/portcheck/v1/templates/portcheck.yml\n    inputs:\n"
 	text := read(t, gitlabFile)
 	if !strings.Contains(text, example) {
@@ -55,25 +55,19 @@ func TestGitLabComponent(t *testing.T) {
 	t.Run("a conflict fails the job, and both reports name it", func(t *testing.T) {
 		dir := project(t, strings.Replace(text, "--wait 10s", "--wait 1s", 1), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 1)
-		if strings.Contains(out, "deploy here") {
-			t.Errorf("deployed:\n%s", out)
+		if strings.Contains(out, "deploy here") || !strings.Contains(out, "waiting up to") {
+			t.Errorf("want no deploy, and the wait of the inputs:\n%s", out)
 		}
 		if got := failures(t, dir); got != 1 {
 			t.Errorf("%d failures in the JUnit report, want 1", got)
 		}
 		found := quality(t, dir)
-		if len(found) != 1 || found[0].Location.Path != "portcheck.yml" || found[0].Location.Lines.Begin != 5 || !strings.Contains(found[0].Description, number) {
+		if len(found) != 1 || found[0].Location.Path != "portcheck.yml" || found[0].Location.Lines.Begin != 6 || !strings.Contains(found[0].Description, number) {
 			t.Errorf("code quality: %+v", found)
 		}
 	})
-	t.Run("--wait of the inputs is waited", func(t *testing.T) {
-		dir := project(t, with("      manifest: portcheck.yml\n      args: --wait 1s --alternatives 0\n"), map[string]string{"portcheck.yml": manifest})
-		if out := pipeline(t, dir, 1); !strings.Contains(out, "waiting up to") {
-			t.Errorf("did not wait:\n%s", out)
-		}
-	})
 	t.Run("a failure that is allowed lets the deploy start", func(t *testing.T) {
-		dir := project(t, with("      job-name: ports\n      stage: check\n      allow-failure: true\n"), map[string]string{"portcheck.yml": manifest})
+		dir := project(t, strings.Replace(with("      job-name: ports\n      stage: check\n      allow-failure: true\n"), "portcheck:\n", "ports:\n", 1), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 0)
 		if !strings.Contains(out, "deploy here") || !strings.Contains(out, "ports") || failures(t, dir) != 1 {
 			t.Errorf("did not go on:\n%s", out)
@@ -88,7 +82,7 @@ func TestGitLabComponent(t *testing.T) {
 	})
 	t.Run("no conflict", func(t *testing.T) {
 		free := strings.Replace(manifest, number, "8080\n    address: 127.88.0.1", 1)
-		dir := project(t, with("      stage: check\n      manifest: '*/portcheck.yml more.yml'\n"), map[string]string{
+		dir := project(t, with("      stage: check\n      manifest: '[ab]/portcheck.yml more.yml'\n"), map[string]string{
 			"a/portcheck.yml": free, "b/portcheck.yml": strings.Replace(free, "shop", "b", 1),
 			"more.yml": strings.NewReplacer("shop", "more", "8080", "8081").Replace(free),
 		})
@@ -102,7 +96,10 @@ func TestGitLabComponent(t *testing.T) {
 	})
 	t.Run("an input is a value and no code", func(t *testing.T) {
 		dir := project(t, with("      stage: check\n      manifest: 'portcheck.yml; touch owned'\n      args: '`touch owned`'\n      target: '$(touch owned)'\n"), map[string]string{"portcheck.yml": manifest})
-		pipeline(t, dir, 1)
+		out := pipeline(t, dir, 1)
+		if !strings.Contains(out, "$(touch owned)") {
+			t.Errorf("portcheck was not asked:\n%s", out)
+		}
 		if _, err := os.Stat(filepath.Join(dir, "owned")); err == nil {
 			t.Error("an input was run")
 		}
@@ -136,7 +133,8 @@ func project(t *testing.T, pipeline string, files map[string]string) string {
 // pipeline runs all jobs, and gives what they print.
 func pipeline(t *testing.T, dir string, code int) string {
 	t.Helper()
-	cmd := exec.Command("gitlab-ci-local", "--cwd", dir, "--force-shell-executor", "--fetch-includes")
+	cmd := exec.Command("gitlab-ci-local", "--force-shell-executor")
+	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
 		t.Fatalf("gitlab-ci-local: %v, want exit code %d\n%s", err, code, out)
