@@ -80,6 +80,13 @@ func TestGitLabComponent(t *testing.T) {
 			t.Errorf("code quality: %+v", got)
 		}
 	})
+	t.Run("warnings alone are orange, as docs/ci.md has it", func(t *testing.T) {
+		text := strings.Replace(with("      stage: check\n      args: --warnings-exit-code 4\n"), "portcheck:\n", "portcheck:\n  allow_failure: {exit_codes: [4]}\n", 1)
+		dir := project(t, text, map[string]string{"portcheck.yml": manifest + "    severity: warning\n"})
+		if out := pipeline(t, dir, 0); !strings.Contains(out, "WARN 4") || !strings.Contains(out, "deploy here") {
+			t.Errorf("want a warning and a deploy:\n%s", out)
+		}
+	})
 	t.Run("no conflict", func(t *testing.T) {
 		free := strings.Replace(manifest, number, "8080\n    address: 127.88.0.1", 1)
 		dir := project(t, with("      stage: check\n      manifest: '[ab]/portcheck.yml more.yml'\n"), map[string]string{
