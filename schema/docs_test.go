@@ -2,7 +2,6 @@ package schema
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -45,8 +44,8 @@ func TestManifestDocHasTheKeysOfTheSchema(t *testing.T) {
 			}
 		}
 	}
-	for key := range s.Properties["defaults"].Properties {
-		if !strings.Contains(tables[0]["defaults"][4], "`"+key+"`") {
+	for key, p := range s.Properties["defaults"].Properties {
+		if p.Description == "" || !strings.Contains(tables[0]["defaults"][4], "`"+key+"`") {
 			t.Errorf("defaults: %s is not said", key)
 		}
 	}
@@ -77,27 +76,44 @@ func keyTables(t *testing.T, file string) []map[string][]string {
 	return all
 }
 
-// TestManifestDocExampleIsGood, by the parser and by the schema whose address
-// it gives to editors.
-func TestManifestDocExampleIsGood(t *testing.T) {
+// TestDocsShowGoodManifests, by the parser and by the schema.
+func TestDocsShowGoodManifests(t *testing.T) {
+	s := compile(t, manifestSchema)
+	shown := 0
+	for _, file := range []string{"../docs/manifest.md", "../README.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(string(text), "```") {
+			example, ok := strings.CutPrefix(block, "yaml\n")
+			if i%2 == 0 || !ok || !strings.Contains(example, "version: 1\n") {
+				continue
+			}
+			shown++
+			if err := parse([]byte(example)); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+			if err := validate(s, []byte(example)); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+	if shown != 2 {
+		t.Errorf("%d manifests, want one in each", shown)
+	}
+}
+
+// TestDocSendsEditorsToTheSchema, by both ways that it shows.
+func TestDocSendsEditorsToTheSchema(t *testing.T) {
 	text, err := os.ReadFile("../docs/manifest.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "```yaml\n")
-	example, _, ok := strings.Cut(rest, "```")
-	if !ok {
-		t.Fatal("no example")
-	}
-	s := compile(t, manifestSchema)
-	if err := parse([]byte(example)); err != nil {
-		t.Error(err)
-	}
-	if err := validate(s, []byte(example)); err != nil {
-		t.Error(err)
-	}
-	address, _, _ := strings.Cut(strings.TrimPrefix(example, "# yaml-language-server: $schema="), "\n")
-	if want := strings.TrimSuffix(s.Location, "#"); address != want || !slices.Contains(strings.Fields(string(text)), `"`+want+`":`) {
-		t.Errorf("editors are sent to %s, want %s", address, want)
+	address := strings.TrimSuffix(compile(t, manifestSchema).Location, "#")
+	for _, line := range []string{"# yaml-language-server: $schema=" + address + "\n", `"` + address + `": [`} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("docs/manifest.md has no %s", line)
+		}
 	}
 }

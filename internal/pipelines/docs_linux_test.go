@@ -35,7 +35,9 @@ func TestDocLinksToWhatThereIs(t *testing.T) {
 func TestDocHasTheInputsAndHooks(t *testing.T) {
 	doc := read(t, ciDoc)
 	var head struct {
-		Spec struct{ Inputs map[string]struct{ Default, Description string } }
+		Spec struct {
+			Inputs map[string]struct{ Default, Description string }
+		}
 	}
 	if err := yaml.Unmarshal([]byte(read(t, component)), &head); err != nil {
 		t.Fatal(err)
