@@ -1,0 +1,176 @@
+package hooks
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/internal/testbed"
+)
+
+const (
+	good = "version: 1\napp: %s\nports:\n  - name: web\n    port: 8080\n"
+	bad  = "version: 1\napp: %s\nports:\n  - name: web\n    port: 8080\n  - name: admin\n    port: 8080\n"
+)
+
+func TestHooks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds portcheck as pre-commit does")
+	}
+	for _, program := range []string{"git", "pre-commit"} {
+		if _, err := exec.LookPath(program); err != nil {
+			testbed.Missing(t, "needs "+program)
+		}
+	}
+	// pre-commit gives go a GOPATH of its own: without its modules at hand it
+	// would fetch all of them again.
+	for _, name := range []string{"GOMODCACHE", "GOCACHE"} {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(name, strings.TrimSpace(string(out)))
+	}
+	t.Setenv("PRE_COMMIT_HOME", t.TempDir())
+	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	for _, who := range []string{"AUTHOR", "COMMITTER"} {
+		t.Setenv("GIT_"+who+"_NAME", "test")
+		t.Setenv("GIT_"+who+"_EMAIL", "test@example.com")
+	}
+	hooks := snapshot(t)
+	revision := strings.TrimSpace(run(t, hooks, 0, "git", "rev-parse", "HEAD"))
+
+	t.Run("try-repo stops at a duplicate port and says where", func(t *testing.T) {
+		repo := repository(t, map[string]string{"deploy/portcheck.yml": fmt.Sprintf(bad, "shop")})
+		out := run(t, repo, 1, "pre-commit", "try-repo", hooks, "portcheck-lint")
+		contains(t, out, "deploy/portcheck.yml:5:11: error: web: ", "deploy/portcheck.yml:7:11: error: admin: ", "[duplicate]")
+	})
+
+	// One repository for the rest, in which the hooks are installed once.
+	repo := repository(t, map[string]string{
+		".pre-commit-config.yaml": fmt.Sprintf("repos:\n  - repo: %s\n    rev: %s\n    hooks:\n      - id: portcheck-lint\n      - id: portcheck\n", hooks, revision),
+	})
+	run(t, repo, 0, "pre-commit", "install", "-t", "pre-commit", "-t", "pre-push")
+
+	t.Run("a commit without a manifest starts nothing", func(t *testing.T) {
+		contains(t, run(t, repo, 0, "git", "commit", "-m", "none"), "(no files to check)Skipped")
+	})
+	for _, name := range config.Names {
+		t.Run("a commit that adds "+name, func(t *testing.T) {
+			write(t, repo, map[string]string{name: fmt.Sprintf(bad, "shop")})
+			contains(t, run(t, repo, 1, "git", "commit", "-m", "bad"), name+":7:11: error: admin: ")
+			write(t, repo, map[string]string{name: fmt.Sprintf(good, "shop")})
+			contains(t, run(t, repo, 0, "git", "commit", "-m", "good"), "Passed")
+			run(t, repo, 0, "git", "rm", "-q", name)
+			run(t, repo, 0, "git", "commit", "-q", "--no-verify", "-m", "gone")
+		})
+	}
+	t.Run("200 manifests are one start", func(t *testing.T) {
+		many := map[string]string{}
+		for i := range 200 {
+			app := fmt.Sprintf("app%d", i)
+			many[app+"/portcheck.yml"] = fmt.Sprintf(good, app)
+		}
+		many["app7/portcheck.yml"] = fmt.Sprintf(bad, "app7") // so that the output is shown
+		write(t, repo, many)
+		out := run(t, repo, 1, "git", "commit", "-m", "many")
+		if found := regexp.MustCompile(`(?m)^\d+ ports? .*$`).FindAllString(out, -1); len(found) != 1 || !strings.HasPrefix(found[0], "201 ports") {
+			t.Errorf("summaries %q, want one of 201 ports in:\n%s", found, out)
+		}
+		run(t, repo, 0, "git", "rm", "-q", "-r", "--cached", ".")
+		run(t, repo, 0, "git", "clean", "-qfd", "app*")
+		run(t, repo, 0, "git", "reset", "-q", "--hard")
+	})
+	t.Run("a push is stopped by a port that is taken", func(t *testing.T) {
+		taken, err := net.Listen("tcp4", "0.0.0.0:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+		_, number, _ := net.SplitHostPort(taken.Addr().String())
+		write(t, repo, map[string]string{"portcheck.yml": strings.Replace(fmt.Sprintf(good, "shop"), "8080", number, 1)})
+		contains(t, run(t, repo, 0, "git", "commit", "-m", "not tried yet"), "Passed")
+		origin := t.TempDir()
+		run(t, origin, 0, "git", "init", "-q", "--bare")
+		contains(t, run(t, repo, 1, "git", "push", origin, "HEAD:refs/heads/main"), "portcheck.yml:5:11: error: web: tcp "+number+" is in use", "[in-use]")
+		contains(t, run(t, repo, 1, "pre-commit", "run", "--hook-stage", "manual", "portcheck"), "[in-use]")
+		taken.Close()
+		run(t, repo, 0, "git", "push", origin, "HEAD:refs/heads/main")
+	})
+}
+
+// snapshot is a repository with the files of this one as they are now.
+func snapshot(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		testbed.Missing(t, "needs a git checkout")
+	}
+	files := map[string]string{}
+	for _, name := range strings.Split(run(t, root, 0, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+		data, err := os.ReadFile(filepath.Join(root, name))
+		if err == nil && name != "" { // else deleted and not committed yet
+			files[name] = string(data)
+		}
+	}
+	dir := repository(t, files)
+	run(t, dir, 0, "git", "commit", "-q", "-m", "snapshot")
+	return dir
+}
+
+func repository(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, dir, 0, "git", "init", "-q", "-b", "main")
+	write(t, dir, files)
+	return dir
+}
+
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, dir, 0, "git", "add", "-A", "-f")
+}
+
+// run gives what a command prints, once it ended with the code.
+func run(t *testing.T, dir string, code int, words ...string) string {
+	t.Helper()
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Dir = dir
+	// Set by a git that runs the tests in a hook.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool {
+		return strings.HasPrefix(e, "GIT_DIR=") || strings.HasPrefix(e, "GIT_INDEX_FILE=") || strings.HasPrefix(e, "GIT_WORK_TREE=")
+	})
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
+		t.Fatalf("%s: %v, want exit code %d\n%s", strings.Join(words, " "), err, code, out)
+	}
+	return string(out)
+}
+
+func contains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}

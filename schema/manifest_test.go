@@ -1,0 +1,448 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
+	"github.com/org/portcheck/config"
+)
+
+const manifestSchema = "manifest.schema.json"
+
+// compile reads a schema as one that was fetched from where its $id says, so
+// that those that it refers to are found beside it.
+func compile(t *testing.T, file string) *jsonschema.Schema {
+	t.Helper()
+	const home = "https://raw.githubusercontent.com/org/portcheck/v1/schema/"
+	files, err := filepath.Glob("*.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if id := doc.(map[string]any)["$id"]; id != home+name {
+			t.Errorf("%s says that it is at %v", name, id)
+		}
+		if err := c.AddResource(home+name, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := c.Compile(home + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// unsaid are the rules that JSON Schema can't say, or not in fewer words than
+// the parser: each manifest breaks one, so that the parser refuses it and the
+// schema does not.
+var unsaid = map[string]string{
+	"a name twice":                      "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
+	"a variable twice":                  "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
+	"a key twice":                       "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
+	"a second document":                 "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
+	"an anchor":                         "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
+	"an alias":                          "version: 1\nx-app: &a shop\napp: *a\nports: [{name: a, port: 1}]\n",
+	"a tag":                             "version: 1\napp: !!str shop\nports: [{name: a, port: 1}]\n",
+	"a range reversed":                  "version: 1\nports: [{name: a, port: 2-1}]\n",
+	"octal text of a number":            "version: 1\nports: [{name: a, port: 010}]\n",
+	"hexadecimal text of a number":      "version: 1\nports: [{name: a, port: 0x50}]\n",
+	"a float that is whole":             "version: 1\nports: [{name: a, port: 80.0}]\n",
+	"an exponent":                       "version: 1\nports: [{name: a, port: 1e3}]\n",
+	"a boolean in capitals":             "version: 1\nports: [{name: a, port: 1, socket: {reuse_port: True}}]\n",
+	"text of a list that says it twice": "version: 1\nexclude: [80, \"80\"]\nports: [{name: a, port: 1}]\n",
+	"addresses of one socket":           "version: 1\nports: [{name: a, port: 1, address: [any, 127.0.0.1]}]\n",
+	"an address in two spellings":       "version: 1\nports: [{name: a, port: 1, address: [\"::1\", \"0::1\"]}]\n",
+	"a target that is not named":        "version: 1\nports: [{name: a, port: 1, targets: [app1]}]\n",
+	"too many ports":                    "version: 1\nports: [{name: a, port: 1-65535}, {name: b, port: 1-65535}]\n",
+	"too deep":                          "version: 1\nx-deep: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nports: [{name: a, port: 1}]\n",
+	"too many values":                   "version: 1\nx-long: [" + strings.Repeat("1,", 20_000) + "]\nports: [{name: a, port: 1}]\n",
+	"too large":                         "version: 1\nports: [{name: a, port: 1}]\n# " + strings.Repeat("-", 1<<20) + "\n",
+}
+
+// excused are the cases of testdata in which nothing but rules of unsaid is
+// broken, with the rule. Each stands for the same in a reachable need, too.
+var excused = map[string]string{
+	"invalid/addresses.yml: defaults":                   "addresses of one socket",
+	"invalid/addresses.yml: defaults.address":           "addresses of one socket",
+	"invalid/addresses.yml: ports[1]":                   "an address in two spellings",
+	"invalid/addresses.yml: ports[1].address":           "an address in two spellings",
+	"invalid/addresses.yml: ports[2]":                   "addresses of one socket",
+	"invalid/addresses.yml: ports[2].address":           "addresses of one socket",
+	"invalid/addresses.yml: ports[3]":                   "addresses of one socket",
+	"invalid/addresses.yml: ports[3].address":           "addresses of one socket",
+	"invalid/ports.yml: ports[0]":                       "octal text of a number",
+	"invalid/ports.yml: ports[0].port":                  "octal text of a number",
+	"invalid/ports.yml: ports[1]":                       "hexadecimal text of a number",
+	"invalid/ports.yml: ports[1].port":                  "hexadecimal text of a number",
+	"invalid/ports.yml: ports[3]":                       "a float that is whole",
+	"invalid/ports.yml: ports[3].port":                  "a float that is whole",
+	"invalid/ports.yml: ports[4]":                       "an exponent",
+	"invalid/ports.yml: ports[4].port":                  "an exponent",
+	"invalid/ports.yml: ports[10]":                      "a range reversed",
+	"invalid/ports.yml: ports[10].port":                 "a range reversed",
+	"invalid/taken.yml":                                 "a name twice",
+	"invalid/taken.yml: ports":                          "a name twice",
+	"invalid/targets.yml: ports[0]":                     "a target that is not named",
+	"invalid/targets.yml: ports[0].targets":             "a target that is not named",
+	"invalid/targets.yml: ports[0].targets[0]":          "a target that is not named",
+	"invalid/targets.yml: ports[0].targets[1]":          "a target that is not named",
+	"invalid/targets.yml: ports[2].targets[0]":          "a target that is not named",
+	"invalid/targets.yml: ports[2].targets[3]":          "a target that is not named",
+	"invalid/targets.yml: ports[2].targets[4]":          "a target that is not named",
+	"invalid/too-deep.yml: x-deep":                      "too deep",
+	"invalid/too-deep.yml: x-deep[0]":                   "too deep",
+	"invalid/values.yml: ports[0].run_as":               "hexadecimal text of a number",
+	"invalid/values.yml: ports[1].socket.reuse_address": "a boolean in capitals",
+	"invalid/values.yml: ports[2].run_as":               "octal text of a number",
+	"valid/addresses.yml: ports[1].address":             "addresses of one socket",
+}
+
+func TestSchemaSaysWhatItCan(t *testing.T) {
+	s := compile(t, manifestSchema)
+	for rule, text := range unsaid {
+		if err := parse([]byte(text)); err == nil {
+			t.Errorf("%s: the parser takes it", rule)
+		}
+		if err := validate(s, []byte(text)); err != nil {
+			t.Errorf("%s: the schema says it too; it is no excuse: %v", rule, err)
+		}
+	}
+}
+
+// TestSchemaAndParserAgree asks both about every manifest of testdata, and
+// about each of its keys, needs and list items alone: in a manifest with many
+// errors one would do for both to say no.
+func TestSchemaAndParserAgree(t *testing.T) {
+	s := compile(t, manifestSchema)
+	used := map[string]bool{}
+	taken, refused := 0, 0
+	for name, text := range cases(t) {
+		byParser, bySchema := parse(text), validate(s, text)
+		if byParser == nil {
+			taken++
+		} else {
+			refused++
+		}
+		plain, reachable := strings.CutSuffix(name, ", reachable")
+		rule, excuse := excused[plain]
+		used[plain] = true
+		switch {
+		case excuse && reachable && byParser != nil && bySchema != nil: // for what is reachable alone
+		case excuse && unsaid[rule] == "":
+			t.Errorf("%s: no rule %q", name, rule)
+		case excuse && (byParser == nil || bySchema != nil):
+			t.Errorf("%s is excused without need; parser: %v; schema: %v", name, byParser, bySchema)
+		case !excuse && (byParser == nil) != (bySchema == nil):
+			t.Errorf("%s:\n%s\nparser: %v\nschema: %v", name, text, byParser, bySchema)
+		}
+	}
+	for name := range excused {
+		if !used[name] {
+			t.Errorf("%s is excused and no case", name)
+		}
+	}
+	if taken < 400 || refused < 400 {
+		t.Errorf("only %d good and %d bad manifests", taken, refused)
+	}
+}
+
+// TestSchemaKnowsEveryKeyAndWord takes the parser's own lists from its errors.
+func TestSchemaKnowsEveryKeyAndWord(t *testing.T) {
+	s := compile(t, manifestSchema)
+	need := resolved(s.Properties["ports"].Items.(*jsonschema.Schema))
+	owner := resolved(need.Properties["owner"].AnyOf[0])
+	for text, props := range map[string]map[string]*jsonschema.Schema{
+		"version: 1\nzzzz: 1\nports: [{name: a, port: 1}]":             s.Properties,
+		"version: 1\nports: [{name: a, port: 1, zzzz: 1}]":             need.Properties,
+		"version: 1\ndefaults: {zzzz: 1}\nports: [{name: a, port: 1}]": s.Properties["defaults"].Properties,
+		"version: 1\nports: [{name: a, port: 1, socket: {zzzz: 1}}]":   need.Properties["socket"].Properties,
+		"version: 1\nports: [{name: a, port: 1, owner: {zzzz: 1}}]":    owner.Properties,
+	} {
+		got := slices.Sorted(maps.Keys(props))
+		if want := slices.Sorted(slices.Values(wanted(t, text))); !slices.Equal(got, want) {
+			t.Errorf("%s\nthe schema has %v, the parser %v", text, got, want)
+		}
+	}
+	for key, set := range map[string]*jsonschema.Schema{
+		"severity": resolved(need.Properties["severity"].AllOf[0]),
+		"expect":   need.Properties["expect"],
+		"protocol": resolved(resolved(need.Properties["protocol"].AllOf[0]).AnyOf[0]),
+		"allow":    resolved(need.Properties["allow"].AllOf[0]).Items.(*jsonschema.Schema),
+	} {
+		value := "zzzz"
+		if key == "allow" {
+			value = "[zzzz]"
+		}
+		var got []string
+		for _, v := range set.Enum.Values {
+			got = append(got, v.(string))
+		}
+		text := "version: 1\nports: [{name: a, port: 1, " + key + ": " + value + "}]"
+		if want := wanted(t, text); !slices.Equal(got, want) {
+			t.Errorf("%s: the schema has %v, the parser %v", key, got, want)
+		}
+	}
+}
+
+// wanted is the list of what the parser would take instead of zzzz.
+func wanted(t *testing.T, text string) []string {
+	t.Helper()
+	err := parse([]byte(text))
+	if err == nil {
+		t.Fatalf("%s: taken", text)
+	}
+	_, words, ok := strings.Cut(err.Error(), ": want ")
+	if !ok {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return strings.Split(strings.ReplaceAll(words, " or ", ", "), ", ")
+}
+
+func resolved(s *jsonschema.Schema) *jsonschema.Schema {
+	for s.Ref != nil {
+		s = s.Ref
+	}
+	return s
+}
+
+func parse(text []byte) error {
+	_, problems := config.Load([]string{"-"}, bytes.NewReader(text))
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, p)
+	}
+	return errors.Join(errs...)
+}
+
+// validate is what an editor does: YAML 1.2 into JSON, each document of it.
+func validate(s *jsonschema.Schema, text []byte) error {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	for n := 0; ; n++ {
+		var doc yaml.Node
+		switch err := dec.Decode(&doc); {
+		case err == io.EOF && n == 0:
+			return s.Validate(nil)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		v, err := value(doc.Content[0])
+		if err == nil {
+			err = s.Validate(v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var (
+	integer = regexp.MustCompile(`^[-+]?[0-9]+$|^0o[0-7]+$|^0x[0-9a-fA-F]+$`)
+	decimal = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+)
+
+// value resolves a node by the core schema of YAML 1.2, as editors do; yaml.v3
+// resolves by a mix of 1.1 and 1.2.
+func value(n *yaml.Node) (any, error) {
+	switch n.Kind {
+	case yaml.AliasNode:
+		return value(n.Alias)
+	case yaml.SequenceNode:
+		list := []any{}
+		for _, item := range n.Content {
+			v, err := value(item)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		return list, nil
+	case yaml.MappingNode:
+		object := map[string]any{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind != yaml.ScalarNode {
+				return nil, fmt.Errorf("line %d: no JSON has such a key", key.Line)
+			}
+			v, err := value(n.Content[i+1])
+			if err != nil {
+				return nil, err
+			}
+			object[key.Value] = v
+		}
+		return object, nil
+	}
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		return n.Value, nil
+	}
+	switch n.Value {
+	case "", "~", "null", "Null", "NULL":
+		return nil, nil
+	case "true", "True", "TRUE":
+		return true, nil
+	case "false", "False", "FALSE":
+		return false, nil
+	}
+	switch {
+	case integer.MatchString(n.Value):
+		base := 10
+		if strings.HasPrefix(n.Value, "0x") || strings.HasPrefix(n.Value, "0o") {
+			base = 0
+		}
+		return strconv.ParseInt(n.Value, base, 64)
+	case decimal.MatchString(n.Value):
+		return strconv.ParseFloat(n.Value, 64)
+	default:
+		return n.Value, nil
+	}
+}
+
+// cases are the manifests of testdata, whole and in pieces, by name.
+func cases(t *testing.T) map[string][]byte {
+	t.Helper()
+	const dir = "../testdata/manifests"
+	files, err := filepath.Glob(dir + "/*/*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests: %v", err)
+	}
+	all := map[string][]byte{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = filepath.ToSlash(name)
+		all[name] = text
+		var doc yaml.Node
+		if yaml.Unmarshal(text, &doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+			continue
+		}
+		if name == "invalid/anchors.yml" { // its pieces don't stand alone
+			continue
+		}
+		for place, piece := range pieces(doc.Content[0]) {
+			out, err := yaml.Marshal(piece)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", name, place, err)
+			}
+			all[name+": "+place] = out
+		}
+	}
+	return all
+}
+
+// pieces are manifests that hold one part of root each, and else are good.
+func pieces(root *yaml.Node) map[string]*yaml.Node {
+	all := map[string]*yaml.Node{}
+	for key, v := range fields(root) {
+		all[key] = manifest(key, v)
+		for sub, v := range fields(v) {
+			all[key+"."+sub] = manifest(key, mapping(sub, v))
+		}
+		for i, item := range items(v) {
+			place := fmt.Sprintf("%s[%d]", key, i)
+			all[place] = manifest(key, list(item))
+			if key != "ports" {
+				continue
+			}
+			for need, v := range fields(item) {
+				forms := map[string]*yaml.Node{"": v}
+				for j, one := range items(v) {
+					forms[fmt.Sprintf("[%d]", j)] = list(one)
+				}
+				for sub, v := range fields(v) {
+					forms["."+sub] = mapping(sub, v)
+				}
+				for form, v := range forms {
+					at := place + "." + need + form
+					all[at] = manifest(key, list(with(good(), need, v)))
+					all[at+", reachable"] = manifest(key, list(with(with(with(good(), "expect", scalar("reachable")), "remote", scalar("db")), need, v)))
+				}
+			}
+		}
+	}
+	return all
+}
+
+func fields(n *yaml.Node) map[string]*yaml.Node {
+	all := map[string]*yaml.Node{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Kind == yaml.ScalarNode && n.Content[i].Value != "<<" {
+				all[n.Content[i].Value] = n.Content[i+1]
+			}
+		}
+	}
+	return all
+}
+
+func items(n *yaml.Node) []*yaml.Node {
+	if n.Kind != yaml.SequenceNode {
+		return nil
+	}
+	return n.Content
+}
+
+func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
+
+func list(items ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Content: items}
+}
+
+func mapping(key string, v *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{quoted(key), v}}
+}
+
+func quoted(text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: text, Style: yaml.DoubleQuotedStyle}
+}
+
+// good is a need with nothing wrong.
+func good() *yaml.Node { return with(mapping("name", scalar("good")), "port", scalar("7")) }
+
+// manifest is a good one but for one key.
+func manifest(key string, v *yaml.Node) *yaml.Node {
+	m := with(mapping("version", scalar("1")), "targets", mapping("app1", scalar("ssh://app1")))
+	return with(with(m, "ports", list(good())), key, v)
+}
+
+// with is a mapping with a key set.
+func with(n *yaml.Node, key string, v *yaml.Node) *yaml.Node {
+	n.Content = slices.Clone(n.Content)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			n.Content[i+1] = v
+			return n
+		}
+	}
+	n.Content = append(n.Content, quoted(key), v)
+	return n
+}
