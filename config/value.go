@@ -306,7 +306,7 @@ func isUID(s string) bool {
 }
 
 func (w *walker) remote(key string, n *yaml.Node) (string, bool) {
-	s, ok := w.scalar(key, "a host name or an IP address", n)
+	s, ok := w.text(key, "a host name or an IP address", n)
 	if !ok {
 		return "", false
 	}
