@@ -171,13 +171,14 @@ func isOurs(ctx context.Context, e *engine.Engine, image string) (bool, error) {
 	return labels[imageLabel] == strconv.Itoa(host.ServeVersion), err
 }
 
-// joinedTo are the running containers of our images that share the network
+// joinedTo are the containers of our images that share the network
 // namespace of one of those given.
 func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([]engine.Details, error) {
 	if len(others) == 0 {
 		return nil, nil
 	}
-	all, err := e.List(ctx, false, imageLabel)
+	// All, since the engine may not know yet that we run.
+	all, err := e.List(ctx, true, imageLabel)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +192,8 @@ func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([
 			return nil, err
 		}
 		mode, isJoined := strings.CutPrefix(d.HostConfig.NetworkMode, containerPrefix)
-		if !isJoined || !slices.ContainsFunc(others, func(o engine.Details) bool { return mode == o.ID || mode == strings.TrimPrefix(o.Name, "/") }) {
+		i := slices.IndexFunc(others, func(o engine.Details) bool { return mode == o.ID || mode == strings.TrimPrefix(o.Name, "/") })
+		if !isJoined || i < 0 || d.State.Status == "exited" || d.State.Status == "dead" {
 			continue
 		}
 		ours, err := isOurs(ctx, e, d.Image) // a container's labels can be anybody's
@@ -200,7 +202,6 @@ func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([
 		}
 		if ours {
 			// The network that both have joined.
-			i := slices.IndexFunc(others, func(o engine.Details) bool { return mode == o.ID || mode == strings.TrimPrefix(o.Name, "/") })
 			d.HostConfig.NetworkMode = others[i].HostConfig.NetworkMode
 			joined = append(joined, d)
 		}

@@ -60,7 +60,10 @@ type Details struct {
 	ID    string `json:"Id"`
 	Name  string // with a leading slash
 	Image string // the image's ID
-	State struct{ Running bool }
+	State struct {
+		Running bool
+		Status  string // created, running, exited, dead…
+	}
 	// Config.Labels has the image's labels, too: those are no proof of an image.
 	Config     struct{ Image string }
 	HostConfig struct{ NetworkMode, PidMode string }
