@@ -415,7 +415,7 @@ func TestCodesAreAllThatThereAre(t *testing.T) {
 	var got []string
 	for _, c := range codes {
 		got = append(got, c.id)
-		if v := reflect.ValueOf(c); v.IsZero() || c.name == c.id || c.title == "" || c.means == "" || c.help == "" {
+		if v := reflect.ValueOf(c); v.IsZero() || c.name == c.id || c.title == "" || c.means == "" || c.how == "" || c.help == "" {
 			t.Errorf("%s is not explained: %+v", c.id, c)
 		}
 	}

@@ -138,8 +138,8 @@ func sarifDriverOf(tool string) sarifDriver {
 			ID: c.id, Name: c.name,
 			ShortDescription:     sarifText{Text: c.title + "."},
 			FullDescription:      sarifText{Text: c.means},
-			Help:                 sarifText{Text: c.means + " " + c.help, Markdown: c.means + "\n\n" + c.help},
-			HelpURI:              projectURL + "#readme",
+			Help:                 sarifText{Text: c.means + " " + c.help, Markdown: c.means + " " + c.how + "\n\n" + c.help},
+			HelpURI:              projectURL + "/blob/v1/docs/verdicts.md#" + c.id,
 			DefaultConfiguration: sarifConfig{sarifLevel(c.level)},
 		})
 	}
