@@ -27,6 +27,7 @@ func TestCancelled(t *testing.T) {
 		rounds  = 25 // of each signal
 		timeout = time.Second
 		wait    = 300 * time.Millisecond
+		settled = 200 * time.Millisecond // without a helper
 	)
 	v := newVariant(t)
 	p := freePorts(t, 1)
@@ -60,17 +61,24 @@ func TestCancelled(t *testing.T) {
 		post(t, s.name, "kill?signal=KILL")
 		killed := time.Now()
 		s.wait(t)
-		for len(v.helpers(t, "status=running")) > 0 && time.Since(killed) < 2*time.Second {
-			ranOn++
-			time.Sleep(10 * time.Millisecond)
+		// The engine may still be about to start one that was asked for.
+		var left []string
+		for last := killed; time.Since(last) < settled; time.Sleep(10 * time.Millisecond) {
+			if left = v.helpers(t, "status=running"); len(left) > 0 {
+				ranOn++
+				last = time.Now()
+				alive = max(alive, last.Sub(killed))
+			}
+			if time.Since(killed) > 2*time.Second {
+				break
+			}
 		}
-		if left := v.helpers(t, "status=running"); len(left) > 0 {
+		if len(left) > 0 {
 			t.Errorf("SIGKILL after %s: a helper runs %s later: %s", moment, time.Since(killed), describe(t, left))
 		}
-		alive = max(alive, time.Since(killed))
 	}
 	t.Logf("SIGINT: exit codes (code:times) %v", codes)
-	t.Logf("SIGKILL: at most %s until no helper ran; %d looks saw one", alive, ranOn)
+	t.Logf("SIGKILL: a helper was last seen after %s; %d looks saw one", alive, ranOn)
 	sweepAll(t, v)
 }
 
