@@ -1,7 +1,6 @@
 package target
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"fmt"
@@ -218,18 +217,10 @@ func image(t *testing.T, docker func(t *testing.T, args ...string) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	err = w.WriteHeader(&tar.Header{Name: "server", Mode: 0o755, Size: int64(len(code))})
-	if err == nil {
-		_, err = w.Write(code)
-	}
-	if err == nil {
-		err = w.Close()
-	}
+	layer, err := testbed.Layer("server", code)
 	file := filepath.Join(dir, "layer.tar")
 	if err == nil {
-		err = os.WriteFile(file, layer.Bytes(), 0o600)
+		err = os.WriteFile(file, layer, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@
 package acceptance
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -251,18 +250,10 @@ var serverImage = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	err = w.WriteHeader(&tar.Header{Name: "server", Mode: 0o755, Size: int64(len(code))})
-	if err == nil {
-		_, err = w.Write(code)
-	}
-	if err == nil {
-		err = w.Close()
-	}
+	layer, err := testbed.Layer("server", code)
 	file := filepath.Join(scratch, "layer.tar")
 	if err == nil {
-		err = os.WriteFile(file, layer.Bytes(), 0o600)
+		err = os.WriteFile(file, layer, 0o600)
 	}
 	if err != nil {
 		return "", err

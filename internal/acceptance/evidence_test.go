@@ -21,11 +21,17 @@ func TestBasicEvidence(t *testing.T) {
 	v := newVariant(t)
 	p := freePorts(t, 2)
 	pid, executable := listen(t, nil, fmt.Sprint(p[0]))
+	var traffic recorder
+	socket := filepath.Join(temp(t), "docker.sock")
+	relay(t, socket, engineSocket, &traffic)
 	o := step{
-		image:    v.image,
+		image: v.image, socket: socket,
 		manifest: manifest(need("web", p[0], ""), need("spare", p[1], "")),
 		inputs:   map[string]string{"evidence": "basic"},
 	}.run(t).want(t, 1)
+	if !traffic.has(`"CapDrop":["ALL"],"CapAdd":["NET_BIND_SERVICE"]`) || traffic.has(`"PidMode":"host"`) {
+		t.Error("the helper has more rights than that to bind")
+	}
 	if target := o.target(t); target.Namespace.Kind != "host" {
 		t.Errorf("namespace %+v", target.Namespace)
 	}

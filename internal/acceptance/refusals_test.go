@@ -92,6 +92,11 @@ func accept(t *testing.T, socket string, serve func(net.Conn)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	acceptAll(t, l, serve)
+}
+
+func acceptAll(t *testing.T, l net.Listener, serve func(net.Conn)) {
+	t.Helper()
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {

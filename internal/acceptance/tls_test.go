@@ -95,21 +95,11 @@ func serveTLS(t *testing.T, ip string, config *tls.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				if c.(*tls.Conn).Handshake() == nil {
-					forward(c, engineSocket)
-				}
-			}()
+	acceptAll(t, l, func(c net.Conn) {
+		if c.(*tls.Conn).Handshake() == nil {
+			forward(c, engineSocket)
 		}
-	}()
+	})
 	return l.Addr().String()
 }
 

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"fmt"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 const nothing = "portcheck-bench-nothing" // the image of a program that does nothing
@@ -79,19 +80,12 @@ func importNothing(dir string) error {
 	if err != nil {
 		return err
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	if err := w.WriteHeader(&tar.Header{Name: "nothing", Mode: 0o755, Size: int64(len(code))}); err != nil {
-		return err
-	}
-	if _, err := w.Write(code); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
+	layer, err := testbed.Layer("nothing", code)
+	if err != nil {
 		return err
 	}
 	load := exec.Command("docker", "import", "--change", `CMD ["/nothing"]`, "-", nothing)
-	load.Stdin = &layer
+	load.Stdin = bytes.NewReader(layer)
 	if out, err := load.CombinedOutput(); err != nil {
 		return fmt.Errorf("docker import: %w\n%s", err, out)
 	}
