@@ -43,7 +43,7 @@ func tableColumns() (all []column, dropped []int) {
 // terminal allows.
 func table(b *bytes.Buffer, r check.Report, o Options) {
 	var unmet, met []check.Result
-	for _, x := range r.Results {
+	for _, x := range worstFirst(r.Results) {
 		if x.OK {
 			met = append(met, x)
 		} else {
