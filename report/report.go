@@ -34,6 +34,7 @@ var Formats = map[string]Format{
 	"codequality": codeQuality,
 	"tap":         tap,
 	"prometheus":  prometheus,
+	"html":        htmlPage,
 }
 
 // Names lists the formats, sorted.
