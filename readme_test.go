@@ -61,6 +61,7 @@ func normal(s string) string {
 	for _, r := range [][2]string{
 		{`pid \d+`, "pid N"},
 		{"kill \\d+", "kill N"},
+		{`since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`, "since TIME"},
 		{`user [^)]+\)`, "user NAME)"},
 		{`\([a-z]+ network namespace: [^)]+\)`, "(SOME network namespace)"},
 	} {

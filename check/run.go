@@ -87,6 +87,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 			report.Results = append(report.Results, *results[rivalKey{i, proto}])
 		}
 	}
+	report.Spans = spans(needs, rounds)
 	report.finish()
 	return report, nil
 }
@@ -102,10 +103,11 @@ type round struct {
 	results map[rivalKey]*Result
 	spent   time.Duration         // of Timeout
 	open    map[string]*port.Bits // by scanKey: what the scans found
+	shown   map[string]port.Set   // the same, of those that saw the whole table
 }
 
 func newRound(t Target, needs []Need, o Options) *round {
-	r := &round{Target: t, Options: o, needs: needs, err: t.Err, results: map[rivalKey]*Result{}, open: map[string]*port.Bits{}}
+	r := &round{Target: t, Options: o, needs: needs, err: t.Err, results: map[rivalKey]*Result{}, open: map[string]*port.Bits{}, shown: map[string]port.Set{}}
 	for i, n := range needs {
 		if n.Target == t.Name {
 			r.mine = append(r.mine, i)
@@ -220,6 +222,7 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 	req := host.Request{ShowCommand: r.ShowCommand}
 	var tries, dials []rivalKey
 	var scans []string
+	var scanner []int // of each scan, a try of the same protocol
 	for _, i := range needs {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
@@ -237,6 +240,7 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 			key := scanKey(n, proto)
 			if scan && r.Alternatives > 0 && !try.Look && len(n.Range) > 0 && !slices.Contains(scans, key) {
 				scans = append(scans, key)
+				scanner = append(scanner, len(req.Tries)-1)
 				req.Scans = append(req.Scans, host.Scan{Binding: n.Binding(proto), Ports: n.Range})
 			}
 		}
@@ -277,6 +281,9 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 	for k, key := range scans {
 		r.open[key] = new(port.Bits)
 		r.open[key].AddSet(facts.Open[k])
+		if facts.Tried[scanner[k]].TableOK {
+			r.shown[key] = facts.Open[k]
+		}
 	}
 }
 

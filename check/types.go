@@ -63,6 +63,8 @@ type Report struct {
 	Targets  []TargetReport   `json:"targets"`
 	Results  []Result         `json:"results"`
 	Summary  Summary          `json:"summary"`
+	// Spans are the ranges that alternatives may come from.
+	Spans []Span `json:"-"`
 	// Lint marks a report without probes; such results have no status.
 	Lint bool `json:"-"`
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
@@ -161,4 +162,19 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func (a *app) colour(w io.Writer, off bool) bool {
 	f, ok := w.(*os.File)
 	return ok && !off && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb" && isTerminal(f)
+}
+
+// width is how many columns w has as a terminal at which somebody sits, else 0:
+// CI systems may give a job a terminal and keep what is written there as a log,
+// and editors that call theirs dumb look for lines as compilers write them.
+func (a *app) width(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || a.env["TERM"] == "dumb" || a.job.System != "" || ci.GitHub(a.env) || !isTerminal(f) {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns <= 0 {
+		return 80 // a serial line, for one, does not know
+	}
+	return columns
 }

@@ -88,12 +88,12 @@ func (a *app) finish(t *teller, r check.Report, v verdictOptions) error {
 	if err != nil {
 		here = "" // files are then named as they were given
 	}
-	options := report.Options{Color: a.colour(a.stdout, t.noColor), Root: a.workspace(here), Dir: here}
+	options := report.Options{Color: a.colour(a.stdout, t.noColor), Width: a.width(a.stdout), Root: a.workspace(here), Dir: here}
 	var failed []error
 	if !t.quiet || t.format != "text" || !r.OK {
 		failed = append(failed, unwritten("the report", t.print(a.stdout, r, options)))
 	}
-	options.Color = false
+	options.Color, options.Width = false, 0
 	for _, o := range t.files {
 		var text bytes.Buffer
 		err := o.format(&text, r, options)

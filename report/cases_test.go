@@ -30,6 +30,7 @@ func cases() map[string]check.Report {
 	all["lint"] = lint()
 	all["many"] = many()
 	all["empty"] = reportOf()
+	all["ranges"] = ranges()
 	return all
 }
 
@@ -212,6 +213,23 @@ func targets() check.Report {
 	there.ID, there.Target = "shop/web@app1/tcp", "app1"
 	r := reportOf(here, there)
 	r.Targets = append(r.Targets, check.TargetReport{Name: "app1", OS: "linux", Notices: []check.Notice{notices[config.Degraded]}})
+	return r
+}
+
+// ranges has maps of ranges, of all kinds of ports.
+func ranges() check.Report {
+	one, inside := results()["in-use"], results()["free"]
+	inside.Name, inside.Port = "debug", 20500
+	r := reportOf(one, inside)
+	whole := port.Set{{First: 20000, Last: 20999}}
+	taken := func(ports port.Set) func(uint16) bool { return ports.Contains }
+	local := []port.Address{port.Loopback, "192.0.2.1"}
+	r.Spans = []check.Span{
+		{Target: "local", Protocol: port.TCP, Address: []port.Address{port.Any}, Ports: whole, Exclude: port.Set{{First: 20980, Last: 20999}}, Open: whole.Less(taken(port.Set{{First: 20003, Last: 20003}, {First: 20040, Last: 20099}, {First: 20500, Last: 20500}}))},
+		{Target: "local", Protocol: port.UDP, Address: local, Ports: port.Set{{First: 9443, Last: 9443}, {First: 8000, Last: 8003}}, Open: port.Set{{First: 8000, Last: 8001}}},
+		{Target: "app1", Protocol: port.TCP, Address: []port.Address{port.Any}, Ports: whole, Open: port.Set{}},
+		{Target: "app1", Protocol: port.UDP, Address: []port.Address{port.Any}, Ports: whole, Open: whole.Less(func(p uint16) bool { return p%2 == 0 })},
+	}
 	return r
 }
 

@@ -79,6 +79,25 @@ func findings(r check.Report) []finding {
 	return all
 }
 
+// worstFirst is results with errors before warnings, what is known before what
+// is not, and those that are met last.
+func worstFirst(results []check.Result) []check.Result {
+	weight := func(r check.Result) int {
+		switch {
+		case r.OK:
+			return 4
+		case r.Severity == config.Warning && r.Status == check.Unknown:
+			return 3
+		case r.Severity == config.Warning:
+			return 2
+		case r.Status == check.Unknown:
+			return 1
+		}
+		return 0
+	}
+	return slices.SortedStableFunc(slices.Values(results), func(a, b check.Result) int { return weight(a) - weight(b) })
+}
+
 func about(r check.Result, manyTargets bool, s config.Severity, message, code string) finding {
 	return finding{at: r.Source, id: r.ID, severity: s, subject: subject(r, manyTargets), message: message, code: code}
 }

@@ -25,6 +25,14 @@ func holderUser(h check.Holder) string {
 	return h.User
 }
 
+// started is when a holder's process began, empty if unknown.
+func started(h check.Holder) string {
+	if h.Started == nil {
+		return ""
+	}
+	return h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
 // containerName is a container's name, else its short ID. It is raw.
 func containerName(c check.Container) string {
 	if c.Name != "" {

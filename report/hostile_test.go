@@ -181,6 +181,7 @@ func checkRoundTrip(t *testing.T, s string) {
 		t.Fatalf("%q: %v\n%s", s, err, out)
 	}
 	want := filled(string([]rune(s))) // JSON has no invalid bytes
+	want.Spans = nil
 	for i := range want.Results {
 		want.Results[i].Asked, want.Results[i].From = 0, nil
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	summaryLimit = 1_000_000 // bytes; GitHub drops a step summary over 1 MiB whole
 	foldAbove    = 10        // met needs and notices
+	foldMaps     = 3         // of ranges
 	heldByMost   = 3         // holders named in a cell
 )
 
@@ -31,7 +32,7 @@ func markdown(w io.Writer, r check.Report, _ Options) error {
 
 	many := manyTargets(r)
 	var unmet, met, notices []string
-	for _, x := range r.Results {
+	for _, x := range worstFirst(r.Results) {
 		if x.OK {
 			met = append(met, tableRow(x, many))
 		} else {
@@ -47,6 +48,7 @@ func markdown(w io.Writer, r check.Report, _ Options) error {
 		}
 	}
 	p.table("Not met", unmet, false)
+	p.maps(r)
 	p.table("Met", met, len(met) > foldAbove)
 	p.list("Notes", notices, len(notices) > foldAbove)
 	_, err := io.WriteString(w, p.String())
@@ -66,6 +68,30 @@ func (p *page) table(title string, rows []string, fold bool) {
 
 func (p *page) list(title string, items []string, fold bool) {
 	p.section(title, "", items, "- %d more\n", fold)
+}
+
+// maps draws the ranges that alternatives come from.
+func (p *page) maps(r check.Report) {
+	maps, left := mapSpans(r)
+	if len(maps) == 0 {
+		return
+	}
+	items := make([]string, len(maps))
+	for i, m := range maps {
+		items[i] = fmt.Sprintf("- %s: %s<br>`%s`\n", cellSentence(m.title()), cellSentence(m.text()), m.strip())
+	}
+	if left > 0 {
+		items = append(items, fmt.Sprintf("- %d more\n", left))
+	}
+	p.section("Ranges for alternatives", legend(), items, "- %d more\n", len(items) > foldMaps)
+}
+
+func legend() string {
+	parts := make([]string, len(uses))
+	for i, u := range uses {
+		parts[i] = "`" + u.symbol + "` " + u.means
+	}
+	return strings.Join(parts, " · ") + "\n\n"
 }
 
 func (p *page) section(title, head string, lines []string, more string, fold bool) {

@@ -39,6 +39,27 @@ func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
 	}
 }
 
+// What does not fit is the least of it.
+func TestSummaryTellsTheWorstFirst(t *testing.T) {
+	r := crowd(4096)
+	for i := range r.Results {
+		x := &r.Results[i]
+		if !x.OK && i > 3000 {
+			x.Message = strings.Repeat("<", 200)
+		} else if !x.OK {
+			x.Severity = config.Warning
+			x.Message = strings.Repeat(">", 200)
+		}
+	}
+	out := inEveryFormat(t, r, Options{})["markdown"]
+	if len(out) >= 1<<20 || strings.Count(out, "**: "+strings.Repeat("&lt;", 200)+"<br>") != 547 || !strings.Contains(out, " more | | | | |\n") {
+		t.Errorf("%d bytes, %d of 547 errors", len(out), strings.Count(out, strings.Repeat("&lt;", 200)))
+	}
+	if strings.Index(out, "&gt;&gt;") < strings.LastIndex(out, "&lt;&lt;") {
+		t.Error("a warning comes before an error")
+	}
+}
+
 func TestCell(t *testing.T) {
 	for in, want := range map[string]string{
 		"nginx.service":        "nginx.service",

@@ -31,6 +31,7 @@ var readers = map[string]func(t *testing.T, r check.Report, out string){
 	"codequality": readQuality,
 	"tap":         readTAP,
 	"prometheus":  readGauges,
+	"html":        readPage,
 }
 
 func readBack(t *testing.T, r check.Report, told map[string]string) {
@@ -397,6 +398,7 @@ func crowd(n int) check.Report {
 // TestFormatGolden shows each format once.
 func TestFormatGolden(t *testing.T) {
 	told := inEveryFormat(t, sample(), Options{Root: "/repo"})
+	told["html"] = strings.NewReplacer(pageStyle, "(html.css)", hashOf(pageStyle), "(its hash)", pageScript, "(html.js)", hashOf(pageScript), "(its hash)").Replace(told["html"])
 	for format := range readers {
 		compareGolden(t, filepath.Join("formats", format), told[format])
 	}

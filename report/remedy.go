@@ -127,23 +127,39 @@ func lookCloser(r check.Result) string {
 	return "run portcheck as root, which sees more; `--allow-unknown` lets the run pass without an answer"
 }
 
-// stop is how to end the first holder for which there is a way, and how many
-// others there are. Processes of one unit or container end together.
+// stop is how to end the first holder for which there is a way, since when it
+// runs, and how many others there are. Processes of one unit or container end
+// together.
 func stop(r check.Result) string {
 	var ways []string
+	var first check.Holder
 	for _, h := range r.Holders {
-		if way := stopHolder(h, r); way != "" && !slices.Contains(ways, way) {
-			ways = append(ways, way)
+		way := stopHolder(h, r)
+		switch {
+		case way == "":
+		case !slices.Contains(ways, way):
+			if ways = append(ways, way); len(ways) == 1 {
+				first = h
+			}
+		case way == ways[0] && h.Started != nil && (first.Started == nil || h.Started.Before(*first.Started)):
+			first = h // of workers, the one that was there before
 		}
 	}
-	switch len(ways) {
-	case 0:
+	if len(ways) == 0 {
 		return "find out who holds it: run portcheck as root, or `" + ss(r) + "`"
-	case 1:
-		return ways[0]
-	default:
-		return fmt.Sprintf("%s; then the same for %d more", ways[0], len(ways)-1)
 	}
+	s := ways[0]
+	if since := started(first); since != "" {
+		name := Safe(holderName(first))
+		if name == "" {
+			name = "it"
+		}
+		s = name + " has run since " + since + "; " + s
+	}
+	if len(ways) > 1 {
+		s += fmt.Sprintf("; then the same for %d more", len(ways)-1)
+	}
+	return s
 }
 
 func stopHolder(h check.Holder, r check.Result) string {

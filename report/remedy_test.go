@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -81,6 +82,28 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 			if strings.Contains(got, not) {
 				t.Errorf("%s: %s\nhas %s", name, got, not)
 			}
+		}
+	}
+}
+
+// What runs for weeks is another case than what began a minute ago.
+func TestRemedyTellsSinceWhen(t *testing.T) {
+	early, late := nginx(), nginx()
+	before := early.Started.Add(-time.Hour).In(time.FixedZone("", 3600))
+	early.Started = &before
+	unknown := nginx()
+	unknown.Started = nil
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		want    string
+	}{
+		"one":          {[]check.Holder{late}, "nginx has run since 2026-01-02 03:04:05 UTC; stop its service"},
+		"workers":      {[]check.Holder{late, early, unknown}, "nginx has run since 2026-01-02 02:04:05 UTC; stop its service"},
+		"not known":    {[]check.Holder{unknown}, "stop its service"},
+		"of the first": {[]check.Holder{python(), early}, "stop python3: `kill 4711`; then"},
+	} {
+		if got := Remedies(taken(check.InUse, "x", c.holders...))[0]; !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %s\nlacks %s", name, got, c.want)
 		}
 	}
 }

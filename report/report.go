@@ -18,6 +18,7 @@ type Format func(w io.Writer, r check.Report, o Options) error
 // Options are what a format may know beside the report.
 type Options struct {
 	Color bool   // w is a terminal that shows ANSI colours
+	Width int    // columns of the terminal that w is; 0: it is none
 	Root  string // absolute; annotations, JUnit, SARIF and code quality name files relative to it
 	Dir   string // absolute; what relative file names of the report are relative to (default: Root)
 }
@@ -33,6 +34,7 @@ var Formats = map[string]Format{
 	"codequality": codeQuality,
 	"tap":         tap,
 	"prometheus":  prometheus,
+	"html":        htmlPage,
 }
 
 // Names lists the formats, sorted.

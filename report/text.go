@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/org/portcheck/check"
 )
@@ -11,34 +12,85 @@ import (
 const commands = 3 // of holders, at most, under a finding
 
 // text writes a report as compilers write theirs, one line a finding with
-// indented hints, and a summary as the last line.
+// indented hints, and a summary as the last line. On a terminal a table of all
+// results comes first.
 func text(w io.Writer, r check.Report, o Options) error {
 	var b bytes.Buffer
-	many := manyTargets(r)
-	for _, p := range r.Problems {
-		writeFinding(&b, problemFinding(p), o)
+	if o.Width >= narrowest {
+		onTerminal(&b, r, o)
+	} else {
+		many := manyTargets(r)
+		writeProblems(&b, r, o)
+		for _, x := range r.Results {
+			writeUnmet(&b, x, many, o)
+			writeNotes(&b, x, many, o)
+		}
+		writeTargets(&b, r)
 	}
-	for _, x := range r.Results {
-		for _, f := range unmetFindings(x, many) {
-			writeFinding(&b, f, o)
-		}
-		if !x.OK {
-			writeCommands(&b, x.Holders)
-		}
-		for _, f := range noteFindings(x, many) {
-			writeFinding(&b, f, o)
-		}
-	}
-	if len(r.Targets) > 1 { // else it is in the summary
-		for _, t := range r.Targets {
-			fmt.Fprintf(&b, "target %s: %s\n", Safe(t.Name), namespace(t))
-		}
-	}
-	writeTargetNotices(&b, r.Targets)
-	done, outcome := summary(r)
-	fmt.Fprintf(&b, "%s: %s\n", done, outcome)
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// onTerminal has no line that is wider than the terminal: one that the terminal
+// breaks would be hard to tell from the next.
+func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
+	table(b, r, o)
+	many := manyTargets(r)
+	parts := make([]bytes.Buffer, 3)
+	writeProblems(&parts[0], r, o)
+	for _, x := range r.Results {
+		writeUnmet(&parts[0], x, many, o)
+		writeNotes(&parts[1], x, many, o)
+	}
+	writeTargets(&parts[2], r)
+	for _, part := range parts {
+		if b.Len() > 0 && part.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		for line := range strings.Lines(part.String()) {
+			line, hint := strings.CutPrefix(strings.TrimSuffix(line, "\n"), indent)
+			start := ""
+			if hint {
+				start = indent
+			}
+			for _, piece := range wrap(line, o.Width-len(indent)) {
+				b.WriteString(start + piece + "\n")
+				start = indent
+			}
+		}
+	}
+}
+
+func writeProblems(b *bytes.Buffer, r check.Report, o Options) {
+	for _, p := range r.Problems {
+		writeFinding(b, problemFinding(p), o)
+	}
+}
+
+func writeUnmet(b *bytes.Buffer, r check.Result, many bool, o Options) {
+	for _, f := range unmetFindings(r, many) {
+		writeFinding(b, f, o)
+	}
+	if !r.OK {
+		writeCommands(b, r.Holders)
+	}
+}
+
+func writeNotes(b *bytes.Buffer, r check.Result, many bool, o Options) {
+	for _, f := range noteFindings(r, many) {
+		writeFinding(b, f, o)
+	}
+}
+
+func writeTargets(b *bytes.Buffer, r check.Report) {
+	if len(r.Targets) > 1 { // else it is in the summary
+		for _, t := range r.Targets {
+			fmt.Fprintf(b, "target %s: %s\n", Safe(t.Name), namespace(t))
+		}
+	}
+	writeTargetNotices(b, r.Targets)
+	done, outcome := summary(r)
+	fmt.Fprintf(b, "%s: %s\n", done, outcome)
 }
 
 // TargetNotices writes what is worth knowing about targets, one line each.

@@ -1,0 +1,46 @@
+package check
+
+import (
+	"fmt"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+// Span is a range that alternatives may come from, as a target's socket table
+// showed it before the verdicts.
+type Span struct {
+	Target   string
+	Protocol port.Protocol
+	Address  []port.Address
+	Ports    port.Set // in the author's order
+	Exclude  port.Set // never suggested
+	Open     port.Set // of Ports: no socket seen, and not kept back by the OS
+}
+
+// spans are the ranges of the needs, each once for a target and binding. A
+// target that did not show its whole table has none.
+func spans(needs []Need, rounds []*round) []Span {
+	var all []Span
+	seen := map[string]bool{}
+	for _, n := range needs {
+		if n.Expect != config.Free {
+			continue
+		}
+		for _, r := range rounds {
+			if r.Name != n.Target {
+				continue
+			}
+			for _, proto := range n.Protocols {
+				open, scanned := r.shown[scanKey(n, proto)]
+				key := fmt.Sprint(n.Target, proto, n.Addresses, n.Range, n.Exclude)
+				if !scanned || seen[key] {
+					continue
+				}
+				seen[key] = true
+				all = append(all, Span{n.Target, proto, n.Addresses, n.Range, n.Exclude, open})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,133 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// seen is what testdata/page/look.js tells of a page.
+type seen struct {
+	Console, Requests, Dialogs, Wide, Violations []string
+	Filters                                      map[string]struct {
+		Shown       int
+		Count, Live string
+	}
+	Elements, WithoutScript, FormWithoutScript, Printed, FormPrinted int
+}
+
+// wholePage has all that a page can show.
+func wholePage() check.Report {
+	r := mixed()
+	r.Problems = problems().Problems
+	r.Spans = ranges().Spans
+	there := slices.Clone(r.Results[:6])
+	for i := range there {
+		there[i].Target = "app1"
+		there[i].ID = strings.Replace(there[i].ID, "@local/", "@app1/", 1)
+	}
+	r.Results = append(r.Results, there...)
+	r.Targets = append(r.Targets, targets().Targets[1])
+	return r
+}
+
+// TestPageInABrowser opens pages in Chromium, at the width of a phone and of a
+// desk, light and dark. PORTCHECK_SCREENSHOTS names a directory to keep what
+// that looks like.
+func TestPageInABrowser(t *testing.T) {
+	chromium, node := tool(t, "chromium"), tool(t, "node")
+	modules := os.Getenv("PORTCHECK_NODE_MODULES")
+	for _, module := range []string{"playwright-core", "axe-core"} {
+		if _, err := os.Stat(filepath.Join(modules, module)); modules == "" || err != nil {
+			testbed.Missing(t, fmt.Sprintf("PORTCHECK_NODE_MODULES names no directory with %s", module))
+		}
+	}
+	type page struct {
+		Name    string              `json:"name"`
+		Filters []map[string]string `json:"filters,omitempty"`
+		Axe     bool                `json:"axe"`
+		Picture bool                `json:"picture"`
+	}
+	whole := wholePage()
+	reports := map[string]check.Report{
+		"whole": whole, "hostile": hostilePage(), "lint": lint(), "problems": problems(), "met": cases()["free"], "empty": cases()["empty"],
+		"ranges": ranges(), "crowd": crowd(1000),
+	}
+	dir := t.TempDir()
+	var list []page
+	for name, r := range reports {
+		var b bytes.Buffer
+		if err := Formats["html"](&b, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".html"), b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p := page{Name: name, Axe: name != "crowd" && name != "hostile", Picture: name != "crowd" && name != "hostile"} // too long, and like the others
+		if name == "whole" {
+			p.Filters = []map[string]string{
+				{"by-target": "app1 (6)"}, {"by-status": "Not met (21)"}, {"by-status": "in-use (8)"}, {"by-target": "app1 (6)", "by-status": "Met (7)"},
+			}
+		}
+		list = append(list, p)
+	}
+	asked, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(node, "testdata/page/look.js", chromium, dir, os.Getenv("PORTCHECK_SCREENSHOTS"))
+	cmd.Stdin = bytes.NewReader(asked)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, problems.String())
+	}
+	var told map[string]seen
+	if err := json.Unmarshal(out.Bytes(), &told); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range reports {
+		s, ok := told[name]
+		if !ok || s.Elements < 10 {
+			t.Errorf("%s was not opened: %+v", name, s)
+		}
+		for what, list := range map[string][]string{"console": s.Console, "requests": s.Requests, "dialogs": s.Dialogs, "wider than the window": s.Wide, "axe": s.Violations} {
+			if len(list) > 0 {
+				t.Errorf("%s: %s: %s", name, what, strings.Join(list, "\n"))
+			}
+		}
+		if n := len(r.Results); s.WithoutScript != n || s.Printed != n || s.FormWithoutScript+s.FormPrinted > 0 {
+			t.Errorf("%s: %d rows without a script and %d printed of %d, with %d forms", name, s.WithoutScript, s.Printed, n, s.FormWithoutScript+s.FormPrinted)
+		}
+	}
+	for choice, want := range map[string]int{`{"by-target":"app1 (6)"}`: 6, `{"by-status":"Not met (21)"}`: 21, `{"by-status":"in-use (8)"}`: 8, `{"by-status":"Met (7)","by-target":"app1 (6)"}`: 2} {
+		got := told["whole"].Filters[choice]
+		if got.Shown != want || got.Count != fmt.Sprintf("%d of %d shown", want, len(whole.Results)) || got.Live != "polite" {
+			t.Errorf("%s shows %+v, want %d", choice, got, want)
+		}
+	}
+}
+
+// hostilePage has every hostile text in every place.
+func hostilePage() check.Report {
+	var all check.Report
+	for _, s := range slices.Concat(hostile, hostileHere) {
+		r := filled(s)
+		r.Results[0].Status, r.Results[0].Severity = check.InUse, config.Error
+		all.Problems = append(all.Problems, r.Problems...)
+		all.Targets = append(all.Targets, r.Targets...)
+		all.Results = append(all.Results, r.Results...)
+		all.Spans = append(all.Spans, r.Spans...)
+	}
+	return all
+}

@@ -1,0 +1,260 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+)
+
+const (
+	narrowest  = 40 // columns of a terminal on which a table reads well
+	metRows    = 30 // with more rows of met needs these are only counted
+	cellLines  = 3
+	columnsGap = 2
+)
+
+// column is a column of the table on a terminal.
+type column struct {
+	title string
+	least int // columns of the terminal below which it says nothing
+	text  func(check.Result, bool) string
+}
+
+// tableColumns are in order; what is dropped where there is no room is told
+// below the table, too: the alternatives before the holder.
+func tableColumns() (all []column, dropped []int) {
+	return []column{
+		{"NEED", 10, func(r check.Result, many bool) string { return Safe(subject(r, many)) }},
+		{"ENDPOINT", 9, func(r check.Result, _ bool) string { return endpointText(r) }},
+		{"VERDICT", 15, func(r check.Result, _ bool) string { return mark(r) + " " + Safe(verdict(r)) }},
+		{"HOLDER", 16, func(r check.Result, _ bool) string { return holderShort(r.Holders) }},
+		{"ALTERNATIVES", 12, func(r check.Result, _ bool) string { return alternativePorts(r) }},
+	}, []int{4, 3}
+}
+
+// table writes results, unmet ones first, a row each and as wide as the
+// terminal allows.
+func table(b *bytes.Buffer, r check.Report, o Options) {
+	var unmet, met []check.Result
+	for _, x := range worstFirst(r.Results) {
+		if x.OK {
+			met = append(met, x)
+		} else {
+			unmet = append(unmet, x)
+		}
+	}
+	left := 0
+	if len(met) > metRows {
+		left, met = len(met), nil
+	}
+	rows := slices.Concat(unmet, met)
+	if len(rows) > 0 {
+		writeTable(b, rows, manyTargets(r), o)
+	}
+	if left > 0 {
+		for _, line := range wrap(fmt.Sprintf("%s met and not shown", plural(left, "need")), o.Width) {
+			b.WriteString(line + "\n")
+		}
+	}
+}
+
+func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
+	all, dropped := tableColumns()
+	cells := make([][]string, len(rows))
+	natural := make([]int, len(all))
+	for i, c := range all {
+		natural[i] = len(c.title)
+	}
+	filled := make([]bool, len(all))
+	for k, r := range rows {
+		cells[k] = make([]string, len(all))
+		for i, c := range all {
+			cells[k][i] = c.text(r, many)
+			filled[i] = filled[i] || cells[k][i] != ""
+			natural[i] = max(natural[i], columns(cells[k][i]))
+		}
+	}
+	widths := fit(all, natural, filled, dropped, o.Width)
+	line := func(texts []string, colour string) {
+		var s strings.Builder
+		pad := 0
+		for i, text := range texts {
+			if widths[i] == 0 {
+				continue
+			}
+			s.WriteString(strings.Repeat(" ", pad))
+			pad = widths[i] - columns(text) + columnsGap
+			if all[i].title == "VERDICT" && colour != "" && text != "" {
+				text = colour + text + "\x1b[0m"
+			}
+			s.WriteString(text)
+		}
+		b.WriteString(strings.TrimRight(s.String(), " ") + "\n")
+	}
+	titles := make([]string, len(all))
+	for i, c := range all {
+		titles[i] = c.title
+	}
+	line(titles, "")
+	for k, r := range rows {
+		broken := make([][]string, len(all))
+		height := 1
+		for i, text := range cells[k] {
+			if widths[i] > 0 {
+				broken[i] = lines(text, widths[i])
+				height = max(height, len(broken[i]))
+			}
+		}
+		for n := range height {
+			texts := make([]string, len(all))
+			for i := range all {
+				if n < len(broken[i]) {
+					texts[i] = broken[i][n]
+				}
+			}
+			line(texts, verdictColour(r, o))
+		}
+	}
+}
+
+// lines wraps a cell, and cuts what would make the row too high.
+func lines(text string, width int) []string {
+	all := wrap(text, width)
+	if len(all) > cellLines {
+		last := all[cellLines-1]
+		if columns(last)+len(ellipsis) > width {
+			last = last[:fitting(last, width-len(ellipsis))]
+		}
+		all = append(all[:cellLines-1:cellLines-1], last+ellipsis)
+	}
+	return all
+}
+
+// fit gives each column its width: what it needs if there is room, else the
+// widest give way first, and 0 for those that are empty or dropped.
+func fit(all []column, natural []int, filled []bool, dropped []int, total int) []int {
+	widths := slices.Clone(natural)
+	for i := range widths {
+		if !filled[i] {
+			widths[i] = 0
+		}
+	}
+	room := func(least bool) int {
+		left, shown := total, 0
+		for i, w := range widths {
+			if w == 0 {
+				continue
+			}
+			if least {
+				w = min(w, all[i].least)
+			}
+			left -= w
+			shown++
+		}
+		return left - columnsGap*max(shown-1, 0)
+	}
+	for _, i := range dropped {
+		if room(true) < 0 {
+			widths[i] = 0
+		}
+	}
+	for room(false) < 0 {
+		widest := -1
+		for i, w := range widths {
+			if w > all[i].least && (widest < 0 || w > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
+}
+
+// mark tells a verdict to the eye, where the word beside it tells it, too.
+func mark(r check.Result) string {
+	switch {
+	case r.OK:
+		return "✓"
+	case r.Status == check.Unknown:
+		return "?"
+	case r.Severity == config.Warning:
+		return "!"
+	default:
+		return "✗"
+	}
+}
+
+// verdict is a status in a word. Where the port itself is free, or nobody
+// looked, another need is the reason. It is raw.
+func verdict(r check.Result) string {
+	switch {
+	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Duplicate):
+		return string(config.Duplicate)
+	case r.Status != "":
+		return string(r.Status)
+	case r.OK:
+		return "ok"
+	default:
+		return "not ok"
+	}
+}
+
+func verdictColour(r check.Result, o Options) string {
+	switch {
+	case !o.Color:
+		return ""
+	case r.OK:
+		return "\x1b[32m"
+	case r.Status == check.Unknown || r.Severity == config.Warning:
+		return "\x1b[1;33m"
+	default:
+		return "\x1b[1;31m"
+	}
+}
+
+// endpointText is "tcp 8080", "tcp 127.0.0.1:8080" or "udp 53 on loopback".
+func endpointText(r check.Result) string {
+	kind, ports := Safe(string(r.Protocol)), r.Ports().String()
+	switch {
+	case r.Expect == config.Reachable:
+		return kind + " " + net.JoinHostPort(Safe(r.Remote), ports)
+	case len(r.Address) == 0, slices.Equal(r.Address, []port.Address{port.Any}):
+		return kind + " " + ports
+	case len(r.Address) == 1 && strings.ContainsAny(string(r.Address[0]), ".:"):
+		return kind + " " + net.JoinHostPort(Safe(string(r.Address[0])), ports)
+	}
+	names := make([]string, len(r.Address))
+	for i, a := range r.Address {
+		names[i] = Safe(string(a))
+	}
+	return kind + " " + ports + " on " + strings.Join(names, ", ")
+}
+
+// holderShort is who is in the way, in a few words.
+func holderShort(holders []check.Holder) string {
+	var all []string
+	for _, h := range holders {
+		h.User, h.UID = "", nil
+		if text := holderText(h); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return ""
+	case 1:
+		return all[0]
+	default:
+		return all[0] + " and " + strconv.Itoa(len(all)-1) + " more"
+	}
+}
