@@ -45,6 +45,7 @@ func wholePage() check.Report {
 // desk, light and dark. PORTCHECK_SCREENSHOTS names a directory to keep what
 // that looks like.
 func TestPageInABrowser(t *testing.T) {
+	t.Parallel()
 	chromium, node := tool(t, "chromium"), tool(t, "node")
 	modules := os.Getenv("PORTCHECK_NODE_MODULES")
 	for _, module := range []string{"playwright-core", "axe-core"} {
