@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"io"
 	"strings"
 
@@ -34,7 +35,7 @@ func codeQuality(w io.Writer, r check.Report, o Options) error {
 	for _, f := range findings(r) {
 		at := place(f.at, o)
 		issues = append(issues, qualityIssue{
-			Description: strings.Join(f.lines(), "; "),
+			Description: cmp.Or(strings.Join(f.lines(), "; "), "portcheck"), // GitLab wants some text
 			CheckName:   "portcheck/" + Safe(f.code),
 			Fingerprint: seen.of(f),
 			Severity:    qualitySeverity(f),
