@@ -147,30 +147,35 @@ func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	}
 }
 
-// serve answers on a unix socket as an engine would, and counts the questions.
-func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked *int) {
+// play answers on a unix socket as an engine would.
+func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "engine") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	l, err := net.Listen("unix", socket)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := &http.Server{Handler: answer}
+	go func() { _ = server.Serve(l) }()      // ends with Close
+	t.Cleanup(func() { _ = server.Close() }) // closes its socket
+	return map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()}
+}
+
+// serve answers the question for containers, and counts how often it comes.
+func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked *int) {
+	t.Helper()
 	asked = new(int)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return play(t, func(w http.ResponseWriter, r *http.Request) {
 		*asked++
 		if r.Method != http.MethodGet || r.URL.String() != "/containers/json" {
 			t.Errorf("asked %s %s", r.Method, r.URL)
 		}
 		answer(w, r)
-	})}
-	go func() { _ = server.Serve(l) }()      // ends with Close
-	t.Cleanup(func() { _ = server.Close() }) // closes its socket
-	return map[string]string{"DOCKER_HOST": "unix://" + socket}, asked
+	}), asked
 }
 
 func write(text string) http.HandlerFunc {
