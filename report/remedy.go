@@ -88,12 +88,18 @@ func allowBind(r check.Result) string {
 func checkAddress(r check.Result) string {
 	missing := "the address"
 	for _, e := range r.Endpoints {
-		if e.Outcome == "no-address" || e.Outcome == "no-family" {
-			missing = Safe(e.Address)
+		if e.Outcome == "no-family" {
+			return "turn on IPv6 there, or use an IPv4 address"
+		}
+		if e.Outcome == "no-address" {
+			missing = e.Address
+			if strings.Contains(missing, ":") {
+				missing = "[" + missing + "]" // what starts with :: is a command to GitHub's runner
+			}
 			break
 		}
 	}
-	return "check that " + missing + " belongs to an interface that is up (`ip address` lists them), or use `address: any`"
+	return "check that " + Safe(missing) + " belongs to an interface that is up (`ip address` lists them), or use `address: any`"
 }
 
 func leaveReserved(r check.Result) string {

@@ -163,3 +163,18 @@ func TestRemediesOfADuplicate(t *testing.T) {
 		t.Errorf("in use as well: %q", got)
 	}
 }
+
+func TestMissingAddressIsNamed(t *testing.T) {
+	for _, c := range []struct{ address, outcome, want, not string }{
+		{"192.0.2.1", "no-address", "that 192.0.2.1 belongs", "["},
+		{"::1", "no-address", "that [::1] belongs", `\x3a`},
+		{"::1", "no-family", "turn on IPv6", "interface"},
+	} {
+		r := need(check.Unavailable, "x")
+		r.Endpoints = []check.Endpoint{{Address: c.address, Port: 8080, Outcome: c.outcome}}
+		got := strings.Join(Remedies(r), "\n")
+		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%s, %s: %q", c.address, c.outcome, got)
+		}
+	}
+}
