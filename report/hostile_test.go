@@ -131,13 +131,7 @@ func checkInert(t *testing.T, format, out string) {
 	if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
 		t.Errorf("%s: unprintable: %q", format, out[i:min(len(out), i+20)])
 	}
-	for line := range strings.SplitSeq(out, "\n") {
-		start := strings.TrimLeftFunc(line, unicode.IsSpace)
-		ours := format == "github" && (strings.HasPrefix(line, "::error ") || strings.HasPrefix(line, "::warning "))
-		if strings.HasPrefix(start, "::") && !ours || strings.Contains(line, "##[") {
-			t.Errorf("%s: a runner takes this for a command: %q", format, line)
-		}
-	}
+	checkCommands(t, format, out)
 }
 
 func TestHostileTextInMarkdown(t *testing.T) {
