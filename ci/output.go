@@ -97,7 +97,9 @@ func appendTo(env Env, variable, text string, limit int64) (err error) {
 	if limit > 0 && size+int64(len(text)) > limit {
 		return fmt.Errorf("%s would grow beyond %d bytes, and GitHub would drop all of it", path, limit)
 	}
-	_, err = f.WriteString(text)
+	if _, err = f.WriteString(text); err != nil {
+		err = errors.Join(err, f.Truncate(size)) // a here-document without an end fails the step
+	}
 	return err
 }
 

@@ -65,13 +65,14 @@ order. Exit code 1 if there are fewer than asked for.`,
 			if err != nil {
 				return unanswered{err}
 			}
-			if err := a.printPorts(ports, format); err != nil {
-				return err
-			}
+			lost := unwritten("the ports", a.printPorts(ports, format))
 			if len(ports) < count {
+				if lost != nil {
+					a.say("%s", sentence(lost.Error()))
+				}
 				return shortfall{fmt.Errorf("%s has only %d of %d free %s ports", ranges.set, len(ports), count, proto)}
 			}
-			return nil
+			return lost
 		})
 	}
 	return cmd

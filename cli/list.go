@@ -33,6 +33,9 @@ func (a *app) list() *cobra.Command {
 				return unanswered{err}
 			}
 			if err := report.List(a.stdout, listing, format, report.Options{Color: a.colour(a.stdout, noColor)}); err != nil {
+				if _, known := report.ListFormats[format]; known {
+					return unwritten("the list", err)
+				}
 				return usageError{err, ""}
 			}
 			return report.TargetNotices(a.stderr, listing.Targets)

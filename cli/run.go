@@ -115,6 +115,10 @@ func completion(root *cobra.Command) {
 			shell.Args = noArgs
 			shell.Example = "  portcheck completion " + shell.Name() + " > portcheck." + shell.Name()
 			shells = append(shells, shell.Name())
+			write := shell.RunE
+			shell.RunE = func(cmd *cobra.Command, args []string) error {
+				return unwritten("the script", write(cmd, args))
+			}
 		}
 		cmd.Example = "  source <(portcheck completion bash)"
 		cmd.Args = cobra.ArbitraryArgs

@@ -14,11 +14,14 @@ type signalled struct{ signal os.Signal }
 func (s signalled) Error() string { return "cancelled by signal: " + s.signal.String() }
 
 // WithSignals returns a context that SIGINT and SIGTERM cancel. A second signal
-// ends the process as if nobody had listened.
+// ends the process as if nobody had listened. SIGPIPE is no end: who reads
+// stdout may be gone, and the exit code still says what was found.
 func WithSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // not Ignore, which programs that we start would inherit
 	go func() {
 		select {
 		case s := <-signals:
@@ -29,6 +32,7 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(pipes)
 		cancel(nil)
 	}
 }

@@ -100,10 +100,13 @@ func (a *app) finish(t *teller, r check.Report, v verdictOptions) error {
 		if err == nil {
 			err = writeFile(o.file, text.Bytes())
 		}
-		if err == nil && !t.quiet {
+		switch {
+		case err != nil:
+			err = fmt.Errorf("%s could not be written to %s: %w", o.name, report.Safe(o.file), reason(err))
+			failed = append(failed, unanswered{err})
+		case !t.quiet:
 			a.say("wrote %s to %s", o.name, report.Safe(o.file))
 		}
-		failed = append(failed, unwritten(o.name, err))
 	}
 	if ci.GitHub(a.env) {
 		failed = append(failed, unwritten("the annotations", a.github(t, r, options)))
@@ -117,6 +120,20 @@ func unwritten(what string, err error) error {
 		return nil
 	}
 	return unanswered{fmt.Errorf("%s could not be written: %w", what, err)}
+}
+
+// reason is why a file could not be written, without the name that it has until
+// it is whole.
+func reason(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }
 
 // github tells a run where GitHub Actions shows it: annotations, the step
@@ -200,10 +217,13 @@ func (a *app) reportFile(t *teller, r check.Report, o report.Options) (string, e
 		err = handOver(f)
 	}
 	name := f.Name()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(name))
+	}
 	if a.inAction {
 		name = filepath.Base(name)
 	}
-	return name, errors.Join(err, f.Close())
+	return name, nil
 }
 
 // handOver makes a new file one that later steps can read, and in a directory of
@@ -234,6 +254,14 @@ func (a *app) workspace(here string) string {
 
 // writeFile replaces a file as a whole, and makes its parents.
 func writeFile(name string, data []byte) (err error) {
+	if isSpecial(name) {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	}
 	if err := makeParents(filepath.Dir(name)); err != nil {
 		return err
 	}
@@ -253,6 +281,17 @@ func writeFile(name string, data []byte) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), name)
+}
+
+// isSpecial says whether a name is of something to write into: a device, a pipe
+// or an open file of ours. Other links are replaced: in a directory of another
+// user's, nobody knows where they lead.
+func isSpecial(name string) bool {
+	if path := filepath.Clean(name); path == "/dev/stdout" || path == "/dev/stderr" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/") {
+		return true
+	}
+	info, err := os.Lstat(name)
+	return err == nil && info.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0
 }
 
 // makeParents makes the directories of a path that are missing, each of them

@@ -31,7 +31,7 @@ func (a *app) version() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "%s (%s, %s/%s)\n", tool(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
+			return unwritten("the version", err)
 		},
 	}
 }

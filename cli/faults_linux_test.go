@@ -1,0 +1,336 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// lostOutput has a test begin in a directory with manifests of which one needs a
+// taken port, one a free one, and one is wrong.
+func lostOutput(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"taken.yml": "version: 1\nports:\n  - {name: web, port: 8080}\n",
+		"free.yml":  "version: 1\nports:\n  - {name: web, port: 8081}\n",
+		"bad.yml":   "version: 1\nports:\n  - {name: web, port: 0}\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// verdicts are manifests of lostOutput, and how a run of each ends that loses
+// some of its output.
+var verdicts = map[string]int{"taken.yml": exitUnmet, "free.yml": exitUnknown, "bad.yml": exitUsage}
+
+// runsInto runs portcheck with a stdout, and returns its exit code and stderr.
+func runsInto(t *testing.T, stdout *os.File, change func(*exec.Cmd), args ...string) (int, string) {
+	t.Helper()
+	cmd := program(nil, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	if change != nil {
+		change(cmd)
+	}
+	_ = cmd.Run() // the code says it all
+	if code := cmd.ProcessState.ExitCode(); code >= 0 {
+		return code, stderr.String()
+	}
+	t.Errorf("%q: %s\n%s", args, cmd.ProcessState, stderr.String())
+	return -1, stderr.String()
+}
+
+// files lists what is below a directory.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if path != dir {
+			all = append(all, strings.TrimPrefix(path, dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestStdoutThatTakesNothing(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	for errno, open := range map[string]func() *os.File{
+		"no space left on device": func() *os.File {
+			f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		},
+		"broken pipe": func() *os.File {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Close()
+			return w
+		},
+	} {
+		run := func(want int, what string, args ...string) {
+			t.Helper()
+			stdout := open()
+			defer stdout.Close()
+			code, stderr := runsInto(t, stdout, nil, args...)
+			line := "portcheck: " + what + " could not be written: write /dev/stdout: " + errno + "\n"
+			if code != want || strings.Count(stderr, line) != 1 {
+				t.Errorf("%q: exit code %d, want %d, and on stderr %q:\n%s", args, code, want, line, stderr)
+			}
+		}
+		for manifest, want := range verdicts {
+			for _, format := range []string{"text", "json", "html", "sarif"} {
+				out := filepath.Join(t.TempDir(), "report.json")
+				run(want, "the report", manifest, "-f", format, "-o", "json="+out)
+				if text, err := os.ReadFile(out); err != nil || !strings.HasSuffix(string(text), "}\n") {
+					t.Errorf("%s -f %s: the file beside stdout is lost as well: %v\n%s", manifest, format, err, text)
+				}
+			}
+		}
+		run(exitUnknown, "the list", "list")
+		run(exitUnknown, "the list", "list", "-f", "json")
+		run(exitUnknown, "the ports", "free", "--range", "8000-8009")
+		run(exitUnmet, "the ports", "free", "--range", "8080-8081", "-n", "2")
+		run(exitUnknown, "the version", "version")
+		run(exitUnknown, "the script", "completion", "bash")
+	}
+}
+
+// TestNoStdoutAtAll: whoever closes it wants no report, and has none written to
+// a file that would else get its number.
+func TestNoStdoutAtAll(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	for manifest, want := range map[string]int{"taken.yml": exitUnmet, "free.yml": exitOK, "bad.yml": exitUsage} {
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+			cmd.Args = []string{"sh", "-c", `exec portcheck "$@" >&-`, "sh", manifest, "-o", "text=report"}
+			cmd.Path, cmd.Env = "/bin/sh", []string{"PATH=" + os.Getenv("PATH")}
+		})
+		text, err := os.ReadFile("report")
+		if code != want || err != nil || len(bytes.TrimSpace(text)) == 0 || strings.Count(string(text), "[in-use]") > 1 {
+			t.Errorf("%s: exit code %d, want %d; %v\n%s%s", manifest, code, want, err, stderr, text)
+		}
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	var many strings.Builder
+	many.WriteString("version: 1\nports:\n")
+	for p := 9000; p < 9300; p++ {
+		fmt.Fprintf(&many, "  - {name: web-%d, port: %d}\n", p, p)
+	}
+	if err := os.WriteFile("many.yml", []byte(many.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	full := fullDisk(t)
+	old := filepath.Join(full, "old.json")
+	if err := os.WriteFile(old, []byte("{}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		manifests []string
+		file      string
+		want      int
+	}{
+		{[]string{"many.yml"}, "new.json", exitUnknown},
+		{[]string{"many.yml", "taken.yml"}, "new.json", exitUnmet},
+		{[]string{"many.yml"}, "old.json", exitUnknown},
+	} {
+		file := filepath.Join(full, c.file)
+		code, stderr := runsInto(t, nil, nil, append(c.manifests, "-o", "json="+file)...)
+		line := "portcheck: json could not be written to " + file + ": no space left on device\n"
+		if code != c.want || stderr != line {
+			t.Errorf("%v: exit code %d, want %d, and on stderr %q:\n%s", c, code, c.want, line, stderr)
+		}
+		if got := files(t, full); !slices.Equal(got, []string{"old.json"}) {
+			t.Errorf("%v: left behind: %q", c, got)
+		}
+		if text, err := os.ReadFile(old); err != nil || string(text) != "{}\n" {
+			t.Errorf("%v: the file from before is lost: %v %q", c, err, text)
+		}
+	}
+
+	code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+		cmd.Env = []string{"GITHUB_ACTIONS=true", "RUNNER_TEMP=" + full}
+	}, "many.yml")
+	if code != exitOK || !strings.Contains(stderr, "portcheck: warning: the step's summary or outputs can't be written: ") {
+		t.Errorf("on a runner: exit code %d:\n%s", code, stderr)
+	}
+	if got := files(t, full); !slices.Equal(got, []string{"old.json"}) {
+		t.Errorf("on a runner: left behind: %q", got)
+	}
+}
+
+func TestDirectoryOfSomebodyElse(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	if !testbed.HaveUsers() {
+		testbed.Missing(t, "needs the users of the whole system")
+	}
+	lostOutput(t)
+	theirs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(theirs, "old.json"), []byte("{}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for dir := theirs; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for manifest, want := range verdicts {
+		for _, file := range []string{"new.json", "old.json", "deep/er/new.json"} {
+			file = filepath.Join(theirs, file)
+			text, err := os.ReadFile(manifest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+				cmd.Dir = "/"
+				cmd.Stdin = bytes.NewReader(text)
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			}, "-", "-o", "json="+file)
+			line := "portcheck: json could not be written to " + file + ": permission denied\n"
+			if code != want || stderr != line {
+				t.Errorf("%s: exit code %d, want %d, and on stderr %q:\n%s", manifest, code, want, line, stderr)
+			}
+		}
+	}
+	if got := files(t, theirs); !slices.Equal(got, []string{"old.json"}) {
+		t.Errorf("left behind: %q", got)
+	}
+}
+
+// TestPipesAndDevicesAreWrittenInto: no file takes their place, as root could
+// have it.
+func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	if err := unix.Mkfifo("fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.OpenFile("fifo", os.O_RDWR, 0) // has both ends, so that nobody waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	if code, stderr := runsInto(t, nil, nil, "taken.yml", "-o", "json=fifo"); code != exitUnmet || stderr != "portcheck: wrote json to fifo\n" {
+		t.Errorf("fifo: exit code %d:\n%s", code, stderr)
+	}
+	text := make([]byte, 65536)
+	if n, err := fifo.Read(text); err != nil || !bytes.HasPrefix(text[:n], []byte("{\n")) || !bytes.HasSuffix(text[:n], []byte("}\n")) {
+		t.Errorf("fifo: %v\n%s", err, text[:n])
+	}
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) { cmd.ExtraFiles = []*os.File{w} }, "taken.yml", "-o", "json=/dev/fd/3")
+	_ = w.Close()
+	if got, err := io.ReadAll(r); code != exitUnmet || err != nil || !bytes.HasPrefix(got, []byte("{\n")) {
+		t.Errorf("/dev/fd/3: exit code %d, %v\n%s%s", code, err, stderr, got)
+	}
+
+	if err := unix.Mknod("full", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 7))); err != nil {
+		testbed.Missing(t, "a device can't be made: "+err.Error())
+	}
+	for manifest, want := range verdicts {
+		code, stderr := runsInto(t, nil, nil, manifest, "-o", "json=full")
+		if code != want || stderr != "portcheck: json could not be written to full: no space left on device\n" {
+			t.Errorf("%s: exit code %d, want %d:\n%s", manifest, code, want, stderr)
+		}
+	}
+	for name, kind := range map[string]fs.FileMode{"fifo": fs.ModeNamedPipe, "full": fs.ModeDevice} {
+		if info, err := os.Lstat(name); err != nil || info.Mode()&kind == 0 {
+			t.Errorf("%s is not what it was: %v %v", name, info.Mode(), err)
+		}
+	}
+}
+
+// TestFullDiskOnRunner: what steps before have told the runner stays, and no
+// half of ours is added.
+func TestFullDiskOnRunner(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	full := fullDisk(t)
+	before := strings.Repeat("x=1\n", 1020) // leaves 16 bytes of a page
+	for _, name := range []string{"output", "summary"} {
+		if err := os.WriteFile(filepath.Join(full, name), []byte(before), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.WriteFile(filepath.Join(full, "rest"), make([]byte, 1<<20), 0o644) // as much as there is room for
+	for manifest, want := range map[string]int{"taken.yml": exitUnmet, "free.yml": exitOK} {
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+			cmd.Env = []string{
+				"GITHUB_ACTIONS=true", "RUNNER_TEMP=" + t.TempDir(),
+				"GITHUB_OUTPUT=" + filepath.Join(full, "output"), "GITHUB_STEP_SUMMARY=" + filepath.Join(full, "summary"),
+			}
+		}, manifest)
+		if code != want || !strings.Contains(stderr, "portcheck: warning: the step's summary or outputs can't be written: ") || !strings.Contains(stderr, "no space left on device") {
+			t.Errorf("%s: exit code %d, want %d:\n%s", manifest, code, want, stderr)
+		}
+		for _, name := range []string{"output", "summary"} {
+			if text, err := os.ReadFile(filepath.Join(full, name)); err != nil || string(text) != before {
+				t.Errorf("%s: %s: %v, %d bytes, want %d", manifest, name, err, len(text), len(before))
+			}
+		}
+	}
+}
+
+// fullDisk is a directory with room for 64 KiB.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	full := t.TempDir()
+	if err := unix.Mount("tmpfs", full, "tmpfs", 0, "size=64k"); err != nil {
+		testbed.Missing(t, "a tmpfs can't be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { _ = unix.Unmount(full, unix.MNT_DETACH) })
+	return full
+}
