@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -259,6 +260,9 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 	if code, stderr := runsInto(t, nil, nil, "taken.yml", "-o", "json=fifo"); code != exitUnmet || stderr != "portcheck: wrote json to fifo\n" {
 		t.Errorf("fifo: exit code %d:\n%s", code, stderr)
 	}
+	if err := fifo.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	text := make([]byte, 65536)
 	if n, err := fifo.Read(text); err != nil || !bytes.HasPrefix(text[:n], []byte("{\n")) || !bytes.HasSuffix(text[:n], []byte("}\n")) {
 		t.Errorf("fifo: %v\n%s", err, text[:n])
@@ -285,8 +289,10 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 		}
 	}
 	for name, kind := range map[string]fs.FileMode{"fifo": fs.ModeNamedPipe, "full": fs.ModeDevice} {
-		if info, err := os.Lstat(name); err != nil || info.Mode()&kind == 0 {
-			t.Errorf("%s is not what it was: %v %v", name, info.Mode(), err)
+		if info, err := os.Lstat(name); err != nil {
+			t.Error(err)
+		} else if info.Mode()&kind == 0 {
+			t.Errorf("%s has become %s", name, info.Mode())
 		}
 	}
 }
