@@ -154,9 +154,10 @@ func (a *app) github(t *teller, r check.Report, o report.Options) error {
 		return err
 	}
 	file, err := a.reportFile(t, r, o)
-	if err == nil {
-		err = errors.Join(ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, outputs(r, file)...))
+	if err != nil {
+		file = "" // the other outputs are worth having without it
 	}
+	err = errors.Join(err, ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, outputs(r, file)...))
 	if err != nil {
 		a.say("warning: the step's summary or outputs can't be written: %s", report.Safe(err.Error()))
 	}
