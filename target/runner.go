@@ -16,13 +16,10 @@ import (
 // network namespace and see its processes; else by a helper container that does.
 func openRunner(ctx context.Context, _ string, o Options) (host.Host, error) {
 	here := withEngine(host.Local{}, o)
-	facts, err := host.Local{}.Probe(ctx, host.Request{})
-	if err != nil {
-		return nil, err
-	}
-	ns := facts.Machine.Namespace
+	machine := host.Local{}.Machine()
+	ns := machine.Namespace
 	_, inside := host.OwnContainer()
-	if ns.AllProcesses && (ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inside) || facts.Machine.OS != "linux" {
+	if ns.AllProcesses && (ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inside) || machine.OS != "linux" {
 		return here, nil
 	}
 	h, err := besides(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {

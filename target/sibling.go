@@ -40,13 +40,10 @@ type sibling struct {
 // newSibling starts a helper of an image in a network namespace, "host" or
 // "container:ID". place completes what the helper knows of where it is.
 func newSibling(ctx context.Context, e *engine.Engine, image, network string, o Options, place func(context.Context, *host.Facts) error) (host.Host, error) {
-	facts, err := host.Local{}.Probe(ctx, host.Request{})
-	if err != nil {
-		return nil, err
-	}
-	s := &sibling{engine: e, name: "portcheck-" + strings.ToLower(rand.Text()[:12]), place: place, bootID: facts.Machine.BootID}
+	s := &sibling{engine: e, name: "portcheck-" + strings.ToLower(rand.Text()[:12]), place: place, bootID: host.Local{}.Machine().BootID}
 	s.sweeping.Go(func() { sweep(ctx, e) })
 	spec := helper(image, network, o)
+	var err error
 	for _, r := range recipes(o.Evidence) {
 		r.change(&spec)
 		if r.lost != "" {

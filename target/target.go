@@ -120,8 +120,10 @@ func (p placed) Probe(ctx context.Context, req host.Request) (host.Facts, error)
 // warnOfContainer says whose ports are tested in a container that nobody asked
 // for by name.
 func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
-	_, inside := host.OwnContainer()
-	if j.Chosen && j.System != "" && inside && facts.Machine.Namespace.Kind != host.NamespaceHost {
+	if !j.Chosen || j.System == "" || facts.Machine.Namespace.Kind == host.NamespaceHost {
+		return nil
+	}
+	if _, inside := host.OwnContainer(); inside {
 		facts.Gaps = append(facts.Gaps, host.Gap{Place: true, What: fmt.Sprintf(
 			"these are the ports of the container in which %s runs this job, not those of the machine: to test the machine's mount the engine's socket and use `--target runner`, to test another container's `--target container:NAME`; `--target local` says that this container is meant", j.System)})
 	}
