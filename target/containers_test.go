@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/target/internal/engine"
 )
@@ -150,15 +148,7 @@ func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 // play answers on a unix socket as an engine would.
 func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "engine") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testbed.ListenUnix(t)
 	server := &http.Server{Handler: answer}
 	go func() { _ = server.Serve(l) }()      // ends with Close
 	t.Cleanup(func() { _ = server.Close() }) // closes its socket

@@ -1,7 +1,5 @@
 //go:build linux
 
-// Package testbed gives tests machines of their own: a fresh network namespace
-// a test, and real programs that hold ports in it.
 package testbed
 
 import (

@@ -9,10 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 func TestNewFindsTheEngine(t *testing.T) {
@@ -67,15 +68,7 @@ func TestNewFindsTheEngine(t *testing.T) {
 // serve answers on a unix socket as an engine would.
 func serve(t *testing.T, answer http.HandlerFunc) *Engine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "engine")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testbed.ListenUnix(t)
 	server := &http.Server{Handler: answer}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	t.Cleanup(func() { _ = server.Close() })
