@@ -39,7 +39,9 @@ var arrows = map[string][]string{
 // knows HTTP or SSH, and so on.
 var confined = map[string][]string{
 	"net/http":                           {"target/internal/engine"},
-	"golang.org/x/crypto/ssh":            {"target"},
+	"golang.org/x/crypto/ssh":            {"target/internal/sshlink"},
+	"github.com/skeema/knownhosts":       {"target/internal/sshlink"},
+	"github.com/kevinburke/ssh_config":   {"target/internal/sshlink"},
 	"gopkg.in/yaml.v3":                   {"config"},
 	"github.com/spf13/cobra":             {"cli"},
 	"github.com/hashicorp/go-multierror": {"cli"},
