@@ -3,19 +3,21 @@
 package testbed
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// SSHD is Debian's sshd with keys of its own, until the test ends. Every user of
-// the machine can log in with UserKey.
+// SSHD is Debian's sshd with keys of its own. Every user of the machine can log
+// in with UserKey.
 type SSHD struct {
 	Addr    string // host:port
 	Dir     string // world-readable; for more keys and the like
@@ -23,15 +25,23 @@ type SSHD struct {
 	HostKey string // file of the host's private key; .pub beside it
 	Log     string // file
 	Process *os.Process
+	stop    func()
 }
 
-// StartSSHD starts sshd at an address of this network namespace, 127.0.0.1:22
-// if empty. Settings are lines of sshd_config(5); the first of a kind counts.
+// StartSSHD starts sshd until the test ends, at an address of this network
+// namespace, 127.0.0.1:22 if empty. Settings are lines of sshd_config(5), of
+// which the first of a kind counts; SetEnv should name a HOME, since what a user
+// of this machine has in theirs may do anything.
 func StartSSHD(t *testing.T, addr string, settings ...string) *SSHD {
 	t.Helper()
+	return startSSHD(t, nil, addr, settings)
+}
+
+// startSSHD has sshd started by another command, of which these are the words.
+func startSSHD(t *testing.T, by []string, addr string, settings []string) *SSHD {
+	t.Helper()
 	NeedRoot(t)
-	const path = "/usr/sbin/sshd" // it refuses to be started by a relative name
-	for _, name := range []string{path, "ssh-keygen"} {
+	for _, name := range []string{sshdPath, "ssh-keygen"} {
 		if _, err := exec.LookPath(name); err != nil {
 			Missing(t, fmt.Sprintf("needs openssh-server and openssh-client: %v", err))
 		}
@@ -39,82 +49,115 @@ func StartSSHD(t *testing.T, addr string, settings ...string) *SSHD {
 	if addr == "" {
 		addr = "127.0.0.1:22"
 	}
-	dir, err := os.MkdirTemp("", "sshd-") // sshd's child leaves root, and t.TempDir is root's alone
+	s, err := launchSSHD(by, addr, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // the directory that it confines its children to
-		t.Fatal(err)
-	}
-	s := &SSHD{Addr: addr, Dir: dir, Log: filepath.Join(dir, "log")}
-	s.HostKey, s.UserKey = s.Key(t, "host"), s.Key(t, "user")
-	public, err := os.ReadFile(s.UserKey + ".pub")
+	t.Cleanup(s.Stop)
+	return s
+}
+
+const sshdPath = "/usr/sbin/sshd" // it refuses to be started by a relative name
+
+// LaunchSSHD is StartSSHD without a test; whoever calls it calls Stop.
+func LaunchSSHD(addr string, settings ...string) (*SSHD, error) {
+	return launchSSHD(nil, addr, settings)
+}
+
+func launchSSHD(by []string, addr string, settings []string) (*SSHD, error) {
+	dir, err := os.MkdirTemp("", "sshd-") // not a test's own: sshd's child leaves root, which alone may read that
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	allowed := filepath.Join(dir, "authorized_keys")
-	if err := os.WriteFile(allowed, public, 0o644); err != nil {
-		t.Fatal(err)
+	s := &SSHD{Addr: addr, Dir: dir, Log: filepath.Join(dir, "log"), stop: func() {}}
+	if err := s.launch(by, settings); err != nil {
+		s.Stop()
+		return nil, err
 	}
-	host, number, err := net.SplitHostPort(addr)
+	return s, nil
+}
+
+func (s *SSHD) launch(by, settings []string) error {
+	// Its children are confined to /run/sshd.
+	err := errors.Join(os.Chmod(s.Dir, 0o755), os.MkdirAll("/run/sshd", 0o755))
 	if err != nil {
-		t.Fatal(err)
+		return err
+	}
+	if s.HostKey, err = s.MakeKey("host"); err != nil {
+		return err
+	}
+	if s.UserKey, err = s.MakeKey("user"); err != nil {
+		return err
+	}
+	host, number, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
 	}
 	config := strings.Join(append(settings,
 		"AddressFamily any", "ListenAddress "+host, "Port "+number, "HostKey "+s.HostKey,
-		"AuthorizedKeysFile "+allowed, "StrictModes no", "UsePAM no", "PermitRootLogin yes",
+		"AuthorizedKeysFile "+s.UserKey+".pub", "StrictModes no", "UsePAM no", "PermitRootLogin yes",
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no",
-		"PidFile none", "LogLevel VERBOSE", "MaxStartups 1000", ""), "\n")
-	file := filepath.Join(dir, "sshd_config")
+		"SetEnv HOME="+s.Dir, "PidFile none", "LogLevel VERBOSE", "MaxStartups 1000", ""), "\n")
+	file := filepath.Join(s.Dir, "sshd_config")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	cmd := exec.Command(path, "-D", "-f", file, "-E", s.Log)
+	words := append(slices.Clone(by), sshdPath, "-D", "-f", file, "-E", s.Log)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := fork(cmd); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	s.Process = cmd.Process
-	t.Cleanup(func() {
+	s.stop = func() {
 		_ = cmd.Process.Kill() // it may have ended by itself
 		_ = cmd.Wait()         // killed: the error is expected
-	})
+	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("tcp", addr)
+		c, err := net.Dial("tcp", s.Addr)
 		if err == nil {
-			_ = c.Close() // nothing was said
-			return s
+			return c.Close()
 		}
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(s.Log) // whatever there is
-			t.Fatalf("sshd was not ready within %s: %v\n%s", patience, err, log)
+			return fmt.Errorf("sshd was not ready within %s: %w\n%s", patience, err, log)
 		}
 	}
 }
 
-// Key makes a key pair in s.Dir, of ssh-keygen(1)'s further arguments, and
+// Stop ends sshd and removes its keys.
+func (s *SSHD) Stop() {
+	s.stop()
+	_ = os.RemoveAll(s.Dir) // in a temporary directory
+}
+
+// MakeKey makes a key pair in s.Dir, of ssh-keygen(1)'s further arguments, and
 // returns the private one's file.
-func (s *SSHD) Key(t *testing.T, name string, args ...string) string {
-	t.Helper()
+func (s *SSHD) MakeKey(name string, args ...string) (string, error) {
 	file := filepath.Join(s.Dir, name)
 	args = append([]string{"-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file}, args...) // the last of a kind counts
 	if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
-		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		return "", fmt.Errorf("ssh-keygen: %w\n%s", err, out)
+	}
+	return file, nil
+}
+
+// Key is MakeKey for a test.
+func (s *SSHD) Key(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	file, err := s.MakeKey(name, args...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return file
 }
 
-// KnownHosts writes a known_hosts file that has this server's key under the
-// given names, else under that of its address, and returns its name.
-func (s *SSHD) KnownHosts(t *testing.T, names ...string) string {
-	t.Helper()
+// Known writes a known_hosts file that has this server's key under the given
+// names, else under that of its address, and returns its name.
+func (s *SSHD) Known(names ...string) (string, error) {
 	public, err := os.ReadFile(s.HostKey + ".pub")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	if len(names) == 0 {
 		host, number, _ := net.SplitHostPort(s.Addr)
@@ -124,7 +167,14 @@ func (s *SSHD) KnownHosts(t *testing.T, names ...string) string {
 		}
 	}
 	file := filepath.Join(s.Dir, "known_hosts")
-	if err := os.WriteFile(file, []byte(strings.Join(names, ",")+" "+string(public)), 0o644); err != nil {
+	return file, os.WriteFile(file, []byte(strings.Join(names, ",")+" "+string(public)), 0o644)
+}
+
+// KnownHosts is Known for a test.
+func (s *SSHD) KnownHosts(t *testing.T, names ...string) string {
+	t.Helper()
+	file, err := s.Known(names...)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return file

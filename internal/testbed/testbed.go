@@ -113,7 +113,7 @@ func bringUpLoopback(t *testing.T) {
 // the race detector each would wait a second before it exits.
 func environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return slices.ContainsFunc([]string{"CI=", "GITHUB_", "GITLAB_CI=", "JENKINS_URL=", "INPUT_"}, func(p string) bool { return strings.HasPrefix(v, p) })
+		return slices.ContainsFunc([]string{"CI=", "CI_", "GITHUB_", "GITLAB_CI=", "JENKINS_URL=", "CHANGE_ID=", "INPUT_"}, func(p string) bool { return strings.HasPrefix(v, p) })
 	})
 	return append(env, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 }
