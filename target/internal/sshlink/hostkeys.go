@@ -1,0 +1,231 @@
+package sshlink
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// hostKeys are the keys that hosts are known by.
+type hostKeys struct {
+	db      *knownhosts.HostKeyDB
+	origins map[string]string // of the files that db has read
+	place   string            // where a new line belongs
+	unread  []string          // "FILE:LINE" of lines that mean nothing to us
+}
+
+// known is a text of known hosts, and where it is from.
+type known struct{ origin, text string }
+
+// hostKeysFor are the keys that count for a host. They are read once a run and set
+// of files.
+func (d *Dialer) hostKeysFor(h hop) (*hostKeys, error) {
+	files, place := d.knownFiles(h)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	id := strings.Join(files, "\n")
+	if keys := d.hostKeys[id]; keys != nil {
+		return keys, nil
+	}
+	texts, err := d.knownTexts(files)
+	if err != nil {
+		return nil, &StepError{"host key", err}
+	}
+	keys, err := parseKnown(texts)
+	if err != nil {
+		return nil, &StepError{"host key", err}
+	}
+	keys.place = place
+	d.hostKeys[id] = keys
+	return keys, nil
+}
+
+// knownFiles are the files that count for a host, none if the variable does, and
+// where a line is to be added.
+func (d *Dialer) knownFiles(h hop) (files []string, place string) {
+	if d.o.KnownHosts != "" {
+		return []string{d.o.KnownHosts}, d.o.KnownHosts
+	}
+	if d.o.Env[knownHostsVariable] != "" {
+		return nil, knownHostsVariable
+	}
+	files = slices.DeleteFunc(slices.Concat(h.userKnownHosts, h.globalKnownHosts), func(f string) bool { return f == "" || f == "none" })
+	if len(files) == 0 {
+		return nil, knownHostsVariable
+	}
+	return files, files[0]
+}
+
+// knownTexts reads files, or the variable if there are none. Those that were not
+// asked for need not exist.
+func (d *Dialer) knownTexts(files []string) ([]known, error) {
+	if len(files) == 0 {
+		return []known{{knownHostsVariable, d.o.Env[knownHostsVariable]}}, nil
+	}
+	var all []known
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if d.o.KnownHosts == "" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the known hosts %s %w", f, unreadable(err))
+		}
+		all = append(all, known{f, string(text)})
+	}
+	return all, nil
+}
+
+func parseKnown(texts []known) (*hostKeys, error) {
+	k := &hostKeys{origins: map[string]string{}}
+	var files []string
+	for _, t := range texts {
+		clean, err := k.clean(t)
+		if err != nil {
+			return nil, err
+		}
+		// The parser reads files, each of them twice, and a text may come from
+		// a variable or a pipe.
+		file, remove, err := asFile(clean)
+		if err != nil {
+			return nil, fmt.Errorf("the known hosts can't be put where their parser finds them: %w", err)
+		}
+		defer remove()
+		k.origins[file] = t.origin
+		files = append(files, file)
+	}
+	var err error
+	if k.db, err = knownhosts.NewDB(files...); err != nil {
+		text := brief(err)
+		for file, origin := range k.origins {
+			text = strings.ReplaceAll(text, file, origin)
+		}
+		return nil, fmt.Errorf("the known hosts can't be parsed: %s", text)
+	}
+	return k, nil
+}
+
+// clean leaves out the lines that can't be read, and keeps the numbers of the
+// others. A revocation that can't be read is an error: without it a bad key would
+// be good.
+func (k *hostKeys) clean(t known) (string, error) {
+	var b strings.Builder
+	number := 0
+	for line := range strings.Lines(t.text) {
+		number++
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "#") {
+			if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(line)); err != nil {
+				where := fmt.Sprintf("%s:%d", t.origin, number)
+				if strings.HasPrefix(line, "@revoked") {
+					return "", fmt.Errorf("%s: this @revoked line can't be read: correct it", where)
+				}
+				k.unread = append(k.unread, where)
+				line = ""
+			}
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String(), nil
+}
+
+// algorithms are what a host is asked to prove itself with, best first: a
+// certificate if an authority is known for it, then the types of key that are
+// known, so that it does not offer one that is not.
+func (k *hostKeys) algorithms(keyName string) []string {
+	const certificate = "-cert-v01@openssh.com"
+	familiar := k.db.HostKeyAlgorithms(keyName)
+	certified := slices.ContainsFunc(familiar, func(a string) bool { return strings.HasSuffix(a, certificate) })
+	rank := func(algorithm string) int {
+		switch {
+		case strings.HasSuffix(algorithm, certificate):
+			return 0
+		case slices.Contains(familiar, algorithm):
+			return 1
+		case algorithm == ssh.KeyAlgoED25519: // the shortest line to add
+			return 2
+		}
+		return 3
+	}
+	all := slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys, func(a string) bool { return rank(a) == 0 && !certified })
+	slices.SortStableFunc(all, func(a, b string) int { return rank(a) - rank(b) })
+	return all
+}
+
+// check is an ssh.HostKeyCallback.
+func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) error {
+	// A certificate of somebody else's is as good as the key within.
+	if cert, ok := key.(*ssh.Certificate); ok && !k.isAuthority(keyName, cert.SignatureKey) {
+		key = cert.Key
+	}
+	if err := k.db.HostKeyCallback()(keyName, remote, key); err != nil {
+		return &StepError{"host key", k.explain(keyName, key, err)}
+	}
+	return nil
+}
+
+func (k *hostKeys) isAuthority(keyName string, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(k.db.HostKeys(keyName), func(known knownhosts.PublicKey) bool {
+		return known.Cert && bytes.Equal(known.Marshal(), key.Marshal())
+	})
+}
+
+func (k *hostKeys) explain(keyName string, key ssh.PublicKey, err error) error {
+	var revoked *xknownhosts.RevokedError
+	if errors.As(err, &revoked) {
+		return fmt.Errorf("the key %s is revoked by %s: whoever has this key may not be the host", describe(key), k.where(revoked.Revoked))
+	}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		return fmt.Errorf("the certificate of the key %s is not valid: %s", describe(cert.Key), brief(err))
+	}
+	var unlike *xknownhosts.KeyError
+	if !errors.As(err, &unlike) {
+		return errors.New(brief(err))
+	}
+	if len(unlike.Want) == 0 {
+		return k.unknown(keyName, key)
+	}
+	own := slices.IndexFunc(unlike.Want, func(w xknownhosts.KnownKey) bool { return !k.isAuthority(keyName, w.Key) })
+	if own < 0 {
+		return fmt.Errorf("the key %s has no certificate of the authority that %s names for the host", describe(key), k.where(unlike.Want[0]))
+	}
+	old := unlike.Want[own]
+	return fmt.Errorf("the key has changed: %s instead of %s, which %s has for the host; somebody may be in between. If the host is new, %s and replace that line",
+		describe(key), describe(old.Key), k.where(old), compare(key))
+}
+
+func (k *hostKeys) unknown(keyName string, key ssh.PublicKey) error {
+	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), compare(key), k.place, xknownhosts.Line([]string{keyName}, key))
+	if n := len(k.unread); n > 0 {
+		text += fmt.Sprintf(" (%d of the lines there can't be read, the first is %s)", n, k.unread[0])
+	}
+	return errors.New(text)
+}
+
+func (k *hostKeys) where(known xknownhosts.KnownKey) string {
+	return fmt.Sprintf("%s:%d", k.origins[known.Filename], known.Line)
+}
+
+// describe is a key's type and fingerprint, as ssh-keygen -l tells them.
+func describe(key ssh.PublicKey) string { return key.Type() + " " + ssh.FingerprintSHA256(key) }
+
+// compare is how a human can tell whether a key is the host's.
+func compare(key ssh.PublicKey) string {
+	kind := "ed25519"
+	switch {
+	case strings.HasPrefix(key.Type(), "ecdsa-"):
+		kind = "ecdsa"
+	case key.Type() == ssh.KeyAlgoRSA:
+		kind = "rsa"
+	}
+	return fmt.Sprintf("compare it with what `ssh-keygen -lf %s` says on the host", "/etc/ssh/ssh_host_"+kind+"_key.pub")
+}

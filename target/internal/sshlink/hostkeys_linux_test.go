@@ -1,0 +1,156 @@
+package sshlink
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+func TestKnownHosts(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := startSSHD(t, "127.0.0.1:2222")
+	public := strings.TrimSpace(read(t, s.HostKey+".pub"))
+	other := strings.TrimSpace(read(t, s.UserKey+".pub"))
+	rsa := strings.TrimSpace(read(t, s.Key(t, "rsa", "-t", "rsa")+".pub"))
+	for name, lines := range map[string]string{
+		"plain":                  "[127.0.0.1]:2222 " + public,
+		"hashed":                 xknownhosts.HashHostname("[127.0.0.1]:2222") + " " + public,
+		"a wildcard":             "127.0.0.* " + public,
+		"one of several":         "[app1]:1,[127.0.0.1]:2222 " + public + " comment",
+		"the second of its type": "[127.0.0.1]:2222 " + other + "\n[127.0.0.1]:2222 " + public,
+		"beside another type":    "[127.0.0.1]:2222 " + rsa + "\n[127.0.0.1]:2222 " + public,
+		"Windows":                "# comment\r\n\r\n[127.0.0.1]:2222 " + public + "\r\n",
+		"beside what is broken":  "[127.0.0.1]:2222 ssh-ed25519 AAAA\nx ssh-dss " + strings.Repeat("A", 1<<17) + "\n[127.0.0.1]:2222 " + public,
+		"beside a revoked one":   "@revoked * " + other + "\n[127.0.0.1]:2222 " + public,
+	} {
+		o := options(t, s)
+		o.KnownHosts = ""
+		o.Env[knownHostsVariable] = lines
+		if err := try(t, o, "ssh://root@127.0.0.1:2222"); err != nil {
+			t.Errorf("%s, by the variable: %v", name, err)
+		}
+		o.Env = map[string]string{"HOME": home(t, map[string]string{"known_hosts2": lines})}
+		if err := try(t, o, "ssh://root@127.0.0.1:2222"); err != nil {
+			t.Errorf("%s, by a default file: %v", name, err)
+		}
+	}
+	o := options(t, s)
+	o.KnownHosts = ""
+	o.Env["HOME"] = home(t, map[string]string{
+		"config": "Host app1\n\tHostName 127.0.0.1\n\tPort 2222\n\tHostKeyAlias Fleet\n\tUserKnownHostsFile ~/.ssh/fleet\n",
+		"fleet":  "fleet " + public,
+	})
+	if err := try(t, o, "ssh://root@app1"); err != nil {
+		t.Errorf("by HostKeyAlias: %v", err)
+	}
+}
+
+func TestHostKeysThatAreRefused(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := startSSHD(t, "127.0.0.1:2222")
+	public := strings.TrimSpace(read(t, s.HostKey+".pub"))
+	line := strings.Join(strings.Fields(public)[:2], " ")
+	print := "ssh-ed25519 " + fingerprint(t, s.HostKey+".pub")
+	other := strings.TrimSpace(read(t, s.UserKey+".pub"))
+	otherPrint := "ssh-ed25519 " + fingerprint(t, s.UserKey+".pub")
+	const (
+		compared = "compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host"
+		lax      = "StrictHostKeyChecking no\nCheckHostIP no\nNoHostAuthenticationForLocalhost yes\n"
+	)
+	unknown := "host key: the key " + print + " is unknown: " + compared + ", then add this line to PLACE: [127.0.0.1]:2222 " + line
+	changed := "host key: the key has changed: " + print + " instead of " + otherPrint + ", which PLACE:1 has for the host; somebody may be in between. If the host is new, " + compared + " and replace that line"
+	revoked := "host key: the key " + print + " is revoked by PLACE:2: whoever has this key may not be the host"
+	rsaFile := s.Key(t, "rsa", "-t", "rsa")
+	for name, c := range map[string]struct{ lines, want string }{
+		"unknown":           {"other " + public, unknown},
+		"nothing":           {"\n", unknown},
+		"another port":      {"127.0.0.1 " + public, unknown},
+		"changed":           {"[127.0.0.1]:2222 " + other, changed},
+		"changed type":      {"[127.0.0.1]:2222 " + read(t, rsaFile+".pub"), strings.Replace(changed, otherPrint, "ssh-rsa "+fingerprint(t, rsaFile+".pub"), 1)},
+		"revoked":           {"[127.0.0.1]:2222 " + public + "\n@revoked * " + public, revoked},
+		"an authority's":    {"@cert-authority * " + other, "host key: the key " + print + " has no certificate of the authority that PLACE:1 names for the host"},
+		"broken":            {"# x\n[127.0.0.1]:2222 ssh-ed25519 AAAA\nnonsense here too\n", unknown + " (2 of the lines there can't be read, the first is PLACE:2)"},
+		"broken revocation": {"[127.0.0.1]:2222 " + public + "\n@revoked * ssh-ed25519 AAAA", "host key: PLACE:2: this @revoked line can't be read: correct it"},
+		"broken pattern":    {"[127.0.0.1 " + public, "host key: the known hosts can't be parsed: knownhosts: PLACE: no valid entries, line 1: address [127.0.0.1: missing port in address"},
+	} {
+		for place, o := range places(t, s, c.lines, lax) {
+			err := try(t, o, "ssh://root@127.0.0.1:2222")
+			if want := strings.ReplaceAll(c.want, "PLACE", place); err == nil || err.Error() != want {
+				t.Errorf("%s: %v\nwant %s", name, err, want)
+			}
+		}
+	}
+	o := options(t, s)
+	o.KnownHosts = t.TempDir() + "/missing"
+	err := try(t, o, "ssh://root@127.0.0.1:2222")
+	checkStep(t, err, "host key", "the known hosts "+o.KnownHosts+" can't be read: no such file")
+	o.KnownHosts = ""
+	o.Env["HOME"] = ""
+	err = try(t, o, "ssh://root@127.0.0.1:2222")
+	checkStep(t, err, "host key", "is unknown", "add this line to /etc/ssh/ssh_known_hosts: ")
+}
+
+// places are options that have lines of known hosts in each way that there is, by
+// the name of where a line is to be added.
+func places(t *testing.T, s *testbed.SSHD, lines, config string) map[string]Options {
+	t.Helper()
+	file, text, standard := options(t, s), options(t, s), options(t, s)
+	file.KnownHosts = write(t, t.TempDir()+"/known", lines)
+	file.Env["HOME"] = home(t, map[string]string{"config": config, "known_hosts": strings.TrimSpace(read(t, s.KnownHosts(t)))})
+	text.KnownHosts = ""
+	text.Env = map[string]string{"HOME": file.Env["HOME"], knownHostsVariable: lines}
+	standard.KnownHosts = ""
+	standard.Env["HOME"] = home(t, map[string]string{"config": config, "known_hosts": lines})
+	return map[string]Options{
+		file.KnownHosts:    file,
+		knownHostsVariable: text,
+		standard.Env["HOME"] + "/.ssh/known_hosts": standard,
+	}
+}
+
+func TestHostCertificates(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	// An authority of another type than the host's key.
+	run(t, nil, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", dir+"/ca")
+	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/host")
+	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/other")
+	public, ca, other := strings.TrimSpace(read(t, dir+"/host.pub")), strings.TrimSpace(read(t, dir+"/ca.pub")), strings.TrimSpace(read(t, dir+"/other.pub"))
+	for i, c := range []struct {
+		name  string
+		args  []string // of the certificate
+		lines string
+		want  string // "" is let in
+	}{
+		{"good", nil, "@cert-authority 127.0.0.* " + ca, ""},
+		{"not asked for", nil, "127.0.0.* " + public, ""},
+		{"of another authority, the key is known", nil, "@cert-authority * " + other + "\n127.0.0.* " + public, ""},
+		{"of another authority", nil, "@cert-authority * " + other, "has no certificate of the authority that"},
+		{"of another host", []string{"-n", "app2"}, "@cert-authority * " + ca, "is not valid: principal"},
+		{"expired", []string{"-V", "20200101:20200102"}, "@cert-authority * " + ca, "is not valid: cert has expired"},
+		{"revoked", []string{"-z", "7"}, "@cert-authority * " + ca + "\n@revoked * " + ca, "is not valid: certificate serial 7 revoked"},
+	} {
+		addr := fmt.Sprintf("127.0.0.%d", i+1)
+		args := append([]string{"-q", "-s", dir + "/ca", "-I", "id", "-h", "-n", addr}, c.args...) // the last of a kind counts
+		run(t, nil, "ssh-keygen", append(args, dir+"/host.pub")...)
+		s := startSSHD(t, addr+":22", "HostKey "+dir+"/host", "HostCertificate "+dir+"/host-cert.pub")
+		o := options(t, s)
+		o.KnownHosts = write(t, dir+"/known", c.lines)
+		err := try(t, o, "ssh://root@"+addr)
+		if c.want != "" {
+			checkStep(t, err, "host key", c.want, "ssh-ed25519 "+fingerprint(t, dir+"/host.pub"))
+		} else if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
