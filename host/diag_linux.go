@@ -15,20 +15,6 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// The kernel's numbers of socket states; 13 is known since 6.8, and asking an
-// older kernel for it brings nothing.
-// Source: include/net/tcp_states.h.
-const (
-	tcpEstablished   = 1
-	tcpSynSent       = 2
-	tcpSynRecv       = 3
-	tcpTimeWait      = 6
-	tcpClose         = 7
-	tcpListen        = 10
-	tcpNewSynRecv    = 12
-	tcpBoundInactive = 13
-)
-
 // Attributes and bytecode of include/uapi/linux/inet_diag.h.
 const (
 	diagRequestBytecode = 1
@@ -237,26 +223,6 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	return s, true, nil
 }
 
-func stateOf(protocol port.Protocol, state byte) State {
-	if protocol == port.UDP {
-		if state == tcpEstablished {
-			return Connected
-		}
-		return Listen
-	}
-	switch state {
-	case tcpListen:
-		return Listen
-	case tcpBoundInactive, tcpClose:
-		return Bound
-	case tcpEstablished, tcpSynSent, tcpSynRecv, tcpNewSynRecv:
-		return Connected
-	case tcpTimeWait:
-		return TimeWait
-	}
-	return Closing
-}
-
 // devices names interfaces by their index, each looked up once.
 type devices struct{ names map[uint32]string }
 
@@ -273,15 +239,6 @@ func (d *devices) name(index uint32) string {
 	}
 	return name
 }
-
-// stepError says which operation failed.
-type stepError struct {
-	op  string
-	err error
-}
-
-func (e *stepError) Error() string { return e.op + ": " + e.err.Error() }
-func (e *stepError) Unwrap() error { return e.err }
 
 func opErrno(err error) (op, errno string) {
 	var step *stepError

@@ -50,7 +50,7 @@ func FuzzProcNet(f *testing.F) {
 		if isUDP {
 			q.protocol = port.UDP
 		}
-		sockets, err := parseProcNet(strings.NewReader(text), q)
+		sockets, err := parseProcNet(strings.NewReader(text), q, binary.NativeEndian)
 		if err != nil {
 			return
 		}
@@ -61,11 +61,11 @@ func FuzzProcNet(f *testing.F) {
 			}
 			out += procLine(s)
 		}
-		again, err := parseProcNet(strings.NewReader(out), q)
+		again, err := parseProcNet(strings.NewReader(out), q, binary.NativeEndian)
 		if err != nil || !cmp.Equal(sockets, again, compareAddrs) {
 			t.Fatalf("%+v became %+v (%v)", sockets, again, err)
 		}
-		held, err := parseProcNet(strings.NewReader(text), query{protocol: q.protocol})
+		held, err := parseProcNet(strings.NewReader(text), query{protocol: q.protocol}, binary.NativeEndian)
 		if err != nil || len(held) > len(sockets) {
 			t.Fatalf("fewer states, but more sockets: %+v (%v)", held, err)
 		}

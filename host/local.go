@@ -49,20 +49,19 @@ type tableRead struct {
 // was not quiet, holders, connects. None of our own sockets is open while the
 // table is read.
 func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
-	p := &probe{ctx: ctx, req: req, strangers: map[socketKey]bool{}}
-	p.facts = Facts{
-		Machine: readMachine(), Tried: make([]Tried, len(req.Tries)), Open: []port.Set{},
-		Dialed: []Attempt{}, Sockets: []Socket{}, Gaps: []Gap{},
-	}
+	p := newProbe(ctx, req)
+	p.facts.Machine = readMachine()
 	var gaps []Gap
 	p.facts.Limits, gaps = readLimits()
 	p.addGaps(gaps)
-	if len(req.Tries)+len(req.Scans) > 0 || req.Listeners {
+	if req.needsTable() {
 		p.read()
 		p.bindAll()
 		p.settle()
 		p.scan()
-		p.collect()
+		p.gather()
+		p.nameHolders()
+		p.facts.Sockets = merge(p.facts.Sockets)
 	}
 	p.facts.Dialed = dialAll(ctx, req.Dials)
 	p.facts.Machine.Now = time.Now().UTC()
@@ -79,6 +78,14 @@ type probe struct {
 	// strangers says of sockets whether no check has them open
 	strangers map[socketKey]bool
 }
+
+func newProbe(ctx context.Context, req Request) *probe {
+	return &probe{ctx: ctx, req: req, strangers: map[socketKey]bool{}, facts: Facts{
+		Tried: make([]Tried, len(req.Tries)), Open: []port.Set{}, Dialed: []Attempt{}, Sockets: []Socket{}, Gaps: []Gap{},
+	}}
+}
+
+func (r Request) needsTable() bool { return len(r.Tries)+len(r.Scans) > 0 || r.Listeners }
 
 func (p *probe) addGaps(gaps []Gap) {
 	for _, g := range gaps {
@@ -100,6 +107,17 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 
 // read makes the first pass over the table: whatever holds a port for good.
 func (p *probe) read() {
+	got := readTable(p.ctx, p.queries())
+	p.table, p.whole = newTable(got.sockets), got.whole
+	p.addGaps(got.gaps)
+	p.seen = make([][]Socket, len(p.req.Tries))
+	for i, t := range p.req.Tries {
+		p.seen[i] = p.table.overlapping(t)
+	}
+}
+
+// queries select what the request is about.
+func (p *probe) queries() []query {
 	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
 		wanted.add(t.Protocol, port.Set{t.Ports})
@@ -115,13 +133,7 @@ func (p *probe) read() {
 			queries = append(queries, query{protocol: proto, ports: bits})
 		}
 	}
-	got := readTable(p.ctx, queries)
-	p.table, p.whole = newTable(got.sockets), got.whole
-	p.addGaps(got.gaps)
-	p.seen = make([][]Socket, len(p.req.Tries))
-	for i, t := range p.req.Tries {
-		p.seen[i] = p.table.overlapping(t)
-	}
+	return queries
 }
 
 // scan answers the Scans from the first pass over the table.
@@ -140,8 +152,8 @@ func (p *probe) scan() {
 	}
 }
 
-// collect gathers the sockets that matter and finds their holders.
-func (p *probe) collect() {
+// gather collects the sockets that matter, each once.
+func (p *probe) gather() {
 	for i, t := range p.req.Tries {
 		p.facts.Tried[i].TableOK = p.whole[t.Protocol]
 	}
@@ -164,6 +176,10 @@ func (p *probe) collect() {
 			add(s)
 		}
 	}
+}
+
+// nameHolders finds the processes that hold the sockets that matter.
+func (p *probe) nameHolders() {
 	if len(p.facts.Sockets) == 0 {
 		return
 	}
@@ -173,5 +189,4 @@ func (p *probe) collect() {
 	}
 	every := p.req.Listeners || slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Owners })
 	p.addGaps(findHolders(p.ctx, pointers, every, p.req.ShowCommand))
-	p.facts.Sockets = merge(p.facts.Sockets)
 }

@@ -215,9 +215,6 @@ const (
 )
 
 func TestParseProcNet(t *testing.T) {
-	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		t.Skip("the text is that of a little-endian machine")
-	}
 	all := func(p port.Protocol) query { return query{protocol: p, every: true} }
 	for name, c := range map[string]struct {
 		text string
@@ -238,7 +235,7 @@ func TestParseProcNet(t *testing.T) {
 		"header only": {procTCP[:strings.IndexByte(procTCP, '\n')], all(port.TCP), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sockets, err := parseProcNet(strings.NewReader(c.text), c.q)
+			sockets, err := parseProcNet(strings.NewReader(c.text), c.q, binary.LittleEndian)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,6 +251,18 @@ func TestParseProcNet(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A big-endian machine prints the same addresses in another order, and ports in
+// the same.
+func TestParseProcNetBigEndian(t *testing.T) {
+	line := strings.Replace(strings.Split(procTCP, "\n")[1], "0100007F", "7F000001", 1)
+	line6 := strings.Replace(strings.Split(procTCP6, "\n")[4], "B80D0120000000000000000001000000", "20010DB8000000000000000000000001", 1)
+	text := strings.Join([]string{"local_address", line, line6, ""}, "\n")
+	sockets, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP}, binary.BigEndian)
+	if got, want := told(sockets), "127.0.0.1:8080 listen, [2001:db8::1]:82 listen"; err != nil || got != want {
+		t.Errorf("%s (%v), want %s", got, err, want)
 	}
 }
 
@@ -276,7 +285,7 @@ func TestParseProcNetBroken(t *testing.T) {
 		"endless line":   header + "\n" + strings.Repeat("A", 1<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP, every: true}); err == nil {
+			if got, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP, every: true}, binary.NativeEndian); err == nil {
 				t.Errorf("no error, but %v", got)
 			}
 		})

@@ -124,24 +124,6 @@ func parseStat(text []byte) (stat, error) {
 	return stat{string(text[open+1 : end]), parent, start}, nil
 }
 
-// parseEffectiveUID reads "Uid:\t1000\t1000\t1000\t1000" of /proc/PID/status.
-func parseEffectiveUID(status []byte) (int, error) {
-	for line := range bytes.Lines(status) {
-		rest, found := bytes.CutPrefix(line, []byte("Uid:"))
-		if !found {
-			continue
-		}
-		if fields := bytes.Fields(rest); len(fields) >= 2 {
-			uid, err := strconv.ParseUint(string(fields[1]), 10, 32)
-			if err != nil {
-				return -1, err
-			}
-			return int(uid), nil
-		}
-	}
-	return -1, errors.New("no Uid line")
-}
-
 // parseBootTime reads "btime 1767225600" of /proc/stat.
 func parseBootTime(text []byte) (time.Time, error) {
 	for line := range bytes.Lines(text) {

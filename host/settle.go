@@ -174,7 +174,7 @@ func (p *probe) meetStrangers(tries []int) {
 	for i := range unknown {
 		pointers[i], keys[i] = &unknown[i], keyOf(unknown[i])
 	}
-	findHolders(p.ctx, pointers, false, false) // what it can't see is said by collect
+	findHolders(p.ctx, pointers, false, false) // what it can't see is said by nameHolders
 	for i, s := range unknown {
 		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, isCheck)
 	}

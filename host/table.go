@@ -3,6 +3,7 @@ package host
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/org/portcheck/port"
 )
@@ -78,8 +79,14 @@ func (s Socket) same(o Socket) bool {
 // server has thousands on one local endpoint, with the same holders.
 func merge(sockets []Socket) []Socket {
 	var kept []Socket
+	known := map[story]bool{}
 	for _, s := range sockets {
-		if holdsForGood(s) || !slices.ContainsFunc(kept, func(k Socket) bool { return sameStory(k, s) }) {
+		if holdsForGood(s) {
+			kept = append(kept, s)
+			continue
+		}
+		if told := storyOf(s); !known[told] {
+			known[told] = true
 			kept = append(kept, s)
 		}
 	}
@@ -87,9 +94,18 @@ func merge(sockets []Socket) []Socket {
 	return kept
 }
 
-func sameStory(a, b Socket) bool {
-	if holdsForGood(a) || a.Endpoint != b.Endpoint || a.State != b.State || a.Complete != b.Complete {
-		return false
+// story is what there is to tell of a connection.
+type story struct {
+	port.Endpoint
+	state    State
+	complete bool
+	holders  string
+}
+
+func storyOf(s Socket) story {
+	t := story{Endpoint: s.Endpoint, state: s.State, complete: s.Complete}
+	for _, h := range s.Holders {
+		t.holders += strconv.Itoa(h.PID) + " "
 	}
-	return slices.EqualFunc(a.Holders, b.Holders, func(x, y Holder) bool { return x.PID == y.PID })
+	return t
 }

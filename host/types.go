@@ -120,8 +120,8 @@ const (
 type Attempt struct {
 	port.Endpoint
 	Outcome Outcome `json:"outcome"`
-	Op      string  `json:"op,omitempty"`    // the operation that failed: socket, setsockopt, bind, setresuid, connect, resolve
-	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's word
+	Op      string  `json:"op,omitempty"`    // the operation that failed: socket, setsockopt, bind, setresuid, connect, resolve; "read PATH" where a file told
+	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's word, or why nothing was tried
 }
 
 // Tried answers a Try. Attempts has one entry for each endpoint of each port,
@@ -131,6 +131,10 @@ type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
 	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
+	// TableOnly says why nothing can be bound on this machine, so that the
+	// socket table has the last word: a phrase for people. It is empty where
+	// binds are made.
+	TableOnly string `json:"table_only,omitempty"`
 }
 
 // State is a socket's state as far as binding is concerned.

@@ -1,0 +1,339 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/port"
+)
+
+const tableHeader = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+func row(local, state string, uid, inode int) string {
+	return fmt.Sprintf("   0: %s 00000000:0000 %s 00000000:00000000 00:00000000 00000000 %5d        0 %d 1 0000000000000000 100 0 0 10 0\n", local, state, uid, inode)
+}
+
+// machineFiles are the files of a little-endian machine: a web server, a
+// connection to it, another from port 50000, and a name server.
+func machineFiles() map[string]string {
+	return map[string]string{
+		"/proc/net/tcp": tableHeader + row("0100007F:1F90", "0A", 33, 70213) + row("0100007F:1F90", "01", 33, 70215) +
+			row("050200C0:C350", "01", 1000, 70216) + row("050200C0:C351", "06", 0, 0),
+		"/proc/net/tcp6": tableHeader + row("00000000000000000000000000000000:01BB", "0A", 0, 70300) + row("B80D0120000000000000000001000000:2328", "0A", 0, 70301),
+		"/proc/net/udp":  tableHeader + row("3500007F:0035", "07", 101, 15002),
+		"/proc/net/udp6": tableHeader,
+		"/proc/net/if_inet6": "00000000000000000000000000000001 01 80 10 80       lo\n" +
+			"20010db8000000000000000000000001 02 40 00 80     eth0\n" +
+			"20010db8000000000000000000000002 02 40 00 c0     eth0\n" + // tentative
+			"fe800000000000000000000000000001 02 40 20 80     eth0\n",
+		"/proc/net/fib_trie": "Main:\n  +-- 0.0.0.0/0 3 0 4\n     |-- 198.51.100.7\n        /32 host LOCAL\n" +
+			"Local:\n  +-- 0.0.0.0/0 3 0 4\n     +-- 192.0.2.0/24 2 0 2\n        |-- 192.0.2.0\n           /24 link UNICAST\n        |-- 192.0.2.5\n           /32 host LOCAL\n" +
+			"        |-- 203.0.113.0\n           /24 host LOCAL\nId 100:\n  |-- 198.51.100.8\n     /32 host LOCAL\n",
+		"/proc/sys/kernel/random/boot_id":               "5f0e6a6e-1111-2222-3333-444455556666\n",
+		"/proc/self/status":                             "Name:\tcat\nUid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\n",
+		"/proc/sys/net/ipv4/ip_local_port_range":        "40000\t50001\n",
+		"/proc/sys/net/ipv4/ip_local_reserved_ports":    "8082\n",
+		"/proc/sys/net/ipv4/ip_unprivileged_port_start": "81\n",
+	}
+}
+
+// changed are the files with some of them changed; "" takes one away.
+func changed(with map[string]string) map[string]string {
+	all := machineFiles()
+	maps.Copy(all, with)
+	maps.DeleteFunc(all, func(_, text string) bool { return text == "" })
+	return all
+}
+
+func withoutIPv6(with map[string]string) map[string]string {
+	gone := map[string]string{"/proc/net/tcp6": "", "/proc/net/udp6": "", ifInet6Path: ""}
+	maps.Copy(gone, with)
+	return changed(gone)
+}
+
+func reader(all map[string]string) ReadFile {
+	return func(_ context.Context, path string) ([]byte, error) {
+		text, there := all[path]
+		if !there {
+			return nil, fmt.Errorf("cat: %s: %w", path, fs.ErrNotExist)
+		}
+		if reason, fails := strings.CutPrefix(text, "error: "); fails {
+			return nil, errors.New(reason)
+		}
+		return []byte(text), nil
+	}
+}
+
+func probeFiles(t *testing.T, all map[string]string, req Request) Facts {
+	t.Helper()
+	facts, err := FromFiles(reader(all), Machine{Arch: "amd64", UID: -1}, "/tmp is full").Probe(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts
+}
+
+func tcpTry(address port.Address, first, last uint16) Try {
+	return Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{address}, ReuseAddress: true}, Ports: port.Range{First: first, Last: last}}
+}
+
+// tellAttempts is "[::]:8080 not-tried".
+func tellAttempts(attempts []Attempt) string {
+	var all []string
+	for _, a := range attempts {
+		all = append(all, strings.TrimPrefix(a.Endpoint.String(), "tcp ")+" "+string(a.Outcome))
+	}
+	return strings.Join(all, ", ")
+}
+
+func tellSockets(sockets []Socket) string {
+	var all []string
+	for _, s := range sockets {
+		all = append(all, s.Endpoint.String()+" "+string(s.State))
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func TestFilesTellTheMachine(t *testing.T) {
+	facts := probeFiles(t, machineFiles(), Request{})
+	m := facts.Machine
+	if m.OS != "linux" || m.Arch != "amd64" || m.UID != 1000 || m.Elevated || !m.IPv6 || m.BootID != "5f0e6a6e-1111-2222-3333-444455556666" {
+		t.Errorf("%+v", m)
+	}
+	if m.Namespace.Kind != NamespaceUnknown || m.Namespace.Reason == "" {
+		t.Errorf("%+v", m.Namespace)
+	}
+	if l := facts.Limits; l.Ephemeral.String() != "40000-50001" || l.Reserved.String() != "8082" || l.UnprivilegedFrom != 81 {
+		t.Errorf("%+v", l)
+	}
+	if len(facts.Gaps) != 2 || !strings.Contains(facts.Gaps[0].What, "/tmp is full") || facts.Gaps[0].Holders || !facts.Gaps[1].Holders {
+		t.Errorf("gaps %+v", facts.Gaps)
+	}
+}
+
+// Who logs in is what was said, and may what /proc says.
+func TestFilesTellTheLoginsRights(t *testing.T) {
+	const capable = "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000400\n"
+	for name, c := range map[string]struct {
+		uid      int
+		status   string
+		wantUID  int
+		elevated bool
+	}{
+		"root, not readable":         {0, "", 0, true},
+		"a user, not readable":       {1000, "", 1000, false},
+		"nobody knows":               {-1, "", -1, false},
+		"nonsense":                   {-1, "CapEff:\tx\nUid:\t-1\t-1\t-1\t-1\n", -1, false},
+		"root without capabilities":  {0, "Uid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n", 0, false},
+		"a user with the capability": {-1, capable, 1000, true},
+		"said to be another":         {33, capable, 33, true},
+	} {
+		files := changed(map[string]string{statusPath: c.status})
+		facts, err := FromFiles(reader(files), Machine{Arch: "amd64", UID: c.uid}, "x").Probe(t.Context(), Request{})
+		if m := facts.Machine; err != nil || m.UID != c.wantUID || m.Elevated != c.elevated {
+			t.Errorf("%s: uid %d, elevated %t (%v)", name, m.UID, m.Elevated, err)
+		}
+	}
+}
+
+func TestFilesAnswerTries(t *testing.T) {
+	for name, c := range map[string]struct {
+		files    map[string]string
+		try      Try
+		attempts string
+		sockets  string
+	}{
+		"a listener hides its connections": {nil, tcpTry(port.Any, 8080, 8080), "[::]:8080 not-tried", "tcp 127.0.0.1:8080 listen"},
+		"connections alone":                {nil, tcpTry(port.Any, 50000, 50001), "[::]:50000 not-tried, [::]:50001 not-tried", "tcp 192.0.2.5:50000 connected, tcp 192.0.2.5:50001 time-wait"},
+		"nobody":                           {nil, tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 not-tried", ""},
+		"[::] serves IPv4 too":             {nil, tcpTry(port.Any4, 443, 443), "0.0.0.0:443 not-tried", "tcp [::]:443 listen"},
+		"an address of the machine":        {nil, tcpTry("192.0.2.5", 9, 9), "192.0.2.5:9 not-tried", ""},
+		"a whole prefix":                   {nil, tcpTry("203.0.113.9", 9, 9), "203.0.113.9:9 not-tried", ""},
+		"all of 127":                       {nil, tcpTry("127.9.9.9", 9, 9), "127.9.9.9:9 not-tried", ""},
+		"a neighbour's address":            {nil, tcpTry("192.0.2.6", 9, 9), "192.0.2.6:9 no-address", ""},
+		"an address of another table":      {nil, tcpTry("198.51.100.8", 9, 9), "198.51.100.8:9 no-address", ""},
+		"an IPv6 address":                  {nil, tcpTry("2001:db8::1", 9000, 9000), "[2001:db8::1]:9000 not-tried", "tcp [2001:db8::1]:9000 listen"},
+		"another's IPv6 address":           {nil, tcpTry("2001:db8::9", 9, 9), "[2001:db8::9]:9 no-address", ""},
+		"an address that is being checked": {nil, tcpTry("2001:db8::2", 9, 9), "[2001:db8::2]:9 no-address", ""},
+		"link-local":                       {nil, tcpTry("fe80::1%eth0", 9, 9), "[fe80::1%eth0]:9 not-tried", ""},
+		"link-local by number":             {nil, tcpTry("fe80::1%2", 9, 9), "[fe80::1%eth0]:9 not-tried", ""},
+		"link-local of another device":     {nil, tcpTry("fe80::1%eth1", 9, 9), "[fe80::1%eth1]:9 no-address", ""},
+		"any address may be bound":         {changed(map[string]string{"/proc/sys/net/ipv4/ip_nonlocal_bind": "1\n"}), tcpTry("192.0.2.6", 9, 9), "192.0.2.6:9 not-tried", ""},
+		"addresses can't be read":          {changed(map[string]string{fibTriePath: "error: Permission denied"}), tcpTry("192.0.2.5", 9, 9), "192.0.2.5:9 failed", ""},
+		"addresses are cut short":          {changed(map[string]string{fibTriePath: "Local:\n  |-- 192.0.2.6\n     /32 host LO"}), tcpTry("192.0.2.6", 9, 9), "192.0.2.6:9 failed", ""},
+		"no table of addresses":            {changed(map[string]string{fibTriePath: "Main:\n"}), tcpTry("192.0.2.6", 9, 9), "192.0.2.6:9 failed", ""},
+		"IPv6 addresses can't be read":     {changed(map[string]string{ifInet6Path: "error: Permission denied"}), tcpTry("::1", 9, 9), "[::1]:9 failed", ""},
+		"no IPv6, any":                     {withoutIPv6(nil), tcpTry(port.Any, 8080, 8081), "[::]:8080 no-family, 0.0.0.0:8080 not-tried, [::]:8081 no-family, 0.0.0.0:8081 not-tried", "tcp 127.0.0.1:8080 listen"},
+		"no IPv6, any6":                    {withoutIPv6(nil), tcpTry(port.Any6, 9, 9), "[::]:9 no-family", ""},
+		"no IPv6, loopback":                {withoutIPv6(nil), tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 no-family", ""},
+		"a table of IPv6 alone":            {withoutIPv6(map[string]string{"/proc/net/tcp6": tableHeader}), tcpTry(port.Any, 9, 9), "[::]:9 not-tried", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.files == nil {
+				c.files = machineFiles()
+			}
+			facts := probeFiles(t, c.files, Request{Tries: []Try{c.try}})
+			tried := facts.Tried[0]
+			if got := tellAttempts(tried.Attempts); got != c.attempts {
+				t.Errorf("attempts %s, want %s", got, c.attempts)
+			}
+			if got := tellSockets(facts.Sockets); got != c.sockets {
+				t.Errorf("sockets %s, want %s", got, c.sockets)
+			}
+			if !tried.TableOK || tried.TableOnly != "/tmp is full" || tried.UID != 1000 {
+				t.Errorf("%+v", tried)
+			}
+			for _, a := range tried.Attempts {
+				if (a.Outcome == NotTried) != (a.Op == "") || a.Op == "bind" {
+					t.Errorf("%+v", a)
+				}
+			}
+		})
+	}
+}
+
+func TestFilesKeepTheSocketsUser(t *testing.T) {
+	facts := probeFiles(t, machineFiles(), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
+	if len(facts.Sockets) != 1 {
+		t.Fatalf("%+v", facts.Sockets)
+	}
+	if s := facts.Sockets[0]; s.UID == nil || *s.UID != 33 || s.Inode != 70213 || len(s.Holders) > 0 || s.Complete {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestFilesRunAs(t *testing.T) {
+	for user, want := range map[string]int{"": 1000, "root": 0, "33": 33, "www-data": -1, "-1": -1} {
+		try := tcpTry(port.Any, 9, 9)
+		try.RunAs = user
+		if got := probeFiles(t, machineFiles(), Request{Tries: []Try{try}}).Tried[0].UID; got != want {
+			t.Errorf("%q: uid %d, want %d", user, got, want)
+		}
+	}
+}
+
+func TestFilesAnswerScansAndListeners(t *testing.T) {
+	scan := Scan{Binding: tcpTry(port.Any, 1, 1).Binding, Ports: port.Set{{First: 50000, Last: 50002}, {First: 8079, Last: 8083}}}
+	if got := probeFiles(t, machineFiles(), Request{Scans: []Scan{scan}}).Open[0].String(); got != "50002,8079,8081,8083" {
+		t.Errorf("open: %s", got)
+	}
+	facts := probeFiles(t, machineFiles(), Request{Listeners: true})
+	if got, want := tellSockets(facts.Sockets), "tcp 127.0.0.1:8080 listen, tcp [2001:db8::1]:9000 listen, tcp [::]:443 listen, udp 127.0.0.53:53 listen"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestFilesCannotDial(t *testing.T) {
+	a := probeFiles(t, machineFiles(), Request{Dials: []Dial{{Host: "192.0.2.9", Port: 5432}}}).Dialed[0]
+	if a.Outcome != NotTried || a.Op != "connect" || a.Errno != "/tmp is full" || a.Addr != netip.MustParseAddr("192.0.2.9") || a.Port != 5432 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// The same listener, as machines of both byte orders print it.
+func TestFilesOfBothByteOrders(t *testing.T) {
+	for arch, local := range map[string]string{"arm64": "0100007F", "mips64le": "0100007F", "s390x": "7F000001", "mips": "7F000001"} {
+		files := changed(map[string]string{"/proc/net/tcp": tableHeader + row(local+":1F90", "0A", 33, 70213), "/proc/net/tcp6": tableHeader})
+		facts, err := FromFiles(reader(files), Machine{Arch: arch}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry("127.0.0.1", 8080, 8080)}})
+		if got := tellSockets(facts.Sockets); err != nil || got != "tcp 127.0.0.1:8080 listen" {
+			t.Errorf("%s: %s (%v)", arch, got, err)
+		}
+	}
+	facts, err := FromFiles(reader(machineFiles()), Machine{Arch: "vax"}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry(port.Any, 1, 1)}})
+	if err != nil || facts.Tried[0].TableOK {
+		t.Errorf("a machine whose byte order is not known: %+v (%v)", facts.Tried, err)
+	}
+}
+
+// A table that is not whole is none, and says why.
+func TestFilesBrokenTable(t *testing.T) {
+	whole := machineFiles()["/proc/net/tcp"]
+	for name, c := range map[string]struct {
+		files map[string]string
+		errno string // contained in that of the gap
+	}{
+		"gone":                         {changed(map[string]string{"/proc/net/tcp": ""}), "ENOENT"},
+		"refused":                      {changed(map[string]string{"/proc/net/tcp": "error: Permission denied"}), "Permission denied"},
+		"refused at length":            {changed(map[string]string{"/proc/net/tcp": "error: " + strings.Repeat("é", 1<<20)}), "é…"},
+		"IPv6 gone":                    {changed(map[string]string{"/proc/net/tcp6": ""}), "ENOENT"},
+		"IPv6 gone, and not known":     {changed(map[string]string{"/proc/net/tcp6": "", ifInet6Path: "error: Permission denied"}), "ENOENT"},
+		"IPv6 refused":                 {changed(map[string]string{"/proc/net/tcp6": "error: Permission denied"}), "Permission denied"},
+		"without a header":             {changed(map[string]string{"/proc/net/tcp": strings.TrimPrefix(whole, tableHeader)}), "header"},
+		"in the middle of a line":      {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-40]}), "in the middle of a line"},
+		"one byte short":               {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-1]}), "in the middle of a line"},
+		"a line that is none":          {changed(map[string]string{"/proc/net/tcp": whole + "\x1b[2J::error::x\n"}), "number of fields"},
+		"a message instead of a table": {changed(map[string]string{"/proc/net/tcp": "This account is not available.\n"}), "header"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := Request{Tries: []Try{tcpTry(port.Any, 8080, 8081)}, Scans: []Scan{{Binding: tcpTry(port.Any, 1, 1).Binding, Ports: port.Set{port.One(9)}}}}
+			facts := probeFiles(t, c.files, req)
+			if facts.Tried[0].TableOK || len(facts.Tried[0].Attempts) != 2 || len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
+				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], tellSockets(facts.Sockets), facts.Open[0])
+			}
+			i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return g.Table })
+			if i < 0 || !strings.Contains(facts.Gaps[i].Errno, c.errno) || !strings.HasPrefix(facts.Gaps[i].Op, "read /proc/net/tcp") {
+				t.Fatalf("gaps %+v", facts.Gaps)
+			}
+			if len(facts.Gaps[i].Errno) > 300 {
+				t.Errorf("%d bytes of reason", len(facts.Gaps[i].Errno))
+			}
+		})
+	}
+}
+
+// A list of ports that was read in pieces is not taken for the whole.
+func TestFilesBrokenSysctls(t *testing.T) {
+	for name, text := range map[string]string{
+		"gone": "", "refused": "error: Permission denied", "cut short": "8080,90", "nonsense": strings.Repeat("x", 1<<20) + "\n",
+	} {
+		facts := probeFiles(t, changed(map[string]string{"/proc/sys/net/ipv4/ip_local_reserved_ports": text}), Request{})
+		i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return strings.Contains(g.What, "ip_local_reserved_ports") })
+		if i < 0 || len(facts.Limits.Reserved) > 0 || len(facts.Gaps[i].Errno) > 300 {
+			t.Errorf("%s: %+v, gaps %.500v", name, facts.Limits, facts.Gaps)
+		}
+	}
+}
+
+func TestFilesNothingToRead(t *testing.T) {
+	req := Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}}
+	for name, read := range map[string]ReadFile{
+		"not Linux": reader(nil),
+		"refused":   func(context.Context, string) ([]byte, error) { return nil, errors.New("channel refused") },
+	} {
+		_, err := FromFiles(read, Machine{Arch: "amd64"}, "x").Probe(t.Context(), req)
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	gone := func(ctx context.Context, _ string) ([]byte, error) { return nil, ctx.Err() }
+	if _, err := FromFiles(gone, Machine{}, "x").Probe(ctx, req); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// A host can make up as many sockets as fit into a file; to sort them out takes
+// no longer than to read them.
+func TestFilesFullOfConnections(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(tableHeader)
+	const connections = 30_000
+	for i := range connections {
+		text.WriteString(row(fmt.Sprintf("%08X:1F90", i+1), "01", 0, i+1))
+	}
+	start := time.Now()
+	facts := probeFiles(t, changed(map[string]string{"/proc/net/tcp": text.String()}), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
+	if len(facts.Sockets) != connections || time.Since(start) > 10*time.Second {
+		t.Errorf("%d sockets after %s", len(facts.Sockets), time.Since(start))
+	}
+}

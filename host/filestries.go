@@ -1,0 +1,152 @@
+package host
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/port"
+)
+
+// nameZones writes the zones of addresses as the machine names its devices.
+func (p *filesProbe) nameZones() {
+	p.req.Tries = slices.Clone(p.req.Tries)
+	for i := range p.req.Tries {
+		addresses := slices.Clone(p.req.Tries[i].Addresses)
+		for k, a := range addresses {
+			addresses[k] = p.nameZone(a)
+		}
+		p.req.Tries[i].Addresses = addresses
+	}
+}
+
+func (p *filesProbe) nameZone(a port.Address) port.Address {
+	addr, zone, _ := strings.Cut(string(a), "%")
+	index, err := strconv.ParseUint(zone, 10, 32)
+	if err != nil {
+		return a
+	}
+	for _, known := range p.ipv6 {
+		if known.index == index {
+			return port.Address(addr + "%" + known.device)
+		}
+	}
+	return a
+}
+
+// judgeAddresses answers the Tries: what of them can't be bound, and what the
+// table shows there.
+func (p *filesProbe) judgeAddresses() {
+	p.seen = make([][]Socket, len(p.req.Tries))
+	for i, t := range p.req.Tries {
+		attempts := p.untried(t)
+		p.facts.Tried[i] = Tried{Attempts: attempts, UID: p.uidOf(t.RunAs), TableOnly: p.files.reason}
+		for _, a := range attempts {
+			p.seen[i] = append(p.seen[i], p.matter(a.Endpoint)...)
+		}
+	}
+}
+
+// untried has one entry for each endpoint of each port, as Tried wants it. What
+// the files tell of an address is the same at every port.
+func (p *filesProbe) untried(t Try) []Attempt {
+	var model []Attempt
+	for _, e := range t.At(t.Ports.First) {
+		a := Attempt{Endpoint: e, Outcome: NotTried}
+		if !t.Look {
+			a.Outcome, a.Op, a.Errno = p.outlook(e)
+		}
+		model = append(model, a)
+		if a.Outcome == NoFamily && e.Addr.IsUnspecified() && !e.V6Only {
+			e.Addr = ipv4Unspecified
+			model = append(model, Attempt{Endpoint: e, Outcome: NotTried})
+		}
+	}
+	var all []Attempt
+	for n := int(t.Ports.First); n <= int(t.Ports.Last); n++ {
+		for _, a := range model {
+			a.Port = uint16(n)
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// outlook says of an endpoint whose address the machine does not have that it
+// can't be bound.
+func (p *filesProbe) outlook(e port.Endpoint) (outcome Outcome, op, errno string) {
+	path, sysctl := fibTriePath, "/proc/sys/net/ipv4/ip_nonlocal_bind"
+	if e.Addr.Is6() {
+		path, sysctl = ifInet6Path, "/proc/sys/net/ipv6/ip_nonlocal_bind"
+	}
+	op = "read " + path
+	switch {
+	case e.Addr.Is6() && !p.facts.Machine.IPv6:
+		return NoFamily, op, "ENOENT"
+	case e.Addr.IsUnspecified(), e.Addr.Is4() && e.Addr.IsLoopback():
+		return NotTried, "", ""
+	}
+	switch here, err := p.hasAddress(e); {
+	case err != nil:
+		return Failed, op, why(err)
+	case here:
+		return NotTried, "", ""
+	}
+	switch text, err := p.sysctl(sysctl); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && strings.TrimSpace(text) == "0":
+		return NoAddress, op, ""
+	case err != nil:
+		return Failed, "read " + sysctl, why(err)
+	}
+	return NotTried, "", "" // the machine lets apps bind addresses that it does not have
+}
+
+func (p *filesProbe) hasAddress(e port.Endpoint) (bool, error) {
+	if e.Addr.Is4() {
+		local, err := p.localIPv4()
+		return slices.ContainsFunc(local, func(l netip.Prefix) bool { return l.Contains(e.Addr) }), err
+	}
+	return slices.ContainsFunc(p.ipv6, func(a ipv6Address) bool {
+		return a.usable && a.addr == e.Addr && (e.Device == "" || a.device == e.Device)
+	}), p.ipv6Err
+}
+
+// matter are the sockets that overlap an endpoint; beside a listener, its
+// connections tell nothing new.
+func (p *filesProbe) matter(e port.Endpoint) []Socket {
+	var all []Socket
+	for _, i := range p.table.byPort[e.Port] {
+		if s := p.table.sockets[i]; s.Protocol == e.Protocol && s.Overlaps(e) {
+			all = append(all, s)
+		}
+	}
+	if slices.ContainsFunc(all, holdsForGood) {
+		return slices.DeleteFunc(all, func(s Socket) bool { return !holdsForGood(s) })
+	}
+	return all
+}
+
+// uidOf is the uid of the user that an app runs as, as far as it is known without
+// asking the machine for its users.
+func (p *filesProbe) uidOf(user string) int {
+	if user == "root" {
+		return 0
+	}
+	n, err := strconv.ParseUint(user, 10, 31)
+	switch {
+	case user == "":
+		return p.facts.Machine.UID
+	case err != nil:
+		return -1
+	}
+	return int(n)
+}
+
+func (p *filesProbe) undialed(d Dial) Attempt {
+	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: NotTried, Op: "connect", Errno: p.files.reason}
+	a.Addr, _ = netip.ParseAddr(d.Host) // a name stays without an address
+	return a
+}

@@ -1,0 +1,83 @@
+package host
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/port"
+)
+
+// The kernel's defaults, assumed with a gap where a sysctl can't be read.
+var (
+	defaultEphemeral        = port.Range{First: 32768, Last: 60999}
+	defaultUnprivilegedFrom = 1024
+)
+
+// limitsFrom reads the limits of a Linux machine out of its sysctls, whose text
+// and path read gives. What can't be read is assumed, with a gap.
+func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
+	limits := Limits{Ephemeral: defaultEphemeral, UnprivilegedFrom: defaultUnprivilegedFrom}
+	var gaps []Gap
+	take := func(name string, parse func(string) error) {
+		path := "/proc/sys/net/ipv4/" + name
+		text, err := read(path)
+		if err == nil {
+			err = parse(strings.TrimSpace(text))
+		}
+		if err != nil {
+			gaps = append(gaps, Gap{
+				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
+				Op:   "read " + path, Errno: why(err),
+			})
+		}
+	}
+	take("ip_local_port_range", func(s string) (err error) {
+		limits.Ephemeral, err = parseEphemeral(s)
+		return err
+	})
+	take("ip_local_reserved_ports", func(s string) (err error) {
+		limits.Reserved, err = parseReserved(s)
+		return err
+	})
+	take("ip_unprivileged_port_start", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 || n > port.MaxPort+1 {
+			return fmt.Errorf("unexpected text %.80q", s)
+		}
+		limits.UnprivilegedFrom = n
+		return nil
+	})
+	return limits, gaps
+}
+
+// parseEphemeral reads "32768\t60999".
+func parseEphemeral(s string) (port.Range, error) {
+	fields := strings.Fields(s)
+	if len(fields) != 2 {
+		return port.Range{}, fmt.Errorf("unexpected text %.80q", s)
+	}
+	return port.ParseRange(fields[0] + "-" + fields[1])
+}
+
+// parseReserved reads "8080,9148-9150", or nothing.
+func parseReserved(s string) (port.Set, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var set port.Set
+	for part := range strings.SplitSeq(s, ",") {
+		if part == "0" {
+			continue // the kernel accepts it; no app can ask for it
+		}
+		r, err := port.ParseRange(strings.TrimPrefix(part, "0-"))
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(part, "0-") {
+			r.First = 1
+		}
+		set = append(set, r)
+	}
+	return set, nil
+}
