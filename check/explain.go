@@ -51,7 +51,7 @@ func (n Need) explain(r *Result, e evidence) {
 			n.notify(r, config.Claimed, "%s has bound it and does not listen yet: a bind still works, but once it listens it does not", describeAll(held))
 		}
 		if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
-			n.notify(r, config.Privileged, "this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
+			n.notify(r, config.Privileged, "%s", privilegedText(e))
 		}
 	case Owned:
 		n.show(r, e.sockets, e.facts.Gaps)
@@ -100,6 +100,8 @@ func (n Need) explain(r *Result, e evidence) {
 			r.Message = fmt.Sprintf("%s could not be tried (%s: %s)", e.where, x.Op, x.Errno)
 		case !e.tried.TableOK:
 			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", e.where, because(e.facts.Gaps, false))
+		case e.tried.TableOnly != "" && (len(x.sockets) == 0 || onlyBindTells(n.Binding(x.Protocol), x.sockets)):
+			n.explainDoubt(r, e)
 		case x.Outcome == host.NotTried && len(e.sockets) == 0:
 			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", e.where)
 		default:
@@ -111,6 +113,13 @@ func (n Need) explain(r *Result, e evidence) {
 			n.noteUnseen(r, e.sockets, e.facts.Gaps)
 		}
 	}
+}
+
+func privilegedText(e evidence) string {
+	if e.tried.TableOnly != "" {
+		return fmt.Sprintf("ports below %d need root or CAP_NET_BIND_SERVICE: the login there has that right, your app perhaps not", e.facts.Limits.UnprivilegedFrom)
+	}
+	return fmt.Sprintf("this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
 }
 
 // inUseMessage says who is in the way, and how.

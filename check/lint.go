@@ -35,7 +35,7 @@ func Lint(needs []Need, tool string) Report {
 			report.Results = append(report.Results, r)
 		}
 	}
-	report.finish()
+	report.Finish()
 	return report
 }
 

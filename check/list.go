@@ -12,7 +12,11 @@ import (
 
 // List names every listener of a target and all of its holders.
 func List(ctx context.Context, t Target, o Options) (Listing, error) {
-	r := newRound(t, nil, o)
+	r := newRound(t, newPlan(nil, o))
+	defer r.close()
+	if err := r.reach(ctx); err != nil {
+		return Listing{}, err
+	}
 	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
 	for _, proto := range port.Protocols {
 		req.Tries = append(req.Tries, lookAt(port.Binding{Protocol: proto}))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,16 @@ func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 		f.Dialed = append(f.Dialed, outcome("ok"))
 	}
 	return f, nil
+}
+
+// targetOf is a target that is reached at once.
+func targetOf(name string, h host.Host) Target {
+	return Target{name, func(context.Context) (host.Host, error) { return h, nil }}
+}
+
+// unreachable is a target that can't be opened.
+func unreachable(name, reason string) Target {
+	return Target{name, func(context.Context) (host.Host, error) { return nil, errors.New(reason) }}
 }
 
 func set(t *testing.T, text string) port.Set {
@@ -151,7 +162,7 @@ func TestAlternatives(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := &sim{taken: append(port.Set{port.One(8080)}, set(t, c.taken)...), barred: set(t, c.barred)}
 			s.limits = host.Limits{Ephemeral: c.ephemeral, Reserved: set(t, c.reserved)}
-			r := run(t, c.needs, Options{Alternatives: c.asked}, Target{Name: "local", Host: s})
+			r := run(t, c.needs, Options{Alternatives: c.asked}, targetOf("local", s))
 			if diff := cmp.Diff(c.want, alternatives(r)); diff != "" {
 				t.Error(diff)
 			}
@@ -172,7 +183,7 @@ func TestAlternatives(t *testing.T) {
 
 func TestAlternativesSayHowManyWereAskedFor(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x", inRange("9000-9001")), needOf("a.yml", "y", ports(8081, 8081))}
-	r := run(t, needs, Options{Alternatives: 3}, Target{Name: "local", Host: &sim{taken: set(t, "8080")}}).Results
+	r := run(t, needs, Options{Alternatives: 3}, targetOf("local", &sim{taken: set(t, "8080")})).Results
 	if r[0].Asked != 3 || r[0].From.String() != "9000-9001" || r[1].Asked != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -181,12 +192,12 @@ func TestAlternativesSayHowManyWereAskedFor(t *testing.T) {
 func TestAlternativesAreFreeOnAllTargets(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x", inRange("9000-9009"), onTarget("one")), needOf("a.yml", "x", inRange("9000-9009"), onTarget("two"))}
 	r := run(t, needs, Options{Alternatives: 2},
-		Target{Name: "one", Host: &sim{taken: set(t, "8080,9000")}}, Target{Name: "two", Host: &sim{taken: set(t, "8080,9001"), barred: set(t, "9002")}})
+		targetOf("one", &sim{taken: set(t, "8080,9000")}), targetOf("two", &sim{taken: set(t, "8080,9001"), barred: set(t, "9002")}))
 	if diff := cmp.Diff([][]uint16{{9003, 9004}, {9003, 9004}}, alternatives(r)); diff != "" {
 		t.Error(diff)
 	}
 	r = run(t, needs, Options{Alternatives: 2},
-		Target{Name: "one", Host: &sim{taken: set(t, "8080,9000")}}, Target{Name: "two", Host: &sim{}})
+		targetOf("one", &sim{taken: set(t, "8080,9000")}), targetOf("two", &sim{}))
 	if diff := cmp.Diff([][]uint16{{9001, 9002}, {}}, alternatives(r)); diff != "" {
 		t.Errorf("met on the second: %s", diff)
 	}
@@ -198,7 +209,7 @@ func TestManyNeedsGetDifferentAlternatives(t *testing.T) {
 		p := uint16(8000 + i)
 		needs = append(needs, needOf("a.yml", fmt.Sprintf("n%d", i), ports(p, p), inRange("20000-20999")))
 	}
-	r := run(t, needs, Options{Alternatives: 3}, Target{Name: "local", Host: &sim{taken: set(t, "8000-8299")}})
+	r := run(t, needs, Options{Alternatives: 3}, targetOf("local", &sim{taken: set(t, "8000-8299")}))
 	seen := map[uint16]bool{}
 	for _, x := range r.Results {
 		if len(x.Alternatives) != 3 {
@@ -218,7 +229,7 @@ func TestATargetThatFailsHidesNobody(t *testing.T) {
 		needOf("a.yml", "x", onTarget("bad"), inRange("9000-9009")), needOf("a.yml", "x", inRange("9000-9009")),
 		needOf("a.yml", "y", ports(8081, 8081), inRange("9000-9009")), needOf("a.yml", "z", ports(8080, 8080), on("127.0.0.1"), inRange("9000-9009")),
 	}
-	r := run(t, needs, Options{Alternatives: 1}, Target{Name: "bad", Err: errors.New("no route")}, Target{Name: "local", Host: &sim{taken: set(t, "8080")}})
+	r := run(t, needs, Options{Alternatives: 1}, unreachable("bad", "no route"), targetOf("local", &sim{taken: set(t, "8080")}))
 	var got []Status
 	for _, x := range r.Results {
 		got = append(got, x.Status)
@@ -229,7 +240,7 @@ func TestATargetThatFailsHidesNobody(t *testing.T) {
 	if x := r.Results[0]; x.OK || x.Method != None || x.Message != "tcp 8080 could not be checked: no route" || x.Endpoints == nil {
 		t.Errorf("%+v", x)
 	}
-	if x := r.Results[1]; len(x.Alternatives) > 0 || x.Asked != 0 {
+	if x := r.Results[1]; len(x.Alternatives) > 0 || x.Silent == "" {
 		t.Errorf("an alternative has to be free on all targets, and one did not answer: %+v", x)
 	}
 	if len(r.Results[3].Alternatives) != 1 {
@@ -247,7 +258,7 @@ func TestATargetThatFailsHidesNobody(t *testing.T) {
 }
 
 func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
-	r := run(t, []Need{needOf("a.yml", "x")}, Options{}, Target{Name: "local", Host: answer{}})
+	r := run(t, []Need{needOf("a.yml", "x")}, Options{}, targetOf("local", answer{}))
 	if r.Results[0].Status != Unknown || !strings.Contains(r.Results[0].Message, "does not fit the question") {
 		t.Errorf("%+v", r.Results[0])
 	}
@@ -261,7 +272,7 @@ func hang(ctx context.Context, _ int) error {
 func TestTimeout(t *testing.T) {
 	start := time.Now()
 	r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("other"))}, Options{Timeout: 50 * time.Millisecond},
-		Target{Name: "local", Host: &sim{before: hang}}, Target{Name: "other", Host: &sim{}})
+		targetOf("local", &sim{before: hang}), targetOf("other", &sim{}))
 	if x := r.Results[0]; x.Status != Unknown || !strings.Contains(x.Message, "no answer within 50ms (--timeout)") {
 		t.Errorf("%+v", x)
 	}
@@ -281,7 +292,7 @@ func TestTimeoutIsTheTargetsNotTheProbes(t *testing.T) {
 		return hang(ctx, asked)
 	}}
 	start := time.Now()
-	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9999"))}, Options{Timeout: 100 * time.Millisecond, Alternatives: 3}, Target{Name: "local", Host: s})
+	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9999"))}, Options{Timeout: 100 * time.Millisecond, Alternatives: 3}, targetOf("local", s))
 	if len(s.asked) != 2 || time.Since(start) > 5*time.Second {
 		t.Errorf("asked %d times in %s: who does not answer is not asked again", len(s.asked), time.Since(start))
 	}
@@ -303,7 +314,7 @@ func TestWaitEndsWhenTheHolderLeaves(t *testing.T) {
 	}
 	wait := func(n *Need) { n.Wait = time.Minute }
 	start := time.Now()
-	r := run(t, []Need{needOf("a.yml", "x", wait), needOf("a.yml", "y", ports(8081, 8081), wait)}, Options{}, Target{Name: "local", Host: s})
+	r := run(t, []Need{needOf("a.yml", "x", wait), needOf("a.yml", "y", ports(8081, 8081), wait)}, Options{}, targetOf("local", s))
 	if !r.OK || len(s.asked) != 4 || time.Since(start) > 20*time.Second {
 		t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), r.Results)
 	}
@@ -318,7 +329,7 @@ func TestWaitEndsAtItsDeadline(t *testing.T) {
 		needOf("a.yml", "x", func(n *Need) { n.Wait = 300 * time.Millisecond }), needOf("a.yml", "yy", ports(8081, 8081)),
 	}
 	start := time.Now()
-	r := run(t, needs, Options{}, Target{Name: "local", Host: s})
+	r := run(t, needs, Options{}, targetOf("local", s))
 	if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
 		t.Errorf("took %s", took)
 	}
@@ -340,6 +351,22 @@ func TestNobodyWaitsForWhatTimeDoesNotChange(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForAHostThatIsGone(t *testing.T) {
+	for last := range 2 {
+		s := &sim{taken: set(t, "8080"), before: func(_ context.Context, asked int) error {
+			if asked > last {
+				return errors.New("connection reset")
+			}
+			return nil
+		}}
+		start := time.Now()
+		r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{}, targetOf("local", s))
+		if x := r.Results[0]; x.Status != Unknown || !strings.HasSuffix(x.Message, "connection reset") || len(s.asked) != last+1 || time.Since(start) > 20*time.Second {
+			t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), x)
+		}
+	}
+}
+
 func TestWaitingIsToldWhenTheHolderChanges(t *testing.T) {
 	s := &sim{taken: set(t, "8080")}
 	s.before = func(_ context.Context, asked int) error {
@@ -351,16 +378,14 @@ func TestWaitingIsToldWhenTheHolderChanges(t *testing.T) {
 		}
 		return nil
 	}
-	var told []string
-	r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{
-		Waiting: func(r Result, left time.Duration) {
-			if left <= 0 || left > time.Minute {
-				t.Errorf("left: %s", left)
-			}
-			told = append(told, r.Message)
-		},
-	}, Target{Name: "local", Host: s})
-	want := []string{"tcp 8080 is in use by nginx (pid 812, nginx.service)", "tcp 8080 is in use by somebody who can't be seen"}
+	var told diary
+	r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{Progress: &told}, targetOf("local", s))
+	want := diary{
+		"local started",
+		"local waits for x, 1m: tcp 8080 is in use by nginx (pid 812, nginx.service)",
+		"local waits for x, 1m: tcp 8080 is in use by somebody who can't be seen",
+		"local done: 1 of 1",
+	}
 	if diff := cmp.Diff(want, told); diff != "" || !r.OK {
 		t.Errorf("ok %t: %s", r.OK, diff)
 	}
@@ -383,7 +408,7 @@ func TestTheEndOfTheContextEndsEverything(t *testing.T) {
 			n.Wait = time.Minute
 		}
 		start := time.Now()
-		_, err := Run(ctx, []Need{n}, []Target{{Name: "local", Host: s}}, Options{Alternatives: 1})
+		_, err := Run(ctx, []Need{n}, []Target{targetOf("local", s)}, Options{Alternatives: 1})
 		if !errors.As(err, new(cause)) || time.Since(start) > 10*time.Second {
 			t.Errorf("%s: %v after %s", name, err, time.Since(start))
 		}
@@ -398,7 +423,7 @@ func TestAPanicReachesTheCaller(t *testing.T) {
 		}
 	}()
 	s := &sim{before: func(context.Context, int) error { panic("boom") }}
-	_, err := Run(context.Background(), []Need{needOf("a.yml", "x")}, []Target{{Name: "local", Host: s}, {Name: "other", Host: &sim{}}}, Options{})
+	_, err := Run(context.Background(), []Need{needOf("a.yml", "x")}, []Target{targetOf("local", s), targetOf("other", &sim{})}, Options{})
 	t.Errorf("Run came back: %v", err)
 }
 
@@ -408,7 +433,7 @@ func TestOneBatchForAllNeeds(t *testing.T) {
 		needOf("a.yml", "x", inRange("9000-9009"), tcpAndUDP), needOf("a.yml", "y", ports(1, 1), inRange("9000-9009"), runAs("nobody")),
 		needOf("a.yml", "z", listening, runAs("nobody")), needOf("a.yml", "r", reachable),
 	}
-	run(t, needs, Options{Alternatives: 1, ShowCommand: true}, Target{Name: "local", Host: s})
+	run(t, needs, Options{Alternatives: 1, ShowCommand: true}, targetOf("local", s))
 	req := s.asked[0]
 	if len(req.Tries) != 4 || len(req.Dials) != 1 || len(req.Scans) != 2 || !req.ShowCommand {
 		t.Errorf("%+v", req)
@@ -423,18 +448,18 @@ func TestOneBatchForAllNeeds(t *testing.T) {
 
 func TestFreePorts(t *testing.T) {
 	n := needOf("", "free", inRange("8080-8089"))
-	got, err := FreePorts(context.Background(), n, Target{Name: "local", Host: &sim{taken: set(t, "8080,8082"), barred: set(t, "8083")}}, Options{Alternatives: 2})
+	got, err := FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080,8082"), barred: set(t, "8083")}), Options{Alternatives: 2})
 	if diff := cmp.Diff([]uint16{8081, 8084}, got); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
 	}
-	got, err = FreePorts(context.Background(), n, Target{Name: "local", Host: &sim{taken: set(t, "8080-8089")}}, Options{Alternatives: 1})
+	got, err = FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080-8089")}), Options{Alternatives: 1})
 	if len(got) > 0 || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 	f := machine()
 	f.Tried, f.Open = []host.Tried{{Attempts: []host.Attempt{{Outcome: host.NotTried}}}}, []port.Set{{}}
 	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
-	if _, err = FreePorts(context.Background(), n, Target{Name: "local", Host: answer(f)}, Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
+	if _, err = FreePorts(context.Background(), n, targetOf("local", answer(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("no table is not an answer: %v", err)
 	}
 }
@@ -444,7 +469,7 @@ func TestList(t *testing.T) {
 	f.Tried = []host.Tried{{TableOK: true}, {TableOK: true}}
 	f.Sockets = []host.Socket{socket(host.Listen, "[::]:80", nginx, worker), socket(host.Listen, "udp 127.0.0.1:53")}
 	f.Gaps = []host.Gap{{What: "not all processes", Op: "open", Errno: "EACCES", Holders: true}, {What: "a default is assumed"}}
-	l, err := List(context.Background(), Target{Name: "local", Host: answer(f)}, Options{})
+	l, err := List(context.Background(), targetOf("local", answer(f)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +484,42 @@ func TestList(t *testing.T) {
 		t.Errorf("what could not be seen is told: %+v", l)
 	}
 	f.Tried[1].TableOK = false
-	if _, err = List(context.Background(), Target{Name: "local", Host: answer(f)}, Options{}); err == nil {
+	if _, err = List(context.Background(), targetOf("local", answer(f)), Options{}); err == nil {
 		t.Error("half a table is none")
+	}
+}
+
+// A target that can't tell what is free there leaves no alternatives on any, and
+// the results say which it is.
+func TestNoAlternativesWithoutTheWordOfEveryTarget(t *testing.T) {
+	files := host.FromFiles(func(_ context.Context, path string) ([]byte, error) {
+		text, ok := map[string]string{
+			"/proc/net/tcp":                              "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
+			"/proc/sys/net/ipv4/ip_local_port_range":     "32768\t60999\n",
+			"/proc/sys/net/ipv4/ip_local_reserved_ports": "\n",
+		}[path]
+		if !ok {
+			return nil, fs.ErrNotExist
+		}
+		return []byte(text), nil
+	}, host.Machine{Arch: "amd64"}, "nothing runs there")
+	for name, c := range map[string]struct {
+		other  Target
+		silent string
+	}{
+		"not reached": {unreachable("app2", "no route"), "they have to be free on every target, and app2 could not be asked"},
+		"by table":    {targetOf("app2", files), "nothing can be bound on app2 for a try"},
+	} {
+		on := func(target string) func(*Need) { return func(n *Need) { n.Target = target } }
+		needs := []Need{needOf("a.yml", "web", inRange("20000-20010"), on("app1")), needOf("a.yml", "web", inRange("20000-20010"), on("app2"))}
+		taken := &sim{taken: set(t, "8080")}
+		r := run(t, needs, Options{Alternatives: 3}, targetOf("app1", taken), c.other)
+		got := r.Results[0]
+		if got.Status != InUse || len(got.Alternatives) > 0 || got.Silent != c.silent {
+			t.Errorf("%s: %s, alternatives %v: %q", name, got.Status, got.Alternatives, got.Silent)
+		}
+		if len(taken.asked) > 1 {
+			t.Errorf("%s: app1 was asked %d times", name, len(taken.asked))
+		}
 	}
 }

@@ -23,7 +23,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 		needOf("a.yml", "listens", inRange("1-9"), listening),
 	}
 	taken := &sim{taken: set(t, "8080,9001"), limits: host.Limits{Reserved: set(t, "9003")}}
-	r := run(t, needs, Options{Alternatives: 1}, Target{Name: "local", Host: taken}, Target{Name: "app1", Host: &sim{}})
+	r := run(t, needs, Options{Alternatives: 1}, targetOf("local", taken), targetOf("app1", &sim{}))
 	tcp := Span{"local", port.TCP, needs[0].Addresses, set(t, "9000-9003"), nil, set(t, "9000,9002")}
 	excluded, datagrams := tcp, tcp
 	excluded.Exclude, datagrams.Protocol = set(t, "9002"), port.UDP
@@ -31,7 +31,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 	if diff := cmp.Diff([]Span{tcp, excluded, datagrams, elsewhere}, r.Spans); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if r := run(t, needs, Options{}, Target{Name: "local", Host: taken}, Target{Name: "app1", Host: &sim{}}); len(r.Spans) > 0 {
+	if r := run(t, needs, Options{}, targetOf("local", taken), targetOf("app1", &sim{})); len(r.Spans) > 0 {
 		t.Errorf("nobody asked for alternatives: %v", r.Spans)
 	}
 }
@@ -42,12 +42,12 @@ func TestNoSpanWithoutATable(t *testing.T) {
 	f := machine()
 	f.Tried = []host.Tried{{Attempts: []host.Attempt{{Outcome: host.OK}}}}
 	f.Open = []port.Set{{}}
-	r, err := Run(context.Background(), []Need{n}, []Target{{Name: "local", Host: answer(f)}}, Options{Alternatives: 1})
+	r, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{Alternatives: 1})
 	if err != nil || len(r.Spans) > 0 {
 		t.Errorf("%v %v", r.Spans, err)
 	}
 	f.Tried[0].TableOK = true
-	r, err = Run(context.Background(), []Need{n}, []Target{{Name: "local", Host: answer(f)}}, Options{Alternatives: 1})
+	r, err = Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{Alternatives: 1})
 	if err != nil || len(r.Spans) != 1 || len(r.Spans[0].Open) > 0 {
 		t.Errorf("all taken: %v %v", r.Spans, err)
 	}

@@ -2,6 +2,8 @@ package check
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/org/portcheck/config"
@@ -23,7 +25,8 @@ type search struct {
 	good       []uint16
 	trying     []uint16
 	failed     map[uint16]bool
-	blind      bool // a target did not answer: nothing can be said
+	silent     string // why a target can't tell, so that nothing can be said; "" if all can
+	shares     bool   // whatever it finds, others may find as well
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -34,54 +37,69 @@ type entry struct {
 
 func entryOf(n Need) entry { return entry{n.At, n.App, n.Name} }
 
+// onlyEphemeral is the notice on alternatives of which some are ephemeral.
+const onlyEphemeral = "the range has no other free ports than ephemeral ones: an outgoing connection may take the alternatives before your app does"
+
 // suggest fills the alternatives of every unmet need that another port would
-// help. An app moves as a whole: its port is free for all of its protocols, and
-// on all of its targets.
+// help, and the candidates of every need that could move. An app moves as a
+// whole: its port is free for all of its protocols, and on all of its targets.
 func suggest(ctx context.Context, needs []Need, rounds []*round, results map[rivalKey]*Result, o Options) error {
-	if o.Alternatives <= 0 {
-		return nil
-	}
 	claims := claim(needs)
 	searches := map[entry]*search{}
+	offers := make([]*search, len(needs))
 	var order []*search
 	for i, n := range needs {
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
-			return movable(n, results[rivalKey{i, proto}])
+			return movable(results[rivalKey{i, proto}])
 		})
-		if !helps {
-			continue
-		}
-		key := entryOf(n)
-		if searches[key] == nil {
-			searches[key] = newSearch(n, needs, rounds, claims, o.Alternatives)
+		if key := entryOf(n); o.Alternatives > 0 && helps && searches[key] == nil {
+			searches[key] = newSearch(n, roundsOf(n, needs, rounds), claims, o.Alternatives)
 			order = append(order, searches[key])
 		}
+		if o.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 {
+			offers[i] = newOffer(n, rounds, claims, o.Candidates)
+			order = append(order, offers[i])
+		}
 	}
-	if err := verify(ctx, order); err != nil {
+	err := verify(order, func() error { return try(ctx, order) })
+	if err != nil {
 		return err
 	}
 	for i, n := range needs {
-		s := searches[entryOf(n)]
-		if s == nil {
-			continue
-		}
 		for _, proto := range n.Protocols {
 			r := results[rivalKey{i, proto}]
-			if s.blind || !movable(n, r) {
-				continue
+			if s := searches[entryOf(n)]; s != nil && movable(r) {
+				r.Asked, r.From, r.Silent = o.Alternatives, n.Range, s.silent
+				s.give(r)
 			}
-			r.Alternatives, r.Asked, r.From = append(r.Alternatives, s.good...), o.Alternatives, n.Range
-			if slices.ContainsFunc(s.good, s.isEphemeral) {
-				n.notify(r, config.Ephemeral, "the range has no other free ports than ephemeral ones: an outgoing connection may take the alternatives before your app does")
+			if offers[i] != nil {
+				r.Candidates = setOf(offers[i].good).String()
 			}
 		}
 	}
 	return nil
 }
 
+// give makes what was found the alternatives of an unmet need.
+func (s *search) give(r *Result) {
+	r.Alternatives = append([]uint16{}, s.good...)
+	if slices.ContainsFunc(s.good, s.isEphemeral) {
+		s.need.notify(r, config.Ephemeral, onlyEphemeral)
+	}
+}
+
+// setOf is ports in their order, neighbours as one range.
+func setOf(ports []uint16) port.Set {
+	var all port.Set
+	for _, p := range ports {
+		all = append(all, port.One(p))
+	}
+	return all.Less(func(uint16) bool { return false })
+}
+
 // movable says whether another port would help an unmet need.
-func movable(n Need, r *Result) bool {
-	if n.Expect != config.Free || r.OK {
+func movable(r *Result) bool {
+	if r.Expect != config.Free || r.OK {
 		return false
 	}
 	switch r.Status {
@@ -114,26 +132,52 @@ func claim(needs []Need) map[place]*port.Bits {
 	return claims
 }
 
-func newSearch(n Need, needs []Need, rounds []*round, claims map[place]*port.Bits, wanted int) *search {
-	s := &search{need: n, wanted: wanted, failed: map[uint16]bool{}}
+// roundsOf are those of all targets that an entry is needed on.
+func roundsOf(n Need, needs []Need, rounds []*round) []*round {
+	var all []*round
 	for _, other := range needs {
-		if entryOf(other) != entryOf(n) {
-			continue
-		}
-		for _, r := range rounds {
-			if r.Name == other.Target {
-				s.rounds = append(s.rounds, r)
-			}
+		if entryOf(other) == entryOf(n) {
+			all = append(all, roundsOn(other.Target, rounds)...)
 		}
 	}
+	return all
+}
+
+func roundsOn(target string, rounds []*round) []*round {
+	var all []*round
+	for _, r := range rounds {
+		if r.Name == target {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// newOffer looks for the ports that a need can have on its own target, whatever
+// is so on its others. Ephemeral ones come last.
+func newOffer(n Need, rounds []*round, claims map[place]*port.Bits, wanted int) *search {
+	s := newSearch(n, roundsOn(n.Target, rounds), claims, wanted)
+	s.candidates, s.fallback = append(s.candidates, s.fallback...), nil
+	s.shares = true
+	return s
+}
+
+func newSearch(n Need, rounds []*round, claims map[place]*port.Bits, wanted int) *search {
+	s := &search{need: n, wanted: wanted, rounds: rounds, failed: map[uint16]bool{}}
 	var excluded port.Bits
 	excluded.AddSet(n.Exclude)
 	var open, claimed []*port.Bits
 	for _, r := range s.rounds {
 		for _, proto := range n.Protocols {
 			bits := r.open[scanKey(n, proto)]
-			if bits == nil {
-				s.blind = len(n.Range) > 0
+			switch {
+			case len(n.Range) == 0:
+				return s
+			case bits == nil:
+				s.silent = fmt.Sprintf("they have to be free on every target, and %s could not be asked", r.Name)
+				return s
+			case r.tableOnly:
+				s.silent = fmt.Sprintf("nothing can be bound on %s for a try", r.Name)
 				return s
 			}
 			open = append(open, bits)
@@ -157,15 +201,20 @@ func newSearch(n Need, needs []Need, rounds []*round, claims map[place]*port.Bit
 			p := first + uint16(k)
 			ok = ok && n.Range.Contains(p) && usable(p)
 		}
-		switch {
-		case !ok:
-		case s.isEphemeral(first):
-			s.fallback = append(s.fallback, first)
-		default:
-			s.candidates = append(s.candidates, first)
+		if ok {
+			s.add(first)
 		}
 	}
 	return s
+}
+
+// add makes a port a candidate, an ephemeral one if there are no others.
+func (s *search) add(first uint16) {
+	if s.isEphemeral(first) {
+		s.fallback = append(s.fallback, first)
+	} else {
+		s.candidates = append(s.candidates, first)
+	}
 }
 
 // isEphemeral says whether the OS of a target may give away a port of the block.
@@ -190,14 +239,22 @@ func (s *search) draw(used *port.Bits) bool {
 	for len(s.candidates) > 0 {
 		first := s.candidates[0]
 		s.candidates = s.candidates[1:]
-		if block := s.block(first); !used.HasAny(block) {
-			used.AddSet(port.Set{block})
+		block := s.block(first)
+		if s.shares || !used.HasAny(block) {
 			s.trying = append(s.trying, first)
+			s.use(used, block)
 			return true
 		}
 		s.skipped = append(s.skipped, first)
 	}
 	return false
+}
+
+// use keeps a block from the other searches.
+func (s *search) use(used *port.Bits, block port.Range) {
+	if !s.shares {
+		used.AddSet(port.Set{block})
+	}
 }
 
 // sort keeps what was bound and is wanted, and gives back what others skipped.
@@ -211,15 +268,16 @@ func (s *search) sort() {
 	s.trying, s.skipped = nil, nil
 }
 
-// verify binds candidates, all searches together, until each search has what it
-// wants or nothing more to try. Searches draw in turns, so that each gets one
-// before any gets a second; what one has, no other gets.
-func verify(ctx context.Context, searches []*search) error {
+// verify has candidates bound, those of all searches together, until each search
+// has what it wants or nothing more to try. Searches draw in turns, so that each
+// gets one before any gets a second; what one has, no other gets. bind says of
+// what they are trying what failed.
+func verify(searches []*search, bind func() error) error {
 	for factor := 1; ; factor *= 2 {
 		var used port.Bits
 		for _, s := range searches {
 			for _, first := range s.good {
-				used.AddSet(port.Set{s.block(first)})
+				s.use(&used, s.block(first))
 			}
 		}
 		drawn := false
@@ -233,7 +291,7 @@ func verify(ctx context.Context, searches []*search) error {
 			}
 		}
 		if drawn {
-			if err := try(ctx, searches); err != nil {
+			if err := bind(); err != nil {
 				return err
 			}
 		}
@@ -258,41 +316,48 @@ func try(ctx context.Context, searches []*search) error {
 		s     *search
 		first uint16
 	}
-	requests := map[*round]*host.Request{}
-	askers := map[*round][]asked{}
+	type batch struct {
+		host.Request
+		askers []asked // of each try
+		facts  host.Facts
+		err    error
+	}
+	batches := map[*round]*batch{}
 	var order []*round
 	for _, s := range searches {
+		if len(s.trying) == 0 {
+			continue
+		}
 		for _, r := range s.rounds {
-			if requests[r] == nil {
-				requests[r] = &host.Request{}
+			if batches[r] == nil {
+				batches[r] = &batch{}
 				order = append(order, r)
 			}
+			b := batches[r]
 			for _, first := range s.trying {
 				for _, proto := range s.need.Protocols {
-					requests[r].Tries = append(requests[r].Tries, host.Try{
+					b.Tries = append(b.Tries, host.Try{
 						Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs,
 					})
-					askers[r] = append(askers[r], asked{s, first})
+					b.askers = append(b.askers, asked{s, first})
 				}
 			}
 		}
 	}
+	each(order, func(r *round) { batches[r].facts, batches[r].err = r.ask(ctx, batches[r].Request) })
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	for _, r := range order {
-		if len(requests[r].Tries) == 0 {
-			continue
+		b := batches[r]
+		if b.err != nil {
+			r.err = b.err
 		}
-		facts, err := r.ask(ctx, *requests[r])
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			r.err = err
-		}
-		for k, a := range askers[r] {
-			if err != nil {
+		for k, a := range b.askers {
+			if b.err != nil {
 				a.s.candidates, a.s.skipped, a.s.fallback = nil, nil, nil // it would not answer the next question either
 			}
-			if err != nil || !usableNow(a.s.need, facts.Tried[k], facts.Sockets) {
+			if b.err != nil || !usableNow(a.s.need, b.facts.Tried[k], b.facts.Sockets) {
 				a.s.failed[a.first] = true
 			}
 		}
@@ -314,7 +379,11 @@ func usableNow(n Need, t host.Tried, sockets []host.Socket) bool {
 
 // FreePorts lists up to count ports of a need's range that its app can bind now.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, error) {
-	r := newRound(t, []Need{n}, o)
+	r := newRound(t, newPlan([]Need{n}, o))
+	defer r.close()
+	if err := r.reach(ctx); err != nil {
+		return nil, err
+	}
 	req := host.Request{}
 	for _, proto := range n.Protocols {
 		req.Tries = append(req.Tries, lookAt(n.Binding(proto)))
@@ -324,6 +393,9 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err == nil {
 		err = wholeTable(facts)
 	}
+	if err == nil && facts.Tried[0].TableOnly != "" {
+		err = errors.New("no port can be bound there for a try: " + facts.Tried[0].TableOnly)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -332,8 +404,9 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 		r.open[scanKey(n, proto)] = new(port.Bits)
 		r.open[scanKey(n, proto)].AddSet(facts.Open[k])
 	}
-	s := newSearch(n, []Need{n}, []*round{r}, map[place]*port.Bits{}, o.Alternatives)
-	if err := verify(ctx, []*search{s}); err != nil {
+	s := newSearch(n, []*round{r}, map[place]*port.Bits{}, o.Alternatives)
+	searches := []*search{s}
+	if err := verify(searches, func() error { return try(ctx, searches) }); err != nil {
 		return nil, err
 	}
 	return s.good, r.err

@@ -106,12 +106,17 @@ type Result struct {
 	Holders      []Holder        `json:"holders"`
 	Complete     *bool           `json:"holders_complete,omitempty"` // false: the search stopped early or could not see all; absent: true
 	Alternatives []uint16        `json:"alternatives"`
+	Candidates   string          `json:"candidates,omitempty"` // a port.Set of where the need could move on this target, first ports of a block
 	Notices      []Notice        `json:"notices"`
 
 	// Asked is how many alternatives were wanted (0: none apply), From the
 	// ranges that they had to come from (empty: the manifest gives none).
 	Asked int      `json:"-"`
 	From  port.Set `json:"-"`
+	// Silent is why no alternative could be looked for; empty: they were.
+	Silent string `json:"-"`
+	// TableOnly: nothing could be bound there.
+	TableOnly bool `json:"-"`
 }
 
 // Ports is the result's port or block.

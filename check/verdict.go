@@ -21,6 +21,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
 	r.Method = method(tried)
+	r.TableOnly = tried.TableOnly != ""
 	var findings []finding
 	noIPv6 := false
 	for _, a := range tried.Attempts {
@@ -29,7 +30,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			noIPv6 = true
 			continue
 		}
-		findings = append(findings, finding{a, sockets, judgeEndpoint(n, a, tried, sockets)})
+		findings = append(findings, finding{a, sockets, judgeEndpoint(n, a, tried, sockets, f)})
 	}
 	r.Status = Unavailable
 	for _, rank := range ranks {
@@ -40,6 +41,9 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	}
 	if noIPv6 {
 		n.notify(&r, config.NoIPv6, "this host has no IPv6, so the need is judged on IPv4 alone")
+	}
+	if r.TableOnly {
+		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.TableOnly)
 	}
 	n.explain(&r, newEvidence(n, proto, r.Status, findings, tried, f))
 	return r
@@ -66,7 +70,7 @@ func standsForIPv4(n Need, a host.Attempt) bool {
 
 // judgeEndpoint is the table of verdicts: what the bind said, against what the
 // socket table shows.
-func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket) Status {
+func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket, f host.Facts) Status {
 	status := Unknown
 	shares := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Shares(a.Endpoint) })
 	switch a.Outcome {
@@ -79,16 +83,16 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		default:
 			return Free
 		}
-	case host.NotTried: // not bound, to spare who listens there
+	case host.NotTried:
 		switch {
-		case !tried.TableOK || !shares:
+		case !tried.TableOK:
 			return Unknown
-		case shareByUser(n.Binding(a.Protocol)) && tried.UID >= 0 && slices.ContainsFunc(sockets, func(s host.Socket) bool {
-			return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
-		}):
-			status = InUse
+		case tried.TableOnly != "":
+			status = judgeByTable(n, a, tried, sockets, f)
+		case !shares:
+			return Unknown // not bound, to spare who listened there
 		default:
-			status = Shadowed
+			status = besideListener(n.Binding(a.Protocol), tried, sockets)
 		}
 	case host.InUse:
 		status = InUse
@@ -104,7 +108,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	default:
 		return Unknown
 	}
-	if len(n.Owner) == 0 {
+	if len(n.Owner) == 0 || status != InUse && status != Shadowed {
 		return status
 	}
 	switch ownership(n.Owner, sockets) {
@@ -114,6 +118,17 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return Unknown
 	}
 	return status
+}
+
+// besideListener is the verdict on a binding that asks to share a port, and was
+// not made, where somebody listens.
+func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Status {
+	if shareByUser(b) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+		return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
+	}) {
+		return InUse
+	}
+	return Shadowed
 }
 
 // shareByUser says whether sockets of one user alone may share a port: by
@@ -134,23 +149,30 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", subject, because(f.Gaps, false))
 		return r
 	}
-	var listeners, others []host.Socket
-	found := map[uint16]bool{}
+	var listeners, others, doubtful []host.Socket
+	found, maybe := map[uint16]bool{}, map[uint16]bool{}
 	for _, a := range tried.Attempts {
 		for _, s := range overlapping(f.Sockets, a.Endpoint) {
-			switch s.State {
-			case host.Listen:
+			switch {
+			case s.State == host.Listen && tried.TableOnly != "" && mayLeaveIPv4(s, a.Endpoint):
+				doubtful = append(doubtful, s)
+				maybe[s.Port] = true
+			case s.State == host.Listen:
 				listeners = append(listeners, s)
 				found[s.Port] = true
-			case host.Bound:
+			case s.State == host.Bound:
 				others = append(others, s)
 			}
 		}
 	}
-	listeners, others = distinct(listeners), distinct(others)
-	var missing []string
+	listeners, others, doubtful = distinct(listeners), distinct(others), distinct(doubtful)
+	var missing, unclear []string
 	for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-		if !found[uint16(p)] {
+		switch {
+		case found[uint16(p)]:
+		case maybe[uint16(p)]:
+			unclear = append(unclear, strconv.Itoa(p))
+		default:
 			missing = append(missing, strconv.Itoa(p))
 		}
 	}
@@ -164,6 +186,12 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 			n.show(&r, others, f.Gaps)
 			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet", describeAll(others))
 		}
+		return r
+	}
+	if len(unclear) > 0 {
+		n.show(&r, doubtful, f.Gaps)
+		r.Status = Unknown
+		r.Message = fmt.Sprintf("%s: on %s somebody listens on [::], and the socket table does not tell whether on IPv4 as well", subject, list(unclear))
 		return r
 	}
 	n.show(&r, listeners, f.Gaps)
@@ -194,6 +222,9 @@ func judgeReachable(n Need, a host.Attempt) Result {
 	r.Endpoints = []Endpoint{e}
 	subject := fmt.Sprintf("%s port %d", n.Remote, n.Ports.First)
 	switch {
+	case a.Outcome == host.NotTried:
+		r.Status, r.Method = Unknown, None
+		r.Message = fmt.Sprintf("%s: a connect can't be tried from there: %s", subject, a.Errno)
 	case a.Outcome == host.OK:
 		r.Status, r.Message = Reachable, subject+" accepts connections"
 	case a.Op == "socket":
@@ -254,12 +285,21 @@ func overlapping(sockets []host.Socket, e port.Endpoint) []host.Socket {
 // distinct drops sockets that overlap several endpoints of a need and were
 // therefore met several times.
 func distinct(sockets []host.Socket) []host.Socket {
+	type identity struct {
+		port.Endpoint
+		state   host.State
+		inode   uint64
+		holders string
+	}
 	var all []host.Socket
+	met := map[identity]bool{}
 	for _, s := range sockets {
-		if !slices.ContainsFunc(all, func(o host.Socket) bool {
-			return o.Endpoint == s.Endpoint && o.State == s.State && o.Inode == s.Inode &&
-				slices.EqualFunc(o.Holders, s.Holders, func(x, y host.Holder) bool { return x.PID == y.PID })
-		}) {
+		id := identity{Endpoint: s.Endpoint, state: s.State, inode: s.Inode}
+		for _, h := range s.Holders {
+			id.holders += strconv.Itoa(h.PID) + " "
+		}
+		if !met[id] {
+			met[id] = true
 			all = append(all, s)
 		}
 	}

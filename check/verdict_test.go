@@ -105,7 +105,7 @@ func (c verdictCase) judge(t *testing.T) Result {
 	if c.facts != nil {
 		c.facts(&f)
 	}
-	report, err := Run(context.Background(), []Need{n}, []Target{{Name: "local", Host: answer(f)}}, Options{})
+	report, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{})
 	if err != nil || len(report.Results) != 1 {
 		t.Fatalf("%v: %+v", err, report)
 	}
@@ -373,7 +373,7 @@ func verdictCases() []verdictCase {
 		{name: "unresolved", need: reachable, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal can't be resolved (not found)"}},
 		{name: "no route", need: reachable, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "can't be reached (EHOSTUNREACH)"}},
 		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
-	}, ownerCases())
+	}, ownerCases(), tableCases())
 }
 
 // ownerCases are about a held port and who may hold it.
@@ -562,7 +562,7 @@ func TestReportCounts(t *testing.T) {
 	}{{Free, config.Error}, {InUse, config.Error}, {InUse, config.Warning}, {Unknown, config.Error}, {Unknown, config.Warning}} {
 		report.Results = append(report.Results, Result{ID: fmt.Sprint(i), Status: s.status, Severity: s.severity, OK: s.status.OK()})
 	}
-	report.finish()
+	report.Finish()
 	if want := (Summary{Checked: 5, OK: 1, Errors: 1, Warnings: 1, Unknown: 2}); report.Summary != want || report.OK {
 		t.Errorf("%+v", report.Summary)
 	}

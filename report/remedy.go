@@ -130,6 +130,9 @@ func lookCloser(r check.Result) string {
 	if r.Method == check.None {
 		return "nothing was probed; `--allow-unknown` lets the run pass without an answer"
 	}
+	if r.TableOnly {
+		return "have a portcheck run there, which tries it (docs/ssh.md); `--allow-unknown` lets the run pass without an answer"
+	}
 	return "run portcheck as root, which sees more; `--allow-unknown` lets the run pass without an answer"
 }
 
@@ -151,7 +154,10 @@ func stop(r check.Result) string {
 			first = h // of workers, the one that was there before
 		}
 	}
-	if len(ways) == 0 {
+	switch {
+	case len(ways) == 0 && r.TableOnly:
+		return "find out who holds it: `" + ss(r) + "` there"
+	case len(ways) == 0:
 		return "find out who holds it: run portcheck as root, or `" + ss(r) + "`"
 	}
 	s := ways[0]

@@ -17,20 +17,26 @@ func summary(r check.Report) (done, outcome string) {
 	if r.Lint {
 		done = plural(r.Summary.Checked, "port") + " compared"
 	}
-	counts := []string{fmt.Sprintf("%d ok", r.Summary.OK)}
-	if n := r.Summary.Errors; n > 0 {
+	outcome = Counts(r.Summary)
+	if n := len(r.Problems); n > 0 {
+		outcome += ", " + plural(n, "manifest error")
+	}
+	return done, outcome
+}
+
+// Counts is a summary in words, as "3 ok, 1 conflict".
+func Counts(s check.Summary) string {
+	counts := []string{fmt.Sprintf("%d ok", s.OK)}
+	if n := s.Errors; n > 0 {
 		counts = append(counts, plural(n, "conflict"))
 	}
-	if n := r.Summary.Warnings; n > 0 {
+	if n := s.Warnings; n > 0 {
 		counts = append(counts, plural(n, "warning"))
 	}
-	if n := r.Summary.Unknown; n > 0 {
+	if n := s.Unknown; n > 0 {
 		counts = append(counts, fmt.Sprintf("%d unknown", n))
 	}
-	if n := len(r.Problems); n > 0 {
-		counts = append(counts, plural(n, "manifest error"))
-	}
-	return done, strings.Join(counts, ", ")
+	return strings.Join(counts, ", ")
 }
 
 func where(targets []check.TargetReport) string {

@@ -35,6 +35,9 @@ var okCodes = []code{
 	},
 }
 
+// tableOnlyText explains verdicts that were reached without a bind.
+const tableOnlyText = "testdata/table-only.md"
+
 const verdictsPage = "../docs/verdicts.md"
 
 // TestVerdictsPage holds docs/verdicts.md to the codes; -update writes it.
@@ -59,6 +62,11 @@ func TestVerdictsPage(t *testing.T) {
 	statuses := slices.IndexFunc(codes, func(c code) bool { return c.id == string(config.Duplicate) })
 	section("Statuses that are not", codes[1:statuses])
 	section("Notices", codes[statuses:])
+	tableOnly, err := os.ReadFile(tableOnlyText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write(append(tableOnly, '\n'))
 	section("Errors", codes[:1])
 	want := strings.TrimRight(b.String(), "\n") + "\n"
 	if *update {

@@ -8,6 +8,21 @@ import (
 	"golang.org/x/text/width"
 )
 
+// Fit cuts a safe text to what takes at most so many columns of a terminal.
+func Fit(s string, limit int) string {
+	if columns(s) <= limit {
+		return s
+	}
+	if limit <= len(ellipsis) {
+		return ellipsis[:max(limit, 0)]
+	}
+	start := s[:fitting(s, limit-len(ellipsis))]
+	if columns(start)+len(ellipsis) > limit {
+		start = "" // its first character alone is too wide
+	}
+	return start + ellipsis
+}
+
 // columns is how many columns of a terminal a safe text takes, our own colours
 // taking none: two for what East Asian scripts and emoji write wide, none for
 // marks that combine with what is before them. Terminals differ in sequences of

@@ -1,0 +1,279 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// Part is a report to merge, and the file that it comes from.
+type Part struct {
+	File string
+	Report
+}
+
+// Rename gives the part's one target another name, in its results as well.
+func (p *Part) Rename(target string) error {
+	if len(p.Targets) > 1 {
+		return fmt.Errorf("it is of %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
+	}
+	p.Targets, p.Results = slices.Clone(p.Targets), slices.Clone(p.Results)
+	for i := range p.Targets {
+		p.Targets[i].Name = target
+	}
+	for i := range p.Results {
+		r := &p.Results[i]
+		r.ID = fmt.Sprintf("%s@%s/%s", r.label(), target, r.Protocol)
+		r.Target = target
+	}
+	return nil
+}
+
+// label is what a result's id says of its need: APP/NAME, or NAME alone.
+func (r Result) label() string {
+	return strings.TrimSuffix(r.ID, "@"+r.Target+"/"+string(r.Protocol))
+}
+
+// Merge makes one report of several, as one run over all of their targets would:
+// targets in the order of the parts, results by need, then by target, and up to
+// so many alternatives that a need can move to on all of its targets. What the
+// parts contradict each other in are problems; with any there is no report.
+func Merge(parts []Part, tool string, alternatives int) (Report, []config.Problem) {
+	merged := Report{Version: 1, Tool: tool, Problems: problemsOf(parts)}
+	var clashes, same []config.Problem
+	merged.Targets, clashes = targetsOf(parts)
+	merged.Results, same = resultsOf(parts)
+	if clashes = append(clashes, same...); len(clashes) > 0 {
+		return Report{}, clashes
+	}
+	merged.arrange()
+	merged.redraw(alternatives)
+	merged.Finish()
+	return merged, nil
+}
+
+// problemsOf tells what several hosts say of one manifest once.
+func problemsOf(parts []Part) []config.Problem {
+	all := []config.Problem{}
+	seen := map[config.Problem]bool{}
+	for _, p := range parts {
+		for _, problem := range p.Problems {
+			if !seen[problem] {
+				seen[problem] = true
+				all = append(all, problem)
+			}
+		}
+	}
+	return all
+}
+
+// targetsOf lists each target once. One that was checked in several parts, for
+// other manifests, has to be the same in all of them.
+func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
+	all := []TargetReport{}
+	var clashes []config.Problem
+	type origin struct {
+		file  string
+		index int
+	}
+	seen := map[string]origin{}
+	for _, p := range parts {
+		for _, t := range p.Targets {
+			first, known := seen[t.Name]
+			switch {
+			case !known:
+				seen[t.Name] = origin{p.File, len(all)}
+				all = append(all, t)
+			case !t.equal(all[first.index]):
+				clashes = append(clashes, clash(p.File, "target %q is another one in %s: give each report a name for its target, as app1=%s", t.Name, first.file, p.File))
+			}
+		}
+	}
+	return all, clashes
+}
+
+func (t TargetReport) equal(o TargetReport) bool {
+	return t.Name == o.Name && t.OS == o.OS && t.Namespace == o.Namespace && t.Ephemeral == o.Ephemeral && slices.Equal(t.Notices, o.Notices)
+}
+
+func resultsOf(parts []Part) ([]Result, []config.Problem) {
+	all := []Result{}
+	var clashes []config.Problem
+	files := map[string]string{}
+	for _, p := range parts {
+		repeated := 0
+		for _, r := range p.Results {
+			if first, known := files[r.ID]; !known {
+				files[r.ID] = p.File
+			} else if repeated++; repeated == 1 {
+				clashes = append(clashes, clash(p.File, "%s is also in %s: give each report once, and with a name for its target, as app1=%s", r.ID, first, p.File))
+			}
+			all = append(all, r)
+		}
+	}
+	return all, clashes
+}
+
+func clash(file, format string, args ...any) config.Problem {
+	return config.Problem{Position: config.Position{File: file}, Message: fmt.Sprintf(format, args...)}
+}
+
+// entry is the entry of a manifest that a result is about.
+func (r Result) entry() entry { return entry{at: r.Source, name: r.label()} }
+
+// arrange sorts the results: by need as its manifest has them, the manifests in
+// the order in which they appear; within a need by target. What --port gave has
+// no line: there the first appearance counts.
+func (r *Report) arrange() {
+	files, entries, targets := map[string]int{}, map[entry]int{}, map[string]int{}
+	for i, t := range r.Targets {
+		targets[t.Name] = i
+	}
+	for _, x := range r.Results {
+		if _, known := files[x.Source.File]; !known {
+			files[x.Source.File] = len(files)
+		}
+		if _, known := entries[x.entry()]; !known {
+			entries[x.entry()] = len(entries)
+		}
+	}
+	slices.SortStableFunc(r.Results, func(a, b Result) int {
+		return cmp.Or(
+			cmp.Compare(files[a.Source.File], files[b.Source.File]),
+			cmp.Compare(a.Source.Line, b.Source.Line),
+			cmp.Compare(a.Source.Column, b.Source.Column),
+			cmp.Compare(entries[a.entry()], entries[b.entry()]),
+			cmp.Compare(targets[a.Target], targets[b.Target]),
+		)
+	})
+}
+
+// redraw replaces the alternatives that each target found for itself by those
+// that all targets of a need have in common, drawn as suggest draws them.
+func (r *Report) redraw(wanted int) {
+	rounds := map[string]*round{}
+	for _, t := range r.Targets {
+		rounds[t.Name] = &round{Target: Target{Name: t.Name}}
+		if ephemeral, err := port.ParseRange(t.Ephemeral); err == nil {
+			rounds[t.Name].facts = host.Facts{Limits: host.Limits{Ephemeral: ephemeral}}
+		}
+	}
+	claims := claim(needsOf(r.Results))
+	var searches []*search
+	found := map[entry]*search{}
+	for group := range groups(r.Results, Result.entry) {
+		if slices.ContainsFunc(group, func(x Result) bool { return movable(&x) }) {
+			s := newCommon(group, rounds, claims, wanted)
+			found[group[0].entry()] = s
+			searches = append(searches, s)
+		}
+	}
+	bound := func() error { return nil } // the targets have bound all of them
+	_ = verify(searches, bound)
+	for i := range r.Results {
+		x := &r.Results[i]
+		x.Candidates, x.Alternatives = "", []uint16{}
+		if movable(x) {
+			x.Notices = slices.DeleteFunc(slices.Clone(x.Notices), isOnlyEphemeral)
+			found[x.entry()].give(x)
+		}
+	}
+}
+
+func isOnlyEphemeral(n Notice) bool {
+	return n.Code == config.Ephemeral && n.Message == onlyEphemeral
+}
+
+// needsOf are the needs of results, as far as results tell.
+func needsOf(results []Result) []Need {
+	var all []Need
+	for _, r := range results {
+		all = append(all, Need{Target: r.Target, Port: config.Port{
+			At: r.Source, Name: r.label(), Ports: r.Ports(), Protocols: []port.Protocol{r.Protocol}, Expect: r.Expect,
+		}})
+	}
+	return all
+}
+
+// groups yields the runs of results that have a key in common.
+func groups[K comparable](results []Result, key func(Result) K) func(yield func([]Result) bool) {
+	return func(yield func([]Result) bool) {
+		for len(results) > 0 {
+			k := key(results[0])
+			n := slices.IndexFunc(results, func(r Result) bool { return key(r) != k })
+			if n < 0 {
+				n = len(results)
+			}
+			if !yield(results[:n]) {
+				return
+			}
+			results = results[n:]
+		}
+	}
+}
+
+// newCommon looks for what the targets of one need offer in common, in the order
+// of the first, less what other needs of the run declare.
+func newCommon(need []Result, rounds map[string]*round, claims map[place]*port.Bits, wanted int) *search {
+	s := &search{need: needsOf(need[:1])[0], wanted: wanted, failed: map[uint16]bool{}}
+	var first port.Set
+	var others, claimed []*port.Bits
+	for results := range groups(need, func(r Result) string { return r.Target }) {
+		r := rounds[results[0].Target]
+		offer := offered(results)
+		if s.rounds == nil {
+			first = offer
+		} else {
+			others = append(others, new(port.Bits))
+			others[len(others)-1].AddSet(offer)
+		}
+		s.rounds = append(s.rounds, r)
+		if allowsEphemeral(results, r) {
+			s.need.Allow = []config.Notice{config.Ephemeral}
+		}
+		for _, x := range results {
+			if c := claims[place{x.Target, x.Protocol}]; c != nil {
+				claimed = append(claimed, c)
+			}
+		}
+	}
+	for p := range first.All {
+		if int(p)+s.need.Ports.Len()-1 > port.MaxPort {
+			continue
+		}
+		missing := slices.ContainsFunc(others, func(b *port.Bits) bool { return !b.Has(p) })
+		if !missing && !slices.ContainsFunc(claimed, func(b *port.Bits) bool { return b.HasAny(s.block(p)) }) {
+			s.add(p)
+		}
+	}
+	return s
+}
+
+// offered are the ports that a need can have on one target, as its results there
+// tell: all of them are of one app that moves as a whole.
+func offered(results []Result) port.Set {
+	var listed port.Set
+	for _, r := range results {
+		if candidates, err := port.ParseSet(r.Candidates); err == nil {
+			return candidates
+		}
+		if len(listed) == 0 {
+			listed = setOf(r.Alternatives)
+		}
+	}
+	return listed
+}
+
+// allowsEphemeral says whether a target gave ephemeral alternatives without a
+// word on it: the need allows them, which a report has no field for.
+func allowsEphemeral(results []Result, r *round) bool {
+	alone := search{rounds: []*round{r}, need: needsOf(results[:1])[0]}
+	return slices.ContainsFunc(results, func(x Result) bool {
+		return slices.ContainsFunc(x.Alternatives, alone.isEphemeral) && !slices.ContainsFunc(x.Notices, isOnlyEphemeral)
+	})
+}
