@@ -53,6 +53,7 @@ s.serve_forever()`)
 		{"report", "bad.yml", 2, `"line": 2`},
 		{"report", "nowhere.yml", 2, `"no such file"`},
 		{"report", "-p 8080", 1, `"file": "--port"`},
+		{"report", "-p 8081 --range 20000-20010 --candidates 3", 0, `"candidates": "20000-20002"`},
 		{"report", "lint free.yml", 0, `"holders": []`},
 		{"report", "lint twice.yml", 1, `"code": "duplicate"`},
 		{"list", "list --show-command", 0, `"pid"`},

@@ -97,9 +97,10 @@ func TestDocker(t *testing.T) {
 			if missing {
 				c.env = map[string]string{"DOCKER_HOST": "unix://" + t.TempDir() + "/docker.sock"}
 			}
-			h := withEngine(host.Local{}, Options{Env: c.env})
-			defer h.Close()
-			report, err := check.Run(t.Context(), []check.Need{need}, []check.Target{{Name: "local", Host: h}}, check.Options{})
+			local := check.Target{Name: "local", Open: func(context.Context) (host.Host, error) {
+				return withEngine(host.Local{}, Options{Env: c.env}), nil
+			}}
+			report, err := check.Run(t.Context(), []check.Need{need}, []check.Target{local}, check.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

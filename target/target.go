@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/target/internal/sshlink"
 )
 
 // Options are what opening a target needs beside its name.
@@ -19,6 +20,7 @@ type Options struct {
 	// Lifetime is how long a helper may live if nobody is left to end it.
 	Lifetime time.Duration
 	Job      Job
+	SSH      *SSH // for ssh:// targets alone
 }
 
 // Evidence is how much a helper container may see.
@@ -52,19 +54,21 @@ type Job struct {
 
 // kind opens one sort of target.
 type kind struct {
-	name  string
-	label string // of a target that was given no name; "" is its own text
-	takes func(spec string) bool
-	open  func(ctx context.Context, spec string, o Options) (host.Host, error) // nil: not built yet
+	name     string
+	label    string                  // of a target that was given no name; "" is its own text
+	connects bool                    // to a machine that the target names
+	takes    func(spec string) bool  // whether it is of this kind
+	wrong    func(spec string) error // what is wrong with it; nil: nothing can be
+	open     func(ctx context.Context, spec string, o Options) (host.Host, error)
 }
 
 var kinds = []kind{
-	{"auto", "", is("auto"), openAuto},
-	{"local", "local", is("local"), openLocal},
-	{"runner", "runner", is("runner"), openRunner},
-	{"job", "job", is("job"), openJob},
-	{"container:NAME", "", starts(containerPrefix), openContainer},
-	{"ssh://[user@]host[:port]", "", starts("ssh://"), nil},
+	{name: "auto", takes: is("auto"), open: openAuto},
+	{name: "local", label: "local", takes: is("local"), open: openLocal},
+	{name: "runner", label: "runner", takes: is("runner"), open: openRunner},
+	{name: "job", label: "job", takes: is("job"), open: openJob},
+	{name: "container:NAME", takes: starts(containerPrefix), open: openContainer},
+	{name: "ssh://[user@]host[:port]", connects: true, takes: starts("ssh://"), wrong: sshlink.Check, open: openSSH},
 }
 
 const containerPrefix = "container:"
@@ -138,27 +142,26 @@ func Label(spec string) string {
 	return spec
 }
 
-// Known says whether a target is of a kind that portcheck has a name for.
+// Known says what is wrong with a target: it is of no kind that portcheck has a
+// name for, or can't be one of its kind.
 func Known(spec string) error {
-	_, err := find(spec)
+	k, err := find(spec)
+	if err == nil && k.wrong != nil {
+		err = k.wrong(spec)
+	}
 	return err
 }
 
-// Check says whether a target can be opened by this version, without opening it.
-func Check(spec string) error {
+// Connects says whether opening a target connects to a machine that the target
+// names, so that whoever writes it says where to.
+func Connects(spec string) bool {
 	k, err := find(spec)
-	if err != nil {
-		return err
-	}
-	if k.open == nil {
-		return fmt.Errorf("target %q: this version can't reach targets of the kind %s yet; it can: %s", spec, k.name, list(true))
-	}
-	return nil
+	return err == nil && k.connects
 }
 
 // Open reaches a target.
 func Open(ctx context.Context, spec string, o Options) (host.Host, error) {
-	if err := Check(spec); err != nil {
+	if err := Known(spec); err != nil {
 		return nil, err
 	}
 	k, err := find(spec)
@@ -171,17 +174,11 @@ func Open(ctx context.Context, spec string, o Options) (host.Host, error) {
 func find(spec string) (kind, error) {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.takes(spec) })
 	if i < 0 {
-		return kind{}, fmt.Errorf("target %q is of no known kind; want one of: %s", spec, list(false))
-	}
-	return kinds[i], nil
-}
-
-func list(built bool) string {
-	var names []string
-	for _, k := range kinds {
-		if !built || k.open != nil {
+		var names []string
+		for _, k := range kinds {
 			names = append(names, k.name)
 		}
+		return kind{}, fmt.Errorf("target %q is of no known kind; want one of: %s", spec, strings.Join(names, ", "))
 	}
-	return strings.Join(names, ", ")
+	return kinds[i], nil
 }
