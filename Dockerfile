@@ -23,10 +23,18 @@ ARG TARGETARCH
 # The flags are those of .goreleaser.yaml: both build the same bytes.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
     -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
-    -o /out/portcheck .
+    -o /out/bin/portcheck .
+# What is sent to hosts of the other architecture that are checked by SSH.
+RUN mkdir -p /out/lib/portcheck && for arch in amd64 arm64; do \
+      if [ "$arch" != "$(GOARCH=${TARGETARCH} go env GOARCH)" ]; then \
+        CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=false \
+          -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
+          -o "/out/lib/portcheck/portcheck-linux-$arch" . || exit 1; \
+      fi; \
+    done
 
 FROM scratch AS static
-COPY --from=build /out/portcheck /usr/local/bin/portcheck
+COPY --from=build /out /usr/local
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ARG VERSION=
 ARG REVISION=

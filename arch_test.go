@@ -29,7 +29,9 @@ var arrows = map[string][]string{
 	"internal/testbed": {},
 	"internal/oracle":  {},
 	// Only tests are in there.
+	"internal/fleets":     {},
 	"internal/acceptance": {},
+	"internal/overssh":    {},
 	"internal/hooks":      {},
 	"internal/pipelines":  {},
 	"schema":              {},
@@ -41,7 +43,6 @@ var confined = map[string][]string{
 	"net/http":                           {"target/internal/engine"},
 	"golang.org/x/crypto/ssh":            {"target/internal/sshlink"},
 	"github.com/skeema/knownhosts":       {"target/internal/sshlink"},
-	"github.com/kevinburke/ssh_config":   {"target/internal/sshlink"},
 	"gopkg.in/yaml.v3":                   {"config"},
 	"github.com/spf13/cobra":             {"cli"},
 	"github.com/hashicorp/go-multierror": {"cli"},

@@ -1,6 +1,7 @@
 package ci
 
 import (
+	"io"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
@@ -20,4 +21,19 @@ func Lines(env Env, name string) []string {
 		}
 	}
 	return all
+}
+
+// maskedFrom is the length in bytes from which a line is masked: shorter ones are
+// in any log by chance.
+const maskedFrom = 8
+
+// Mask has GitHub's runner put *** in the place of each line of a text, in
+// whatever the job says from here on. The runner reads w.
+func Mask(w io.Writer, text string) {
+	action := githubactions.New(githubactions.WithWriter(w))
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); len(line) >= maskedFrom {
+			action.AddMask(line)
+		}
+	}
 }

@@ -15,8 +15,9 @@ import (
 // actionCommands are what the input `command` may name.
 var actionCommands = []string{"check", "lint"}
 
-// notInputs are flags that make no sense in an action.
-var notInputs = []string{"help", "no-color"}
+// notInputs are flags that make no sense in an action: it merges nothing, and its
+// image has an agent directory of its own.
+var notInputs = []string{"help", "no-color", "candidates", "agent-dir"}
 
 // action is the entrypoint of the container action: it runs check or lint with
 // the inputs of action.yml as flags.
@@ -33,6 +34,7 @@ func (a *app) action() *cobra.Command {
 				a.say("warning: %s", sentence(err.Error()))
 			}
 			a.inAction, a.job = true, job
+			a.takeSecrets()
 			args, err := a.actionArgs()
 			if err != nil {
 				return err

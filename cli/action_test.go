@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ func readAction(t *testing.T) (f actionFile) {
 
 // Each flag of check is an input, and each input is read.
 func TestActionHasAnInputForEachFlag(t *testing.T) {
-	want := []string{"manifest", "command", "job-container", "job-services"}
+	want := append([]string{"manifest", "command", "job-container", "job-services"}, slices.Sorted(maps.Keys(sshSecrets))...)
 	(&app{env: ci.Env{}}).check().Flags().VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(notInputs, f.Name) {
 			want = append(want, f.Name)

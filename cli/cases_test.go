@@ -165,7 +165,7 @@ func runCase(t *testing.T, name string) (check.Report, verdictOptions) {
 	for _, s := range specs {
 		h := &replay{t: t, name: s.name, rounds: answers[s.name]}
 		delete(answers, s.name)
-		targets = append(targets, check.Target{Name: s.name, Host: h})
+		targets = append(targets, check.Target{Name: s.name, Open: func(context.Context) (host.Host, error) { return h, nil }})
 		defer h.end()
 	}
 	for name := range answers {

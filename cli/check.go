@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/target"
 )
 
@@ -22,8 +21,15 @@ type checkOptions struct {
 	ranges, exclude setFlag
 	wait            waitFlag
 	alternatives    int
+	candidates      int
+	parallel        int
+	trustManifests  bool
 	showCommand     bool
 }
+
+// maxParallel bounds --parallel: each target under way may cost a process, a
+// connection or a container.
+const maxParallel = 256
 
 func (a *app) check() *cobra.Command {
 	cmd := &cobra.Command{
@@ -51,9 +57,12 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	f.Var(&o.exclude, "exclude", "ports never to suggest, as `8080,8090-8092`")
 	f.Var(&o.wait, "wait", "retry unmet needs this long before calling it a conflict, as `30s`")
 	f.IntVar(&o.alternatives, "alternatives", 3, "how many alternatives to suggest for each unmet need")
+	f.IntVar(&o.candidates, "candidates", 0, "list up to `N` ports that each need could move to, for portcheck merge to compare")
 	o.tellFlags(f)
 	o.verdictFlags(f)
 	o.reachFlags(f)
+	f.IntVar(&o.parallel, "parallel", 16, "how many targets to check at the same time, 1 to 256")
+	f.BoolVar(&o.trustManifests, "allow-manifest-targets", false, "connect to targets that manifests name, also in a pull request's job and the like")
 	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of holders, which may hold secrets")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
@@ -74,9 +83,12 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	}
 	needs, specs, problems := a.gather(args, o.needOptions, target.Auto(a.targetJob()))
 	for _, s := range specs {
-		if err := target.Check(s.spec); err != nil {
+		if err := target.Known(s.spec); err != nil {
 			problems = append(problems, s.problem(err))
 		}
+	}
+	if !o.trustManifests {
+		problems = append(problems, a.distrust(specs)...)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -96,41 +108,50 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 			n.Wait = o.wait.Duration
 		}
 	}
-	var longest time.Duration
-	for _, n := range needs {
-		longest = max(longest, n.Wait)
-	}
-	var targets []check.Target
-	for _, s := range specs {
-		h, err := a.open(ctx, s.spec, o.reachOptions, s.chosen, longest)
-		targets = append(targets, check.Target{Name: s.name, Host: h, Err: err})
-		if err == nil {
-			defer h.Close()
-		}
-	}
-	r, err := check.Run(ctx, needs, targets, check.Options{
-		Tool: tool(), Alternatives: o.alternatives, Timeout: o.timeout, ShowCommand: o.showCommand,
-		Waiting: func(r check.Result, left time.Duration) {
-			if !o.quiet {
-				a.say("waiting up to %s for %s: %s", left.Round(time.Second/10), report.Safe(r.Name), report.Safe(r.Message))
-			}
-		},
-	})
+	r, err := a.run(ctx, needs, specs, o)
 	if err != nil {
 		return err
 	}
 	return a.finish(tell, r, o.verdictOptions)
 }
 
+// run checks needs on their targets.
+func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o *checkOptions) (check.Report, error) {
+	var wait time.Duration
+	for _, n := range needs {
+		wait = max(wait, n.Wait)
+	}
+	targets := a.reach(specs, o.reachOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
+	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand}
+	if !o.quiet {
+		p := a.watch(len(targets))
+		defer p.end()
+		options.Progress = p
+	}
+	return check.Run(ctx, needs, targets, options)
+}
+
 func (o *checkOptions) validate() error {
-	switch {
-	case o.alternatives < 0:
-		return usageError{fmt.Errorf("--alternatives %d: want 0 or more", o.alternatives), ""}
+	if err := validCount("alternatives", o.alternatives); err != nil {
+		return err
+	}
+	if err := validCount("candidates", o.candidates); err != nil {
+		return err
+	}
+	if o.parallel < 1 || o.parallel > maxParallel {
+		return usageError{fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), ""}
 	}
 	if err := o.reachOptions.validate(); err != nil {
 		return err
 	}
 	return o.verdictOptions.validate()
+}
+
+func validCount(flag string, n int) error {
+	if n < 0 {
+		return usageError{fmt.Errorf("--%s %d: want 0 or more", flag, n), ""}
+	}
+	return nil
 }
 
 func (o *verdictOptions) validate() error {

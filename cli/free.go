@@ -8,7 +8,6 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -34,7 +33,7 @@ order. Exit code 1 if there are fewer than asked for.`,
 	f.IntVarP(&count, "count", "n", 1, "how many")
 	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
 	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
-	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job or container:NAME")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job, container:NAME or ssh://[user@]host[:port]")
 	reach.reachFlags(f)
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -53,12 +52,12 @@ order. Exit code 1 if there are fewer than asked for.`,
 		if err != nil {
 			return usageError{err, "see `portcheck free --help`"}
 		}
-		return a.onTarget(cmd, spec, reach, func(name string, h host.Host) error {
-			need := check.Need{Target: name, Port: config.Port{
+		return a.onTarget(spec, reach, func(t check.Target) error {
+			need := check.Need{Target: t.Name, Port: config.Port{
 				Name: "free", Expect: config.Free, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
 				Ports: port.One(ranges.set[0].First), Range: ranges.set, Exclude: exclude.set,
 			}}
-			ports, err := check.FreePorts(cmd.Context(), need, check.Target{Name: need.Target, Host: h}, check.Options{Alternatives: count, Timeout: reach.timeout})
+			ports, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: reach.timeout})
 			if cmd.Context().Err() != nil {
 				return err
 			}

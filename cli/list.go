@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/report"
 )
 
@@ -21,14 +20,14 @@ func (a *app) list() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job or container:NAME")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job, container:NAME or ssh://[user@]host[:port]")
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	f.BoolVar(&show, "show-command", false, "show command lines, which may hold secrets")
 	reach.reachFlags(f)
 	f.BoolVar(&noColor, "no-color", false, "no colours")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.onTarget(cmd, spec, reach, func(name string, h host.Host) error {
-			listing, err := check.List(cmd.Context(), check.Target{Name: name, Host: h}, check.Options{ShowCommand: show, Timeout: reach.timeout})
+		return a.onTarget(spec, reach, func(t check.Target) error {
+			listing, err := check.List(cmd.Context(), t, check.Options{ShowCommand: show, Timeout: reach.timeout})
 			if err != nil {
 				return unanswered{err}
 			}

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/target"
@@ -17,6 +16,7 @@ import (
 
 // reachOptions are the flags that say how targets are reached.
 type reachOptions struct {
+	sshOptions
 	evidence string
 	timeout  time.Duration
 }
@@ -24,6 +24,7 @@ type reachOptions struct {
 func (o *reachOptions) reachFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.evidence, "evidence", string(target.Full), "what a helper container may see: `full` (who holds a port) or basic (ports alone)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "budget of one target, --wait not counted")
+	o.sshFlags(f)
 }
 
 func (o *reachOptions) validate() error {
@@ -48,34 +49,34 @@ func (a *app) targetJob() target.Job {
 // lifetimeMargin is how much longer than it may be needed a helper lives.
 const lifetimeMargin = 15 * time.Second
 
-// open reaches a target within its budget. wait is how long it may be needed
-// beyond that.
-func (a *app) open(ctx context.Context, spec string, o reachOptions, chosen bool, wait time.Duration) (host.Host, error) {
-	options := target.Options{Env: a.env, Evidence: target.Evidence(o.evidence), Lifetime: 3*o.timeout + wait + lifetimeMargin, Job: a.targetJob()}
-	options.Job.Chosen = chosen
-	limited, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	h, err := target.Open(limited, spec, options)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = fmt.Errorf("it could not be reached within %s (--timeout): %w", o.timeout, err)
+// budgets is how often the budgets of targets may be spent, beside waiting:
+// until the verdicts are there, after the last wait, and for alternatives.
+const budgets = 3
+
+// reach says how targets are reached. Each may be needed for as long as turns
+// targets, one after the other, and a wait take.
+func (a *app) reach(specs []targetSpec, o reachOptions, turns int, wait time.Duration) []check.Target {
+	options := target.Options{Env: a.env, Evidence: target.Evidence(o.evidence), Job: a.targetJob(), SSH: target.NewSSH(o.SSHOptions, a.env)}
+	options.Lifetime = budgets*time.Duration(turns)*o.timeout + wait + lifetimeMargin
+	targets := make([]check.Target, len(specs))
+	for i, s := range specs {
+		options := options
+		options.Job.Chosen = s.chosen
+		targets[i] = check.Target{Name: s.name, Open: func(ctx context.Context) (host.Host, error) {
+			return target.Open(ctx, s.spec, options)
+		}}
 	}
-	return h, err
+	return targets
 }
 
-// onTarget opens a target for one question.
-func (a *app) onTarget(cmd *cobra.Command, spec string, o reachOptions, ask func(name string, h host.Host) error) error {
+// onTarget has one question asked of a target.
+func (a *app) onTarget(spec string, o reachOptions, ask func(check.Target) error) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if err := target.Check(spec); err != nil {
+	if err := target.Known(spec); err != nil {
 		return usageError{err, ""}
 	}
 	flags := targetFlags{auto: target.Auto(a.targetJob())}
-	s := flags.newTarget(spec, targetFlag)
-	h, err := a.open(cmd.Context(), s.spec, o, s.chosen, 0)
-	if err != nil {
-		return unanswered{err}
-	}
-	defer h.Close()
-	return ask(s.name, h)
+	return ask(a.reach([]targetSpec{flags.newTarget(spec, targetFlag)}, o, 1, 0)[0])
 }

@@ -98,7 +98,7 @@ Without a MANIFEST it looks for portcheck.yml and the like in this directory.`,
 		return usageError{suggestFlag(cmd, err), "see `" + cmd.CommandPath() + " --help`"}
 	})
 	a.checkFlags(root)
-	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.version(), a.probe(), a.action())
+	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
 	completion(root)
 	return root
 }

@@ -46,6 +46,13 @@ func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
 	return all, found
 }
 
+// Files gives the files that are named, as Load does: globs expanded, - for
+// stdin, each once.
+func Files(names []string) ([]string, []Problem) {
+	files, found := expand(names)
+	return files, public(found)
+}
+
 // expand gives the files that are named, each once.
 func expand(names []string) ([]string, []problem) {
 	var files []string
