@@ -71,10 +71,8 @@ func importNothing(dir string) error {
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, source)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := build(binary, source); err != nil {
+		return err
 	}
 	code, err := os.ReadFile(binary)
 	if err != nil {

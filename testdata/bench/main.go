@@ -8,7 +8,7 @@
 //	go run ./testdata/bench
 //
 // `go run ./testdata/bench action IMAGE` measures the container action on the
-// engine that runs here.
+// engine that runs here, `go run ./testdata/bench fleet` 200 targets by SSH.
 package main
 
 import (
@@ -43,6 +43,10 @@ func run(args []string) error {
 		return measure()
 	case args[0] == "action" && len(args) == 2:
 		return measureAction(args[1])
+	case args[0] == "fleet" && len(args) == 1:
+		return measureFleet()
+	case args[0] == "fleet" && args[1] == "inside":
+		return measureFleetInside()
 	case args[0] == "meter":
 		return beMeter(args[1:])
 	}
@@ -82,13 +86,8 @@ func measure() error {
 	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
 		return err
 	}
-	for _, build := range [][]string{{"-o", portcheck, "."}, {"-o", hello, source}} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags=-s -w"}, build...)...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		cmd.Stderr = os.Stderr
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("go build: %w", err)
-		}
+	if err := errors.Join(build(portcheck, "."), build(hello, source)); err != nil {
+		return err
 	}
 	manifest := func(name string, first, count int) string {
 		var b strings.Builder
@@ -196,6 +195,16 @@ func measure() error {
 	})
 }
 
+// build compiles a program as releases are.
+func build(binary, source string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // inNamespace runs f on a thread of a fresh network namespace; the programs
 // that f starts are in it too.
 func inNamespace(f func() error) error {
@@ -265,7 +274,9 @@ type timing struct {
 
 // takeTurns runs each command once, then each again, and so on: whatever else
 // the machine does hits all of them alike.
-func takeTurns(commands ...*exec.Cmd) ([]timing, error) {
+func takeTurns(commands ...*exec.Cmd) ([]timing, error) { return takeSome(turns, commands...) }
+
+func takeSome(turns int, commands ...*exec.Cmd) ([]timing, error) {
 	all := make([]timing, len(commands))
 	times := make([][]time.Duration, len(commands))
 	for turn := range turns + 1 {

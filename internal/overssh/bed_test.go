@@ -1,0 +1,174 @@
+//go:build linux
+
+package overssh
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// binaryEnv names the program that is tested. It is built once, before the tests
+// start themselves again in namespaces of their own.
+const binaryEnv = "PORTCHECK_TEST_BINARY"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(binaryEnv) != "" {
+		os.Exit(m.Run())
+	}
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "portcheck-overssh-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "portcheck")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("%w\n%s", err, out)
+	}
+	if err := os.Setenv(binaryEnv, binary); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// patience is for what has to happen, and does so at once unless something is
+// wrong.
+const patience = 10 * time.Second
+
+// run is one run of the program to its end.
+type run struct {
+	stdout, stderr string
+	code           int
+	took           time.Duration
+}
+
+// portcheck runs the program. Env are more variables, as "KEY=value".
+func portcheck(t *testing.T, env []string, args ...string) run {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Getenv(binaryEnv), args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	start := time.Now()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("portcheck %q: %v\n%s", args, err, stderr.String())
+	}
+	return run{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(start)}
+}
+
+// reach are the flags with which sshd lets us in.
+func reach(t *testing.T, s *testbed.SSHD) []string {
+	t.Helper()
+	return []string{"--identity", s.UserKey, "--known-hosts", s.KnownHosts(t)}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// report is what the tests read of a JSON report.
+type report struct {
+	Targets []struct {
+		Name    string
+		Notices []struct{ Code, Message string }
+	}
+	Results []result
+	Summary map[string]int
+}
+
+type result struct {
+	ID, Target, Status, Method, Message string
+	OK                                  bool
+	Alternatives                        []int
+	Holders                             []struct{ PID int }
+	Notices                             []struct{ Code, Message string }
+}
+
+func parse(t *testing.T, r run) (parsed report) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.stdout), &parsed); err != nil {
+		t.Fatalf("exit code %d: %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+	return parsed
+}
+
+// leftovers are processes and files of ours on this machine.
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	var left []string
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		text, err := os.ReadFile(p + "/cmdline")
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Split(string(text), "\x00")
+		if strings.Contains(string(text), "portcheck-hello") || len(words) > 1 && words[1] == "probe" {
+			left = append(left, fmt.Sprintf("%s: %.200q", p, words))
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{os.TempDir(), "/tmp", "/var/tmp", home} {
+		files, err := filepath.Glob(dir + "/portcheck.??????????")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, files...)
+	}
+	return left
+}
+
+// nothingLeft waits until the host has noticed that we are gone.
+func nothingLeft(t *testing.T, after string) {
+	t.Helper()
+	var left []string
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if left = leftovers(t); len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: left on the host: %q", after, left)
+		}
+	}
+}

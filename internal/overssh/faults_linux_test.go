@@ -1,0 +1,99 @@
+package overssh
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// Where no portcheck can run, its files are read: the verdict is by the table
+// alone, and says why.
+func TestHostThatRunsNothingOfOurs(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Python(t, holders)
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "uname"), []byte("#!/bin/sh\ncase $1 in -m) ;; *) printf 'Linux ';; esac\necho riscv64\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(other), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	small := mount(t, "size=64k", "full")
+	whole := mount(t, "size=16k", "whole")
+	if err := os.WriteFile(filepath.Join(whole, "ballast"), make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	noexec := mount(t, "noexec", "noexec")
+	only := filepath.Join(t.TempDir(), "only-cat")
+	if err := os.WriteFile(only, []byte("#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"cat /proc/\"*) exec $SSH_ORIGINAL_COMMAND;; *) echo not allowed >&2; exit 1;; esac\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		setting string
+		reason  string
+	}{
+		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck for linux/riscv64"},
+		{"noexec", homes(noexec), "mounted noexec"},
+		{"a full disk", homes(whole), "full"},
+		{"a disk that fills up", homes(small), "could not be unpacked there"},
+		{"a forced command", "ForceCommand " + only, "it does not run our commands: not allowed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.setting)
+			r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1:2200", "--range", "20000-20010", "-p", "8080", "-p", "8900"}, reach(t, s)...)...)
+			got := parse(t, r)
+			if r.code != 1 || len(got.Results) != 2 {
+				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			for i, want := range []string{"in-use", "free"} {
+				x := got.Results[i]
+				if x.Status != want || x.Method != "table" || len(x.Alternatives) > 0 {
+					t.Errorf("%+v", x)
+				}
+			}
+			if !strings.Contains(r.stdout, c.reason) || !strings.Contains(r.stdout, "degraded") {
+				t.Errorf("no word of %q:\n%s", c.reason, r.stdout)
+			}
+			nothingLeft(t, c.name)
+		})
+	}
+	t.Run("and no /proc/net", func(t *testing.T) {
+		s := testbed.StartSSHD(t, "127.0.0.1:2200", "ForceCommand /bin/false")
+		r := portcheck(t, nil, append([]string{"-t", "ssh://root@127.0.0.1:2200", "-p", "8080"}, reach(t, s)...)...)
+		if r.code != 3 || !strings.Contains(r.stdout, "could not be checked: start: it does not run our commands") {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
+}
+
+// homes is a setting that has every place for our program on one disk.
+func homes(dir string) string {
+	return "SetEnv TMPDIR=" + dir + " HOME=" + dir
+}
+
+// mount makes a file system and puts it over /var/tmp as well.
+func mount(t *testing.T, options, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"-t", "tmpfs", "-o", options, "tmpfs", dir}, {"--bind", dir, "/var/tmp"}} {
+		if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "/var/tmp", dir).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return dir
+}
