@@ -9,8 +9,8 @@ import (
 
 const (
 	ellipsis     = "..."
-	nameLimit    = 200 // of a name from outside
-	messageLimit = 600 // of a sentence of ours that quotes such names
+	nameLimit    = 200  // of a name from outside
+	messageLimit = 1500 // of a sentence of ours that quotes such names, or the key of a host (RSA, 4096 bits: 750)
 	unlimited    = 0
 )
 
