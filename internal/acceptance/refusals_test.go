@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // An engine that can't be asked is no verdict: the step says why, and what to do.
@@ -72,7 +74,7 @@ func TestSilentEngine(t *testing.T) {
 	image := imageUnderTest(t)
 	p := freePorts(t, 1)
 	silent := filepath.Join(temp(t), "docker.sock")
-	accept(t, silent, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	testbed.Serve(t, "unix", silent, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	const timeout = 2 * time.Second
 	o := step{
 		image: image, socket: silent,
@@ -83,33 +85,6 @@ func TestSilentEngine(t *testing.T) {
 	if o.took < timeout || o.took > timeout+3*time.Second {
 		t.Errorf("took %s with a timeout of %s", o.took, timeout)
 	}
-}
-
-// accept serves connections to a unix socket until the test ends.
-func accept(t *testing.T, socket string, serve func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	acceptAll(t, l, serve)
-}
-
-func acceptAll(t *testing.T, l net.Listener, serve func(net.Conn)) {
-	t.Helper()
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				serve(c)
-			}()
-		}
-	}()
 }
 
 // answer is an engine, or a plugin of one, that a test plays.
@@ -127,7 +102,7 @@ func answer(t *testing.T, socket string, handler http.Handler) {
 // relay is a socket that leads to another one.
 func relay(t *testing.T, from, to string, also ...io.Writer) {
 	t.Helper()
-	accept(t, from, func(c net.Conn) { forward(c, to, also...) })
+	testbed.Serve(t, "unix", from, func(c net.Conn) { forward(c, to, also...) })
 }
 
 // closesWriting is a connection one half of which can be closed: that is how a

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/org/portcheck/check"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // An engine that is reached by TLS tells the same, and one that another
@@ -95,7 +97,7 @@ func serveTLS(t *testing.T, ip string, config *tls.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acceptAll(t, l, func(c net.Conn) {
+	testbed.Accept(t, l, func(c net.Conn) {
 		if c.(*tls.Conn).Handshake() == nil {
 			forward(c, engineSocket)
 		}

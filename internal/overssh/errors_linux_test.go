@@ -23,9 +23,9 @@ func TestHostThatCannotBeReached(t *testing.T) {
 	}
 	s := testbed.StartSSHD(t, "")
 	known := s.KnownHosts(t)
-	listen(t, "127.0.0.1:1001", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) // silent
-	listen(t, "127.0.0.1:1002", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("\x1b[31mgarbage\x00", 4096)) })
-	listen(t, "127.0.0.1:1003", func(c net.Conn) { // drips
+	testbed.Serve(t, "tcp", "127.0.0.1:1001", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) // silent
+	testbed.Serve(t, "tcp", "127.0.0.1:1002", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("\x1b[31mgarbage\x00", 4096)) })
+	testbed.Serve(t, "tcp", "127.0.0.1:1003", func(c net.Conn) { // drips
 		for {
 			if _, err := io.WriteString(c, "S"); err != nil {
 				return
@@ -34,15 +34,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 		}
 	})
 	agent := testbed.ListenUnix(t)
-	go func() {
-		for {
-			c, err := agent.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.Close() // an agent that fails
-		}
-	}()
+	testbed.Accept(t, agent, func(net.Conn) {}) // it hangs up on everybody
 	public, err := os.ReadFile(s.Key(t, "other") + ".pub")
 	if err != nil {
 		t.Fatal(err)
@@ -106,28 +98,6 @@ func TestHostThatCannotBeReached(t *testing.T) {
 			}
 		})
 	}
-}
-
-// listen serves a port until the test ends.
-func listen(t *testing.T, addr string, serve func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() }) // what is served ends with the process
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				serve(c)
-			}()
-		}
-	}()
 }
 
 // A run over many addresses of one sshd is complete and in order, and what is

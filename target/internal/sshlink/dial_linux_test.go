@@ -18,28 +18,6 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// serve answers every connection to an address until the test ends.
-func serve(t *testing.T, addr string, answer func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				answer(c)
-			}()
-		}
-	}()
-}
-
 // drip sends a text a byte at a time, again and again, until nobody listens.
 func drip(text string) func(net.Conn) {
 	return func(c net.Conn) {
@@ -56,20 +34,20 @@ func TestHostsThatDontAnswerAsTheyShould(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
-	serve(t, "127.0.0.1:1001", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	serve(t, "127.0.0.1:1002", drip("SSH-2.0-slow"+strings.Repeat("x", 300)))
-	serve(t, "127.0.0.1:1003", func(c net.Conn) {
+	testbed.Serve(t, "tcp", "127.0.0.1:1001", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	testbed.Serve(t, "tcp", "127.0.0.1:1002", drip("SSH-2.0-slow"+strings.Repeat("x", 300)))
+	testbed.Serve(t, "tcp", "127.0.0.1:1003", func(c net.Conn) {
 		_, _ = io.WriteString(c, "SSH-2.0-x\r\n") // then nothing
 		_, _ = io.Copy(io.Discard, c)
 	})
-	serve(t, "127.0.0.1:1004", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("garbage\x1b[31m", 1<<16)) })
-	serve(t, "127.0.0.1:1005", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("HTTP/1.1 400 Bad Request\r\n", 1<<16)) })
-	serve(t, "127.0.0.1:1006", func(net.Conn) {})
-	serve(t, "127.0.0.1:1007", func(c net.Conn) {
+	testbed.Serve(t, "tcp", "127.0.0.1:1004", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("garbage\x1b[31m", 1<<16)) })
+	testbed.Serve(t, "tcp", "127.0.0.1:1005", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("HTTP/1.1 400 Bad Request\r\n", 1<<16)) })
+	testbed.Serve(t, "tcp", "127.0.0.1:1006", func(net.Conn) {})
+	testbed.Serve(t, "tcp", "127.0.0.1:1007", func(c net.Conn) {
 		_, _ = io.WriteString(c, "SSH-2.0-x\r\n"+strings.Repeat("\xff", 64))
 		_, _ = io.Copy(io.Discard, c)
 	})
-	serve(t, "127.0.0.1:1008", drip("a line before the version\n"))
+	testbed.Serve(t, "tcp", "127.0.0.1:1008", drip("a line before the version\n"))
 	startSSHD(t, "127.0.0.1:1009", "KexAlgorithms diffie-hellman-group18-sha512")
 	o := options(t, startSSHD(t, "127.0.0.1:22"))
 	for port, want := range map[int]string{
@@ -208,7 +186,7 @@ func TestProxyJump(t *testing.T) {
 	first := startSSHD(t, "127.0.0.1:22")
 	second := startSSHD(t, "127.0.0.2:22", "AllowTcpForwarding no")
 	third := startSSHD(t, "127.0.0.3:22")
-	serve(t, "127.0.0.4:22", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	testbed.Serve(t, "tcp", "127.0.0.4:22", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	known := read(t, first.KnownHosts(t)) + read(t, second.KnownHosts(t)) + read(t, third.KnownHosts(t))
 	o := options(t, first)
 	o.Identities = []string{first.UserKey, second.UserKey, third.UserKey}
@@ -307,7 +285,7 @@ func TestCancelled(t *testing.T) {
 	}
 	s := startSSHD(t, "")
 	reached := make(chan struct{})
-	serve(t, "127.0.0.1:1001", func(c net.Conn) {
+	testbed.Serve(t, "tcp", "127.0.0.1:1001", func(c net.Conn) {
 		reached <- struct{}{}
 		_, _ = io.Copy(io.Discard, c)
 		reached <- struct{}{} // our end is closed

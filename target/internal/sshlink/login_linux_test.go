@@ -211,20 +211,12 @@ func TestAgentsThatFail(t *testing.T) {
 	}
 	serve := func(answer func(net.Conn)) string {
 		l := testbed.ListenUnix(t)
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go answer(c)
-			}
-		}()
+		testbed.Accept(t, l, answer)
 		return l.Addr().String()
 	}
 	refuses := serve(func(c net.Conn) { _ = agent.ServeAgent(brokenAgent{keyring}, c) }) // ends with the client
 	silent := serve(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	hangsUp := serve(func(c net.Conn) { c.Close() })
+	hangsUp := serve(func(net.Conn) {})
 
 	o := options(t, s)
 	o.Identities = nil
