@@ -56,7 +56,10 @@ func (r *remote) ask(req Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	if _, err := r.stream.Write(append(line, '\n')); err != nil {
+	switch _, err := r.stream.Write(append(line, '\n')); {
+	case errors.Is(err, io.EOF):
+		return Reply{}, errors.New("the probe ended before it was asked")
+	case err != nil:
 		return Reply{}, fmt.Errorf("the probe does not take requests: %w", err)
 	}
 	text, err := readLine(r.lines, r.limit)
