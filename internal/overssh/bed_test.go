@@ -63,6 +63,7 @@ type run struct {
 	stdout, stderr string
 	code           int
 	took           time.Duration
+	memory         int64 // the most that it had at once, in bytes
 }
 
 // portcheck runs the program. Env are more variables, as "KEY=value".
@@ -80,7 +81,11 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("portcheck %q: %v\n%s", args, err, stderr.String())
 	}
-	return run{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(start)}
+	r := run{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), took: time.Since(start)}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.memory = usage.Maxrss << 10
+	}
+	return r
 }
 
 // reach are the flags with which sshd lets us in.
