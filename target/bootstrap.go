@@ -60,6 +60,9 @@ while read -r verb hash size; do
     fi;
     echo portcheck-missing;;
   keep|take)
+    for tool in mktemp head gzip chmod rm; do
+      command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; exit; };
+    done;
     if test $verb = keep; then mkdir -p "$store" && room "$store"; fi;
     if test -z "$dir"; then verb=take; room "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
     if test -z "$dir"; then echo portcheck-nowhere; exit; fi;
@@ -198,6 +201,8 @@ func (r *reception) ended(ctx context.Context, last string) error {
 		return fmt.Errorf("%sit ended at once%s", r.who(), said)
 	case word == "nowhere":
 		return errors.New("there is no directory in which a program can be put and run (of TMPDIR or /tmp, /var/tmp and the home directory): they are read-only, full or mounted noexec")
+	case word == "lacks":
+		return fmt.Errorf("it has no %.20q, which is needed to take a program in", status)
 	case word == "broken":
 		return fmt.Errorf("the program could not be unpacked there%s", said)
 	case word == "end":

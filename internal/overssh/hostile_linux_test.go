@@ -182,7 +182,9 @@ func TestHostileReceptions(t *testing.T) {
 				return
 			}
 			s.say(text)
-			_, _ = s.lines.ReadString('\n')
+			if line, _ := s.lines.ReadString('\n'); strings.Contains(text, "..") && line != "" {
+				t.Errorf("a path is answered with %q", line)
+			}
 			s.leave(1)
 		}
 	}
@@ -190,8 +192,9 @@ func TestHostileReceptions(t *testing.T) {
 		play   func(*stage)
 		reason string
 	}{
-		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck for"},
-		"a path for a system":    {hello("\nportcheck-hello ../../../etc x/passwd\n"), "transfer: there is no portcheck for"},
+		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck for a system named"},
+		"a path for a system":    {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck for a system named \"linux/x/.."},
+		"no system":              {hello("\nportcheck-hello \n"), "transfer: it does not tell what system it is: uname does not run there"},
 		"ready for nothing":      {hello("\nportcheck-ready 1\n"), `start: it says "ready 1" out of turn`},
 		"an end for nothing":     {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the program could not be run there (exit status 0"},
 		"run before it was sent": {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent speaks version "7"`},
