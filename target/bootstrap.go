@@ -53,7 +53,8 @@ echo "portcheck-hello $(uname -sm)";
 while read -r verb hash size; do
   case $verb in
   kept)
-    if test -O "$store/$hash"; then
+    if test -L "$store/$hash"; then :;
+    elif test -O "$store" && test -O "$store/$hash"; then
       case $(sha256sum < "$store/$hash") in
       "$hash "*) run "$store/$hash";;
       esac;
@@ -63,13 +64,14 @@ while read -r verb hash size; do
     for tool in mktemp head gzip chmod rm; do
       command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; exit; };
     done;
-    if test $verb = keep; then mkdir -p "$store" && room "$store"; fi;
+    if test $verb = keep; then mkdir -p "$store" && test -O "$store" && room "$store"; fi;
     if test -z "$dir"; then verb=take; room "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
     if test -z "$dir"; then echo portcheck-nowhere; exit; fi;
     echo portcheck-send;
     file=$dir/portcheck;
     if head -c "$size" | gzip -dc > "$file" && chmod 700 "$file"; then
       if test $verb = keep; then
+        if test -d "$store/$hash"; then rm -rf "$store/$hash"; fi;
         if mv -f "$file" "$store/$hash"; then
           leave; dir= ;
           ls -t "$store" | grep -v portcheck | tail -n +4 | while read -r old; do rm -f "$store/$old"; done;
