@@ -116,13 +116,17 @@ func welcome(ctx context.Context, link *sshlink.Link, sudo string, life time.Dur
 	r := newReception(link, session, "")
 	said, err := r.hear(ctx, "hello")
 	if err != nil {
-		_ = session.Close() // the error that matters is the first
+		r.dismiss(ctx)
 		return nil, system{}, err
 	}
 	return r, parseSystem(said), nil
 }
 
 func newReception(link *sshlink.Link, session *sshlink.Session, installed string) *reception {
+	// Who is to answer skips empty lines. To an SFTP server, which some hosts
+	// start whatever the command is, they are a broken message: it ends, and
+	// would else wait as long as we do.
+	_, _ = io.WriteString(session, "\n\n\n\n") // if it fails, no answer comes
 	return &reception{link, session, bufio.NewReaderSize(session, 64<<10), installed}
 }
 
@@ -141,6 +145,16 @@ func visit(ctx context.Context, link *sshlink.Link, path, sudo string, life time
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())+1) + "s" }
+
+// dismiss ends the receptionist, and waits for that: a host may allow one session
+// at a time.
+func (r *reception) dismiss(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	_ = r.session.CloseWrite() // it may have ended by itself, and how changes nothing
+	_ = r.session.Wait(ctx)
+	_ = r.session.Close()
+}
 
 // hear reads the receptionist's next line and returns what follows its word,
 // which has to be one of those given; it is put before what follows if there

@@ -117,7 +117,7 @@ func (s *SSH) send(ctx context.Context, link *sshlink.Link, life time.Duration) 
 		err = r.dispatch(ctx, a, s.AgentCache)
 	}
 	if err != nil {
-		_ = r.session.Close() // the error that matters is the first
+		r.dismiss(ctx)
 		return nil, "transfer", err
 	}
 	return r, "", nil
