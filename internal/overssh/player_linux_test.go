@@ -119,11 +119,21 @@ func (s *stage) leave(status byte) {
 
 // hear waits for a question.
 func (s *stage) hear() (q question, err error) {
-	line, err := s.lines.ReadBytes('\n')
+	line, err := s.line()
 	if err == nil {
-		err = json.Unmarshal(line, &q)
+		err = json.Unmarshal([]byte(line), &q)
 	}
 	return q, err
+}
+
+// line waits for a line that is not empty.
+func (s *stage) line() (string, error) {
+	for {
+		line, err := s.lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line != "" || err != nil {
+			return line, err
+		}
+	}
 }
 
 // question is one as it is sent.
