@@ -174,11 +174,13 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 		facts, err = r.host.Probe(ctx, req)
 		return err
 	})
-	switch {
-	case late:
-		err = fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
-	case err == nil && !fits(facts, req):
-		err = errors.New("the probe's answer does not fit the question")
+	if late {
+		return facts, fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
+	}
+	if err == nil {
+		if wrong := fits(facts, req); wrong != nil {
+			err = fmt.Errorf("the probe's answer does not fit the question: %w", wrong)
+		}
 	}
 	return facts, err
 }
@@ -186,29 +188,16 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 // spend runs fn with what is left of the target's budget, and says whether it
 // failed because nothing is left.
 func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late bool, err error) {
+	start := time.Now() // before the deadline is set, or what is spent can fall short of it
 	limited := ctx
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, r.Timeout-r.spent)
 		defer cancel()
 	}
-	start := time.Now()
 	err = fn(limited)
 	r.spent += time.Since(start)
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
-}
-
-// fits says whether an answer has all that was asked for.
-func fits(f host.Facts, req host.Request) bool {
-	if len(f.Tried) != len(req.Tries) || len(f.Open) != len(req.Scans) || len(f.Dialed) != len(req.Dials) {
-		return false
-	}
-	for i, t := range req.Tries {
-		if len(t.Addresses) > 0 && len(f.Tried[i].Attempts) == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // probe asks about some needs and judges them.

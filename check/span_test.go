@@ -40,7 +40,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 func TestNoSpanWithoutATable(t *testing.T) {
 	n := needOf("a.yml", "x", inRange("9000-9003"))
 	f := machine()
-	f.Tried = []host.Tried{{Attempts: []host.Attempt{{Outcome: host.OK}}}}
+	f.Tried = []host.Tried{{Attempts: attempts(t, n, []string{"ok"})}}
 	f.Open = []port.Set{{}}
 	r, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{Alternatives: 1})
 	if err != nil || len(r.Spans) > 0 {

@@ -294,10 +294,11 @@ func distinct(sockets []host.Socket) []host.Socket {
 	var all []host.Socket
 	met := map[identity]bool{}
 	for _, s := range sockets {
-		id := identity{Endpoint: s.Endpoint, state: s.State, inode: s.Inode}
+		var pids []byte
 		for _, h := range s.Holders {
-			id.holders += strconv.Itoa(h.PID) + " "
+			pids = append(strconv.AppendInt(pids, int64(h.PID), 10), ' ')
 		}
+		id := identity{s.Endpoint, s.State, s.Inode, string(pids)}
 		if !met[id] {
 			met[id] = true
 			all = append(all, s)

@@ -98,7 +98,7 @@ func (c verdictCase) judge(t *testing.T) Result {
 	f.Tried = []host.Tried{{TableOK: true}}
 	if n.Expect == config.Reachable {
 		f.Tried = []host.Tried{}
-		f.Dialed = []host.Attempt{outcome(c.attempts[0])}
+		f.Dialed = []host.Attempt{dialed(n.Ports.First, c.attempts[0])}
 	} else {
 		f.Tried[0].Attempts = attempts(t, n, c.attempts)
 	}
@@ -140,6 +140,13 @@ func outcome(text string) host.Attempt {
 	case a.Outcome == host.NoFamily:
 		a.Op, a.Errno = "socket", "EAFNOSUPPORT"
 	}
+	return a
+}
+
+// dialed is the outcome of a connect.
+func dialed(n uint16, text string) host.Attempt {
+	a := outcome(text)
+	a.Protocol, a.Port = port.TCP, n
 	return a
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ func (a *app) probe() *cobra.Command {
 	var (
 		lifetime time.Duration
 		ready    bool
-		unlink   string
+		unlink   bool
 	)
 	cmd := &cobra.Command{
 		Use:     "probe",
@@ -33,13 +34,14 @@ func (a *app) probe() *cobra.Command {
 				ctx, cancel = context.WithTimeoutCause(ctx, lifetime, unanswered{errors.New("this probe's lifetime is over")})
 				defer cancel()
 			}
-			if unlink != "" {
-				if err := removeOwn(unlink); err != nil {
+			if unlink {
+				if err := removeOwn(); err != nil {
 					return unanswered{err}
 				}
 			}
 			if ready {
-				if _, err := fmt.Fprintf(a.stdout, "portcheck-ready %d\n", host.ServeVersion); err != nil {
+				// A line of its own, whatever a login shell has said before.
+				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", host.ServeVersion); err != nil {
 					return unanswered{err}
 				}
 			}
@@ -51,15 +53,23 @@ func (a *app) probe() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&lifetime, "for", 0, "end after this long, whatever stdin does, as `90s`")
 	cmd.Flags().BoolVar(&ready, "ready", false, "say on stdout when requests are taken")
-	cmd.Flags().StringVar(&unlink, "unlink", "", "first remove `FILE`, this program's own, and its directory")
+	cmd.Flags().BoolVar(&unlink, "unlink", false, "first remove this program's own file and its directory, which must be named portcheck.*")
 	return cmd
 }
 
 // removeOwn removes the file that we were started from, and the directory that
 // was made for it: whatever happens from here on, nothing stays.
-func removeOwn(file string) error {
+func removeOwn() error {
+	file, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("--unlink: %w", err)
+	}
+	dir := filepath.Dir(file)
+	if !strings.HasPrefix(filepath.Base(dir), "portcheck.") {
+		return fmt.Errorf("--unlink: %s is in no directory named portcheck.*, so it was not put there to be removed", file)
+	}
 	if err := os.Remove(file); err != nil {
 		return err
 	}
-	return os.Remove(filepath.Dir(file))
+	return os.Remove(dir)
 }

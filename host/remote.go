@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,11 +51,15 @@ func (r *remote) Probe(ctx context.Context, req Request) (Facts, error) {
 }
 
 func (r *remote) ask(req Request) (Reply, error) {
-	line, err := json.Marshal(req)
+	q := question{rand.Text(), req}
+	line, err := json.Marshal(q)
 	if err != nil {
 		return Reply{}, err
 	}
-	if _, err := r.stream.Write(append(line, '\n')); err != nil {
+	switch _, err := r.stream.Write(append(line, '\n')); {
+	case errors.Is(err, io.EOF):
+		return Reply{}, errors.New("the probe ended before it was asked")
+	case err != nil:
 		return Reply{}, fmt.Errorf("the probe does not take requests: %w", err)
 	}
 	text, err := readLine(r.lines, r.limit)
@@ -66,6 +71,9 @@ func (r *remote) ask(req Request) (Reply, error) {
 	case err != nil:
 		return Reply{}, fmt.Errorf("the probe's answer: %w", err)
 	}
+	if parts := countParts(text); parts > r.limit/bytesPerPart {
+		return Reply{}, fmt.Errorf("the probe's answer: it has %d parts, which is more than its size can need", parts)
+	}
 	var reply Reply
 	if err := json.Unmarshal(text, &reply); err != nil {
 		return Reply{}, fmt.Errorf("the probe's answer is none: %.80q", text)
@@ -75,6 +83,8 @@ func (r *remote) ask(req Request) (Reply, error) {
 		return Reply{}, fmt.Errorf("the probe speaks version %d of the conversation, and this portcheck version %d: use the same release at both ends", reply.Version, ServeVersion)
 	case reply.Error == "" && reply.Facts == nil:
 		return Reply{}, errors.New("the probe's answer has no facts")
+	case reply.ID != q.ID:
+		return Reply{}, errors.New("the probe's answer is to another question than this one")
 	}
 	return reply, nil
 }
@@ -82,6 +92,15 @@ func (r *remote) ask(req Request) (Reply, error) {
 func (r *remote) Close() error {
 	// Not under the lock: it ends a Probe that is under way.
 	return r.stream.Close()
+}
+
+// bytesPerPart is less than a part of an honest answer takes on average. A part
+// can become 300 bytes in memory, though two are enough to write it.
+const bytesPerPart = 30
+
+// countParts is how many structs and lists a text of JSON can become.
+func countParts(text []byte) int {
+	return bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("null"))
 }
 
 // readLine reads a line of at most limit bytes.

@@ -65,13 +65,17 @@ func TestRemoteGivesUp(t *testing.T) {
 
 func TestRemoteRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
-		"nothing":         {"", "without an answer"},
-		"half a line":     {`{"version":1`, "in the middle"},
-		"no JSON":         {"Permission denied, \x1b[31mplease\n", `is none: "Permission denied, \x1b[31m`},
-		"no facts":        {`{"version":1}` + "\n", "no facts"},
-		"another version": {`{"version":2,"facts":{}}` + "\n", "version 2"},
-		"too much":        {`{"version":1,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
-		"without end":     {strings.Repeat("x", 5000), "larger than 4096 bytes"},
+		"nothing":          {"", "without an answer"},
+		"half a line":      {`{"version":1`, "in the middle"},
+		"no JSON":          {"Permission denied, \x1b[31mplease\n", `is none: "Permission denied, \x1b[31m`},
+		"no facts":         {`{"version":1}` + "\n", "no facts"},
+		"another version":  {`{"version":2,"facts":{}}` + "\n", "version 2"},
+		"too much":         {`{"version":1,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
+		"another's answer": {`{"version":1,"id":"x","facts":{}}` + "\n", "to another question"},
+		"an old answer":    {`{"version":1,"facts":{}}` + "\n", "to another question"},
+		"too many parts":   {`{"version":1,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "it has 504 parts"},
+		"parts of nothing": {`{"version":1,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "it has 504 parts"},
+		"without end":      {strings.Repeat("x", 5000), "larger than 4096 bytes"},
 	} {
 		near, far := net.Pipe()
 		go func() {

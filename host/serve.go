@@ -11,9 +11,17 @@ import (
 // ServeVersion is the version of the conversation; both ends must have the same.
 const ServeVersion = 1
 
+// question is a Request on the wire.
+type question struct {
+	// ID comes back with the answer, so that none is taken for another's.
+	ID string `json:"id,omitempty"`
+	Request
+}
+
 // Reply answers one Request on the wire.
 type Reply struct {
 	Version int    `json:"version"`
+	ID      string `json:"id,omitempty"` // the question's
 	Facts   *Facts `json:"facts,omitempty"`
 	Error   string `json:"error,omitempty"`
 }
@@ -24,13 +32,13 @@ type Reply struct {
 func Serve(ctx context.Context, h Host, r io.Reader, w io.Writer) error {
 	ctx, gone := context.WithCancel(ctx)
 	defer gone()
-	requests := make(chan Request)
+	requests := make(chan question)
 	failed := make(chan error, 1)
 	go func() {
 		defer gone()
 		lines := json.NewDecoder(r)
 		for {
-			var req Request
+			var req question
 			if err := lines.Decode(&req); err != nil {
 				if !errors.Is(err, io.EOF) {
 					failed <- fmt.Errorf("read request: %w", err)
@@ -55,8 +63,8 @@ func Serve(ctx context.Context, h Host, r io.Reader, w io.Writer) error {
 				return nil
 			}
 		case req := <-requests:
-			reply := Reply{Version: ServeVersion}
-			facts, err := h.Probe(ctx, req)
+			reply := Reply{Version: ServeVersion, ID: req.ID}
+			facts, err := h.Probe(ctx, req.Request)
 			if ctx.Err() != nil {
 				continue
 			}

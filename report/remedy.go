@@ -140,17 +140,18 @@ func lookCloser(r check.Result) string {
 // runs, and how many others there are. Processes of one unit or container end
 // together.
 func stop(r check.Result) string {
-	var ways []string
+	ways := map[string]bool{}
+	var firstWay string
 	var first check.Holder
 	for _, h := range r.Holders {
 		way := stopHolder(h, r)
 		switch {
 		case way == "":
-		case !slices.Contains(ways, way):
-			if ways = append(ways, way); len(ways) == 1 {
-				first = h
+		case !ways[way]:
+			if ways[way] = true; len(ways) == 1 {
+				first, firstWay = h, way
 			}
-		case way == ways[0] && h.Started != nil && (first.Started == nil || h.Started.Before(*first.Started)):
+		case way == firstWay && h.Started != nil && (first.Started == nil || h.Started.Before(*first.Started)):
 			first = h // of workers, the one that was there before
 		}
 	}
@@ -160,7 +161,7 @@ func stop(r check.Result) string {
 	case len(ways) == 0:
 		return "find out who holds it: run portcheck as root, or `" + ss(r) + "`"
 	}
-	s := ways[0]
+	s := firstWay
 	if since := started(first); since != "" {
 		name := Safe(holderName(first))
 		if name == "" {

@@ -242,19 +242,18 @@ func endpointText(r check.Result) string {
 
 // holderShort is who is in the way, in a few words.
 func holderShort(holders []check.Holder) string {
-	var all []string
+	first := ""
+	all := map[string]bool{}
 	for _, h := range holders {
 		h.User, h.UID = "", nil
-		if text := holderText(h); !slices.Contains(all, text) {
-			all = append(all, text)
+		text := holderText(h)
+		if len(all) == 0 {
+			first = text
 		}
+		all[text] = true
 	}
-	switch len(all) {
-	case 0:
-		return ""
-	case 1:
-		return all[0]
-	default:
-		return all[0] + " and " + strconv.Itoa(len(all)-1) + " more"
+	if more := len(all) - 1; more > 0 {
+		return first + " and " + strconv.Itoa(more) + " more"
 	}
+	return first
 }

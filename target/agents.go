@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -28,6 +29,12 @@ type system struct{ os, arch string }
 
 func (s system) String() string { return s.os + "/" + s.arch }
 
+// isPlain says whether its names can be names of systems. A host could tell any
+// text, and have a path to any file of ours for it.
+func (s system) isPlain() bool {
+	return !strings.ContainsFunc(s.os+s.arch, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' })
+}
+
 // agent is one executable.
 type agent struct {
 	// hash is the SHA-256 of its content, in hex.
@@ -42,6 +49,12 @@ func (a *agents) find(s system) (*agent, error) {
 	defer a.mu.Unlock()
 	if found := a.known[s]; found != nil {
 		return found, nil
+	}
+	switch {
+	case !s.isPlain():
+		return nil, fmt.Errorf("there is no portcheck for a system named %.80q", s)
+	case s.os == "" || s.arch == "":
+		return nil, errors.New("it does not tell what system it is: uname does not run there")
 	}
 	name, err := a.file(s)
 	if err != nil {

@@ -30,13 +30,13 @@ func newFilesHost(ctx context.Context, link *sshlink.Link, at, reason string) (h
 		return text, err
 	}
 	if _, err := read(ctx, "/proc/net/tcp"); err != nil {
-		switch exit := new(sshlink.ExitError); {
+		switch lost := new(sshlink.StepError); {
 		case ctx.Err() != nil:
 			err = ctx.Err()
-		case errors.As(err, &exit):
-			err = fmt.Errorf("%s, and /proc/net/tcp can't be read instead (%w)", reason, exit)
-		default:
+		case errors.As(err, &lost):
 			err = fmt.Errorf("the connection was lost: %w", err)
+		default:
+			err = fmt.Errorf("%s, and /proc/net/tcp can't be read instead (%w)", reason, err)
 		}
 		return nil, &sshlink.StepError{Step: at, Err: err}
 	}

@@ -69,40 +69,44 @@ func openSSH(ctx context.Context, spec string, o Options) (host.Host, error) {
 
 func (s *SSH) start(ctx context.Context, link *sshlink.Link, life time.Duration) (host.Host, error) {
 	if s.RemotePath != "" {
-		command := fmt.Sprintf("%s probe --for %s", quote(s.RemotePath), seconds(life))
-		if s.Sudo {
-			command = sudoCommand + " " + command
-		}
-		session, err := link.Start(ctx, command)
+		r, err := visit(ctx, link, s.RemotePath, s.sudo(), life)
 		if err != nil {
-			return nil, err
+			return nil, atStep("start", err)
 		}
-		return newSSHHost(link, session, session), nil
+		return newSSHHost(r), nil
 	}
 	r, at, err := s.send(ctx, link, life)
 	cause := unfit{}
 	switch {
 	case err == nil:
-		return newSSHHost(link, r.session, r.lines), nil
+		return newSSHHost(r), nil
 	case errors.As(err, &cause) && !s.Sudo:
 		return newFilesHost(ctx, link, at, cause.Error())
 	case errors.As(err, &cause):
 		err = fmt.Errorf("%w (with --sudo nothing else will do)", cause)
-	case errors.As(err, new(*sshlink.StepError)):
-		return nil, err
 	}
-	return nil, &sshlink.StepError{Step: at, Err: err}
+	return nil, atStep(at, err)
 }
 
-const sudoCommand = "sudo -n"
+// atStep says at which step something failed, if that is not said.
+func atStep(step string, err error) error {
+	if errors.As(err, new(*sshlink.StepError)) {
+		return err
+	}
+	return &sshlink.StepError{Step: step, Err: err}
+}
+
+// sudo is the command to run portcheck by, if any.
+func (s *SSH) sudo() string {
+	if s.Sudo {
+		return "sudo -n"
+	}
+	return ""
+}
 
 // send has our executable run on the host, or says at which step that failed.
 func (s *SSH) send(ctx context.Context, link *sshlink.Link, life time.Duration) (r *reception, at string, err error) {
-	sudo := ""
-	if s.Sudo {
-		sudo = sudoCommand
-	}
-	r, there, err := welcome(ctx, link, sudo, life)
+	r, there, err := welcome(ctx, link, s.sudo(), life)
 	if err != nil {
 		return nil, "start", err
 	}
@@ -113,7 +117,7 @@ func (s *SSH) send(ctx context.Context, link *sshlink.Link, life time.Duration) 
 		err = r.dispatch(ctx, a, s.AgentCache)
 	}
 	if err != nil {
-		_ = r.session.Close() // the error that matters is the first
+		r.dismiss(ctx)
 		return nil, "transfer", err
 	}
 	return r, "", nil
@@ -126,10 +130,8 @@ type sshHost struct {
 	session   *sshlink.Session
 }
 
-func newSSHHost(link *sshlink.Link, session *sshlink.Session, answers io.Reader) *sshHost {
-	h := &sshHost{link: link, session: session}
-	h.Host = host.NewRemote(conversation{answers, session, link}, sshAnswerLimit)
-	return h
+func newSSHHost(r *reception) *sshHost {
+	return &sshHost{host.NewRemote(conversation{r.lines, r.session, r.link}, sshAnswerLimit), r.link, r.session}
 }
 
 // Probe implements host.Host.

@@ -63,6 +63,7 @@ type run struct {
 	stdout, stderr string
 	code           int
 	took           time.Duration
+	memory         int64 // the most that it had at once, in bytes
 }
 
 // portcheck runs the program. Env are more variables, as "KEY=value".
@@ -80,7 +81,11 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		t.Fatalf("portcheck %q: %v\n%s", args, err, stderr.String())
 	}
-	return run{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(start)}
+	r := run{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), took: time.Since(start)}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.memory = usage.Maxrss << 10
+	}
+	return r
 }
 
 // reach are the flags with which sshd lets us in.
@@ -171,4 +176,69 @@ func nothingLeft(t *testing.T, after string) {
 			t.Fatalf("%s: left on the host: %q", after, left)
 		}
 	}
+}
+
+// users are the only ones that can log in from here on, beside root: a user for
+// each shell, by name, with homes of their own below dir.
+func users(t *testing.T, dir string, shells map[string]string) {
+	t.Helper()
+	passwd := "root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n"
+	shadow := "root:*:20000:0:99999:7:::\n"
+	uid := 3000
+	for name, shell := range shells {
+		uid++
+		home := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(home, 0o755), os.Chown(home, uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+		passwd += fmt.Sprintf("%s:x:%d:%d::%s:%s\n", name, uid, uid, home, shell)
+		shadow += name + ":*:20000:0:99999:7:::\n"
+	}
+	replace(t, "/etc/passwd", passwd, 0o644)
+	replace(t, "/etc/shadow", shadow, 0o600)
+}
+
+// replace puts a text in the place of a file, in this mount namespace alone.
+func replace(t *testing.T, file, text string, mode fs.FileMode) {
+	t.Helper()
+	by := write(t, "by", text)
+	if err := os.Chmod(by, mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount(by, file, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(file, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// root is a directory that every user can go through.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "overssh-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in a temporary directory
+	return dir
+}
+
+// install puts the program where every user can run it.
+func install(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(os.Getenv(binaryEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "portcheck")
+	if err := os.WriteFile(file, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -2,6 +2,7 @@ package overssh
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -74,7 +75,7 @@ func TestHostEqualsLocal(t *testing.T) {
 		t.Fatalf("the local run shows too little: exit code %d, %v\n%s", here.code, want.Summary, here.stdout)
 	}
 	target := "ssh://root@127.0.0.1"
-	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}} {
+	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}, {"--remote-path", os.Getenv(binaryEnv)}} {
 		there := portcheck(t, nil, append(append([]string{"-f", "json", "-t", target, manifest}, reach(t, s)...), how...)...)
 		if there.code != here.code {
 			t.Errorf("%q: exit code %d, want %d\n%s", how, there.code, here.code, there.stderr)

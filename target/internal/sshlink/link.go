@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -15,6 +16,7 @@ import (
 type Link struct {
 	conn    net.Conn      // to the first host; all else goes through it
 	clients []*ssh.Client // the hosts on the way, the last of them the target
+	used    atomic.Bool   // a session was opened
 }
 
 // tunnel connects to a host from the one that the link has reached. Only that one
@@ -37,7 +39,10 @@ func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
 	}
 	done := make(chan started, 1)
 	go func() {
-		s, err := start(l.clients[len(l.clients)-1], command)
+		s, err := start(l.clients[len(l.clients)-1], command, l.used.Load())
+		if err == nil {
+			l.used.Store(true)
+		}
 		done <- started{s, err}
 	}()
 	select {

@@ -7,11 +7,15 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-const saidLimit = 4 << 10 // bytes
+const (
+	saidLimit = 4 << 10 // bytes
+	clearing  = 20 * time.Millisecond
+)
 
 // Session is a command that runs on the host: Read its stdout, Write to its
 // stdin.
@@ -24,9 +28,16 @@ type Session struct {
 	err     error // of the command, once it has ended
 }
 
-func start(client *ssh.Client, command string) (*Session, error) {
+// start opens a session. After another one a host that allows one at a time
+// (MaxSessions) may refuse it for a moment: it hears of our request before it has
+// cleared away.
+func start(client *ssh.Client, command string, afterAnother bool) (*Session, error) {
 	failed := func(err error) error { return &StepError{"session", err} }
 	session, err := client.NewSession()
+	for tries := 0; afterAnother && tries < 20 && errors.As(err, new(*ssh.OpenChannelError)); tries++ {
+		time.Sleep(clearing)
+		session, err = client.NewSession()
+	}
 	if err != nil {
 		return nil, failed(fmt.Errorf("the host opens no session: %s", brief(err)))
 	}

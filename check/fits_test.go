@@ -1,0 +1,115 @@
+package check
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// altered is a machine whose answers are changed on the way.
+type altered struct {
+	*sim
+	change func(*host.Facts)
+}
+
+func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	f, err := a.sim.Probe(ctx, req)
+	a.change(&f)
+	return f, err
+}
+
+// An answer to another question, or of no machine that there can be, is none:
+// nothing is free for it.
+func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
+	held := func(change func(*host.Socket)) func(*host.Facts) {
+		return func(f *host.Facts) {
+			s := socket(host.Listen, "0.0.0.0:9999", nginx)
+			s.Holders = []host.Holder{nginx}
+			change(&s)
+			f.Sockets = append(f.Sockets, s)
+		}
+	}
+	first := func(f *host.Facts) *host.Attempt { return &f.Tried[0].Attempts[0] }
+	for name, change := range map[string]func(*host.Facts){
+		"nothing":                     func(f *host.Facts) { *f = host.Facts{} },
+		"a try too few":               func(f *host.Facts) { f.Tried = f.Tried[1:] },
+		"a scan too many":             func(f *host.Facts) { f.Open = append(f.Open, nil) },
+		"no endpoint":                 func(f *host.Facts) { f.Tried[0].Attempts = nil },
+		"another port":                func(f *host.Facts) { first(f).Port = 8090 },
+		"another protocol":            func(f *host.Facts) { first(f).Protocol = port.UDP },
+		"another address":             func(f *host.Facts) { first(f).Addr = netip.IPv6Loopback() },
+		"IPv6 alone":                  func(f *host.Facts) { first(f).V6Only = true },
+		"a device":                    func(f *host.Facts) { first(f).Device = "eth0" },
+		"one port twice":              func(f *host.Facts) { f.Tried[0].Attempts = append(f.Tried[0].Attempts, *first(f)) },
+		"the ports in another order":  func(f *host.Facts) { a := f.Tried[1].Attempts; a[0], a[1] = a[1], a[0] },
+		"the answers in another one":  func(f *host.Facts) { f.Tried[0], f.Tried[1] = f.Tried[1], f.Tried[0] },
+		"0.0.0.0 for no reason":       func(f *host.Facts) { first(f).Addr = netip.IPv4Unspecified() },
+		"an outcome of its own":       func(f *host.Facts) { first(f).Outcome = "free" },
+		"ports outside of the range":  func(f *host.Facts) { f.Open[0] = append(f.Open[0], port.One(9100)) },
+		"ports from last to first":    func(f *host.Facts) { f.Open[0] = port.Set{{First: 9009, Last: 9000}} },
+		"the range without end":       func(f *host.Facts) { f.Open[0] = slices.Repeat(f.Open[0], 10_000) },
+		"a connect to another port":   func(f *host.Facts) { f.Dialed[0].Port++ },
+		"a connect by UDP":            func(f *host.Facts) { f.Dialed[0].Protocol = port.UDP },
+		"a namespace of its own":      func(f *host.Facts) { f.Machine.Namespace.Kind = "\x1b[2J" },
+		"limits that repeat":          func(f *host.Facts) { f.Limits.Reserved = slices.Repeat(port.Set{{First: 1, Last: 65535}}, 2) },
+		"limits from last to first":   func(f *host.Facts) { f.Limits.Ephemeral = port.Range{First: 2, Last: 1} },
+		"a socket without an address": held(func(s *host.Socket) { s.Addr = netip.Addr{} }),
+		"a socket in a hostile zone":  held(func(s *host.Socket) { s.Addr = netip.IPv6Loopback().WithZone("\x1b[2J") }),
+		"a hostile device":            held(func(s *host.Socket) { s.Device = "\n::error::" }),
+		"a state of its own":          held(func(s *host.Socket) { s.State = "gone" }),
+		"a process that means all":    held(func(s *host.Socket) { s.Holders[0].PID = -1 }),
+		"a process that means us":     held(func(s *host.Socket) { s.Holders[0].PID = 0 }),
+		"a user that there can't be":  held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			needs := []Need{needOf("a.yml", "x", inRange("9000-9009")), needOf("a.yml", "y", ports(8081, 8083)), needOf("a.yml", "z", reachable)}
+			r := run(t, needs, Options{Alternatives: 1}, targetOf("local", altered{&sim{}, change}))
+			for _, x := range r.Results {
+				if x.Status != Unknown || !strings.Contains(x.Message, "does not fit the question: it") {
+					t.Errorf("%s is %s: %s", x.Name, x.Status, x.Message)
+				}
+			}
+		})
+	}
+}
+
+// What hosts say of the same question in their own way fits.
+func TestAnswersThatFit(t *testing.T) {
+	for name, c := range map[string]struct {
+		address port.Address
+		change  func(*host.Facts)
+	}{
+		"as it was asked": {port.Loopback, func(*host.Facts) {}},
+		"without IPv6": {port.Any, func(f *host.Facts) {
+			a := &f.Tried[0].Attempts
+			(*a)[0].Outcome = host.NoFamily
+			*a = append(*a, (*a)[0])
+			(*a)[1].Addr, (*a)[1].Outcome = netip.IPv4Unspecified(), host.OK
+		}},
+		"a device by its name": {"fe80::1%2", func(f *host.Facts) { f.Tried[0].Attempts[0].Device = "eth0" }},
+	} {
+		n := needOf("a.yml", "x", on(c.address))
+		if r := run(t, []Need{n}, Options{}, targetOf("local", altered{&sim{}, c.change})); r.Results[0].Status != Free {
+			t.Errorf("%s: %+v", name, r.Results[0])
+		}
+	}
+}
+
+// Alternatives of an answer that does not fit are none.
+func TestAlternativesThatDoNotFit(t *testing.T) {
+	s := &sim{taken: port.Set{port.One(8080)}}
+	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {
+		if len(s.asked) > 1 {
+			f.Tried[0].Attempts[0].Port = 9005
+		}
+	}}))
+	if x := r.Results[0]; x.Status != InUse || len(x.Alternatives) > 0 || len(r.Targets[0].Notices) != 1 || r.Targets[0].Notices[0].Code != config.Degraded {
+		t.Errorf("%+v of %+v", x, r.Targets)
+	}
+}

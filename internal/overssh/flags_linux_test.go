@@ -1,0 +1,283 @@
+package overssh
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// script writes a program of /bin/sh.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	file := write(t, "script", "#!/bin/sh\n"+text)
+	if err := os.Chmod(file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What is at --remote-path and is no portcheck of this version is told at once,
+// with the step.
+func TestRemotePathThatIsNone(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "")
+	in := reach(t, s)
+	for _, c := range []struct {
+		name, path string
+		reason     string // after the path
+	}{
+		{"ends", "/bin/true", "is no portcheck that answers: it ended at once"},
+		{"fails", "/bin/false", "is no portcheck that answers: exit status 1"},
+		{"another program", "/bin/cat", "is no portcheck that answers: exit status 1: "},
+		{"no file", "/nonexistent/portcheck", "is no portcheck that answers: exit status 127: "},
+		{"a directory", "/usr/bin", "is no portcheck that answers: exit status 126: "},
+		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is no portcheck that answers: exit status 126: "},
+		{"a name that is a command", "/bin/true; echo portcheck-ready 1; true '", "is no portcheck that answers: exit status 127: "},
+		{"another version", script(t, "echo portcheck-ready 2; exec cat"), `speaks version "2" of the conversation, and this portcheck version 1: use the same release at both ends`},
+		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is no portcheck that answers: exit status 2: unknown flag: --ready"},
+		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is no portcheck that answers: "},
+		{"garbage without end", script(t, `exec cat /dev/urandom`), "is no portcheck that answers: it says more than 65536 bytes that are none of ours"},
+		{"control characters", script(t, `printf '\033[2J\n\033[31m' >&2; exit 3`), "is no portcheck that answers: exit status 3: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := portcheck(t, nil, append([]string{"-t", "ssh://root@127.0.0.1", "-p", "8080", "--remote-path", c.path}, in...)...)
+			r.checkUnknown(t, "could not be checked: start: "+c.path+" (--remote-path) "+c.reason)
+			if r.took > 8*time.Second {
+				t.Errorf("it took %s", r.took)
+			}
+		})
+	}
+	t.Run("silent", func(t *testing.T) {
+		r := portcheck(t, nil, append([]string{"-t", "ssh://root@127.0.0.1", "-p", "8080", "--timeout", "2s", "--remote-path", script(t, "exec cat")}, reach(t, s)...)...)
+		r.checkUnknown(t, "could not be reached within 2s (--timeout): start: no answer in time")
+		nothingLeft(t, "silence")
+	})
+}
+
+// The host keeps what was sent, and runs nothing else in its place.
+func TestAgentCache(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	home := t.TempDir()
+	store := filepath.Join(home, ".cache/portcheck")
+	s := testbed.StartSSHD(t, "", "SetEnv HOME="+home)
+	c := startCutter(t, s.Addr, -1, -1)
+	defer c.Close()
+	args := []string{"-f", "json", "-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--agent-cache", "-i", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
+	check := func(what string, sends bool) {
+		t.Helper()
+		before := c.up.Load()
+		r := portcheck(t, nil, args...)
+		if got := parse(t, r); r.code != 0 || got.Results[0].Method != "bind+table" {
+			t.Errorf("%s: exit code %d\n%s%s", what, r.code, r.stdout, r.stderr)
+		}
+		if sent := c.up.Load() - before; sent > 500_000 != sends {
+			t.Errorf("%s: %d bytes were sent", what, sent)
+		}
+		nothingLeft(t, what)
+	}
+	check("the first run", true)
+	files, err := os.ReadDir(store)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the host keeps %v (%v)", files, err)
+	}
+	kept := filepath.Join(store, files[0].Name())
+	if info, err := os.Stat(kept); err != nil || info.Mode() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if info, err := os.Stat(store); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	check("the second run", false)
+
+	good, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := func(what string) {
+		t.Helper()
+		info, err := os.Lstat(kept)
+		text, failed := os.ReadFile(kept)
+		if err := errors.Join(err, failed); err != nil || !info.Mode().IsRegular() || string(text) != string(good) {
+			t.Errorf("%s: the host keeps %v, %v", what, info, err)
+		}
+	}
+	mark := filepath.Join(home, "was-run")
+	evil := script(t, "touch "+mark+"\n")
+	elsewhere := filepath.Join(home, "elsewhere")
+	for _, x := range []struct {
+		what string
+		do   func() error
+	}{
+		{"tampered with", func() error { return os.WriteFile(kept, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700) }},
+		{"a link to another", func() error { return errors.Join(os.Remove(kept), os.Symlink(evil, kept)) }},
+		{"a link to the same", func() error { return errors.Join(os.Rename(kept, elsewhere), os.Symlink(elsewhere, kept)) }},
+		{"somebody else's", func() error { return os.Chown(kept, 12345, 12345) }},
+		{"a directory", func() error { return errors.Join(os.Remove(kept), os.MkdirAll(filepath.Join(kept, "x"), 0o700)) }},
+	} {
+		if err := x.do(); err != nil {
+			t.Fatal(err)
+		}
+		check(x.what, true)
+		sound(x.what)
+	}
+	check("the last run", false)
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was in its place has run (%v)", err)
+	}
+
+	if err := os.Remove(kept); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		old := filepath.Join(store, strings.Repeat(fmt.Sprint(i), 64))
+		when := time.Now().Add(-time.Duration(i+1) * time.Hour)
+		if err := errors.Join(os.WriteFile(old, nil, 0o700), os.Chtimes(old, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("with old ones", true)
+	var names []string
+	files, err = os.ReadDir(store)
+	for _, f := range files {
+		names = append(names, f.Name()[:4])
+	}
+	if err != nil || len(names) != 3 || !slices.Contains(names, "0000") || !slices.Contains(names, "1111") || slices.Contains(names, "2222") {
+		t.Errorf("of the old ones the host keeps %q (%v)", names, err)
+	}
+	if err := os.Chown(store, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	check("somebody else's directory", true)
+}
+
+// --sudo does what sudoers allows, and says what it does not.
+func TestSudo(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	if _, err := exec.LookPath("sudo"); err != nil {
+		testbed.Missing(t, "needs sudo")
+	}
+	testbed.Python(t, holders)
+	dir := root(t)
+	users(t, dir, map[string]string{"one": "/bin/bash", "all": "/bin/sh", "none": "/bin/sh"})
+	there := install(t, dir)
+	replace(t, "/etc/sudoers", "Defaults secure_path=/usr/sbin:/usr/bin\none ALL=(root) NOPASSWD: "+there+" probe --ready --for *\nall ALL=(root) NOPASSWD: ALL\n", 0o440)
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, "/etc/hosts", "127.0.0.1 localhost "+name+"\n", 0o644)
+	s := testbed.StartSSHD(t, "", "SetEnv LANG=C")
+	for _, c := range []struct {
+		user   string
+		args   []string
+		holder bool
+		reason string // "" is a verdict
+	}{
+		{"one", nil, false, ""},
+		{"one", []string{"--sudo", "--remote-path", there}, true, ""},
+		{"one", []string{"--sudo"}, false, "could not be checked: transfer: the program could not be run there (exit status 1): sudo: a password is required (with --sudo nothing else will do)"},
+		{"one", []string{"--sudo", "--remote-path", "/bin/true"}, false, "could not be checked: start: /bin/true (--remote-path) is no portcheck that answers: exit status 1: sudo: a password is required"},
+		{"all", []string{"--sudo"}, true, ""},
+		{"none", []string{"--sudo"}, false, "could not be checked: transfer: the program could not be run there (exit status 1): sudo: a password is required (with --sudo nothing else will do)"},
+	} {
+		what := fmt.Sprintf("%s %q", c.user, c.args)
+		args := append(append([]string{"-t", "ssh://" + c.user + "@127.0.0.1", "-p", "8080"}, reach(t, s)...), c.args...)
+		if c.reason != "" {
+			portcheck(t, nil, args...).checkUnknown(t, c.reason)
+		} else {
+			r := portcheck(t, nil, append(args, "-f", "json")...)
+			got := parse(t, r)
+			if named := len(got.Results) == 1 && got.Results[0].Status == "in-use" && got.Results[0].Holders[0].PID > 0; r.code != 1 || named != c.holder {
+				t.Errorf("%s: exit code %d, holder %t\n%s%s", what, r.code, named, r.stdout, r.stderr)
+			}
+		}
+		nothingLeft(t, what)
+	}
+}
+
+// --agent-dir has what runs on hosts of another system, or its place is named.
+func TestAgentDir(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	other := filepath.Dir(riscvUname(t))
+	s := testbed.StartSSHD(t, "", "SetEnv PATH="+other+":/usr/bin:/bin HOME="+t.TempDir())
+	binary, err := os.ReadFile(os.Getenv(binaryEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, file, directory, right, broken := t.TempDir(), write(t, "file", ""), t.TempDir(), t.TempDir(), t.TempDir()
+	const name = "portcheck-linux-riscv64"
+	foreign := append([]byte(nil), binary...)
+	foreign[18] = 243 // e_machine: RISC-V
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(directory, name), 0o755),
+		os.WriteFile(filepath.Join(right, name), binary, 0o644),
+		os.WriteFile(filepath.Join(broken, name), foreign, 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ dir, method, reason string }{
+		{right, "bind+table", ""},
+		{empty, "table", "there is no portcheck for linux/riscv64 in " + empty + " (--agent-dir)"},
+		{"/nonexistent", "table", "there is no portcheck for linux/riscv64 in /nonexistent (--agent-dir)"},
+		{file, "table", "(--agent-dir)"},
+		{directory, "table", filepath.Join(directory, name) + " is no file"},
+		{broken, "table", "the program could not be run there (exit status 126)"},
+	} {
+		r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1", "-p", "8900", "--agent-dir", c.dir}, reach(t, s)...)...)
+		if got := parse(t, r); r.code != 0 || got.Results[0].Method != c.method || !strings.Contains(r.stdout, c.reason) {
+			t.Errorf("%s: exit code %d, want %s for %q\n%s%s", c.dir, r.code, c.method, c.reason, r.stdout, r.stderr)
+		}
+		nothingLeft(t, c.dir)
+	}
+}
+
+// Files that were named have to be good, and say what is wrong with them before
+// a host hears of it.
+func TestFilesThatCantBeUsed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	public := write(t, "key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4mbJyLqBFPXUVGIkMf0iEIzoUlLbvVNl4YnQXTaPBx x\n")
+	known := write(t, "known_hosts", "")
+	for _, c := range []struct {
+		args   []string
+		reason string
+	}{
+		{[]string{"-i", "/nonexistent/key"}, "authentication: /nonexistent/key can't be read: no such file or directory"},
+		{[]string{"-i", filepath.Dir(public)}, "authentication: " + filepath.Dir(public) + " can't be read: is a directory"},
+		{[]string{"-i", public}, "authentication: " + public + " is a public key: the private one is needed"},
+		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known hosts /nonexistent/known can't be read: no such file or directory"},
+		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known hosts " + filepath.Dir(known) + " can't be read: is a directory"},
+	} {
+		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
+	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Accept(); err == nil {
+		t.Error("the host has heard of it")
+	}
+}

@@ -1,0 +1,241 @@
+package overssh
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// player is an SSH server that does what a play says: no real one is hostile.
+type player struct {
+	net.Listener
+	env  []string // with which portcheck is let in
+	play func(*stage)
+}
+
+// stage is a command that the host was asked to run.
+type stage struct {
+	ssh.Channel
+	conn    *ssh.ServerConn
+	command string
+	lines   *bufio.Reader
+}
+
+// startPlayer starts one that lets everybody in.
+func startPlayer(t *testing.T, play func(*stage)) *player {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config.AddHostKey(signer)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // connections end with who made them
+	p := &player{l, []string{
+		"PORTCHECK_SSH_KEY=" + string(pem.EncodeToMemory(text)),
+		"PORTCHECK_SSH_KNOWN_HOSTS=* " + string(ssh.MarshalAuthorizedKey(known)),
+	}, play}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(c, config)
+		}
+	}()
+	return p
+}
+
+func (p *player) target() string { return "ssh://app@" + p.Addr().String() }
+
+func (p *player) serve(c net.Conn, config *ssh.ServerConfig) {
+	defer c.Close()
+	conn, channels, requests, err := ssh.NewServerConn(c, config)
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	for asked := range channels {
+		channel, requests, err := asked.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			for r := range requests {
+				var exec struct{ Command string }
+				isExec := r.Type == "exec" && ssh.Unmarshal(r.Payload, &exec) == nil
+				_ = r.Reply(isExec, nil) // or portcheck is gone
+				if isExec {
+					go func() {
+						p.play(&stage{channel, conn, exec.Command, bufio.NewReader(channel)})
+						_ = channel.Close()
+					}()
+				}
+			}
+		}()
+	}
+}
+
+// say writes text for as long as somebody is there.
+func (s *stage) say(text string) bool {
+	_, err := io.WriteString(s, text)
+	return err == nil
+}
+
+// leave ends the command.
+func (s *stage) leave(status byte) {
+	_, _ = s.SendRequest("exit-status", false, []byte{0, 0, 0, status}) // or portcheck is gone
+}
+
+// hear waits for a question.
+func (s *stage) hear() (q question, err error) {
+	line, err := s.line()
+	if err == nil {
+		err = json.Unmarshal([]byte(line), &q)
+	}
+	return q, err
+}
+
+// line waits for a line that is not empty.
+func (s *stage) line() (string, error) {
+	for {
+		line, err := s.lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line != "" || err != nil {
+			return line, err
+		}
+	}
+}
+
+// question is one as it is sent.
+type question struct {
+	ID string
+	host.Request
+}
+
+// allFree says of all that was asked that nobody is there.
+func (q question) allFree() host.Facts {
+	f := host.Facts{
+		Machine: host.Machine{OS: "linux", Arch: "amd64", IPv6: true, Elevated: true, Namespace: host.Namespace{Kind: host.NamespaceHost}},
+		Limits:  host.Limits{Ephemeral: port.Range{First: 32768, Last: 60999}, UnprivilegedFrom: 1024},
+	}
+	for _, t := range q.Tries {
+		tried := host.Tried{TableOK: true}
+		for n := range (port.Set{t.Ports}).All {
+			for _, e := range t.At(n) {
+				tried.Attempts = append(tried.Attempts, host.Attempt{Endpoint: e, Outcome: host.OK})
+			}
+		}
+		f.Tried = append(f.Tried, tried)
+	}
+	for _, s := range q.Scans {
+		f.Open = append(f.Open, s.Ports)
+	}
+	return f
+}
+
+// answer is a whole answer, a line.
+func (q question) answer(f host.Facts) string {
+	text, err := json.Marshal(host.Reply{Version: host.ServeVersion, ID: q.ID, Facts: &f})
+	if err != nil {
+		panic(err)
+	}
+	return string(text) + "\n"
+}
+
+const ready = "\nportcheck-ready 1\n"
+
+// answering is the play of a portcheck that answers each question as change has
+// it.
+func answering(change func(q question, f *host.Facts)) func(*stage) {
+	return saying(func(q question) string {
+		f := q.allFree()
+		change(q, &f)
+		return q.answer(f)
+	})
+}
+
+// saying is the play of a portcheck that answers with any text.
+func saying(answer func(question) string) func(*stage) {
+	return func(s *stage) {
+		for s.say(ready); ; {
+			q, err := s.hear()
+			if errors.Is(err, io.EOF) {
+				s.leave(0)
+				return
+			}
+			if err != nil || !s.say(answer(q)) {
+				return
+			}
+		}
+	}
+}
+
+// check runs portcheck against the player.
+func (p *player) check(t *testing.T, args ...string) run {
+	t.Helper()
+	return portcheck(t, p.env, append([]string{"-t", p.target(), "-p", "8080", "--range", "20000-20009"}, args...)...)
+}
+
+// checkUnknown wants the run to end as it has to with a host that is not to be
+// trusted: unknown for a reason, of one line without a control character.
+func (r run) checkUnknown(t *testing.T, reason string) {
+	t.Helper()
+	line, _, _ := strings.Cut(r.stdout, "\n")
+	if r.code != 3 || !strings.HasSuffix(line, "[unknown]") || !strings.Contains(line, reason) || strings.Contains(r.stdout, "is free") {
+		t.Errorf("exit code %d, want unknown for %q:\n%.3000s%.1000s", r.code, reason, r.stdout, r.stderr)
+	}
+	r.checkBounded(t)
+}
+
+// checkBounded wants no raw control character and not much memory.
+func (r run) checkBounded(t *testing.T) {
+	t.Helper()
+	checkPrintable(t, "stdout", r.stdout)
+	checkPrintable(t, "stderr", r.stderr)
+	if r.memory > 150<<20 {
+		t.Errorf("it took %d MB of memory", r.memory>>20)
+	}
+}
+
+func checkPrintable(t *testing.T, what, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if i := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x202e }); i >= 0 {
+			t.Errorf("%s has a raw control character: %.300q", what, line[max(i-100, 0):])
+		}
+	}
+}
+
+func comma(n int, part string) string { return strings.TrimSuffix(strings.Repeat(part+",", n), ",") }
+
+func sprint(q question, format string) string { return fmt.Sprintf(format, q.ID) }

@@ -1,0 +1,246 @@
+package overssh
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// checkVerdict wants the verdicts on a port that the holders have and on one that
+// nobody has, found out by a method.
+func checkVerdict(t *testing.T, target, method, reason string, env []string, args ...string) {
+	t.Helper()
+	r := portcheck(t, env, append([]string{"-f", "json", "-t", target, "-p", "8080", "-p", "8900"}, args...)...)
+	got := parse(t, r)
+	if r.code != 1 || len(got.Results) != 2 || !strings.Contains(r.stdout, reason) {
+		t.Errorf("exit code %d, want one conflict and %q\n%s%s", r.code, reason, r.stdout, r.stderr)
+		return
+	}
+	for i, want := range []string{"in-use", "free"} {
+		if x := got.Results[i]; x.Status != want || x.Method != method {
+			t.Errorf("want %s by %s: %+v", want, method, x)
+		}
+	}
+}
+
+// An alias of ~/.ssh/config leads over a jump host, with a certificate on one
+// side and hashed names on the other; an IPv6 address needs none of it.
+func TestWaysThere(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Python(t, holders)
+	home := t.TempDir()
+	ssh := filepath.Join(home, ".ssh")
+	if err := os.Mkdir(ssh, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	keygen := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen %q: %v\n%s", args, err, out)
+		}
+	}
+	ca := filepath.Join(ssh, "ca")
+	keygen("-q", "-t", "ed25519", "-N", "", "-f", ca)
+	jump := testbed.StartSSHD(t, "127.0.0.1:2201")
+	inner := testbed.StartSSHD(t, "127.0.0.2:2202", "TrustedUserCAKeys "+ca+".pub")
+	six := testbed.StartSSHD(t, "[::1]:2203")
+	certified := inner.Key(t, "certified", "-N", canary)
+	keygen("-q", "-s", ca, "-I", "id", "-n", "root", certified+".pub")
+	hashed := inner.KnownHosts(t)
+	keygen("-q", "-H", "-f", hashed)
+	if text, err := os.ReadFile(hashed); err != nil || !strings.HasPrefix(string(text), "|1|") {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if err := os.WriteFile(filepath.Join(ssh, "config"), []byte(`
+Host bastion
+	HostName 127.0.0.1
+	Port 2201
+	IdentityFile `+jump.UserKey+`
+	UserKnownHostsFile `+jump.KnownHosts(t)+`
+Host inner
+	HostName 127.0.0.2
+	Port 2202
+	ProxyJump bastion
+	IdentityFile `+certified+`
+	UserKnownHostsFile `+hashed+`
+Host *
+	User root
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkVerdict(t, "ssh://inner", "bind+table", "", []string{"HOME=" + home, "USER=nobody", "PORTCHECK_SSH_PASSPHRASE=" + canary})
+	for file, word := range map[string]string{jump.Log: "Accepted publickey for root", inner.Log: "ED25519-CERT"} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), word) {
+			t.Errorf("no word of %q in sshd's log (%v):\n%s", word, err, text)
+		}
+	}
+	checkVerdict(t, "ssh://root@[::1]:2203", "bind+table", "", nil, reach(t, six)...)
+	nothingLeft(t, "all ways")
+}
+
+// No packet goes to an address that no target may have, whatever leads there.
+func TestAddressesThatAreRefused(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "127.0.0.1:2201")
+	heard := make(chan string, 100)
+	listen(t, ":22", func(c net.Conn) { heard <- c.LocalAddr().String() })
+	for _, a := range []string{"169.254.169.254/32", "100.100.100.200/32", "fe80::1/64", "fd00:ec2::254/128"} {
+		if out, err := exec.Command("ip", "addr", "add", a, "dev", "lo", "nodad").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		addr, _, _ := strings.Cut(a, "/")
+		if strings.HasPrefix(addr, "fe80") {
+			addr += "%lo"
+		}
+		c, err := net.Dial("tcp", net.JoinHostPort(addr, "22"))
+		for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+			c, err = net.Dial("tcp", net.JoinHostPort(addr, "22")) // the kernel takes its time for the route
+		}
+		if err != nil {
+			t.Fatal(err) // or the test shows nothing
+		}
+		_ = c.Close()
+		<-heard
+	}
+	replace(t, "/etc/hosts", "127.0.0.1 localhost\n169.254.169.254 meta.example\nfd00:ec2::254 meta6.example\n169.254.1.1 local.example\n::ffff:169.254.169.254 mapped.example\n", 0o644)
+	config := filepath.Join(t.TempDir(), ".ssh", "config")
+	if err := errors.Join(os.Mkdir(filepath.Dir(config), 0o700), os.WriteFile(config, []byte(
+		"Host alias\n\tHostName 169.254.169.254\nHost behind\n\tHostName 169.254.169.254\n\tProxyJump root@127.0.0.1:2201\nHost by\n\tHostName 127.0.0.1\n\tProxyJump 169.254.169.254\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-p", "8080", "-i", s.UserKey, "--known-hosts", s.KnownHosts(t)}
+	for target, reason := range map[string]string{
+		"169.254.169.254":          "169.254.169.254 is refused: it is a cloud's metadata service",
+		"100.100.100.200":          "100.100.100.200 is refused: it is a cloud's metadata service",
+		"[fd00:ec2::254]":          "fd00:ec2::254 is refused: it is a cloud's metadata service",
+		"[::ffff:169.254.169.254]": "169.254.169.254 is refused: it is a cloud's metadata service",
+		"[64:ff9b::a9fe:a9fe]":     "64:ff9b::a9fe:a9fe is refused: it is a cloud's metadata service",
+		"[fe80::1]":                "fe80::1 is refused: it is link-local",
+		"meta.example":             "169.254.169.254 is refused",
+		"meta6.example":            "fd00:ec2::254 is refused",
+		"mapped.example":           "169.254.169.254 is refused",
+		"local.example":            "169.254.1.1 is refused: it is link-local",
+		"alias":                    "169.254.169.254 is refused",
+		"behind":                   "169.254.169.254 is refused",
+		"by":                       "by 169.254.169.254: 169.254.169.254 is refused",
+	} {
+		r := portcheck(t, []string{"HOME=" + filepath.Dir(filepath.Dir(config))}, append([]string{"-t", "ssh://" + target}, args...)...)
+		r.checkUnknown(t, "could not be checked: connect: ")
+		r.checkUnknown(t, reason)
+	}
+	select {
+	case at := <-heard:
+		t.Errorf("somebody connected to %s", at)
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+// What a host lacks is named, and worked around where that can be.
+func TestHostsThatLackSomething(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	testbed.Python(t, holders)
+	tools := []string{"sh", "cat", "id", "uname", "mktemp", "head", "gzip", "sha256sum", "chmod", "rm", "mkdir", "mv", "ls", "grep", "tail"}
+	without := func(missing string) string {
+		dir := root(t)
+		for _, tool := range slices.DeleteFunc(slices.Clone(tools), func(s string) bool { return s == missing }) {
+			path, err := exec.LookPath(tool)
+			if err == nil {
+				err = os.Symlink(path, filepath.Join(dir, tool))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return "SetEnv PATH=" + dir + " HOME=" + root(t)
+	}
+	dir := root(t)
+	users(t, dir, map[string]string{"homeless": "/bin/sh", "poor": "/bin/sh", "nologin": "/usr/sbin/nologin", "false": "/bin/false"})
+	if err := errors.Join(os.Remove(filepath.Join(dir, "homeless")), os.Chown(filepath.Join(dir, "poor"), 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	banner := write(t, "banner", strings.Repeat("portcheck-hello Plan9 mips\n", 400))
+	if err := os.Chmod(filepath.Dir(banner), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	riscv := "SetEnv HOME=" + root(t) + " PATH=" + filepath.Dir(riscvUname(t)) + ":/usr/bin:/bin"
+	const whole, table = "bind+table", "table"
+	for _, c := range []struct {
+		name, user string
+		settings   []string
+		args       []string
+		method     string // "" is unknown
+		reason     string
+	}{
+		{"no head", "root", []string{without("head")}, nil, table, `it has no \"head\"`},
+		{"no gzip", "root", []string{without("gzip")}, nil, table, `it has no \"gzip\"`},
+		{"no mktemp", "root", []string{without("mktemp")}, nil, table, `it has no \"mktemp\"`},
+		{"no uname", "root", []string{without("uname")}, nil, table, "it does not tell what system it is: uname does not run there"},
+		{"no sha256sum", "root", []string{without("sha256sum")}, []string{"--agent-cache"}, whole, ""},
+		{"no home", "homeless", []string{"SetEnv LANG=C"}, []string{"--agent-cache"}, whole, ""},
+		{"a home of somebody else's", "poor", []string{"SetEnv LANG=C"}, []string{"--agent-cache"}, whole, ""},
+		{"one session at a time", "root", []string{"MaxSessions 1"}, nil, whole, ""},
+		{"one session at a time, by its files", "root", []string{"MaxSessions 1", riscv}, nil, table, "there is no portcheck for linux/riscv64"},
+		{"a banner", "root", []string{"Banner " + banner, "PrintMotd yes"}, nil, whole, ""},
+		{"no login", "nologin", []string{"SetEnv LANG=C"}, nil, "", "start: it does not run our commands"},
+		{"no shell", "false", []string{"SetEnv LANG=C"}, nil, "", "start: it does not run our commands"},
+		{"files alone", "root", []string{"ForceCommand internal-sftp"}, nil, "", "start: it does not run our commands"},
+		{"no session at all", "root", []string{"MaxSessions 0"}, nil, "", "session: the host opens no session"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.settings...)
+			target := "ssh://" + c.user + "@127.0.0.1:2200"
+			if args := append(reach(t, s), c.args...); c.method != "" {
+				checkVerdict(t, target, c.method, c.reason, nil, args...)
+			} else {
+				r := portcheck(t, nil, append([]string{"-t", target, "-p", "8080"}, args...)...)
+				r.checkUnknown(t, "could not be checked: "+c.reason)
+				if r.took > 8*time.Second {
+					t.Errorf("it took %s", r.took)
+				}
+			}
+			nothingLeft(t, c.name)
+		})
+	}
+	t.Run("TMPDIR noexec", func(t *testing.T) {
+		noexec := t.TempDir()
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", noexec).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		defer func() {
+			if out, err := exec.Command("umount", noexec).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}()
+		s := testbed.StartSSHD(t, "127.0.0.1:2200", "SetEnv TMPDIR="+noexec+" HOME="+root(t))
+		checkVerdict(t, "ssh://root@127.0.0.1:2200", whole, "", nil, reach(t, s)...)
+		if left, err := os.ReadDir(noexec); err != nil || len(left) > 0 {
+			t.Errorf("%v, %v", left, err)
+		}
+		s.Stop()
+	})
+}
+
+// riscvUname is a uname(1) of another system than ours.
+func riscvUname(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(root(t), "uname")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\ncase $1 in -m) ;; *) printf 'Linux ';; esac\necho riscv64\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
