@@ -211,6 +211,26 @@ func (h sshHost) keepsAll(t *testing.T, o outcome) {
 	h.keeps(t, "the step", said)
 }
 
+// What a workflow has forgotten is called by the name that it has there.
+func TestGitHubSSHWithoutInputs(t *testing.T) {
+	t.Parallel()
+	image := imageUnderTest(t)
+	h := serveSSH(t, os.Getenv("PATH"))
+	for forgotten, want := range map[string]string{
+		"ssh-key":         "there is no key to offer: give one by the input ssh-key",
+		"ssh-passphrase":  "the input ssh-key is encrypted: set the input ssh-passphrase",
+		"ssh-known-hosts": "then add this line to the input ssh-known-hosts: " + strings.Fields(h.known)[0] + " ",
+	} {
+		t.Run(forgotten, func(t *testing.T) {
+			s := step{image: image, socket: "-", flags: []string{"--network", h.network}}
+			s.inputs = map[string]string{"port": "8080", "target": h.url, "ssh-key": h.key, "ssh-passphrase": h.passphrase, "ssh-known-hosts": h.known}
+			delete(s.inputs, forgotten)
+			s.run(t).want(t, 3).reason(t, want)
+			h.empty(t)
+		})
+	}
+}
+
 // In GitLab and Jenkins the key comes in variables, or in files that these name;
 // the user is any.
 func TestOtherCISSH(t *testing.T) {
