@@ -16,22 +16,19 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
-# Without defaults, which would beat what BuildKit fills in. The classic builder
-# leaves them empty, and Go takes its own.
-ARG TARGETOS
+# Without a default, which would beat what BuildKit fills in. The classic builder
+# leaves it empty, and Go takes its own.
 ARG TARGETARCH
-# The flags are those of .goreleaser.yaml: both build the same bytes.
-RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
-    -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
-    -o /out/bin/portcheck .
-# What is sent to hosts of the other architecture that are checked by SSH.
-RUN mkdir -p /out/lib/portcheck && for arch in amd64 arm64; do \
-      if [ "$arch" != "$(GOARCH=${TARGETARCH} go env GOARCH)" ]; then \
+# In lib is what is sent to hosts of the other architecture that are checked by
+# SSH. The flags are those of .goreleaser.yaml: both build the same bytes.
+RUN own=$(GOARCH=${TARGETARCH} go env GOARCH) lib=/out/lib/portcheck && \
+    for arch in "$own" amd64 arm64; do \
+      [ -e "$lib/portcheck-linux-$arch" ] || \
         CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=false \
           -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
-          -o "/out/lib/portcheck/portcheck-linux-$arch" . || exit 1; \
-      fi; \
-    done
+          -o "$lib/portcheck-linux-$arch" . || exit 1; \
+    done && \
+    mkdir /out/bin && mv "$lib/portcheck-linux-$own" /out/bin/portcheck
 
 FROM scratch AS static
 COPY --from=build /out /usr/local

@@ -56,6 +56,9 @@ const budgets = 3
 // reach says how targets are reached. Each may be needed for as long as turns
 // targets, one after the other, and a wait take.
 func (a *app) reach(specs []targetSpec, o reachOptions, turns int, wait time.Duration) []check.Target {
+	if a.inAction {
+		o.Names = secretNames()
+	}
 	options := target.Options{Env: a.env, Evidence: target.Evidence(o.evidence), Job: a.targetJob(), SSH: target.NewSSH(o.SSHOptions, a.env)}
 	options.Lifetime = budgets*time.Duration(turns)*o.timeout + wait + lifetimeMargin
 	targets := make([]check.Target, len(specs))

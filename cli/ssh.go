@@ -27,6 +27,15 @@ var sshSecrets = map[string]string{
 	"ssh-known-hosts": "PORTCHECK_SSH_KNOWN_HOSTS",
 }
 
+// secretNames are what a user of the action gives these variables by.
+func secretNames() map[string]string {
+	names := map[string]string{}
+	for input, variable := range sshSecrets {
+		names[variable] = "the input " + input
+	}
+	return names
+}
+
 // takeSecrets has the runner mask the inputs that hold secrets, and puts them
 // where they are looked for.
 func (a *app) takeSecrets() {

@@ -20,6 +20,8 @@ type SSHOptions struct {
 	AgentDir   string   // executables for other systems than ours, named portcheck-OS-ARCH
 	AgentCache bool     // the hosts keep what is sent
 	Sudo       bool     // it runs there by `sudo -n`
+	// Names are what the user gives variables by, where that has another name.
+	Names map[string]string
 }
 
 // SSH is what all hosts of one run share: keys, known hosts, and the executables
@@ -44,7 +46,7 @@ func NewSSH(o SSHOptions, env map[string]string) *SSH {
 	return &SSH{
 		SSHOptions: o,
 		dialer: sshlink.New(sshlink.Options{
-			Env: env, Identities: o.Identities, KnownHosts: o.KnownHosts,
+			Env: env, Names: o.Names, Identities: o.Identities, KnownHosts: o.KnownHosts,
 			Connect: connectBudget, Handshake: handshakeBudget,
 		}),
 		agents: agents{dir: o.AgentDir},

@@ -306,12 +306,8 @@ func TestAnsibleEqualsFanOut(t *testing.T) {
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	if cmd.ProcessState.ExitCode() == 2 {
-		t.Skipf("targets over SSH are not built yet: %s%s", out, &errs)
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("%v\n%s%s", err, out, &errs)
 	}
 	fanOut, err := report.Read(bytes.NewReader(out))
 	if err != nil {

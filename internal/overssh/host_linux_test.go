@@ -3,6 +3,7 @@ package overssh
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -66,6 +67,9 @@ time.sleep(120)
 func TestHostEqualsLocal(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
+	}
+	if _, err := exec.LookPath("sudo"); err != nil {
+		testbed.Missing(t, "needs sudo")
 	}
 	testbed.Python(t, holders)
 	s := testbed.StartSSHD(t, "", "SetEnv HOME="+t.TempDir())

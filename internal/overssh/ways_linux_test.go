@@ -95,7 +95,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	}
 	s := testbed.StartSSHD(t, "127.0.0.1:2201")
 	heard := make(chan string, 100)
-	listen(t, ":22", func(c net.Conn) { heard <- c.LocalAddr().String() })
+	testbed.Serve(t, "tcp", ":22", func(c net.Conn) { heard <- c.LocalAddr().String() })
 	for _, a := range []string{"169.254.169.254/32", "100.100.100.200/32", "fe80::1/64", "fd00:ec2::254/128"} {
 		if out, err := exec.Command("ip", "addr", "add", a, "dev", "lo", "nodad").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)

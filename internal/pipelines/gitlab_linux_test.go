@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/org/portcheck/internal/testbed"
 )
 
@@ -101,6 +103,26 @@ func TestGitLabComponent(t *testing.T) {
 			t.Error("the reports have findings")
 		}
 	})
+	t.Run("a host by SSH, as docs/ci.md has it", func(t *testing.T) {
+		const script = "  before_script:\n    - export PORTCHECK_SSH_KEY=\"$(cat \"$DEPLOY_KEY\")\"\n"
+		if !strings.Contains(read(t, ciDoc), script) {
+			t.Fatalf("%s does not say how the key comes into its variable", ciDoc)
+		}
+		s := testbed.StartSSHD(t, freeAddress(t))
+		variables, err := yaml.Marshal(map[string]any{
+			"DEPLOY_KEY":                map[string]any{"type": "file", "values": map[string]string{"*": read(t, s.UserKey)}},
+			"PORTCHECK_SSH_KNOWN_HOSTS": read(t, s.KnownHosts(t)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(with("      stage: check\n      args: --target ssh://root@"+s.Addr+"\n"), "\nportcheck:\n", "\nportcheck:\n"+script, 1)
+		dir := project(t, text, map[string]string{"portcheck.yml": manifest, ".gitlab-ci-local-variables.yml": string(variables)})
+		out := pipeline(t, dir, 1)
+		if strings.Contains(out, "deploy here") || !strings.Contains(out, "1 port checked on ssh://root@"+s.Addr) || failures(t, dir) != 1 {
+			t.Errorf("want a conflict on the host, and no deploy:\n%s", out)
+		}
+	})
 	t.Run("an input is a value and no code", func(t *testing.T) {
 		dir := project(t, with("      stage: check\n      manifest: 'portcheck.yml; touch owned'\n      args: '`touch owned`'\n      target: '$(touch owned)'\n"), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 1)
@@ -111,6 +133,19 @@ func TestGitLabComponent(t *testing.T) {
 			t.Error("an input was run")
 		}
 	})
+}
+
+// freeAddress is one that nobody has.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
 }
 
 func project(t *testing.T, pipeline string, files map[string]string) string {

@@ -56,11 +56,11 @@ func (d *Dialer) knownFiles(h hop) (files []string, place string) {
 		return []string{d.o.KnownHosts}, d.o.KnownHosts
 	}
 	if d.o.Env[knownHostsVariable] != "" {
-		return nil, knownHostsVariable
+		return nil, d.o.name(knownHostsVariable)
 	}
 	files = slices.DeleteFunc(slices.Concat(h.userKnownHosts, h.globalKnownHosts), func(f string) bool { return f == "" || f == "none" })
-	if len(files) == 0 {
-		return nil, knownHostsVariable
+	if _, other := d.o.Names[knownHostsVariable]; other || len(files) == 0 {
+		return files, d.o.name(knownHostsVariable)
 	}
 	return files, files[0]
 }
@@ -69,7 +69,7 @@ func (d *Dialer) knownFiles(h hop) (files []string, place string) {
 // asked for need not exist.
 func (d *Dialer) knownTexts(files []string) ([]known, error) {
 	if len(files) == 0 {
-		return []known{{knownHostsVariable, d.o.Env[knownHostsVariable]}}, nil
+		return []known{{d.o.name(knownHostsVariable), d.o.Env[knownHostsVariable]}}, nil
 	}
 	var all []known
 	for _, f := range files {

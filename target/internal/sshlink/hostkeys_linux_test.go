@@ -96,6 +96,9 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 	o.Env["HOME"] = ""
 	err = try(t, o, "ssh://root@127.0.0.1:2222")
 	checkStep(t, err, "host key", "is unknown", "add this line to /etc/ssh/ssh_known_hosts: ")
+	o.Names = map[string]string{knownHostsVariable: "the input"}
+	err = try(t, o, "ssh://root@127.0.0.1:2222")
+	checkStep(t, err, "host key", "is unknown", "add this line to the input: ")
 }
 
 // places are options that have lines of known hosts in each way that there is, by

@@ -46,9 +46,9 @@ func (d *Dialer) givenKeys() ([]key, error) {
 	if text := d.o.Env[keyVariable]; strings.TrimSpace(text) != "" {
 		signer, err := d.parseKey([]byte(text))
 		if err != nil {
-			return nil, &StepError{"authentication", fmt.Errorf("%s %w", keyVariable, err)}
+			return nil, &StepError{"authentication", fmt.Errorf("%s %w", d.o.name(keyVariable), err)}
 		}
-		all = append(all, key{keyVariable, signer})
+		all = append(all, key{d.o.name(keyVariable), signer})
 	}
 	for _, file := range d.o.Identities {
 		id := d.identity(file)
@@ -144,11 +144,11 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 	if errors.As(err, &missing) {
 		passphrase := strings.TrimRight(d.o.Env[passphraseVariable], "\r\n")
 		if passphrase == "" {
-			return nil, &needsPassphrase{missing}
+			return nil, &needsPassphrase{d.o.name(passphraseVariable), missing}
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
 		if errors.Is(err, x509.IncorrectPasswordError) {
-			return nil, fmt.Errorf("is encrypted with another passphrase than %s", passphraseVariable)
+			return nil, fmt.Errorf("is encrypted with another passphrase than %s", d.o.name(passphraseVariable))
 		}
 	}
 	if err == nil {
@@ -167,10 +167,13 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 }
 
 // needsPassphrase keeps the public half of a key that is encrypted.
-type needsPassphrase struct{ missing *ssh.PassphraseMissingError }
+type needsPassphrase struct {
+	by      string // what the passphrase is given by
+	missing *ssh.PassphraseMissingError
+}
 
 func (e *needsPassphrase) Error() string {
-	return "is encrypted: set " + passphraseVariable
+	return "is encrypted: set " + e.by
 }
 
 func (e *needsPassphrase) Unwrap() error { return e.missing }
@@ -184,6 +187,9 @@ func notPrivate(text []byte) error {
 	}
 	if bytes.HasPrefix(text, []byte("PuTTY-User-Key-File-")) {
 		return errors.New("is a key of PuTTY: convert it by `puttygen -O private-openssh`")
+	}
+	if bytes.HasPrefix(text, []byte("/")) && bytes.Count(text, []byte("\n")) == 1 { // as GitLab's variables of the type file
+		return errors.New("holds the name of a file and no private key: give that name by --identity")
 	}
 	return errors.New("is no private key: it must be whole, from -----BEGIN to -----END")
 }

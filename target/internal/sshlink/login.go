@@ -20,6 +20,7 @@ const maxOffered = 6
 type login struct {
 	ctx     context.Context // ends with the handshake's budget
 	who     string          // user@host
+	keyBy   string          // what a key is given by
 	budget  time.Duration
 	sources []func() []key // asked for more keys when the ones before were refused
 	ready   []key
@@ -32,7 +33,7 @@ type login struct {
 // login prepares one for a host. Keys that were given have to be good; those that
 // lie about may be anything.
 func (d *Dialer) login(h hop) (*login, error) {
-	l := &login{who: h.user + "@" + h.name, budget: d.o.Handshake, seen: map[string]bool{}}
+	l := &login{who: h.user + "@" + h.name, keyBy: d.o.name(keyVariable), budget: d.o.Handshake, seen: map[string]bool{}}
 	given, err := d.offered()
 	if err != nil {
 		return nil, err
@@ -149,18 +150,18 @@ func (l *login) refused(c *ssh.ClientAuthContext) error {
 	if l.ctx.Err() != nil {
 		return l.failed(late(l.budget))
 	}
-	return l.failed(refusal(c, len(l.offered)))
+	return l.failed(l.refusal(c))
 }
 
-func refusal(c *ssh.ClientAuthContext, offered int) string {
+func (l *login) refusal(c *ssh.ClientAuthContext) string {
 	methods := cut(strings.Join(c.AllowedMethods, ", "))
 	switch {
 	case len(c.PartialSuccessMethods) > 0:
 		return fmt.Sprintf("a key was accepted, but the host asks for more (%s), which is not supported", methods)
 	case !slices.Contains(c.AllowedMethods, "publickey"):
 		return fmt.Sprintf("the host accepts no keys, but %s, which is not supported", methods)
-	case offered == 0:
-		return "there is no key to offer: give one by " + keyVariable + ", a file or an agent"
+	case len(l.offered) == 0:
+		return "there is no key to offer: give one by " + l.keyBy + ", a file or an agent"
 	}
 	return fmt.Sprintf("no key is accepted (the host accepts %s)", methods)
 }

@@ -109,6 +109,7 @@ func TestLoginsThatFail(t *testing.T) {
 		env        map[string]string
 		identities []string
 		files      map[string]string
+		names      map[string]string
 		want, not  []string
 	}{
 		"wrong user":                 {target: "ssh://nobody-here@127.0.0.1", identities: []string{s.UserKey}, want: []string{"nobody-here@127.0.0.1: no key is accepted (the host accepts publickey)", "offered: " + s.UserKey + " (" + user + ")"}},
@@ -128,12 +129,15 @@ func TestLoginsThatFail(t *testing.T) {
 		"a public key as text":       {env: map[string]string{keyVariable: read(t, key+".pub")}, want: []string{"PORTCHECK_SSH_KEY is a public key"}},
 		"a public key of others":     {env: map[string]string{keyVariable: "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5NWUxZg==\n-----END PUBLIC KEY-----"}, want: []string{"is a public key"}},
 		"no key at all":              {env: map[string]string{keyVariable: canary}, want: []string{"PORTCHECK_SSH_KEY is no private key"}},
+		"a file's name as text":      {env: map[string]string{keyVariable: secret + "\n"}, want: []string{"PORTCHECK_SSH_KEY holds the name of a file and no private key: give that name by --identity"}, not: []string{secret}},
 		"a body alone":               {env: map[string]string{keyVariable: body}, want: []string{"PORTCHECK_SSH_KEY is no private key"}},
 		"a PEM of something":         {env: map[string]string{keyVariable: "-----BEGIN " + canary + "-----\nYWJj\n-----END " + canary + "-----"}, want: []string{"holds no private key that can be used"}},
 		"a damaged key":              {env: map[string]string{keyVariable: strings.Replace(read(t, key), "A", "B", 12)}, want: []string{"PORTCHECK_SSH_KEY "}},
 		"a key of PuTTY":             {env: map[string]string{keyVariable: "PuTTY-User-Key-File-3: ssh-ed25519\nComment: " + canary}, want: []string{"puttygen"}},
 		"PKCS #8":                    {env: map[string]string{keyVariable: "-----BEGIN ENCRYPTED PRIVATE KEY-----\nYWJj\n-----END ENCRYPTED PRIVATE KEY-----"}, want: []string{"ssh-keygen -p"}},
 		"no agent":                   {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, want: []string{"there is no key to offer", "the agent can't be reached at SSH_AUTH_SOCK: connect: no such file"}},
+		"no key, by another name":    {names: map[string]string{keyVariable: "the input"}, want: []string{"there is no key to offer: give one by the input, a file"}, not: []string{keyVariable}},
+		"encrypted, another name":    {names: map[string]string{keyVariable: "the input", passphraseVariable: "the other"}, env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"the input is encrypted: set the other"}, not: []string{"PORTCHECK_SSH"}},
 		"a certificate that is none": {files: map[string]string{"config": "CertificateFile ~/.ssh/config\n"}, want: []string{"/.ssh/config is no certificate"}},
 		"the agent's other keys": {
 			env:   map[string]string{"SSH_AUTH_SOCK": startAgent(t, s.UserKey)},
@@ -143,7 +147,7 @@ func TestLoginsThatFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, s)
-			o.Identities = c.identities
+			o.Identities, o.Names = c.identities, c.names
 			o.Env = map[string]string{"HOME": home(t, c.files)}
 			maps.Copy(o.Env, c.env)
 			target := c.target

@@ -21,12 +21,23 @@ const (
 type Options struct {
 	// Env are the variables of our process: HOME, USER, SSH_AUTH_SOCK, and
 	// PORTCHECK_SSH_KEY, _PASSPHRASE and _KNOWN_HOSTS, which hold texts.
-	Env        map[string]string
+	Env map[string]string
+	// Names are what the user gives these variables by, where that has another
+	// name; by variable.
+	Names      map[string]string
 	Identities []string // files of private keys; the only ones that are offered then
 	KnownHosts string   // a file that replaces the user's and the system's
 	// Budgets of the steps, for each hop: Connect until the TCP connection is
 	// made, Handshake until the user is let in. Zero is no limit.
 	Connect, Handshake time.Duration
+}
+
+// name is what the user gives a variable by.
+func (o Options) name(variable string) string {
+	if name, other := o.Names[variable]; other {
+		return name
+	}
+	return variable
 }
 
 // Dialer makes links. It reads keys and files once, when the first link needs
