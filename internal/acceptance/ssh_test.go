@@ -131,7 +131,7 @@ func TestGitHubSSH(t *testing.T) {
 	text, pid := shop(t)
 	var traffic recorder
 	socket := filepath.Join(temp(t), "docker.sock")
-	accept(t, socket, func(c net.Conn) { forward(asked{c.(closesWriting), &traffic}, engineSocket) })
+	testbed.Serve(t, "unix", socket, func(c net.Conn) { forward(asked{c.(closesWriting), &traffic}, engineSocket) })
 	s := step{image: v.image, manifest: text, socket: socket, flags: []string{"--network", h.network}}
 	s.inputs = map[string]string{
 		"target": h.url, "ssh-key": h.key, "ssh-passphrase": h.passphrase, "ssh-known-hosts": h.known,
