@@ -50,7 +50,10 @@ func TestCancelled(t *testing.T) {
 			_ = s.cmd.Process.Signal(syscall.SIGINT) // it may have ended
 			o := s.wait(t)
 			codes[o.code]++
-			if o.code != 130 && o.code != 1 {
+			// A process that is PID 1 and gets a signal before its main begins is
+			// ended by Go's runtime, which says 2.
+			unborn := o.code == 2 && o.stdout+o.stderr == ""
+			if o.code != 130 && o.code != 1 && !unborn {
 				t.Errorf("SIGINT after %s: exit code %d, want 130, or 1 of a run that had finished\n%s", moment, o.code, o)
 			}
 			if left := v.helpers(t); len(left) > 0 {
@@ -96,14 +99,36 @@ func newRandom(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// sweepAll waits for the deadlines of helpers that are left, starts a step and
-// fails the test if there is one still.
+// sweepAll has steps sweep what is left, after its deadline, and fails the test
+// if they leave anything.
 func sweepAll(t *testing.T, v variant) {
 	t.Helper()
-	left := v.helpers(t)
-	t.Logf("%d helpers wait for their sweep", len(left))
+	// A busy engine may make one more that was asked for before: that has the next
+	// turn.
+	for turn := range 3 {
+		left := v.helpers(t)
+		t.Logf("turn %d: %d helpers wait for their sweep", turn, len(left))
+		if len(left) == 0 {
+			return
+		}
+		awaitDeadlines(t, left)
+		step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(freePorts(t, 1)[0])}}.run(t).want(t, 0)
+		now := v.helpers(t)
+		if stayed := slices.DeleteFunc(now, func(id string) bool { return !slices.Contains(left, id) }); len(stayed) > 0 {
+			t.Errorf("after a sweep there is still %s", describe(t, stayed))
+			return
+		}
+	}
+	if left := v.helpers(t); len(left) > 0 {
+		t.Errorf("helpers are made that nobody asked for: %s", describe(t, left))
+	}
+}
+
+// awaitDeadlines waits until helpers may be swept.
+func awaitDeadlines(t *testing.T, helpers []string) {
+	t.Helper()
 	var latest time.Time
-	for _, id := range left {
+	for _, id := range helpers {
 		seconds, err := strconv.ParseInt(docker(t, "inspect", "--format", `{{index .Config.Labels "`+deadlineLabel+`"}}`, id), 10, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -116,13 +141,7 @@ func sweepAll(t *testing.T, v variant) {
 	if due > 45*time.Second {
 		t.Fatalf("the last helper is swept in %s only", due)
 	}
-	if len(left) > 0 {
-		time.Sleep(due)
-		step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(freePorts(t, 1)[0])}}.run(t).want(t, 0)
-	}
-	if left := v.helpers(t); len(left) > 0 {
-		t.Errorf("after a sweep there is still %s", describe(t, left))
-	}
+	time.Sleep(due)
 }
 
 func describe(t *testing.T, ids []string) string {
