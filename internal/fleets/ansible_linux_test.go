@@ -133,7 +133,7 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 		t.Fatal(err)
 	}
 	defer out.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ansible-playbook", append([]string{"-i", hosts, "-e", "@" + extra, "check.yml"}, args...)...)
 	cmd.Dir = "../../examples/ansible"

@@ -101,13 +101,13 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 		steps[said[1]]++
 		nothingLeft(t, said[0])
 	}
-	for _, part := range []int64{0, 20, 500, 1500, 2500, 3000, 4000, 5000, 100_000, up / 2, up - 3000, up - 600, up - 500, up - 400, up - 300, up - 200, up - 100} {
+	for _, part := range []int64{0, 20, 1500, 3000, 5000, up / 2, up - 600, up - 400, up - 200, up - 100} {
 		try(part, -1)
 	}
-	for part := int64(1000); part < 4000; part += 200 { // the short steps
+	for part := int64(1000); part < 4000; part += 250 { // the short steps
 		try(-1, part)
 	}
-	for _, part := range []int64{0, 20, 500, down - 4000, down - 3000, down - 2000, down - 1500, down - 1000, down - 500, down - 100} {
+	for _, part := range []int64{20, down - 2000, down - 1000, down - 500, down - 100} {
 		try(-1, part)
 	}
 	t.Log(up, down, steps)
@@ -130,7 +130,7 @@ func TestEndedRunLeavesNothing(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	whole := time.Since(start)
-	const moments = 25
+	const moments = 12
 	for i := range moments {
 		for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			var said strings.Builder

@@ -109,7 +109,7 @@ func TestManyTargets(t *testing.T) {
 	testbed.Python(t, holders)
 	store := t.TempDir()
 	s := testbed.StartSSHD(t, "0.0.0.0:22", "SetEnv HOME="+store)
-	const count = 60
+	const count = 40
 	var targets strings.Builder
 	for i := range count {
 		fmt.Fprintf(&targets, "  app%03d: \"ssh://root@127.0.1.%d\"\n", i+1, i+1)
