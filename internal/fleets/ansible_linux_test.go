@@ -224,6 +224,30 @@ func contains(t *testing.T, out string, parts ...string) {
 	}
 }
 
+// fanOut is what one portcheck reports that reaches all hosts itself.
+func (f *fleet) fanOut(t *testing.T) check.Report {
+	t.Helper()
+	args := []string{"check", "-f", "json", "--identity", f.servers[0].UserKey, "--known-hosts", f.path("known_hosts")}
+	for i, m := range f.machines {
+		args = append(args, "--target", fmt.Sprintf("app%d=ssh://root@%s", i+1, m.Addr))
+	}
+	cmd := exec.Command(f.portcheck, append(args, "portcheck.yml")...)
+	cmd.Dir = f.dir
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("%v\n%s%s", err, out, &errs)
+	}
+	r, err := report.Read(bytes.NewReader(out))
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, &errs)
+	}
+	return r
+}
+
+// Ansible's merged report is what each host says by itself, and what our own run
+// over all of them finds.
 func TestAnsible(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs Ansible against three hosts")
@@ -247,6 +271,9 @@ func TestAnsible(t *testing.T) {
 		}
 		if diff := cmp.Diff(asJSON(t, f.onEach(t)), asJSON(t, f.merged(t))); diff != "" {
 			t.Errorf("the merged report is another one (-each host +merged):\n%s", diff)
+		}
+		if diff := cmp.Diff(asJSON(t, f.fanOut(t)), asJSON(t, f.merged(t))); diff != "" {
+			t.Errorf("our own run over the hosts reports something else (-over SSH +by Ansible):\n%s", diff)
 		}
 	})
 
@@ -283,40 +310,5 @@ func TestAnsibleSyntax(t *testing.T) {
 	cmd.Env = append(cmd.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8")
 	if out, err := cmd.CombinedOutput(); err != nil || bytes.Contains(out, []byte("WARNING")) {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-// TestAnsibleEqualsFanOut: what Ansible and merge make of three hosts is what
-// portcheck finds out over SSH, without an exception.
-func TestAnsibleEqualsFanOut(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs Ansible against three hosts")
-	}
-	if !testbed.Isolated(t) {
-		return
-	}
-	f := newFleet(t)
-	defer f.isClean(t)
-	args := []string{"check", "-f", "json", "--identity", f.servers[0].UserKey, "--known-hosts", f.path("known_hosts")}
-	for i, m := range f.machines {
-		args = append(args, "--target", fmt.Sprintf("app%d=ssh://root@%s", i+1, m.Addr))
-	}
-	cmd := exec.Command(f.portcheck, append(args, "portcheck.yml")...)
-	cmd.Dir = f.dir
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Fatalf("%v\n%s%s", err, out, &errs)
-	}
-	fanOut, err := report.Read(bytes.NewReader(out))
-	if err != nil {
-		t.Fatalf("%v\n%s%s", err, out, &errs)
-	}
-	if said, code := f.play(t, f.inventory, map[string]any{"portcheck_merge_flags": []string{"-o", "json=" + f.path("merged.json")}}); code == 0 {
-		t.Errorf("the play does not fail:\n%s", said)
-	}
-	if diff := cmp.Diff(asJSON(t, fanOut), asJSON(t, f.merged(t))); diff != "" {
-		t.Errorf("(-over SSH +by Ansible):\n%s", diff)
 	}
 }
