@@ -83,7 +83,7 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	}
 	r := run{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), took: time.Since(start)}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.memory = usage.Maxrss << 10
+		r.memory = int64(usage.Maxrss) << 10
 	}
 	return r
 }
