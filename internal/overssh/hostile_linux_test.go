@@ -2,6 +2,7 @@ package overssh
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -228,7 +229,7 @@ func TestHostileNames(t *testing.T) {
 	holder.Told = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
 	for name, holders := range map[string][]host.Holder{
 		"hostile names": {holder},
-		"very long":     {{PID: 1 << 62, Process: strings.Repeat(ansi, 10_000)}},
+		"very long":     {{PID: math.MaxInt, Process: strings.Repeat(ansi, 10_000)}},
 		"very many":     make([]host.Holder, 100_000),
 	} {
 		t.Run(name, func(t *testing.T) {
