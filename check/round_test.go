@@ -218,9 +218,10 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 
 	f = newFleet(0)
 	ctx, cancel := context.WithCancel(context.Background())
-	needs, targets = f.many(20, func(i int) host.Host {
+	var asked atomic.Int32
+	needs, targets = f.many(20, func(int) host.Host {
 		return &sim{before: func(ctx context.Context, _ int) error {
-			if i == 5 {
+			if asked.Add(1) == 6 {
 				cancel()
 			}
 			return ctx.Err()
