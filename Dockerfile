@@ -43,7 +43,7 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="1"
+      io.github.org.portcheck.probe="2"
 CMD ["/usr/local/bin/portcheck"]
 
 # The default. GitLab runs `sh` in it and Jenkins `cat`, as any user, hence the
@@ -58,5 +58,5 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="1"
+      io.github.org.portcheck.probe="2"
 CMD ["portcheck"]

@@ -15,17 +15,19 @@ import (
 const module = "github.com/org/portcheck"
 
 // arrows are the imports of our own packages that each may have. Imports run
-// one way: main, cli, report, check, then config, target and host, then port.
+// one way: main, cli, report, check, then transport, config and host, then port.
 var arrows = map[string][]string{
 	"":                 {"cli"},
-	"cli":              {"check", "ci", "config", "host", "port", "report", "target"},
+	"cli":              {"check", "ci", "config", "host", "host/wire", "internal/panics", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
-	"check":            {"config", "host", "port"},
-	"target":           {"host", "port"},
+	"check":            {"config", "host", "internal/panics", "port"},
+	"transport":        {"config", "host", "host/wire", "port"},
 	"config":           {"port"},
-	"host":             {"port"},
+	"host":             {"internal/panics", "port"},
+	"host/wire":        {"host"},
 	"ci":               {},
 	"port":             {},
+	"internal/panics":  {},
 	"internal/testbed": {},
 	"internal/oracle":  {},
 	// Only tests are in there.
@@ -37,12 +39,12 @@ var arrows = map[string][]string{
 	"schema":              {},
 }
 
-// confined are packages that only some of ours may import: nothing below target
+// confined are packages that only some of ours may import: nothing outside of transport
 // knows HTTP or SSH, and so on.
 var confined = map[string][]string{
-	"net/http":                           {"target/internal/engine"},
-	"golang.org/x/crypto/ssh":            {"target/internal/sshlink"},
-	"github.com/skeema/knownhosts":       {"target/internal/sshlink"},
+	"net/http":                           {"transport/internal/engine"},
+	"golang.org/x/crypto/ssh":            {"transport/internal/sshlink"},
+	"github.com/skeema/knownhosts":       {"transport/internal/sshlink"},
 	"gopkg.in/yaml.v3":                   {"config"},
 	"github.com/spf13/cobra":             {"cli"},
 	"github.com/hashicorp/go-multierror": {"cli"},

@@ -99,8 +99,8 @@ func (n Need) explain(r *Result, e evidence) {
 		case x.Outcome == host.Failed:
 			r.Message = fmt.Sprintf("%s could not be tried (%s: %s)", e.where, x.Op, x.Errno)
 		case !e.tried.TableOK:
-			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", e.where, because(e.facts.Gaps, false))
-		case e.tried.TableOnly != "" && (len(x.sockets) == 0 || onlyBindTells(n.Binding(x.Protocol), x.sockets)):
+			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", e.where, because(e.facts.Gaps, host.GapSockets))
+		case e.tried.NoBindReason != "" && (len(x.sockets) == 0 || onlyBindTells(n.Binding(x.Protocol), x.sockets)):
 			n.explainDoubt(r, e)
 		case x.Outcome == host.NotTried && len(e.sockets) == 0:
 			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", e.where)
@@ -116,7 +116,7 @@ func (n Need) explain(r *Result, e evidence) {
 }
 
 func privilegedText(e evidence) string {
-	if e.tried.TableOnly != "" {
+	if e.tried.NoBindReason != "" {
 		return fmt.Sprintf("ports below %d need root or CAP_NET_BIND_SERVICE: the login there has that right, your app perhaps not", e.facts.Limits.UnprivilegedFrom)
 	}
 	return fmt.Sprintf("this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
@@ -157,25 +157,21 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 			n.notify(r, config.Degraded, "no process that can be seen from here has it open: it belongs to the kernel, or to a process in another PID namespace")
 			return
 		default:
-			n.notify(r, config.Degraded, "who holds it can't be seen%s", because(gaps, true))
+			n.notify(r, config.Degraded, "who holds it can't be seen%s", because(gaps, host.GapHolders))
 			return
 		}
 	}
 	if !complete && len(n.Owner) > 0 {
-		n.notify(r, config.Degraded, "every process that could be looked into was compared with owner, but not all could%s", because(gaps, true))
+		n.notify(r, config.Degraded, "every process that could be looked into was compared with owner, but not all could%s", because(gaps, host.GapHolders))
 	}
 }
 
-// because joins the gaps of one kind to a reason: those that hide holders, or
-// those that hide sockets.
-func because(gaps []host.Gap, holders bool) string {
-	return reasons(gaps, func(g host.Gap) bool { return g.Holders == holders && g.Table == !holders && !g.Containers })
-}
-
-func reasons(gaps []host.Gap, apply func(host.Gap) bool) string {
+// because returns the gaps of one kind as the end of a sentence that lacks the
+// facts of that kind: "" or ": " and the reasons.
+func because(gaps []host.Gap, kind host.GapKind) string {
 	var all []string
 	for _, g := range gaps {
-		if apply(g) {
+		if g.Kind == kind {
 			all = append(all, gapText(g))
 		}
 	}

@@ -82,6 +82,7 @@ var (
 		host.NoFamily: true, host.Excluded: true, host.Failed: true, host.NotTried: true,
 	}
 	knownStates = map[host.State]bool{host.Listen: true, host.Bound: true, host.Connected: true, host.TimeWait: true, host.Closing: true}
+	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapHolders: true, host.GapContainers: true, host.GapNamespace: true}
 	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
 )
 
@@ -92,6 +93,11 @@ func fitsMachine(f host.Facts) error {
 	}
 	if l := f.Limits; l.Ephemeral.First > l.Ephemeral.Last || !plausible(l.Reserved, nil) || !plausible(l.Excluded[port.TCP], nil) || !plausible(l.Excluded[port.UDP], nil) {
 		return errors.New("its limits are not sets of ports")
+	}
+	for _, g := range f.Gaps {
+		if !knownGaps[g.Kind] {
+			return fmt.Errorf("it has a gap of kind %.40q, which does not exist", g.Kind)
+		}
 	}
 	for _, s := range f.Sockets {
 		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, notInNames) || !knownStates[s.State] {

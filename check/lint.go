@@ -97,7 +97,7 @@ func exclude(a, b Need, proto port.Protocol) bool {
 	if a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) {
 		return false
 	}
-	return a.Binding(proto).Exclude(b.Binding(proto))
+	return a.Binding(proto).ConflictsWith(b.Binding(proto))
 }
 
 // noteDuplicates makes a result unmet if other needs exclude it.

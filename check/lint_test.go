@@ -16,7 +16,7 @@ func needOf(file, name string, changes ...func(*Need)) Need {
 	n := Need{App: strings.TrimSuffix(file, ".yml"), Target: "local", Port: config.Port{
 		At: config.Position{File: file, Line: 5 + len(name), Column: 11}, Name: name,
 		Ports: port.One(8080), Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any},
-		Expect: config.Free, Severity: config.Error,
+		Expect: config.Free, Severity: config.SeverityError,
 	}}
 	for _, change := range changes {
 		change(&n)
@@ -27,8 +27,8 @@ func needOf(file, name string, changes ...func(*Need)) Need {
 func onMachine(name string) func(*Need) { return func(n *Need) { n.Machine = name } }
 func onTarget(name string) func(*Need)  { return func(n *Need) { n.Target = name } }
 
-func allow(codes ...config.Notice) func(*Need) { return func(n *Need) { n.Allow = codes } }
-func tcpAndUDP(n *Need)                        { n.Protocols = []port.Protocol{port.TCP, port.UDP} }
+func allow(codes ...config.NoticeCode) func(*Need) { return func(n *Need) { n.Allow = codes } }
+func tcpAndUDP(n *Need)                            { n.Protocols = []port.Protocol{port.TCP, port.UDP} }
 
 type lintCase struct {
 	name  string

@@ -31,7 +31,7 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	listing := Listing{Version: 1, Targets: []TargetReport{reportTarget(t.Name, facts, nil)}, Sockets: []Holder{}}
 	target := &listing.Targets[0]
 	for _, g := range facts.Gaps {
-		if g.Holders {
+		if g.Kind == host.GapHolders || g.Kind == host.GapContainers {
 			target.Notices = append(target.Notices, Notice{Code: config.Degraded, Message: gapText(g)})
 		}
 	}
@@ -60,5 +60,5 @@ func wholeTable(f host.Facts) error {
 	if !slices.ContainsFunc(f.Tried, func(t host.Tried) bool { return !t.TableOK }) {
 		return nil
 	}
-	return errors.New("the socket table could not be read" + because(f.Gaps, false))
+	return errors.New("the socket table could not be read" + because(f.Gaps, host.GapSockets))
 }

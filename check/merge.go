@@ -234,7 +234,7 @@ func newCommon(need []Result, rounds map[string]*round, claims map[place]*port.B
 		}
 		s.rounds = append(s.rounds, r)
 		if allowsEphemeral(results, r) {
-			s.need.Allow = []config.Notice{config.Ephemeral}
+			s.need.Allow = []config.NoticeCode{config.Ephemeral}
 		}
 		for _, x := range results {
 			if c := claims[place{x.Target, x.Protocol}]; c != nil {

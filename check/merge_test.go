@@ -94,7 +94,7 @@ func TestMergeEqualsOneRun(t *testing.T) {
 // as open can be bound: of others, searches that compete learn in another order.
 func randomFleet(random *rand.Rand) ([]Need, []sim) {
 	some := func(odds float64) port.Set {
-		return port.Set{{First: 9000, Last: 9030}}.Less(func(uint16) bool { return random.Float64() > odds })
+		return port.Set{{First: 9000, Last: 9030}}.Without(func(uint16) bool { return random.Float64() > odds })
 	}
 	var hosts []sim
 	ephemeral := port.Range{}
@@ -190,7 +190,7 @@ func TestMergeHeedsAllow(t *testing.T) {
 		limits := host.Limits{Ephemeral: port.Range{First: 9000, Last: 9009}}
 		return []Target{targetOf("one", &sim{taken: set(t, "8080"), limits: limits}), targetOf("two", &sim{taken: set(t, "8080,9000"), limits: limits})}
 	}
-	for _, codes := range [][]config.Notice{nil, {config.Ephemeral}} {
+	for _, codes := range [][]config.NoticeCode{nil, {config.Ephemeral}} {
 		need := func(target string) Need {
 			return needOf("a.yml", "x", inRange("9000-9009"), onTarget(target), allow(codes...))
 		}

@@ -46,7 +46,7 @@ func (n Need) result(proto port.Protocol) Result {
 }
 
 // notify adds a notice unless the need allows it.
-func (n Need) notify(r *Result, code config.Notice, format string, args ...any) {
+func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...any) {
 	if !slices.Contains(n.Allow, code) {
 		r.Notices = append(r.Notices, Notice{Code: code, Message: fmt.Sprintf(format, args...)})
 	}

@@ -253,7 +253,7 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 		if n.Expect == config.Listening {
 			judge = judgeListening
 		}
-		r.tableOnly = r.tableOnly || facts.Tried[k].TableOnly != ""
+		r.tableOnly = r.tableOnly || facts.Tried[k].NoBindReason != ""
 		result := judge(n, key.proto, facts.Tried[k], facts)
 		n.notePorts(&result, facts.Machine.OS)
 		n.noteEphemeral(&result, facts.Limits.Ephemeral, facts.Limits.Reserved, "on this host")

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 )
 
 // diary is what Progress hears, a line a call.
@@ -243,7 +244,7 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 			return nil
 		}}
 	})
-	bug := host.Guard(func() { _, _ = Run(context.Background(), needs, targets, Options{Parallel: 4}) })
+	bug := panics.Catch(func() { _, _ = Run(context.Background(), needs, targets, Options{Parallel: 4}) })
 	if bug == nil || bug.String() != "boom" || f.closed != 20 {
 		t.Errorf("a bug: %v; %d closed", bug, f.closed)
 	}

@@ -78,13 +78,14 @@ func reportTarget(name string, f host.Facts, err error) TargetReport {
 		t.Notices = append(t.Notices, Notice{Code: config.Degraded, Message: err.Error()})
 	}
 	for _, g := range f.Gaps {
-		if !g.Holders { // those are told where a holder is missing
-			n := Notice{Code: config.Degraded, Message: gapText(g)}
-			if g.Place {
-				n.Severity = config.Warning
-			}
-			t.Notices = append(t.Notices, n)
+		n := Notice{Code: config.Degraded, Message: gapText(g)}
+		switch g.Kind {
+		case host.GapHolders, host.GapContainers:
+			continue // said where a holder is missing
+		case host.GapNamespace:
+			n.Severity = config.SeverityWarning
 		}
+		t.Notices = append(t.Notices, n)
 	}
 	return t
 }
@@ -111,7 +112,7 @@ func (s *Summary) add(r Result) {
 		s.OK++
 	case r.Status == Unknown:
 		s.Unknown++
-	case r.Severity == config.Warning:
+	case r.Severity == config.SeverityWarning:
 		s.Warnings++
 	default:
 		s.Errors++

@@ -14,6 +14,7 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/port"
 )
 
@@ -59,7 +60,7 @@ func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 		f.Tried = append(f.Tried, tried)
 	}
 	for _, scan := range req.Scans {
-		f.Open = append(f.Open, scan.Ports.Less(func(p uint16) bool { return s.taken.Contains(p) || s.limits.Reserved.Contains(p) }))
+		f.Open = append(f.Open, scan.Ports.Without(func(p uint16) bool { return s.taken.Contains(p) || s.limits.Reserved.Contains(p) }))
 	}
 	for _, d := range req.Dials {
 		f.Dialed = append(f.Dialed, dialed(d.Port, "ok"))
@@ -124,7 +125,7 @@ func TestAlternatives(t *testing.T) {
 		ephemeral port.Range
 		reserved  string
 		want      [][]uint16
-		notices   []config.Notice // of the first result
+		notices   []config.NoticeCode // of the first result
 	}{
 		{name: "in the range's order", needs: []Need{need("x", "9443,8000-8001")}, asked: 3, want: [][]uint16{{9443, 8000, 8001}}},
 		{name: "as many as asked for", needs: []Need{need("x", "9000-9099")}, asked: 2, want: [][]uint16{{9000, 9001}}},
@@ -143,11 +144,11 @@ func TestAlternatives(t *testing.T) {
 		{name: "the last one after many failed", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9098", want: [][]uint16{{9099}}},
 		{name: "all binds fail", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9099", want: [][]uint16{{}}},
 		{name: "ephemeral only if there are no others", needs: []Need{need("x", "9000-9003")}, asked: 3, ephemeral: port.Range{First: 9000, Last: 9002}, want: [][]uint16{{9003}}},
-		{name: "ephemeral", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9010}, want: [][]uint16{{9000, 9001}}, notices: []config.Notice{config.Ephemeral}},
-		{name: "ephemeral, others do not bind", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9001}, barred: "9002-9003", want: [][]uint16{{9000, 9001}}, notices: []config.Notice{config.Ephemeral}},
+		{name: "ephemeral", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9010}, want: [][]uint16{{9000, 9001}}, notices: []config.NoticeCode{config.Ephemeral}},
+		{name: "ephemeral, others do not bind", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9001}, barred: "9002-9003", want: [][]uint16{{9000, 9001}}, notices: []config.NoticeCode{config.Ephemeral}},
 		{name: "ephemeral, others go to another need", needs: []Need{need("x", "9005", on("127.0.0.1")), need("y", "9000,9005", on("127.0.0.2"))}, asked: 1, ephemeral: port.Range{First: 9000, Last: 9000}, want: [][]uint16{{9005}, {9000}}},
 		{name: "ephemeral, others went to another need", needs: []Need{need("x", "9005", on("127.0.0.1")), need("y", "9000,9006,9005", on("127.0.0.2"))}, asked: 1, barred: "9006", ephemeral: port.Range{First: 9000, Last: 9000}, want: [][]uint16{{9005}, {9000}}},
-		{name: "ephemeral and reserved is as others", needs: []Need{need("x", "9000-9003")}, asked: 1, ephemeral: port.Range{First: 9000, Last: 9010}, reserved: "9000", want: [][]uint16{{9001}}, notices: []config.Notice{config.Ephemeral}},
+		{name: "ephemeral and reserved is as others", needs: []Need{need("x", "9000-9003")}, asked: 1, ephemeral: port.Range{First: 9000, Last: 9010}, reserved: "9000", want: [][]uint16{{9001}}, notices: []config.NoticeCode{config.Ephemeral}},
 		{name: "a block as a whole", needs: []Need{need("x", "9000-9009", ports(8080, 8082))}, asked: 2, taken: "9001", want: [][]uint16{{9002, 9005}}},
 		{name: "a block after one of its ports failed", needs: []Need{need("x", "9000-9004", ports(8080, 8083))}, asked: 1, barred: "9000", want: [][]uint16{{9001}}},
 		{name: "a block over two ranges that touch", needs: []Need{need("x", "9000-9001,9002-9003", ports(8080, 8083))}, asked: 1, want: [][]uint16{{9000}}},
@@ -157,7 +158,7 @@ func TestAlternatives(t *testing.T) {
 		{name: "both protocols at one port", needs: []Need{need("x", "9000-9003", tcpAndUDP)}, asked: 2, want: [][]uint16{{9000, 9001}, {9000, 9001}}},
 		{name: "a need that is met", needs: []Need{need("x", "9000-9003", ports(8081, 8081))}, asked: 2, want: [][]uint16{{}}},
 		{name: "a need to listen on", needs: []Need{need("x", "9000-9003", ports(8081, 8081), listening)}, asked: 2, want: [][]uint16{{}}},
-		{name: "duplicates", needs: []Need{need("x", "9000-9003", ports(8081, 8081)), need("y", "9000-9003", ports(8081, 8081))}, asked: 1, want: [][]uint16{{9000}, {9001}}, notices: []config.Notice{config.Duplicate}},
+		{name: "duplicates", needs: []Need{need("x", "9000-9003", ports(8081, 8081)), need("y", "9000-9003", ports(8081, 8081))}, asked: 1, want: [][]uint16{{9000}, {9001}}, notices: []config.NoticeCode{config.Duplicate}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &sim{taken: append(port.Set{port.One(8080)}, set(t, c.taken)...), barred: set(t, c.barred)}
@@ -410,7 +411,7 @@ func TestTheEndOfTheContextEndsEverything(t *testing.T) {
 
 func TestAPanicReachesTheCaller(t *testing.T) {
 	defer func() {
-		bug, ok := recover().(host.Bug)
+		bug, ok := recover().(panics.Panic)
 		if !ok || bug.String() != "boom" || !strings.Contains(string(bug.Stack), "TestAPanicReachesTheCaller") {
 			t.Errorf("%+v", bug)
 		}
@@ -453,7 +454,7 @@ func TestFreePorts(t *testing.T) {
 	looked := n
 	looked.Ports = port.One(1)
 	f.Tried, f.Open = []host.Tried{{Attempts: attempts(t, looked, []string{"not-tried"})}}, []port.Set{{}}
-	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
+	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
 	if _, err = FreePorts(context.Background(), n, targetOf("local", answer(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("no table is not an answer: %v", err)
 	}
@@ -463,7 +464,7 @@ func TestList(t *testing.T) {
 	f := machine()
 	f.Tried = []host.Tried{{TableOK: true}, {TableOK: true}}
 	f.Sockets = []host.Socket{socket(host.Listen, "[::]:80", nginx, worker), socket(host.Listen, "udp 127.0.0.1:53")}
-	f.Gaps = []host.Gap{{What: "not all processes", Op: "open", Errno: "EACCES", Holders: true}, {What: "a default is assumed"}}
+	f.Gaps = []host.Gap{{What: "not all processes", Op: "open", Errno: "EACCES", Kind: host.GapHolders}, {What: "a default is assumed"}}
 	l, err := List(context.Background(), targetOf("local", answer(f)), Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@ package check
 import (
 	"sync"
 
-	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 )
 
 // slots bounds how many targets are dealt with at the same time: it holds one
@@ -23,17 +23,17 @@ func (s slots) lend(fn func()) {
 // each does something for every round, as many at a time as there are slots. It
 // panics with the first bug when all have ended.
 func each(rounds []*round, do func(*round)) {
-	bugs := make([]*host.Bug, len(rounds))
+	caught := make([]*panics.Panic, len(rounds))
 	var all sync.WaitGroup
 	for i, r := range rounds {
 		r.slots.take()
 		all.Go(func() {
 			defer r.slots.giveBack()
-			bugs[i] = host.Guard(func() { do(r) })
+			caught[i] = panics.Catch(func() { do(r) })
 		})
 	}
 	all.Wait()
-	for _, bug := range bugs {
-		bug.Raise()
+	for _, p := range caught {
+		p.Repanic()
 	}
 }

@@ -94,7 +94,7 @@ func setOf(ports []uint16) port.Set {
 	for _, p := range ports {
 		all = append(all, port.One(p))
 	}
-	return all.Less(func(uint16) bool { return false })
+	return all.Without(func(uint16) bool { return false })
 }
 
 // movable says whether another port would help an unmet need.
@@ -393,8 +393,8 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err == nil {
 		err = wholeTable(facts)
 	}
-	if err == nil && facts.Tried[0].TableOnly != "" {
-		err = errors.New("no port can be bound there for a try: " + facts.Tried[0].TableOnly)
+	if err == nil && facts.Tried[0].NoBindReason != "" {
+		err = errors.New("no port can be bound there for a try: " + facts.Tried[0].NoBindReason)
 	}
 	if err != nil {
 		return nil, err

@@ -159,8 +159,8 @@ type Container struct {
 
 // Notice is something worth knowing that is not the status.
 type Notice struct {
-	Code    config.Notice `json:"code"`
-	Message string        `json:"message"`
+	Code    config.NoticeCode `json:"code"`
+	Message string            `json:"message"`
 	// Severity is set where a notice is more than a note: on a target, if its
 	// ports may not be those that people mean.
 	Severity config.Severity `json:"severity,omitempty"`

@@ -21,7 +21,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
 	r.Method = method(tried)
-	r.TableOnly = tried.TableOnly != ""
+	r.TableOnly = tried.NoBindReason != ""
 	var findings []finding
 	noIPv6 := false
 	for _, a := range tried.Attempts {
@@ -43,7 +43,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 		n.notify(&r, config.NoIPv6, "this host has no IPv6, so the need is judged on IPv4 alone")
 	}
 	if r.TableOnly {
-		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.TableOnly)
+		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.NoBindReason)
 	}
 	n.explain(&r, newEvidence(n, proto, r.Status, findings, tried, f))
 	return r
@@ -87,7 +87,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		switch {
 		case !tried.TableOK:
 			return Unknown
-		case tried.TableOnly != "":
+		case tried.NoBindReason != "":
 			status = judgeByTable(n, a, tried, sockets, f)
 		case !shares:
 			return Unknown // not bound, to spare who listened there
@@ -146,7 +146,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	subject := n.subject(proto)
 	if !tried.TableOK {
 		r.Status = Unknown
-		r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", subject, because(f.Gaps, false))
+		r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", subject, because(f.Gaps, host.GapSockets))
 		return r
 	}
 	var listeners, others, doubtful []host.Socket
@@ -154,7 +154,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	for _, a := range tried.Attempts {
 		for _, s := range overlapping(f.Sockets, a.Endpoint) {
 			switch {
-			case s.State == host.Listen && tried.TableOnly != "" && mayLeaveIPv4(s, a.Endpoint):
+			case s.State == host.Listen && tried.NoBindReason != "" && mayLeaveIPv4(s, a.Endpoint):
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
 			case s.State == host.Listen:
@@ -324,7 +324,7 @@ func (n Need) show(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	r.setHolders(sockets)
 	for _, s := range sockets {
 		if slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return slices.Contains(h.Unseen, host.ContainerName) }) {
-			n.notify(r, config.Degraded, "the name of the container is not known%s", reasons(gaps, func(g host.Gap) bool { return g.Containers }))
+			n.notify(r, config.Degraded, "the name of the container is not known%s", because(gaps, host.GapContainers))
 			return
 		}
 	}
@@ -384,5 +384,5 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 
 // noteNobody says that a bind and the socket table contradict each other.
 func (n Need) noteNobody(r *Result, gaps []host.Gap) {
-	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(gaps, true))
+	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(gaps, host.GapHolders))
 }

@@ -32,7 +32,7 @@ type verdictWant struct {
 	status  Status
 	method  Method // default: bind+table
 	message string // contained in the result's
-	notices []config.Notice
+	notices []config.NoticeCode
 	notice  string // contained in the message of the last one
 	pids    []int  // of the holders; 0 for a socket without one
 
@@ -55,7 +55,7 @@ func TestVerdicts(t *testing.T) {
 			if c.want.message == "" || !strings.Contains(got.Message, c.want.message) {
 				t.Errorf("message %q: want %q in it", got.Message, c.want.message)
 			}
-			var codes []config.Notice
+			var codes []config.NoticeCode
 			for _, n := range got.Notices {
 				codes = append(codes, n.Code)
 			}
@@ -88,7 +88,7 @@ func (c verdictCase) judge(t *testing.T) Result {
 	n := Need{App: "shop", Target: "local", Port: config.Port{
 		At: config.Position{File: "portcheck.yml", Line: 6, Column: 11}, Name: "web",
 		Ports: port.One(8080), Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any},
-		Expect: config.Free, Severity: config.Error,
+		Expect: config.Free, Severity: config.SeverityError,
 	}}
 	if c.need != nil {
 		c.need(&n)
@@ -251,17 +251,17 @@ func reachable(n *Need) {
 func table(err bool) func(*host.Facts) {
 	return func(f *host.Facts) {
 		f.Tried[0].TableOK = !err
-		f.Gaps = []host.Gap{{What: "the tcp socket table can't be read", Op: "netlink", Errno: "EPERM", Table: true}}
+		f.Gaps = []host.Gap{{What: "the tcp socket table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
 	}
 }
 
 func verdictCases() []verdictCase {
-	degraded := []config.Notice{config.Degraded}
+	degraded := []config.NoticeCode{config.Degraded}
 	listen := func(addr string, holders ...host.Holder) []host.Socket {
 		return []host.Socket{socket(host.Listen, addr, holders...)}
 	}
 	unreadable := func(f *host.Facts) {
-		f.Gaps = []host.Gap{{What: "processes of other users can't be looked into", Op: "open /proc/1/fd", Errno: "EACCES", Holders: true}}
+		f.Gaps = []host.Gap{{What: "processes of other users can't be looked into", Op: "open /proc/1/fd", Errno: "EACCES", Kind: host.GapHolders}}
 	}
 	return slices.Concat([]verdictCase{
 		{name: "free", attempts: []string{"ok"}, want: verdictWant{status: Free, message: "tcp 8080 is free"}},
@@ -269,10 +269,10 @@ func verdictCases() []verdictCase {
 		{name: "free beside TIME_WAIT", attempts: []string{"ok"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: Free, message: "is free"}},
 		{
 			name: "claimed", attempts: []string{"ok"}, sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)},
-			want: verdictWant{status: Free, message: "is free", notices: []config.Notice{config.Claimed}, notice: "python3 (pid 77, user www-data) has bound it and does not listen yet", pids: []int{77}},
+			want: verdictWant{status: Free, message: "is free", notices: []config.NoticeCode{config.Claimed}, notice: "python3 (pid 77, user www-data) has bound it and does not listen yet", pids: []int{77}},
 		},
 		{
-			name: "claimed is allowed", need: func(n *Need) { n.Allow = []config.Notice{config.Claimed} }, attempts: []string{"ok"},
+			name: "claimed is allowed", need: func(n *Need) { n.Allow = []config.NoticeCode{config.Claimed} }, attempts: []string{"ok"},
 			sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)}, want: verdictWant{status: Free, message: "is free", pids: []int{77}},
 		},
 		{name: "shadowed", attempts: []string{"ok"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Shadowed, message: "beside nginx (pid 812, nginx.service), which would share or steal its traffic", pids: []int{812}}},
@@ -285,8 +285,8 @@ func verdictCases() []verdictCase {
 			sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), socket(host.Connected, "10.0.0.1:8080", nginx), socket(host.TimeWait, "10.0.0.1:8080")},
 			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}},
 		},
-		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.Notice{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
-		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.Notice{config.TimeWait}, pids: []int{0}}},
+		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
+		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
 		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by somebody who can't be seen", notices: degraded, notice: "EADDRINUSE"}},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
@@ -304,12 +304,12 @@ func verdictCases() []verdictCase {
 		},
 		{
 			name: "in a container whose name is not known", attempts: []string{"in-use"}, sockets: listen("[::]:8080", proxy),
-			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Holders: true, Containers: true}} },
+			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
 			want:  verdictWant{status: InUse, message: "docker-proxy (pid 905, docker.service)", pids: []int{905}, notices: degraded, notice: "the name of the container is not known: no engine"},
 		},
 		{
 			name: "names of containers are no reason for others", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))},
-			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Holders: true, Containers: true}} },
+			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
 			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "who holds it can't be seen", message: "uid 0"},
 		},
 		{
@@ -324,10 +324,10 @@ func verdictCases() []verdictCase {
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
 		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "kept back by the operating system"}},
-		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}, notice: "no IPv6"}},
-		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.Notice{config.NoIPv6}, pids: []int{812}}},
-		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}}},
-		{name: "no ::1, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.NoIPv6}}},
+		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
+		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.NoticeCode{config.NoIPv6}, pids: []int{812}}},
+		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
+		{name: "no ::1, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
 		{name: "no IPv6, any6", need: on(port.Any6), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
 		{name: "no IPv6, a literal", need: on("::1"), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
 		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
@@ -340,14 +340,14 @@ func verdictCases() []verdictCase {
 		{name: "a block with two taken", need: ports(8080, 8083), attempts: []string{"ok", "in-use", "ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8081", nginx), socket(host.Listen, "[::]:8083", python)}, want: verdictWant{status: InUse, message: "tcp 8080-8083: tcp [::]:8081, tcp [::]:8083 is in use by nginx", pids: []int{812, 77}}},
 		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
 		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
-		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Privileged}, notice: "set run_as"}},
+		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "set run_as"}},
 		{name: "privileged with run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged and not elevated", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.Elevated = false }, want: verdictWant{status: Free, message: "free"}},
 		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }, want: verdictWant{status: Free, message: "free"}},
-		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Ephemeral}, notice: "32768-60999 on this host"}},
+		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "32768-60999 on this host"}},
 		{name: "ephemeral but reserved", need: ports(40000, 40000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free"}},
-		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.UnsafePort}}},
-		{name: "squatter of this system", need: ports(5000, 5000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.OS = "darwin" }, want: verdictWant{status: Free, message: "free", notices: []config.Notice{config.Squatter}, notice: "AirPlay"}},
+		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.UnsafePort}}},
+		{name: "squatter of this system", need: ports(5000, 5000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.OS = "darwin" }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Squatter}, notice: "AirPlay"}},
 		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
@@ -364,7 +364,7 @@ func verdictCases() []verdictCase {
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
 		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens on tcp 8080"}},
-		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens", notices: []config.Notice{config.Claimed}, pids: []int{77}}},
+		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens", notices: []config.NoticeCode{config.Claimed}, pids: []int{77}}},
 		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens"}},
 		{name: "listening elsewhere", need: both(listening, on("127.0.0.1")), attempts: []string{"not-tried"}, sockets: listen("127.0.0.2:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 127.0.0.1:8080"}},
 		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nobody listens on 8081"}},
@@ -399,16 +399,16 @@ func ownerCases() []verdictCase {
 			}
 			if len(s.Holders) == 0 {
 				c.want.pids = append(c.want.pids, 0)
-				c.want.notices = []config.Notice{config.Degraded}
+				c.want.notices = []config.NoticeCode{config.Degraded}
 			}
 		}
 		return c
 	}
 	nameless := func(c verdictCase) verdictCase {
 		c.facts = func(f *host.Facts) {
-			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Holders: true, Containers: true}}
+			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Kind: host.GapContainers}}
 		}
-		c.want.notices, c.want.notice = []config.Notice{config.Degraded}, "the name of the container is not known: the engine can't be asked (connect: ENOENT)"
+		c.want.notices, c.want.notice = []config.NoticeCode{config.Degraded}, "the name of the container is not known: the engine can't be asked (connect: ENOENT)"
 		return c
 	}
 	by := func(holders ...host.Holder) []host.Socket {
@@ -471,12 +471,12 @@ func ownerCases() []verdictCase {
 	free := verdictCase{name: "owner: and free", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "is free"}}
 	nobody := verdictCase{
 		name: "owner: nobody visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
-		want: verdictWant{status: Unknown, message: "nobody can be seen there", notices: []config.Notice{config.Degraded}, notice: "EADDRINUSE"},
+		want: verdictWant{status: Unknown, message: "nobody can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
 	}
 	others := verdictCase{
 		name: "owner: others can't be looked into", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
-		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.Notice{config.Degraded}, notice: "not all could", pids: []int{812}, partly: true},
+		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "not all could", pids: []int{812}, partly: true},
 	}
 	mixed := verdictCase{
 		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),
@@ -486,7 +486,7 @@ func ownerCases() []verdictCase {
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
-	statuses, notices := map[Status]bool{Leased: true}, map[config.Notice]bool{} // leases are not built yet
+	statuses, notices := map[Status]bool{Leased: true}, map[config.NoticeCode]bool{} // leases are not built yet
 	note := func(r Result) {
 		statuses[r.Status] = true
 		for _, n := range r.Notices {
@@ -509,7 +509,7 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 			t.Errorf("status %s has no case", s)
 		}
 	}
-	for _, n := range config.Notices {
+	for _, n := range config.NoticeCodes {
 		if !notices[n] {
 			t.Errorf("notice %s has no case", n)
 		}
@@ -551,7 +551,7 @@ func TestNoticesAreSilencedByAllow(t *testing.T) {
 				if c.need != nil {
 					c.need(n)
 				}
-				n.Allow = []config.Notice{code}
+				n.Allow = []config.NoticeCode{code}
 			}
 			got := silent.judge(t)
 			if got.Status != c.want.status || slices.ContainsFunc(got.Notices, func(n Notice) bool { return n.Code == code }) {
@@ -566,7 +566,7 @@ func TestReportCounts(t *testing.T) {
 	for i, s := range []struct {
 		status   Status
 		severity config.Severity
-	}{{Free, config.Error}, {InUse, config.Error}, {InUse, config.Warning}, {Unknown, config.Error}, {Unknown, config.Warning}} {
+	}{{Free, config.SeverityError}, {InUse, config.SeverityError}, {InUse, config.SeverityWarning}, {Unknown, config.SeverityError}, {Unknown, config.SeverityWarning}} {
 		report.Results = append(report.Results, Result{ID: fmt.Sprint(i), Status: s.status, Severity: s.severity, OK: s.status.OK()})
 	}
 	report.Finish()

@@ -109,7 +109,7 @@ func TestCasesShowEverything(t *testing.T) {
 			t.Errorf("a case shows status %s, of which it is said that %s", s, reason)
 		}
 	}
-	for _, n := range config.Notices {
+	for _, n := range config.NoticeCodes {
 		if !strings.Contains(all.String(), fmt.Sprintf(`"code": %q`, n)) {
 			t.Errorf("no case shows notice %s", n)
 		}

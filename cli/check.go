@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/target"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/transport"
 )
 
 // checkOptions are the flags of check beside those it shares with lint.
@@ -81,9 +82,9 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
-	needs, specs, problems := a.gather(args, o.needOptions, target.Auto(a.targetJob()))
+	needs, specs, problems := a.gather(args, o.needOptions, transport.Auto(a.targetJob()))
 	for _, s := range specs {
-		if err := target.Known(s.spec); err != nil {
+		if _, err := config.ParseTarget(s.spec); err != nil {
 			problems = append(problems, s.problem(err))
 		}
 	}

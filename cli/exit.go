@@ -79,7 +79,7 @@ func outcome(r check.Report, o verdictOptions, failed ...error) error {
 	}
 	warnings, errs := false, false
 	for _, result := range r.Results {
-		counts := result.Severity == config.Error || o.failOn == "warning"
+		counts := result.Severity == config.SeverityError || o.failOn == "warning"
 		switch {
 		case result.OK:
 		case result.Status == check.Unknown:
@@ -97,7 +97,7 @@ func outcome(r check.Report, o verdictOptions, failed ...error) error {
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
 			switch {
-			case n.Severity != config.Warning:
+			case n.Severity != config.SeverityWarning:
 			case o.failOn == "warning":
 				all = multierror.Append(all, misplaced{t.Name, n})
 			default:

@@ -15,7 +15,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 )
 
 func found(s check.Status, severity config.Severity) check.Result {
@@ -33,11 +33,11 @@ func exitCases() map[string]struct {
 	of := func(o verdictOptions, results ...check.Result) error {
 		return outcome(check.Report{Results: results}, o)
 	}
-	free, taken, blind := found(check.Free, config.Error), found(check.InUse, config.Error), found(check.Unknown, config.Error)
-	warn := found(check.InUse, config.Warning)
+	free, taken, blind := found(check.Free, config.SeverityError), found(check.InUse, config.SeverityError), found(check.Unknown, config.SeverityError)
+	warn := found(check.InUse, config.SeverityWarning)
 	lost := errors.New("disk full")
 	elsewhere := func(o verdictOptions, results ...check.Result) error {
-		return outcome(check.Report{Results: results, Targets: []check.TargetReport{{Notices: []check.Notice{{Severity: config.Warning}, {}}}}}, o)
+		return outcome(check.Report{Results: results, Targets: []check.TargetReport{{Notices: []check.Notice{{Severity: config.SeverityWarning}, {}}}}}, o)
 	}
 	return map[string]c{
 		"nothing":               {nil, exitOK},
@@ -57,7 +57,7 @@ func exitCases() map[string]struct {
 		"of another, counts":    {elsewhere(verdictOptions{failOn: "warning"}, free), exitUnmet},
 		"never":                 {of(verdictOptions{failOn: "never", warningsExit: 7}, warn, taken), exitOK},
 		"never, and blind":      {of(verdictOptions{failOn: "never"}, taken, blind), exitUnknown},
-		"new status":            {of(verdictOptions{}, found("haunted", config.Error)), exitUnmet},
+		"new status":            {of(verdictOptions{}, found("haunted", config.SeverityError)), exitUnmet},
 		"manifest":              {outcome(check.Report{Problems: []config.Problem{{Message: "x"}}}, verdictOptions{failOn: "never"}), exitUsage},
 		"usage":                 {usageError{errors.New("x"), ""}, exitUsage},
 		"any other error":       {errors.New("unknown command"), exitUsage},
@@ -104,7 +104,7 @@ func bugExit(t *testing.T) int {
 
 func TestBugOfATargetShowsWhereItHappened(t *testing.T) {
 	var stderr bytes.Buffer
-	if code := explainBug(&stderr, host.Bug{Value: "boom", Stack: []byte("goroutine 7\n\thost.go:1")}, []byte("goroutine 7\n\thost.go:1")); code != exitBug {
+	if code := explainBug(&stderr, panics.Panic{Value: "boom", Stack: []byte("goroutine 7\n\thost.go:1")}, []byte("goroutine 7\n\thost.go:1")); code != exitBug {
 		t.Error(code)
 	}
 	if !strings.Contains(stderr.String(), "boom\n") || !strings.Contains(stderr.String(), "      host.go:1\n") {

@@ -33,7 +33,7 @@ order. Exit code 1 if there are fewer than asked for.`,
 	f.IntVarP(&count, "count", "n", 1, "how many")
 	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
 	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
-	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job, container:NAME or ssh://[user@]host[:port]")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `TARGET` is "+config.TargetSyntax())
 	reach.reachFlags(f)
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/target"
+	"github.com/org/portcheck/config"
 )
 
 func (a *app) lint() *cobra.Command {
@@ -36,7 +36,7 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 		}
 		needs, specs, problems := a.gather(args, o.needOptions, "local") // on every machine
 		for _, s := range specs {
-			if err := target.Known(s.spec); err != nil {
+			if _, err := config.ParseTarget(s.spec); err != nil {
 				problems = append(problems, s.problem(err))
 			}
 		}

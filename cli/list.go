@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/report"
 )
 
@@ -20,7 +21,7 @@ func (a *app) list() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(&spec, "target", "t", "auto", "where to look: `KIND` is auto, local, runner, job, container:NAME or ssh://[user@]host[:port]")
+	f.StringVarP(&spec, "target", "t", "auto", "where to look: `TARGET` is "+config.TargetSyntax())
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	f.BoolVar(&show, "show-command", false, "show command lines, which may hold secrets")
 	reach.reachFlags(f)

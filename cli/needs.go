@@ -22,7 +22,7 @@ type needOptions struct {
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.ports, "port", "p", nil, "a port to check without a manifest, as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
-	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]KIND`: auto, local, runner, job, container:NAME or ssh://[user@]host[:port] (repeatable); without NAME it replaces all targets of the manifests")
+	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "take every manifest below `DIR` (repeatable)")
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port but reachable ones and those of --set")

@@ -63,6 +63,6 @@ func parsePort(spec string) (config.Port, error) {
 	return config.Port{
 		At: config.Position{File: "--port"}, Name: fmt.Sprintf("%s-%s", proto, ports),
 		Ports: ports, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
-		Expect: config.Free, Severity: config.Error,
+		Expect: config.Free, Severity: config.SeverityError,
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/wire"
 )
 
 // probe is the far end of a target: no people use it.
@@ -41,11 +42,11 @@ func (a *app) probe() *cobra.Command {
 			}
 			if ready {
 				// A line of its own, whatever a login shell has said before.
-				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", host.ServeVersion); err != nil {
+				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", wire.Version); err != nil {
 					return unanswered{err}
 				}
 			}
-			if err := host.Serve(ctx, host.Local{}, a.stdin, a.stdout); err != nil {
+			if err := wire.Serve(ctx, host.Local{}, a.stdin, a.stdout); err != nil {
 				return unanswered{err}
 			}
 			return context.Cause(ctx)

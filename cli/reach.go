@@ -11,7 +11,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
-	"github.com/org/portcheck/target"
+	"github.com/org/portcheck/transport"
 )
 
 // reachOptions are the flags that say how targets are reached.
@@ -22,14 +22,14 @@ type reachOptions struct {
 }
 
 func (o *reachOptions) reachFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.evidence, "evidence", string(target.Full), "what a helper container may see: `full` (who holds a port) or basic (ports alone)")
+	f.StringVar(&o.evidence, "evidence", string(transport.Full), "what a helper container may see: `full` (who holds a port) or basic (ports alone)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "budget of one target, --wait not counted")
 	o.sshFlags(f)
 }
 
 func (o *reachOptions) validate() error {
 	var names []string
-	for _, e := range target.Evidences {
+	for _, e := range transport.Evidences {
 		names = append(names, string(e))
 	}
 	switch {
@@ -42,8 +42,8 @@ func (o *reachOptions) validate() error {
 }
 
 // targetJob is what targets have to know of the CI job.
-func (a *app) targetJob() target.Job {
-	return target.Job{Action: a.inAction, System: a.job.System, Container: a.job.Container, Services: a.job.Services}
+func (a *app) targetJob() transport.Job {
+	return transport.Job{Action: a.inAction, System: a.job.System, Container: a.job.Container, Services: a.job.Services}
 }
 
 // lifetimeMargin is how much longer than it may be needed a helper lives.
@@ -59,14 +59,14 @@ func (a *app) reach(specs []targetSpec, o reachOptions, turns int, wait time.Dur
 	if a.inAction {
 		o.Names = secretNames()
 	}
-	options := target.Options{Env: a.env, Evidence: target.Evidence(o.evidence), Job: a.targetJob(), SSH: target.NewSSH(o.SSHOptions, a.env)}
+	options := transport.Options{Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.targetJob(), SSH: transport.NewSSH(o.SSHOptions, a.env)}
 	options.Lifetime = budgets*time.Duration(turns)*o.timeout + wait + lifetimeMargin
 	targets := make([]check.Target, len(specs))
 	for i, s := range specs {
 		options := options
 		options.Job.Chosen = s.chosen
 		targets[i] = check.Target{Name: s.name, Open: func(ctx context.Context) (host.Host, error) {
-			return target.Open(ctx, s.spec, options)
+			return transport.Open(ctx, s.spec, options)
 		}}
 	}
 	return targets
@@ -77,9 +77,9 @@ func (a *app) onTarget(spec string, o reachOptions, ask func(check.Target) error
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if err := target.Known(spec); err != nil {
+	if _, err := config.ParseTarget(spec); err != nil {
 		return usageError{err, ""}
 	}
-	flags := targetFlags{auto: target.Auto(a.targetJob())}
+	flags := targetFlags{auto: transport.Auto(a.targetJob())}
 	return ask(a.reach([]targetSpec{flags.newTarget(spec, targetFlag)}, o, 1, 0)[0])
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/report"
 )
 
@@ -36,7 +36,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	defer func() {
 		if bug := recover(); bug != nil {
 			stack := debug.Stack()
-			if elsewhere, ok := bug.(host.Bug); ok {
+			if elsewhere, ok := bug.(panics.Panic); ok {
 				stack = elsewhere.Stack
 			}
 			code = explainBug(stderr, bug, stack)

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/host/wire"
 	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
 )
@@ -379,7 +380,7 @@ func talk(ts *testscript.TestScript, _ bool, _ []string) {
 			}
 		}
 		ok(ts, answers.Decode(&reply))
-		if reply.Version != 1 || reply.Facts.Tried[0].Attempts[0].Outcome != want {
+		if reply.Version != wire.Version || reply.Facts.Tried[0].Attempts[0].Outcome != want {
 			ts.Fatalf("%+v: want %s", reply, want)
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/ci"
-	"github.com/org/portcheck/target"
+	"github.com/org/portcheck/transport"
 )
 
 // sshOptions are the flags that say how ssh:// targets are reached.
-type sshOptions struct{ target.SSHOptions }
+type sshOptions struct{ transport.SSHOptions }
 
 func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.Identities, "identity", "i", nil, "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY takes the text of one")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/target"
 )
 
 // targetSpec is a target to open, with the place that asked for it.
@@ -19,6 +18,13 @@ type targetSpec struct {
 }
 
 func (s targetSpec) same(o targetSpec) bool { return s.name == o.name && s.spec == o.spec }
+
+// connects reports whether opening the target connects to a machine that its
+// text names.
+func (s targetSpec) connects() bool {
+	parsed, err := config.ParseTarget(s.spec)
+	return err == nil && parsed.KindOf().Connects
+}
 
 func (s targetSpec) problem(err error) config.Problem {
 	return config.Problem{Position: s.from, Message: err.Error()}
@@ -37,7 +43,7 @@ func (t targetFlags) target(name, spec string, from config.Position) targetSpec 
 		spec = t.auto
 	}
 	if name == "" {
-		name = target.Label(spec)
+		name = spec
 	}
 	return targetSpec{name, spec, from, chosen}
 }
@@ -59,7 +65,7 @@ func parseTargets(flags []string, auto string) (targetFlags, []config.Problem) {
 		if named = named && isTargetName(name); !named {
 			spec = f
 		}
-		if err := target.Known(spec); err != nil {
+		if _, err := config.ParseTarget(spec); err != nil {
 			problems = append(problems, config.Problem{Position: targetFlag, Message: err.Error()})
 		}
 		if named {

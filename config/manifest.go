@@ -27,7 +27,7 @@ type defaults struct {
 	ranges    port.Set
 	exclude   port.Set
 	wait      time.Duration
-	allow     []Notice
+	allow     []NoticeCode
 }
 
 // parseManifest reads one manifest. With problems the manifest is incomplete.
@@ -43,7 +43,7 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 		defaults: defaults{
 			protocols: []port.Protocol{port.TCP},
 			addresses: []port.Address{port.Any},
-			severity:  Error,
+			severity:  SeverityError,
 		},
 		names: map[string]Position{},
 		envs:  map[string]Position{},

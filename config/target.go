@@ -1,125 +1,206 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
-	"slices"
+	"net/url"
+	"strconv"
 	"strings"
-
-	"github.com/org/portcheck/port"
-	"gopkg.in/yaml.v3"
+	"unicode"
 )
 
-// targetKinds are the targets that need no address.
-var targetKinds = []string{"auto", "local", "runner", "job"}
+// Target is where needs are checked, parsed from the text of a manifest or of
+// --target.
+type Target struct {
+	Kind string     // the Name of one of TargetKinds
+	Name string     // of a container
+	SSH  SSHAddress // of a host
+}
 
-func (m *manifest) readTargets(key string, n *yaml.Node) {
-	for _, f := range m.fields(key, n) {
-		if len(m.Targets) == maxTargets {
-			m.report(f.key, tooManyTargets)
-			return
-		}
-		name := f.key.Value
-		if !isName(name) {
-			m.report(f.key, badName, key, quote(name))
+// SSHAddress is [USER@]HOST[:PORT]. Parts that are not given are empty.
+type SSHAddress struct{ User, Host, Port string }
+
+// TargetKind is one kind of target. Help, error messages and the test of the
+// manifest's schema take their words from TargetKinds.
+type TargetKind struct {
+	Name    string
+	Syntax  string // for people: "container:NAME"
+	Example string // a target of this kind
+	// Connects reports whether opening a target connects to a machine that
+	// its text names, so that whoever writes the text chooses the machine.
+	Connects bool
+
+	prefix string // of the text; the whole text if parse is nil
+	parse  func(t *Target, rest string) error
+}
+
+// TargetKinds lists every kind of target. The transport package has an opener
+// for each.
+var TargetKinds = []TargetKind{
+	{Name: "auto", Syntax: "auto", Example: "auto", prefix: "auto"},
+	{Name: "local", Syntax: "local", Example: "local", prefix: "local"},
+	{Name: "runner", Syntax: "runner", Example: "runner", prefix: "runner"},
+	{Name: "job", Syntax: "job", Example: "job", prefix: "job"},
+	{Name: "container", Syntax: "container:NAME", Example: "container:shop-web-1", prefix: "container:", parse: parseContainer},
+	{Name: "ssh", Syntax: sshSyntax, Example: "ssh://deploy@app1:22", Connects: true, prefix: "ssh://", parse: parseSSH},
+}
+
+const (
+	sshSyntax    = "ssh://[USER@]HOST[:PORT]"
+	maxSSHHost   = 253 // bytes of a DNS name
+	maxSSHUser   = 255
+	wantTargetIs = " is not a target: want "
+)
+
+// TargetSyntax lists the syntax of every kind: "auto, local or container:NAME".
+func TargetSyntax() string {
+	var all []string
+	for _, k := range TargetKinds {
+		all = append(all, k.Syntax)
+	}
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " or " + all[last]
+}
+
+// errPassword is the error of a URL with a password. It does not repeat the URL,
+// since many people read logs.
+var errPassword = errors.New("a password in a target is not supported: use " + sshSyntax + " and a key")
+
+// ParseTarget parses the text of a target. Errors about hosts do not repeat the
+// text, because it may hold a secret in the wrong place.
+func ParseTarget(text string) (Target, error) {
+	for _, k := range TargetKinds {
+		rest, ok := strings.CutPrefix(text, k.prefix)
+		if !ok || k.parse == nil && rest != "" {
 			continue
 		}
-		if f.value.Kind == yaml.AliasNode {
-			continue
+		t := Target{Kind: k.Name}
+		if k.parse == nil {
+			return t, nil
 		}
-		address, ok := m.text(key+"."+name, "a target such as ssh://deploy@app1", f.value)
-		switch {
-		case !ok:
-		case hasSecret(address):
-			m.report(f.value, hasPassword, key+"."+name)
-		case !isTarget(address):
-			m.report(f.value, badTarget, key+"."+name, quote(address))
-		case slices.Contains(targetKinds, name) && name != address:
-			m.report(f.key, reservedName, quote(name))
-		}
-		// Also after an error, so that the needs that use it are not reported.
-		m.Targets = append(m.Targets, Target{m.at(f.key), name, address})
+		return t, k.parse(&t, rest)
 	}
+	if hasPassword(text) {
+		return Target{}, errPassword
+	}
+	return Target{}, errors.New(quote(text) + wantTargetIs + TargetSyntax())
 }
 
-// targetOfNeed reads one entry of a need's targets.
-func (m *manifest) targetOfNeed(key string, n *yaml.Node) (string, bool) {
-	s, ok := m.text(key, "the name of a target", n)
-	if !ok {
-		return "", false
-	}
-	switch address := strings.HasPrefix(s, "container:") || strings.HasPrefix(s, "ssh://"); {
-	case hasSecret(s):
-		m.report(n, hasPassword, key)
-	case address && !isTarget(s):
-		m.report(n, badTarget, key, quote(s))
-	case !address && !slices.Contains(targetKinds, s) && !m.hasTarget(s):
-		m.report(n, otherTarget, quote(s), remedy(s, m.knownTargets()))
-	default:
-		return s, true
-	}
-	return "", false
-}
-
-func (m *manifest) hasTarget(name string) bool {
-	return slices.ContainsFunc(m.Targets, func(t Target) bool { return t.Name == name })
-}
-
-func (m *manifest) knownTargets() []string {
-	var known []string
-	for _, t := range m.Targets {
-		if !slices.Contains(targetKinds, t.Name) {
-			known = append(known, t.Name)
+// KindOf returns the kind of a target that ParseTarget returned.
+func (t Target) KindOf() TargetKind {
+	for _, k := range TargetKinds {
+		if k.Name == t.Kind {
+			return k
 		}
 	}
-	return append(known, targetKinds...)
+	return TargetKind{}
 }
 
-// hasSecret says whether s is a URL with a password. Its message doesn't repeat
-// it, since logs are read by many.
-func hasSecret(s string) bool {
+// hasPassword reports whether s is a URL with a password.
+func hasPassword(s string) bool {
 	_, rest, _ := strings.Cut(s, "://")
-	user, _, ok := strings.Cut(rest, "@")
-	return ok && strings.Contains(user, ":")
+	return strings.Contains(rest[:max(strings.LastIndex(rest, "@"), 0)], ":")
 }
 
-// isTarget says whether s has the form of a target's address.
-func isTarget(s string) bool {
-	if slices.Contains(targetKinds, s) {
-		return true
+func parseContainer(t *Target, name string) error {
+	if !isPlain(name) {
+		return errors.New(quote("container:"+name) + wantTargetIs + "container:NAME, where NAME has letters, digits, \"_\", \".\" and \"-\", the first a letter, a digit or \"_\"")
 	}
-	if name, ok := strings.CutPrefix(s, "container:"); ok {
-		return isPlain(name)
-	}
-	rest, ok := strings.CutPrefix(s, "ssh://")
-	if !ok {
-		return false
-	}
-	user, hostPort, ok := strings.Cut(rest, "@")
-	if !ok {
-		user, hostPort = "", rest
-	} else if !isPlain(user) {
-		return false
-	}
-	return isHostPort(hostPort)
+	t.Name = name
+	return nil
 }
 
-// isHostPort takes an IPv6 address in brackets only, where the port is clear.
-func isHostPort(s string) bool {
-	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
-		if _, err := port.ParseNumber(s[i+1:]); err != nil {
-			return false
+func parseSSH(t *Target, authority string) (err error) {
+	t.SSH, err = ParseSSHAddress(authority)
+	return err
+}
+
+// ParseSSHAddress parses [USER@]HOST[:PORT]. USER may have percent escapes, and
+// an IPv6 HOST is in brackets.
+func ParseSSHAddress(authority string) (SSHAddress, error) {
+	at := strings.LastIndex(authority, "@")
+	user := authority[:max(at, 0)]
+	// A password may hold any of the characters below, so it is looked for first.
+	if strings.Contains(user, ":") {
+		return SSHAddress{}, errPassword
+	}
+	if strings.ContainsAny(authority, "/?#") {
+		return SSHAddress{}, fmt.Errorf("a target has no path, query or fragment: use %s", sshSyntax)
+	}
+	a := SSHAddress{}
+	var err error
+	if at >= 0 {
+		if a.User, err = parseSSHUser(user); err != nil {
+			return SSHAddress{}, err
 		}
-		s = s[:i]
 	}
-	if inner, ok := strings.CutPrefix(s, "["); ok {
-		ip, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
-		return err == nil && ip.Is6() && strings.HasSuffix(s, "]")
+	if a.Host, a.Port, err = ParseSSHHost(authority[at+1:]); err != nil {
+		return SSHAddress{}, err
 	}
-	return isHost(s) && !strings.Contains(s, ":")
+	return a, nil
 }
 
-// isPlain says whether s is a name of users and containers: one that no tool
-// takes for an option or a path.
+func parseSSHUser(s string) (string, error) {
+	user, err := url.PathUnescape(s)
+	switch {
+	case err != nil:
+		return "", errors.New("the user has an invalid escape: write % as %25")
+	case user == "" || len(user) > maxSSHUser || user[0] == '-' || strings.ContainsFunc(user, unicode.IsControl):
+		return "", fmt.Errorf("the user must have 1 to %d bytes, no control characters, and no hyphen at the beginning", maxSSHUser)
+	}
+	return user, nil
+}
+
+// ParseSSHHost parses HOST[:PORT].
+func ParseSSHHost(s string) (host, port string, err error) {
+	hasPort := false
+	if strings.HasPrefix(s, "[") {
+		literal, after, ok := strings.Cut(s[1:], "]")
+		addr, err := netip.ParseAddr(strings.Replace(literal, "%25", "%", 1))
+		if !ok || err != nil || !addr.Is6() || addr.Zone() != "" && !IsSSHHost(addr.Zone()) {
+			return "", "", errors.New("brackets must hold an IPv6 address, as in ssh://[2001:db8::1]:22")
+		}
+		host = addr.String()
+		port, hasPort = strings.CutPrefix(after, ":")
+		if !hasPort && after != "" {
+			return "", "", fmt.Errorf("only a port may follow the brackets: use %s", sshSyntax)
+		}
+	} else {
+		host, port, hasPort = strings.Cut(s, ":")
+		if strings.Contains(port, ":") {
+			return "", "", errors.New("an IPv6 address must be in brackets, as in ssh://[2001:db8::1]:22")
+		}
+		if !IsSSHHost(host) {
+			return "", "", fmt.Errorf("the host must have 1 to %d letters, digits, dots, underscores and hyphens, and no hyphen at the beginning", maxSSHHost)
+		}
+	}
+	if hasPort {
+		port, err = ParseSSHPort(port)
+	}
+	return host, port, err
+}
+
+// ParseSSHPort parses a port and returns it in its canonical form.
+func ParseSSHPort(s string) (string, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return "", errors.New("the port must be 1 to 65535")
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+// IsSSHHost reports whether s can be the name of a host, an alias of
+// ssh_config(5) or an IPv4 address. Such a name is safe in a known_hosts line,
+// and no tool takes it for an option.
+func IsSSHHost(s string) bool {
+	return s != "" && len(s) <= maxSSHHost && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	})
+}
+
+// isPlain reports whether s is the name of a container: one that no tool takes
+// for an option or a path.
 func isPlain(s string) bool {
 	for i, r := range s {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'

@@ -54,8 +54,8 @@ type Severity string
 
 // The severities.
 const (
-	Error   Severity = "error"
-	Warning Severity = "warning"
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
 )
 
 // Manifest is one file of needs, every default applied to its Ports.
@@ -63,15 +63,15 @@ type Manifest struct {
 	File    string // as named on the command line
 	App     string
 	Host    string
-	Targets []Target
+	Targets []NamedTarget
 	Ports   []Port
 }
 
-// Target is a name that a manifest gives to a target's address.
-type Target struct {
+// NamedTarget is a target under the name that a manifest gives it.
+type NamedTarget struct {
 	Position
 	Name string
-	URL  string
+	URL  string // what ParseTarget takes
 }
 
 // Port is one entry of a manifest's ports. An entry that names two protocols
@@ -91,7 +91,7 @@ type Port struct {
 	Range        port.Set
 	Exclude      port.Set
 	Wait         time.Duration
-	Allow        []Notice
+	Allow        []NoticeCode
 	Env          string
 	Severity     Severity
 	Targets      []string // empty: all
@@ -117,22 +117,22 @@ type Owner struct {
 	User       string `json:"user,omitempty"`
 }
 
-// Notice is the code of something worth knowing about a need that is not its
+// NoticeCode is the code of something worth knowing about a need that is not its
 // status.
-type Notice string
+type NoticeCode string
 
 // The notice codes.
 const (
-	Claimed    Notice = "claimed"     // bound by somebody who does not listen yet
-	Ephemeral  Notice = "ephemeral"   // the OS hands it to outgoing connections
-	Privileged Notice = "privileged"  // needs a right that the app may lack
-	Duplicate  Notice = "duplicate"   // another need excludes this one
-	Degraded   Notice = "degraded"    // not everything could be seen
-	TimeWait   Notice = "time-wait"   // held by TIME_WAIT alone
-	Squatter   Notice = "squatter"    // a well-known program sits there
-	UnsafePort Notice = "unsafe-port" // browsers refuse it
-	NoIPv6     Notice = "no-ipv6"     // judged on IPv4 alone
+	Claimed    NoticeCode = "claimed"     // bound by somebody who does not listen yet
+	Ephemeral  NoticeCode = "ephemeral"   // the OS hands it to outgoing connections
+	Privileged NoticeCode = "privileged"  // needs a right that the app may lack
+	Duplicate  NoticeCode = "duplicate"   // another need excludes this one
+	Degraded   NoticeCode = "degraded"    // not everything could be seen
+	TimeWait   NoticeCode = "time-wait"   // held by TIME_WAIT alone
+	Squatter   NoticeCode = "squatter"    // a well-known program sits there
+	UnsafePort NoticeCode = "unsafe-port" // browsers refuse it
+	NoIPv6     NoticeCode = "no-ipv6"     // judged on IPv4 alone
 )
 
-// Notices lists every notice code.
-var Notices = []Notice{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6}
+// NoticeCodes lists every notice code.
+var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6}

@@ -93,10 +93,12 @@ func (w *walker) expectWord(key string, n *yaml.Node) (Expect, bool) {
 }
 
 func (w *walker) severityWord(key string, n *yaml.Node) (Severity, bool) {
-	return word(w, key, n, []Severity{Error, Warning})
+	return word(w, key, n, []Severity{SeverityError, SeverityWarning})
 }
 
-func (w *walker) notice(key string, n *yaml.Node) (Notice, bool) { return word(w, key, n, Notices) }
+func (w *walker) notice(key string, n *yaml.Node) (NoticeCode, bool) {
+	return word(w, key, n, NoticeCodes)
+}
 
 func (w *walker) protocolList(key string, n *yaml.Node) ([]port.Protocol, bool) {
 	return oneOrMore(w, key, "tcp, udp or [tcp, udp]", n, w.protocol)
@@ -104,7 +106,7 @@ func (w *walker) protocolList(key string, n *yaml.Node) ([]port.Protocol, bool) 
 
 // notices reads a list of notice codes. It may be empty: that undoes the list
 // at the top.
-func (w *walker) notices(key string, n *yaml.Node) ([]Notice, bool) {
+func (w *walker) notices(key string, n *yaml.Node) ([]NoticeCode, bool) {
 	if n.Kind == yaml.SequenceNode {
 		return items(w, key, n, w.notice)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/port"
 )
 
@@ -21,19 +22,19 @@ const (
 // dialAll connects to each remote and hangs up at once.
 func dialAll(ctx context.Context, dials []Dial) []Attempt {
 	all := make([]Attempt, len(dials))
-	bugs := make([]*Bug, len(dials))
+	caught := make([]*panics.Panic, len(dials))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, dialsAtOnce)
 	for i, d := range dials {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			bugs[i] = Guard(func() { all[i] = dial(ctx, d) })
+			caught[i] = panics.Catch(func() { all[i] = dial(ctx, d) })
 		})
 	}
 	wait.Wait()
-	for _, bug := range bugs {
-		bug.Raise()
+	for _, p := range caught {
+		p.Repanic()
 	}
 	return all
 }

@@ -41,7 +41,7 @@ func TestNoDescriptors(t *testing.T) {
 	if got := outcomes(facts.Dialed); got != emfile {
 		t.Errorf("connect: %s, want %s", got, emfile)
 	}
-	wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/tcp", Errno: "EMFILE", Table: true})
+	wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/tcp", Errno: "EMFILE", Kind: GapSockets})
 	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_local_port_range", Errno: "EMFILE"})
 }
 
@@ -88,7 +88,7 @@ func TestNetlinkDenied(t *testing.T) {
 	if got := facts.Open[0].String(); got != "8079,8081" {
 		t.Errorf("open: %s", got)
 	}
-	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Table: true})
+	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Kind: GapSockets})
 }
 
 // What only /proc/net shows is said once, with every state a bind asks for.
@@ -129,7 +129,7 @@ func TestNoTable(t *testing.T) {
 		t.Errorf("sockets %s, open %s", told(facts.Sockets), facts.Open[0])
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
-		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Table: true})
+		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Kind: GapSockets})
 		if !strings.Contains(encode(facts.Gaps), "(socket(AF_NETLINK): EPERM)") {
 			t.Errorf("no word of sock_diag: %s", encode(facts.Gaps))
 		}
@@ -157,7 +157,7 @@ func TestProcHidden(t *testing.T) {
 	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete || s.UID == nil || *s.UID != 0 {
 		t.Errorf("%s", encode(s))
 	}
-	wantGap(t, facts, Gap{Op: "read /proc", Errno: "ENOENT", Holders: true})
+	wantGap(t, facts, Gap{Op: "read /proc", Errno: "ENOENT", Kind: GapHolders})
 }
 
 // Another PID namespace's processes are not in our /proc: nobody is named, and
@@ -172,7 +172,7 @@ func TestHolderInAnotherPIDNamespace(t *testing.T) {
 	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
 		t.Errorf("%s", encode(s))
 	}
-	wantGap(t, facts, Gap{Holders: true})
+	wantGap(t, facts, Gap{Kind: GapHolders})
 }
 
 // A machine without IPv6 is asked on IPv4.

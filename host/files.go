@@ -46,7 +46,7 @@ func (f files) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.facts.Machine = f.machine
 	p.addGaps([]Gap{
 		{What: "no program of ours runs on this host, so its ports are judged by /proc/net alone: " + f.reason},
-		{What: "its processes can't be looked into", Holders: true},
+		{What: "its processes can't be looked into", Kind: GapHolders},
 	})
 	p.identify()
 	var gaps []Gap

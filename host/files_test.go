@@ -115,7 +115,7 @@ func TestFilesTellTheMachine(t *testing.T) {
 	if l := facts.Limits; l.Ephemeral.String() != "40000-50001" || l.Reserved.String() != "8082" || l.UnprivilegedFrom != 81 {
 		t.Errorf("%+v", l)
 	}
-	if len(facts.Gaps) != 2 || !strings.Contains(facts.Gaps[0].What, "/tmp is full") || facts.Gaps[0].Holders || !facts.Gaps[1].Holders {
+	if len(facts.Gaps) != 2 || !strings.Contains(facts.Gaps[0].What, "/tmp is full") || facts.Gaps[0].Kind != "" || facts.Gaps[1].Kind != GapHolders {
 		t.Errorf("gaps %+v", facts.Gaps)
 	}
 }
@@ -189,7 +189,7 @@ func TestFilesAnswerTries(t *testing.T) {
 			if got := tellSockets(facts.Sockets); got != c.sockets {
 				t.Errorf("sockets %s, want %s", got, c.sockets)
 			}
-			if !tried.TableOK || tried.TableOnly != "/tmp is full" || tried.UID != 1000 {
+			if !tried.TableOK || tried.NoBindReason != "/tmp is full" || tried.UID != 1000 {
 				t.Errorf("%+v", tried)
 			}
 			for _, a := range tried.Attempts {
@@ -279,7 +279,7 @@ func TestFilesBrokenTable(t *testing.T) {
 			if facts.Tried[0].TableOK || len(facts.Tried[0].Attempts) != 2 || len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
 				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], tellSockets(facts.Sockets), facts.Open[0])
 			}
-			i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return g.Table })
+			i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return g.Kind == GapSockets })
 			if i < 0 || !strings.Contains(facts.Gaps[i].Errno, c.errno) || !strings.HasPrefix(facts.Gaps[i].Op, "read /proc/net/tcp") {
 				t.Fatalf("gaps %+v", facts.Gaps)
 			}

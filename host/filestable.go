@@ -20,14 +20,14 @@ func (p *filesProbe) readTables() {
 		if failed != nil {
 			p.addGaps([]Gap{{
 				What: fmt.Sprintf("the kernel's %s socket table can't be read", q.protocol),
-				Op:   failed.op, Errno: why(failed.err), Table: true,
+				Op:   failed.op, Errno: why(failed.err), Kind: GapSockets,
 			}})
 			continue
 		}
 		p.whole[q.protocol] = true
 		all = append(all, sockets...)
 		if q.protocol == port.TCP {
-			p.addGaps([]Gap{{What: "/proc/net does not show tcp sockets that are bound and do not listen, and a listener on [::] is taken for one that serves IPv4 as well", Table: true}})
+			p.addGaps([]Gap{{What: "/proc/net does not show tcp sockets that are bound and do not listen, and a listener on [::] is taken for one that serves IPv4 as well", Kind: GapSockets}})
 		}
 	}
 	p.table = newTable(all)

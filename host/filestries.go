@@ -43,7 +43,7 @@ func (p *filesProbe) judgeAddresses() {
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
 		attempts := p.untried(t)
-		p.facts.Tried[i] = Tried{Attempts: attempts, UID: p.uidOf(t.RunAs), TableOnly: p.files.reason}
+		p.facts.Tried[i] = Tried{Attempts: attempts, UID: p.uidOf(t.RunAs), NoBindReason: p.files.reason}
 		for _, a := range attempts {
 			p.seen[i] = append(p.seen[i], p.matter(a.Endpoint)...)
 		}

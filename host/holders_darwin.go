@@ -27,7 +27,7 @@ func placeOf(e port.Endpoint, state State) place { return place{e.Protocol, e.Ad
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
-		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Holders: true}}
+		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
 	}
 	pids := map[place][]int{}
 	for _, stat := range stats {
@@ -67,7 +67,7 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 	if root {
 		return nil
 	}
-	return []Gap{{What: "lsof shows our own processes alone: run as root to have every holder named", Op: "lsof", Holders: true}}
+	return []Gap{{What: "lsof shows our own processes alone: run as root to have every holder named", Op: "lsof", Kind: GapHolders}}
 }
 
 // likely leaves, of sockets that share a place, those of the holder's user, if

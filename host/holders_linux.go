@@ -36,7 +36,7 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	pids, err := processes()
 	if err != nil {
 		op, errno := opErrno(err)
-		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Holders: true}}
+		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Kind: GapHolders}}
 	}
 	s.pids = pids
 	if every {
@@ -176,7 +176,7 @@ func (s *search) credit(pid int, found []descriptor) {
 
 // conclude says what the search has left open.
 func (s *search) conclude(sockets []*Socket) []Gap {
-	gap := Gap{Holders: true}
+	gap := Gap{Kind: GapHolders}
 	switch {
 	case len(s.hidden) > 0:
 		gap.What = fmt.Sprintf("%d of %d processes can't be looked into", len(s.hidden), len(s.pids))
@@ -213,7 +213,7 @@ func completeAll(sockets []*Socket) []Gap {
 		elsewhere = elsewhere || !socket.Complete
 	}
 	if elsewhere {
-		return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Holders: true}}
+		return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Kind: GapHolders}}
 	}
 	return nil
 }

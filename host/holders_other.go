@@ -10,7 +10,7 @@ import (
 
 // findHolders describes the processes that the table named.
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
-	gap := Gap{Holders: true}
+	gap := Gap{Kind: GapHolders}
 	switch {
 	case runtime.GOOS == "windows":
 		// dwOwningPid is who bound it; a child may have inherited the handle.

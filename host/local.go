@@ -146,7 +146,7 @@ func (p *probe) scan() {
 			p.facts.Open = append(p.facts.Open, port.Set{})
 			continue
 		}
-		p.facts.Open = append(p.facts.Open, s.Ports.Less(func(n uint16) bool {
+		p.facts.Open = append(p.facts.Open, s.Ports.Without(func(n uint16) bool {
 			return reserved.Has(n) || len(p.table.at(s.Binding, n)) > 0
 		}))
 	}

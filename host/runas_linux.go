@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/panics"
 )
 
 // asUser runs fn, which is told the uid, with the rights that a process of that
@@ -35,7 +37,7 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 
 // onSpareThread runs fn on a thread that ends with it.
 func onSpareThread(fn func()) {
-	var bug *Bug
+	var caught *panics.Panic
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -45,13 +47,13 @@ func onSpareThread(fn func()) {
 			// /proc and ps show for the whole process. While we keep it,
 			// the next goroutine gets another.
 			defer runtime.UnlockOSThread()
-			bug = Guard(func() { onSpareThread(fn) })
+			caught = panics.Catch(func() { onSpareThread(fn) })
 			return
 		}
-		bug = Guard(fn) // not unlocked: the thread must not be used again
+		caught = panics.Catch(fn) // not unlocked: the thread must not be used again
 	}()
 	<-done
-	bug.Raise()
+	caught.Repanic()
 }
 
 func become(uid, gid int, groups []uint32) (op string, err error) {

@@ -148,7 +148,7 @@ func TestUnprivileged(t *testing.T) {
 	if own.Port != 8081 || own.UID == nil || *own.UID != nobody || !slices.Equal(pidsOf(own), []int{mine}) || own.Complete {
 		t.Errorf("our own user's socket (pid %d): %s", mine, encode(own))
 	}
-	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Holders: true})
+	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
 }
 
 // wantGap looks for a gap, whatever its words are.
@@ -176,7 +176,7 @@ func TestHidePID(t *testing.T) {
 	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
 		t.Errorf("%s", encode(s))
 	}
-	wantGap(t, facts, Gap{Holders: true})
+	wantGap(t, facts, Gap{Kind: GapHolders})
 }
 
 func TestElevated(t *testing.T) {

@@ -36,7 +36,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		if err != nil {
 			read.gaps = append(read.gaps, Gap{
 				What: fmt.Sprintf("the kernel's %s socket table can't be read", q.protocol),
-				Op:   "sysctl " + name, Errno: ErrnoName(err), Table: true,
+				Op:   "sysctl " + name, Errno: ErrnoName(err), Kind: GapSockets,
 			})
 			continue
 		}

@@ -29,7 +29,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 			procOp, procErrno := opErrno(procErr)
 			read.gaps = append(read.gaps, Gap{
 				What: fmt.Sprintf("the kernel's %s socket table can't be read, neither by sock_diag (%s: %s) nor in /proc/net", q.protocol, op, errno),
-				Op:   procOp, Errno: procErrno, Table: true,
+				Op:   procOp, Errno: procErrno, Kind: GapSockets,
 			})
 			continue
 		}
@@ -39,7 +39,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		if q.protocol == port.TCP {
 			what += ", which does not show sockets that are bound and do not listen"
 		}
-		read.gaps = append(read.gaps, Gap{What: what, Op: op, Errno: errno, Table: true})
+		read.gaps = append(read.gaps, Gap{What: what, Op: op, Errno: errno, Kind: GapSockets})
 	}
 	return read
 }

@@ -24,7 +24,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		if err != nil {
 			read.gaps = append(read.gaps, Gap{
 				What: fmt.Sprintf("the system's %s socket table can't be read", q.protocol),
-				Op:   "read " + string(q.protocol) + " sockets", Errno: ErrnoName(err), Table: true,
+				Op:   "read " + string(q.protocol) + " sockets", Errno: ErrnoName(err), Kind: GapSockets,
 			})
 			continue
 		}
@@ -32,7 +32,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		if runtime.GOOS == "freebsd" && os.Geteuid() != 0 {
 			read.gaps = append(read.gaps, Gap{
 				What: "lsof shows the sockets of our own processes alone: run as root to see all",
-				Op:   "lsof", Table: true,
+				Op:   "lsof", Kind: GapSockets,
 			})
 			continue
 		}

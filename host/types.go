@@ -131,10 +131,10 @@ type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
 	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
-	// TableOnly says why nothing can be bound on this machine, so that the
+	// NoBindReason says why nothing can be bound on this machine, so that the
 	// socket table has the last word: a phrase for people. It is empty where
 	// binds are made.
-	TableOnly string `json:"table_only,omitempty"`
+	NoBindReason string `json:"table_only,omitempty"`
 }
 
 // State is a socket's state as far as binding is concerned.
@@ -207,15 +207,20 @@ type ContainerInfo struct {
 
 // Gap is something that could not be seen.
 type Gap struct {
-	What  string `json:"what"` // a sentence for people, without a full stop
-	Op    string `json:"op,omitempty"`
-	Errno string `json:"errno,omitempty"`
-	// Holders: the gap hides who holds a socket. Table: it hides sockets.
-	Holders bool `json:"holders,omitempty"`
-	Table   bool `json:"table,omitempty"`
-	// Containers: all that it hides is what an engine says of the containers
-	// of holders whose Unseen has ContainerName. Holders is set as well.
-	Containers bool `json:"containers,omitempty"`
-	// Place: these may be the ports of another place than people mean.
-	Place bool `json:"place,omitempty"`
+	What  string  `json:"what"` // a sentence for people, without a full stop
+	Op    string  `json:"op,omitempty"`
+	Errno string  `json:"errno,omitempty"`
+	Kind  GapKind `json:"kind,omitempty"`
 }
+
+// GapKind says which facts a gap leaves out. It is empty where none are: a
+// default is assumed, for one.
+type GapKind string
+
+// The kinds of gaps.
+const (
+	GapSockets    GapKind = "sockets"         // sockets are missing
+	GapHolders    GapKind = "holders"         // holders of sockets are missing
+	GapContainers GapKind = "container-names" // what an engine knows of the containers of holders whose Unseen has ContainerName
+	GapNamespace  GapKind = "namespace"       // these may be the ports of another namespace than people mean
+)

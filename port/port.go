@@ -35,9 +35,6 @@ const (
 	Loopback Address = "loopback" // 127.0.0.1 and ::1
 )
 
-// AddressNames lists the addresses with a name.
-var AddressNames = []Address{Any, Any4, Any6, Loopback}
-
 // ParseAddress reads a name or an IP literal. "::" equals any, "0.0.0.0" any4.
 func ParseAddress(s string) (Address, error) {
 	switch a := Address(s); a {
@@ -65,10 +62,6 @@ func ParseAddress(s string) (Address, error) {
 	}
 	return Address(ip.String()), nil
 }
-
-// HasFallback says whether an address stands for IPv4 as well, so that a host
-// without IPv6 can be judged on IPv4 alone.
-func (a Address) HasFallback() bool { return a == Any || a == Loopback }
 
 // Binding is how an app opens its sockets, the port number left open. All
 // addresses are held at the same time.
@@ -156,9 +149,9 @@ func (e Endpoint) Compare(o Endpoint) int {
 	)
 }
 
-// Exclude says whether two bindings cannot both be opened at one port: some of
+// ConflictsWith says whether two bindings cannot both be opened at one port: some of
 // their endpoints overlap and they do not both ask to share it.
-func (b Binding) Exclude(o Binding) bool {
+func (b Binding) ConflictsWith(o Binding) bool {
 	if b.ReusePort && o.ReusePort || b.Protocol == UDP && b.ReuseAddress && o.ReuseAddress {
 		return false
 	}

@@ -111,8 +111,8 @@ func (s Set) All(yield func(uint16) bool) {
 	}
 }
 
-// Less is the set without the ports for which taken is true, in the same order.
-func (s Set) Less(taken func(uint16) bool) Set {
+// Without is the set without the ports for which taken is true, in the same order.
+func (s Set) Without(taken func(uint16) bool) Set {
 	rest := Set{}
 	for n := range s.All {
 		if taken(n) {

@@ -16,7 +16,7 @@ func cases() map[string]check.Report {
 	for name, r := range results() {
 		all[name] = reportOf(r)
 	}
-	for _, code := range config.Notices {
+	for _, code := range config.NoticeCodes {
 		r := met(check.Free, "tcp 8080 is free")
 		r.Notices = []check.Notice{notices[code]}
 		if code == config.Duplicate {
@@ -34,7 +34,7 @@ func cases() map[string]check.Report {
 	return all
 }
 
-var notices = map[config.Notice]check.Notice{
+var notices = map[config.NoticeCode]check.Notice{
 	config.Claimed:    {Code: config.Claimed, Message: "python3 (pid 77) has bound tcp 8080 and does not listen yet"},
 	config.Ephemeral:  {Code: config.Ephemeral, Message: "40000 lies in 32768-60999, from which the system takes ports for outgoing connections"},
 	config.Privileged: {Code: config.Privileged, Message: "only root may bind ports below 1024 here, and the app may not be root"},
@@ -53,7 +53,7 @@ func need(status check.Status, message string) check.Result {
 		ID: "shop/web@local/tcp", Name: "web", Target: "local",
 		Source:   config.Position{File: "portcheck.yml", Line: 6, Column: 11},
 		Protocol: port.TCP, Address: []port.Address{port.Any}, Port: 8080, Expect: config.Free,
-		Status: status, Severity: config.Error, Method: check.BindTable, Message: message,
+		Status: status, Severity: config.SeverityError, Method: check.BindTable, Message: message,
 	}
 }
 
@@ -154,7 +154,7 @@ func results() map[string]check.Result {
 	edit(all, "fewer", func(r *check.Result) { r.Alternatives = r.Alternatives[:1] })
 	edit(all, "no-alternative", func(r *check.Result) { r.Alternatives = nil })
 	edit(all, "no-range", func(r *check.Result) { r.Alternatives, r.From = nil, nil })
-	edit(all, "warning", func(r *check.Result) { r.Severity = config.Warning })
+	edit(all, "warning", func(r *check.Result) { r.Severity = config.SeverityWarning })
 	edit(all, "block", func(r *check.Result) { r.Port, r.PortLast, r.Alternatives = 8000, 8003, []uint16{20000, 20004} })
 	edit(all, "flag", func(r *check.Result) {
 		r.Name, r.Source = "tcp-8080", config.Position{File: "--port"}
@@ -188,7 +188,7 @@ func reportOf(results ...check.Result) check.Report {
 			r.Summary.OK++
 		case x.Status == check.Unknown:
 			r.Summary.Unknown++
-		case x.Severity == config.Warning:
+		case x.Severity == config.SeverityWarning:
 			r.Summary.Warnings++
 		default:
 			r.Summary.Errors++
@@ -225,10 +225,10 @@ func ranges() check.Report {
 	taken := func(ports port.Set) func(uint16) bool { return ports.Contains }
 	local := []port.Address{port.Loopback, "192.0.2.1"}
 	r.Spans = []check.Span{
-		{Target: "local", Protocol: port.TCP, Address: []port.Address{port.Any}, Ports: whole, Exclude: port.Set{{First: 20980, Last: 20999}}, Open: whole.Less(taken(port.Set{{First: 20003, Last: 20003}, {First: 20040, Last: 20099}, {First: 20500, Last: 20500}}))},
+		{Target: "local", Protocol: port.TCP, Address: []port.Address{port.Any}, Ports: whole, Exclude: port.Set{{First: 20980, Last: 20999}}, Open: whole.Without(taken(port.Set{{First: 20003, Last: 20003}, {First: 20040, Last: 20099}, {First: 20500, Last: 20500}}))},
 		{Target: "local", Protocol: port.UDP, Address: local, Ports: port.Set{{First: 9443, Last: 9443}, {First: 8000, Last: 8003}}, Open: port.Set{{First: 8000, Last: 8001}}},
 		{Target: "app1", Protocol: port.TCP, Address: []port.Address{port.Any}, Ports: whole, Open: port.Set{}},
-		{Target: "app1", Protocol: port.UDP, Address: []port.Address{port.Any}, Ports: whole, Open: whole.Less(func(p uint16) bool { return p%2 == 0 })},
+		{Target: "app1", Protocol: port.UDP, Address: []port.Address{port.Any}, Ports: whole, Open: whole.Without(func(p uint16) bool { return p%2 == 0 })},
 	}
 	return r
 }
@@ -246,7 +246,7 @@ func lint() check.Report {
 	web, admin, debug := need("", ""), need("", ""), met("", "")
 	web.Message, admin.Message = "tcp 8080 can't be given to both", "tcp 8080 can't be given to both"
 	web.Notices = []check.Notice{notices[config.Duplicate]}
-	admin.Name, admin.Source.Line, admin.Severity = "admin", 9, config.Warning
+	admin.Name, admin.Source.Line, admin.Severity = "admin", 9, config.SeverityWarning
 	admin.Notices = []check.Notice{{Code: config.Duplicate, Message: "tcp 8080 is also needed by web (portcheck.yml:6:11)"}, notices[config.Squatter]}
 	debug.Name, debug.Port, debug.Notices = "debug", 6000, []check.Notice{notices[config.UnsafePort]}
 	r := reportOf(web, admin, debug)

@@ -49,7 +49,7 @@ func qualitySeverity(f finding) string {
 	switch {
 	case f.severity == note:
 		return "info"
-	case f.severity == config.Warning:
+	case f.severity == config.SeverityWarning:
 		return "minor"
 	case f.code == manifestCode:
 		return "blocker" // nothing was probed

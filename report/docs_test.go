@@ -20,7 +20,7 @@ func documented() check.Report {
 	whole := web.From
 	r.Spans = []check.Span{{
 		Target: "local", Protocol: port.TCP, Address: web.Address, Ports: whole,
-		Open: whole.Less(func(p uint16) bool { return p == 20099 || 20400 <= p && p < 20460 }),
+		Open: whole.Without(func(p uint16) bool { return p == 20099 || 20400 <= p && p < 20460 }),
 	}}
 	return r
 }

@@ -31,7 +31,7 @@ type finding struct {
 func noticeSeverity(n check.Notice) config.Severity { return cmp.Or(n.Severity, note) }
 
 func problemFinding(p config.Problem) finding {
-	return finding{at: p.Position, severity: config.Error, message: p.Message, code: "manifest"}
+	return finding{at: p.Position, severity: config.SeverityError, message: p.Message, code: "manifest"}
 }
 
 // unmetFindings says why a result is not met, the first with hints; none if
@@ -86,9 +86,9 @@ func worstFirst(results []check.Result) []check.Result {
 		switch {
 		case r.OK:
 			return 4
-		case r.Severity == config.Warning && r.Status == check.Unknown:
+		case r.Severity == config.SeverityWarning && r.Status == check.Unknown:
 			return 3
-		case r.Severity == config.Warning:
+		case r.Severity == config.SeverityWarning:
 			return 2
 		case r.Status == check.Unknown:
 			return 1
@@ -170,9 +170,9 @@ func writeFinding(b *bytes.Buffer, f finding, o Options) {
 func severityWord(s config.Severity, color bool) string {
 	word := Safe(string(s))
 	switch {
-	case color && s == config.Error:
+	case color && s == config.SeverityError:
 		return "\x1b[1;31m" + word + "\x1b[0m"
-	case color && s == config.Warning:
+	case color && s == config.SeverityWarning:
 		return "\x1b[1;33m" + word + "\x1b[0m"
 	default:
 		return word

@@ -34,10 +34,10 @@ func github(w io.Writer, r check.Report, o Options) error {
 	var b bytes.Buffer
 	action := githubactions.New(githubactions.WithWriter(&b))
 	all := annotations(r)
-	for _, level := range []config.Severity{config.Error, config.Warning} {
+	for _, level := range []config.Severity{config.SeverityError, config.SeverityWarning} {
 		for _, a := range worst(all, level) {
 			annotate := action.WithFieldsMap(a.fields(o)).Errorf
-			if level == config.Warning {
+			if level == config.SeverityWarning {
 				annotate = action.WithFieldsMap(a.fields(o)).Warningf
 			}
 			annotate("%s", joinLines(a.lines))
@@ -102,7 +102,7 @@ func worst(all []annotation, level config.Severity) []annotation {
 	var known, unknown []annotation
 	for _, a := range all {
 		switch {
-		case (a.severity == config.Warning) != (level == config.Warning):
+		case (a.severity == config.SeverityWarning) != (level == config.SeverityWarning):
 		case a.unknown:
 			unknown = append(unknown, a)
 		default:

@@ -97,7 +97,7 @@ func TestAnnotationsStayWithinTheLimit(t *testing.T) {
 	for n, want := range map[int]string{10: "", 11: "2 more, see the step summary", 100: "91 more, see the step summary"} {
 		var all []check.Result
 		for i := range n {
-			for _, severity := range []config.Severity{config.Error, config.Warning} {
+			for _, severity := range []config.Severity{config.SeverityError, config.SeverityWarning} {
 				r := results()["in-use"]
 				r.Name, r.Severity = fmt.Sprintf("%s%d", severity, i), severity
 				all = append(all, r)

@@ -85,7 +85,7 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 			t.Errorf("%s: text does not end its finding with the status:\n%s", s, told["text"])
 		}
 	}
-	for _, n := range config.Notices {
+	for _, n := range config.NoticeCodes {
 		r, ok := all["notice-"+string(n)]
 		if !ok || notices[n].Message == "" {
 			t.Errorf("no case for notice %s", n)

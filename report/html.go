@@ -95,9 +95,9 @@ func (p *htmlWriter) problems() {
 func (p *htmlWriter) item(f finding) {
 	class := "soft"
 	switch f.severity {
-	case config.Error:
+	case config.SeverityError:
 		class = "bad"
-	case config.Warning:
+	case config.SeverityWarning:
 		class = "warn"
 	}
 	p.add("<li><strong class=\"%s\">%s</strong> ", class, inHTML(string(f.severity)))
@@ -199,7 +199,7 @@ func colour(r check.Result) string {
 		return "good"
 	case r.Status == check.Unknown:
 		return "dim"
-	case r.Severity == config.Warning:
+	case r.Severity == config.SeverityWarning:
 		return "warn"
 	default:
 		return "bad"
@@ -208,7 +208,7 @@ func colour(r check.Result) string {
 
 func badge(r check.Result) string {
 	s := fmt.Sprintf("<span class=\"badge %s\"><span aria-hidden=\"true\">%s</span> %s</span>", colour(r), mark(r), inHTML(verdict(r)))
-	if !r.OK && r.Severity == config.Warning {
+	if !r.OK && r.Severity == config.SeverityWarning {
 		s += " <span class=\"soft\">warning</span>"
 	}
 	return s

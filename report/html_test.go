@@ -182,7 +182,7 @@ func TestMatrix(t *testing.T) {
 	there.ID, there.Target = "shop/web@app1/tcp", "app1"
 	low := results()["warning"]
 	low.Name, low.ID, low.Port = "low", "shop/low@app1/tcp", 80
-	low.Target, low.Severity = "app1", config.Warning
+	low.Target, low.Severity = "app1", config.SeverityWarning
 	out := inEveryFormat(t, reportOf(here, there, low), Options{})["html"]
 	cell := func(class, symbol, status string) string {
 		return fmt.Sprintf(`<td class="%s"><span aria-hidden="true">%s</span> %s</td>`, class, symbol, status)

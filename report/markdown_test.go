@@ -47,7 +47,7 @@ func TestSummaryTellsTheWorstFirst(t *testing.T) {
 		if !x.OK && i > 3000 {
 			x.Message = strings.Repeat("<", 200)
 		} else if !x.OK {
-			x.Severity = config.Warning
+			x.Severity = config.SeverityWarning
 			x.Message = strings.Repeat(">", 200)
 		}
 	}

@@ -124,7 +124,7 @@ func hostilePage() check.Report {
 	var all check.Report
 	for _, s := range slices.Concat(hostile, hostileHere) {
 		r := filled(s)
-		r.Results[0].Status, r.Results[0].Severity = check.InUse, config.Error
+		r.Results[0].Status, r.Results[0].Severity = check.InUse, config.SeverityError
 		all.Problems = append(all.Problems, r.Problems...)
 		all.Targets = append(all.Targets, r.Targets...)
 		all.Results = append(all.Results, r.Results...)

@@ -215,4 +215,6 @@ func validateNotices(notices []check.Notice) error {
 	return nil
 }
 
-func isSeverity(s config.Severity) bool { return s == config.Error || s == config.Warning }
+func isSeverity(s config.Severity) bool {
+	return s == config.SeverityError || s == config.SeverityWarning
+}

@@ -284,7 +284,7 @@ func readTAP(t *testing.T, r check.Report, out string) {
 	}
 	warnings := 0
 	for _, x := range r.Results {
-		if !x.OK && x.Severity == config.Warning {
+		if !x.OK && x.Severity == config.SeverityWarning {
 			warnings++
 		}
 	}
@@ -411,7 +411,7 @@ func TestCodesAreAllThatThereAre(t *testing.T) {
 			want = append(want, string(s))
 		}
 	}
-	for _, n := range config.Notices {
+	for _, n := range config.NoticeCodes {
 		want = append(want, string(n))
 	}
 	var got []string

@@ -285,7 +285,7 @@ func protocolPort(r check.Result) string {
 	return Safe(string(r.Protocol)) + " " + r.Ports().String()
 }
 
-func hasNotice(r check.Result, code config.Notice) bool {
+func hasNotice(r check.Result, code config.NoticeCode) bool {
 	return slices.ContainsFunc(r.Notices, func(n check.Notice) bool { return n.Code == code })
 }
 

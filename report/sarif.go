@@ -168,7 +168,7 @@ func sarifLevel(s config.Severity) string {
 	switch s {
 	case note:
 		return "note"
-	case config.Warning:
+	case config.SeverityWarning:
 		return "warning"
 	default:
 		return "error"

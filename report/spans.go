@@ -67,7 +67,7 @@ func mapSpan(s check.Span, needed *port.Bits) span {
 		return useFree
 	}
 	ports := slices.Collect(s.Ports.All)
-	m := span{Span: s, taken: s.Ports.Less(func(p uint16) bool { return of(p) != useTaken })}
+	m := span{Span: s, taken: s.Ports.Without(func(p uint16) bool { return of(p) != useTaken })}
 	n := min(len(ports), stripCells)
 	for i := range n {
 		part := ports[i*len(ports)/n : (i+1)*len(ports)/n]

@@ -187,7 +187,7 @@ func mark(r check.Result) string {
 		return "✓"
 	case r.Status == check.Unknown:
 		return "?"
-	case r.Severity == config.Warning:
+	case r.Severity == config.SeverityWarning:
 		return "!"
 	default:
 		return "✗"
@@ -215,7 +215,7 @@ func verdictColour(r check.Result, o Options) string {
 		return ""
 	case r.OK:
 		return "\x1b[32m"
-	case r.Status == check.Unknown || r.Severity == config.Warning:
+	case r.Status == check.Unknown || r.Severity == config.SeverityWarning:
 		return "\x1b[1;33m"
 	default:
 		return "\x1b[1;31m"

@@ -43,7 +43,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	many := manyTargets(r)
 	for _, x := range r.Results {
 		directive := ""
-		if !x.OK && x.Severity == config.Warning {
+		if !x.OK && x.Severity == config.SeverityWarning {
 			// A harness must not fail for a TODO, and lists it as what needs work.
 			directive = " # TODO severity warning"
 		}

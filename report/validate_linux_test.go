@@ -30,7 +30,7 @@ func toldTo(t *testing.T, format string) (dir string, reports map[string]check.R
 	var all check.Report
 	for _, s := range slices.Concat(hostile, hostileHere) {
 		r := filled(s)
-		r.Results[0].Status, r.Results[0].Severity = check.InUse, config.Error
+		r.Results[0].Status, r.Results[0].Severity = check.InUse, config.SeverityError
 		all.Problems = append(all.Problems, r.Problems...)
 		all.Targets = append(all.Targets, r.Targets...)
 		all.Results = append(all.Results, r.Results...)
@@ -127,7 +127,7 @@ func TestProveReadsTAP(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		failed := 0
 		for _, x := range r.Results {
-			if !x.OK && x.Severity != config.Warning {
+			if !x.OK && x.Severity != config.SeverityWarning {
 				failed++
 			}
 		}

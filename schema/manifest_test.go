@@ -132,6 +132,28 @@ func TestSchemaSaysWhatItCan(t *testing.T) {
 	}
 }
 
+// The schema knows every kind of target, by name in a manifest and in a need.
+func TestSchemaKnowsEveryKindOfTarget(t *testing.T) {
+	s := compile(t, manifestSchema)
+	words, err := os.ReadFile(manifestSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range config.TargetKinds {
+		for _, text := range []string{
+			"version: 1\ntargets: {x1: \"" + k.Example + "\"}\nports: [{name: a, port: 1}]\n",
+			"version: 1\nports: [{name: a, port: 1, targets: [\"" + k.Example + "\"]}]\n",
+		} {
+			if err := validate(s, []byte(text)); err != nil {
+				t.Errorf("the schema refuses the target %s: %v", k.Example, err)
+			}
+		}
+		if !strings.Contains(string(words), k.Syntax) {
+			t.Errorf("no text of the schema mentions %s", k.Syntax)
+		}
+	}
+}
+
 // TestSchemaAndParserAgree asks both about every manifest of testdata, and
 // about each of its keys, needs and list items alone: in a manifest with many
 // errors one would do for both to say no.

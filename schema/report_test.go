@@ -79,7 +79,7 @@ func TestReportSchemaHasTheWordsOfTheTypes(t *testing.T) {
 	sameWords(t, result.Properties["status"], check.Statuses...)
 	sameWords(t, result.Properties["method"], check.BindTable, check.Bind, check.Table, check.Connect, check.None)
 	sameWords(t, result.Properties["expect"], config.Free, config.Listening, config.Reachable)
-	sameWords(t, notice.Properties["code"], config.Notices...)
+	sameWords(t, notice.Properties["code"], config.NoticeCodes...)
 	sameWords(t, target.Properties["namespace"].Properties["kind"], host.NamespaceHost, host.NamespaceContainer, host.NamespaceUnknown)
 	sameWords(t, endpoint.Properties["outcome"], host.OK, host.InUse, host.Denied, host.NoAddress, host.NoFamily, host.Excluded, host.Failed, host.NotTried)
 	sameWords(t, holder.Properties["state"], host.Listen, host.Bound, host.Connected, host.TimeWait, host.Closing)

@@ -50,28 +50,28 @@ func TestHostilePortchecks(t *testing.T) {
 		}, "probe: the probe speaks version 0 of the conversation"},
 		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer is none: "},
 		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.hear(); s.leave(0) }, "probe: the probe ended without an answer"},
-		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.hear(); s.say(`{"version":1,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
+		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.hear(); s.say(`{"version":2,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
 		"huge numbers": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
+			return sprint(q, `{"version":2,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
 		}), "probe: the probe's answer is none: "},
 		"a port too high": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"tried":[{"attempts":[{"port":73616}]}]}}`+"\n")
+			return sprint(q, `{"version":2,"id":%q,"facts":{"tried":[{"attempts":[{"port":73616}]}]}}`+"\n")
 		}), "probe: the probe's answer is none: "},
 		"fields twice": {saying(func(q question) string {
 			return strings.TrimSuffix(q.answer(q.allFree()), "}\n") + `,"facts":{"tried":[],"open":[]}}` + "\n"
 		}), "does not fit the question"},
 		"nested": {saying(func(question) string { return strings.Repeat("[", 100_000) + "\n" }), "probe: the probe's answer is none: "},
 		"a million parts": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
+			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
 		}), "probe: the probe's answer: it has 1000005 parts"},
 		"a million parts of nothing": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"tried":[`) + comma(800_000, "null") + "]}}\n"
+			return sprint(q, `{"version":2,"id":%q,"facts":{"tried":[`) + comma(800_000, "null") + "]}}\n"
 		}), "probe: the probe's answer: it has 800003 parts"},
 		"as many parts as may be": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
+			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
 		}), "does not fit the question"},
 		"a million empty texts": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"facts":{"sockets":[{"holders":[{"command":[`) + comma(1_300_000, `""`) + "]}]}]}}\n"
+			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[{"command":[`) + comma(1_300_000, `""`) + "]}]}]}}\n"
 		}), "does not fit the question"},
 		"the range without end": {saying(func(q question) string {
 			return strings.Replace(q.answer(q.allFree()), `"open":[[`, `"open":[[`+comma(130_000, `{"first":1,"last":65535}`)+",", 1)
@@ -90,13 +90,13 @@ func TestHostilePortchecks(t *testing.T) {
 			_, _ = s.hear()
 		}, "probe: the probe's answer is to another question than this one"},
 		"an answer too early, then the right one": {func(s *stage) {
-			s.say(ready + `{"version":1,"facts":{}}` + "\n")
+			s.say(ready + `{"version":2,"facts":{}}` + "\n")
 			if q, err := s.hear(); err == nil {
 				s.say(q.answer(q.allFree()))
 			}
 		}, "probe: the probe's answer is to another question than this one"},
 		"an error": {saying(func(q question) string {
-			return sprint(q, `{"version":1,"id":%q,"error":"\u001b[2J\n::error::x"}`+"\n")
+			return sprint(q, `{"version":2,"id":%q,"error":"\u001b[2J\n::error::x"}`+"\n")
 		}), `probe: \x1b[2J\n::error::x`},
 		"megabytes on stderr": {func(s *stage) {
 			s.say(ready)
@@ -105,7 +105,7 @@ func TestHostilePortchecks(t *testing.T) {
 			}
 			s.leave(1)
 		}, "probe: the probe ended without an answer; the host says: "},
-		"another version": {func(s *stage) { s.say("\nportcheck-ready 2" + ansi) }, "start: /opt/portcheck (--remote-path) speaks version"},
+		"another version": {func(s *stage) { s.say("\nportcheck-ready 1" + ansi) }, "start: /opt/portcheck (--remote-path) speaks version"},
 		"noise without end": {func(s *stage) {
 			for s.say(ansi) {
 			}
@@ -196,7 +196,7 @@ func TestHostileReceptions(t *testing.T) {
 		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck for a system named"},
 		"a path for a system":    {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck for a system named \"linux/x/.."},
 		"no system":              {hello("\nportcheck-hello \n"), "transfer: it does not tell what system it is: uname does not run there"},
-		"ready for nothing":      {hello("\nportcheck-ready 1\n"), `start: it says "ready 1" out of turn`},
+		"ready for nothing":      {hello("\nportcheck-ready 2\n"), `start: it says "ready 2" out of turn`},
 		"an end for nothing":     {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the program could not be run there (exit status 0"},
 		"run before it was sent": {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent speaks version "7"`},
 		"files without end": {func(s *stage) {
@@ -243,7 +243,7 @@ func TestHostileNames(t *testing.T) {
 				}
 				f.Machine.OS, f.Machine.Namespace.Reason = ansi, ansi
 				f.Tried[0].Attempts[0].Outcome, f.Tried[0].Attempts[0].Op, f.Tried[0].Attempts[0].Errno = host.InUse, ansi, ansi
-				f.Gaps = []host.Gap{{What: ansi, Op: ansi, Errno: ansi}, {What: ansi, Holders: true}, {What: ansi, Place: true}}
+				f.Gaps = []host.Gap{{What: ansi, Op: ansi, Errno: ansi}, {What: ansi, Kind: host.GapHolders}, {What: ansi, Kind: host.GapNamespace}}
 				f.Sockets = []host.Socket{{Endpoint: f.Tried[0].Attempts[0].Endpoint, State: host.Listen, Inode: 1, Holders: holders}}
 			}))
 			formats := formats

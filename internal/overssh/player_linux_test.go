@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/wire"
 	"github.com/org/portcheck/port"
 )
 
@@ -165,14 +166,14 @@ func (q question) allFree() host.Facts {
 
 // answer is a whole answer, a line.
 func (q question) answer(f host.Facts) string {
-	text, err := json.Marshal(host.Reply{Version: host.ServeVersion, ID: q.ID, Facts: &f})
+	text, err := json.Marshal(wire.Reply{Version: wire.Version, ID: q.ID, Facts: &f})
 	if err != nil {
 		panic(err)
 	}
 	return string(text) + "\n"
 }
 
-const ready = "\nportcheck-ready 1\n"
+const ready = "\nportcheck-ready 2\n"
 
 // answering is the play of a portcheck that answers each question as change has
 // it.

@@ -1,0 +1,280 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+	"github.com/org/portcheck/transport/internal/engine"
+)
+
+const (
+	webID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	dbID  = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+)
+
+// answer is what an engine says of two containers, cut to a few of its fields.
+const answer = `[
+ {"Id":"` + webID + `","Names":["/other/alias","/shop-web-1"],"Image":"shop/web:1","State":"running",
+  "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"web"},
+  "Ports":[{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},
+   {"PrivatePort":443,"Type":"tcp"},{"IP":"127.0.0.1","PrivatePort":53,"PublicPort":5353,"Type":"udp"}]},
+ {"Id":"` + dbID + `","Names":["/db"],"Image":"postgres:18","Labels":null,
+  "Ports":[{"IP":"127.0.0.2","PrivatePort":53,"PublicPort":5353,"Type":"udp"},{"IP":"::1","PrivatePort":1,"PublicPort":9090,"Type":"tcp"}]},
+ {"Id":"short","Names":["/evil"],"Image":"x","Ports":[{"IP":"0.0.0.0","PublicPort":7070,"Type":"tcp"}]}
+]`
+
+// scripted is a host with facts that are known beforehand.
+type scripted struct {
+	sockets []host.Socket
+	err     error
+}
+
+func (s scripted) Probe(context.Context, host.Request) (host.Facts, error) {
+	return host.Facts{Sockets: slices.Clone(s.sockets)}, s.err
+}
+
+func (scripted) Close() error { return nil }
+
+func listener(proto port.Protocol, at string, holders ...host.Holder) host.Socket {
+	a := netip.MustParseAddrPort(at)
+	return host.Socket{Endpoint: port.Endpoint{Protocol: proto, Addr: a.Addr(), Port: a.Port()}, State: host.Listen, Holders: holders}
+}
+
+var (
+	proxy = host.Holder{PID: 7, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy"}
+	fake  = host.Holder{PID: 8, Process: "docker-proxy", Executable: "/tmp/x"}
+)
+
+func inside(id string) host.Holder { return host.Holder{PID: 9, Executable: "/app", Container: id} }
+
+func TestNameHolders(t *testing.T) {
+	containers := parse(t, answer)
+	daemon := host.Holder{PID: 6, Executable: "/usr/bin/dockerd"}
+	rootless := host.Holder{PID: 5, Executable: "/usr/lib/podman/rootlessport"}
+	nested := proxy
+	nested.Container = strings.Repeat("0", 64) // of the container in which the engine runs
+	for name, c := range map[string]struct {
+		socket host.Socket
+		want   string // "ID name image compose", or what is unseen
+	}{
+		"by ID":                               {listener(port.TCP, "0.0.0.0:80", inside(dbID)), dbID + " db postgres:18 "},
+		"by ID, with a compose service":       {listener(port.TCP, "0.0.0.0:80", inside(webID)), webID + " shop-web-1 shop/web:1 shop/web"},
+		"by another ID":                       {listener(port.TCP, "0.0.0.0:80", inside(strings.Repeat("0", 64))), host.ContainerName},
+		"published on IPv4":                   {listener(port.TCP, "0.0.0.0:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
+		"published on IPv6":                   {listener(port.TCP, "[::]:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
+		"published on one address":            {listener(port.UDP, "127.0.0.2:5353", proxy), dbID + " db postgres:18 "},
+		"published on ::1":                    {listener(port.TCP, "[::1]:9090", proxy), dbID + " db postgres:18 "},
+		"one of two could be meant":           {listener(port.UDP, "0.0.0.0:5353", proxy), host.ContainerName},
+		"published on another address":        {listener(port.UDP, "127.0.0.3:5353", proxy), host.ContainerName},
+		"published with another protocol":     {listener(port.UDP, "0.0.0.0:8080", proxy), host.ContainerName},
+		"published by a container without ID": {listener(port.TCP, "0.0.0.0:7070", proxy), host.ContainerName},
+		"held by the engine itself":           {listener(port.TCP, "0.0.0.0:8080", daemon), webID + " shop-web-1 shop/web:1 shop/web"},
+		"the engine's own":                    {listener(port.TCP, "0.0.0.0:2375", daemon), ""},
+		"held by rootlessport":                {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
+		"an engine in a container":            {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
+		"a process that calls itself a proxy": {listener(port.TCP, "0.0.0.0:8080", fake), ""},
+		"nobody":                              {listener(port.TCP, "0.0.0.0:8080"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared := slices.Clone(c.socket.Holders)
+			c.socket.Holders = shared
+			sockets := []host.Socket{c.socket}
+			whole := nameHolders(sockets, containers)
+			got := ""
+			for _, h := range sockets[0].Holders {
+				got = strings.Join(h.Unseen, " ")
+				if h.Told != nil {
+					got = strings.Join([]string{h.Container, h.Told.Name, h.Told.Image, h.Told.Compose}, " ")
+				}
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if whole != (c.want != host.ContainerName) {
+				t.Errorf("whole: %v", whole)
+			}
+			for _, h := range shared {
+				if h.Told != nil || len(h.Unseen) > 0 {
+					t.Error("the probe's own holder was changed")
+				}
+			}
+		})
+	}
+}
+
+// parse reads an engine's list as a probe does.
+func parse(t *testing.T, text string) []container {
+	t.Helper()
+	env, _ := serve(t, write(text))
+	all, gap := withEngine(scripted{}, Options{Env: env}).(namingHost).list(t.Context())
+	if gap != nil || all == nil {
+		t.Fatalf("%v, gap %v", all, gap)
+	}
+	return all
+}
+
+func TestNamesThatAreTooLongAreNone(t *testing.T) {
+	long := strings.Repeat("x", nameLimit+1)
+	all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q,"Labels":{"com.docker.compose.project":%q,"com.docker.compose.service":"web"}}]`, webID, long, long))
+	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a"}) {
+		t.Errorf("%v", all)
+	}
+	if all := parse(t, "null"); len(all) != 0 {
+		t.Errorf("null: %v", all)
+	}
+}
+
+// What an engine elsewhere publishes holds no port of this machine.
+func TestEngineElsewherePublishesNothingHere(t *testing.T) {
+	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
+	for near, want := range map[bool]int{true: 1, false: 0} {
+		if got := (namingHost{}).containers(entries, near); len(got[0].published) != want {
+			t.Errorf("near %v: %v", near, got)
+		}
+	}
+}
+
+// play answers on a unix socket as an engine would.
+func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
+	t.Helper()
+	l := testbed.ListenUnix(t)
+	server := &http.Server{Handler: answer}
+	go func() { _ = server.Serve(l) }()      // ends with Close
+	t.Cleanup(func() { _ = server.Close() }) // closes its socket
+	return map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()}
+}
+
+// serve answers the question for containers, and counts how often it comes.
+func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked *int) {
+	t.Helper()
+	asked = new(int)
+	return play(t, func(w http.ResponseWriter, r *http.Request) {
+		*asked++
+		if r.Method != http.MethodGet || r.URL.String() != "/containers/json" {
+			t.Errorf("asked %s %s", r.Method, r.URL)
+		}
+		answer(w, r)
+	}), asked
+}
+
+func write(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
+}
+
+func TestEngine(t *testing.T) {
+	held := []host.Socket{listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "[::]:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID))}
+	env, asked := serve(t, write(answer))
+	facts, err := withEngine(scripted{sockets: held}, Options{Env: env, Job: Job{Services: map[string]string{dbID: "postgres"}}}).Probe(t.Context(), host.Request{})
+	if err != nil || len(facts.Gaps) > 0 || *asked != 1 {
+		t.Fatalf("%v, gaps %v, asked %d times", err, facts.Gaps, *asked)
+	}
+	for i, want := range []string{"shop-web-1", "shop-web-1", "db"} {
+		if told := facts.Sockets[i].Holders[0].Told; told == nil || told.Name != want {
+			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, told, want)
+		} else if (told.Service == "postgres") != (want == "db") {
+			t.Errorf("%s is the job's service %q", want, told.Service)
+		}
+	}
+	// It is not asked where no container is involved.
+	other := []host.Socket{listener(port.TCP, "0.0.0.0:8080", fake), listener(port.TCP, "0.0.0.0:1")}
+	for _, h := range []host.Host{scripted{sockets: other}, scripted{sockets: held, err: errors.New("broken")}} {
+		facts, _ = withEngine(h, Options{Env: env}).Probe(t.Context(), host.Request{})
+		if *asked != 1 || len(facts.Gaps) > 0 {
+			t.Errorf("asked %d times, gaps %v", *asked, facts.Gaps)
+		}
+	}
+	// What it does not know is a gap.
+	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
+	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not know every container") {
+		t.Errorf("gaps %v", facts.Gaps)
+	}
+}
+
+// Whatever is wrong with the engine is a gap that names operation and reason,
+// and never costs the probe's answer or more than its time.
+func TestEngineFails(t *testing.T) {
+	dir := t.TempDir()
+	at := func(address string) func(*testing.T) map[string]string {
+		return func(*testing.T) map[string]string { return map[string]string{"DOCKER_HOST": address} }
+	}
+	by := func(answer http.HandlerFunc) func(*testing.T) map[string]string {
+		return func(t *testing.T) map[string]string { env, _ := serve(t, answer); return env }
+	}
+	for name, c := range map[string]struct {
+		env       func(*testing.T) map[string]string
+		what      string
+		op, errno string
+	}{
+		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be asked", "connect", "ENOENT"},
+		"a directory": {at("unix://" + dir), "it is a directory", "connect", "ECONNREFUSED"},
+		"ssh":         {at("ssh://user:secret@10.0.0.1"), "DOCKER_HOST is a ssh:// address", "", ""},
+		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be asked", "connect", "ECONNREFUSED"},
+		"hanging": {by(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		"hanging in the middle": {by(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "[")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		"too large": {by(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "["+strings.Repeat(" ", 8<<20)+"]")
+		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
+		"endless": {by(func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
+		"bad JSON": {by(write("[{")), "can't be asked", "GET /containers/json", "its answer is not what an engine says"},
+		"status 500": {by(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"::error::evil"}`, http.StatusInternalServerError)
+		}), "can't be asked: the engine refuses: ::error::evil", "", ""},
+		"a redirect": {by(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}), "can't be asked: the engine answers GET /containers/json with HTTP status 302", "", ""},
+		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be asked", "GET /containers/json", "EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := withEngine(scripted{sockets: []host.Socket{
+				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
+			}}, Options{Env: c.env(t)}).(namingHost)
+			h.patience = 200 * time.Millisecond
+			if name == "too large" || name == "endless" {
+				h.patience = namingPatience
+			}
+			start := time.Now()
+			facts, err := h.Probe(t.Context(), host.Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took > namingPatience+time.Second {
+				t.Errorf("took %s", took)
+			}
+			if len(facts.Gaps) != 1 {
+				t.Fatalf("gaps %v", facts.Gaps)
+			}
+			g := facts.Gaps[0]
+			if g.Kind != host.GapContainers || !strings.Contains(g.What, c.what) || g.Op != c.op || g.Errno != c.errno || strings.Contains(g.What, "secret") {
+				t.Errorf("gap %+v", g)
+			}
+			for i, want := range []bool{true, true, false} {
+				if got := slices.Contains(facts.Sockets[i].Holders[0].Unseen, host.ContainerName); got != want {
+					t.Errorf("%s: unseen %v", facts.Sockets[i].Endpoint, facts.Sockets[i].Holders[0].Unseen)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package sshlink
+
+import (
+	"fmt"
+	"net"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/config"
+)
+
+const (
+	defaultPort = "22"
+	maxJumps    = 8
+)
+
+// hop is a host on the way, with what the files of ssh_config(5) say of it. The
+// last one is the target.
+type hop struct {
+	name             string // as the target or a ProxyJump has it
+	user, host, port string
+	keyName          string // host:port, under which known_hosts has it
+	jumps            []config.SSHAddress
+
+	userKnownHosts, globalKnownHosts []string // files
+	identities, certificates         []string // files
+	identitiesOnly                   bool
+}
+
+func (h hop) address() string { return net.JoinHostPort(h.host, h.port) }
+
+// route is the way to a target. A list of jumps is the whole way to where it is
+// said for, but for what its first host needs itself.
+func (d *Dialer) route(target config.SSHAddress) ([]hop, error) {
+	last, err := d.hop(target)
+	if err != nil {
+		return nil, err
+	}
+	way := []hop{last}
+	for len(way[0].jumps) > 0 {
+		var via []hop
+		for _, j := range way[0].jumps {
+			h, err := d.hop(j)
+			if err != nil {
+				return nil, err
+			}
+			via = append(via, h)
+		}
+		way = append(via, way...)
+		if len(way) > maxJumps+1 {
+			return nil, &StepError{"config", fmt.Errorf("the ProxyJump of %s leads over more than %d hosts, or in a circle", last.name, maxJumps)}
+		}
+	}
+	return way, nil
+}
+
+// hop looks a host up in the files of ssh_config(5). The name's own user and port
+// win.
+func (d *Dialer) hop(n config.SSHAddress) (hop, error) {
+	c, err := d.config()
+	if err != nil {
+		return hop{}, err
+	}
+	h := hop{name: n.Host, user: n.User, port: n.Port}
+	if err := d.configure(&h, c); err != nil {
+		return hop{}, &StepError{"config", fmt.Errorf("%s: %w", n.Host, err)}
+	}
+	return h, nil
+}
+
+func (d *Dialer) configure(h *hop, c clientConfig) error {
+	one := func(keyword string) string { return c.one(h.name, keyword) }
+	for _, unsupported := range []string{"ProxyCommand", "ProxyUseFdpass"} {
+		if v := one(unsupported); v != "" && v != "none" && v != "no" {
+			return fmt.Errorf("%s is not supported: use ProxyJump", unsupported)
+		}
+	}
+	var err error
+	if h.host, err = hostName(h.name, one("HostName")); err != nil {
+		return err
+	}
+	if port := one("Port"); h.port == "" && port != "" {
+		if h.port, err = config.ParseSSHPort(port); err != nil {
+			return err
+		}
+	}
+	if h.port == "" {
+		h.port = defaultPort
+	}
+	if h.user == "" {
+		h.user = one("User")
+	}
+	if h.user == "" {
+		h.user = d.localUser()
+	}
+	h.keyName = net.JoinHostPort(strings.ToLower(h.host), h.port)
+	if alias := one("HostKeyAlias"); alias != "" {
+		if !config.IsSSHHost(alias) {
+			return fmt.Errorf("HostKeyAlias %s is no host's name", cut(alias))
+		}
+		h.keyName = net.JoinHostPort(strings.ToLower(alias), defaultPort)
+	}
+	if h.jumps, err = jumps(one("ProxyJump")); err != nil {
+		return err
+	}
+	h.identitiesOnly = strings.EqualFold(one("IdentitiesOnly"), "yes")
+	return d.configureFiles(h, c)
+}
+
+// configureFiles reads the keywords that name files.
+func (d *Dialer) configureFiles(h *hop, c clientConfig) error {
+	first := func(keyword string) [][]string {
+		all := c.all(h.name, keyword)
+		return all[:min(len(all), 1)]
+	}
+	for _, f := range []struct {
+		to      *[]string
+		keyword string
+		values  [][]string
+	}{
+		{&h.identities, "IdentityFile", c.all(h.name, "IdentityFile")},
+		{&h.certificates, "CertificateFile", c.all(h.name, "CertificateFile")},
+		{&h.userKnownHosts, "UserKnownHostsFile", first("UserKnownHostsFile")},
+		{&h.globalKnownHosts, "GlobalKnownHostsFile", first("GlobalKnownHostsFile")},
+	} {
+		for _, v := range slices.Concat(f.values...) {
+			file, err := d.expand(v, h)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.keyword, err)
+			}
+			*f.to = append(*f.to, file)
+		}
+	}
+	if len(h.userKnownHosts) == 0 {
+		h.userKnownHosts = []string{d.inHome(".ssh", "known_hosts"), d.inHome(".ssh", "known_hosts2")}
+	}
+	if dir := d.systemDir(); len(h.globalKnownHosts) == 0 && dir != "" {
+		h.globalKnownHosts = []string{filepath.Join(dir, "ssh_known_hosts"), filepath.Join(dir, "ssh_known_hosts2")}
+	}
+	return nil
+}
+
+// hostName is where an alias leads.
+func hostName(alias, setting string) (string, error) {
+	if setting == "" {
+		return alias, nil
+	}
+	host, err := replace(setting, map[byte]string{'h': alias})
+	if err != nil {
+		return "", fmt.Errorf("HostName: %w", err)
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	host, _, err = config.ParseSSHHost(host)
+	if err != nil {
+		return "", fmt.Errorf("HostName: %w", err)
+	}
+	return host, nil
+}
+
+func jumps(setting string) ([]config.SSHAddress, error) {
+	if setting == "" || strings.EqualFold(setting, "none") {
+		return nil, nil
+	}
+	var all []config.SSHAddress
+	for part := range strings.SplitSeq(setting, ",") {
+		n, err := config.ParseSSHAddress(strings.TrimPrefix(strings.TrimSpace(part), "ssh://"))
+		if err != nil {
+			return nil, fmt.Errorf("ProxyJump: %w", err)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+func (d *Dialer) localUser() string {
+	if name := d.o.Env["USER"]; name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// expand is the file that a keyword of ssh_config(5) names.
+func (d *Dialer) expand(file string, h *hop) (string, error) {
+	return replace(d.expandHome(file), map[byte]string{
+		'd': d.inHome(), 'u': d.localUser(), 'h': h.host, 'n': h.name, 'p': h.port, 'r': h.user,
+	})
+}
+
+// replace puts values for the tokens of ssh_config(5): %h and the like.
+func replace(text string, tokens map[byte]string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' {
+			b.WriteByte(text[i])
+			continue
+		}
+		i++
+		switch {
+		case i == len(text):
+			return "", fmt.Errorf("a %% at the end: write %%%%")
+		case text[i] == '%':
+			b.WriteByte('%')
+		case tokens[text[i]] == "":
+			return "", fmt.Errorf("the token %%%c is not supported", text[i])
+		default:
+			b.WriteString(tokens[text[i]])
+		}
+	}
+	return b.String(), nil
+}

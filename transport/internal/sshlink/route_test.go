@@ -1,0 +1,171 @@
+package sshlink
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/config"
+)
+
+// home makes a home directory with files below .ssh.
+func home(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		file := filepath.Join(dir, ".ssh", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func route(t *testing.T, dir, target string) ([]hop, error) {
+	t.Helper()
+	return New(Options{Env: map[string]string{"HOME": dir, "USER": "me"}}).route(address(t, target))
+}
+
+// way is a route for humans: user@host:port, one after the other.
+func way(hops []hop) string {
+	var all []string
+	for _, h := range hops {
+		all = append(all, h.user+"@"+h.address())
+	}
+	return strings.Join(all, " ")
+}
+
+func TestRoutes(t *testing.T) {
+	dir := home(t, map[string]string{
+		"config": `
+Include conf.d/*.conf missing
+Host=app1 app1-*   # two
+	HostName 192.0.2.1
+	User "deploy"
+	Port 2201
+Host tail
+	Include tail
+	User kept
+Host !web-3 web-*
+	HostName %h.example
+	User web
+Host six
+	HostName 2001:db8::1
+Match final host matched,other
+	User matched
+Host a
+	ProxyJump jumper@b:2222,ssh://c
+Host b
+	ProxyJump d
+Host c
+	ProxyJump ignored
+Host direct
+	ProxyJump none
+	ProxyCommand none
+Match all
+	Port 2200
+`,
+		"conf.d/1.conf": "Host included\n\tHostName 192.0.2.9",
+		"conf.d/2.conf": "Host included\n\tHostName 192.0.2.10\n\tUser second\n",
+		"tail":          "Port 99\nHost other\n\tUser nobody\n",
+	})
+	for target, want := range map[string]string{
+		"ssh://app1":        "deploy@192.0.2.1:2201",
+		"ssh://root@app1:1": "root@192.0.2.1:1",
+		"ssh://app1-x":      "deploy@192.0.2.1:2201",
+		"ssh://web-1":       "web@web-1.example:2200",
+		"ssh://web-3":       "me@web-3:2200",
+		"ssh://six":         "me@[2001:db8::1]:2200",
+		"ssh://matched":     "matched@matched:2200",
+		"ssh://other":       "matched@other:2200", // what is included for tail alone does not count
+		"ssh://included":    "second@192.0.2.9:2200",
+		"ssh://tail":        "kept@tail:99",
+		"ssh://a":           "me@d:2200 jumper@b:2222 me@c:2200 me@a:2200",
+		"ssh://direct":      "me@direct:2200",
+		"ssh://[::1]:7":     "me@[::1]:7",
+	} {
+		hops, err := route(t, dir, target)
+		if err != nil || way(hops) != want {
+			t.Errorf("%s: %s, %v; want %s", target, way(hops), err, want)
+		}
+	}
+}
+
+func TestFilesOfAHost(t *testing.T) {
+	dir := home(t, map[string]string{"config": `
+Host app1
+	IdentityFile ~/.ssh/%n_key
+	IdentityFile %d/other
+	IdentityFile "/a b/100%%"
+	CertificateFile ~/.ssh/%r@%h:%p-%u-cert.pub
+	UserKnownHostsFile /known1 ~/known2
+	GlobalKnownHostsFile /dev/null
+	IdentitiesOnly yes
+	HostKeyAlias Apps
+	HostName app1.example
+`})
+	hops, err := route(t, dir, "ssh://app1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hops[0]
+	for _, c := range []struct {
+		what      string
+		got, want []string
+	}{
+		{"identities", h.identities, []string{dir + "/.ssh/app1_key", dir + "/other", "/a b/100%"}},
+		{"certificates", h.certificates, []string{dir + "/.ssh/me@app1.example:22-me-cert.pub"}},
+		{"known hosts", h.userKnownHosts, []string{"/known1", dir + "/known2"}},
+		{"global known hosts", h.globalKnownHosts, []string{"/dev/null"}},
+		{"name in known_hosts", []string{h.keyName}, []string{"apps:22"}},
+		{"identities only", []string{fmt.Sprint(h.identitiesOnly)}, []string{"true"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s: %q; want %q", c.what, c.got, c.want)
+		}
+	}
+}
+
+func TestConfigsThatCantBeUsed(t *testing.T) {
+	for text, want := range map[string]string{
+		"Host *\n\tProxyCommand nc %h %p\n":              "config: app1: ProxyCommand is not supported: use ProxyJump",
+		"ProxyUseFdpass yes\n":                           "config: app1: ProxyUseFdpass is not supported: use ProxyJump",
+		"\nMatch exec \"true\"\n":                        "config: HOME/.ssh/config:2: no support for Match exec true: use Match all, or Match host PATTERNS alone",
+		"Include config\n":                               "config: HOME/.ssh/config: files include each other more than 16 deep",
+		"HostName -oX\n":                                 "config: app1: HostName: the host must have",
+		"HostName a/b\n":                                 "config: app1: HostName: the host must have",
+		"Port 0\n":                                       "config: app1: the port must be 1 to 65535",
+		"ProxyJump a b\n":                                "config: app1: ProxyJump: the host must have",
+		"ProxyJump u:canary@a\n":                         "config: app1: ProxyJump: a password",
+		"Host *\n\tProxyJump jump\n":                     "config: the ProxyJump of app1 leads over more than 8 hosts, or in a circle",
+		"ProxyJump a,b,c,d,e,f,g,h,i\n":                  "config: the ProxyJump of app1 leads over more than 8 hosts, or in a circle",
+		"HostKeyAlias a,b\n":                             "config: app1: HostKeyAlias a,b is no host's name",
+		"IdentityFile ~/%C\n":                            "config: app1: IdentityFile: the token %C is not supported",
+		"Host app1\n\tUser a\nHost [\nInclude [\nHost x": "config: can't include HOME/.ssh/[: syntax error in pattern",
+	} {
+		dir := home(t, map[string]string{"config": text})
+		_, err := route(t, dir, "ssh://app1")
+		if err == nil || !strings.HasPrefix(strings.ReplaceAll(err.Error(), dir, "HOME"), want) {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
+	if _, err := route(t, "", "ssh://app1"); err != nil {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+// address parses the text of a target.
+func address(t *testing.T, target string) config.SSHAddress {
+	t.Helper()
+	parsed, err := config.ParseTarget(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.SSH
+}
