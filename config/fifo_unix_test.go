@@ -13,7 +13,7 @@ func TestNamedPipeDoesNotBlock(t *testing.T) {
 		t.Skip(err)
 	}
 	_, found := Load([]string{"pipe"}, nil)
-	if got, want := lines(found), "pipe: is a named pipe: want a file, or - for standard input\n"; got != want {
+	if got, want := lines(found), "pipe: is a named pipe: want a regular file, or - for standard input\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

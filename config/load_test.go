@@ -36,16 +36,16 @@ var files = []struct {
 	{name: "unreadable", load: []string{strings.Repeat("a", 300)}, want: []string{strings.Repeat("a", 300) + ": cannot be read: file name too long"}},
 	{
 		name: "folder", files: map[string]string{"conf/": ""}, load: []string{"conf"},
-		want: []string{"conf: is a folder: name a file in it, or use --recursive"},
+		want: []string{"conf: is a directory: name a file in it, or use --recursive"},
 	},
-	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a file, or - for standard input"}},
+	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a regular file, or - for standard input"}},
 	{name: "glob that matches nothing", load: []string{"*.yml"}, want: []string{"*.yml: no file matches this pattern"}},
 	{
 		name: "glob that matches folders alone", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
 		want: []string{"*.yml: no file matches this pattern"},
 	},
-	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a glob pattern: a [ is not closed, or a \\ ends it"}},
-	{name: "deep glob", load: []string{"**/a.yml"}, want: []string{"**/a.yml: ** is not supported: use --recursive with a folder"}},
+	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a valid glob pattern: a [ is not closed, or a \\ ends it"}},
+	{name: "deep glob", load: []string{"**/a.yml"}, want: []string{"**/a.yml: ** is not supported: use --recursive with a directory"}},
 	{
 		name: "too big", files: map[string]string{"a.yml": oneNeed("a") + "#" + strings.Repeat("x", 1<<20)}, load: []string{"a.yml"},
 		want: []string{"a.yml: is larger than 1 MiB, the limit of a manifest"},
@@ -65,7 +65,7 @@ var files = []struct {
 	},
 	{
 		name: "same need in two manifests", files: map[string]string{"a.yml": oneNeed("shop"), "b.yml": oneNeed("shop")}, load: []string{"*.yml"},
-		want: []string{"b.yml:4:23: \"shop/web\" is also a need of a.yml:4:23: give each manifest an app of its own"},
+		want: []string{"b.yml:4:23: \"shop/web\" is also a need at a.yml:4:23: give each manifest its own app"},
 	},
 	{
 		name: "too many values", files: map[string]string{"a.yml": "version: 1\nx-a: [" + strings.Repeat("1,", 20_000) + "]\n"}, load: []string{"a.yml"},
@@ -85,7 +85,7 @@ var files = []struct {
 	},
 	{
 		name: "too many ports", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 2, "80")},
-		load: []string{"a.yml", "b.yml"}, want: []string{"b.yml:5:22: more than 65,536 ports in all, the limit of a run"},
+		load: []string{"a.yml", "b.yml"}, want: []string{"b.yml:5:22: more than 65,536 ports in total, the limit of a run"},
 	},
 	{
 		name: "as many ports as allowed", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 1, "80")},
@@ -102,7 +102,7 @@ var files = []struct {
 	{
 		name: "app of a folder that cannot be printed", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
 		load: []string{"a\u202eb/c.yml"},
-		want: []string{"a\u202eb/c.yml:1:1: app is missing and the folder's name \"a\\u202eb\" cannot serve for it: it holds characters that cannot be printed"},
+		want: []string{"a\u202eb/c.yml:1:1: app is missing, and the directory's name \"a\\u202eb\" cannot be used instead: it contains characters that are not printable"},
 	},
 	{name: "one file by four names", files: map[string]string{"a.yml": oneNeed("a")}, load: []string{"a.yml", "./a.yml", "*.yml", "a.yml"}},
 	{name: "stdin twice", stdin: oneNeed("a"), load: []string{"-", "-"}},
@@ -153,7 +153,7 @@ func TestLoad(t *testing.T) {
 	for i, c := range files {
 		t.Run(c.name, func(t *testing.T) {
 			all, found := loadCase(t, i)
-			got := lines(public(found))
+			got := lines(withoutKinds(found))
 			want := strings.Join(append(slices.Clone(c.want), ""), "\n")
 			if got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
@@ -240,7 +240,7 @@ func TestDiscover(t *testing.T) {
 		{dir: "a", files: []string{"a/portcheck.yaml", "portcheck.yml"}, want: "a/portcheck.yaml"},
 		{
 			dir: ".", files: []string{"portcheck.yaml", ".portcheck.yml"},
-			told: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one folder: remove one, or name the one that is meant\n",
+			told: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one directory: remove one, or name the one to use\n",
 		},
 	} {
 		t.Chdir(t.TempDir())
@@ -277,7 +277,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("a file: got %v", found)
 	}
 	write(t, "b/.portcheck.yml")
-	if _, found := Find("b"); len(found) != 1 || !strings.Contains(found[0].Message, "are in one folder") {
+	if _, found := Find("b"); len(found) != 1 || !strings.Contains(found[0].Message, "are in one directory") {
 		t.Errorf("two in a folder: got %v", found)
 	}
 }
@@ -294,13 +294,13 @@ func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
 
 func TestFindTellsOfUnreadableFolders(t *testing.T) {
 	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
-	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(public(found)) != "top/locked: cannot be read: permission denied\n" {
+	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(withoutKinds(found)) != "top/locked: cannot be read: permission denied\n" {
 		t.Errorf("got %q, %v", files, found)
 	}
 }
 
 func TestPanicOfTheLibrary(t *testing.T) {
-	err := guard(func() error { panic("index out of range\n##[error]") })
+	err := catchPanic(func() error { panic("index out of range\n##[error]") })
 	got := yamlProblem("a.yml", []byte("x"), err).Error()
 	want := `a.yml:1:1: the YAML library failed on this file (index out of range\n##\x5berror]): please report it as a bug of portcheck`
 	if got != want {
@@ -329,7 +329,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have a test of their own above.
-	for _, k := range []kind{noneHere, noneBelow, twoInAFolder, yamlPanic} {
+	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic} {
 		delete(missing, k)
 	}
 	in(t, "invalid", func(t *testing.T, name string) {
