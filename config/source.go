@@ -5,7 +5,7 @@ import "slices"
 // source is one kind of file that declares needs.
 type source struct {
 	name   string
-	files  []string                             // the names that Discover and Find look for, in order of preference
+	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
 	parse  func(file string, data []byte) (Manifest, []problem)
 }
