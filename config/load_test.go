@@ -23,11 +23,11 @@ func oneNeed(app string) string {
 	return "version: 1\napp: " + app + "\nports:\n  - {name: web, port: 8080}\n"
 }
 
-// files are cases of what is wrong with files and with several manifests; each
-// runs in a folder that holds its files.
+// files holds cases of problems with files and with several manifests. Each runs
+// in a directory with its files.
 var files = []struct {
 	name  string
-	files map[string]string // a name that ends in / is a folder
+	files map[string]string // a directory if the name ends in /
 	load  []string
 	stdin string
 	want  []string // the problems, one a line
@@ -35,13 +35,13 @@ var files = []struct {
 	{name: "missing", load: []string{"a.yml", "dir/b.yml"}, want: []string{"a.yml: no such file", "dir/b.yml: no such file"}},
 	{name: "unreadable", load: []string{strings.Repeat("a", 300)}, want: []string{strings.Repeat("a", 300) + ": cannot be read: file name too long"}},
 	{
-		name: "folder", files: map[string]string{"conf/": ""}, load: []string{"conf"},
+		name: "directory", files: map[string]string{"conf/": ""}, load: []string{"conf"},
 		want: []string{"conf: is a directory: name a file in it, or use --recursive"},
 	},
 	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a regular file, or - for standard input"}},
 	{name: "glob that matches nothing", load: []string{"*.yml"}, want: []string{"*.yml: no file matches this pattern"}},
 	{
-		name: "glob that matches folders alone", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
+		name: "glob that only matches directories", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
 		want: []string{"*.yml: no file matches this pattern"},
 	},
 	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a valid glob pattern: a [ is not closed, or a \\ ends it"}},
@@ -76,7 +76,7 @@ var files = []struct {
 		want: []string{"a.yml:2:8201: more than 4,096 needs, the limit of a run"},
 	},
 	{
-		name: "too many needs in all", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 97, "80")},
+		name: "too many needs in total", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 97, "80")},
 		load: []string{"a.yml", "b.yml", "c.yml"}, want: []string{"c.yml:100:23: more than 4,096 needs, the limit of a run"},
 	},
 	{
@@ -96,13 +96,61 @@ var files = []struct {
 		want: []string{"a.yml:262:3: more than 256 targets, the limit of a manifest"},
 	},
 	{
+		name: "too many addresses that overlap", files: map[string]string{"a.yml": strings.Replace(oneNeed("a"), "8080", "8080, address: [any,"+numbered("10.0.0.%d,", 64)+"]", 1)}, load: []string{"a.yml"},
+		want: []string{"a.yml:4:663: address: more than 64 addresses, the limit of a need"},
+	},
+	{
 		name: "too many addresses", files: map[string]string{"a.yml": oneNeed("a") + "defaults: {address: [" + numbered("10.0.0.%d,", 65) + "]}\n"}, load: []string{"a.yml"},
 		want: []string{"a.yml:5:652: defaults.address: more than 64 addresses, the limit of a need"},
 	},
 	{
-		name: "app of a folder that cannot be printed", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		name: "app of a directory with a name that is not printable", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
 		load: []string{"a\u202eb/c.yml"},
 		want: []string{"a\u202eb/c.yml:1:1: app is missing, and the directory's name \"a\\u202eb\" cannot be used instead: it contains characters that are not printable"},
+	},
+	{
+		name: "app of a directory with a long name", files: map[string]string{strings.Repeat("d", 101) + "/": "", strings.Repeat("d", 101) + "/a.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		load: []string{strings.Repeat("d", 101) + "/a.yml"},
+		want: []string{strings.Repeat("d", 101) + "/a.yml:1:1: app is missing, and the directory's name \"" + strings.Repeat("d", 40) + "...\" cannot be used instead: it is longer than 100 characters"},
+	},
+	{
+		name: "app of a directory with a name of 100 characters", files: map[string]string{strings.Repeat("d", 100) + "/": "", strings.Repeat("d", 100) + "/a.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		load: []string{strings.Repeat("d", 100) + "/a.yml"},
+	},
+	{
+		name: "the first problem of each file is not the first of all", files: map[string]string{"b.yml": "version: 2\napp: b\nports: [{name: a, port: 1}]\nx: 1\n", "a.yml": "version: 1\napp: a\nports: [{name: a, port: 1}]\ny: 1\nz: 1\n"},
+		load: []string{"b.yml", "a.yml"},
+		want: []string{
+			"b.yml:1:10: version: \"2\" is not supported: want 1",
+			"b.yml:4:1: unknown key \"x\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+			"a.yml:4:1: unknown key \"y\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+			"a.yml:5:1: unknown key \"z\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+		},
+	},
+	{
+		name: "one problem in the middle of a large file", files: map[string]string{"a.yml": numbered("k%d: 1\n", 5_000) + "x: @\n" + numbered("l%d: 1\n", 5_000)}, load: []string{"a.yml"},
+		want: []string{"a.yml:5001:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
+	},
+	{
+		name: "text of a syntax error is cut short", files: map[string]string{"a.yml": "a: *" + strings.Repeat("b", 200) + "\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:204: not valid YAML: unknown anchor '" + strings.Repeat("b", 104) + "...: text that starts with * needs quotes"},
+	},
+	{
+		name: "as many words as a message lists", files: map[string]string{"a.yml": "version: 1\nports: [{name: a, port: 1, targets: [zz]}]\ntargets:\n" + numbered("  t%d0: ssh://h\n", 16)}, load: []string{"a.yml"},
+		want: []string{"a.yml:2:38: targets: \"zz\" is not a target of this manifest: want " + strings.Join(tens(16), ", ") + ", auto, local, runner or job"},
+	},
+	{
+		name: "three documents, the last one broken", files: map[string]string{"a.yml": oneNeed("a") + "---\nx: 1\n---\n]\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:5:1: a second document starts here: want one manifest in a file"},
+	},
+	{
+		name: "tags after every kind of line break", files: map[string]string{"a.yml": "# CR, CR LF, LF\rversion: !v 1\rports:\r\n  - {name: a, port: !p 1}\r\r\n\n  - {name: ü, port: !p 1}\n"}, load: []string{"a.yml"},
+		want: []string{
+			"a.yml:2:10: tags are not supported: remove the tag, or quote text that starts with !",
+			"a.yml:4:21: tags are not supported: remove the tag, or quote text that starts with !",
+			"a.yml:7:12: name: \"\\u00fc\" is not a valid name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit",
+			"a.yml:7:21: tags are not supported: remove the tag, or quote text that starts with !",
+		},
 	},
 	{name: "one file by four names", files: map[string]string{"a.yml": oneNeed("a")}, load: []string{"a.yml", "./a.yml", "*.yml", "a.yml"}},
 	{name: "stdin twice", stdin: oneNeed("a"), load: []string{"-", "-"}},
@@ -165,6 +213,14 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A list of as many needs as allowed is read, each of its items.
+func TestLongestListOfNeeds(t *testing.T) {
+	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"))
+	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping (key: value), not a number" {
+		t.Errorf("%d problems", len(found))
+	}
+}
+
 func TestLoadReadsAFileOnce(t *testing.T) {
 	for i, c := range files {
 		if c.name != "one file by four names" && c.name != "stdin twice" {
@@ -200,7 +256,7 @@ func TestDefaultApp(t *testing.T) {
 	}
 }
 
-func TestLoadTellsOfBrokenStdin(t *testing.T) {
+func TestLoadReportsBrokenStdin(t *testing.T) {
 	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}))
 	if got, want := lines(found), "-: cannot be read: it broke\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -226,40 +282,45 @@ func write(t *testing.T, names ...string) {
 func TestDiscover(t *testing.T) {
 	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml"
 	for _, c := range []struct {
-		files      []string
-		dir        string
-		want, told string
+		files          []string
+		dir            string
+		want, problems string
 	}{
-		{dir: ".", told: "no manifest in \".\": looked for " + names + "\n"},
-		{dir: "missing", told: "no manifest in \"missing\": looked for " + names + "\n"},
+		{dir: ".", problems: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: "missing", problems: "no manifest in \"missing\": looked for " + names + "\n"},
 		{dir: ".", files: []string{"portcheck.yml"}, want: "portcheck.yml"},
 		{dir: ".", files: []string{".portcheck.yaml"}, want: ".portcheck.yaml"},
 		{dir: ".", files: []string{".github/portcheck.yml"}, want: ".github/portcheck.yml"},
-		{dir: ".", files: []string{".github"}, told: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: ".", files: []string{".github"}, problems: "no manifest in \".\": looked for " + names + "\n"},
 		{dir: ".", files: []string{"portcheck.yml", ".github/portcheck.yml"}, want: "portcheck.yml"},
 		{dir: "a", files: []string{"a/portcheck.yaml", "portcheck.yml"}, want: "a/portcheck.yaml"},
 		{
 			dir: ".", files: []string{"portcheck.yaml", ".portcheck.yml"},
-			told: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one directory: remove one, or name the one to use\n",
+			problems: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one directory: remove one, or name the one to use\n",
+		},
+		{
+			dir: ".", files: []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yaml"},
+			problems: "portcheck.yaml: \"portcheck.yml\" and \"portcheck.yaml\" are in one directory: remove one, or name the one to use\n" +
+				".portcheck.yaml: \"portcheck.yml\" and \".portcheck.yaml\" are in one directory: remove one, or name the one to use\n",
 		},
 	} {
 		t.Chdir(t.TempDir())
 		write(t, c.files...)
 		got, found := Discover(c.dir)
-		if got != filepath.FromSlash(c.want) || lines(found) != c.told {
-			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.told)
+		if got != filepath.FromSlash(c.want) || lines(found) != c.problems {
+			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.problems)
 		}
 	}
 }
 
 func TestFind(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
+	write(t, "b/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
 		".git/portcheck.yml", "c/node_modules/x/portcheck.yml", "c/other.yml")
 	if err := os.Symlink("..", "a/loop"); err != nil {
 		t.Skip(err)
 	}
-	want := []string{".github/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
+	want := []string{".github/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
 	got, found := Find(".")
 	if !slices.Equal(got, want) || len(found) > 0 {
 		t.Errorf("got %q, %v, want %q", got, found, want)
@@ -268,21 +329,23 @@ func TestFind(t *testing.T) {
 		t.Errorf("below a link: got %q, %v", got, found)
 	}
 	if _, found := Find("c"); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
-		t.Errorf("a folder without: got %v", found)
+		t.Errorf("a directory without a manifest: got %v", found)
 	}
 	if _, found := Find("missing"); lines(found) != "missing: no such file\n" {
-		t.Errorf("a missing folder: got %v", found)
+		t.Errorf("a missing directory: got %v", found)
 	}
 	if _, found := Find("portcheck.yml"); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
 		t.Errorf("a file: got %v", found)
 	}
-	write(t, "b/.portcheck.yml")
-	if _, found := Find("b"); len(found) != 1 || !strings.Contains(found[0].Message, "are in one directory") {
-		t.Errorf("two in a folder: got %v", found)
+	write(t, "b/.portcheck.yml", "b/portcheck.yaml")
+	files, found := Find("b")
+	if len(files) != 3 || lines(found) != "b/portcheck.yaml: \".portcheck.yml\" and \"portcheck.yaml\" are in one directory: remove one, or name the one to use\n"+
+		"b/portcheck.yml: \".portcheck.yml\" and \"portcheck.yml\" are in one directory: remove one, or name the one to use\n" {
+		t.Errorf("three in a directory: got %q, %v", files, found)
 	}
 }
 
-// locked is a file system with a folder that may not be read.
+// locked is a file system with a directory that is not readable.
 type locked struct{ fstest.MapFS }
 
 func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -292,7 +355,7 @@ func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
 	return l.MapFS.ReadDir(name)
 }
 
-func TestFindTellsOfUnreadableFolders(t *testing.T) {
+func TestFindReportsUnreadableDirectories(t *testing.T) {
 	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
 	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(withoutKinds(found)) != "top/locked: cannot be read: permission denied\n" {
 		t.Errorf("got %q, %v", files, found)
@@ -308,7 +371,7 @@ func TestPanicOfTheLibrary(t *testing.T) {
 	}
 }
 
-// TestEveryKindHasACase enumerates the kinds from the source.
+// TestEveryKindHasACase reads the kinds from the source.
 func TestEveryKindHasACase(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "messages.go", nil, 0)
 	if err != nil {
@@ -328,7 +391,7 @@ func TestEveryKindHasACase(t *testing.T) {
 	if len(missing) < 60 {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
-	// These have a test of their own above.
+	// These have other tests.
 	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic} {
 		delete(missing, k)
 	}
@@ -345,31 +408,37 @@ func TestEveryKindHasACase(t *testing.T) {
 		}
 	}
 	for _, name := range missing {
-		t.Errorf("no case brings up %s", name)
+		t.Errorf("no case produces %s", name)
 	}
 }
 
-// TestHostileSizesEndSoon has manifests that would be slow for a parser that
-// expands aliases, compares each with each or recurses without limit.
+// TestHostileSizesEndSoon parses manifests that take long if the parser expands
+// aliases, takes quadratic time, or recurses without limit.
 func TestHostileSizesEndSoon(t *testing.T) {
+	n := func(size int) int {
+		if testing.Short() {
+			return size / 10
+		}
+		return size
+	}
 	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
 	for i := 1; i < 30; i++ {
 		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 8), i-1)
 	}
 	for name, text := range map[string]string{
 		"aliases":        bomb,
-		"flow":           strings.Repeat("[", 1<<20),
-		"blocks":         strings.Repeat("- ", 1<<19),
-		"keys":           numbered("k%d: 1\n", 60_000),
-		"similar keys":   numbered("verison%d: 1\n", 9_000),
-		"one long line":  "x: [" + strings.Repeat("!a b,", 9_000) + "]",
-		"bad targets":    "version: 1\ntargets: {" + numbered(strings.Repeat("t", 26)+"%d: x,", 300) + "}\nports: [{name: a, port: 1, targets: [" + numbered(strings.Repeat("t", 26)+"%d_,", 4_000) + "]}]",
-		"addresses":      "version: 1\nports: [{name: a, port: 1, address: [" + strings.Repeat("any,", 15_000) + "]}]",
-		"comments":       strings.Repeat("a: #\n", 1<<17),
-		"error at end":   numbered("k%d: [1, 2]\n", 60_000) + "x",
-		"error, located": numbered("k%d: [1]\n", 5_000) + "x: ]",
-		"globs":          "version: 1\nports: [{name: a, port: 1, owner: {unit: \"" + strings.Repeat("*a", 2_000) + "\"}}]",
-		"control":        strings.Repeat("\n", 1<<19) + "\x00",
+		"flow":           strings.Repeat("[", n(1<<20)),
+		"blocks":         strings.Repeat("- ", n(1<<19)),
+		"keys":           numbered("k%d: 1\n", n(60_000)),
+		"similar keys":   numbered("verison%d: 1\n", n(9_000)),
+		"one long line":  "x: [" + strings.Repeat("!a b,", n(9_000)) + "]",
+		"bad targets":    "version: 1\ntargets: {" + numbered(strings.Repeat("t", 26)+"%d: x,", n(300)) + "}\nports: [{name: a, port: 1, targets: [" + numbered(strings.Repeat("t", 26)+"%d_,", n(4_000)) + "]}]",
+		"addresses":      "version: 1\nports: [{name: a, port: 1, address: [" + strings.Repeat("any,", n(15_000)) + "]}]",
+		"comments":       strings.Repeat("a: #\n", n(1<<17)),
+		"error at end":   numbered("k%d: [1, 2]\n", n(60_000)) + "x",
+		"error, located": numbered("k%d: [1]\n", n(5_000)) + "x: ]",
+		"globs":          "version: 1\nports: [{name: a, port: 1, owner: {unit: \"" + strings.Repeat("*a", n(2_000)) + "\"}}]",
+		"control":        strings.Repeat("\n", n(1<<19)) + "\x00",
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
