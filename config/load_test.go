@@ -161,12 +161,15 @@ var files = []struct {
 	},
 }
 
+// many returns a manifest with n needs of the same port or block.
 func many(app string, n int, block string) string {
 	return "version: 1\napp: " + app + "\nports:\n" + numbered("  - {name: n%d, port: "+block+"}\n", n)
 }
 
+// tens returns the names t00, t10, t20 and so on.
 func tens(n int) []string { return strings.Fields(numbered("t%d0 ", n)) }
 
+// numbered repeats format for the numbers from 0 to n-1.
 func numbered(format string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -175,6 +178,7 @@ func numbered(format string, n int) string {
 	return b.String()
 }
 
+// loadCase loads the files of a case.
 func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -395,7 +399,7 @@ func TestEveryKindHasACase(t *testing.T) {
 	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic} {
 		delete(missing, k)
 	}
-	in(t, "invalid", func(t *testing.T, name string) {
+	inDirectory(t, "invalid", func(t *testing.T, name string) {
 		_, found := load([]string{name}, nil)
 		for _, p := range found {
 			delete(missing, p.kind)
