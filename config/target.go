@@ -66,7 +66,7 @@ func TargetSyntax() string {
 var errPassword = errors.New("a password in a target is not supported: use " + sshSyntax + " and a key")
 
 // ParseTarget parses the text of a target. Errors about hosts do not repeat the
-// text, because it may hold a secret in the wrong place.
+// text, since it may contain a secret in the wrong place.
 func ParseTarget(text string) (Target, error) {
 	for _, k := range TargetKinds {
 		rest, ok := strings.CutPrefix(text, k.prefix)
@@ -158,7 +158,7 @@ func ParseSSHHost(s string) (host, port string, err error) {
 		literal, after, ok := strings.Cut(s[1:], "]")
 		addr, err := netip.ParseAddr(strings.Replace(literal, "%25", "%", 1))
 		if !ok || err != nil || !addr.Is6() || addr.Zone() != "" && !IsSSHHost(addr.Zone()) {
-			return "", "", errors.New("brackets must hold an IPv6 address, as in ssh://[2001:db8::1]:22")
+			return "", "", errors.New("brackets must contain an IPv6 address, as in ssh://[2001:db8::1]:22")
 		}
 		host = addr.String()
 		port, hasPort = strings.CutPrefix(after, ":")

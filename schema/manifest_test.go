@@ -42,7 +42,7 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if id := doc.(map[string]any)["$id"]; id != home+name {
-			t.Errorf("%s says that it is at %v", name, id)
+			t.Errorf("%s: the $id is %v", name, id)
 		}
 		if err := c.AddResource(home+name, doc); err != nil {
 			t.Fatal(err)
@@ -58,30 +58,30 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 // parserRules holds the rules that the parser has and the schema has not, since
 // JSON Schema cannot express them or only at length. Each manifest breaks one.
 var parserRules = map[string]string{
-	"a name twice":                      "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
-	"a variable twice":                  "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
-	"a key twice":                       "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
-	"a second document":                 "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
-	"an anchor":                         "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
-	"an alias":                          "version: 1\nx-app: &a shop\napp: *a\nports: [{name: a, port: 1}]\n",
-	"a tag":                             "version: 1\napp: !!str shop\nports: [{name: a, port: 1}]\n",
-	"a range reversed":                  "version: 1\nports: [{name: a, port: 2-1}]\n",
-	"octal text of a number":            "version: 1\nports: [{name: a, port: 010}]\n",
-	"hexadecimal text of a number":      "version: 1\nports: [{name: a, port: 0x50}]\n",
-	"a float that is whole":             "version: 1\nports: [{name: a, port: 80.0}]\n",
-	"an exponent":                       "version: 1\nports: [{name: a, port: 1e3}]\n",
-	"a boolean in capitals":             "version: 1\nports: [{name: a, port: 1, socket: {reuse_port: True}}]\n",
-	"text of a list that says it twice": "version: 1\nexclude: [80, \"80\"]\nports: [{name: a, port: 1}]\n",
-	"addresses of one socket":           "version: 1\nports: [{name: a, port: 1, address: [any, 127.0.0.1]}]\n",
-	"an address in two spellings":       "version: 1\nports: [{name: a, port: 1, address: [\"::1\", \"0::1\"]}]\n",
-	"a target that is not named":        "version: 1\nports: [{name: a, port: 1, targets: [app1]}]\n",
-	"too many ports":                    "version: 1\nports: [{name: a, port: 1-65535}, {name: b, port: 1-65535}]\n",
-	"a zone that starts with a hyphen":  "version: 1\ntargets: {a: \"ssh://[fe80::1%25-a]\"}\nports: [{name: a, port: 1}]\n",
-	"an IPv6 target of three groups":    "version: 1\ntargets: {a: \"ssh://[1:2:3]\"}\nports: [{name: a, port: 1}]\n",
-	"a control character of two bytes":  "version: 1\ntargets: {a: \"ssh://a%c2%85@app1\"}\nports: [{name: a, port: 1}]\n",
-	"too deep":                          "version: 1\nx-deep: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nports: [{name: a, port: 1}]\n",
-	"too many values":                   "version: 1\nx-long: [" + strings.Repeat("1,", 20_000) + "]\nports: [{name: a, port: 1}]\n",
-	"too large":                         "version: 1\nports: [{name: a, port: 1}]\n# " + strings.Repeat("-", 1<<20) + "\n",
+	"a name twice":                     "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
+	"a variable twice":                 "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
+	"a key twice":                      "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
+	"a second document":                "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
+	"an anchor":                        "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
+	"an alias":                         "version: 1\nx-app: &a shop\napp: *a\nports: [{name: a, port: 1}]\n",
+	"a tag":                            "version: 1\napp: !!str shop\nports: [{name: a, port: 1}]\n",
+	"a range reversed":                 "version: 1\nports: [{name: a, port: 2-1}]\n",
+	"octal text of a number":           "version: 1\nports: [{name: a, port: 010}]\n",
+	"hexadecimal text of a number":     "version: 1\nports: [{name: a, port: 0x50}]\n",
+	"a float that is whole":            "version: 1\nports: [{name: a, port: 80.0}]\n",
+	"an exponent":                      "version: 1\nports: [{name: a, port: 1e3}]\n",
+	"a boolean in capitals":            "version: 1\nports: [{name: a, port: 1, socket: {reuse_port: True}}]\n",
+	"a port twice, once as text":       "version: 1\nexclude: [80, \"80\"]\nports: [{name: a, port: 1}]\n",
+	"addresses of one socket":          "version: 1\nports: [{name: a, port: 1, address: [any, 127.0.0.1]}]\n",
+	"an address in two spellings":      "version: 1\nports: [{name: a, port: 1, address: [\"::1\", \"0::1\"]}]\n",
+	"a target that is not named":       "version: 1\nports: [{name: a, port: 1, targets: [app1]}]\n",
+	"too many ports":                   "version: 1\nports: [{name: a, port: 1-65535}, {name: b, port: 1-65535}]\n",
+	"a zone that starts with a hyphen": "version: 1\ntargets: {a: \"ssh://[fe80::1%25-a]\"}\nports: [{name: a, port: 1}]\n",
+	"an IPv6 target of three groups":   "version: 1\ntargets: {a: \"ssh://[1:2:3]\"}\nports: [{name: a, port: 1}]\n",
+	"a control character of two bytes": "version: 1\ntargets: {a: \"ssh://a%c2%85@app1\"}\nports: [{name: a, port: 1}]\n",
+	"too deep":                         "version: 1\nx-deep: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nports: [{name: a, port: 1}]\n",
+	"too many values":                  "version: 1\nx-long: [" + strings.Repeat("1,", 20_000) + "]\nports: [{name: a, port: 1}]\n",
+	"too large":                        "version: 1\nports: [{name: a, port: 1}]\n# " + strings.Repeat("-", 1<<20) + "\n",
 }
 
 // exceptions holds the cases of testManifests that break nothing but a rule of
