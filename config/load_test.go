@@ -132,6 +132,10 @@ var files = []struct {
 		want: []string{"a.yml:5001:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
 	},
 	{
+		name: "a syntax error without a line in a large file", files: map[string]string{"a.yml": "x: 1\ny: *z\n" + numbered("k%d: 1\n", 10_000)}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:1: not valid YAML: unknown anchor 'z' referenced: text that starts with * needs quotes"},
+	},
+	{
 		name: "text of a syntax error is cut short", files: map[string]string{"a.yml": "a: *" + strings.Repeat("b", 200) + "\n"}, load: []string{"a.yml"},
 		want: []string{"a.yml:1:204: not valid YAML: unknown anchor '" + strings.Repeat("b", 104) + "...: text that starts with * needs quotes"},
 	},
