@@ -68,6 +68,16 @@ var files = []struct {
 		want: []string{"b.yml:4:23: \"shop/web\" is also a need at a.yml:4:23: give each manifest its own app"},
 	},
 	{
+		name:  "needs without a name in two manifests",
+		files: map[string]string{"a.yml": "version: 1\napp: shop\nports: [{port: 1}]\n", "b.yml": "version: 1\napp: shop\nports: [{port: 2}]\n"}, load: []string{"*.yml"},
+		want: []string{"a.yml:3:9: name is missing: every need has a name and a port", "b.yml:3:9: name is missing: every need has a name and a port"},
+	},
+	{
+		name:  "needs without a valid app in two manifests",
+		files: map[string]string{"a.yml": oneNeed("[]"), "b.yml": oneNeed("[]")}, load: []string{"*.yml"},
+		want: []string{"a.yml:2:6: app: want text such as shop, not a list", "b.yml:2:6: app: want text such as shop, not a list"},
+	},
+	{
 		name: "too many values", files: map[string]string{"a.yml": "version: 1\nx-a: [" + strings.Repeat("1,", 20_000) + "]\n"}, load: []string{"a.yml"},
 		want: []string{"a.yml:2:39997: more than 20,000 values, the limit of a manifest"},
 	},
@@ -257,10 +267,16 @@ func TestDefaultApp(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want the app shop", dir, all, found)
 		}
 	}
-	t.Chdir("shop")
-	all, found := Load([]string{"-"}, strings.NewReader(text))
-	if len(found) > 0 || all[0].App != "shop" || all[0].File != "-" {
-		t.Errorf("stdin: got %+v, %v, want the app shop", all, found)
+	for _, dir := range []string{"shop", "/"} {
+		app := "shop"
+		if dir == "/" {
+			app = "root"
+		}
+		t.Chdir(dir)
+		all, found := Load([]string{"-"}, strings.NewReader(text))
+		if len(found) > 0 || all[0].App != app || all[0].File != "-" {
+			t.Errorf("stdin in %s: got %+v, %v, want the app %s", dir, all, found, app)
+		}
 	}
 }
 
@@ -367,6 +383,25 @@ func TestFindReportsUnreadableDirectories(t *testing.T) {
 	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
 	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(withoutKinds(found)) != "top/locked: cannot be read: permission denied\n" {
 		t.Errorf("got %q, %v", files, found)
+	}
+}
+
+func TestCharacters(t *testing.T) {
+	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
+		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n")); len(found) > 0 {
+			t.Errorf("%U: %v", r, found)
+		}
+	}
+	for _, r := range "\x00\x08\x0b\x1f\x7f\u0080\u0085\u009f\u2028\u2029\ufeff\ufffe\uffff" {
+		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"))
+		if got, want := lines(withoutKinds(found)), fmt.Sprintf("a.yml:5:4: character U+%04X is not allowed: want printable text\n", r); got != want {
+			t.Errorf("%U: got %q, want %q", r, got, want)
+		}
+	}
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
+		if _, found := parse("a.yml", []byte(mark+"v\x00")); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
+			t.Errorf("%q: %v", mark, found)
+		}
 	}
 }
 

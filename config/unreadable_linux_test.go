@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -53,6 +54,17 @@ func TestReadError(t *testing.T) {
 	const file = "/proc/self/mem" // a regular file whose first page is not mapped
 	_, found := Load([]string{file}, nil)
 	if got, want := lines(found), file+": cannot be read: input/output error\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDirectoryNameThatIsNotUTF8(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "a\xff/portcheck.yml")
+	t.Chdir("a\xff")
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	want := `-:1:1: app is missing, and the directory's name "a\xff" cannot be used instead: it contains characters that are not printable` + "\n"
+	if got := lines(found); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -77,8 +78,8 @@ func (w *walker) fields(name string, n *yaml.Node) []field {
 	}
 	var all []field
 	first := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for pair := range slices.Chunk(n.Content, 2) {
+		key, value := pair[0], pair[1]
 		switch before := first[key.Value]; {
 		case key.Kind == yaml.AliasNode, isMerge(key):
 		case key.Kind != yaml.ScalarNode:
@@ -166,9 +167,9 @@ func display(n *yaml.Node) string {
 		return n.Value
 	}
 	var fields []string
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if value := n.Content[i+1]; value.Kind == yaml.ScalarNode {
-			fields = append(fields, n.Content[i].Value+": "+value.Value)
+	for pair := range slices.Chunk(n.Content, 2) {
+		if key, value := pair[0], pair[1]; value.Kind == yaml.ScalarNode {
+			fields = append(fields, key.Value+": "+value.Value)
 		}
 	}
 	return "{" + strings.Join(fields, ", ") + "}"
