@@ -47,10 +47,7 @@ func find(fsys fs.FS, dir string) ([]string, []problem) {
 		switch {
 		case err != nil:
 			found = append(found, fileProblem(Position{File: file}, err))
-			if d != nil && d.IsDir() {
-				return fs.SkipDir
-			}
-		case d.IsDir() && path != "." && (d.Name() == ".git" || d.Name() == "node_modules"):
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 			return fs.SkipDir
 		case !d.IsDir() && slices.Contains(names, d.Name()):
 			files = append(files, file)

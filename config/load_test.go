@@ -78,6 +78,11 @@ var files = []struct {
 		want: []string{"a.yml:2:6: app: want text such as shop, not a list", "b.yml:2:6: app: want text such as shop, not a list"},
 	},
 	{
+		name:  "same need in a file with a long name",
+		files: map[string]string{strings.Repeat("a", 130): oneNeed("shop"), "b.yml": oneNeed("shop")}, load: []string{strings.Repeat("a", 130), "b.yml"},
+		want: []string{"b.yml:4:23: \"shop/web\" is also a need at " + strings.Repeat("a", 120) + "...: give each manifest its own app"},
+	},
+	{
 		name: "too many values", files: map[string]string{"a.yml": "version: 1\nx-a: [" + strings.Repeat("1,", 20_000) + "]\n"}, load: []string{"a.yml"},
 		want: []string{"a.yml:2:39997: more than 20,000 values, the limit of a manifest"},
 	},
@@ -128,11 +133,12 @@ var files = []struct {
 		load: []string{strings.Repeat("d", 100) + "/a.yml"},
 	},
 	{
-		name: "the first problem of each file is not the first of all", files: map[string]string{"b.yml": "version: 2\napp: b\nports: [{name: a, port: 1}]\nx: 1\n", "a.yml": "version: 1\napp: a\nports: [{name: a, port: 1}]\ny: 1\nz: 1\n"},
+		name: "problems of two manifests, and of both together", files: map[string]string{"b.yml": "version: 2\napp: shop\nports: [{name: a, port: 1}]\nx: 1\n", "a.yml": "version: 1\napp: shop\nports: [{name: a, port: 1}]\ny: 1\nz: 1\n"},
 		load: []string{"b.yml", "a.yml"},
 		want: []string{
 			"b.yml:1:10: version: \"2\" is not supported: want 1",
 			"b.yml:4:1: unknown key \"x\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+			"a.yml:3:25: \"shop/a\" is also a need at b.yml:3:25: give each manifest its own app",
 			"a.yml:4:1: unknown key \"y\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
 			"a.yml:5:1: unknown key \"z\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
 		},
@@ -354,6 +360,9 @@ func TestFind(t *testing.T) {
 	}
 	if _, found := Find("c"); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
 		t.Errorf("a directory without a manifest: got %v", found)
+	}
+	if got, found := Find(".git"); !slices.Equal(got, []string{".git/portcheck.yml"}) || len(found) > 0 {
+		t.Errorf("a directory that is skipped elsewhere: got %q, %v", got, found)
 	}
 	if _, found := Find("missing"); lines(found) != "missing: no such file\n" {
 		t.Errorf("a missing directory: got %v", found)

@@ -57,7 +57,6 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 	case m.inspect(root, data):
 		m.root(root)
 	}
-	sortByPosition(m.found)
 	return m.Manifest, m.found
 }
 

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -98,11 +96,4 @@ func correction(word string, allowed []string) string {
 		return hint + " " + want
 	}
 	return want
-}
-
-// sortByPosition sorts the problems of one file by line and column.
-func sortByPosition(found []problem) {
-	slices.SortStableFunc(found, func(a, b problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
 }

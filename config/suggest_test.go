@@ -27,6 +27,54 @@ func TestDidYouMean(t *testing.T) {
 	}
 }
 
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0},
+		{"abc", "abc", 0},
+		{"", "abc", 3},
+		{"kitten", "sitting", 3},
+		{"sunday", "saturday", 3},
+		{"ab", "ba", 1},
+		{"abcd", "acbd", 1},
+		{"abcdef", "badcfe", 3},
+		{"ca", "abc", 3}, // no edit between two swapped bytes
+		{"aab", "aba", 1},
+		{"abab", "baba", 2},
+		{"xaby", "yabx", 2},
+	} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("%q to %q: got %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := distance(c.b, c.a); got != c.want {
+			t.Errorf("%q to %q: got %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+func TestSimilarity(t *testing.T) {
+	for _, c := range []struct {
+		word, allowed string
+		similar       bool
+	}{
+		{"ba", "ab", true},
+		{"ab", "cd", false},
+		{"abcdx", "abcde", true},
+		{"abcxy", "abcde", false},
+		{"abcdxy", "abcdef", true},
+		{"abcxyz", "abcdef", false},
+		{"abcdefgh", "abcdef", true},
+		{"abcdefxyz", "abcdef", true},
+		{"abcdefwxyz", "abcdef", false},
+	} {
+		if got := DidYouMean(c.word, []string{c.allowed}); (got != "") != c.similar {
+			t.Errorf("%s for %s: got %q", c.word, c.allowed, got)
+		}
+	}
+}
+
 func TestMessagesAreOneHarmlessLine(t *testing.T) {
 	for _, text := range []string{
 		"a\nb", "::error::x", "##[add-mask]80", "\x1b[31m", "a\u202eb", "\u2066", strings.Repeat("x", 4096), "\xff\xfe", "###[[", "\u0085",

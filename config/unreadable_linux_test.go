@@ -69,6 +69,22 @@ func TestDirectoryNameThatIsNotUTF8(t *testing.T) {
 	}
 }
 
+func TestRemovedDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("gone", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir("gone")
+	if err := os.Remove("../gone"); err != nil {
+		t.Fatal(err)
+	}
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	want := `-:1:1: app is missing, and the directory's name "." cannot be used instead: `
+	if got := lines(found); !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestLinks(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "real.yml")
