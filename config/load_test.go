@@ -144,12 +144,29 @@ var files = []struct {
 		},
 	},
 	{
-		name: "one problem in the middle of a large file", files: map[string]string{"a.yml": numbered("k%d: 1\n", 5_000) + "x: @\n" + numbered("l%d: 1\n", 5_000)}, load: []string{"a.yml"},
-		want: []string{"a.yml:5001:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
+		name: "one problem in the middle of a large file", files: map[string]string{"a.yml": "\n" + numbered("k%d: 1\n", 5_000) + "x: @\n" + numbered("l%d: 1\n", 5_000)}, load: []string{"a.yml"},
+		want: []string{"a.yml:5002:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
 	},
 	{
 		name: "a syntax error without a line in a large file", files: map[string]string{"a.yml": "x: 1\ny: *z\n" + numbered("k%d: 1\n", 10_000)}, load: []string{"a.yml"},
 		want: []string{"a.yml:1:1: not valid YAML: unknown anchor 'z' referenced: text that starts with * needs quotes"},
+	},
+	{
+		name: "a syntax error at the end of a large file", files: map[string]string{"a.yml": numbered("k%d: 1\n", 10_000) + "x: \"\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:10001:1: not valid YAML: found unexpected end of stream: a quote is not closed"},
+	},
+	{
+		name: "a syntax error at a character of two bytes", files: map[string]string{"a.yml": "a: \"b\" é"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:8: not valid YAML: did not find expected key: is this line indented like the keys above it?"},
+	},
+	{
+		name: "a syntax error before line breaks", files: map[string]string{"a.yml": "a: \"bé\r\r\n\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:6: not valid YAML: found unexpected end of stream: a quote is not closed"},
+	},
+	{name: "CR alone at the ends of lines", files: map[string]string{"a.yml": strings.ReplaceAll(oneNeed("a"), "\n", "\r")}, load: []string{"a.yml"}},
+	{
+		name: "as many addresses as allowed, two of them overlap", files: map[string]string{"a.yml": strings.Replace(oneNeed("a"), "8080", "8080, address: [any,"+numbered("10.0.0.%d,", 63)+"]", 1)}, load: []string{"a.yml"},
+		want: overlaps(63),
 	},
 	{
 		name: "text of a syntax error is cut short", files: map[string]string{"a.yml": "a: *" + strings.Repeat("b", 200) + "\n"}, load: []string{"a.yml"},
@@ -179,6 +196,18 @@ var files = []struct {
 		name: "many suggestions are cut short", files: map[string]string{"a.yml": "version: 1\nports: [{name: a, port: 1, targets: [t5]}]\ntargets:\n" + numbered("  t%d0: ssh://h\n", 30)}, load: []string{"a.yml"},
 		want: []string{"a.yml:2:38: targets: \"t5\" is not a target of this manifest: did you mean \"t50\"? want " + strings.Join(tens(20), ", ") + " or one of 14 more"},
 	},
+}
+
+// overlaps returns the problems of n addresses beside any.
+func overlaps(n int) []string {
+	var all []string
+	column := 43
+	for i := range n {
+		a := fmt.Sprintf("10.0.0.%d", i)
+		all = append(all, fmt.Sprintf("a.yml:4:%d: address: %q overlaps \"any\": one app cannot bind both without reuse_port", column, a))
+		column += len(a + ",")
+	}
+	return all
 }
 
 // many returns a manifest with n needs of the same port or block.

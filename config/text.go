@@ -42,7 +42,7 @@ func allowed(r rune) bool {
 func position(file string, data []byte, i int) Position {
 	line, start := 1, 0
 	for j, c := range data[:i] {
-		if c == '\n' || c == '\r' && (j+1 == len(data) || data[j+1] != '\n') {
+		if c == '\n' || c == '\r' && data[j+1] != '\n' {
 			line, start = line+1, j+1
 		}
 	}
