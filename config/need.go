@@ -41,9 +41,9 @@ func (m *manifest) need(key string, n *yaml.Node) {
 		}
 	}
 	if p.Expect == Reachable {
-		m.reachable(&p, fields)
+		m.checkReachable(&p, fields)
 	} else {
-		m.bindable(p, fields, reuse)
+		m.checkBindable(p, fields, reuse)
 	}
 	if f, ok := fields["port"]; ok {
 		p.At = m.at(f.value)
@@ -63,8 +63,8 @@ func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
 	})
 }
 
-// bindable checks the combination of keys of a need that the app binds.
-func (m *manifest) bindable(p Port, fields, socket map[string]field) {
+// checkBindable checks the combination of keys of a need that the app binds.
+func (m *manifest) checkBindable(p Port, fields, socket map[string]field) {
 	expect, ok := fields["expect"]
 	invalid := ok && expect.value.Value != string(p.Expect)
 	if f, ok := fields["remote"]; ok && !invalid {
@@ -78,10 +78,10 @@ func (m *manifest) bindable(p Port, fields, socket map[string]field) {
 	}
 }
 
-// reachable checks a need that is connected to, not bound. A key without effect
+// checkReachable checks a need that is connected to, not bound. A key without effect
 // is an error, so that nobody relies on it. Values from the top of the manifest
 // are dropped: they are for the other needs.
-func (m *manifest) reachable(p *Port, fields map[string]field) {
+func (m *manifest) checkReachable(p *Port, fields map[string]field) {
 	if _, ok := fields["remote"]; !ok {
 		m.report(fields["expect"].value, remoteMissing)
 	}

@@ -62,7 +62,7 @@ func TargetSyntax() string {
 }
 
 // errPassword is the error for a URL with a password. It does not repeat the URL,
-// since logs are public.
+// since logs may be public.
 var errPassword = errors.New("a password in a target is not supported: use " + sshSyntax + " and a key")
 
 // ParseTarget parses the text of a target. Errors about hosts do not repeat the

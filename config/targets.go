@@ -23,12 +23,12 @@ func (m *manifest) readTargets(key string, n *yaml.Node) {
 		if f.value.Kind == yaml.AliasNode {
 			continue
 		}
-		address, ok := m.text(key+"."+name, "a target such as ssh://deploy@app1", f.value)
-		if ok && m.checkTarget(key+"."+name, address, f.value) && isTargetKind(name) && name != address {
+		text, ok := m.text(key+"."+name, "a target such as ssh://deploy@app1", f.value)
+		if ok && m.checkTarget(key+"."+name, text, f.value) && isTargetKind(name) && name != text {
 			m.report(f.key, reservedName, quote(name))
 		}
 		// Even after an error, so that the needs that use the name are not reported.
-		m.Targets = append(m.Targets, NamedTarget{m.at(f.key), name, address})
+		m.Targets = append(m.Targets, NamedTarget{m.at(f.key), name, text})
 	}
 }
 
