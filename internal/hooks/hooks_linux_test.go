@@ -62,7 +62,7 @@ func TestHooks(t *testing.T) {
 	t.Run("a commit without a manifest starts nothing", func(t *testing.T) {
 		contains(t, run(t, repo, 0, "git", "commit", "-m", "none"), "(no files to check)Skipped")
 	})
-	for _, name := range config.Names {
+	for _, name := range config.FileNames() {
 		t.Run("a commit that adds "+name, func(t *testing.T) {
 			write(t, repo, map[string]string{name: fmt.Sprintf(bad, "shop")})
 			contains(t, run(t, repo, 1, "git", "commit", "-m", "bad"), name+":7:11: error: admin: ")
