@@ -40,11 +40,11 @@ jobs:
 // act runs the action as GitHub does, on the machine and in a job's container.
 func TestAct(t *testing.T) {
 	t.Parallel()
+	v := newVariant(t)
 	act, err := exec.LookPath("act")
 	if err != nil {
 		testbed.Missing(t, "needs act: go install github.com/nektos/act@v0.2.89")
 	}
-	v := newVariant(t)
 	p := freePorts(t, 2)
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
 	// What the image has without being one of ours.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
@@ -39,7 +40,8 @@ func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
 // runAll runs the tests and finds what they left on the engine.
 func runAll(m *testing.M) int {
-	if os.Getenv("PORTCHECK_IMAGE") == "" {
+	flag.Parse() // for testing.Short
+	if testing.Short() || os.Getenv("PORTCHECK_IMAGE") == "" {
 		return m.Run()
 	}
 	before, err := inventory()
@@ -95,9 +97,11 @@ func inventory() (map[string]bool, error) {
 	return all, nil
 }
 
-// imageUnderTest is the image that all of this is about.
+// imageUnderTest returns the name of the image under test. Every test of this
+// package calls it first.
 func imageUnderTest(t *testing.T) string {
 	t.Helper()
+	testbed.Slow(t, "needs a container engine")
 	name := os.Getenv("PORTCHECK_IMAGE")
 	if name == "" {
 		testbed.Missing(t, "set PORTCHECK_IMAGE to an image built from the Dockerfile")

@@ -44,15 +44,21 @@ type fleet struct {
 	servers   []*testbed.SSHD
 }
 
-// newFleet starts the machines. What one of them holds of the range can't be an
-// alternative on any.
-func newFleet(t *testing.T) *fleet {
+// needAnsible skips a test that runs Ansible.
+func needAnsible(t *testing.T) {
 	t.Helper()
+	testbed.Slow(t, "runs Ansible")
 	for _, name := range []string{"ansible-playbook", "ssh"} {
 		if _, err := exec.LookPath(name); err != nil {
 			testbed.Missing(t, "needs ansible-core and openssh-client")
 		}
 	}
+}
+
+// newFleet starts the machines. A port of the range that one of them holds is not
+// an alternative on any of them.
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for the sockets of ssh
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +147,7 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	cmd.Env = append(cmd.Environ(),
 		"HOME="+f.dir, "TMPDIR="+f.tmp(t, "controller"), "ANSIBLE_LOCAL_TEMP="+f.path("ansible"), "ANSIBLE_REMOTE_TMP="+f.path("remote"),
 		"ANSIBLE_PRIVATE_KEY_FILE="+f.servers[0].UserKey, "ANSIBLE_SSH_COMMON_ARGS=-o UserKnownHostsFile="+f.path("known_hosts"),
-		"ANSIBLE_SSH_CONTROL_PATH_DIR="+f.path("cp"), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=5", "LC_ALL=C.UTF-8")
+		"ANSIBLE_SSH_CONTROL_PATH_DIR="+f.path("cp"), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=30", "LC_ALL=C.UTF-8")
 	err = cmd.Run()
 	said, failed := os.ReadFile(out.Name())
 	if failed != nil {
@@ -249,9 +255,7 @@ func (f *fleet) fanOut(t *testing.T) check.Report {
 // Ansible's merged report is what each host says by itself, and what our own run
 // over all of them finds.
 func TestAnsible(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs Ansible against three hosts")
-	}
+	needAnsible(t)
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -302,9 +306,7 @@ func TestAnsible(t *testing.T) {
 }
 
 func TestAnsibleSyntax(t *testing.T) {
-	if _, err := exec.LookPath("ansible-playbook"); err != nil {
-		testbed.Missing(t, "needs ansible-core")
-	}
+	needAnsible(t)
 	cmd := exec.Command("ansible-playbook", "-i", "inventory.ini", "--syntax-check", "check.yml")
 	cmd.Dir = "../../examples/ansible"
 	cmd.Env = append(cmd.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8")

@@ -21,9 +21,7 @@ const (
 )
 
 func TestHooks(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds portcheck as pre-commit does")
-	}
+	testbed.Slow(t, "builds portcheck with pre-commit")
 	for _, program := range []string{"git", "pre-commit"} {
 		if _, err := exec.LookPath(program); err != nil {
 			testbed.Missing(t, "needs "+program)

@@ -73,7 +73,7 @@ func (c *cutter) pipe(near net.Conn, to string) {
 // Wherever the connection is cut, the run says at which step, and nothing of ours
 // stays on the host.
 func TestCutConnectionLeavesNothing(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
@@ -120,7 +120,7 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 
 // Whenever we are ended, nothing of ours stays on the host.
 func TestEndedRunLeavesNothing(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")

@@ -18,7 +18,7 @@ const canary = "canary-7f3a9c"
 // Each way in which a host can't be reached is one line with the step, within its
 // budget and with exit code 3; no word of a secret is in any of them.
 func TestHostThatCannotBeReached(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
@@ -103,7 +103,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 // A run over many addresses of one sshd is complete and in order, and what is
 // kept on the host is sent once.
 func TestManyTargets(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)

@@ -13,7 +13,7 @@ import (
 // Where no portcheck can run, its files are read: the verdict is by the table
 // alone, and says why.
 func TestHostThatRunsNothingOfOurs(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)

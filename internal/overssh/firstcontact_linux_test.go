@@ -14,7 +14,7 @@ import (
 // What a first run says to add to the known hosts is all that the next one needs,
 // however long the host's key is.
 func TestTheLineToAddIsWhole(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {

@@ -29,7 +29,7 @@ func script(t *testing.T, text string) string {
 // What is at --remote-path and is no portcheck of this version is told at once,
 // with the step.
 func TestRemotePathThatIsNone(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
@@ -69,7 +69,7 @@ func TestRemotePathThatIsNone(t *testing.T) {
 
 // The host keeps what was sent, and runs nothing else in its place.
 func TestAgentCache(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	home := t.TempDir()
@@ -167,7 +167,7 @@ func TestAgentCache(t *testing.T) {
 
 // --sudo does what sudoers allows, and says what it does not.
 func TestSudo(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.NeedUsers(t)
@@ -215,7 +215,7 @@ func TestSudo(t *testing.T) {
 
 // --agent-dir has what runs on hosts of another system, or its place is named.
 func TestAgentDir(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	other := filepath.Dir(riscvUname(t))
@@ -254,6 +254,7 @@ func TestAgentDir(t *testing.T) {
 // Files that were named have to be good, and say what is wrong with them before
 // a host hears of it.
 func TestFilesThatCantBeUsed(t *testing.T) {
+	slow(t)
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

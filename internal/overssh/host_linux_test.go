@@ -65,7 +65,7 @@ time.sleep(120)
 // A host's report is that of a run on the host itself, but for the names that we
 // gave it.
 func TestHostEqualsLocal(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	if _, err := exec.LookPath("sudo"); err != nil {

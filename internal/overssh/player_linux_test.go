@@ -20,14 +20,15 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// player is an SSH server that does what a play says: no real one is hostile.
+// player is an SSH server that follows a script, because no real server is
+// hostile.
 type player struct {
 	net.Listener
-	env  []string // with which portcheck is let in
+	env  []string // variables that let portcheck log in
 	play func(*stage)
 }
 
-// stage is a command that the host was asked to run.
+// stage is a command that portcheck runs on the host.
 type stage struct {
 	ssh.Channel
 	conn    *ssh.ServerConn
@@ -35,9 +36,10 @@ type stage struct {
 	lines   *bufio.Reader
 }
 
-// startPlayer starts one that lets everybody in.
+// startPlayer starts a player that accepts every key.
 func startPlayer(t *testing.T, play func(*stage)) *player {
 	t.Helper()
+	slow(t)
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +62,7 @@ func startPlayer(t *testing.T, play func(*stage)) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() }) // connections end with who made them
+	t.Cleanup(func() { _ = l.Close() }) // connections end with their clients
 	p := &player{l, []string{
 		"PORTCHECK_SSH_KEY=" + string(pem.EncodeToMemory(text)),
 		"PORTCHECK_SSH_KNOWN_HOSTS=* " + string(ssh.MarshalAuthorizedKey(known)),
@@ -95,7 +97,7 @@ func (p *player) serve(c net.Conn, config *ssh.ServerConfig) {
 			for r := range requests {
 				var exec struct{ Command string }
 				isExec := r.Type == "exec" && ssh.Unmarshal(r.Payload, &exec) == nil
-				_ = r.Reply(isExec, nil) // or portcheck is gone
+				_ = r.Reply(isExec, nil) // fails if portcheck has ended
 				if isExec {
 					go func() {
 						p.play(&stage{channel, conn, exec.Command, bufio.NewReader(channel)})
@@ -107,7 +109,7 @@ func (p *player) serve(c net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// say writes text for as long as somebody is there.
+// say writes text and reports whether the connection is still open.
 func (s *stage) say(text string) bool {
 	_, err := io.WriteString(s, text)
 	return err == nil
@@ -115,7 +117,7 @@ func (s *stage) say(text string) bool {
 
 // leave ends the command.
 func (s *stage) leave(status byte) {
-	_, _ = s.SendRequest("exit-status", false, []byte{0, 0, 0, status}) // or portcheck is gone
+	_, _ = s.SendRequest("exit-status", false, []byte{0, 0, 0, status}) // fails if portcheck has ended
 }
 
 // hear waits for a question.

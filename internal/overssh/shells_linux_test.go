@@ -13,7 +13,7 @@ import (
 // Whatever shell a user has, and whatever its startup files say before and after,
 // a portcheck of ours answers there.
 func TestLoginShells(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.NeedUsers(t)

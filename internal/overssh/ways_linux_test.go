@@ -34,7 +34,7 @@ func checkVerdict(t *testing.T, target, method, reason string, env []string, arg
 // An alias of ~/.ssh/config leads over a jump host, with a certificate on one
 // side and hashed names on the other; an IPv6 address needs none of it.
 func TestWaysThere(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)
@@ -90,7 +90,7 @@ Host *
 
 // No packet goes to an address that no target may have, whatever leads there.
 func TestAddressesThatAreRefused(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "127.0.0.1:2201")
@@ -149,7 +149,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 
 // What a host lacks is named, and worked around where that can be.
 func TestHostsThatLackSomething(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.NeedUsers(t)

@@ -24,6 +24,7 @@ const (
 // TestGitLabComponent runs the example's pipeline with the component as it is
 // here, by gitlab-ci-local and its shell executor.
 func TestGitLabComponent(t *testing.T) {
+	testbed.Slow(t, "runs gitlab-ci-local")
 	for _, program := range []string{"gitlab-ci-local", "rsync", "git"} {
 		if _, err := exec.LookPath(program); err != nil {
 			testbed.Missing(t, "needs "+program)
