@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -87,10 +88,7 @@ func TestHooks(t *testing.T) {
 		run(t, repo, 0, "git", "reset", "-q", "--hard")
 	})
 	t.Run("a push is stopped by a port that is taken", func(t *testing.T) {
-		taken, err := net.Listen("tcp4", "0.0.0.0:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		taken := listen(t)
 		defer taken.Close()
 		_, number, _ := net.SplitHostPort(taken.Addr().String())
 		write(t, repo, map[string]string{"portcheck.yml": strings.Replace(fmt.Sprintf(good, "shop"), "8080", number, 1)})
@@ -104,7 +102,22 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// snapshot is a repository with the files of this one as they are now.
+// listen listens on a port outside of the ephemeral range: once it is closed, no
+// outgoing connection of another process gets the port.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		l, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", 10000+rand.IntN(20000)))
+		if err == nil {
+			return l
+		}
+		if tries > 100 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// snapshot returns a new repository with the current files of this one.
 func snapshot(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,6 +192,32 @@ func nothingLeft(t *testing.T, after string) {
 			t.Fatalf("%s: left on the host: %q", after, left)
 		}
 	}
+}
+
+// nextClient returns the address of the client that has connected to a listener
+// and waits to be accepted, "" if there is none. It connects a client of its own,
+// which is accepted after all others. A deadline would not do: Accept returns an
+// error after it even if a client is waiting.
+func nextClient(t *testing.T, l net.Listener) string {
+	t.Helper()
+	_, number, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if from := first.RemoteAddr().String(); from != own.LocalAddr().String() {
+		return from
+	}
+	return ""
 }
 
 // users replaces the users of this mount namespace. Beside root there is one for
