@@ -35,7 +35,7 @@ ports:
   - {name: admin, port: 8443}
 `
 
-// fleet is three machines, and a directory of the controller's.
+// fleet is three machines and a directory of the controller.
 type fleet struct {
 	dir       string
 	portcheck string // the binary
@@ -59,7 +59,7 @@ func needAnsible(t *testing.T) {
 // an alternative on any of them.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for the sockets of ssh
+	dir, err := os.MkdirTemp("", "fleet") // t.TempDir's name may be too long for the sockets of ssh
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func newFleet(t *testing.T) *fleet {
 	known := ""
 	for i, m := range f.machines {
 		name := fmt.Sprintf("app%d", i+1)
-		// In a home of its own no shell runs what root's has for its shells.
+		// With this HOME no shell reads root's startup files.
 		settings := []string{"Subsystem sftp internal-sftp", "SetEnv HOME=" + f.dir + " TMPDIR=" + f.tmp(t, name)}
 		if i > 0 {
 			settings = append(settings, "AuthorizedKeysFile "+f.servers[0].UserKey+".pub")
@@ -105,7 +105,7 @@ func (f *fleet) write(t *testing.T, name, text string) {
 	}
 }
 
-// tmp is the directory for temporary files of a machine, or of the controller.
+// tmp returns the directory for temporary files of a machine or of the controller.
 func (f *fleet) tmp(t *testing.T, name string) string {
 	t.Helper()
 	dir := f.path("tmp-" + name)
@@ -115,8 +115,8 @@ func (f *fleet) tmp(t *testing.T, name string) string {
 	return dir
 }
 
-// play runs the example on hosts of an inventory, with the role's variables, and
-// returns what it says and its exit code.
+// play runs the example on the hosts of an inventory with variables of the role.
+// It returns the output and the exit code.
 func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, args ...string) (string, int) {
 	t.Helper()
 	here := t.TempDir()
@@ -133,7 +133,8 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	if err := errors.Join(os.WriteFile(hosts, []byte(inventory), 0o600), os.WriteFile(extra, text, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	// Not a pipe: the connections that Ansible keeps for later would hold it open.
+	// A file, because the connections that Ansible keeps alive would hold a pipe
+	// open.
 	out, err := os.Create(filepath.Join(here, "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -159,8 +160,8 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	return string(said), cmd.ProcessState.ExitCode()
 }
 
-// isClean fails if something is left on a machine or on the controller.
-func (f *fleet) isClean(t *testing.T) {
+// checkClean fails the test if a file is left on a machine or on the controller.
+func (f *fleet) checkClean(t *testing.T) {
 	t.Helper()
 	left, err := filepath.Glob(f.path("tmp-*/*"))
 	if err != nil || len(left) > 0 {
@@ -168,7 +169,7 @@ func (f *fleet) isClean(t *testing.T) {
 	}
 }
 
-// asJSON is a report as the merged one is written.
+// asJSON returns a report in the format of the merged report.
 func asJSON(t *testing.T, r check.Report) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -178,7 +179,7 @@ func asJSON(t *testing.T, r check.Report) string {
 	return b.String()
 }
 
-// onEach is what portcheck says on each machine, merged.
+// onEach runs portcheck on each machine and returns the merged report.
 func (f *fleet) onEach(t *testing.T) check.Report {
 	t.Helper()
 	var parts []check.Part
@@ -230,7 +231,7 @@ func contains(t *testing.T, out string, parts ...string) {
 	}
 }
 
-// fanOut is what one portcheck reports that reaches all hosts itself.
+// fanOut returns the report of one portcheck that connects to all hosts itself.
 func (f *fleet) fanOut(t *testing.T) check.Report {
 	t.Helper()
 	args := []string{"check", "-f", "json", "--identity", f.servers[0].UserKey, "--known-hosts", f.path("known_hosts")}
@@ -252,15 +253,15 @@ func (f *fleet) fanOut(t *testing.T) check.Report {
 	return r
 }
 
-// Ansible's merged report is what each host says by itself, and what our own run
-// over all of them finds.
+// TestAnsible compares Ansible's merged report with those of runs on each host, and
+// with that of one run over all hosts.
 func TestAnsible(t *testing.T) {
 	needAnsible(t)
 	if !testbed.Isolated(t) {
 		return
 	}
 	f := newFleet(t)
-	t.Cleanup(func() { f.isClean(t) })
+	t.Cleanup(func() { f.checkClean(t) })
 
 	t.Run("conflicts", func(t *testing.T) {
 		t.Parallel()

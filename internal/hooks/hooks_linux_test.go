@@ -28,8 +28,8 @@ func TestHooks(t *testing.T) {
 			testbed.Missing(t, "needs "+program)
 		}
 	}
-	// pre-commit gives go a GOPATH of its own: without its modules at hand it
-	// would fetch all of them again.
+	// pre-commit sets GOPATH to a directory of its own. Without these, go would
+	// download all modules again.
 	for _, name := range []string{"GOMODCACHE", "GOCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
 		if err != nil {
@@ -39,9 +39,9 @@ func TestHooks(t *testing.T) {
 	}
 	t.Setenv("PRE_COMMIT_HOME", t.TempDir())
 	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
-	for _, who := range []string{"AUTHOR", "COMMITTER"} {
-		t.Setenv("GIT_"+who+"_NAME", "test")
-		t.Setenv("GIT_"+who+"_EMAIL", "test@example.com")
+	for _, role := range []string{"AUTHOR", "COMMITTER"} {
+		t.Setenv("GIT_"+role+"_NAME", "test")
+		t.Setenv("GIT_"+role+"_EMAIL", "test@example.com")
 	}
 	hooks := snapshot(t)
 	revision := strings.TrimSpace(run(t, hooks, 0, "git", "rev-parse", "HEAD"))
@@ -130,7 +130,7 @@ func snapshot(t *testing.T) string {
 	files := map[string]string{}
 	for _, name := range strings.Split(run(t, root, 0, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
 		data, err := os.ReadFile(filepath.Join(root, name))
-		if err == nil && name != "" { // else deleted and not committed yet
+		if err == nil && name != "" { // deleted files are still listed until the next commit
 			files[name] = string(data)
 		}
 	}
@@ -161,12 +161,13 @@ func write(t *testing.T, dir string, files map[string]string) {
 	run(t, dir, 0, "git", "add", "-A", "-f")
 }
 
-// run gives what a command prints, once it ended with the code.
+// run runs a command, fails the test unless it exits with the code, and returns
+// its output.
 func run(t *testing.T, dir string, code int, words ...string) string {
 	t.Helper()
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = dir
-	// Set by a git that runs the tests in a hook.
+	// git sets these if it runs the tests in a hook.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "GIT_DIR=") || strings.HasPrefix(e, "GIT_INDEX_FILE=") || strings.HasPrefix(e, "GIT_WORK_TREE=")
 	})

@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// What a first run says to add to the known hosts is all that the next one needs,
-// however long the host's key is.
+// TestTheLineToAddIsWhole checks that the line which the first run suggests for
+// the known hosts suffices for the next run, for all kinds and lengths of keys.
 func TestTheLineToAddIsWhole(t *testing.T) {
 	if !isolated(t) {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// everyKind is a manifest with needs of all kinds, met and unmet.
+// everyKind is a manifest with needs of all kinds, fulfilled and not.
 const everyKind = `version: 1
 app: shop
 range: 20000-20020
@@ -62,8 +62,8 @@ print("ready")
 time.sleep(120)
 `
 
-// A host's report is that of a run on the host itself, but for the names that we
-// gave it.
+// TestHostEqualsLocal checks that the report of a host equals that of a run on the
+// host itself, except for the target's name.
 func TestHostEqualsLocal(t *testing.T) {
 	if !isolated(t) {
 		return
