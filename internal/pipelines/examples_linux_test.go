@@ -278,7 +278,7 @@ func TestProblemMatcher(t *testing.T) {
 		}
 		for _, x := range r.Results {
 			code, message, subject := string(x.Status), x.Message, x.Name
-			if x.Status.OK() { // duplicates are listed with ok statuses, too
+			if x.Status.OK() { // only a duplicate is printed although it is ok
 				code = "duplicate"
 				message = x.Notices[slices.IndexFunc(x.Notices, func(n check.Notice) bool { return n.Code == "duplicate" })].Message
 			}
