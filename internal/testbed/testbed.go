@@ -50,7 +50,7 @@ func Isolated(t *testing.T) bool {
 	for i, p := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
-	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v", "-test.timeout=120s"}
+	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v", "-test.timeout=" + timeLeft(t).String()}
 	if testing.Short() {
 		args = append(args, "-test.short")
 	}
@@ -82,6 +82,16 @@ func Isolated(t *testing.T) bool {
 	}
 	report(t, err, out.String())
 	return false
+}
+
+// timeLeft returns the timeout for a child of a test. It ends before the test's
+// own, so that the output has the child's goroutines. Zero is no timeout.
+func timeLeft(t *testing.T) time.Duration {
+	deadline, ok := t.Deadline()
+	if !ok {
+		return 0
+	}
+	return max(time.Until(deadline)-5*time.Second, time.Second)
 }
 
 // report sets the outcome of a test that ran in a process of its own. The
