@@ -59,7 +59,7 @@ def answer(s):
     while True: keep.append(s.accept())
 threading.Thread(target=answer, args=(keep[-1],), daemon=True).start()
 print("ready")
-time.sleep(120)
+time.sleep(1000)
 `
 
 // TestHostEqualsLocal checks that the report of a host equals that of a run on the
