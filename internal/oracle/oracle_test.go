@@ -95,7 +95,7 @@ func workDirs(t *testing.T) string {
 	return dir
 }
 
-// needPrograms skips a server whose program is missing on this machine. Under
+// needPrograms skips a server if its program is missing on this machine. Under
 // -short it skips all servers but those of this test binary.
 func needPrograms(t *testing.T, s server) {
 	t.Helper()

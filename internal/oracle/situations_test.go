@@ -98,21 +98,21 @@ func situations() []situation {
 		one(variant("udp connected from 127.0.0.1", o), "ESTABLISHED", r(connected("127.0.0.1", o)))
 	}
 	for _, other := range []bool{false, true} {
-		whose := " of the same user"
+		ofUser := " of the same user"
 		if other {
-			whose = " of another user"
+			ofUser = " of another user"
 		}
 		r := func(run func(*holder)) role { return role{other: other, run: run} }
 		for _, addr := range []string{"0.0.0.0", "::", "127.0.0.1"} {
-			one(variant("tcp listener on "+addr, share)+whose, "LISTEN", r(listening(addr, share)))
+			one(variant("tcp listener on "+addr, share)+ofUser, "LISTEN", r(listening(addr, share)))
 		}
-		one(variant("tcp listener on 0.0.0.0", shareBoth)+whose, "LISTEN", r(listening("0.0.0.0", shareBoth)))
-		one(variant("tcp bound on 0.0.0.0", share)+whose, "", r(bound(tcp, "0.0.0.0", share)))
-		one(variant("udp on 0.0.0.0", share)+whose, "UNCONN", r(bound(udp, "0.0.0.0", share)))
-		one(variant("udp on 127.0.0.1", share)+whose, "UNCONN", r(bound(udp, "127.0.0.1", share)))
-		one(variant("udp on 0.0.0.0", shareBoth)+whose, "UNCONN", r(bound(udp, "0.0.0.0", shareBoth)))
-		one(variant("accepted, listener closed", share)+whose, "ESTABLISHED", r(accepted("0.0.0.0", "127.0.0.1", share)))
-		one(variant("TIME_WAIT", share)+whose, "TIME_WAIT", r(timeWait("127.0.0.1", share)))
+		one(variant("tcp listener on 0.0.0.0", shareBoth)+ofUser, "LISTEN", r(listening("0.0.0.0", shareBoth)))
+		one(variant("tcp bound on 0.0.0.0", share)+ofUser, "", r(bound(tcp, "0.0.0.0", share)))
+		one(variant("udp on 0.0.0.0", share)+ofUser, "UNCONN", r(bound(udp, "0.0.0.0", share)))
+		one(variant("udp on 127.0.0.1", share)+ofUser, "UNCONN", r(bound(udp, "127.0.0.1", share)))
+		one(variant("udp on 0.0.0.0", shareBoth)+ofUser, "UNCONN", r(bound(udp, "0.0.0.0", shareBoth)))
+		one(variant("accepted, listener closed", share)+ofUser, "ESTABLISHED", r(accepted("0.0.0.0", "127.0.0.1", share)))
+		one(variant("TIME_WAIT", share)+ofUser, "TIME_WAIT", r(timeWait("127.0.0.1", share)))
 	}
 	group := role{run: listening("0.0.0.0", share)}
 	all = append(all, situation{name: "tcp listeners of two processes, SO_REUSEPORT", shows: "LISTEN", roles: []role{group, group}})

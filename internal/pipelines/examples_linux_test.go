@@ -191,7 +191,7 @@ func TestJenkinsfile(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, examples+"Jenkinsfile"), "script: '''")
 	line, rest, ok := strings.Cut(rest, "'''")
 	if !ok || !strings.Contains(rest, "code == 4") {
-		t.Fatal("no script whose exit code is looked at")
+		t.Fatal("no script with a look at its exit code")
 	}
 	words := strings.Fields(strings.ReplaceAll(line, `\\`, " "))
 	if words[0] != "portcheck" {
