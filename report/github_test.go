@@ -46,7 +46,7 @@ func parseCommands(t *testing.T, out string) []command {
 
 func annotate(t *testing.T, r check.Report, o Options) []command {
 	t.Helper()
-	return parseCommands(t, inEveryFormat(t, r, o)["github"])
+	return parseCommands(t, inAllFormats(t, r, o)["github"])
 }
 
 func TestAnnotationFile(t *testing.T) {
@@ -117,7 +117,7 @@ func TestAnnotationsStayWithinTheLimit(t *testing.T) {
 	}
 }
 
-func TestWhatIsKnownComesFirst(t *testing.T) {
+func TestUnknownComesLast(t *testing.T) {
 	got := annotate(t, many(), Options{})
 	for _, c := range got {
 		if strings.Contains(c.message, "[unknown]") {

@@ -86,8 +86,9 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 	}
 }
 
-// What runs for weeks is another case than what began a minute ago.
-func TestRemedyTellsSinceWhen(t *testing.T) {
+// A process that has run for weeks is another case than one that started a minute
+// ago.
+func TestRemedyHasTheStartTime(t *testing.T) {
 	early, late := nginx(), nginx()
 	before := early.Started.Add(-time.Hour).In(time.FixedZone("", 3600))
 	early.Started = &before
@@ -108,7 +109,7 @@ func TestRemedyTellsSinceWhen(t *testing.T) {
 	}
 }
 
-// A pid or a unit of another machine must not be stopped here.
+// A pid or a unit of another machine must not be stopped on this one.
 func TestRemedyNamesTheTarget(t *testing.T) {
 	r := taken(check.InUse, "x", python())
 	r.Target = "app1"
@@ -144,7 +145,7 @@ func TestRemedyForDenied(t *testing.T) {
 	}
 }
 
-func TestRemedyAsksAboutThePortThatIsTaken(t *testing.T) {
+func TestRemedyHasThePortThatIsTaken(t *testing.T) {
 	r := taken(check.InUse, "x", unseen())
 	r.Port, r.PortLast, r.Protocol, r.Holders[0].Port = 8000, 8003, port.UDP, 8002
 	if got := Remedies(r); !strings.Contains(got[0], "ss -ulnp sport = :8002") {
@@ -168,7 +169,7 @@ func TestMissingAddressIsNamed(t *testing.T) {
 	for _, c := range []struct{ address, outcome, want, not string }{
 		{"192.0.2.1", "no-address", "that 192.0.2.1 belongs", "["},
 		{"::1", "no-address", "that [::1] belongs", `\x3a`},
-		{"::1", "no-family", "turn on IPv6", "interface"},
+		{"::1", "no-family", "enable IPv6", "interface"},
 	} {
 		r := need(check.Unavailable, "x")
 		r.Endpoints = []check.Endpoint{{Address: c.address, Port: 8080, Outcome: c.outcome}}

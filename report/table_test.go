@@ -24,7 +24,7 @@ func onTerminalOf(t *testing.T, r check.Report, o Options) string {
 	return b.String()
 }
 
-// mixed has many kinds of results, and names that are hard to set.
+// mixed returns a report with many kinds of results and with odd names.
 func mixed() check.Report {
 	all := results()
 	var list []check.Result
@@ -63,8 +63,8 @@ func TestTableGolden(t *testing.T) {
 	compareGolden(t, filepath.Join("table", "free"), onTerminalOf(t, cases()["free"], Options{Width: 80}))
 }
 
-// displayed is the width by another way than columns: what is known of the
-// strings in these tests.
+// displayed computes the width in another way than columns, for the characters in
+// these tests.
 func displayed(s string) int {
 	n := 0
 	for _, r := range s {
@@ -103,12 +103,12 @@ func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 	}
 }
 
-// The table stands for a glance; nothing of what the lines say is missing.
+// Below the table are all lines of the output without a table.
 func TestTableLosesNothing(t *testing.T) {
 	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	for _, width := range terminals {
 		r := mixed()
-		r.Results = slices.DeleteFunc(r.Results, func(x check.Result) bool { return columns(x.Name+x.Message) > 200 }) // is broken inside of words
+		r.Results = slices.DeleteFunc(r.Results, func(x check.Result) bool { return columns(x.Name+x.Message) > 200 }) // they are broken within words
 		out := squeeze(onTerminalOf(t, r, Options{Width: width}))
 		for line := range strings.Lines(onTerminalOf(t, r, Options{})) {
 			if columns(line) < width-len(indent) && !strings.Contains(out, squeeze(line)) {
