@@ -23,7 +23,7 @@ func TestCodeQualityFitsItsSchema(t *testing.T) {
 		}
 		return schema.Validate(doc)
 	}
-	dir, _ := writeAll(t, "codequality", 4096)
+	dir, _ := writeAll(t, "codequality")
 	for _, file := range files(t, dir) {
 		text, err := os.ReadFile(file)
 		if err != nil {

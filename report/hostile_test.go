@@ -101,6 +101,7 @@ func hostileReports(s string) []check.Report {
 }
 
 func TestHostileTextIsNoCommand(t *testing.T) {
+	t.Parallel()
 	for _, s := range hostile {
 		for _, r := range hostileReports(s) {
 			for format, out := range inAllFormats(t, r, Options{Root: "/repo"}) {

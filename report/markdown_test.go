@@ -10,6 +10,7 @@ import (
 )
 
 func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
+	t.Parallel()
 	var unmet, free []check.Result
 	for i := range 4000 {
 		r := taken(check.InUse, strings.Repeat("`<", 4000), nginx())
@@ -41,6 +42,7 @@ func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
 
 // What does not fit is the least severe.
 func TestSummaryHasTheWorstFirst(t *testing.T) {
+	t.Parallel()
 	r := crowd(4096)
 	for i := range r.Results {
 		x := &r.Results[i]

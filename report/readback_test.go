@@ -340,6 +340,7 @@ func readGauges(t *testing.T, r check.Report, out string) {
 }
 
 func TestFormatsAreReadBack(t *testing.T) {
+	t.Parallel()
 	reports := cases()
 	reports["sample"] = sample()
 	reports["zero"] = check.Report{}
@@ -493,6 +494,7 @@ func TestSARIFVersion(t *testing.T) {
 
 // GitHub refuses a file with more results, so the least severe ones are left out.
 func TestSARIFLeavesOutTheLeast(t *testing.T) {
+	t.Parallel()
 	r := crowd(sarifResults)
 	for i := range r.Results {
 		r.Results[i].Notices = []check.Notice{notices[config.Ephemeral]}

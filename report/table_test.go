@@ -80,6 +80,7 @@ func displayed(s string) int {
 }
 
 func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
+	t.Parallel()
 	reports := cases()
 	reports["mixed"] = mixed()
 	for i, s := range slices.Concat(hostile, hostileHere) {

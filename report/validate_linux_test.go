@@ -19,14 +19,13 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// writeAll writes reports of all kinds to files, NAME.FORMAT. The crowd report
-// has so many needs.
-func writeAll(t *testing.T, format string, crowded int) (dir string, reports map[string]check.Report) {
+// writeAll writes reports of all kinds to files, NAME.FORMAT.
+func writeAll(t *testing.T, format string) (dir string, reports map[string]check.Report) {
 	t.Helper()
 	one := cases()
 	reports = map[string]check.Report{
 		"sample": sample(), "empty": one["empty"], "zero": {}, "problems": problems(), "lint": lint(),
-		"met": one["free"], "warning": one["warning"], "several": several(), "targets": targets(), "flag": one["flag"], "crowd": crowd(crowded),
+		"met": one["free"], "warning": one["warning"], "several": several(), "targets": targets(), "flag": one["flag"], "crowd": crowd(512),
 	}
 	var all check.Report
 	for _, s := range slices.Concat(hostile, hostileHere) {
@@ -72,8 +71,9 @@ func tool(t *testing.T, program string) string {
 }
 
 func TestJUnitFitsItsSchema(t *testing.T) {
+	t.Parallel()
 	xmllint := tool(t, "xmllint")
-	dir, _ := writeAll(t, "junit", 4096)
+	dir, _ := writeAll(t, "junit")
 	out, err := exec.Command(xmllint, append([]string{"--noout", "--nonet", "--huge", "--schema", "testdata/junit.xsd"}, files(t, dir)...)...).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -81,7 +81,8 @@ func TestJUnitFitsItsSchema(t *testing.T) {
 }
 
 func TestAnotherReaderOfJUnit(t *testing.T) {
-	dir, reports := writeAll(t, "junit", 4096)
+	t.Parallel()
+	dir, reports := writeAll(t, "junit")
 	for name, r := range reports {
 		suites, err := other.IngestFile(filepath.Join(dir, name+".junit"))
 		if err != nil {
@@ -119,8 +120,9 @@ func TestAnotherReaderOfJUnit(t *testing.T) {
 
 // TestProveReadsTAP reads TAP 13, the version of the oldest readers.
 func TestProveReadsTAP(t *testing.T) {
+	t.Parallel()
 	prove := tool(t, "prove")
-	dir, reports := writeAll(t, "tap", 4096)
+	dir, reports := writeAll(t, "tap")
 	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		r := reports[name]
 		cmd := exec.Command(prove, "-e", "cat", filepath.Join(dir, name+".tap"))
@@ -155,7 +157,7 @@ func TestSARIFIsValid(t *testing.T) {
 	if validator == "" {
 		testbed.Missing(t, "needs the path of sarif-multitool (npm: @microsoft/sarif-multitool) in "+env)
 	}
-	dir, _ := writeAll(t, "sarif", 256)
+	dir, _ := writeAll(t, "sarif")
 	all := files(t, dir)
 	validate := func(files ...string) (string, error) {
 		// npm's wrapper passes arguments through a shell: hence the inner quotes.

@@ -47,10 +47,10 @@ func glyph(s string) (size, columns int) {
 	}
 	r, size := utf8.DecodeRuneInString(s)
 	switch {
+	case r < 0x300: // the first combining mark
+		return size, 1
 	case unicode.In(r, unicode.Mn, unicode.Me), '\u1160' <= r && r <= '\u11ff': // the latter join a Hangul syllable
 		return size, 0
-	case r < 0x1100:
-		return size, 1
 	}
 	switch width.LookupRune(r).Kind() {
 	case width.EastAsianWide, width.EastAsianFullwidth:
