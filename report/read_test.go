@@ -122,6 +122,17 @@ func TestReadRefuses(t *testing.T) {
 		{document(t, "free", `"severity": "error"`, `"severity": "fatal"`), `severity "fatal": want error or warning`},
 		{document(t, "free", `"expect": "free"`, `"expect": "luck"`), `expect "luck"`},
 		{document(t, "free", `"line": 6`, `"line": -6`), "source: want a line"},
+		{document(t, "free", `"column": 11`, `"column": -1`), "source: want a line"},
+		{document(t, "problems", `"line": 3`, `"line": -1`), "problems[0]: want a message, and a line"},
+		{document(t, "problems", `"column": 1`, `"column": -1`), "problems[0]: want a message, and a line"},
+		{document(t, "problems", `"no manifest found"`, `""`), "problems[3]: want a message"},
+		{document(t, "free", `"32768-60999"`, `"60999-32768"`), "targets[0].ephemeral: range 60999-32768 ends before"},
+		{document(t, "targets", `"name": "app1"`, `"name": ""`), "targets[1].name is missing"},
+		{document(t, "several", "web-1@local/udp", "web-0@local/tcp", `"name": "web-1"`, `"name": "web-0"`, `"protocol": "udp"`, `"protocol": "tcp"`), `results[1].id: "shop/web-0@local/tcp" occurs twice`},
+		{document(t, "free", port, port+`, "port_last": 8080`), "8080 to 8080 is not a block"},
+		{`{"version": 1, "problems": [], "results": []}`, "want problems, targets and results"},
+		{`{"version": 1, "targets": [], "results": []}`, "want problems, targets and results"},
+		{`{"version": 1, "problems": [], "targets": []}`, "want problems, targets and results"},
 		{document(t, "free", `"status": "free",`, ""), "not one of lint"},
 		{document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "20000-1"`), "candidates: range 20000-1 ends before it starts"},
 		{document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "1-65535,1-65535"`), "more than once"},
@@ -141,6 +152,61 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := Read(iotest.ErrReader(fmt.Errorf("read /x: %w", iotest.ErrTimeout))); err == nil || err.Error() != "cannot be read: timeout" {
 		t.Error(err)
+	}
+}
+
+// Read takes as much as the limits say, and not one more.
+func TestReadLimits(t *testing.T) {
+	base := document(t, "free")
+	withLater := func(n int, item string) string {
+		return strings.Replace(base, `"version": 1,`, `"version": 1, "later": [`+strings.Repeat(item+",", n-1)+item+`],`, 1)
+	}
+	values := func(s string) int { return strings.Count(s, ",") + strings.Count(s, "[") }
+	objects := maxObjects - strings.Count(base, "{")
+	zeros := maxValues - values(base) - values(`,[`) + 1
+	targets := func(n int) string {
+		r := readable(cases()["free"])
+		for i := len(r.Targets); i < n; i++ {
+			r.Targets = append(r.Targets, check.TargetReport{Name: fmt.Sprint("host", i)})
+		}
+		var b bytes.Buffer
+		if err := jsonReport(&b, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct{ most, over, want string }{
+		"bytes":   {base + strings.Repeat(" ", maxBytes-len(base)), base + strings.Repeat(" ", maxBytes-len(base)+1), "is larger than 16 MiB"},
+		"objects": {withLater(objects, "{}"), withLater(objects+1, "{}"), "has too many values"},
+		"values":  {withLater(zeros, "0"), withLater(zeros+1, "0"), "has too many values"},
+		"targets": {targets(4096), targets(4097), "has more than 4096 targets"},
+	} {
+		if _, err := read(t, c.most); err != nil {
+			t.Errorf("%s: the most is refused: %v", name, err)
+		}
+		if _, err := read(t, c.over); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: one more: %v, want %s", name, err, c.want)
+		}
+	}
+	text := `"tool": "` + strings.Repeat(`\"{[,`, maxObjects+1) + `"`
+	if _, err := read(t, document(t, "free", `"tool": "portcheck v0.1.0"`, text)); err != nil {
+		t.Errorf("characters in a string count as values: %v", err)
+	}
+}
+
+func TestReadAccepts(t *testing.T) {
+	for name, text := range map[string]string{
+		"an id without an app":      document(t, "free", "shop/web-0@local/tcp", "web-0@local/tcp"),
+		"a block":                   document(t, "free", `"port": 8080`, `"port": 8080, "port_last": 8081`),
+		"every port as a candidate": document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "1-65535"`),
+		"no position":               document(t, "free", `"line": 6`, `"line": 0`, `"column": 11`, `"column": 0`),
+		"a notice's severity":       document(t, "notice-degraded", `"code": "degraded",`, `"code": "degraded", "severity": "warning",`),
+		"problems alone":            document(t, "problems"),
+		"no ephemeral range":        document(t, "free", `"32768-60999"`, `""`),
+	} {
+		if _, err := read(t, text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -15,12 +16,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
 )
 
 // readers parse a format as its consumers do. They fail where a consumer would
@@ -317,25 +320,79 @@ func readGauges(t *testing.T, r check.Report, out string) {
 			}
 		}
 	}
-	if got := families["portcheck_manifest_problems"].GetMetric()[0].GetGauge().GetValue(); int(got) != len(r.Problems) {
-		t.Errorf("prometheus: %v problems of %d", got, len(r.Problems))
+	// samples maps the values of one label to those of a metric.
+	samples := func(metric, label string) map[string][]float64 {
+		found := map[string][]float64{}
+		for _, m := range families[metric].GetMetric() {
+			key := ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() == label {
+					key = l.GetValue()
+				}
+			}
+			found[key] = append(found[key], m.GetGauge().GetValue())
+		}
+		return found
 	}
-	ids := map[string]bool{}
-	unmet := map[string]bool{}
+	boolean := map[bool]float64{true: 1}
+	want := map[string]map[string][]float64{
+		"portcheck_manifest_problems": {"": {float64(len(r.Problems))}},
+		"portcheck_ok":                {"": {boolean[r.OK && len(r.Problems) == 0]}},
+		"portcheck_needs": {
+			"ok": {float64(r.Summary.OK)}, "error": {float64(r.Summary.Errors)},
+			"warning": {float64(r.Summary.Warnings)}, "unknown": {float64(r.Summary.Unknown)},
+		},
+	}
+	for metric, values := range want {
+		if diff := cmp.Diff(values, samples(metric, "outcome")); diff != "" {
+			t.Errorf("prometheus: %s (-want +got):\n%s", metric, diff)
+		}
+	}
+	// Results that are the same need share a sample, which has the lower value.
+	type need struct {
+		id, name, app, expect, severity string
+		ports                           port.Range
+	}
+	oks, unmet, statuses := map[need]bool{}, map[need]bool{}, map[string]map[need]bool{}
 	for _, x := range r.Results {
-		ids[x.ID] = true
+		n := need{escape(x.ID, unlimited), escape(x.Name, unlimited), escape(appOf(x), unlimited), escape(string(x.Expect), unlimited), escape(string(x.Severity), unlimited), x.Ports()}
+		oks[n] = true
 		if !x.OK {
-			unmet[x.ID] = true
+			unmet[n] = true
+		}
+		if status := escape(string(x.Status), unlimited); status != "" {
+			if statuses[status] == nil {
+				statuses[status] = map[need]bool{}
+			}
+			statuses[status][n] = true
 		}
 	}
-	got, zero := len(families["portcheck_need_ok"].GetMetric()), 0
-	for _, m := range families["portcheck_need_ok"].GetMetric() {
-		if m.GetGauge().GetValue() == 0 {
-			zero++
+	got, zero := 0, 0
+	for _, values := range samples("portcheck_need_ok", "id") {
+		for _, v := range values {
+			if got++; v == 0 {
+				zero++
+			} else if v != 1 {
+				t.Errorf("prometheus: a need is ok by %v", v)
+			}
 		}
 	}
-	if got < len(ids) || zero < len(unmet) {
-		t.Errorf("prometheus: %d samples, %d of them unmet, want %d and %d", got, zero, len(ids), len(unmet))
+	if got != len(oks) || zero != len(unmet) {
+		t.Errorf("prometheus: %d samples, %d of them unmet, want %d and %d", got, zero, len(oks), len(unmet))
+	}
+	for status, values := range samples("portcheck_need_status", "status") {
+		if len(values) != len(statuses[status]) || slices.ContainsFunc(values, func(v float64) bool { return v != 1 }) {
+			t.Errorf("prometheus: status %q has the samples %v, want %d of value 1", status, values, len(statuses[status]))
+		}
+		delete(statuses, status)
+	}
+	if len(statuses) > 0 {
+		t.Errorf("prometheus: no samples of the statuses %v", slices.Collect(maps.Keys(statuses)))
+	}
+	for name := range families {
+		if !slices.Contains([]string{"portcheck_ok", "portcheck_manifest_problems", "portcheck_needs", "portcheck_need_ok", "portcheck_need_status"}, name) {
+			t.Errorf("prometheus: there is a metric %s", name)
+		}
 	}
 }
 

@@ -149,6 +149,45 @@ func TestManyMetNeedsAreCounted(t *testing.T) {
 	}
 }
 
+func TestFit(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"nginx", 5, "nginx"},
+		{"nginx", 4, "n..."},
+		{"nginx", 3, "..."},
+		{"nginx", 2, ".."},
+		{"nginx", 0, ""},
+		{"nginx", -1, ""},
+		{"日本語", 6, "日本語"},
+		{"日本語", 5, "日..."},
+		{"日本語", 4, "..."},
+		{"e\u0301e\u0301", 2, "e\u0301e\u0301"},
+		{"\x1b[1;31merror\x1b[0m", 5, "\x1b[1;31merror\x1b[0m"},
+		{"한\u1161x", 3, "한\u1161x"},
+		{"", 0, ""},
+	} {
+		if got := Fit(c.in, c.limit); got != c.want {
+			t.Errorf("Fit(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
+		}
+	}
+}
+
+// A cell has at most three lines.
+func TestCellsAreCut(t *testing.T) {
+	for text, want := range map[string][]string{
+		"aaaa bbbb cccc":       {"aaaa", "bbbb", "cccc"},
+		"aaaa bbbb cccc dddd":  {"aaaa", "bbbb", "cccc..."},
+		"aaaa bbbb ccccc dddd": {"aaaa", "bbbb", "cccc..."},
+	} {
+		if got := lines(text, 7); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestWrapKeepsCommandsWhole(t *testing.T) {
 	got := wrap("stop its service: `systemctl stop nginx.service`; or wait", 36)
 	want := []string{"stop its service:", "`systemctl stop nginx.service`; or", "wait"}
