@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
 )
 
 var hostile = []string{
@@ -84,14 +85,15 @@ func fill(v reflect.Value, s string) {
 // hostileReports returns reports with s in every string, and with s in all others
 // where statuses and severities are valid, since these choose what is written.
 func hostileReports(s string) []check.Report {
-	all := []check.Report{filled(s)}
+	valid := filled(s)
+	valid.Results = nil
 	for _, status := range check.Statuses {
-		r := filled(s)
-		for i := range r.Results {
-			r.Results[i].Status, r.Results[i].Severity = status, "error"
+		for _, x := range filled(s).Results {
+			x.Status, x.Severity = status, config.SeverityError
+			valid.Results = append(valid.Results, x)
 		}
-		all = append(all, r)
 	}
+	all := []check.Report{filled(s), valid}
 	noLine := filled(s)
 	for i := range noLine.Results {
 		noLine.Results[i].Source.Line = 0
