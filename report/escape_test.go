@@ -16,6 +16,7 @@ func TestSafe(t *testing.T) {
 		"a\u202eb\u200bc":       `a\u202eb\u200bc`,
 		"a\u00a0b\u2028c\ufeff": `a\u00a0b\u2028c\ufeff`,
 		"\U000e0041":            `\U000e0041`,
+		"\u0080\uffff":          `\u0080\uffff`,
 		"\xff\xc3(":             `\xff\xc3(`,
 		"\ufffd":                "\ufffd",
 		"##[add-mask]80":        `##\x5badd-mask]80`,

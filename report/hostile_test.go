@@ -188,7 +188,7 @@ func checkRoundTrip(t *testing.T, s string) {
 }
 
 func TestJSONComesBack(t *testing.T) {
-	for _, s := range hostile {
+	for _, s := range slices.Concat(hostile, hostileHere) {
 		checkRoundTrip(t, s)
 	}
 }

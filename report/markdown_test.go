@@ -62,6 +62,45 @@ func TestSummaryHasTheWorstFirst(t *testing.T) {
 	}
 }
 
+func TestLongListsAreFolded(t *testing.T) {
+	for n, folded := range map[int]bool{10: false, 11: true} {
+		var all []check.Result
+		for range n {
+			r := results()["free"]
+			r.Notices = []check.Notice{notices[config.Squatter]}
+			all = append(all, r)
+		}
+		out := inAllFormats(t, reportOf(all...), Options{})["markdown"]
+		for _, title := range []string{"Met", "Notes"} {
+			open, fold := strings.Contains(out, "\n### "+title+"\n"), strings.Contains(out, fmt.Sprintf("<summary>%s (%d)</summary>", title, n))
+			if fold != folded || open == folded {
+				t.Errorf("%s of %d: folded %v:\n%s", title, n, fold, out)
+			}
+		}
+	}
+}
+
+// Formats name a few holders and count the others.
+func TestManyHoldersAreCounted(t *testing.T) {
+	for format, most := range map[string]int{"html": 10, "junit": 10, "tap": 10, "markdown": 3} {
+		for _, more := range []int{0, 1} {
+			r := taken(check.InUse, "x")
+			for i := range most + more {
+				r.Holders = append(r.Holders, check.Holder{PID: 100 + i, State: "listen", Process: fmt.Sprintf("holder%03d", i)})
+			}
+			r.Alternatives, r.Asked, r.Message = nil, 0, "x"
+			out := inAllFormats(t, reportOf(r), Options{})[format]
+			last, over := fmt.Sprintf("holder%03d (pid", most-1), fmt.Sprintf("holder%03d (pid", most)
+			if !strings.Contains(out, last) || strings.Contains(out, over) {
+				t.Errorf("%s with %d holders:\n%s", format, most+more, out)
+			}
+			if (strings.Count(out, "1 more") > 0) != (more == 1) {
+				t.Errorf("%s with %d holders has a wrong count:\n%s", format, most+more, out)
+			}
+		}
+	}
+}
+
 func TestCell(t *testing.T) {
 	for in, want := range map[string]string{
 		"nginx.service":        "nginx.service",

@@ -549,21 +549,44 @@ func TestSARIFVersion(t *testing.T) {
 	}
 }
 
+func TestURIOfAFile(t *testing.T) {
+	kept := regexp.MustCompile(`^[A-Za-z0-9/._~-]$`)
+	for c := range 256 {
+		path := string([]byte{byte(c)})
+		got := relativeURI(path)
+		back, err := url.PathUnescape(got)
+		if err != nil || back != path || (got == path) != kept.MatchString(path) {
+			t.Errorf("%q is %q, and back %q, %v", path, got, back, err)
+		}
+	}
+}
+
 // GitHub refuses a file with more results, so the least severe ones are left out.
 func TestSARIFLeavesOutTheLeast(t *testing.T) {
 	t.Parallel()
 	r := crowd(sarifResults)
+	write := func() (doc sarifLog) {
+		var out bytes.Buffer
+		if err := Formats["sarif"](&out, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	for i := range r.Results {
+		if r.Results[i].OK {
+			r.Results[i].Notices = []check.Notice{notices[config.Ephemeral]}
+		}
+	}
+	if doc := write(); len(doc.Runs[0].Results) != 25_000 || len(doc.Runs[0].Invocations[0].Notifications) != 0 {
+		t.Errorf("of 25,000 results %d are left: %v", len(doc.Runs[0].Results), doc.Runs[0].Invocations)
+	}
 	for i := range r.Results {
 		r.Results[i].Notices = []check.Notice{notices[config.Ephemeral]}
 	}
-	var out bytes.Buffer
-	if err := Formats["sarif"](&out, r, Options{}); err != nil {
-		t.Fatal(err)
-	}
-	var doc sarifLog
-	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-		t.Fatal(err)
-	}
+	doc := write()
 	errs := 0
 	for _, x := range doc.Runs[0].Results {
 		if x.Level == "error" {

@@ -80,6 +80,7 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		},
 		"a unit's name is too long": {[]check.Holder{holder(func(h *check.Holder) { h.Unit = strings.Repeat("a", 193) + ".service" })}, []string{"kill 4711"}, []string{"systemctl"}},
 		"a unit's longest name":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = strings.Repeat("a", 192) + ".service" })}, []string{"systemctl stop aaa"}, []string{"kill"}},
+		"a unit of all letters":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "azAZ09@:._-x.service" })}, []string{"`systemctl stop azAZ09@:._-x.service`"}, []string{"kill"}},
 		"a socket unit":             {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "x.socket" })}, []string{"systemctl stop x.socket"}, []string{"kill"}},
 		"a scope":                   {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "session-3.scope" })}, []string{"kill 4711"}, []string{"systemctl"}},
 		"no name":                   {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "", "" })}, []string{"stop its process: `kill 4711`"}, []string{"owner"}},
@@ -150,13 +151,28 @@ func TestRemedyForDenied(t *testing.T) {
 	r := need(check.Denied, "x")
 	r.Port = 80
 	low := Remedies(r)[0]
-	r.Port = 8080
+	r.Port = 1023
+	if got := Remedies(r)[0]; !strings.Contains(got, "ip_unprivileged_port_start=1023") {
+		t.Errorf("port 1023: %s", got)
+	}
+	r.Port = 1024
 	high := Remedies(r)[0]
 	if !strings.Contains(low, "CAP_NET_BIND_SERVICE") || !strings.Contains(low, "net.ipv4.ip_unprivileged_port_start=80") {
 		t.Errorf("port 80: %s", low)
 	}
 	if strings.Contains(high, "CAP_NET_BIND_SERVICE") || !strings.Contains(high, "sysctl net.ipv4.ip_unprivileged_port_start") {
-		t.Errorf("port 8080: %s", high)
+		t.Errorf("port 1024: %s", high)
+	}
+}
+
+// Only letters, digits and a few marks are one word to every shell.
+func TestRemedyKeepsOddNamesOutOfCommands(t *testing.T) {
+	for c := rune(1); c < 0x250; c++ {
+		h := check.Holder{PID: 7, Process: "app", Unit: "a" + string(c) + "b.service"}
+		word := strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@:._-", c)
+		if got := Remedies(taken(check.InUse, "x", h))[0]; strings.Contains(got, "systemctl") != word {
+			t.Errorf("a unit with %q: %s", c, got)
+		}
 	}
 }
 

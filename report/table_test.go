@@ -144,8 +144,11 @@ func TestManyMetNeedsAreCounted(t *testing.T) {
 	if !strings.Contains(out, "\n100 needs met and not shown\n") || strings.Contains(out, "✓") {
 		t.Errorf("%s", out)
 	}
-	if out := onTerminalOf(t, crowd(20), Options{Width: 80}); strings.Count(out, "✓") != 10 {
-		t.Errorf("%s", out)
+	if out := onTerminalOf(t, crowd(60), Options{Width: 80}); strings.Count(out, "✓") != 30 || strings.Contains(out, "not shown") {
+		t.Errorf("30 met needs:\n%s", out)
+	}
+	if out := onTerminalOf(t, crowd(62), Options{Width: 80}); strings.Contains(out, "✓") || !strings.Contains(out, "\n31 needs met and not shown\n") {
+		t.Errorf("31 met needs:\n%s", out)
 	}
 }
 
