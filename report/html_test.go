@@ -46,6 +46,9 @@ func readPage(t *testing.T, r check.Report, out string) {
 		case html.CommentNode:
 			t.Errorf("html: a comment: %s", n.Data)
 		case html.ElementNode:
+			if n.Data == "ul" && !slices.ContainsFunc(slices.Collect(n.ChildNodes()), func(c *html.Node) bool { return c.Data == "li" }) {
+				t.Error("html: an empty list")
+			}
 			allowed, known := pageTags[n.Data]
 			if !known {
 				t.Errorf("html: an element <%s>", n.Data)

@@ -152,6 +152,30 @@ func TestManyMetNeedsAreCounted(t *testing.T) {
 	}
 }
 
+// Columns are dropped where even their least widths, 10, 9, 15, 16 and 12, do not
+// fit with gaps of two.
+func TestColumnsAreDropped(t *testing.T) {
+	for width, want := range map[int]string{
+		55: "NEED ENDPOINT VERDICT",
+		56: "NEED ENDPOINT VERDICT HOLDER", 69: "NEED ENDPOINT VERDICT HOLDER",
+		70: "NEED ENDPOINT VERDICT HOLDER ALTERNATIVES",
+	} {
+		head, _, _ := strings.Cut(onTerminalOf(t, mixed(), Options{Width: width}), "\n")
+		if got := strings.Join(strings.Fields(head), " "); got != want {
+			t.Errorf("%d columns: %s, want %s", width, got, want)
+		}
+	}
+}
+
+// A character that is wider than the limit must not stop the progress.
+func TestFittingHasACharacter(t *testing.T) {
+	for limit, want := range map[int]int{0: 3, 1: 3, 2: 3, 3: 3, 4: 6} {
+		if got := fitting("日本", limit); got != want {
+			t.Errorf("%d bytes take %d columns, want %d", got, limit, want)
+		}
+	}
+}
+
 func TestFit(t *testing.T) {
 	for _, c := range []struct {
 		in    string
@@ -202,8 +226,9 @@ func TestWrapKeepsCommandsWhole(t *testing.T) {
 		"abcdefghijk": {"abcdefgh", "ijk"},
 		"日本語日本語":      {"日本語日", "本語"},
 		"ab e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301": {"ab", strings.Repeat("e\u0301", 8)},
-		"12345 ::set-env": {"12345", `:\x3aset`, "-env"},
-		"123456::set":     {"123456::", "set"},
+		"12345678 \u0301 ab": {"12345678", "\u0301 ab"},
+		"12345 ::set-env":    {"12345", `:\x3aset`, "-env"},
+		"123456::set":        {"123456::", "set"},
 	} {
 		if got := wrap(in, 8); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -68,11 +68,11 @@ func wrap(s string, limit int) []string {
 	add := func(words []string) {
 		for _, word := range words {
 			n := columns(word)
-			if used > 0 && used+1+n <= limit {
+			if line != "" && used+1+n <= limit {
 				line, used = line+" "+word, used+1+n
 				continue
 			}
-			if used > 0 {
+			if line != "" {
 				lines = append(lines, line)
 			}
 			line = escapeStart(word)
@@ -90,7 +90,7 @@ func wrap(s string, limit int) []string {
 			add([]string{word})
 		}
 	}
-	if used > 0 || len(lines) == 0 {
+	if line != "" || len(lines) == 0 {
 		lines = append(lines, line)
 	}
 	return lines
