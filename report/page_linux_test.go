@@ -95,12 +95,12 @@ func TestPageInABrowser(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, problems.String())
 	}
-	var outputs map[string]pageFacts
-	if err := json.Unmarshal(out.Bytes(), &outputs); err != nil {
+	var found map[string]pageFacts
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil {
 		t.Fatal(err)
 	}
 	for name, r := range reports {
-		s, ok := outputs[name]
+		s, ok := found[name]
 		if !ok || s.Elements < 10 {
 			t.Errorf("%s was not opened: %+v", name, s)
 		}
@@ -114,7 +114,7 @@ func TestPageInABrowser(t *testing.T) {
 		}
 	}
 	for choice, want := range map[string]int{`{"by-target":"app1 (6)"}`: 6, `{"by-status":"Not met (21)"}`: 21, `{"by-status":"in-use (8)"}`: 8, `{"by-status":"Met (7)","by-target":"app1 (6)"}`: 2} {
-		got := outputs["whole"].Filters[choice]
+		got := found["whole"].Filters[choice]
 		if got.Shown != want || got.Count != fmt.Sprintf("%d of %d shown", want, len(whole.Results)) || got.Live != "polite" {
 			t.Errorf("%s shows %+v, want %d", choice, got, want)
 		}

@@ -119,7 +119,7 @@ func TestTableLosesNothing(t *testing.T) {
 	}
 }
 
-func TestBelowTheNarrowestThereAreLines(t *testing.T) {
+func TestNarrowTerminalsHaveNoTable(t *testing.T) {
 	if out := onTerminalOf(t, mixed(), Options{Width: 39}); out != onTerminalOf(t, mixed(), Options{}) {
 		t.Errorf("39 columns:\n%s", out)
 	}
