@@ -64,7 +64,7 @@ func normalize(s string) string {
 		{"kill \\d+", "kill N"},
 		{`since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`, "since TIME"},
 		{`user [^)]+\)`, "user NAME)"},
-		{`\([a-z]+ network namespace: [^)]+\)`, "(SOME network namespace)"},
+		{`\(([a-z]+ network namespace: [^)]+|this machine)\)`, "(SOME network namespace)"},
 	} {
 		s = regexp.MustCompile(r[0]).ReplaceAllString(s, r[1])
 	}

@@ -99,7 +99,7 @@ func TestAct(t *testing.T) {
 			if code == 0 {
 				t.Errorf("exit code 0\n%s", log)
 			}
-			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (host network namespace", "::error "} {
+			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (the machine itself", "::error "} {
 				if !strings.Contains(log, want) {
 					t.Errorf("it does not say %q\n%s", want, log)
 				}
@@ -108,7 +108,7 @@ func TestAct(t *testing.T) {
 			if code != 0 {
 				t.Errorf("exit code %d\n%s", code, log)
 			}
-			for _, want := range []string{"on runner (host network namespace", "): 1 ok"} {
+			for _, want := range []string{"on runner (the machine itself", "): 1 ok"} {
 				if !strings.Contains(log, want) {
 					t.Errorf("it does not say %q\n%s", want, log)
 				}
