@@ -58,7 +58,7 @@ func TestActionHasAnInputForEachFlag(t *testing.T) {
 
 func TestActionDeclaresItsOutputs(t *testing.T) {
 	action := readAction(t)
-	written := outputs(check.Report{}, "")
+	written := actionOutputs(check.Report{}, "")
 	for _, o := range written {
 		if action.Outputs[o.Name].Description == "" {
 			t.Errorf("action.yml has no output %s with a description", o.Name)

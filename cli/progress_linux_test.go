@@ -91,7 +91,7 @@ func TestBarGivesWayToLines(t *testing.T) {
 
 	a := &app{stderr: stderr}
 	start := time.Now()
-	p := a.watch(3)
+	p := a.startProgress(3)
 	p.Started("app1")
 	p.Started("app2")
 	text := readUntil(t, terminal, "slowest app1 ")
@@ -103,7 +103,7 @@ func TestBarGivesWayToLines(t *testing.T) {
 	p.Done("app1", check.Summary{Checked: 1}, errors.New("connect: connection refused"))
 	text += readUntil(t, terminal, "1/3 done, 1 failing, slowest app2 ")
 	took := time.Since(start)
-	p.end()
+	p.close()
 	if err := stderr.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ func TestBarFitsTheLine(t *testing.T) {
 	now := time.Now()
 	bar := func(slowest string) *progress {
 		p := &progress{targets: 200, done: 81, failing: 3}
-		for _, v := range []visit{{"gone", now.Add(-time.Hour), true}, {slowest, now.Add(-12 * time.Second), false}, {"app18", now, true}} {
-			p.underWay = append(p.underWay, &v)
+		for _, v := range []runningTarget{{"gone", now.Add(-time.Hour), true}, {slowest, now.Add(-12 * time.Second), false}, {"app18", now, true}} {
+			p.running = append(p.running, &v)
 		}
 		return p
 	}
@@ -45,7 +45,7 @@ func TestBarFitsTheLine(t *testing.T) {
 
 func TestBarNamesWhoWaitsOnlyIfAllDo(t *testing.T) {
 	now := time.Now()
-	p := &progress{targets: 3, done: 1, underWay: []*visit{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
+	p := &progress{targets: 3, done: 1, running: []*runningTarget{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
 	if got, want := p.line(now, 79), "[###-------] 1/3 done, 2 waiting, slowest app1 90s"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -57,8 +57,8 @@ func TestBarNamesWhoWaitsOnlyIfAllDo(t *testing.T) {
 
 func TestLogLines(t *testing.T) {
 	var stderr bytes.Buffer
-	p := (&app{stderr: &stderr}).watch(4)
-	defer p.end()
+	p := (&app{stderr: &stderr}).startProgress(4)
+	defer p.close()
 	for _, target := range []string{"app1", "app2", "app3", "a\n::error::x"} {
 		p.Started(target)
 	}

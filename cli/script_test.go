@@ -61,7 +61,7 @@ func TestScripts(t *testing.T) {
 					"exits":      exits,
 					"signals":    signals,
 					"hold":       func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
-					"outputs":    outputFile,
+					"outputs":    githubOutputs,
 					"inert":      inert,
 					"conflicts":  conflicts,
 					"elapsed":    elapsed,
@@ -262,9 +262,9 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// outputFile reads a GITHUB_OUTPUT file as the runner does, and wants exactly
-// our four outputs: outputs FILE NAME=VALUE... The report's path is in $REPORT.
-func outputFile(ts *testscript.TestScript, _ bool, args []string) {
+// githubOutputs parses a GITHUB_OUTPUT file as the runner does. It must have exactly
+// our four outputs: outputs FILE NAME=VALUE... It sets $REPORT to the report's path.
+func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 	got := map[string]string{}
 	lines := strings.Split(ts.ReadFile(args[0]), "\n")
 	for i := 0; i < len(lines); i++ {
