@@ -35,7 +35,8 @@ func readAction(t *testing.T) (f actionFile) {
 	return f
 }
 
-// Each flag of check is an input, and each input is read.
+// TestActionHasAnInputForEachFlag checks that each flag of check is an input, and
+// that each input is used.
 func TestActionHasAnInputForEachFlag(t *testing.T) {
 	want := append([]string{"manifest", "command", "job-container", "job-services"}, slices.Sorted(maps.Keys(sshSecrets))...)
 	(&app{env: ci.Env{}}).check().Flags().VisitAll(func(f *pflag.Flag) {
@@ -51,7 +52,7 @@ func TestActionHasAnInputForEachFlag(t *testing.T) {
 	}
 	for name := range action.Inputs {
 		if !slices.Contains(want, name) {
-			t.Errorf("action.yml has an input %s that nobody reads", name)
+			t.Errorf("action.yml has an input %s that is not used", name)
 		}
 	}
 }

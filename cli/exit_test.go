@@ -121,7 +121,7 @@ func panicExit(t *testing.T) int {
 	return code
 }
 
-func TestBugOfATargetShowsWhereItHappened(t *testing.T) {
+func TestPanicOfATargetShowsItsStack(t *testing.T) {
 	var stderr bytes.Buffer
 	if code := printPanic(&stderr, panics.Panic{Value: "boom", Stack: []byte("goroutine 7\n\thost.go:1")}, []byte("goroutine 7\n\thost.go:1")); code != exitBug {
 		t.Error(code)
@@ -131,7 +131,7 @@ func TestBugOfATargetShowsWhereItHappened(t *testing.T) {
 	}
 }
 
-func TestEveryCommandHasExamplesAndOneSentence(t *testing.T) {
+func TestEveryCommandHasExamplesAndAShortText(t *testing.T) {
 	root := (&app{env: ci.Env{}}).root()
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -153,7 +153,7 @@ func TestEveryCommandHasExamplesAndOneSentence(t *testing.T) {
 	walk(root)
 }
 
-func TestRunTouchesItsOwnStreamsAlone(t *testing.T) {
+func TestRunUsesOnlyItsStreams(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := Run(context.Background(), []string{"lint", "-", "-f", "json"}, nil, strings.NewReader("version: 1\nports: [{name: web, port: 8080}]\n"), &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
 		t.Errorf("%d: %s", code, stderr.String())
@@ -163,7 +163,7 @@ func TestRunTouchesItsOwnStreamsAlone(t *testing.T) {
 	}
 }
 
-func TestACancelledContextIsNoUsageError(t *testing.T) {
+func TestCancelledContextIsNotAUsageError(t *testing.T) {
 	for _, args := range [][]string{{"-p", "8080"}, {"lint", "-p", "8080"}, {"list"}, {"free", "--range", "8000-8009"}, {"probe"}, {"-"}} {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cancel(signalError{syscall.SIGTERM})
@@ -174,7 +174,7 @@ func TestACancelledContextIsNoUsageError(t *testing.T) {
 	}
 }
 
-func TestWriteFileReplacesAsAWhole(t *testing.T) {
+func TestWriteFileReplacesAtomically(t *testing.T) {
 	dir := t.TempDir()
 	name := dir + "/a/b/report.json"
 	for _, text := range []string{"long text", "short"} {
@@ -189,7 +189,7 @@ func TestWriteFileReplacesAsAWhole(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	if err := writeFile(dir+"/a", []byte("x")); err == nil {
-		t.Error("a folder was replaced")
+		t.Error("a directory was replaced")
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("left behind: %v, %v", files, err)

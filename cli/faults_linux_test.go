@@ -20,8 +20,9 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// lostOutput has a test begin in a directory with manifests of which one needs a
-// taken port, one a free one, and one is wrong.
+// lostOutput changes to a directory with three manifests: one needs a taken port,
+// one a free port, and one has an error. The test must be Isolated, which gives it
+// a process of its own.
 func lostOutput(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:8080")
@@ -29,7 +30,9 @@ func lostOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	t.Chdir(t.TempDir())
+	if err := os.Chdir(t.TempDir()); err != nil { // t.Chdir is not for parallel tests
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"taken.yml": "version: 1\nports:\n  - {name: web, port: 8080}\n",
 		"free.yml":  "version: 1\nports:\n  - {name: web, port: 8081}\n",
@@ -41,11 +44,12 @@ func lostOutput(t *testing.T) {
 	}
 }
 
-// verdicts are manifests of lostOutput, and how a run of each ends that loses
-// some of its output.
+// verdicts are the manifests of lostOutput, each with the exit code of a run that
+// loses some of its output.
 var verdicts = map[string]int{"taken.yml": exitUnmet, "free.yml": exitUnknown, "bad.yml": exitUsage}
 
-// runsInto runs portcheck with a stdout, and returns its exit code and stderr.
+// runsInto runs portcheck with the given stdout, and returns its exit code and
+// stderr.
 func runsInto(t *testing.T, stdout *os.File, change func(*exec.Cmd), args ...string) (int, string) {
 	t.Helper()
 	cmd := program(nil, args...)
@@ -57,7 +61,7 @@ func runsInto(t *testing.T, stdout *os.File, change func(*exec.Cmd), args ...str
 	if change != nil {
 		change(cmd)
 	}
-	_ = cmd.Run() // the code says it all
+	_ = cmd.Run() // ExitCode is all that matters
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code, stderr.String()
 	}
@@ -82,6 +86,7 @@ func files(t *testing.T, dir string) []string {
 }
 
 func TestStdoutThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -131,9 +136,10 @@ func TestStdoutThatTakesNothing(t *testing.T) {
 	}
 }
 
-// TestNoStdoutAtAll: whoever closes it wants no report, and has none written to
-// a file that would else get its number.
+// TestNoStdoutAtAll checks that a closed stdout is no error, and that the report is
+// not written to a file that is opened later and would have the number of stdout.
 func TestNoStdoutAtAll(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -151,6 +157,7 @@ func TestNoStdoutAtAll(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -203,6 +210,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestDirectoryOfSomebodyElse(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -242,9 +250,10 @@ func TestDirectoryOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestPipesAndDevicesAreWrittenInto: no file takes their place, as root could
-// have it.
+// TestPipesAndDevicesAreWrittenInto checks that no file replaces them, which root
+// could do.
 func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -252,7 +261,7 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 	if err := unix.Mkfifo("fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fifo, err := os.OpenFile("fifo", os.O_RDWR, 0) // has both ends, so that nobody waits
+	fifo, err := os.OpenFile("fifo", os.O_RDWR, 0) // opens both ends, so that no open or write blocks
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,14 +301,15 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 		if info, err := os.Lstat(name); err != nil {
 			t.Error(err)
 		} else if info.Mode()&kind == 0 {
-			t.Errorf("%s has become %s", name, info.Mode())
+			t.Errorf("%s is now %s", name, info.Mode())
 		}
 	}
 }
 
-// TestFullDiskOnRunner: what steps before have told the runner stays, and no
-// half of ours is added.
+// TestFullDiskOnRunner checks that what earlier steps have written for the runner is
+// kept, and that nothing is added in part.
 func TestFullDiskOnRunner(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -330,7 +340,7 @@ func TestFullDiskOnRunner(t *testing.T) {
 	}
 }
 
-// fullDisk is a directory with room for 64 KiB.
+// fullDisk returns a directory with room for 64 KiB.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	full := t.TempDir()

@@ -18,12 +18,13 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// screen is what a terminal without end shows of a text.
+// screen is what a terminal of unlimited size shows.
 type screen struct {
 	lines  [][]rune
 	column int
 }
 
+// shows returns the screen after text was written to it.
 func shows(text string) *screen {
 	s := &screen{lines: [][]rune{nil}}
 	for text != "" {
@@ -63,7 +64,7 @@ func (s *screen) String() string {
 	return b.String()
 }
 
-// readUntil reads from a terminal until a word was written to it.
+// readUntil reads from a terminal until it has read a word.
 func readUntil(t *testing.T, terminal *os.File, word string) string {
 	t.Helper()
 	var text strings.Builder
@@ -77,7 +78,8 @@ func readUntil(t *testing.T, terminal *os.File, word string) string {
 	return text.String()
 }
 
-func TestBarGivesWayToLines(t *testing.T) {
+func TestBarMakesRoomForLines(t *testing.T) {
+	t.Parallel()
 	terminal, stderr, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -119,8 +121,8 @@ func TestBarGivesWayToLines(t *testing.T) {
 	}
 }
 
-// fleetManifest writes a manifest of three targets, one of which has to wait for
-// port 8080.
+// fleetManifest writes a manifest with three targets. One of them waits for port
+// 8080.
 func fleetManifest(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "fleet.yml")
@@ -138,6 +140,7 @@ ports:
 }
 
 func TestBarOfARun(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -174,7 +177,7 @@ func TestBarOfARun(t *testing.T) {
 			t.Error(err)
 		}
 		rest, _ := io.ReadAll(terminal) // ends with EIO
-		_ = cmd.Wait()                  // the code says it all
+		_ = cmd.Wait()                  // ExitCode is all that matters
 		watchdog.Stop()
 		_ = terminal.Close()
 		_ = l.Close() // it may be closed

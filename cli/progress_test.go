@@ -43,7 +43,7 @@ func TestBarFitsTheLine(t *testing.T) {
 	}
 }
 
-func TestBarNamesWhoWaitsOnlyIfAllDo(t *testing.T) {
+func TestBarNamesAWaitingTargetOnlyIfAllWait(t *testing.T) {
 	now := time.Now()
 	p := &progress{targets: 3, done: 1, running: []*runningTarget{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
 	if got, want := p.line(now, 79), "[###-------] 1/3 done, 2 waiting, slowest app1 90s"; got != want {
