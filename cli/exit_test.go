@@ -195,3 +195,39 @@ func TestWriteFileReplacesAtomically(t *testing.T) {
 		t.Errorf("left behind: %v, %v", files, err)
 	}
 }
+
+// cancelling is a writer that cancels a run with its first write, as a signal
+// would that arrives while the report is written.
+type cancelling struct{ cancel func() }
+
+func (c cancelling) Write(p []byte) (int, error) {
+	c.cancel()
+	return len(p), nil
+}
+
+func TestCancelledWhileTheReportIsWritten(t *testing.T) {
+	for manifest, want := range map[string]struct {
+		code   int
+		stderr string
+	}{
+		"version: 1\nports: [{name: web, port: 8080}]\n":                          {exitOK, ""},
+		"version: 1\nports: [{name: web, port: 8080}, {name: api, port: 8080}]\n": {exitTerminated, "portcheck: cancelled by signal: terminated\n"},
+	} {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		var stderr bytes.Buffer
+		stdout := cancelling{func() { cancel(signalError{syscall.SIGTERM}) }}
+		if code := Run(ctx, []string{"lint", "-"}, nil, strings.NewReader(manifest), stdout, &stderr); code != want.code || stderr.String() != want.stderr {
+			t.Errorf("%s: exit code %d, want %d: %s", manifest, code, want.code, stderr.String())
+		}
+	}
+}
+
+func TestReportsNameTheVersion(t *testing.T) {
+	defer func(old string) { version = old }(version)
+	for set, want := range map[string]string{"v0.1.0": "portcheck v0.1.0", "": "portcheck devel"} {
+		version = set
+		if got := tool(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -350,3 +350,46 @@ func fullDisk(t *testing.T) string {
 	t.Cleanup(func() { _ = unix.Unmount(full, unix.MNT_DETACH) })
 	return full
 }
+
+// TestFilesForOtherUsers checks that later steps of a job, which are not root, can
+// read and replace the files of a run as root: files and directories get the owner
+// of the directory that they are made in.
+func TestFilesForOtherUsers(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	if !testbed.HaveUsers() {
+		testbed.Missing(t, "needs the users of the whole system")
+	}
+	lostOutput(t)
+	for _, owner := range [][2]int{{65534, 65533}, {65534, 0}, {0, 65533}, {0, 0}} {
+		dir := t.TempDir()
+		if err := os.Chown(dir, owner[0], owner[1]); err != nil {
+			t.Fatal(err)
+		}
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+			cmd.Env = []string{"GITHUB_ACTIONS=true", "RUNNER_TEMP=" + dir}
+		}, "free.yml", "-o", "text="+dir+"/deep/er/report.txt")
+		if code != exitOK {
+			t.Errorf("exit code %d:\n%s", code, stderr)
+		}
+		made := files(t, dir)
+		if len(made) != 4 || made[0] != "deep" || made[1] != "deep/er" || made[2] != "deep/er/report.txt" || !strings.HasPrefix(made[3], "portcheck-") {
+			t.Fatalf("%q", made)
+		}
+		for _, name := range made {
+			var stat unix.Stat_t
+			if err := unix.Lstat(filepath.Join(dir, name), &stat); err != nil {
+				t.Fatal(err)
+			}
+			want := uint32(0o644)
+			if stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+				want = 0o755
+			}
+			if stat.Mode&0o7777 != want || int(stat.Uid) != owner[0] || int(stat.Gid) != owner[1] {
+				t.Errorf("in a directory of %d: %s has mode %o and owner %d:%d, want mode %o", owner, name, stat.Mode&0o7777, stat.Uid, stat.Gid, want)
+			}
+		}
+	}
+}
