@@ -393,3 +393,37 @@ func TestFilesForOtherUsers(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnsOfAContainerThatWasNotNamed checks that a CI job in a container gets a
+// warning that its container is checked, unless a target was named.
+func TestWarnsOfAContainerThatWasNotNamed(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "size=64k"); err != nil {
+		testbed.Missing(t, "a tmpfs can't be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { _ = unix.Unmount("/run", unix.MNT_DETACH) })
+	text := "version: 1\nports: [{name: a, port: 9000}, {name: b, port: 9001, targets: [local]}]\n"
+	for name, text := range map[string]string{"/run/.containerenv": "", "one-named.yml": text} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"free.yml"}, 9},
+		{[]string{"free.yml", "-t", "auto"}, 9},
+		{[]string{"free.yml", "-t", "local"}, exitOK},
+		{[]string{"one-named.yml"}, exitOK},
+	} {
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) { cmd.Env = []string{"GITLAB_CI=true"} }, append(c.args, "--warnings-exit-code", "9")...)
+		if code != c.want {
+			t.Errorf("%q: exit code %d, want %d:\n%s", c.args, code, c.want, stderr)
+		}
+	}
+}

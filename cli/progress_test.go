@@ -24,6 +24,11 @@ func TestBarFitsTheLine(t *testing.T) {
 	for columns, want := range map[int]string{
 		119: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
 		79:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		100: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		99:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		68:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		67:  "[####------] 81/200 done, 3 failing, 2 waiting",
+		50:  "[####------] 81/200 done, 3 failing, 2 waiting",
 		49:  "81/200 done, 3 failing, 2 waiting",
 		20:  "81/200 done, 3 fa...",
 		2:   "..",

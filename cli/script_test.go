@@ -146,18 +146,18 @@ func elapsed(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // signals runs a command, sends it a signal when its stderr holds a word, and
-// wants an exit code: signals INT CODE WORD PROGRAM ARGS. With the word - the
+// checks the exit code: signals INT CODE WORD PROGRAM ARGS. With the word - the
 // signal is sent once the command has read from its stdin, which stays open.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[args[0]]
 	stderr := runUntil(ts, args[1], args[2], func(p *os.Process) error { return p.Signal(signal) }, args[3:])
 	if !strings.Contains(stderr, "cancelled by signal") {
-		ts.Fatalf("stderr does not say why it ended")
+		ts.Fatalf("stderr does not name the signal")
 	}
 }
 
-// releases runs a command, ends the last holder when stderr holds a word, and wants
-// an exit code: releases CODE WORD PROGRAM ARGS. The time from then on is in
+// releases runs a command, ends the last holder when stderr holds a word, and checks
+// the exit code: releases CODE WORD PROGRAM ARGS. The time from then on is in
 // $ELAPSED.
 func releases(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(ts.Getenv("HOLDER"))
@@ -171,7 +171,7 @@ func releases(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // runUntil runs a command, calls act when its stderr holds a word, or if that is -
-// once it has read from stdin, and wants an exit code. It returns stderr, and
+// once it has read from stdin, and checks the exit code. It returns stderr, and
 // leaves the files out and err.
 func runUntil(ts *testscript.TestScript, code, word string, act func(*os.Process) error, args []string) string {
 	want, err := strconv.Atoi(code)
