@@ -161,6 +161,13 @@ func TestRunUsesOnlyItsStreams(t *testing.T) {
 	if code := Run(context.Background(), []string{"lint", "-"}, nil, nil, &stdout, &stderr); code != exitUsage {
 		t.Errorf("no stdin: %d", code)
 	}
+	for arg, want := range map[string]*bytes.Buffer{"--help": &stdout, "__complete": &stderr} { // both are printed by cobra
+		stdout.Reset()
+		stderr.Reset()
+		if code := Run(context.Background(), []string{arg, ""}, nil, nil, &stdout, &stderr); code != exitOK || want.Len() == 0 {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", arg, code, stdout.String(), stderr.String())
+		}
+	}
 }
 
 func TestCancelledContextIsNotAUsageError(t *testing.T) {

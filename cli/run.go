@@ -44,7 +44,6 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	a.job = ci.ReadJob(a.env)
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
