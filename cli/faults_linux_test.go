@@ -427,3 +427,59 @@ func TestWarnsOfAContainerThatWasNotNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondSignalEndsTheProcess checks that a run that can't end, because nothing
+// reads its stderr, ends with another signal.
+func TestSecondSignalEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	unread, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	defer stderr.Close()
+	stdin, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	defer feed.Close()
+	if size, err := unix.FcntlInt(stderr.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+		t.Fatal(err)
+	} else if _, err := stderr.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(nil, "-")
+	cmd.Stdin, cmd.Stderr = stdin, stderr
+	if _, err := feed.WriteString(" "); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the signal is checked below
+		close(ended)
+	}()
+	deadline := time.After(20 * time.Second)
+	read := false // the run has read from stdin, and so handles signals
+	for {
+		if left, err := unix.IoctlGetInt(int(feed.Fd()), unix.TIOCINQ); err != nil {
+			t.Fatal(err)
+		} else if read = read || left == 0; read {
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		}
+		select {
+		case <-ended:
+			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+				t.Errorf("ended with %s", cmd.ProcessState)
+			}
+			return
+		case <-deadline:
+			_ = cmd.Process.Kill()
+			t.Fatal("still runs after many signals")
+		case <-time.After(5 * time.Millisecond): // between two signals
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,6 +119,34 @@ func TestBarMakesRoomForLines(t *testing.T) {
 	}
 	if drawn := strings.Count(text, " done"); drawn > int(took/redrawEvery)+1 {
 		t.Errorf("drawn %d times in %s", drawn, took)
+	}
+}
+
+func TestBarDoesNotFillTheLine(t *testing.T) {
+	t.Parallel()
+	const columns = 20
+	terminal, stderr, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	defer stderr.Close()
+	if err := pty.Setsize(stderr, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(20*time.Second, func() { _ = terminal.Close() })
+	defer watchdog.Stop()
+	p := (&app{stderr: stderr}).startProgress(30)
+	for i := range 10 {
+		p.Started(strconv.Itoa(i))
+		p.Done(strconv.Itoa(i), check.Summary{Checked: 1}, nil)
+	}
+	text := readUntil(t, terminal, "10/30 done, 10")
+	p.close()
+	for _, line := range shows(text).lines {
+		if len(line) >= columns {
+			t.Errorf("%d columns: %q", len(line), string(line))
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func parseTargetFlags(flags []string, auto string) (targetFlags, []config.Proble
 			continue
 		}
 		s := t.newSpec("", spec, targetFlag)
-		if !slices.ContainsFunc(t.all, func(o targetSpec) bool { return o.name == s.name && o.spec == s.spec }) {
+		if !slices.ContainsFunc(t.all, func(o targetSpec) bool { return o.spec == s.spec }) {
 			t.all = append(t.all, s)
 		}
 	}
