@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/transport"
 )
 
@@ -84,11 +83,6 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 		return err
 	}
 	needs, specs, problems := a.readNeeds(args, o.needOptions, transport.Auto(a.transportJob()))
-	for _, s := range specs {
-		if _, err := config.ParseTarget(s.spec); err != nil {
-			problems = append(problems, s.problem(err))
-		}
-	}
 	if !o.allowTargets {
 		problems = append(problems, a.untrustedTargets(specs)...)
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
 func (a *app) lint() *cobra.Command {
@@ -35,12 +34,7 @@ there are only notices.`,
 		if err != nil {
 			return err
 		}
-		needs, specs, problems := a.readNeeds(args, o.needOptions, "local") // the same on every machine
-		for _, s := range specs {
-			if _, err := config.ParseTarget(s.spec); err != nil {
-				problems = append(problems, s.problem(err))
-			}
-		}
+		needs, _, problems := a.readNeeds(args, o.needOptions, "local") // the same on every machine
 		if err := context.Cause(cmd.Context()); err != nil {
 			return err
 		}
