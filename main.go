@@ -1,5 +1,5 @@
-// Command portcheck says before a deploy which of the ports an app needs are
-// taken, by whom, and what to use instead.
+// Command portcheck finds out before a deploy which of the ports that an app needs
+// are taken, by whom, and what to use instead.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 )
 
 func main() {
-	// A check lives for milliseconds: collecting garbage pays only for a huge
-	// socket table.
+	// A check takes milliseconds. Only a huge socket table makes enough garbage to
+	// be worth collecting.
 	debug.SetGCPercent(800)
 	debug.SetMemoryLimit(32 << 20)
 	ctx, stop := cli.WithSignals(context.Background())

@@ -12,11 +12,11 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// actionCommands are what the input `command` may name.
+// actionCommands are the values of the input `command`.
 var actionCommands = []string{"check", "lint"}
 
-// notInputs are flags that make no sense in an action: it merges nothing, and its
-// image has an agent directory of its own.
+// notInputs are flags without an input: an action merges nothing, and its image has
+// its own agent directory.
 var notInputs = []string{"help", "no-color", "candidates", "agent-dir"}
 
 // action is the entrypoint of the container action: it runs check or lint with
@@ -24,17 +24,17 @@ var notInputs = []string{"help", "no-color", "candidates", "agent-dir"}
 func (a *app) action() *cobra.Command {
 	return &cobra.Command{
 		Use:     "action",
-		Short:   "Run as a GitHub container action, with the action's inputs for flags",
+		Short:   "Run as a GitHub container action, with the action's inputs as flags",
 		Example: `  INPUT_PORT=8080 portcheck action`,
 		Hidden:  true,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			job, err := ci.ReadActionJob(a.env)
 			if err != nil {
-				a.say("warning: %s", sentence(err.Error()))
+				a.logf("warning: %s", safeWords(err.Error()))
 			}
 			a.inAction, a.job = true, job
-			a.takeSecrets()
+			a.setSecrets()
 			args, err := a.actionArgs()
 			if err != nil {
 				return err
@@ -48,14 +48,14 @@ func (a *app) action() *cobra.Command {
 	}
 }
 
-// actionArgs is the command line that the inputs amount to.
+// actionArgs returns the command line for the inputs of the action.
 func (a *app) actionArgs() ([]string, error) {
 	name := ci.Input(a.env, "command")
 	if name == "" {
 		name = actionCommands[0]
 	}
 	if !slices.Contains(actionCommands, name) {
-		return nil, usageError{fmt.Errorf("input command %q: want one of %s", name, strings.Join(actionCommands, ", ")), config.DidYouMean(name, actionCommands)}
+		return nil, usageError(fmt.Errorf("input command %q: want one of %s", name, strings.Join(actionCommands, ", ")), config.DidYouMean(name, actionCommands))
 	}
 	args := []string{name}
 	commands := map[string]*pflag.FlagSet{"check": a.check().Flags(), "lint": a.lint().Flags()}
@@ -63,7 +63,7 @@ func (a *app) actionArgs() ([]string, error) {
 	commands["check"].VisitAll(func(f *pflag.Flag) {
 		values := a.inputValues(f)
 		if len(values) > 0 && commands[name].Lookup(f.Name) == nil && err == nil {
-			err = usageError{fmt.Errorf("input %s has no effect with command: %s", f.Name, name), ""}
+			err = usageError(fmt.Errorf("input %s has no effect with command: %s", f.Name, name), "")
 		}
 		for _, v := range values {
 			args = append(args, "--"+f.Name+"="+v)
@@ -72,8 +72,8 @@ func (a *app) actionArgs() ([]string, error) {
 	return append(append(args, "--"), ci.Lines(a.env, "manifest")...), err
 }
 
-// inputValues are the values that an input gives to the flag of its name: each
-// line one, if the flag is repeatable.
+// inputValues returns the values of the input that has the name of a flag. For a
+// repeatable flag each line is a value.
 func (a *app) inputValues(f *pflag.Flag) []string {
 	lines := ci.Lines(a.env, f.Name)
 	switch {

@@ -35,7 +35,8 @@ func readAction(t *testing.T) (f actionFile) {
 	return f
 }
 
-// Each flag of check is an input, and each input is read.
+// TestActionHasAnInputForEachFlag checks that each flag of check is an input, and
+// that each input is used.
 func TestActionHasAnInputForEachFlag(t *testing.T) {
 	want := append([]string{"manifest", "command", "job-container", "job-services"}, slices.Sorted(maps.Keys(sshSecrets))...)
 	(&app{env: ci.Env{}}).check().Flags().VisitAll(func(f *pflag.Flag) {
@@ -51,14 +52,14 @@ func TestActionHasAnInputForEachFlag(t *testing.T) {
 	}
 	for name := range action.Inputs {
 		if !slices.Contains(want, name) {
-			t.Errorf("action.yml has an input %s that nobody reads", name)
+			t.Errorf("action.yml has an input %s that is not used", name)
 		}
 	}
 }
 
 func TestActionDeclaresItsOutputs(t *testing.T) {
 	action := readAction(t)
-	written := outputs(check.Report{}, "")
+	written := actionOutputs(check.Report{}, "")
 	for _, o := range written {
 		if action.Outputs[o.Name].Description == "" {
 			t.Errorf("action.yml has no output %s with a description", o.Name)

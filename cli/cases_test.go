@@ -24,13 +24,13 @@ var update = flag.Bool("update", false, "write the golden files")
 
 const (
 	casesDir  = "testdata/cases"
-	wholeCase = "free" // its files have what withoutAssets leaves out of all others
+	wholeCase = "free" // the one case with the parts that withoutAssets removes
 )
 
 // TestCases runs each case from its manifests to every format. A case is a
-// folder: manifests, facts.json with what each target answers, one answer a
-// round, and want.FORMAT.exit-CODE. Cases named lint-… are for lint, which asks
-// nobody; a case without facts must not get so far as to ask.
+// directory with manifests, facts.json with the answers of each target, one per
+// round, and want.FORMAT.exit-CODE. Cases named lint-… are for lint, which probes
+// no target. A case without facts must not probe one either.
 func TestCases(t *testing.T) {
 	for _, name := range caseNames(t) {
 		t.Run(name, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			code := exitCode(outcome(r, v))
+			code := exitCode(r, v, nil)
 			got := map[string]string{}
 			for _, format := range report.Names() {
 				var b bytes.Buffer
@@ -84,8 +84,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// TestCasesShowEverything: what people may see is in the golden files, for them
-// to look at.
+// TestCasesShowEverything checks that the golden files contain every status, notice
+// and exit code, so that people can review what users see.
 func TestCasesShowEverything(t *testing.T) {
 	never := map[check.Status]string{
 		check.Leased: "nothing makes leases yet",
@@ -106,7 +106,7 @@ func TestCasesShowEverything(t *testing.T) {
 		case !shown && !excused:
 			t.Errorf("no case shows status %s", s)
 		case shown && excused:
-			t.Errorf("a case shows status %s, of which it is said that %s", s, reason)
+			t.Errorf("a case shows status %s, which is listed as: %s", s, reason)
 		}
 	}
 	for _, n := range config.NoticeCodes {
@@ -143,7 +143,7 @@ func glob(t *testing.T, pattern string) []string {
 	return files
 }
 
-// runCase does what the command does with the manifests of this directory.
+// runCase runs the command on the manifests of the current directory.
 func runCase(t *testing.T, name string) (check.Report, verdictOptions) {
 	t.Helper()
 	const tool = "portcheck v0.1.0"
@@ -153,7 +153,7 @@ func runCase(t *testing.T, name string) (check.Report, verdictOptions) {
 		v.failOn = "warning"
 	}
 	a := &app{stdin: strings.NewReader("")}
-	needs, specs, problems := a.gather(glob(t, "*.yml"), needOptions{}, "local")
+	needs, specs, problems := a.readNeeds(glob(t, "*.yml"), needOptions{}, "local")
 	switch {
 	case len(problems) > 0:
 		return check.Report{Version: 1, Tool: tool, Problems: problems, Lint: lint}, v
@@ -169,7 +169,7 @@ func runCase(t *testing.T, name string) (check.Report, verdictOptions) {
 		defer h.end()
 	}
 	for name := range answers {
-		t.Errorf("facts.json: target %s is not asked", name)
+		t.Errorf("facts.json: target %s is never probed", name)
 	}
 	r, err := check.Run(context.Background(), needs, targets, check.Options{Tool: tool, Alternatives: 3})
 	if err != nil {
@@ -194,7 +194,7 @@ func readFacts(t *testing.T) map[string][]host.Facts {
 	return answers
 }
 
-// replay is a host that answers what was recorded, once and in order.
+// replay is a host that returns recorded facts, each once and in order.
 type replay struct {
 	t      *testing.T
 	name   string
@@ -224,7 +224,7 @@ func (h *replay) end() {
 	}
 }
 
-// answers says what is wrong with facts as the answer to a request.
+// answers returns an error if facts can't be the answer to a request.
 func answers(f host.Facts, req host.Request) error {
 	if len(f.Tried) != len(req.Tries) || len(f.Open) != len(req.Scans) || len(f.Dialed) != len(req.Dials) {
 		return fmt.Errorf("%d tries, %d scans and %d dials have %d, %d and %d answers",
@@ -244,7 +244,7 @@ func answers(f host.Facts, req host.Request) error {
 			}
 		}
 		if len(attempts) > 0 {
-			return fmt.Errorf("try %d: nobody asked for %+v", i, attempts)
+			return fmt.Errorf("try %d: no request for %+v", i, attempts)
 		}
 	}
 	for i, scan := range req.Scans {
@@ -269,8 +269,8 @@ func answers(f host.Facts, req host.Request) error {
 	return nil
 }
 
-// withoutAssets leaves out what is the same in all reports: the style and script
-// of the page, and SARIF's list of rules.
+// withoutAssets removes what is the same in all reports: the style and script of
+// the page, and SARIF's list of rules.
 func withoutAssets(text string) string {
 	for _, asset := range [][2]string{{"<style>", "</style>"}, {"<script>", "</script>"}, {`"rules": [`, "\n          ]"}} {
 		before, rest, found := strings.Cut(text, asset[0])

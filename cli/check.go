@@ -9,93 +9,88 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/transport"
 )
 
-// checkOptions are the flags of check beside those it shares with lint.
+// checkOptions are the flags of check.
 type checkOptions struct {
 	needOptions
-	tellOptions
+	outputOptions
 	verdictOptions
-	reachOptions
-	ranges, exclude setFlag
+	connectOptions
+	ranges, exclude portsFlag
 	wait            waitFlag
 	alternatives    int
 	candidates      int
 	parallel        int
-	trustManifests  bool
+	allowTargets    bool // that manifests name
 	showCommand     bool
 }
 
-// maxParallel bounds --parallel: each target under way may cost a process, a
-// connection or a container.
+// maxParallel limits --parallel: each target that is being checked may need a
+// process, a connection or a container.
 const maxParallel = 256
 
 func (a *app) check() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [flags] [MANIFEST...]",
 		Short: "Check the ports of manifests, or of --port (the default command)",
-		Long: `Tries every port of the manifests as the app would, and tells all conflicts at
-once. A MANIFEST is a file, - for stdin, or a glob.`,
+		Long: `Tries every port of the manifests as the app would use it, and reports all
+conflicts at once. A MANIFEST is a file, - for stdin, or a glob.`,
 		Example: `  portcheck check
   portcheck check shop.yml payment.yml
   portcheck check -p 127.0.0.1:8080 --range 8000-8099
-  portcheck check --offset 100 -o json=report.json    a matrix job's own slot of ports`,
+  portcheck check --offset 100 -o json=report.json    move the ports of a matrix job`,
 		Args: cobra.ArbitraryArgs,
 	}
 	a.checkFlags(cmd)
 	return cmd
 }
 
-// checkFlags makes cmd run a check: the root command and `check` are the same.
+// checkFlags gives cmd the flags of a check and runs one: the root command and
+// `check` do the same.
 func (a *app) checkFlags(cmd *cobra.Command) {
 	o := &checkOptions{}
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.needFlags(f)
-	f.Var(&o.ranges, "range", "where alternatives may come from, as `8000-8099,9443`")
-	f.Var(&o.exclude, "exclude", "ports never to suggest, as `8080,8090-8092`")
-	f.Var(&o.wait, "wait", "retry unmet needs this long before calling it a conflict, as `30s`")
-	f.IntVar(&o.alternatives, "alternatives", 3, "how many alternatives to suggest for each unmet need")
-	f.IntVar(&o.candidates, "candidates", 0, "list up to `N` ports that each need could move to, for portcheck merge to compare")
-	o.tellFlags(f)
+	f.Var(&o.ranges, "range", "ports to choose alternatives from, such as `8000-8099,9443`")
+	f.Var(&o.exclude, "exclude", "ports that are never suggested, such as `8080,8090-8092`")
+	f.Var(&o.wait, "wait", "retry unmet needs for this long before reporting a conflict, such as `30s`")
+	f.IntVar(&o.alternatives, "alternatives", 3, "number of alternatives to suggest for each unmet need")
+	f.IntVar(&o.candidates, "candidates", 0, "list up to `N` ports that each need could move to, as input for portcheck merge")
+	o.outputFlags(f)
 	o.verdictFlags(f)
-	o.reachFlags(f)
-	f.IntVar(&o.parallel, "parallel", 16, "how many targets to check at the same time, 1 to 256")
-	f.BoolVar(&o.trustManifests, "allow-manifest-targets", false, "connect to targets that manifests name, also in a pull request's job and the like")
-	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of holders, which may hold secrets")
+	o.connectFlags(f)
+	f.IntVar(&o.parallel, "parallel", 16, "number of targets to check at the same time, 1 to 256")
+	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to targets that manifests name even if the job is for a pull request or another untrusted change")
+	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes that hold ports; they may contain secrets")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
 
 func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.failOn, "fail-on", "error", "which findings fail the run: error, warning or never")
+	f.StringVar(&o.failOn, "fail-on", "error", "which unmet needs fail the run: error, warning (also those of severity warning) or never")
 	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet")
-	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for what could not be found out")
+	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for needs whose status could not be determined")
 }
 
 func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	tell, err := a.teller(o.tellOptions)
+	out, err := newOutputs(o.outputOptions)
 	if err != nil {
 		return err
 	}
-	needs, specs, problems := a.gather(args, o.needOptions, transport.Auto(a.targetJob()))
-	for _, s := range specs {
-		if _, err := config.ParseTarget(s.spec); err != nil {
-			problems = append(problems, s.problem(err))
-		}
-	}
-	if !o.trustManifests {
-		problems = append(problems, a.distrust(specs)...)
+	needs, specs, problems := a.readNeeds(args, o.needOptions, transport.Auto(a.transportJob()))
+	if !o.allowTargets {
+		problems = append(problems, a.untrustedTargets(specs)...)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if len(problems) > 0 {
-		return a.finish(tell, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
+		return a.writeReport(out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
 	for i := range needs {
 		n := &needs[i]
@@ -113,20 +108,20 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
-	return a.finish(tell, r, o.verdictOptions)
+	return a.writeReport(out, r, o.verdictOptions)
 }
 
-// run checks needs on their targets.
+// run checks needs on their targets and shows the progress.
 func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o *checkOptions) (check.Report, error) {
 	var wait time.Duration
 	for _, n := range needs {
 		wait = max(wait, n.Wait)
 	}
-	targets := a.reach(specs, o.reachOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
+	targets := a.openers(specs, o.connectOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
 	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand}
 	if !o.quiet {
-		p := a.watch(len(targets))
-		defer p.end()
+		p := a.startProgress(len(targets))
+		defer p.close()
 		options.Progress = p
 	}
 	return check.Run(ctx, needs, targets, options)
@@ -140,9 +135,9 @@ func (o *checkOptions) validate() error {
 		return err
 	}
 	if o.parallel < 1 || o.parallel > maxParallel {
-		return usageError{fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), ""}
+		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
 	}
-	if err := o.reachOptions.validate(); err != nil {
+	if err := o.connectOptions.validate(); err != nil {
 		return err
 	}
 	return o.verdictOptions.validate()
@@ -150,7 +145,7 @@ func (o *checkOptions) validate() error {
 
 func validCount(flag string, n int) error {
 	if n < 0 {
-		return usageError{fmt.Errorf("--%s %d: want 0 or more", flag, n), ""}
+		return usageError(fmt.Errorf("--%s %d: want 0 or more", flag, n), "")
 	}
 	return nil
 }
@@ -158,9 +153,9 @@ func validCount(flag string, n int) error {
 func (o *verdictOptions) validate() error {
 	switch {
 	case o.failOn != "error" && o.failOn != "warning" && o.failOn != "never":
-		return usageError{fmt.Errorf("--fail-on %q: want error, warning or never", o.failOn), ""}
+		return usageError(fmt.Errorf("--fail-on %q: want error, warning or never", o.failOn), "")
 	case o.warningsExit < 0 || o.warningsExit > 255:
-		return usageError{fmt.Errorf("--warnings-exit-code %d: want a number from 0 to 255", o.warningsExit), ""}
+		return usageError(fmt.Errorf("--warnings-exit-code %d: want a number from 0 to 255", o.warningsExit), "")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -30,68 +31,94 @@ const (
 // exitCodes lists every code that portcheck itself chooses.
 var exitCodes = []int{exitOK, exitUnmet, exitUsage, exitUnknown, exitBug, exitInterrupt, exitTerminated}
 
-// usageError is a command line that can't be run; Hint says where to look.
-type usageError struct {
-	error
-	hint string
-}
-
-func (e usageError) Unwrap() error { return e.error }
-
-// finding is an unmet need, already told in the report.
-type finding struct{ check.Result }
-
-func (f finding) Error() string { return f.Name + ": " + f.Message }
-
-// misplaced is a warning about whose ports were probed, already told in the
-// report.
-type misplaced struct {
-	target string
-	check.Notice
-}
-
-func (m misplaced) Error() string { return m.target + ": " + m.Message }
-
-// warned is the wish for an exit code of its own when only warnings are unmet.
-type warned struct{ code int }
-
-func (w warned) Error() string { return "there are only warnings" }
-
-// shortfall is an answer that was told and does not suffice, as of `free`.
-type shortfall struct{ error }
-
-// unanswered is a question about ports that could not be found out.
-type unanswered struct{ error }
-
-// verdictOptions are the flags that weigh findings.
+// verdictOptions are the flags that decide which results fail a run.
 type verdictOptions struct {
-	failOn       string // error | warning | never
+	failOn       string // error, warning or never
 	warningsExit int
 	allowUnknown bool
 }
 
-// outcome is the one seam where problems, findings and what failed on the way
-// become an error.
-func outcome(r check.Report, o verdictOptions, failed ...error) error {
-	var all *multierror.Error
-	for _, p := range r.Problems {
-		all = multierror.Append(all, p)
+// failure is an error that no report shows, with the exit code for it.
+type failure struct {
+	error
+	code int
+	hint string // a line to print below the error, if not empty
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+// usageError returns the failure of a command line that can't be run.
+func usageError(err error, hint string) error { return failure{err, exitUsage, hint} }
+
+// unknownError returns the failure of a command that could not determine or
+// deliver its result.
+func unknownError(err error) error { return failure{err, exitUnknown, ""} }
+
+// joinFailures aggregates the errors of a run, nil ones left out. It is the one
+// place that does so.
+func joinFailures(errs ...error) error {
+	return multierror.Append(nil, errs...).ErrorOrNil()
+}
+
+// splitFailures returns the errors that joinFailures has aggregated, and whether
+// it has.
+func splitFailures(err error) ([]error, bool) {
+	var several *multierror.Error
+	if errors.As(err, &several) {
+		return several.Errors, true
 	}
-	warnings, errs := false, false
+	return []error{err}, false
+}
+
+// exitCode returns the exit code of a run from its report, which is empty if the
+// command prints none, and from the error that it ended with. Usage errors count
+// first, then unmet needs, then the report, then other failures.
+func exitCode(r check.Report, o verdictOptions, err error) int {
+	var cause signalError
+	switch {
+	case errors.As(err, &cause) && cause.signal == os.Signal(syscall.SIGTERM):
+		return exitTerminated
+	case errors.As(err, &cause), errors.Is(err, context.Canceled):
+		return exitInterrupt
+	}
+	codes := []int{reportCode(r, o)}
+	if err != nil {
+		failures, _ := splitFailures(err)
+		for _, f := range failures {
+			codes = append(codes, failureCode(f))
+		}
+	}
+	for _, code := range []int{exitUsage, exitUnmet} {
+		if slices.Contains(codes, code) {
+			return code
+		}
+	}
+	for _, code := range codes {
+		if code != exitOK {
+			return code
+		}
+	}
+	return exitOK
+}
+
+// reportCode returns the exit code for what a report shows.
+func reportCode(r check.Report, o verdictOptions) int {
+	if len(r.Problems) > 0 {
+		return exitUsage
+	}
+	var unmet, unknown, warnings, ignored bool
 	for _, result := range r.Results {
 		counts := result.Severity == config.SeverityError || o.failOn == "warning"
 		switch {
 		case result.OK:
 		case result.Status == check.Unknown:
-			if counts && !o.allowUnknown {
-				all = multierror.Append(all, finding{result})
-			}
+			unknown = unknown || counts && !o.allowUnknown
 		case !counts:
 			warnings = true
 		case o.failOn == "never":
-			errs = true
+			ignored = true
 		default:
-			all = multierror.Append(all, finding{result})
+			unmet = true
 		}
 	}
 	for _, t := range r.Targets {
@@ -99,91 +126,54 @@ func outcome(r check.Report, o verdictOptions, failed ...error) error {
 			switch {
 			case n.Severity != config.SeverityWarning:
 			case o.failOn == "warning":
-				all = multierror.Append(all, misplaced{t.Name, n})
+				unmet = true
 			default:
 				warnings = true
 			}
 		}
 	}
-	if all == nil && warnings && !errs && o.warningsExit != exitOK {
-		all = multierror.Append(all, warned{o.warningsExit})
-	}
-	return multierror.Append(all, failed...).ErrorOrNil()
-}
-
-// exitCode weighs all errors of a run: a bad manifest before anything else, an
-// unmet need before one that could not be found out.
-func exitCode(err error) int {
-	if err == nil {
-		return exitOK
-	}
-	var cause signalled
 	switch {
-	case errors.As(err, &cause) && cause.signal == os.Signal(syscall.SIGTERM):
-		return exitTerminated
-	case errors.As(err, &cause), errors.Is(err, context.Canceled):
-		return exitInterrupt
-	}
-	errs := []error{err}
-	var several *multierror.Error
-	if errors.As(err, &several) {
-		errs = several.Errors
-	}
-	code := exitOK
-	for _, e := range errs {
-		switch c := exitCodeOf(e); {
-		case c == exitUsage:
-			return c
-		case code == exitOK, c == exitUnmet:
-			code = c
-		}
-	}
-	return code
-}
-
-func exitCodeOf(err error) int {
-	var f finding
-	var w warned
-	switch {
-	case errors.As(err, &f):
-		if f.Status == check.Unknown {
-			return exitUnknown
-		}
+	case unmet:
 		return exitUnmet
-	case errors.As(err, &w):
-		return w.code
-	case errors.As(err, new(shortfall)), errors.As(err, new(misplaced)):
-		return exitUnmet
-	case errors.As(err, new(unanswered)):
+	case unknown:
 		return exitUnknown
+	case warnings && !ignored:
+		return o.warningsExit
+	}
+	return exitOK
+}
+
+// failureCode returns the exit code for one error. Errors that are not failures
+// come from cobra and are about the command line.
+func failureCode(err error) int {
+	var f failure
+	if errors.As(err, &f) {
+		return f.code
 	}
 	return exitUsage
 }
 
-// explain prints the errors that no report has told yet.
-func (a *app) explain(err error) {
-	var several *multierror.Error
-	if errors.As(err, &several) {
-		for _, e := range several.Errors {
-			if errors.As(e, new(unanswered)) {
-				a.say("%s", sentence(e.Error()))
-			}
+// printError prints the error that a run ended with.
+func (a *app) printError(err error) {
+	if failures, several := splitFailures(err); several {
+		for _, f := range failures {
+			a.logf("%s", safeWords(f.Error()))
 		}
 		return
 	}
-	a.say("%s", sentence(err.Error()))
+	a.logf("%s", safeWords(err.Error()))
 	if ci.GitHub(a.env) {
-		fmt.Fprint(a.stderr, ci.ErrorAnnotation("portcheck", sentence(err.Error())))
+		fmt.Fprint(a.stderr, ci.ErrorAnnotation("portcheck", safeWords(err.Error())))
 	}
-	var usage usageError
-	if errors.As(err, &usage) && usage.hint != "" {
-		fmt.Fprintln(a.stderr, usage.hint)
+	var f failure
+	if errors.As(err, &f) && f.hint != "" {
+		fmt.Fprintln(a.stderr, f.hint)
 	}
 }
 
-// sentence makes a message of any length safe, its words one by one: some
-// quote long lists of what is allowed.
-func sentence(s string) string {
+// safeWords is report.Safe for a message of any length. It cleans each word by
+// itself, because some messages quote long lists of what is allowed.
+func safeWords(s string) string {
 	words := strings.Split(s, " ")
 	for i, w := range words {
 		words[i] = report.Safe(w)

@@ -20,8 +20,9 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// lostOutput has a test begin in a directory with manifests of which one needs a
-// taken port, one a free one, and one is wrong.
+// lostOutput changes to a directory with three manifests: one needs a taken port,
+// one a free port, and one has an error. The test must be Isolated, which gives it
+// a process of its own.
 func lostOutput(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:8080")
@@ -29,7 +30,9 @@ func lostOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	t.Chdir(t.TempDir())
+	if err := os.Chdir(t.TempDir()); err != nil { // t.Chdir is not for parallel tests
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"taken.yml": "version: 1\nports:\n  - {name: web, port: 8080}\n",
 		"free.yml":  "version: 1\nports:\n  - {name: web, port: 8081}\n",
@@ -41,11 +44,12 @@ func lostOutput(t *testing.T) {
 	}
 }
 
-// verdicts are manifests of lostOutput, and how a run of each ends that loses
-// some of its output.
+// verdicts are the manifests of lostOutput, each with the exit code of a run that
+// loses some of its output.
 var verdicts = map[string]int{"taken.yml": exitUnmet, "free.yml": exitUnknown, "bad.yml": exitUsage}
 
-// runsInto runs portcheck with a stdout, and returns its exit code and stderr.
+// runsInto runs portcheck with the given stdout, and returns its exit code and
+// stderr.
 func runsInto(t *testing.T, stdout *os.File, change func(*exec.Cmd), args ...string) (int, string) {
 	t.Helper()
 	cmd := program(nil, args...)
@@ -57,7 +61,7 @@ func runsInto(t *testing.T, stdout *os.File, change func(*exec.Cmd), args ...str
 	if change != nil {
 		change(cmd)
 	}
-	_ = cmd.Run() // the code says it all
+	_ = cmd.Run() // ExitCode is all that matters
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code, stderr.String()
 	}
@@ -82,6 +86,7 @@ func files(t *testing.T, dir string) []string {
 }
 
 func TestStdoutThatTakesNothing(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -131,9 +136,10 @@ func TestStdoutThatTakesNothing(t *testing.T) {
 	}
 }
 
-// TestNoStdoutAtAll: whoever closes it wants no report, and has none written to
-// a file that would else get its number.
+// TestNoStdoutAtAll checks that a closed stdout is no error, and that the report is
+// not written to a file that is opened later and would have the number of stdout.
 func TestNoStdoutAtAll(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -151,6 +157,7 @@ func TestNoStdoutAtAll(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -203,6 +210,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestDirectoryOfSomebodyElse(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -242,9 +250,10 @@ func TestDirectoryOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestPipesAndDevicesAreWrittenInto: no file takes their place, as root could
-// have it.
+// TestPipesAndDevicesAreWrittenInto checks that no file replaces them, which root
+// could do.
 func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -252,7 +261,7 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 	if err := unix.Mkfifo("fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fifo, err := os.OpenFile("fifo", os.O_RDWR, 0) // has both ends, so that nobody waits
+	fifo, err := os.OpenFile("fifo", os.O_RDWR, 0) // opens both ends, so that no open or write blocks
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,14 +301,15 @@ func TestPipesAndDevicesAreWrittenInto(t *testing.T) {
 		if info, err := os.Lstat(name); err != nil {
 			t.Error(err)
 		} else if info.Mode()&kind == 0 {
-			t.Errorf("%s has become %s", name, info.Mode())
+			t.Errorf("%s is now %s", name, info.Mode())
 		}
 	}
 }
 
-// TestFullDiskOnRunner: what steps before have told the runner stays, and no
-// half of ours is added.
+// TestFullDiskOnRunner checks that what earlier steps have written for the runner is
+// kept, and that nothing is added in part.
 func TestFullDiskOnRunner(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -330,7 +340,7 @@ func TestFullDiskOnRunner(t *testing.T) {
 	}
 }
 
-// fullDisk is a directory with room for 64 KiB.
+// fullDisk returns a directory with room for 64 KiB.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	full := t.TempDir()
@@ -339,4 +349,137 @@ func fullDisk(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(full, unix.MNT_DETACH) })
 	return full
+}
+
+// TestFilesForOtherUsers checks that later steps of a job, which are not root, can
+// read and replace the files of a run as root: files and directories get the owner
+// of the directory that they are made in.
+func TestFilesForOtherUsers(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	if !testbed.HaveUsers() {
+		testbed.Missing(t, "needs the users of the whole system")
+	}
+	lostOutput(t)
+	for _, owner := range [][2]int{{65534, 65533}, {65534, 0}, {0, 65533}, {0, 0}} {
+		dir := t.TempDir()
+		if err := os.Chown(dir, owner[0], owner[1]); err != nil {
+			t.Fatal(err)
+		}
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) {
+			cmd.Env = []string{"GITHUB_ACTIONS=true", "RUNNER_TEMP=" + dir}
+		}, "free.yml", "-o", "text="+dir+"/deep/er/report.txt")
+		if code != exitOK {
+			t.Errorf("exit code %d:\n%s", code, stderr)
+		}
+		made := files(t, dir)
+		if len(made) != 4 || made[0] != "deep" || made[1] != "deep/er" || made[2] != "deep/er/report.txt" || !strings.HasPrefix(made[3], "portcheck-") {
+			t.Fatalf("%q", made)
+		}
+		for _, name := range made {
+			var stat unix.Stat_t
+			if err := unix.Lstat(filepath.Join(dir, name), &stat); err != nil {
+				t.Fatal(err)
+			}
+			want := uint32(0o644)
+			if stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+				want = 0o755
+			}
+			if stat.Mode&0o7777 != want || int(stat.Uid) != owner[0] || int(stat.Gid) != owner[1] {
+				t.Errorf("in a directory of %d: %s has mode %o and owner %d:%d, want mode %o", owner, name, stat.Mode&0o7777, stat.Uid, stat.Gid, want)
+			}
+		}
+	}
+}
+
+// TestWarnsOfAContainerThatWasNotNamed checks that a CI job in a container gets a
+// warning that its container is checked, unless a target was named.
+func TestWarnsOfAContainerThatWasNotNamed(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	lostOutput(t)
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "size=64k"); err != nil {
+		testbed.Missing(t, "a tmpfs can't be mounted: "+err.Error())
+	}
+	t.Cleanup(func() { _ = unix.Unmount("/run", unix.MNT_DETACH) })
+	text := "version: 1\nports: [{name: a, port: 9000}, {name: b, port: 9001, targets: [local]}]\n"
+	for name, text := range map[string]string{"/run/.containerenv": "", "one-named.yml": text} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"free.yml"}, 9},
+		{[]string{"free.yml", "-t", "auto"}, 9},
+		{[]string{"free.yml", "-t", "local"}, exitOK},
+		{[]string{"one-named.yml"}, exitOK},
+	} {
+		code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) { cmd.Env = []string{"GITLAB_CI=true"} }, append(c.args, "--warnings-exit-code", "9")...)
+		if code != c.want {
+			t.Errorf("%q: exit code %d, want %d:\n%s", c.args, code, c.want, stderr)
+		}
+	}
+}
+
+// TestSecondSignalEndsTheProcess checks that a run that can't end, because nothing
+// reads its stderr, ends with another signal.
+func TestSecondSignalEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	unread, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	defer stderr.Close()
+	stdin, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	defer feed.Close()
+	if size, err := unix.FcntlInt(stderr.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+		t.Fatal(err)
+	} else if _, err := stderr.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(nil, "-")
+	cmd.Stdin, cmd.Stderr = stdin, stderr
+	if _, err := feed.WriteString(" "); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // the signal is checked below
+		close(ended)
+	}()
+	deadline := time.After(20 * time.Second)
+	read := false // the run has read from stdin, and so handles signals
+	for {
+		if left, err := unix.IoctlGetInt(int(feed.Fd()), unix.TIOCINQ); err != nil {
+			t.Fatal(err)
+		} else if read = read || left == 0; read {
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		}
+		select {
+		case <-ended:
+			if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+				t.Errorf("ended with %s", cmd.ProcessState)
+			}
+			return
+		case <-deadline:
+			_ = cmd.Process.Kill()
+			t.Fatal("still runs after many signals")
+		case <-time.After(5 * time.Millisecond): // between two signals
+		}
+	}
 }

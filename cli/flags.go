@@ -9,20 +9,20 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// setFlag is a list of ranges on the command line.
-type setFlag struct{ set port.Set }
+// portsFlag is a repeatable flag of port ranges.
+type portsFlag struct{ set port.Set }
 
-func (s *setFlag) String() string { return s.set.String() }
-func (s *setFlag) Type() string   { return "ports" }
+func (f *portsFlag) String() string { return f.set.String() }
+func (f *portsFlag) Type() string   { return "ports" }
 
-// Set adds to what earlier flags of the same name gave.
-func (s *setFlag) Set(text string) error {
+// Set adds the ranges of text to those of earlier flags.
+func (f *portsFlag) Set(text string) error {
 	set, err := port.ParseSet(text)
-	s.set = append(s.set, set...)
+	f.set = append(f.set, set...)
 	return err
 }
 
-// waitFlag tells a wait of 0s from none given.
+// waitFlag is a duration that may be 0s or not given at all.
 type waitFlag struct {
 	time.Duration
 	given bool
@@ -45,6 +45,7 @@ func (w *waitFlag) Set(text string) (err error) {
 
 var errBadDuration = errors.New("want a number and a unit, such as 500ms, 30s or 1m30s")
 
+// flagNames returns the long flags of a command, such as "--format".
 func flagNames(cmd interface{ Flags() *pflag.FlagSet }) []string {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })

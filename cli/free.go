@@ -13,14 +13,14 @@ import (
 
 func (a *app) free() *cobra.Command {
 	var spec, format, protocol, address string
-	var ranges, exclude setFlag
+	var ranges, exclude portsFlag
 	var count int
-	var reach reachOptions
+	var connect connectOptions
 	cmd := &cobra.Command{
 		Use:   "free --range R [-n N]",
-		Short: "Print ports that can be bound now, one a line",
-		Long: `Prints ports of the range that an app could bind at this moment, in the range's
-order. Exit code 1 if there are fewer than asked for.`,
+		Short: "Print ports that can be bound now, one per line",
+		Long: `Prints ports of the range that an app could bind at this moment, in the order of
+the range. The exit code is 1 if there are fewer than N.`,
 		Example: `  portcheck free --range 8000-8099
   portcheck free --range 20000-20999 -n 3 --protocol udp
   PORT=$(portcheck free --range 8000-8099) && ./server --port "$PORT"`,
@@ -28,20 +28,20 @@ order. Exit code 1 if there are fewer than asked for.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Var(&ranges, "range", "where to look, as `8000-8099,9443` (required)")
-	f.Var(&exclude, "exclude", "ports to leave out, as `8080,8090-8092`")
-	f.IntVarP(&count, "count", "n", 1, "how many")
+	f.Var(&ranges, "range", "ports to choose from, such as `8000-8099,9443` (required)")
+	f.Var(&exclude, "exclude", "ports to leave out, such as `8080,8090-8092`")
+	f.IntVarP(&count, "count", "n", 1, "number of ports to print")
 	f.StringVar(&protocol, "protocol", "tcp", "tcp or udp")
-	f.StringVar(&address, "address", "any", "any, any4, any6, loopback or an IP literal")
-	f.StringVarP(&spec, "target", "t", "auto", "where to look: `TARGET` is "+config.TargetSyntax())
-	reach.reachFlags(f)
+	f.StringVar(&address, "address", "any", "address to bind: any, any4, any6, loopback or an IP address")
+	f.StringVarP(&spec, "target", "t", "auto", "where to bind: `TARGET` is "+config.TargetSyntax())
+	connect.connectFlags(f)
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		addr, err := port.ParseAddress(address)
 		proto := port.Protocol(protocol)
 		switch {
 		case ranges.set == nil:
-			err = fmt.Errorf("--range is missing: say where to look, as --range 8000-8099")
+			err = fmt.Errorf("--range is missing: give the ports to choose from, such as --range 8000-8099")
 		case count < 1:
 			err = fmt.Errorf("-n %d: want 1 or more", count)
 		case proto != port.TCP && proto != port.UDP:
@@ -50,26 +50,26 @@ order. Exit code 1 if there are fewer than asked for.`,
 			err = fmt.Errorf("-f %q: want text or json", format)
 		}
 		if err != nil {
-			return usageError{err, "see `portcheck free --help`"}
+			return usageError(err, "see `portcheck free --help`")
 		}
-		return a.onTarget(spec, reach, func(t check.Target) error {
+		return a.onTarget(spec, connect, func(t check.Target) error {
 			need := check.Need{Target: t.Name, Port: config.Port{
 				Name: "free", Expect: config.Free, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
 				Ports: port.One(ranges.set[0].First), Range: ranges.set, Exclude: exclude.set,
 			}}
-			ports, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: reach.timeout})
+			ports, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: connect.timeout})
 			if cmd.Context().Err() != nil {
 				return err
 			}
 			if err != nil {
-				return unanswered{err}
+				return unknownError(err)
 			}
-			lost := unwritten("the ports", a.printPorts(ports, format))
+			lost := writeFailure("the ports", a.printPorts(ports, format))
 			if len(ports) < count {
 				if lost != nil {
-					a.say("%s", sentence(lost.Error()))
+					a.logf("%s", safeWords(lost.Error()))
 				}
-				return shortfall{fmt.Errorf("%s has only %d of %d free %s ports", ranges.set, len(ports), count, proto)}
+				return failure{fmt.Errorf("%s has only %d of %d free %s ports", ranges.set, len(ports), count, proto), exitUnmet, ""}
 			}
 			return lost
 		})

@@ -6,20 +6,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
 func (a *app) lint() *cobra.Command {
 	var o struct {
 		needOptions
-		tellOptions
+		outputOptions
 	}
 	cmd := &cobra.Command{
 		Use:   "lint [flags] [MANIFEST...]",
 		Short: "Find conflicts inside manifests, without opening a socket",
 		Long: `Reads manifests strictly and finds needs that exclude each other, and ports that
-are likely to make trouble. It reads nothing of this machine: the result is the
-same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
+are likely to cause trouble. It looks at nothing on this machine, so the result is
+the same everywhere. The exit code is 1 if needs exclude each other, and 0 if
+there are only notices.`,
 		Example: `  portcheck lint
   portcheck lint -r deploy/
   portcheck lint -f json shop.yml payment.yml`,
@@ -28,18 +28,13 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.needFlags(f)
-	o.tellFlags(f)
+	o.outputFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		tell, err := a.teller(o.tellOptions)
+		out, err := newOutputs(o.outputOptions)
 		if err != nil {
 			return err
 		}
-		needs, specs, problems := a.gather(args, o.needOptions, "local") // on every machine
-		for _, s := range specs {
-			if _, err := config.ParseTarget(s.spec); err != nil {
-				problems = append(problems, s.problem(err))
-			}
-		}
+		needs, _, problems := a.readNeeds(args, o.needOptions, "local") // the same on every machine
 		if err := context.Cause(cmd.Context()); err != nil {
 			return err
 		}
@@ -47,7 +42,7 @@ same everywhere. Exit code 1 if needs exclude each other, 0 with notices only.`,
 		if len(problems) == 0 {
 			r = check.Lint(needs, tool())
 		}
-		return a.finish(tell, r, verdictOptions{failOn: "warning"})
+		return a.writeReport(out, r, verdictOptions{failOn: "warning"})
 	}
 	return cmd
 }

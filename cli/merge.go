@@ -17,7 +17,7 @@ import (
 
 // mergeOptions are the flags of merge.
 type mergeOptions struct {
-	tellOptions
+	outputOptions
 	verdictOptions
 	alternatives int
 }
@@ -26,14 +26,14 @@ func (a *app) merge() *cobra.Command {
 	o := &mergeOptions{}
 	cmd := &cobra.Command{
 		Use:   "merge [flags] [NAME=]REPORT...",
-		Short: "Merge the JSON reports of several hosts to one report",
-		Long: `Reads reports that portcheck check -f json wrote, each on a host of its own, and
-tells what one check of all these hosts would tell, with its exit code. A REPORT
-is a file, - for stdin, or a glob. NAME= says what the report's target is called
-here: on its own host it is local.
+		Short: "Merge the JSON reports of several hosts into one report",
+		Long: `Reads reports that portcheck check -f json has written on different hosts, and
+prints what a single check of all these hosts would print, with the same exit
+code. A REPORT is a file, - for stdin, or a glob. NAME= renames the target of a
+report, since on each host its name is local.
 
-Alternatives are ports that are free on all targets of a need. For that, have
-each host list where its needs could move, by --candidates.`,
+Alternatives are ports that are free on all targets of a need. For these, run
+check with --candidates on each host.`,
 		Example: `  portcheck merge app1=app1.json app2=app2.json
   portcheck merge -f markdown -o junit=ports.xml reports/*.json
   ssh app1 portcheck -t local -f json --candidates 64 | portcheck merge app1=- app2=app2.json`,
@@ -41,8 +41,8 @@ each host list where its needs could move, by --candidates.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntVar(&o.alternatives, "alternatives", 3, "how many alternatives to suggest for each unmet need")
-	o.tellFlags(f)
+	f.IntVar(&o.alternatives, "alternatives", 3, "number of alternatives to suggest for each unmet need")
+	o.outputFlags(f)
 	o.verdictFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runMerge(cmd.Context(), args, o) }
 	return cmd
@@ -50,7 +50,7 @@ each host list where its needs could move, by --candidates.`,
 
 func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) error {
 	if len(args) == 0 {
-		return usageError{errors.New("there is nothing to merge: name the reports"), "see `portcheck merge --help`"}
+		return usageError(errors.New("no reports to merge: name at least one"), "see `portcheck merge --help`")
 	}
 	if err := validCount("alternatives", o.alternatives); err != nil {
 		return err
@@ -58,11 +58,11 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if err := o.verdictOptions.validate(); err != nil {
 		return err
 	}
-	tell, err := a.teller(o.tellOptions)
+	out, err := newOutputs(o.outputOptions)
 	if err != nil {
 		return err
 	}
-	sources, problems := reportFiles(args)
+	sources, problems := parseReportArgs(args)
 	var parts []check.Part
 	for _, s := range sources {
 		part, err := a.readPart(ctx, s)
@@ -81,16 +81,16 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if len(problems) > 0 {
 		r = check.Report{Version: 1, Tool: tool(), Problems: problems}
 	}
-	return a.finish(tell, r, o.verdictOptions)
+	return a.writeReport(out, r, o.verdictOptions)
 }
 
-// reportFile is a report to read, and the name that its target gets if it is
-// not to keep its own.
-type reportFile struct{ name, file string }
+// reportArg is a report to read. If name is not empty, it is the new name of the
+// report's target.
+type reportArg struct{ name, file string }
 
-// reportFiles are the files that arguments name, each once.
-func reportFiles(args []string) ([]reportFile, []config.Problem) {
-	var all []reportFile
+// parseReportArgs returns the reports that arguments name, without duplicates.
+func parseReportArgs(args []string) ([]reportArg, []config.Problem) {
+	var all []reportArg
 	var problems []config.Problem
 	for _, arg := range args {
 		name, pattern, named := strings.Cut(arg, "=")
@@ -103,7 +103,7 @@ func reportFiles(args []string) ([]reportFile, []config.Problem) {
 			problems = append(problems, config.Problem{Position: config.Position{File: pattern}, Message: fmt.Sprintf("%d files match, and %s= can name only one", len(files), name)})
 		}
 		for _, file := range files {
-			if s := (reportFile{name, file}); !slices.Contains(all, s) {
+			if s := (reportArg{name, file}); !slices.Contains(all, s) {
 				all = append(all, s)
 			}
 		}
@@ -111,8 +111,8 @@ func reportFiles(args []string) ([]reportFile, []config.Problem) {
 	return all, problems
 }
 
-// readPart reads one report, whose target may get another name.
-func (a *app) readPart(ctx context.Context, s reportFile) (check.Part, error) {
+// readPart reads one report and renames its target if its argument has a name.
+func (a *app) readPart(ctx context.Context, s reportArg) (check.Part, error) {
 	r, err := a.readReport(ctx, s.file)
 	part := check.Part{File: s.file, Report: r}
 	if err == nil && s.name != "" {
@@ -127,8 +127,8 @@ func (a *app) readReport(ctx context.Context, file string) (check.Report, error)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return check.Report{}, fmt.Errorf("cannot be opened: %w", reason(err))
+		return check.Report{}, fmt.Errorf("cannot be opened: %w", withoutPath(err))
 	}
 	defer f.Close()
-	return report.Read(interruptible{ctx, f})
+	return report.Read(cancellableReader{ctx, f})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// needOptions are the flags that say what is needed and where.
+// needOptions are the flags that name manifests, ports and targets.
 type needOptions struct {
 	ports     []string
 	targets   []string
@@ -21,29 +21,28 @@ type needOptions struct {
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&o.ports, "port", "p", nil, "a port to check without a manifest, as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
+	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
-	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "take every manifest below `DIR` (repeatable)")
+	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
-	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port but reachable ones and those of --set")
+	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
 }
 
-// gather reads manifests and flags. Problems are of both; with any, nothing
-// else is worth using.
-// auto is the target that is checked where none is named.
-func (a *app) gather(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
+// readNeeds reads manifests and flags. If it returns problems, the needs and
+// targets are not complete. auto is the target of needs that name none.
+func (a *app) readNeeds(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
 	manifests, problems := a.manifests(args, o)
-	if m, bad := flagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
+	if m, bad := portFlagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
 	}
-	problems = append(problems, move(manifests, o.offset, o.set, len(problems) == 0)...)
-	overrides, bad := parseTargets(o.targets, auto)
+	problems = append(problems, applyOverrides(manifests, o.offset, o.set, len(problems) == 0)...)
+	targets, bad := parseTargetFlags(o.targets, auto)
 	problems = append(problems, bad...)
 	if len(problems) > 0 {
 		return nil, nil, problems
 	}
-	return expand(manifests, overrides)
+	return expand(manifests, targets)
 }
 
 func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []config.Problem) {
@@ -74,5 +73,5 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 	return manifests, append(problems, bad...)
 }
 
-// commandNames are what a mistyped command may have been meant to be.
+// commandNames are the commands that a mistyped one is compared with.
 var commandNames = []string{"check", "lint", "list", "free", "merge", "version", "completion", "help"}

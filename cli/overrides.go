@@ -9,24 +9,25 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// move applies --offset and --set. What --set names is where it says. A name
-// that no need has is a problem only if all manifests could be read.
-func move(manifests []config.Manifest, offset int, sets []string, all bool) []config.Problem {
+// applyOverrides applies --offset and --set to manifests. A need that --set names
+// is not moved by --offset. A name that no need has is a problem only if complete
+// is set: else its manifest may be one that could not be read.
+func applyOverrides(manifests []config.Manifest, offset int, sets []string, complete bool) []config.Problem {
 	var problems []config.Problem
 	problem := func(flag, format string, args ...any) {
 		problems = append(problems, config.Problem{Position: config.Position{File: flag}, Message: fmt.Sprintf(format, args...)})
 	}
-	moved := map[string]port.Range{}
+	ports := map[string]port.Range{} // of --set, by name
 	for _, s := range sets {
 		name, text, ok := strings.Cut(s, "=")
 		r, err := port.ParseRange(text)
 		switch {
 		case !ok || name == "":
-			problem("--set", "%q: want NAME=PORT, as web=9090", s)
+			problem("--set", "%q: want NAME=PORT, such as web=9090", s)
 		case err != nil:
 			problem("--set", "%q: %s", s, err)
 		default:
-			moved[name] = r
+			ports[name] = r
 		}
 	}
 	used := map[string]bool{}
@@ -35,15 +36,14 @@ func move(manifests []config.Manifest, offset int, sets []string, all bool) []co
 		for i := range m.Ports {
 			p := &m.Ports[i]
 			names = append(names, p.Name)
-			full := m.App + "/" + p.Name
-			key := full
-			r, set := moved[full]
+			name := m.App + "/" + p.Name
+			r, set := ports[name]
 			if !set {
-				key = p.Name
-				r, set = moved[p.Name]
+				name = p.Name
+				r, set = ports[name]
 			}
 			if set {
-				used[key] = true
+				used[name] = true
 				p.Ports = r
 				continue
 			}
@@ -58,8 +58,8 @@ func move(manifests []config.Manifest, offset int, sets []string, all bool) []co
 			p.Ports = port.Range{First: uint16(first), Last: uint16(last)}
 		}
 	}
-	for name := range moved {
-		if !all || used[name] {
+	for name := range ports {
+		if !complete || used[name] {
 			continue
 		}
 		message := fmt.Sprintf("no need is named %q", name)

@@ -10,8 +10,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// flagManifest makes needs of --port flags, as if a manifest had held them.
-func flagManifest(specs []string) (config.Manifest, []config.Problem) {
+// portFlagManifest returns a manifest with an entry for each --port flag.
+func portFlagManifest(specs []string) (config.Manifest, []config.Problem) {
 	m := config.Manifest{File: "--port"}
 	var problems []config.Problem
 	for _, spec := range specs {
@@ -29,7 +29,7 @@ func flagManifest(specs []string) (config.Manifest, []config.Problem) {
 	return m, problems
 }
 
-// parsePort reads [ADDRESS:]PORT[-LAST][/PROTOCOL].
+// parsePort parses [ADDRESS:]PORT[-LAST][/PROTOCOL].
 func parsePort(spec string) (config.Port, error) {
 	fail := func(err error) (config.Port, error) {
 		return config.Port{}, fmt.Errorf("%q: %w (a port is given as 8080, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
@@ -49,7 +49,7 @@ func parsePort(spec string) (config.Port, error) {
 		if inner, found := strings.CutPrefix(text, "["); found && strings.HasSuffix(inner, "]") {
 			text = strings.TrimSuffix(inner, "]")
 		} else if strings.Contains(text, ":") {
-			return fail(errors.New("an IPv6 address goes into brackets, its port behind them"))
+			return fail(errors.New("put an IPv6 address in brackets and the port after them"))
 		}
 		var err error
 		if addr, err = port.ParseAddress(text); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/org/portcheck/host/wire"
 )
 
-// probe is the far end of a target: no people use it.
+// probe is the command that a transport starts on a target.
 func (a *app) probe() *cobra.Command {
 	var (
 		lifetime time.Duration
@@ -24,7 +24,7 @@ func (a *app) probe() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "probe",
-		Short:   "Answer requests on stdin, one JSON line each, until it ends",
+		Short:   "Answer requests from stdin, one JSON object per line, until stdin ends",
 		Example: `  (echo '{"listeners": true}'; sleep 1) | portcheck probe`,
 		Hidden:  true,
 		Args:    noArgs,
@@ -32,42 +32,42 @@ func (a *app) probe() *cobra.Command {
 			ctx := cmd.Context()
 			if lifetime > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, lifetime, unanswered{errors.New("this probe's lifetime is over")})
+				ctx, cancel = context.WithTimeoutCause(ctx, lifetime, unknownError(errors.New("this probe's lifetime is over")))
 				defer cancel()
 			}
 			if unlink {
-				if err := removeOwn(); err != nil {
-					return unanswered{err}
+				if err := removeExecutable(); err != nil {
+					return unknownError(err)
 				}
 			}
 			if ready {
-				// A line of its own, whatever a login shell has said before.
+				// It starts a new line, since a login shell may have written part of one.
 				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", wire.Version); err != nil {
-					return unanswered{err}
+					return unknownError(err)
 				}
 			}
 			if err := wire.Serve(ctx, host.Local{}, a.stdin, a.stdout); err != nil {
-				return unanswered{err}
+				return unknownError(err)
 			}
 			return context.Cause(ctx)
 		},
 	}
-	cmd.Flags().DurationVar(&lifetime, "for", 0, "end after this long, whatever stdin does, as `90s`")
-	cmd.Flags().BoolVar(&ready, "ready", false, "say on stdout when requests are taken")
-	cmd.Flags().BoolVar(&unlink, "unlink", false, "first remove this program's own file and its directory, which must be named portcheck.*")
+	cmd.Flags().DurationVar(&lifetime, "for", 0, "end after this long even if stdin is open, such as `90s`")
+	cmd.Flags().BoolVar(&ready, "ready", false, "print a line to stdout when requests are accepted")
+	cmd.Flags().BoolVar(&unlink, "unlink", false, "first remove this executable and its directory, which must be named portcheck.*")
 	return cmd
 }
 
-// removeOwn removes the file that we were started from, and the directory that
-// was made for it: whatever happens from here on, nothing stays.
-func removeOwn() error {
+// removeExecutable removes the file of this process and the directory that was made
+// for it. After that, nothing is left however the process ends.
+func removeExecutable() error {
 	file, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("--unlink: %w", err)
 	}
 	dir := filepath.Dir(file)
 	if !strings.HasPrefix(filepath.Base(dir), "portcheck.") {
-		return fmt.Errorf("--unlink: %s is in no directory named portcheck.*, so it was not put there to be removed", file)
+		return fmt.Errorf("--unlink: %s is not in a directory named portcheck.*, so it is not a temporary copy", file)
 	}
 	if err := os.Remove(file); err != nil {
 		return err

@@ -11,46 +11,46 @@ import (
 	"github.com/org/portcheck/report"
 )
 
-// redrawEvery is the time between two looks of the bar: ten times a second.
+// redrawEvery is the time between two updates of the bar.
 const redrawEvery = time.Second / 10
 
-// progress tells people on stderr how far a run is. Of several targets it shows a
-// bar at a terminal, and in a log one line for each that is done.
+// progress shows people on stderr how far a run is. For several targets that is a
+// bar on a terminal, and in a log a line for each target that is done.
 type progress struct {
 	*app
 	targets int
 	bar     bool
 
 	mu            sync.Mutex
-	underWay      []*visit // in the order of their starts
+	running       []*runningTarget // in the order of their starts
 	done, failing int
-	shown         string // what the bar shows now; empty: there is none
+	shown         string // the bar on the terminal; empty: none
 
-	stop  chan struct{}
-	drawn sync.WaitGroup
+	stop    chan struct{}
+	drawing sync.WaitGroup
 }
 
-// visit is a target that is under way.
-type visit struct {
-	target  string
+// runningTarget is a target that is being checked.
+type runningTarget struct {
+	name    string
 	started time.Time
 	waiting bool
 }
 
-// watch tells of a run on so many targets until its end.
-func (a *app) watch(targets int) *progress {
+// startProgress shows the progress of a run on a number of targets until close.
+func (a *app) startProgress(targets int) *progress {
 	p := &progress{app: a, targets: targets, stop: make(chan struct{})}
 	p.bar = targets > 1 && a.width(a.stderr) > 0
 	if p.bar {
-		p.drawn.Go(p.redraw)
+		p.drawing.Go(p.redraw)
 	}
 	return p
 }
 
-// end leaves nothing of the bar on the terminal.
-func (p *progress) end() {
+// close removes the bar from the terminal.
+func (p *progress) close() {
 	close(p.stop)
-	p.drawn.Wait()
+	p.drawing.Wait()
 	p.erase()
 }
 
@@ -58,20 +58,20 @@ func (p *progress) end() {
 func (p *progress) Started(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.underWay = append(p.underWay, &visit{target: target, started: time.Now()})
+	p.running = append(p.running, &runningTarget{name: target, started: time.Now()})
 }
 
 // Waiting implements check.Progress.
 func (p *progress) Waiting(r check.Result, left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.underWay[p.find(r.Target)].waiting = true
+	p.running[p.find(r.Target)].waiting = true
 	need := report.Safe(r.Name)
 	if p.targets > 1 {
 		need += "@" + report.Safe(r.Target)
 	}
 	p.erase()
-	p.say("waiting up to %s for %s: %s", left.Round(time.Second/10), need, report.Safe(r.Message))
+	p.logf("waiting up to %s for %s: %s", left.Round(time.Second/10), need, report.Safe(r.Message))
 }
 
 // Done implements check.Progress.
@@ -79,8 +79,8 @@ func (p *progress) Done(target string, s check.Summary, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := p.find(target)
-	took := time.Since(p.underWay[i].started)
-	p.underWay = slices.Delete(p.underWay, i, i+1)
+	took := time.Since(p.running[i].started)
+	p.running = slices.Delete(p.running, i, i+1)
 	p.done++
 	if s.OK < s.Checked {
 		p.failing++
@@ -90,15 +90,15 @@ func (p *progress) Done(target string, s check.Summary, err error) {
 		if err != nil && s.Unknown == s.Checked {
 			outcome = "can't be reached: " + report.Safe(err.Error())
 		}
-		p.say("%s: %s (%.1fs)", report.Safe(target), outcome, took.Seconds())
+		p.logf("%s: %s (%.1fs)", report.Safe(target), outcome, took.Seconds())
 	}
 }
 
 func (p *progress) find(target string) int {
-	return slices.IndexFunc(p.underWay, func(v *visit) bool { return v.target == target })
+	return slices.IndexFunc(p.running, func(t *runningTarget) bool { return t.name == target })
 }
 
-// redraw keeps the bar up to date until the run ends.
+// redraw updates the bar until the run ends.
 func (p *progress) redraw() {
 	ticks := time.NewTicker(redrawEvery)
 	defer ticks.Stop()
@@ -112,12 +112,12 @@ func (p *progress) redraw() {
 	}
 }
 
-// draw shows the bar. The cursor stays in front of it, so that whatever is
-// written next, by whomever, begins a line.
+// draw shows the bar. It leaves the cursor in front of it, so that the next text
+// starts at the beginning of a line, whatever writes it.
 func (p *progress) draw(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A line that is full makes some terminals go to the next.
+	// Some terminals continue on the next line after the last column.
 	if line := p.line(now, p.width(p.stderr)-1); line != p.shown {
 		fmt.Fprint(p.stderr, "\r"+line+"\x1b[K\r")
 		p.shown = line
@@ -131,7 +131,7 @@ func (p *progress) erase() {
 	}
 }
 
-// line is the bar, in at most so many columns.
+// line returns the bar in at most the given number of columns.
 func (p *progress) line(now time.Time, columns int) string {
 	text := fmt.Sprintf("%d/%d done", p.done, p.targets)
 	if p.failing > 0 {
@@ -141,17 +141,18 @@ func (p *progress) line(now time.Time, columns int) string {
 		text += fmt.Sprintf(", %d waiting", n)
 	}
 	text = gauge(p.done, p.targets, columns) + text
-	if v := p.slowest(); v != nil {
-		const shortest = 8 // columns of a name that still says something
-		before, after := ", slowest ", fmt.Sprintf(" %.0fs", now.Sub(v.started).Seconds())
+	if t := p.slowest(); t != nil {
+		const shortest = 8 // columns of a name that is still of use
+		before, after := ", slowest ", fmt.Sprintf(" %.0fs", now.Sub(t.started).Seconds())
 		if room := columns - len(text) - len(before) - len(after); room >= shortest {
-			text += before + report.Fit(report.Safe(v.target), room) + after
+			text += before + report.Fit(report.Safe(t.name), room) + after
 		}
 	}
 	return report.Fit(text, columns)
 }
 
-// gauge draws a part of a whole, smaller or not at all where a line is short.
+// gauge draws a part of a whole. It is smaller in a short line, and empty in a very
+// short one.
 func gauge(part, whole, columns int) string {
 	cells := 20
 	switch {
@@ -164,25 +165,25 @@ func gauge(part, whole, columns int) string {
 	return "[" + strings.Repeat("#", filled) + strings.Repeat("-", cells-filled) + "] "
 }
 
-// waiting is how many targets wait for their needs.
+// waiting returns the number of targets that wait for their needs.
 func (p *progress) waiting() int {
 	n := 0
-	for _, v := range p.underWay {
-		if v.waiting {
+	for _, t := range p.running {
+		if t.waiting {
 			n++
 		}
 	}
 	return n
 }
 
-// slowest is the target that is under way for longest, one that waits only if
-// all do; nil if there is none.
-func (p *progress) slowest() *visit {
-	if i := slices.IndexFunc(p.underWay, func(v *visit) bool { return !v.waiting }); i >= 0 {
-		return p.underWay[i]
+// slowest returns the target that was started first, or nil. Targets that wait
+// count only if all of them do.
+func (p *progress) slowest() *runningTarget {
+	if i := slices.IndexFunc(p.running, func(t *runningTarget) bool { return !t.waiting }); i >= 0 {
+		return p.running[i]
 	}
-	if len(p.underWay) > 0 {
-		return p.underWay[0]
+	if len(p.running) > 0 {
+		return p.running[0]
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,12 +19,13 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// screen is what a terminal without end shows of a text.
+// screen is what a terminal of unlimited size shows.
 type screen struct {
 	lines  [][]rune
 	column int
 }
 
+// shows returns the screen after text was written to it.
 func shows(text string) *screen {
 	s := &screen{lines: [][]rune{nil}}
 	for text != "" {
@@ -63,7 +65,7 @@ func (s *screen) String() string {
 	return b.String()
 }
 
-// readUntil reads from a terminal until a word was written to it.
+// readUntil reads from a terminal until it has read a word.
 func readUntil(t *testing.T, terminal *os.File, word string) string {
 	t.Helper()
 	var text strings.Builder
@@ -77,7 +79,8 @@ func readUntil(t *testing.T, terminal *os.File, word string) string {
 	return text.String()
 }
 
-func TestBarGivesWayToLines(t *testing.T) {
+func TestBarMakesRoomForLines(t *testing.T) {
+	t.Parallel()
 	terminal, stderr, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +94,7 @@ func TestBarGivesWayToLines(t *testing.T) {
 
 	a := &app{stderr: stderr}
 	start := time.Now()
-	p := a.watch(3)
+	p := a.startProgress(3)
 	p.Started("app1")
 	p.Started("app2")
 	text := readUntil(t, terminal, "slowest app1 ")
@@ -103,7 +106,7 @@ func TestBarGivesWayToLines(t *testing.T) {
 	p.Done("app1", check.Summary{Checked: 1}, errors.New("connect: connection refused"))
 	text += readUntil(t, terminal, "1/3 done, 1 failing, slowest app2 ")
 	took := time.Since(start)
-	p.end()
+	p.close()
 	if err := stderr.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +122,36 @@ func TestBarGivesWayToLines(t *testing.T) {
 	}
 }
 
-// fleetManifest writes a manifest of three targets, one of which has to wait for
-// port 8080.
+func TestBarDoesNotFillTheLine(t *testing.T) {
+	t.Parallel()
+	const columns = 20
+	terminal, stderr, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	defer stderr.Close()
+	if err := pty.Setsize(stderr, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(20*time.Second, func() { _ = terminal.Close() })
+	defer watchdog.Stop()
+	p := (&app{stderr: stderr}).startProgress(30)
+	for i := range 10 {
+		p.Started(strconv.Itoa(i))
+		p.Done(strconv.Itoa(i), check.Summary{Checked: 1}, nil)
+	}
+	text := readUntil(t, terminal, "10/30 done, 10")
+	p.close()
+	for _, line := range shows(text).lines {
+		if len(line) >= columns {
+			t.Errorf("%d columns: %q", len(line), string(line))
+		}
+	}
+}
+
+// fleetManifest writes a manifest with three targets. One of them waits for port
+// 8080.
 func fleetManifest(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "fleet.yml")
@@ -138,6 +169,7 @@ ports:
 }
 
 func TestBarOfARun(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -174,7 +206,7 @@ func TestBarOfARun(t *testing.T) {
 			t.Error(err)
 		}
 		rest, _ := io.ReadAll(terminal) // ends with EIO
-		_ = cmd.Wait()                  // the code says it all
+		_ = cmd.Wait()                  // ExitCode is all that matters
 		watchdog.Stop()
 		_ = terminal.Close()
 		_ = l.Close() // it may be closed

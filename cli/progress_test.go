@@ -16,14 +16,19 @@ func TestBarFitsTheLine(t *testing.T) {
 	now := time.Now()
 	bar := func(slowest string) *progress {
 		p := &progress{targets: 200, done: 81, failing: 3}
-		for _, v := range []visit{{"gone", now.Add(-time.Hour), true}, {slowest, now.Add(-12 * time.Second), false}, {"app18", now, true}} {
-			p.underWay = append(p.underWay, &v)
+		for _, v := range []runningTarget{{"gone", now.Add(-time.Hour), true}, {slowest, now.Add(-12 * time.Second), false}, {"app18", now, true}} {
+			p.running = append(p.running, &v)
 		}
 		return p
 	}
 	for columns, want := range map[int]string{
 		119: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
 		79:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		100: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		99:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		68:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		67:  "[####------] 81/200 done, 3 failing, 2 waiting",
+		50:  "[####------] 81/200 done, 3 failing, 2 waiting",
 		49:  "81/200 done, 3 failing, 2 waiting",
 		20:  "81/200 done, 3 fa...",
 		2:   "..",
@@ -43,9 +48,9 @@ func TestBarFitsTheLine(t *testing.T) {
 	}
 }
 
-func TestBarNamesWhoWaitsOnlyIfAllDo(t *testing.T) {
+func TestBarNamesAWaitingTargetOnlyIfAllWait(t *testing.T) {
 	now := time.Now()
-	p := &progress{targets: 3, done: 1, underWay: []*visit{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
+	p := &progress{targets: 3, done: 1, running: []*runningTarget{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
 	if got, want := p.line(now, 79), "[###-------] 1/3 done, 2 waiting, slowest app1 90s"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -57,8 +62,8 @@ func TestBarNamesWhoWaitsOnlyIfAllDo(t *testing.T) {
 
 func TestLogLines(t *testing.T) {
 	var stderr bytes.Buffer
-	p := (&app{stderr: &stderr}).watch(4)
-	defer p.end()
+	p := (&app{stderr: &stderr}).startProgress(4)
+	defer p.close()
 	for _, target := range []string{"app1", "app2", "app3", "a\n::error::x"} {
 		p.Started(target)
 	}

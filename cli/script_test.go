@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/host/wire"
@@ -42,8 +44,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs each script in a network namespace of its own, so that all
-// may use the same ports at the same time.
+// TestScripts runs each script in its own network namespace, so that all of them
+// can use the same ports at the same time.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -60,8 +62,9 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits":      exits,
 					"signals":    signals,
+					"releases":   releases,
 					"hold":       func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
-					"outputs":    outputFile,
+					"outputs":    githubOutputs,
 					"inert":      inert,
 					"conflicts":  conflicts,
 					"elapsed":    elapsed,
@@ -70,10 +73,14 @@ func TestScripts(t *testing.T) {
 					"wellformed": wellformed,
 				},
 				Condition: func(name string) (bool, error) {
-					if name == "root" {
-						return testbed.HaveUsers(), nil
+					if name != "root" {
+						return false, fmt.Errorf("unknown condition %s", name)
 					}
-					return false, fmt.Errorf("unknown condition %s", name)
+					root := testbed.HaveUsers()
+					if !root && os.Getenv("PORTCHECK_TEST_MUST_RUN") != "" {
+						return false, errors.New("needs the users of the whole system")
+					}
+					return root, nil
 				},
 				RequireUniqueNames: true,
 			})
@@ -118,14 +125,14 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// openTo lets other users reach a file in our own temporary directories.
+// openTo lets other users open a file in our temporary directories.
 func openTo(ts *testscript.TestScript, file string) {
 	for dir := filepath.Dir(file); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
 		ok(ts, os.Chmod(dir, 0o755))
 	}
 }
 
-// elapsed says how long the last command may have taken: elapsed MIN MAX.
+// elapsed checks how long the last command took: elapsed MIN MAX.
 func elapsed(ts *testscript.TestScript, _ bool, args []string) {
 	took, err := time.ParseDuration(ts.Getenv("ELAPSED"))
 	ok(ts, err)
@@ -138,110 +145,136 @@ func elapsed(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// signals sends a signal to a command as soon as its stderr holds a word, and
-// wants an exit code: signals INT CODE WORD PROGRAM ARGS. With the word - it is
-// sent after the command has read all of its open stdin, a moment later.
+// signals runs a command, sends it a signal when its stderr holds a word, and
+// checks the exit code: signals INT CODE WORD PROGRAM ARGS. With the word - the
+// signal is sent once the command has read from its stdin, which stays open.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[1])
+	signal := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[args[0]]
+	stderr := runUntil(ts, args[1], args[2], func(p *os.Process) error { return p.Signal(signal) }, args[3:])
+	if !strings.Contains(stderr, "cancelled by signal") {
+		ts.Fatalf("stderr does not name the signal")
+	}
+}
+
+// releases runs a command, ends the last holder when stderr holds a word, and checks
+// the exit code: releases CODE WORD PROGRAM ARGS. The time from then on is in
+// $ELAPSED.
+func releases(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(ts.Getenv("HOLDER"))
 	ok(ts, err)
-	program, err := exec.LookPath(args[3])
+	var released time.Time
+	runUntil(ts, args[0], args[1], func(*os.Process) error {
+		released = time.Now()
+		return syscall.Kill(pid, syscall.SIGKILL)
+	}, args[2:])
+	ts.Setenv("ELAPSED", time.Since(released).String())
+}
+
+// runUntil runs a command, calls act when its stderr holds a word, or if that is -
+// once it has read from stdin, and checks the exit code. It returns stderr, and
+// leaves the files out and err.
+func runUntil(ts *testscript.TestScript, code, word string, act func(*os.Process) error, args []string) string {
+	want, err := strconv.Atoi(code)
 	ok(ts, err)
-	cmd := exec.Command(program, args[4:]...)
+	program, err := exec.LookPath(args[0])
+	ok(ts, err)
+	cmd := exec.Command(program, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := cmd.StderrPipe()
 	ok(ts, err)
-	stdin, err := cmd.StdinPipe() // stays open
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	stdin, feed, err := os.Pipe() // feed stays open
 	ok(ts, err)
-	defer stdin.Close()
+	defer feed.Close()
+	cmd.Stdin = stdin
+	_, err = feed.WriteString(" ")
+	ok(ts, err)
 	ok(ts, cmd.Start())
+	ok(ts, stdin.Close())
 	watchdog := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	defer watchdog.Stop()
+	acted := word == "-"
+	if acted {
+		waitUntilRead(ts, feed)
+		ok(ts, act(cmd.Process))
+	}
 	var text []byte
-	sent := false
-	send := func() {
-		sent = true
-		ok(ts, cmd.Process.Signal(map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[args[0]]))
-	}
-	if args[2] == "-" {
-		waitForHandler(ts, cmd.Process.Pid)
-		send()
-	}
 	buffer := make([]byte, 4096)
 	for {
 		n, err := stderr.Read(buffer)
 		text = append(text, buffer[:n]...)
-		if !sent && strings.Contains(string(text), args[2]) {
-			send()
+		if !acted && strings.Contains(string(text), word) {
+			acted = true
+			ok(ts, act(cmd.Process))
 		}
 		if err != nil {
 			break
 		}
 	}
-	_ = cmd.Wait() // the code says it all
+	_ = cmd.Wait() // ExitCode is all that matters
 	ts.Logf("[stderr]\n%s", text)
-	if code := cmd.ProcessState.ExitCode(); code != want || !sent {
-		ts.Fatalf("exit code %d, want %d; signal sent: %t", code, want, sent)
+	ok(ts, errors.Join(os.WriteFile(ts.MkAbs("out"), stdout.Bytes(), 0o644), os.WriteFile(ts.MkAbs("err"), text, 0o644)))
+	if code := cmd.ProcessState.ExitCode(); code != want || !acted {
+		ts.Fatalf("exit code %d, want %d; %q on stderr: %t", code, want, word, acted)
 	}
-	if !strings.Contains(string(text), "cancelled by signal") {
-		ts.Fatalf("stderr does not say why it ended")
-	}
+	return string(text)
 }
 
-// waitForHandler waits until a process catches SIGTERM.
-func waitForHandler(ts *testscript.TestScript, pid int) {
-	for range 1000 {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// waitUntilRead waits until the other end of a pipe has read everything.
+func waitUntilRead(ts *testscript.TestScript, pipe *os.File) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		left, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
 		ok(ts, err)
-		_, rest, _ := strings.Cut(string(status), "SigCgt:\t")
-		line, _, _ := strings.Cut(rest, "\n")
-		caught, err := strconv.ParseUint(line, 16, 64)
-		ok(ts, err)
-		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		ok(ts, err)
-		if strings.TrimSpace(string(name)) == "portcheck" && caught&(1<<(syscall.SIGTERM-1)) != 0 {
-			time.Sleep(300 * time.Millisecond) // from the runtime's handler to ours
+		if left == 0 {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		if time.Now().After(deadline) {
+			ts.Fatalf("stdin was not read")
+		}
+		time.Sleep(time.Millisecond)
 	}
-	ts.Fatalf("process %d catches no signal", pid)
 }
 
-// hold starts a holder, of another file name if one is given: hold [name=FILE]
-// MODE FLAGS. Its pid is in $HOLDER.
+// hold starts a holder, with another file name if one is given: hold [name=FILE]
+// MODE FLAGS. It sets $HOLDER to the PID.
 func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 	program, err := os.Executable()
 	ok(ts, err)
 	if name, given := strings.CutPrefix(args[0], "name="); given {
 		args = args[1:]
 		name = hostileNames[name]
-		data, err := os.ReadFile(program)
-		ok(ts, err)
-		program = filepath.Join(ts.MkAbs("."), name)
-		ok(ts, os.WriteFile(program, data, 0o755))
+		file := filepath.Join(ts.MkAbs("."), name)
+		if os.Link(program, file) != nil { // they may be on different file systems
+			data, err := os.ReadFile(program)
+			ok(ts, err)
+			ok(ts, os.WriteFile(file, data, 0o755))
+		}
+		program = file
 	}
 	cmd, _ := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), holderEnv+"=1") }, program, args...)
 	ts.Setenv("HOLDER", strconv.Itoa(cmd.Process.Pid))
 }
 
-// hostileNames are names that a file can have.
+// hostileNames are valid names of files.
 var hostileNames = map[string]string{
 	"error": "x\n::error::y", "mask": "##[add-mask]80", "ansi": "\x1b[31mred\x1b[2J", "bidi": "a\u202egpj.exe", "plain": "plain-holder",
 	"output": "x\nok=true\n", "html": "<img src=x>|@org `x`",
 }
 
-// hostile copies a file to a name that a script can't write: hostile FILE NAME.
-// The new name is in $HOSTILE.
+// hostile copies a file to a name that a script can't contain: hostile FILE NAME.
+// It sets $HOSTILE to the new name.
 func hostile(ts *testscript.TestScript, _ bool, args []string) {
 	name := hostileNames[args[1]] + ".yml"
 	ok(ts, os.WriteFile(ts.MkAbs(name), []byte(ts.ReadFile(args[0])), 0o644))
 	ts.Setenv("HOSTILE", name)
 }
 
-// inert says that no log or terminal takes anything in a file for a command,
-// beside our own annotations.
+// inert checks that a file has no commands for a terminal or a CI log except our
+// own annotations.
 func inert(ts *testscript.TestScript, _ bool, args []string) {
 	annotation := regexp.MustCompile(`^::(error|warning) (file=[^,:]*,)?([a-z]+=[^,:]*,?)*::`)
 	for _, file := range args {
@@ -262,9 +295,9 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// outputFile reads a GITHUB_OUTPUT file as the runner does, and wants exactly
-// our four outputs: outputs FILE NAME=VALUE... The report's path is in $REPORT.
-func outputFile(ts *testscript.TestScript, _ bool, args []string) {
+// githubOutputs parses a GITHUB_OUTPUT file as the runner does. It must have exactly
+// our four outputs: outputs FILE NAME=VALUE... It sets $REPORT to the report's path.
+func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 	got := map[string]string{}
 	lines := strings.Split(ts.ReadFile(args[0]), "\n")
 	for i := 0; i < len(lines); i++ {
@@ -272,7 +305,7 @@ func outputFile(ts *testscript.TestScript, _ bool, args []string) {
 		switch {
 		case lines[i] == "":
 		case !here || strings.Contains(name, "="):
-			ts.Fatalf("line %q is no here-document", lines[i])
+			ts.Fatalf("line %q is not a here-document", lines[i])
 		default:
 			var value []string
 			for i++; i < len(lines) && lines[i] != delimiter; i++ {
@@ -298,7 +331,7 @@ func outputFile(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("REPORT", got["report"])
 }
 
-// conflicts reads a JSON report and wants N unmet results in the order of their
+// conflicts checks that a JSON report has N unmet results in the order of their
 // positions, with N different first alternatives that bind: conflicts FILE N.
 func conflicts(ts *testscript.TestScript, _ bool, args []string) {
 	var r check.Report
@@ -326,8 +359,8 @@ func conflicts(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// wellformed reads a JSON document and wants no null in it and each key of a
-// report: wellformed FILE KEY...
+// wellformed checks that a JSON document has the given keys and no null:
+// wellformed FILE KEY...
 func wellformed(ts *testscript.TestScript, _ bool, args []string) {
 	var doc map[string]any
 	ok(ts, json.Unmarshal([]byte(ts.ReadFile(args[0])), &doc))
@@ -354,8 +387,8 @@ func wellformed(ts *testscript.TestScript, _ bool, args []string) {
 	walk("", doc)
 }
 
-// talk holds a conversation with `portcheck probe`: two questions, one after the
-// answer to the other, and its end when stdin ends.
+// talk sends two requests to `portcheck probe`, the second after the answer to the
+// first, and checks that it ends when stdin ends.
 func talk(ts *testscript.TestScript, _ bool, _ []string) {
 	program, err := exec.LookPath("portcheck")
 	ok(ts, err)
@@ -392,8 +425,8 @@ const holderEnv = "PORTCHECK_TEST_HOLDER"
 
 var held []io.Closer // keeps the garbage collector from closing a holder's sockets
 
-// holder is a program that holds ports, until it is killed: listen|bind|timewait
-// PROTOCOL ADDRESS:FIRST[-LAST] [for=D] [reuse=no].
+// holder is a program that holds ports until it is killed: listen|bind|timewait
+// PROTOCOL ADDRESS:FIRST[-LAST] [reuse=no].
 func holder(args []string) {
 	fail := func(err error) {
 		if err != nil {
@@ -405,15 +438,9 @@ func holder(args []string) {
 	colon := strings.LastIndexByte(args[2], ':')
 	ports, err := port.ParseRange(args[2][colon+1:])
 	fail(err)
-	stay, reuse := time.Hour, true
+	reuse := true
 	for _, arg := range args[3:] {
-		switch key, value, _ := strings.Cut(arg, "="); key {
-		case "for":
-			stay, err = time.ParseDuration(value)
-			fail(err)
-		case "reuse":
-			reuse = value != "no"
-		}
+		reuse = arg != "reuse=no"
 	}
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		value := 0
@@ -449,13 +476,13 @@ func holder(args []string) {
 			fail(err)
 			server, err := l.Accept()
 			fail(err)
-			fail(server.Close()) // who closes first keeps the TIME_WAIT
+			fail(server.Close()) // the end that closes first keeps the TIME_WAIT
 			_, _ = client.Read(make([]byte, 1))
 			fail(client.Close())
 			fail(l.Close())
 		}
 	}
 	fmt.Println("ready")
-	time.Sleep(stay)
+	time.Sleep(time.Hour)
 	os.Exit(0)
 }

@@ -8,25 +8,25 @@ import (
 	"syscall"
 )
 
-// signalled is the cause of a context that a signal has cancelled.
-type signalled struct{ signal os.Signal }
+// signalError is the cause of a context that a signal has cancelled.
+type signalError struct{ signal os.Signal }
 
-func (s signalled) Error() string { return "cancelled by signal: " + s.signal.String() }
+func (s signalError) Error() string { return "cancelled by signal: " + s.signal.String() }
 
 // WithSignals returns a context that SIGINT and SIGTERM cancel. A second signal
-// ends the process as if nobody had listened. SIGPIPE is no end: who reads
-// stdout may be gone, and the exit code still says what was found.
+// ends the process at once. SIGPIPE does nothing: the reader of stdout may be
+// gone, and the exit code still has to be the result of the check.
 func WithSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	pipes := make(chan os.Signal, 1)
-	signal.Notify(pipes, syscall.SIGPIPE) // not Ignore, which programs that we start would inherit
+	signal.Notify(pipes, syscall.SIGPIPE) // child processes would inherit signal.Ignore
 	go func() {
 		select {
 		case s := <-signals:
 			signal.Stop(signals)
-			cancel(signalled{s})
+			cancel(signalError{s})
 		case <-ctx.Done():
 		}
 	}()
@@ -37,14 +37,14 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 	}
 }
 
-// interruptible is a reader that does not outlast ctx. A read that is under way
-// then is left behind: nothing else ends it.
-type interruptible struct {
+// cancellableReader is a reader that fails when ctx ends. It then abandons a read
+// that is under way, because nothing can interrupt it.
+type cancellableReader struct {
 	ctx    context.Context
-	reader io.Reader
+	reader io.Reader // nil: there is nothing to read
 }
 
-func (r interruptible) Read(p []byte) (int, error) {
+func (r cancellableReader) Read(p []byte) (int, error) {
 	if r.reader == nil {
 		return 0, io.EOF
 	}
@@ -52,7 +52,7 @@ func (r interruptible) Read(p []byte) (int, error) {
 		n   int
 		err error
 	}
-	buffer := make([]byte, len(p)) // p is the caller's again when ctx ends
+	buffer := make([]byte, len(p)) // an abandoned read must not write to p
 	done := make(chan result, 1)
 	go func() {
 		n, err := r.reader.Read(buffer)

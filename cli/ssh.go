@@ -7,27 +7,27 @@ import (
 	"github.com/org/portcheck/transport"
 )
 
-// sshOptions are the flags that say how ssh:// targets are reached.
+// sshOptions are the flags for ssh:// targets.
 type sshOptions struct{ transport.SSHOptions }
 
 func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&o.Identities, "identity", "i", nil, "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY takes the text of one")
-	f.StringVar(&o.KnownHosts, "known-hosts", "", "`FILE` with the host keys of ssh:// targets; PORTCHECK_SSH_KNOWN_HOSTS takes the text of one")
-	f.StringVar(&o.RemotePath, "remote-path", "", "run the portcheck at `PATH` of ssh:// targets instead of sending one")
-	f.StringVar(&o.AgentDir, "agent-dir", "", "`DIR` with what is sent to ssh:// targets of another system: files named portcheck-OS-ARCH")
-	f.BoolVar(&o.AgentCache, "agent-cache", false, "keep what is sent to ssh:// targets in their ~/.cache/portcheck")
-	f.BoolVar(&o.Sudo, "sudo", false, "run portcheck on ssh:// targets by sudo -n")
+	f.StringArrayVarP(&o.Identities, "identity", "i", nil, "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY may hold the text of a key")
+	f.StringVar(&o.KnownHosts, "known-hosts", "", "`FILE` with the host keys of ssh:// targets; PORTCHECK_SSH_KNOWN_HOSTS may hold the text of one")
+	f.StringVar(&o.RemotePath, "remote-path", "", "run the portcheck executable at `PATH` on ssh:// targets instead of sending one")
+	f.StringVar(&o.AgentDir, "agent-dir", "", "`DIR` of executables to send to ssh:// targets of other systems: files named portcheck-OS-ARCH")
+	f.BoolVar(&o.AgentCache, "agent-cache", false, "keep the executable that was sent to an ssh:// target in ~/.cache/portcheck there")
+	f.BoolVar(&o.Sudo, "sudo", false, "run portcheck on ssh:// targets with sudo -n")
 }
 
-// sshSecrets are inputs of the action that stand for variables, since no secret
-// belongs on a command line.
+// sshSecrets maps inputs of the action to the variables that they set, since
+// secrets must not be on a command line.
 var sshSecrets = map[string]string{
 	"ssh-key":         "PORTCHECK_SSH_KEY",
 	"ssh-passphrase":  "PORTCHECK_SSH_PASSPHRASE",
 	"ssh-known-hosts": "PORTCHECK_SSH_KNOWN_HOSTS",
 }
 
-// secretNames are what a user of the action gives these variables by.
+// secretNames maps these variables to what error messages call them in an action.
 func secretNames() map[string]string {
 	names := map[string]string{}
 	for input, variable := range sshSecrets {
@@ -36,9 +36,9 @@ func secretNames() map[string]string {
 	return names
 }
 
-// takeSecrets has the runner mask the inputs that hold secrets, and puts them
-// where they are looked for.
-func (a *app) takeSecrets() {
+// setSecrets sets the variables of inputs with secrets, and masks their values in
+// the job's log.
+func (a *app) setSecrets() {
 	for input, variable := range sshSecrets {
 		if value := ci.Input(a.env, input); value != "" {
 			ci.Mask(a.stderr, value)

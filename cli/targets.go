@@ -10,14 +10,12 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// targetSpec is a target to open, with the place that asked for it.
+// targetSpec is a target to open.
 type targetSpec struct {
 	name, spec string
-	from       config.Position
-	chosen     bool // by auto: nobody named it
+	at         config.Position // of the manifest entry or flag that names it
+	auto       bool            // spec was chosen for the target auto
 }
-
-func (s targetSpec) same(o targetSpec) bool { return s.name == o.name && s.spec == o.spec }
 
 // connects reports whether opening the target connects to a machine that its
 // text names.
@@ -27,38 +25,22 @@ func (s targetSpec) connects() bool {
 }
 
 func (s targetSpec) problem(err error) config.Problem {
-	return config.Problem{Position: s.from, Message: err.Error()}
+	return config.Problem{Position: s.at, Message: err.Error()}
 }
 
-// newTarget names a target that was given no name. auto is what the flags have
-// it stand for.
-func (t targetFlags) newTarget(spec string, from config.Position) targetSpec {
-	return t.target("", spec, from)
-}
-
-// target is a target under a name.
-func (t targetFlags) target(name, spec string, from config.Position) targetSpec {
-	chosen := spec == "auto"
-	if chosen {
-		spec = t.auto
-	}
-	if name == "" {
-		name = spec
-	}
-	return targetSpec{name, spec, from, chosen}
-}
-
-// targetFlags are the --target flags: all replaces every target of the
-// manifests, named ones replace those of the same name.
+// targetFlags are the --target flags.
 type targetFlags struct {
-	all   []targetSpec
-	named map[string]string
-	used  map[string]bool // of named
-	auto  string          // the target that auto stands for
+	all    []targetSpec      // TARGET: they replace every target of the manifests
+	byName map[string]string // NAME=TARGET: each replaces the target of its name
+	used   map[string]bool   // the names of byName that have replaced a target
+	auto   string            // the target that auto stands for
 }
 
-func parseTargets(flags []string, auto string) (targetFlags, []config.Problem) {
-	t := targetFlags{named: map[string]string{}, used: map[string]bool{}, auto: auto}
+// targetFlag is the position of targets that a --target flag names.
+var targetFlag = config.Position{File: "--target"}
+
+func parseTargetFlags(flags []string, auto string) (targetFlags, []config.Problem) {
+	t := targetFlags{byName: map[string]string{}, used: map[string]bool{}, auto: auto}
 	var problems []config.Problem
 	for _, f := range flags {
 		name, spec, named := strings.Cut(f, "=")
@@ -69,46 +51,59 @@ func parseTargets(flags []string, auto string) (targetFlags, []config.Problem) {
 			problems = append(problems, config.Problem{Position: targetFlag, Message: err.Error()})
 		}
 		if named {
-			t.named[name] = spec
-		} else if s := t.newTarget(spec, targetFlag); !slices.ContainsFunc(t.all, s.same) {
+			t.byName[name] = spec
+			continue
+		}
+		s := t.newSpec("", spec, targetFlag)
+		if !slices.ContainsFunc(t.all, func(o targetSpec) bool { return o.spec == s.spec }) {
 			t.all = append(t.all, s)
 		}
 	}
 	return t, problems
 }
 
-// targetFlag is where a target was named that no manifest names.
-var targetFlag = config.Position{File: "--target"}
-
 func isTargetName(s string) bool {
 	return s != "" && !strings.ContainsAny(s, ":/@")
 }
 
-// replaced is s, or what a flag puts in its place.
-func (t targetFlags) replaced(s targetSpec) targetSpec {
-	if spec, ok := t.named[s.name]; ok {
+// newSpec returns a target. Without a name it is named as its spec.
+func (t targetFlags) newSpec(name, spec string, at config.Position) targetSpec {
+	auto := spec == "auto"
+	if auto {
+		spec = t.auto
+	}
+	if name == "" {
+		name = spec
+	}
+	return targetSpec{name, spec, at, auto}
+}
+
+// replace returns the target that a flag gives for the name of s, or s.
+func (t targetFlags) replace(s targetSpec) targetSpec {
+	if spec, ok := t.byName[s.name]; ok {
 		t.used[s.name] = true
-		return t.target(s.name, spec, targetFlag)
+		return t.newSpec(s.name, spec, targetFlag)
 	}
 	return s
 }
 
-// unused are the flags that replace nothing.
+// unused returns a problem for each flag that has replaced no target.
 func (t targetFlags) unused() []config.Problem {
 	var problems []config.Problem
-	for _, name := range slices.Sorted(maps.Keys(t.named)) {
+	for _, name := range slices.Sorted(maps.Keys(t.byName)) {
 		switch {
 		case t.used[name]:
 		case len(t.all) > 0:
-			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s has no effect: a --target without a name replaces all targets", name, t.named[name])})
+			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s has no effect: a --target without a name replaces all targets", name, t.byName[name])})
 		default:
-			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s: no manifest has a target of that name", name, t.named[name])})
+			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s: no manifest has a target of that name", name, t.byName[name])})
 		}
 	}
 	return problems
 }
 
-// expand makes one need of each port entry and target.
+// expand returns a need for each port entry on each of its targets, and the
+// targets.
 func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []targetSpec, []config.Problem) {
 	var needs []check.Need
 	var specs []targetSpec
@@ -122,12 +117,12 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 				case i < 0:
 					specs = append(specs, s)
 				case specs[i].spec != s.spec:
-					p := s.problem(fmt.Errorf("target %q is %s here and %s at %s: want one name for one target", s.name, s.spec, specs[i].spec, specs[i].from))
+					p := s.problem(fmt.Errorf("target %q is %s here and %s at %s: give each target a name of its own", s.name, s.spec, specs[i].spec, specs[i].at))
 					if !slices.Contains(problems, p) {
 						problems = append(problems, p)
 					}
 				default:
-					specs[i].chosen = specs[i].chosen && s.chosen
+					specs[i].auto = specs[i].auto && s.auto
 				}
 				n := check.Need{Port: p, App: m.App, Machine: m.Host, Target: s.name}
 				for _, proto := range p.Protocols {
@@ -144,21 +139,22 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 	return needs, specs, append(problems, flags.unused()...)
 }
 
-// targetsOf lists where one entry is checked.
+// targetsOf returns the targets of one entry: those of flags, else its own, else
+// the manifest's, else auto.
 func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec {
 	if len(flags.all) > 0 {
 		return flags.all
 	}
 	var declared []targetSpec
 	for _, t := range m.Targets {
-		declared = append(declared, flags.replaced(flags.target(t.Name, t.URL, t.Position)))
+		declared = append(declared, flags.replace(flags.newSpec(t.Name, t.URL, t.Position)))
 	}
 	all := declared
 	if len(p.Targets) > 0 {
 		all = nil
 	}
 	for _, name := range p.Targets {
-		s := flags.replaced(flags.newTarget(name, p.At))
+		s := flags.replace(flags.newSpec("", name, p.At))
 		if i := slices.IndexFunc(declared, func(d targetSpec) bool { return d.name == name }); i >= 0 {
 			s = declared[i]
 		}
@@ -167,7 +163,7 @@ func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec
 		}
 	}
 	if len(all) == 0 {
-		return []targetSpec{flags.replaced(flags.newTarget("auto", config.Position{File: m.File}))}
+		return []targetSpec{flags.replace(flags.newSpec("", "auto", config.Position{File: m.File}))}
 	}
 	return all
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// onTerminal runs portcheck, as a user would, on a terminal of so many columns.
+// onTerminal runs portcheck on a terminal with a number of columns, and returns
+// what it writes there.
 func onTerminal(t *testing.T, columns uint16, env []string, args ...string) string {
 	t.Helper()
 	cmd := program(env, args...)
@@ -25,11 +26,11 @@ func onTerminal(t *testing.T, columns uint16, env []string, args ...string) stri
 	}
 	defer terminal.Close()
 	out, _ := io.ReadAll(terminal) // ends with EIO
-	_ = cmd.Wait()                 // the exit code is another test's
+	_ = cmd.Wait()                 // other tests check the exit code
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
 
-// program is portcheck with nothing in its environment but env.
+// program returns a command that runs portcheck in the environment env.
 func program(env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0], cmd.Env = "portcheck", env
@@ -37,6 +38,7 @@ func program(env []string, args ...string) *exec.Cmd {
 }
 
 func TestTableIsForTerminalsAlone(t *testing.T) {
+	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
@@ -85,7 +87,7 @@ func TestTableIsForTerminalsAlone(t *testing.T) {
 		}
 	}
 	if out := onTerminal(t, 0, []string{"TERM=xterm"}, manifest); !strings.Contains(out, title) {
-		t.Errorf("a terminal that does not know its width: %s", out)
+		t.Errorf("a terminal of unknown width: %s", out)
 	}
 	isLines("39 columns", onTerminal(t, 39, nil, manifest))
 	isLines("dumb", onTerminal(t, 160, []string{"TERM=dumb"}, manifest))

@@ -11,7 +11,7 @@ import (
 // version is set when a release is built: -ldflags "-X github.com/org/portcheck/cli.version=v0.1.0".
 var version = ""
 
-// tool is how portcheck names itself in reports: "portcheck v0.1.0".
+// tool returns the name and version for reports: "portcheck v0.1.0".
 func tool() string {
 	v := version
 	if info, ok := debug.ReadBuildInfo(); v == "" && ok && info.Main.Version != "(devel)" {
@@ -31,7 +31,7 @@ func (a *app) version() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "%s (%s, %s/%s)\n", tool(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return unwritten("the version", err)
+			return writeFailure("the version", err)
 		},
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-const nothing = "portcheck-bench-nothing" // the image of a program that does nothing
+const nothing = "portcheck-bench-nothing" // image of a program that does nothing
 
-// measureAction measures the container action on the engine that runs here,
-// started as GitHub's runner starts it, against the container starts in it.
+// measureAction measures the container action on the local engine, started as
+// GitHub's runner starts it, and compares it with the container starts it needs.
 func measureAction(image string) error {
 	dir, err := os.MkdirTemp("", "portcheck-bench-")
 	if err != nil {
@@ -27,7 +27,7 @@ func measureAction(image string) error {
 	if err := importNothing(dir); err != nil {
 		return err
 	}
-	defer func() { _ = exec.Command("docker", "rmi", nothing).Run() }() // it was made here
+	defer func() { _ = exec.Command("docker", "rmi", nothing).Run() }() // fails if importNothing failed
 	taken, err := net.Listen("tcp", ":0")
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func measureAction(image string) error {
 		return err
 	}
 	if !strings.Contains(all[0].outputs[0], "is in use by bench") {
-		return fmt.Errorf("the action did not see who holds port %s: %s", port, all[0].outputs[0])
+		return fmt.Errorf("the action did not name the process that holds port %s: %s", port, all[0].outputs[0])
 	}
 	version, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").Output()
 	if err != nil {
@@ -65,7 +65,7 @@ func measureAction(image string) error {
 	return nil
 }
 
-// importNothing makes an image of a program that does nothing.
+// importNothing creates the image nothing.
 func importNothing(dir string) error {
 	source, binary := filepath.Join(dir, "nothing.go"), filepath.Join(dir, "nothing")
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {

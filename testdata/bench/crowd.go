@@ -10,19 +10,19 @@ import (
 	"os/exec"
 )
 
-// A crowd is a host full of sockets: several processes, each with its share of
-// listeners and of connections, whose both ends it holds.
+// A crowd is a host with many sockets: each of several processes has a share of the
+// listeners and both ends of a share of the connections.
 const (
 	crowdProcesses   = 4
 	crowdListeners   = 4800
 	crowdConnections = 18000
 	crowdFirstPort   = 1100
-	// takenPorts of the crowd are listened on by a process of its own with few
-	// descriptors, as servers have.
+	// takenPorts is the number of ports of the manifest that are taken, by a
+	// separate process with few descriptors, as a server has.
 	takenPorts = 10
 )
 
-// startCrowd starts the processes and returns when all sockets are there.
+// startCrowd starts the processes and returns when all sockets are open.
 func startCrowd() (stop func(), err error) {
 	var stops []func()
 	stop = func() {
@@ -41,8 +41,7 @@ func startCrowd() (stop func(), err error) {
 	return stop, nil
 }
 
-// beCrowd is process number i of a crowd; it stays until its stdin ends or it
-// is killed.
+// beCrowd is process i of a crowd. It runs until its stdin ends.
 func beCrowd(i int) error {
 	listeners := crowdListeners / crowdProcesses
 	connections := crowdConnections / crowdProcesses
@@ -76,7 +75,7 @@ func beCrowd(i int) error {
 	return err
 }
 
-// beServer listens on the ports that the checked manifest finds taken.
+// beServer listens on the ports of the manifest that are taken.
 func beServer(ports []int) error {
 	for _, p := range ports {
 		l, err := net.Listen("tcp4", fmt.Sprintf(":%d", p))

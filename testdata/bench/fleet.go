@@ -24,9 +24,9 @@ const (
 	atOnce     = 16
 )
 
-// measureFleet measures a run over many targets, all of them addresses of one
-// sshd, against ssh(1) that runs true on the same ones; in a process of its own,
-// all threads of which are in a fresh network namespace.
+// measureFleet measures a check of many targets, which are addresses of one sshd,
+// and compares it with ssh(1) running true on the same targets. It starts a process
+// for that in a new network namespace.
 func measureFleet() error {
 	inside := exec.Command("/proc/self/exe", "fleet", "inside")
 	inside.Stdout, inside.Stderr = os.Stdout, os.Stderr
@@ -94,7 +94,7 @@ func measureFleetInside() error {
 	return nil
 }
 
-// writeFleet writes a manifest with all targets, and a list of their addresses.
+// writeFleet writes a manifest with all targets and a list of their addresses.
 func writeFleet(manifest, list string) error {
 	var hosts, targets strings.Builder
 	for i := range fleetSize {
@@ -106,8 +106,8 @@ func writeFleet(manifest, list string) error {
 	return errors.Join(os.WriteFile(manifest, []byte(text), 0o644), os.WriteFile(list, []byte(hosts.String()), 0o644))
 }
 
-// completeAndOrdered says whether a report has every result, in the manifest's
-// order.
+// completeAndOrdered returns an error unless a report has all results in the order
+// of the manifest.
 func completeAndOrdered(text string) error {
 	var report struct {
 		Results []struct {
@@ -136,8 +136,8 @@ func completeAndOrdered(text string) error {
 	return nil
 }
 
-// received is how many bytes the loopback interface of this namespace
-// has taken in (proc_pid_net(5), dev).
+// received returns the number of bytes that the loopback interface of this
+// namespace has received (proc_pid_net(5), dev).
 func received() (int, error) {
 	text, err := os.ReadFile("/proc/self/net/dev")
 	if err != nil {

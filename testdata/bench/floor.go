@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beFloor prints how long one bare sock_diag dump takes: TCP listening and
-// bound, UDP, both families, read into one buffer and not looked at.
+// beFloor prints the duration of one sock_diag dump: TCP sockets that listen or are
+// bound, and UDP sockets, of both families, read into a buffer and not parsed.
 func beFloor() error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {

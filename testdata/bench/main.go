@@ -1,14 +1,13 @@
 //go:build linux
 
-// Command bench measures portcheck as a whole process against ss, lsof and the
-// kernel's floor, side by side, on a host full of sockets that it makes itself
-// in network namespaces of its own. Run it as root in the root of the
-// repository:
+// Command bench measures portcheck as a whole process and compares it with ss, lsof
+// and the bare system calls, on hosts with many sockets that it creates in network
+// namespaces. Run it as root in the root of the repository:
 //
 //	go run ./testdata/bench
 //
-// `go run ./testdata/bench action IMAGE` measures the container action on the
-// engine that runs here, `go run ./testdata/bench fleet` 200 targets by SSH.
+// `go run ./testdata/bench action IMAGE` measures the container action on the local
+// engine, and `go run ./testdata/bench fleet` 200 targets by SSH.
 package main
 
 import (
@@ -28,7 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const turns = 21 // of each command, in turn with the others
+const turns = 21 // of each command
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -97,7 +96,7 @@ func measure() error {
 		}
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-			panic(err) // in a directory that was just made
+			panic(err) // the directory is new
 		}
 		return file
 	}
@@ -195,7 +194,7 @@ func measure() error {
 	})
 }
 
-// build compiles a program as releases are.
+// build compiles a program with the flags of a release.
 func build(binary, source string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -205,12 +204,12 @@ func build(binary, source string) error {
 	return nil
 }
 
-// inNamespace runs f on a thread of a fresh network namespace; the programs
-// that f starts are in it too.
+// inNamespace runs f on a thread in a new network namespace. Programs that f starts
+// are in it too.
 func inNamespace(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
+		runtime.LockOSThread() // never unlocked, so that the thread ends
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			err = exec.Command("ip", "link", "set", "lo", "up").Run()
@@ -223,12 +222,13 @@ func inNamespace(f func() error) error {
 	return <-done
 }
 
+// startReady starts a program and returns when it has printed "ready".
 func startReady(cmd *exec.Cmd) (stop func(), err error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	in, err := cmd.StdinPipe() // its end tells the process to leave
+	in, err := cmd.StdinPipe() // the process ends when it is closed
 	if err != nil {
 		return nil, err
 	}
@@ -242,18 +242,18 @@ func startReady(cmd *exec.Cmd) (stop func(), err error) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed: the error is expected
 	}
-	said := make([]byte, len("ready\n"))
-	if _, err := io.ReadFull(out, said); err != nil || string(said) != "ready\n" {
+	line := make([]byte, len("ready\n"))
+	if _, err := io.ReadFull(out, line); err != nil || string(line) != "ready\n" {
 		stop()
-		return nil, fmt.Errorf("%s said %q: %w", strings.Join(cmd.Args, " "), said, err)
+		return nil, fmt.Errorf("%s printed %q: %w", strings.Join(cmd.Args, " "), line, err)
 	}
 	return stop, nil
 }
 
 func command(name string, args ...string) *exec.Cmd { return exec.Command(name, args...) }
 
-// beMeter prints the peak memory of a command in MB. It does nothing else, since
-// a child's peak includes what its parent had when it was started.
+// beMeter prints the peak memory of a command in MB. It is a process of its own,
+// since the peak of a child includes the memory of its parent when it was started.
 func beMeter(args []string) error {
 	cmd := exec.Command(args[0], args[1:]...)
 	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
@@ -272,10 +272,11 @@ type timing struct {
 	outputs []string
 }
 
-// takeTurns runs each command once, then each again, and so on: whatever else
-// the machine does hits all of them alike.
+// takeTurns runs all commands in turn, again and again, so that other load of the
+// machine affects all of them alike.
 func takeTurns(commands ...*exec.Cmd) ([]timing, error) { return takeSome(turns, commands...) }
 
+// takeSome is takeTurns with another number of turns.
 func takeSome(turns int, commands ...*exec.Cmd) ([]timing, error) {
 	all := make([]timing, len(commands))
 	times := make([][]time.Duration, len(commands))

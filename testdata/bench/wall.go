@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The wall is a host on which every port but three is taken.
+// The wall is a host with only three free ports.
 const (
 	wallFirst     = 1024
 	wallLast      = 65535
-	wallTaken     = 80 // below the wall, held by a server of its own
+	wallTaken     = 80 // below the wall, held by a separate server
 	wallProcesses = 4
 )
 
@@ -43,8 +43,7 @@ func startWall() (stop func(), err error) {
 	return stop, nil
 }
 
-// beWall listens on its share of the ports; with none, it makes the raw cycles
-// that portcheck is compared with.
+// beWall listens on a share of the ports. Without one it runs rawCycles.
 func beWall(first, last int) error {
 	if last == 0 {
 		return rawCycles()
@@ -69,6 +68,8 @@ func beWall(first, last int) error {
 	return err
 }
 
+// rawCycles opens, binds and closes a socket for every port, for comparison with
+// portcheck.
 func rawCycles() error {
 	for p := 1; p <= wallLast; p++ {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -1,5 +1,5 @@
-// Command demo shows portcheck at work on any machine: it takes port 8080, as a
-// forgotten process would, and has portcheck check the example shop.
+// Command demo runs portcheck on the example shop while it holds port 8080 itself,
+// as a forgotten process might.
 package main
 
 import (
@@ -24,17 +24,18 @@ func show() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	portcheck := filepath.Join(dir, "portcheck.exe") // the ending matters to Windows alone
+	portcheck := filepath.Join(dir, "portcheck.exe") // only Windows needs the suffix
 	if err := run("go", "build", "-o", portcheck, "."); err != nil {
 		return err
 	}
+	// If the port is already taken, that is a conflict to show as well.
 	if l, err := net.Listen("tcp", ":8080"); err == nil {
 		defer l.Close()
-	} // else somebody else has it, which is just as good
-	// Also in a container of a CI system the port that was just taken is meant.
+	}
+	// The port is taken here, so the check must be here even in a container of CI.
 	err = run(portcheck, "--target", "local", "testdata/shop/portcheck.yml")
 	if conflict := new(exec.ExitError); errors.As(err, &conflict) && conflict.ExitCode() == 1 {
-		return nil // as it should be
+		return nil // the conflict was found
 	}
 	return err
 }

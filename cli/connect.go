@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/transport"
+)
+
+// connectOptions are the flags for how targets are opened.
+type connectOptions struct {
+	sshOptions
+	evidence string
+	timeout  time.Duration
+}
+
+func (o *connectOptions) connectFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.evidence, "evidence", string(transport.Full), "what a helper container may see: `full` (also which process holds a port) or basic (only ports)")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "time budget of one target, not counting --wait")
+	o.sshFlags(f)
+}
+
+func (o *connectOptions) validate() error {
+	var names []string
+	for _, e := range transport.Evidences {
+		names = append(names, string(e))
+	}
+	switch {
+	case !slices.Contains(names, o.evidence):
+		return usageError(fmt.Errorf("--evidence %q: want full or basic", o.evidence), config.DidYouMean(o.evidence, names))
+	case o.timeout <= 0:
+		return usageError(fmt.Errorf("--timeout %s: want a duration above 0, such as 30s", o.timeout), "")
+	}
+	return nil
+}
+
+// transportJob returns the facts about the CI job that targets are opened with.
+func (a *app) transportJob() transport.Job {
+	return transport.Job{Action: a.inAction, System: a.job.System, Container: a.job.Container, Services: a.job.Services}
+}
+
+const (
+	// timeoutsPerTarget is how many times a run may use up the --timeout of a
+	// target: until its verdicts, after the last wait, and for alternatives.
+	timeoutsPerTarget = 3
+	// lifetimeMargin is added to how long a helper may be needed.
+	lifetimeMargin = 15 * time.Second
+)
+
+// openers returns targets for check to open. batches is how many targets may be
+// checked one after the other, and wait how long needs may wait. Helpers live long
+// enough for all of that.
+func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait time.Duration) []check.Target {
+	if a.inAction {
+		o.Names = secretNames()
+	}
+	options := transport.Options{Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env)}
+	options.Lifetime = timeoutsPerTarget*time.Duration(batches)*o.timeout + wait + lifetimeMargin
+	targets := make([]check.Target, len(specs))
+	for i, s := range specs {
+		options := options
+		options.Job.Chosen = s.auto
+		targets[i] = check.Target{Name: s.name, Open: func(ctx context.Context) (host.Host, error) {
+			return transport.Open(ctx, s.spec, options)
+		}}
+	}
+	return targets
+}
+
+// onTarget calls do with the target of a command that has only one.
+func (a *app) onTarget(spec string, o connectOptions, do func(check.Target) error) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	if _, err := config.ParseTarget(spec); err != nil {
+		return usageError(err, "")
+	}
+	flags := targetFlags{auto: transport.Auto(a.transportJob())}
+	return do(a.openers([]targetSpec{flags.newSpec("", spec, targetFlag)}, o, 1, 0)[0])
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/report"
+)
+
+// outputOptions are the flags for the formats of a report and where they go.
+type outputOptions struct {
+	format    string
+	fileSpecs []string // NAME=FILE
+	noColor   bool
+	quiet     bool
+}
+
+func (o *outputOptions) outputFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.Names(), ", "))
+	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	f.BoolVar(&o.noColor, "no-color", false, "no colours; setting NO_COLOR does the same")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress, and no text if every need is met")
+}
+
+// outputs are stdout and the files that a report is written to.
+type outputs struct {
+	outputOptions
+	stdout report.Format
+	files  []outputFile
+}
+
+type outputFile struct {
+	name   string // of the format
+	format report.Format
+	path   string
+}
+
+// newOutputs looks up the formats that flags name, before anything is probed.
+func newOutputs(o outputOptions) (*outputs, error) {
+	out := &outputs{outputOptions: o}
+	var err error
+	if out.stdout, err = lookupFormat(o.format); err != nil {
+		return nil, err
+	}
+	for _, text := range o.fileSpecs {
+		name, path, ok := strings.Cut(text, "=")
+		if !ok || path == "" {
+			return nil, usageError(fmt.Errorf("-o %q: want NAME=FILE, such as json=report.json", text), "")
+		}
+		format, err := lookupFormat(name)
+		if err != nil {
+			return nil, err
+		}
+		out.files = append(out.files, outputFile{name, format, path})
+	}
+	return out, nil
+}
+
+// lookupFormat returns the format of a name. The error for an unknown name
+// suggests what was probably meant.
+func lookupFormat(name string) (report.Format, error) {
+	format, err := report.Lookup(name)
+	if err == nil {
+		return format, nil
+	}
+	hint := config.DidYouMean(name, report.Names())
+	if ext := filepath.Ext(name); ext == ".yml" || ext == ".yaml" {
+		hint = fmt.Sprintf("-f names the output format; to check a manifest, name it without a flag: portcheck %s", report.Safe(name))
+	}
+	return nil, usageError(err, hint)
+}
+
+// writeReport writes a report to all outputs and keeps it for the exit code. A
+// failed output does not stop the others.
+func (a *app) writeReport(out *outputs, r check.Report, v verdictOptions) error {
+	a.report, a.verdict = r, v
+	here, err := os.Getwd()
+	if err != nil {
+		here = "" // reports then show files by the names that were given
+	}
+	options := report.Options{Color: a.color(a.stdout, out.noColor), Width: a.width(a.stdout), Root: a.workspace(here), Dir: here}
+	var failures []error
+	if !out.quiet || out.format != "text" || !r.OK {
+		failures = append(failures, writeFailure("the report", out.stdout(a.stdout, r, options)))
+	}
+	options.Color, options.Width = false, 0
+	for _, f := range out.files {
+		var text bytes.Buffer
+		err := f.format(&text, r, options)
+		if err == nil {
+			err = writeFile(f.path, text.Bytes())
+		}
+		switch {
+		case err != nil:
+			failures = append(failures, unknownError(fmt.Errorf("%s could not be written to %s: %w", f.name, report.Safe(f.path), withoutPath(err))))
+		case !out.quiet:
+			a.logf("wrote %s to %s", f.name, report.Safe(f.path))
+		}
+	}
+	if ci.GitHub(a.env) {
+		failures = append(failures, writeFailure("the annotations", a.writeGitHub(out, r, options)))
+	}
+	return joinFailures(failures...)
+}
+
+// writeFailure returns the failure of output that could not be written, or nil.
+func writeFailure(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return unknownError(fmt.Errorf("%s could not be written: %w", what, err))
+}
+
+// workspace returns the directory that annotations name files relative to: the
+// runner's workspace, else the root of the git checkout that contains here, else
+// here.
+func (a *app) workspace(here string) string {
+	if w := ci.Workspace(a.env); w != "" {
+		return w
+	}
+	for dir := here; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return here
+		}
+	}
+}
