@@ -18,3 +18,16 @@ func TestDocumentsNameEveryKindOfTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestDocumentsNameEveryNoticeCode(t *testing.T) {
+	_, list, found := strings.Cut(readText(t, "docs/manifest.md"), "- **Notice codes** are ")
+	list, _, ended := strings.Cut(list, "\n")
+	if !found || !ended {
+		t.Fatal("docs/manifest.md has no list of notice codes")
+	}
+	for _, code := range config.NoticeCodes {
+		if !strings.Contains(list, "`"+string(code)+"`") {
+			t.Errorf("docs/manifest.md does not list the notice code %s", code)
+		}
+	}
+}
