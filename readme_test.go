@@ -43,11 +43,11 @@ func TestREADMEShowsRealOutput(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", command, err)
 		}
-		printed := "$ " + command + "\n" + string(out)
-		if normal(printed) != normal(shown) && !*update {
-			t.Errorf("README.md is stale (go test . -run README -update writes it): %s\nprints:\n%s\nshown:\n%s", command, printed, shown)
+		real := "$ " + command + "\n" + string(out)
+		if normal(real) != normal(shown) && !*update {
+			t.Errorf("README.md is stale (go test . -run README -update writes it): %s\nprints:\n%s\nshown:\n%s", command, real, shown)
 		}
-		text += marker + command + " -->\n```console\n" + printed + "```"
+		text += marker + command + " -->\n```console\n" + real + "```"
 		rest = after
 	}
 	if *update {
