@@ -24,7 +24,7 @@ func Lint(needs []Need, tool string) Report {
 			r := n.result(proto)
 			r.OK = true
 			r.Message = n.subject(proto) + " is declared"
-			n.noteDuplicates(&r, rivals[rivalKey{i, proto}])
+			n.noteDuplicates(&r, rivals[resultKey{i, proto}])
 			n.notePorts(&r, "")
 			if local := n.Expect != config.Reachable; local {
 				n.noteEphemeral(&r, linuxEphemeral, nil, "by Linux's default")
@@ -39,44 +39,39 @@ func Lint(needs []Need, tool string) Report {
 	return report
 }
 
-type rivalKey struct {
-	need  int
-	proto port.Protocol
-}
-
 // rivalsShown bounds the other needs that are named as in the way of one.
 const rivalsShown = 3
 
 // findRivals lists for each need the others that can't be bound beside it, at
 // most one more than is shown.
-func findRivals(needs []Need) map[rivalKey][]Need {
-	type place struct {
+func findRivals(needs []Need) map[resultKey][]Need {
+	type portKey struct {
 		target string
 		proto  port.Protocol
 		port   uint16
 	}
-	at := map[place][]int{}
+	at := map[portKey][]int{}
 	for i, n := range needs {
 		if n.Expect != config.Free {
 			continue
 		}
 		for _, proto := range n.Protocols {
 			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				k := place{n.Target, proto, uint16(p)}
+				k := portKey{n.Target, proto, uint16(p)}
 				at[k] = append(at[k], i)
 			}
 		}
 	}
-	rivals := map[rivalKey][]Need{}
+	rivals := map[resultKey][]Need{}
 	for i, n := range needs {
 		if n.Expect != config.Free {
 			continue
 		}
 		for _, proto := range n.Protocols {
-			key := rivalKey{i, proto}
+			key := resultKey{i, proto}
 			met := map[int]bool{}
 			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				for _, j := range at[place{n.Target, proto, uint16(p)}] {
+				for _, j := range at[portKey{n.Target, proto, uint16(p)}] {
 					if len(met) > rivalsShown {
 						break // enough to say that there are more
 					}

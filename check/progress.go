@@ -15,25 +15,25 @@ type Progress interface {
 	Done(target string, s Summary, err error)
 }
 
-// tell lets whoever wants to know hear of something.
-func (p *plan) tell(say func(Progress)) {
+// emit calls a method of Progress, if there is one.
+func (p *plan) emit(call func(Progress)) {
 	if p.Progress == nil {
 		return
 	}
-	p.told.Lock()
-	defer p.told.Unlock()
-	say(p.Progress)
+	p.progressMu.Lock()
+	defer p.progressMu.Unlock()
+	call(p.Progress)
 }
 
-// tellWaiting tells of an unmet need that waits, once for each holder.
-func (r *round) tellWaiting(i int, left time.Duration, holders map[rivalKey]string) {
+// emitWaiting reports an unmet need that waits, once for each holder.
+func (r *round) emitWaiting(i int, left time.Duration, holders map[resultKey]string) {
 	for _, proto := range r.needs[i].Protocols {
-		key := rivalKey{i, proto}
+		key := resultKey{i, proto}
 		result := r.results[key]
 		if result.Status.OK() || holders[key] == result.Message {
 			continue
 		}
 		holders[key] = result.Message
-		r.tell(func(p Progress) { p.Waiting(*result, left) })
+		r.emit(func(p Progress) { p.Waiting(*result, left) })
 	}
 }

@@ -18,14 +18,20 @@ import (
 // plan is what the rounds of one run have in common.
 type plan struct {
 	Options
-	needs  []Need // of all targets
-	rivals map[rivalKey][]Need
-	slots  slots
-	told   sync.Mutex // Progress hears of one thing at a time
+	needs      []Need // of all targets
+	rivals     map[resultKey][]Need
+	slots      slots
+	progressMu sync.Mutex // Progress is called once at a time
 }
 
 func newPlan(needs []Need, o Options) *plan {
 	return &plan{Options: o, needs: needs, rivals: findRivals(needs), slots: make(slots, max(o.Parallel, 1))}
+}
+
+// resultKey names a result: a need, by its index, and a protocol.
+type resultKey struct {
+	need  int
+	proto port.Protocol
 }
 
 // round is the conversation with one target.
@@ -36,16 +42,22 @@ type round struct {
 	host    host.Host  // nil unless it was opened
 	facts   host.Facts // of the last probe that answered: what is true of the machine as a whole
 	err     error      // why it was not opened, or why the last probe failed
-	results map[rivalKey]*Result
-	spent   time.Duration         // of Timeout
-	open    map[string]*port.Bits // by scanKey: what the scans found
-	shown   map[string]port.Set   // the same, of those that saw the whole table
-	// tableOnly: nothing can be bound there.
+	results map[resultKey]*Result
+	spent   time.Duration    // of Timeout
+	scans   map[string]*scan // by scanKey
+	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
 }
 
+// scan is what was found of one range.
+type scan struct {
+	open  port.Set // ports without a visible socket that are not reserved
+	bits  port.Bits
+	whole bool // the whole socket table was seen
+}
+
 func newRound(t Target, p *plan) *round {
-	return &round{Target: t, plan: p, results: map[rivalKey]*Result{}, open: map[string]*port.Bits{}, shown: map[string]port.Set{}}
+	return &round{Target: t, plan: p, results: map[resultKey]*Result{}, scans: map[string]*scan{}}
 }
 
 // newRounds are the conversations of a run, in the order of targets.
@@ -69,7 +81,7 @@ func (r *round) run(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.tell(func(p Progress) { p.Started(r.Name) })
+	r.emit(func(p Progress) { p.Started(r.Name) })
 	if err := r.reach(ctx); err != nil {
 		r.fail(r.mine, err)
 	} else {
@@ -86,7 +98,7 @@ func (r *round) run(ctx context.Context) {
 func (r *round) wait(ctx context.Context) {
 	start := time.Now()
 	pending := slices.Clone(r.mine)
-	holders := map[rivalKey]string{}
+	holders := map[resultKey]string{}
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
 	for r.err == nil {
@@ -100,7 +112,7 @@ func (r *round) wait(ctx context.Context) {
 			if next < 0 || left < next {
 				next = left
 			}
-			r.tellWaiting(i, left, holders)
+			r.emitWaiting(i, left, holders)
 			return false
 		})
 		if len(pending) == 0 {
@@ -124,7 +136,7 @@ func (r *round) wait(ctx context.Context) {
 // changes is in its way.
 func (r *round) met(i int) bool {
 	for _, proto := range r.needs[i].Protocols {
-		switch s := r.results[rivalKey{i, proto}].Status; {
+		switch s := r.results[resultKey{i, proto}].Status; {
 		case s.OK(), s == Denied, s == OSReserved:
 		default:
 			return false
@@ -138,14 +150,14 @@ func (r *round) settle() {
 	var s Summary
 	for _, i := range r.mine {
 		for _, proto := range r.needs[i].Protocols {
-			key := rivalKey{i, proto}
+			key := resultKey{i, proto}
 			result := r.results[key]
 			result.OK = result.Status.OK()
 			r.needs[i].noteDuplicates(result, r.rivals[key])
 			s.add(*result)
 		}
 	}
-	r.tell(func(p Progress) { p.Done(r.Name, s, r.err) })
+	r.emit(func(p Progress) { p.Done(r.Name, s, r.err) })
 }
 
 // reach opens the target, within its budget.
@@ -200,76 +212,75 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs and judges them.
+// probe asks about some needs and judges them. With scan it also asks which
+// ports of their ranges are open.
 func (r *round) probe(ctx context.Context, needs []int, scan bool) {
-	req := host.Request{ShowCommand: r.ShowCommand}
-	var tries, dials []rivalKey
-	var scans []string
-	var scanner []int // of each scan, a try of the same protocol
+	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
+	scanning := map[string]bool{}
 	for _, i := range needs {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
+			key := resultKey{i, proto}
 			if n.Expect == config.Reachable {
-				req.Dials = append(req.Dials, host.Dial{Host: n.Remote, Port: n.Ports.First})
-				dials = append(dials, rivalKey{i, proto})
+				r.askReachable(b, key)
 				continue
 			}
-			try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, Look: n.Expect == config.Listening, Owners: len(n.Owner) > 0}
-			if !try.Look {
-				try.RunAs = n.RunAs
-			}
-			req.Tries = append(req.Tries, try)
-			tries = append(tries, rivalKey{i, proto})
-			key := scanKey(n, proto)
-			if scan && r.Alternatives+r.Candidates > 0 && !try.Look && len(n.Range) > 0 && !slices.Contains(scans, key) {
-				scans = append(scans, key)
-				scanner = append(scanner, len(req.Tries)-1)
-				req.Scans = append(req.Scans, host.Scan{Binding: n.Binding(proto), Ports: n.Range})
+			r.askBinding(b, key)
+			if scan && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 && !scanning[scanKey(n, proto)] {
+				scanning[scanKey(n, proto)] = true
+				r.askRange(b, n, proto)
 			}
 		}
 	}
-	if len(req.Tries)+len(req.Dials) == 0 {
+	if len(b.takers) == 0 {
 		return
 	}
-	facts, err := r.ask(ctx, req)
+	facts, err := r.ask(ctx, b.Request)
 	if err != nil {
 		r.fail(needs, err)
 		return
 	}
 	r.err = nil
 	r.facts = host.Facts{Machine: facts.Machine, Limits: facts.Limits, Gaps: facts.Gaps}
-	byPort := map[uint16][]host.Socket{}
-	for _, s := range facts.Sockets {
-		byPort[s.Port] = append(byPort[s.Port], s)
-	}
-	for k, key := range tries {
-		n := r.needs[key.need]
-		facts := facts
-		facts.Sockets = nil
-		for p := range (port.Set{n.Ports}).All {
-			facts.Sockets = append(facts.Sockets, byPort[p]...)
-		}
-		judge := judgeFree
-		if n.Expect == config.Listening {
-			judge = judgeListening
-		}
-		r.tableOnly = r.tableOnly || facts.Tried[k].NoBindReason != ""
-		result := judge(n, key.proto, facts.Tried[k], facts)
-		n.notePorts(&result, facts.Machine.OS)
-		n.noteEphemeral(&result, facts.Limits.Ephemeral, facts.Limits.Reserved, "on this host")
+	b.take(facts)
+}
+
+// askReachable asks whether a need's remote accepts a connection.
+func (r *round) askReachable(b *batch, key resultKey) {
+	n := r.needs[key.need]
+	b.dial(host.Dial{Host: n.Remote, Port: n.Ports.First}, func(a host.Attempt) {
+		result := judgeReachable(n, a)
 		r.results[key] = &result
+	})
+}
+
+// askBinding asks about the ports of a need on the target itself.
+func (r *round) askBinding(b *batch, key resultKey) {
+	n := r.needs[key.need]
+	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0}
+	judge := judgeFree
+	if n.Expect == config.Listening {
+		try.Look, try.RunAs = true, ""
+		judge = judgeListening
 	}
-	for k, key := range dials {
-		result := judgeReachable(r.needs[key.need], facts.Dialed[k])
+	b.try(try, func(tried host.Tried, a answer) {
+		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
+		result := judge(n, key.proto, tried, a.about(n.Ports))
+		n.notePorts(&result, a.Machine.OS)
+		n.noteEphemeral(&result, a.Limits.Ephemeral, a.Limits.Reserved, "on this host")
 		r.results[key] = &result
-	}
-	for k, key := range scans {
-		r.open[key] = new(port.Bits)
-		r.open[key].AddSet(facts.Open[k])
-		if facts.Tried[scanner[k]].TableOK {
-			r.shown[key] = facts.Open[k]
-		}
-	}
+	})
+}
+
+// askRange asks which ports of a need's range are open. It follows the question
+// about the need's own port, which also says whether the table is whole.
+func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
+	tried := len(b.Tries) - 1
+	b.scan(host.Scan{Binding: n.Binding(proto), Ports: n.Range}, func(open port.Set, a answer) {
+		s := scan{open: open, whole: a.Tried[tried].TableOK}
+		s.bits.AddSet(open)
+		r.scans[scanKey(n, proto)] = &s
+	})
 }
 
 // fail makes needs unknown.
@@ -281,7 +292,7 @@ func (r *round) fail(needs []int, err error) {
 			result := n.result(proto)
 			result.Status, result.Method, result.Endpoints = Unknown, None, []Endpoint{}
 			result.Message = fmt.Sprintf("%s could not be checked: %s", n.subject(proto), err)
-			r.results[rivalKey{i, proto}] = &result
+			r.results[resultKey{i, proto}] = &result
 		}
 	}
 }

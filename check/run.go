@@ -43,7 +43,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 		return report, context.Cause(ctx)
 	}
 
-	results := map[rivalKey]*Result{}
+	results := map[resultKey]*Result{}
 	for _, r := range rounds {
 		for key, result := range r.results {
 			results[key] = result
@@ -57,7 +57,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	}
 	for i, n := range needs {
 		for _, proto := range n.Protocols {
-			report.Results = append(report.Results, *results[rivalKey{i, proto}])
+			report.Results = append(report.Results, *results[resultKey{i, proto}])
 		}
 	}
 	report.Spans = spans(needs, rounds)

@@ -241,7 +241,7 @@ func TestATargetThatFailsHidesNobody(t *testing.T) {
 	if x := r.Results[0]; x.OK || x.Method != None || x.Message != "tcp 8080 could not be checked: no route" || x.Endpoints == nil {
 		t.Errorf("%+v", x)
 	}
-	if x := r.Results[1]; len(x.Alternatives) > 0 || x.Silent == "" {
+	if x := r.Results[1]; len(x.Alternatives) > 0 || x.NoSearchReason == "" {
 		t.Errorf("an alternative has to be free on all targets, and one did not answer: %+v", x)
 	}
 	if len(r.Results[3].Alternatives) != 1 {
@@ -455,7 +455,7 @@ func TestFreePorts(t *testing.T) {
 	looked.Ports = port.One(1)
 	f.Tried, f.Open = []host.Tried{{Attempts: attempts(t, looked, []string{"not-tried"})}}, []port.Set{{}}
 	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
-	if _, err = FreePorts(context.Background(), n, targetOf("local", answer(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
+	if _, err = FreePorts(context.Background(), n, targetOf("local", canned(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("no table is not an answer: %v", err)
 	}
 }
@@ -465,7 +465,7 @@ func TestList(t *testing.T) {
 	f.Tried = []host.Tried{{TableOK: true}, {TableOK: true}}
 	f.Sockets = []host.Socket{socket(host.Listen, "[::]:80", nginx, worker), socket(host.Listen, "udp 127.0.0.1:53")}
 	f.Gaps = []host.Gap{{What: "not all processes", Op: "open", Errno: "EACCES", Kind: host.GapHolders}, {What: "a default is assumed"}}
-	l, err := List(context.Background(), targetOf("local", answer(f)), Options{})
+	l, err := List(context.Background(), targetOf("local", canned(f)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +480,7 @@ func TestList(t *testing.T) {
 		t.Errorf("what could not be seen is told: %+v", l)
 	}
 	f.Tried[1].TableOK = false
-	if _, err = List(context.Background(), targetOf("local", answer(f)), Options{}); err == nil {
+	if _, err = List(context.Background(), targetOf("local", canned(f)), Options{}); err == nil {
 		t.Error("half a table is none")
 	}
 }
@@ -511,8 +511,8 @@ func TestNoAlternativesWithoutTheWordOfEveryTarget(t *testing.T) {
 		taken := &sim{taken: set(t, "8080")}
 		r := run(t, needs, Options{Alternatives: 3}, targetOf("app1", taken), c.other)
 		got := r.Results[0]
-		if got.Status != InUse || len(got.Alternatives) > 0 || got.Silent != c.silent {
-			t.Errorf("%s: %s, alternatives %v: %q", name, got.Status, got.Alternatives, got.Silent)
+		if got.Status != InUse || len(got.Alternatives) > 0 || got.NoSearchReason != c.silent {
+			t.Errorf("%s: %s, alternatives %v: %q", name, got.Status, got.Alternatives, got.NoSearchReason)
 		}
 		if len(taken.asked) > 1 {
 			t.Errorf("%s: app1 was asked %d times", name, len(taken.asked))

@@ -32,13 +32,13 @@ func spans(needs []Need, rounds []*round) []Span {
 				continue
 			}
 			for _, proto := range n.Protocols {
-				open, scanned := r.shown[scanKey(n, proto)]
+				found := r.scans[scanKey(n, proto)]
 				key := fmt.Sprint(n.Target, proto, n.Addresses, n.Range, n.Exclude)
-				if !scanned || seen[key] {
+				if found == nil || !found.whole || seen[key] {
 					continue
 				}
 				seen[key] = true
-				all = append(all, Span{n.Target, proto, n.Addresses, n.Range, n.Exclude, open})
+				all = append(all, Span{n.Target, proto, n.Addresses, n.Range, n.Exclude, found.open})
 			}
 		}
 	}

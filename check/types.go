@@ -113,8 +113,9 @@ type Result struct {
 	// ranges that they had to come from (empty: the manifest gives none).
 	Asked int      `json:"-"`
 	From  port.Set `json:"-"`
-	// Silent is why no alternative could be looked for; empty: they were.
-	Silent string `json:"-"`
+	// NoSearchReason says why no alternative could be looked for, for people. It
+	// is empty if they were.
+	NoSearchReason string `json:"-"`
 	// TableOnly: nothing could be bound there.
 	TableOnly bool `json:"-"`
 }

@@ -105,18 +105,18 @@ func (c verdictCase) judge(t *testing.T) Result {
 	if c.facts != nil {
 		c.facts(&f)
 	}
-	report, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{})
+	report, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", canned(f))}, Options{})
 	if err != nil || len(report.Results) != 1 {
 		t.Fatalf("%v: %+v", err, report)
 	}
 	return report.Results[0]
 }
 
-// answer is a host that says one thing.
-type answer host.Facts
+// canned is a host that gives one answer to every request.
+type canned host.Facts
 
-func (a answer) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(a), nil }
-func (answer) Close() error                                              { return nil }
+func (c canned) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(c), nil }
+func (canned) Close() error                                              { return nil }
 
 func machine() host.Facts {
 	return host.Facts{

@@ -155,6 +155,16 @@ func (b *Bits) HasAny(r Range) bool {
 	return false
 }
 
+// HasAll reports whether every port of r is in the set.
+func (b *Bits) HasAll(r Range) bool {
+	for n := int(r.First); n <= int(r.Last); n++ {
+		if !b.Has(uint16(n)) {
+			return false
+		}
+	}
+	return true
+}
+
 // AddSet puts every port of s into the set.
 func (b *Bits) AddSet(s Set) {
 	for _, r := range s {

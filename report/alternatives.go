@@ -19,8 +19,8 @@ func alternatives(r check.Result) string {
 		return "no alternatives: no range to look in; give one with `--range 20000-20999`"
 	case found == 0 && len(r.From) == 0:
 		return "no alternatives: no range to look in; give one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
-	case found == 0 && r.Silent != "":
-		return "no alternatives: " + Safe(r.Silent)
+	case found == 0 && r.NoSearchReason != "":
+		return "no alternatives: " + Safe(r.NoSearchReason)
 	case found == 0:
 		return fmt.Sprintf("no alternatives: nothing in %s can be bound now", Safe(r.From.String()))
 	case found < r.Asked && len(r.From) > 0:

@@ -101,7 +101,7 @@ func TestUnmetIsNeverSilent(t *testing.T) {
 // Where nothing can be bound, the range is not said to be taken.
 func TestNoAlternativesWhereNothingIsBound(t *testing.T) {
 	r := results()["no-alternative"]
-	r.Silent = "nothing can be bound on app1 for a try"
+	r.NoSearchReason = "nothing can be bound on app1 for a try"
 	got := inEveryFormat(t, reportOf(r), Options{})["text"]
 	if !strings.Contains(got, "no alternatives: nothing can be bound on app1 for a try") || strings.Contains(got, "nothing in") {
 		t.Error(got)
