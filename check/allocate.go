@@ -6,7 +6,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// mostTried bounds how many blocks one choice has tried in one round.
+// mostTried bounds how many blocks one choice draws in one round.
 const mostTried = 4096
 
 // pool is what the blocks of one choice are taken from.
@@ -59,15 +59,15 @@ type choice struct {
 	pool
 	wanted     int
 	shared     bool     // its blocks may also be those of other choices
-	candidates []uint16 // not tried yet, in order of preference
-	skipped    []uint16 // candidates that another choice had in this round
-	fallback   []uint16 // ephemeral ones, for when no others are usable
+	candidates []uint16 // not drawn yet, in order of preference
+	skipped    []uint16 // candidates that overlap blocks of other choices in this round
+	fallback   []uint16 // ephemeral candidates, for when no others are left
 	trying     []uint16 // drawn in this round
 	failed     map[uint16]bool
-	chosen     []uint16 // the result
+	chosen     []uint16 // the result, in order of preference
 }
 
-// newChoice returns a choice of blocks that no other choice of the allocation
+// newChoice returns a choice of blocks that no other choice of an allocation
 // gets. Ephemeral ones are chosen only if there are no others.
 func newChoice(p pool, wanted int) *choice {
 	c := &choice{pool: p, wanted: wanted, failed: map[uint16]bool{}}
@@ -131,8 +131,8 @@ func (c *choice) keep() {
 	c.trying, c.skipped = nil, nil
 }
 
-// useFallback ends the candidates, all of which others have, and reports whether
-// there are ephemeral ones to try instead.
+// useFallback gives up the candidates that are left, all of which other choices
+// have, and reports whether there are ephemeral ones to try instead.
 func (c *choice) useFallback() bool {
 	c.candidates, c.skipped = nil, nil
 	if len(c.chosen) > 0 || len(c.fallback) == 0 {
@@ -142,9 +142,9 @@ func (c *choice) useFallback() bool {
 	return true
 }
 
-// allocation makes several choices together. It knows ports alone: between draw
-// and keep its caller tries the blocks in trying, and calls fail for those that
-// are not free after all.
+// allocation makes several choices together. It does no I/O: between draw and
+// keep the caller tries the blocks in trying, and calls fail for those that turn
+// out not to be free.
 type allocation struct {
 	choices []*choice
 	factor  int // how many blocks are tried for each one that is missing
@@ -189,7 +189,7 @@ func (a *allocation) drawRound() bool {
 	return drawn
 }
 
-// keep chooses from what was drawn.
+// keep ends a round: it chooses from what was drawn.
 func (a *allocation) keep() {
 	for _, c := range a.choices {
 		c.keep()

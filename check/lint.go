@@ -8,14 +8,13 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// What Linux does unless told otherwise: ip_local_port_range and
-// ip_unprivileged_port_start.
+// Linux's defaults of ip_local_port_range and ip_unprivileged_port_start.
 var (
 	linuxEphemeral  = port.Range{First: 32768, Last: 60999}
 	linuxPrivileged = port.Range{First: 1, Last: 1023}
 )
 
-// Lint judges needs without a host: the same everywhere.
+// Lint checks needs without a host: its result is the same everywhere.
 func Lint(needs []Need, tool string) Report {
 	report := Report{Version: 1, Tool: tool, Lint: true}
 	rivals := findRivals(needs)
@@ -39,11 +38,11 @@ func Lint(needs []Need, tool string) Report {
 	return report
 }
 
-// rivalsShown bounds the other needs that are named as in the way of one.
+// rivalsShown bounds how many other needs a duplicate notice names.
 const rivalsShown = 3
 
-// findRivals lists for each need the others that can't be bound beside it, at
-// most one more than is shown.
+// findRivals returns for each result the other needs that can't be bound beside
+// it, at most one more than is shown.
 func findRivals(needs []Need) map[resultKey][]Need {
 	type portKey struct {
 		target string
@@ -69,14 +68,14 @@ func findRivals(needs []Need) map[resultKey][]Need {
 		}
 		for _, proto := range n.Protocols {
 			key := resultKey{i, proto}
-			met := map[int]bool{}
+			found := map[int]bool{}
 			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
 				for _, j := range at[portKey{n.Target, proto, uint16(p)}] {
-					if len(met) > rivalsShown {
-						break // enough to say that there are more
+					if len(found) > rivalsShown {
+						break // enough to show that there are more
 					}
-					if i != j && !met[j] && exclude(n, needs[j], proto) {
-						met[j] = true
+					if i != j && !found[j] && exclude(n, needs[j], proto) {
+						found[j] = true
 						rivals[key] = append(rivals[key], needs[j])
 					}
 				}
@@ -86,8 +85,8 @@ func findRivals(needs []Need) map[resultKey][]Need {
 	return rivals
 }
 
-// exclude says whether two needs of one target and port exclude each other.
-// Those of different manifests do so only on a machine that both name.
+// exclude reports whether two needs of one target and port exclude each other.
+// Needs of different manifests do so only if both name the same machine.
 func exclude(a, b Need, proto port.Protocol) bool {
 	if a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) {
 		return false
@@ -95,7 +94,7 @@ func exclude(a, b Need, proto port.Protocol) bool {
 	return a.Binding(proto).ConflictsWith(b.Binding(proto))
 }
 
-// noteDuplicates makes a result unmet if other needs exclude it.
+// noteDuplicates clears OK and adds a notice if other needs exclude the result's.
 func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	if len(rivals) == 0 || slices.Contains(n.Allow, config.Duplicate) {
 		return
@@ -111,35 +110,36 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
 }
 
-// notePorts adds what is known of the port numbers themselves. os restricts the
-// squatters to those of one system; "" names all.
+// notePorts adds notices about the port numbers themselves. os restricts the
+// squatters to those of one system; "" stands for all.
 func (n Need) notePorts(r *Result, os string) {
 	if n.Expect == config.Reachable {
 		return
 	}
 	for _, s := range squatters {
 		if n.Ports.Contains(s.port) && slices.Contains(s.protocols, r.Protocol) && (os == "" || s.os == os) {
-			n.notify(r, config.Squatter, "%s often has port %d on %s", s.program, s.port, osNames[s.os])
+			n.notify(r, config.Squatter, "%s often listens on port %d on %s", s.program, s.port, osNames[s.os])
 		}
 	}
 	if r.Protocol == port.TCP {
 		for _, p := range unsafePorts {
 			if n.Ports.Contains(p) {
-				n.notify(r, config.UnsafePort, "browsers refuse to open port %d (fetch standard, bad ports): fine unless people are to open it in one", p)
+				n.notify(r, config.UnsafePort, "browsers refuse to connect to port %d (fetch standard, bad ports): this matters only if it is to be opened in a browser", p)
 				break
 			}
 		}
 	}
 }
 
-// noteEphemeral says that the OS may give the port to an outgoing connection.
+// noteEphemeral adds a notice if the OS may give the port to an outgoing
+// connection.
 func (n Need) noteEphemeral(r *Result, ephemeral port.Range, reserved port.Set, by string) {
 	if !n.Ports.Intersects(ephemeral) {
 		return
 	}
 	for p := max(n.Ports.First, ephemeral.First); ; p++ {
 		if !reserved.Contains(p) {
-			n.notify(r, config.Ephemeral, "port %d lies among the ephemeral ports (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
+			n.notify(r, config.Ephemeral, "port %d is an ephemeral port (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
 			return
 		}
 		if p >= n.Ports.Last || p >= ephemeral.Last {
@@ -157,7 +157,8 @@ type squatter struct {
 
 var osNames = map[string]string{"darwin": "macOS", "linux": "Linux", "windows": "Windows"}
 
-// squatters are programs that come with an OS and sit on a port that apps like.
+// squatters are programs that come with an OS and listen on a port that apps use
+// as well.
 var squatters = []squatter{
 	{5000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},
 	{7000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},

@@ -16,10 +16,10 @@ type Part struct {
 	Report
 }
 
-// Rename gives the part's one target another name, in its results as well.
+// Rename renames the part's only target, in its results as well.
 func (p *Part) Rename(target string) error {
 	if len(p.Targets) > 1 {
-		return fmt.Errorf("it is of %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
+		return fmt.Errorf("the report has %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
 	}
 	p.Targets, p.Results = slices.Clone(p.Targets), slices.Clone(p.Results)
 	for i := range p.Targets {
@@ -33,15 +33,15 @@ func (p *Part) Rename(target string) error {
 	return nil
 }
 
-// label is what a result's id says of its need: APP/NAME, or NAME alone.
+// label returns the need's part of the result's ID: APP/NAME, or NAME alone.
 func (r Result) label() string {
 	return strings.TrimSuffix(r.ID, "@"+r.Target+"/"+string(r.Protocol))
 }
 
-// Merge makes one report of several, as one run over all of their targets would:
-// targets in the order of the parts, results by need, then by target, and up to
-// so many alternatives that a need can move to on all of its targets. What the
-// parts contradict each other in are problems; with any there is no report.
+// Merge returns the report that one run over the targets of all parts would give:
+// targets in the order of the parts, results by need, then by target, each
+// need with the alternatives that it can move to on all of its targets. If the
+// parts contradict each other, it returns only problems.
 func Merge(parts []Part, tool string, alternatives int) (Report, []config.Problem) {
 	merged := Report{Version: 1, Tool: tool, Problems: problemsOf(parts)}
 	var clashes, same []config.Problem
@@ -56,7 +56,8 @@ func Merge(parts []Part, tool string, alternatives int) (Report, []config.Proble
 	return merged, nil
 }
 
-// problemsOf tells what several hosts say of one manifest once.
+// problemsOf returns the problems of all parts. What several hosts report of one
+// manifest is listed once.
 func problemsOf(parts []Part) []config.Problem {
 	all := []config.Problem{}
 	seen := map[config.Problem]bool{}
@@ -71,8 +72,8 @@ func problemsOf(parts []Part) []config.Problem {
 	return all
 }
 
-// targetsOf lists each target once. One that was checked in several parts, for
-// other manifests, has to be the same in all of them.
+// targetsOf returns each target once. A target of several parts, as of several
+// manifests, must be the same in all of them.
 func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
 	all := []TargetReport{}
 	var clashes []config.Problem
@@ -89,7 +90,7 @@ func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
 				seen[t.Name] = origin{p.File, len(all)}
 				all = append(all, t)
 			case !t.equal(all[first.index]):
-				clashes = append(clashes, clash(p.File, "target %q is another one in %s: give each report a name for its target, as app1=%s", t.Name, first.file, p.File))
+				clashes = append(clashes, clash(p.File, "target %q differs from the one in %s: give the target of each report a name of its own, as in app1=%s", t.Name, first.file, p.File))
 			}
 		}
 	}
@@ -110,7 +111,7 @@ func resultsOf(parts []Part) ([]Result, []config.Problem) {
 			if first, known := files[r.ID]; !known {
 				files[r.ID] = p.File
 			} else if repeated++; repeated == 1 {
-				clashes = append(clashes, clash(p.File, "%s is also in %s: give each report once, and with a name for its target, as app1=%s", r.ID, first, p.File))
+				clashes = append(clashes, clash(p.File, "%s is also in %s: give each report once, and its target a name of its own, as in app1=%s", r.ID, first, p.File))
 			}
 			all = append(all, r)
 		}
@@ -122,12 +123,12 @@ func clash(file, format string, args ...any) config.Problem {
 	return config.Problem{Position: config.Position{File: file}, Message: fmt.Sprintf(format, args...)}
 }
 
-// entry is the entry of a manifest that a result is about.
+// entry returns the manifest's entry that a result is about.
 func (r Result) entry() entry { return entry{at: r.Source, name: r.label()} }
 
-// arrange sorts the results: by need as its manifest has them, the manifests in
-// the order in which they appear; within a need by target. What --port gave has
-// no line: there the first appearance counts.
+// arrange sorts the results by manifest, in the order in which they appear, then
+// by need, in the manifest's order, then by target. Needs of --port have no line:
+// they keep the order in which they appear.
 func (r *Report) arrange() {
 	files, entries, targets := map[string]int{}, map[entry]int{}, map[string]int{}
 	for i, t := range r.Targets {
@@ -198,7 +199,7 @@ func isOnlyEphemeral(n Notice) bool {
 	return n.Code == config.Ephemeral && n.Message == onlyEphemeral
 }
 
-// groups yields the runs of results that have a key in common.
+// groups yields the runs of consecutive results with the same key.
 func groups[K comparable](results []Result, key func(Result) K) func(yield func([]Result) bool) {
 	return func(yield func([]Result) bool) {
 		for len(results) > 0 {
@@ -215,7 +216,7 @@ func groups[K comparable](results []Result, key func(Result) K) func(yield func(
 	}
 }
 
-// tables are what the reports of a merge say about ports, beside the results.
+// tables are the sets of ports that a merged report's choices depend on.
 type tables struct {
 	ephemeral map[string]*port.Bits // by target
 	claims    claims
@@ -227,8 +228,8 @@ type common struct {
 	allowed bool // the need allows ephemeral alternatives
 }
 
-// common prepares the choice for one need: what its targets offer, in the order
-// of the first, less what the needs of the reports declare.
+// common prepares the choice for one need from what all of its targets offer, in
+// the order of the first, less what the needs of the reports declare.
 func (t tables) common(need []Result, wanted int) *common {
 	p := pool{length: need[0].Ports().Len()}
 	allowed := false

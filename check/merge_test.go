@@ -244,7 +244,7 @@ func TestMergeRefusesContradictions(t *testing.T) {
 		parts []Part
 		want  string
 	}{
-		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, `two.json: target "local" is another one in one.json: give each report a name for its target, as app1=two.json`},
+		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, `two.json: target "local" differs from the one in one.json: give the target of each report a name of its own, as in app1=two.json`},
 		"one report twice":      {[]Part{part("one.json", "linux"), part("two.json", "linux")}, `two.json: a/x@local/tcp is also in one.json: give each report once`},
 	} {
 		_, clashes := Merge(c.parts, "", 3)

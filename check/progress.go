@@ -2,16 +2,16 @@ package check
 
 import "time"
 
-// Progress hears how far a run is: of each target once that it is started and
-// once that it is done, in between of needs that wait. It hears of one thing at a
-// time, and of nothing once the run was cancelled.
+// Progress receives the progress of a run: for each target one call of Started,
+// then calls of Waiting, then one of Done. Calls are never concurrent, and there
+// are none once the run is cancelled.
 type Progress interface {
 	Started(target string)
-	// Waiting: an unmet need begins to wait, up to left, or its holder has
-	// changed.
+	// Waiting reports that an unmet need begins to wait, for at most left, or
+	// that its holder has changed.
 	Waiting(r Result, left time.Duration)
-	// Done: nothing about the target's needs changes any more. An error says
-	// why it was not opened, or why its last probe failed.
+	// Done reports that the results of the target are final. err is why it was
+	// not opened, or why its last probe failed.
 	Done(target string, s Summary, err error)
 }
 
@@ -25,7 +25,7 @@ func (p *plan) emit(call func(Progress)) {
 	call(p.Progress)
 }
 
-// emitWaiting reports an unmet need that waits, once for each holder.
+// emitWaiting calls Waiting for an unmet need, once for each holder.
 func (r *round) emitWaiting(i int, left time.Duration, holders map[resultKey]string) {
 	for _, proto := range r.needs[i].Protocols {
 		key := resultKey{i, proto}

@@ -15,7 +15,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// plan is what the rounds of one run have in common.
+// plan is what the rounds of one run share.
 type plan struct {
 	Options
 	needs      []Need // of all targets
@@ -34,16 +34,16 @@ type resultKey struct {
 	proto port.Protocol
 }
 
-// round is the conversation with one target.
+// round is the part of a run that is about one target.
 type round struct {
 	Target
 	*plan
-	mine    []int      // indexes of the target's needs
+	own     []int      // indexes of the target's needs
 	host    host.Host  // nil unless it was opened
-	facts   host.Facts // of the last probe that answered: what is true of the machine as a whole
+	facts   host.Facts // about the machine as a whole, of the last probe that succeeded
 	err     error      // why it was not opened, or why the last probe failed
 	results map[resultKey]*Result
-	spent   time.Duration    // of Timeout
+	spent   time.Duration    // so far, of Timeout
 	scans   map[string]*scan // by scanKey
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
@@ -60,53 +60,53 @@ func newRound(t Target, p *plan) *round {
 	return &round{Target: t, plan: p, results: map[resultKey]*Result{}, scans: map[string]*scan{}}
 }
 
-// newRounds are the conversations of a run, in the order of targets.
+// newRounds returns the rounds of a run, in the order of targets.
 func newRounds(needs []Need, targets []Target, o Options) []*round {
 	p := newPlan(needs, o)
-	of := map[string][]int{}
+	byTarget := map[string][]int{}
 	for i, n := range needs {
-		of[n.Target] = append(of[n.Target], i)
+		byTarget[n.Target] = append(byTarget[n.Target], i)
 	}
 	rounds := make([]*round, len(targets))
 	for i, t := range targets {
 		rounds[i] = newRound(t, p)
-		rounds[i].mine = of[t.Name]
+		rounds[i].own = byTarget[t.Name]
 	}
 	return rounds
 }
 
-// run opens the target and asks until every need is met or has waited long
-// enough.
+// run opens the target and probes it until no need waits any more.
 func (r *round) run(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
 	r.emit(func(p Progress) { p.Started(r.Name) })
 	if err := r.reach(ctx); err != nil {
-		r.fail(r.mine, err)
+		r.fail(r.own, err)
 	} else {
-		r.probe(ctx, r.mine, true)
+		r.probe(ctx, r.own, true)
 		r.wait(ctx)
 	}
 	if ctx.Err() == nil {
-		r.settle()
+		r.finish()
 	}
 }
 
-// wait asks again about unmet needs while they may wait, unless an answer failed
-// to come: no other would come then. Meanwhile another target has the slot.
+// wait probes unmet needs again while they may wait. A probe that fails ends it,
+// because the next one would fail too. While wait sleeps, another target has the
+// slot.
 func (r *round) wait(ctx context.Context) {
 	start := time.Now()
-	pending := slices.Clone(r.mine)
+	pending := slices.Clone(r.own)
 	holders := map[resultKey]string{}
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
 	for r.err == nil {
 		now := time.Now()
-		next := time.Duration(-1) // until the first deadline
+		next := time.Duration(-1) // time left until the first deadline
 		pending = slices.DeleteFunc(pending, func(i int) bool {
 			left := r.needs[i].Wait - now.Sub(start)
-			if r.met(i) || left <= 0 {
+			if r.waited(i) || left <= 0 {
 				return true
 			}
 			if next < 0 || left < next {
@@ -127,14 +127,14 @@ func (r *round) wait(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.spent = 0 // waiting has no budget but its own
+		r.spent = 0 // the timeout does not limit waiting
 		r.probe(ctx, pending, false)
 	}
 }
 
-// met says whether waiting for a need is over: it is met, or nothing that time
-// changes is in its way.
-func (r *round) met(i int) bool {
+// waited reports whether waiting for a need can end: it is met, or what is in its
+// way does not change with time.
+func (r *round) waited(i int) bool {
 	for _, proto := range r.needs[i].Protocols {
 		switch s := r.results[resultKey{i, proto}].Status; {
 		case s.OK(), s == Denied, s == OSReserved:
@@ -145,10 +145,10 @@ func (r *round) met(i int) bool {
 	return true
 }
 
-// settle says which needs are met, now that nothing about them changes any more.
-func (r *round) settle() {
+// finish sets OK on every result, once no status can change any more.
+func (r *round) finish() {
 	var s Summary
-	for _, i := range r.mine {
+	for _, i := range r.own {
 		for _, proto := range r.needs[i].Protocols {
 			key := resultKey{i, proto}
 			result := r.results[key]
@@ -167,20 +167,20 @@ func (r *round) reach(ctx context.Context) error {
 		return err
 	})
 	if late {
-		return fmt.Errorf("it could not be reached within %s (--timeout): %w", r.Timeout, err)
+		return fmt.Errorf("the target could not be reached within %s (--timeout): %w", r.Timeout, err)
 	}
 	return err
 }
 
-// close ends the conversation. What can't be closed ends by itself: each kind of
-// host sees to that.
+// close closes the host. Errors don't matter: what can't be closed ends by itself
+// on every kind of host.
 func (r *round) close() {
 	if r.host != nil {
 		_ = r.host.Close()
 	}
 }
 
-// ask sends one batch, within the target's budget.
+// ask sends one request, within the target's budget.
 func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, err error) {
 	late, err := r.spend(ctx, func(ctx context.Context) (err error) {
 		facts, err = r.host.Probe(ctx, req)
@@ -190,17 +190,17 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 		return facts, fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
 	}
 	if err == nil {
-		if wrong := fits(facts, req); wrong != nil {
-			err = fmt.Errorf("the probe's answer does not fit the question: %w", wrong)
+		if wrong := validate(facts, req); wrong != nil {
+			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)
 		}
 	}
 	return facts, err
 }
 
-// spend runs fn with what is left of the target's budget, and says whether it
+// spend runs fn with what is left of the target's budget, and reports whether it
 // failed because nothing is left.
 func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late bool, err error) {
-	start := time.Now() // before the deadline is set, or what is spent can fall short of it
+	start := time.Now() // before the deadline is set, so that spent reaches it
 	limited := ctx
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -272,8 +272,8 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	})
 }
 
-// askRange asks which ports of a need's range are open. It follows the question
-// about the need's own port, which also says whether the table is whole.
+// askRange asks which ports of a need's range are open. It follows a try,
+// whose answer shows whether the socket table is whole.
 func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
 	tried := len(b.Tries) - 1
 	b.scan(host.Scan{Binding: n.Binding(proto), Ports: n.Range}, func(open port.Set, a answer) {
@@ -283,7 +283,7 @@ func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
 	})
 }
 
-// fail makes needs unknown.
+// fail sets the status of needs to unknown.
 func (r *round) fail(needs []int, err error) {
 	r.err = err
 	for _, i := range needs {

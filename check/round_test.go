@@ -191,7 +191,7 @@ func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
 				return hang(ctx, 0)
 			}}, nil
 		}})
-	for i, want := range []string{"it could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
+	for i, want := range []string{"the target could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
 		if x := r.Results[i]; x.Status != Unknown || !strings.HasSuffix(x.Message, want) {
 			t.Errorf("%s, want %q", x.Message, want)
 		}

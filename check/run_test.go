@@ -377,7 +377,7 @@ func TestWaitingIsToldWhenTheHolderChanges(t *testing.T) {
 	want := diary{
 		"local started",
 		"local waits for x, 1m: tcp 8080 is in use by nginx (pid 812, nginx.service)",
-		"local waits for x, 1m: tcp 8080 is in use by somebody who can't be seen",
+		"local waits for x, 1m: tcp 8080 is in use by a process that can't be seen",
 		"local done: 1 of 1",
 	}
 	if diff := cmp.Diff(want, told); diff != "" || !r.OK {
@@ -503,8 +503,8 @@ func TestNoAlternativesWithoutTheWordOfEveryTarget(t *testing.T) {
 		other  Target
 		silent string
 	}{
-		"not reached": {unreachable("app2", "no route"), "they have to be free on every target, and app2 could not be asked"},
-		"by table":    {targetOf("app2", files), "nothing can be bound on app2 for a try"},
+		"not reached": {unreachable("app2", "no route"), "they must be free on every target, and app2 could not be probed"},
+		"by table":    {targetOf("app2", files), "no port can be test-bound on app2"},
 	} {
 		on := func(target string) func(*Need) { return func(n *Need) { n.Target = target } }
 		needs := []Need{needOf("a.yml", "web", inRange("20000-20010"), on("app1")), needOf("a.yml", "web", inRange("20000-20010"), on("app2"))}

@@ -14,9 +14,9 @@ import (
 // search looks for the ports that one need can move to.
 type search struct {
 	*choice
-	need    Need
-	rounds  []*round // of its targets: an alternative must be free on all
-	noReply string   // why a target can't be asked, so that there is no answer; "" if all can
+	need   Need
+	rounds []*round // of its targets: an alternative must be free on all
+	reason string   // why there can be no answer, for people; "" if there can
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -61,7 +61,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 		for _, proto := range n.Protocols {
 			r := results[resultKey{i, proto}]
 			if s := searches[entryOf(n)]; s != nil && movable(r) {
-				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.noReply
+				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.reason
 				r.Alternatives = append([]uint16{}, s.chosen...)
 				if s.hasEphemeral() {
 					s.need.notify(r, config.Ephemeral, onlyEphemeral)
@@ -151,7 +151,7 @@ func roundsOn(target string, rounds []*round) []*round {
 func newSearch(n Need, rounds []*round, c claims, wanted int, choose func(pool, int) *choice) *search {
 	s := &search{need: n, rounds: rounds}
 	var p pool
-	p, s.noReply = poolOf(n, rounds, c)
+	p, s.reason = poolOf(n, rounds, c)
 	s.choice = choose(p, wanted)
 	return s
 }
@@ -172,9 +172,9 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 			found := r.scans[scanKey(n, proto)]
 			switch {
 			case found == nil:
-				return none, fmt.Sprintf("they have to be free on every target, and %s could not be asked", r.Name)
+				return none, fmt.Sprintf("they must be free on every target, and %s could not be probed", r.Name)
 			case r.tableOnly:
-				return none, fmt.Sprintf("nothing can be bound on %s for a try", r.Name)
+				return none, fmt.Sprintf("no port can be test-bound on %s", r.Name)
 			}
 			p.open = append(p.open, &found.bits)
 			if claimed := c[claimKey{r.Name, proto}]; claimed != nil {
@@ -195,7 +195,7 @@ func (r *round) ephemeral() *port.Bits {
 }
 
 // find makes the choices of all searches together: it binds what they draw until
-// each has what it wants, or nothing more to try.
+// each has as many as wanted, or nothing more to try.
 func find(ctx context.Context, searches []*search) error {
 	choices := make([]*choice, len(searches))
 	for i, s := range searches {
@@ -274,7 +274,7 @@ func (s *search) askBlock(b *batch, first uint16) {
 func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	for _, a := range t.Attempts {
 		missing := a.Outcome == host.NoFamily || a.Outcome == host.NoAddress
-		if a.Outcome != host.OK && !(missing && standsForIPv4(n, a)) || len(overlapping(sockets, a.Endpoint)) > 0 {
+		if a.Outcome != host.OK && !(missing && impliesIPv4(n, a)) || len(overlapping(sockets, a.Endpoint)) > 0 {
 			return false
 		}
 	}
@@ -291,7 +291,7 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	}
 	b := &batch{}
 	for _, proto := range n.Protocols {
-		b.try(lookAt(n.Binding(proto)), func(host.Tried, answer) {})
+		b.try(readTable(n.Binding(proto)), func(host.Tried, answer) {})
 		r.askRange(b, n, proto)
 	}
 	facts, err := r.ask(ctx, b.Request)
@@ -299,7 +299,7 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 		err = wholeTable(facts)
 	}
 	if err == nil && facts.Tried[0].NoBindReason != "" {
-		err = errors.New("no port can be bound there for a try: " + facts.Tried[0].NoBindReason)
+		err = errors.New("no port can be test-bound there: " + facts.Tried[0].NoBindReason)
 	}
 	if err != nil {
 		return nil, err

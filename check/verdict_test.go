@@ -287,7 +287,7 @@ func verdictCases() []verdictCase {
 		},
 		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
 		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
-		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by somebody who can't be seen", notices: degraded, notice: "EADDRINUSE"}},
+		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
 			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
@@ -310,7 +310,7 @@ func verdictCases() []verdictCase {
 		{
 			name: "names of containers are no reason for others", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))},
 			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
-			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "who holds it can't be seen", message: "uid 0"},
+			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "its holder can't be seen", message: "uid 0"},
 		},
 		{
 			name: "many holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker, python, boxed, hidden),
@@ -323,7 +323,7 @@ func verdictCases() []verdictCase {
 		{name: "denied, and somebody listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
-		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "kept back by the operating system"}},
+		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
 		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
 		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.NoticeCode{config.NoIPv6}, pids: []int{812}}},
 		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
@@ -332,11 +332,11 @@ func verdictCases() []verdictCase {
 		{name: "no IPv6, a literal", need: on("::1"), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
 		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
 		{name: "anything else", attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EMFILE)"}},
-		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: this check has no right to change its user (setresuid: EPERM)"}},
+		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
 		{name: "run_as of nobody there", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
-		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not be found out whether somebody listens there: the tcp socket table can't be read (netlink: EPERM)"}},
-		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
-		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "somebody who can't be seen", notices: degraded}},
+		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"}},
+		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
+		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "a process that can't be seen", notices: degraded}},
 		{name: "a block with two taken", need: ports(8080, 8083), attempts: []string{"ok", "in-use", "ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8081", nginx), socket(host.Listen, "[::]:8083", python)}, want: verdictWant{status: InUse, message: "tcp 8080-8083: tcp [::]:8081, tcp [::]:8083 is in use by nginx", pids: []int{812, 77}}},
 		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
 		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
@@ -351,7 +351,7 @@ func verdictCases() []verdictCase {
 		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
-		{name: "reuse_port, and who was spared has left", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not tried"}},
+		{name: "reuse_port, and who was spared has left", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
 		{
 			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
 			sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "udp 8080 can be bound, but beside nginx", pids: []int{812}},
@@ -363,15 +363,15 @@ func verdictCases() []verdictCase {
 		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
-		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens on tcp 8080"}},
-		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens", notices: []config.NoticeCode{config.Claimed}, pids: []int{77}}},
-		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens"}},
+		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens on tcp 8080"}},
+		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens", notices: []config.NoticeCode{config.Claimed}, pids: []int{77}}},
+		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens"}},
 		{name: "listening elsewhere", need: both(listening, on("127.0.0.1")), attempts: []string{"not-tried"}, sockets: listen("127.0.0.2:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 127.0.0.1:8080"}},
-		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nobody listens on 8081"}},
-		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
+		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nothing listens on 8081"}},
+		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
 		{name: "listening, right owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
-		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by another than its owner: python3", pids: []int{77}}},
-		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "could not be proven whether by its owner", notices: degraded, pids: []int{901}, partly: true}},
+		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by a process that is not its owner: python3", pids: []int{77}}},
+		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: degraded, pids: []int{901}, partly: true}},
 		{name: "udp listening", need: both(listening, udp), attempts: []string{"not-tried"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "udp 8080 is served", pids: []int{812}}},
 
 		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
@@ -388,7 +388,7 @@ func ownerCases() []verdictCase {
 	held := func(name string, sockets []host.Socket, status Status, owners ...config.Owner) verdictCase {
 		c := verdictCase{name: "owner: " + name, need: owner(owners...), attempts: []string{"in-use"}, sockets: sockets}
 		c.want = verdictWant{status: status, message: map[Status]string{
-			Owned: "is held by its owner", InUse: "is in use by", Unknown: "could not be proven whether by its owner",
+			Owned: "is held by its owner", InUse: "is in use by", Unknown: "whether by its owner could not be determined",
 		}[status]}
 		for _, s := range sockets {
 			if s.Inode == 0 || s.State == host.Connected {
@@ -471,12 +471,12 @@ func ownerCases() []verdictCase {
 	free := verdictCase{name: "owner: and free", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "is free"}}
 	nobody := verdictCase{
 		name: "owner: nobody visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
-		want: verdictWant{status: Unknown, message: "nobody can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
+		want: verdictWant{status: Unknown, message: "no process can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
 	}
 	others := verdictCase{
 		name: "owner: others can't be looked into", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
-		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "not all could", pids: []int{812}, partly: true},
+		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "they were not compared with owner", pids: []int{812}, partly: true},
 	}
 	mixed := verdictCase{
 		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),

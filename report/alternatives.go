@@ -15,7 +15,7 @@ func alternatives(r check.Result) string {
 	switch {
 	case found == 0 && r.Asked == 0:
 		return ""
-	case found == 0 && len(r.From) == 0 && fromFlag(r):
+	case found == 0 && len(r.From) == 0 && r.Source.IsFlag(): // there is no manifest to write a range in
 		return "no alternatives: no range to look in; give one with `--range 20000-20999`"
 	case found == 0 && len(r.From) == 0:
 		return "no alternatives: no range to look in; give one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
@@ -40,7 +40,3 @@ func alternativePorts(r check.Result) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// fromFlag says that a need was given by --port, so that there is no manifest
-// in which anything could be written.
-func fromFlag(r check.Result) bool { return r.Source.File == "--port" }

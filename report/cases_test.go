@@ -112,7 +112,7 @@ func results() map[string]check.Result {
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
 		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),
-		"not-listening": need(check.NotListening, "nobody listens on tcp 8080"),
+		"not-listening": need(check.NotListening, "nothing listens on tcp 8080"),
 		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
 		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
 		"unknown":       need(check.Unknown, "could not look: socket: EMFILE"),

@@ -213,7 +213,7 @@ func stoppable(unit string) bool {
 // ownerHint is the manifest's owner mapping that all holders match, empty if
 // there is none, or no manifest to write it to.
 func ownerHint(r check.Result) string {
-	if len(r.Holders) == 0 || fromFlag(r) {
+	if len(r.Holders) == 0 || r.Source.IsFlag() {
 		return ""
 	}
 	hint := holderOwner(r.Holders[0])
@@ -274,7 +274,7 @@ func ss(r check.Result) string {
 }
 
 func waitHint(r check.Result, d string) string {
-	if fromFlag(r) {
+	if r.Source.IsFlag() {
 		return "use `--wait " + d + "`"
 	}
 	return "use `wait: " + d + "`"

@@ -101,9 +101,9 @@ func TestUnmetIsNeverSilent(t *testing.T) {
 // Where nothing can be bound, the range is not said to be taken.
 func TestNoAlternativesWhereNothingIsBound(t *testing.T) {
 	r := results()["no-alternative"]
-	r.NoSearchReason = "nothing can be bound on app1 for a try"
+	r.NoSearchReason = "no port can be test-bound on app1"
 	got := inEveryFormat(t, reportOf(r), Options{})["text"]
-	if !strings.Contains(got, "no alternatives: nothing can be bound on app1 for a try") || strings.Contains(got, "nothing in") {
+	if !strings.Contains(got, "no alternatives: no port can be test-bound on app1") || strings.Contains(got, "nothing in") {
 		t.Error(got)
 	}
 }

@@ -71,7 +71,7 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 			needs := []Need{needOf("a.yml", "x", inRange("9000-9009")), needOf("a.yml", "y", ports(8081, 8083)), needOf("a.yml", "z", reachable)}
 			r := run(t, needs, Options{Alternatives: 1}, targetOf("local", altered{&sim{}, change}))
 			for _, x := range r.Results {
-				if x.Status != Unknown || !strings.Contains(x.Message, "does not fit the question: it") {
+				if x.Status != Unknown || !strings.Contains(x.Message, "does not match the request: it") {
 					t.Errorf("%s is %s: %s", x.Name, x.Status, x.Message)
 				}
 			}
