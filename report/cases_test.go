@@ -133,7 +133,20 @@ func results() map[string]check.Result {
 	}
 	edit(all, "reachable", func(r *check.Result) { toRemote(r, "ok", "") })
 	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
-	edit(all, "denied", func(r *check.Result) { r.Port = 80 })
+	edit(all, "shadowed", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "ok"}}
+	})
+	edit(all, "leased", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "not-tried"}}
+		r.Method = check.None
+	})
+	edit(all, "os-reserved", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "excluded", Op: "bind", Errno: "WSAEACCES"}}
+	})
+	edit(all, "denied", func(r *check.Result) {
+		r.Port = 80
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 80, Outcome: "denied", Op: "bind", Errno: "EACCES"}}
+	})
 	edit(all, "unavailable", func(r *check.Result) {
 		r.Address = []port.Address{"192.0.2.1"}
 		r.Endpoints = []check.Endpoint{{Address: "192.0.2.1", Port: 8080, Outcome: "no-address", Op: "bind", Errno: "EADDRNOTAVAIL"}}
