@@ -242,6 +242,8 @@ func udp(n *Need)       { n.Protocols = []port.Protocol{port.UDP} }
 func listening(n *Need) { n.Expect = config.Listening }
 func reusePort(n *Need) { n.ReusePort = true }
 
+func reuseAddress(n *Need) { n.ReuseAddress = new(true) }
+
 func runAs(user string) func(*Need) { return func(n *Need) { n.RunAs = user } }
 
 func reachable(n *Need) {

@@ -152,6 +152,11 @@ func TestBits(t *testing.T) {
 			t.Errorf("HasAny(%v) is %t", r, !want)
 		}
 	}
+	for r, want := range map[Range]bool{{63, 65}: true, {64, 64}: true, {62, 65}: false, {63, 66}: false, {65535, 65535}: true, {65534, 65535}: false, {70, 80}: false} {
+		if b.HasAll(r) != want {
+			t.Errorf("HasAll(%v) is %t", r, !want)
+		}
+	}
 }
 
 func TestParseAddress(t *testing.T) {
