@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,92 +111,98 @@ func (f *fleet) many(n int, h func(i int) host.Host, changes ...func(*Need)) ([]
 }
 
 func TestSoManyTargetsAtOnceAndNoMore(t *testing.T) {
-	const parallel = 4
-	for name, busy := range map[string]func(*fleet, Target) Target{
-		"opening": func(f *fleet, target Target) Target {
-			return Target{target.Name, func(ctx context.Context) (host.Host, error) {
-				if err := f.work(ctx); err != nil {
-					return nil, err
+	synctest.Test(t, func(t *testing.T) {
+		const parallel = 4
+		for name, busy := range map[string]func(*fleet, Target) Target{
+			"opening": func(f *fleet, target Target) Target {
+				return Target{target.Name, func(ctx context.Context) (host.Host, error) {
+					if err := f.work(ctx); err != nil {
+						return nil, err
+					}
+					return target.Open(ctx)
+				}}
+			},
+			"probing": func(f *fleet, target Target) Target {
+				return f.target(target.Name, &sim{before: func(ctx context.Context, _ int) error { return f.work(ctx) }})
+			},
+			"looking for alternatives": func(f *fleet, target Target) Target {
+				return f.target(target.Name, &sim{taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
+					if asked == 1 {
+						return nil
+					}
+					return f.work(ctx)
+				}})
+			},
+		} {
+			f := newFleet(parallel)
+			needs, targets := f.many(20, func(int) host.Host { return &sim{} }, inRange("9000-9009"))
+			for i := range targets {
+				targets[i] = busy(f, targets[i])
+			}
+			r := run(t, needs, Options{Parallel: parallel, Alternatives: 1}, targets...)
+			if f.most != parallel || r.Summary.Unknown > 0 {
+				t.Errorf("%s: %d at once, want %d: %+v", name, f.most, parallel, r.Summary)
+			}
+			for i, x := range r.Results {
+				if x.Target != needs[i].Target || r.Targets[i].Name != x.Target {
+					t.Fatalf("%s: the order is lost: %d is %s and %s", name, i, x.Target, r.Targets[i].Name)
 				}
-				return target.Open(ctx)
-			}}
-		},
-		"probing": func(f *fleet, target Target) Target {
-			return f.target(target.Name, &sim{before: func(ctx context.Context, _ int) error { return f.work(ctx) }})
-		},
-		"looking for alternatives": func(f *fleet, target Target) Target {
-			return f.target(target.Name, &sim{taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
-				if asked == 1 {
-					return nil
-				}
-				return f.work(ctx)
-			}})
-		},
-	} {
-		f := newFleet(parallel)
-		needs, targets := f.many(20, func(int) host.Host { return &sim{} }, inRange("9000-9009"))
-		for i := range targets {
-			targets[i] = busy(f, targets[i])
-		}
-		r := run(t, needs, Options{Parallel: parallel, Alternatives: 1}, targets...)
-		if f.most != parallel || r.Summary.Unknown > 0 {
-			t.Errorf("%s: %d at once, want %d: %+v", name, f.most, parallel, r.Summary)
-		}
-		for i, x := range r.Results {
-			if x.Target != needs[i].Target || r.Targets[i].Name != x.Target {
-				t.Fatalf("%s: the order is lost: %d is %s and %s", name, i, x.Target, r.Targets[i].Name)
 			}
 		}
-	}
+	})
 }
 
 func TestWhoWaitsKeepsNobodyFromTheirTurn(t *testing.T) {
-	var done atomic.Int32
-	f := newFleet(0)
-	leaves := func() *sim {
-		s := &sim{taken: set(t, "8080")}
-		s.before = func(context.Context, int) error {
-			if done.Load() == 6 {
-				s.taken = nil // not before all others have had their turn
+	synctest.Test(t, func(t *testing.T) {
+		var done atomic.Int32
+		f := newFleet(0)
+		leaves := func() *sim {
+			s := &sim{taken: set(t, "8080")}
+			s.before = func(context.Context, int) error {
+				if done.Load() == 6 {
+					s.taken = nil // not before all others have had their turn
+				}
+				return nil
 			}
-			return nil
+			return s
 		}
-		return s
-	}
-	needs, targets := f.many(10, func(i int) host.Host {
-		if i < 4 {
-			return leaves()
+		needs, targets := f.many(10, func(i int) host.Host {
+			if i < 4 {
+				return leaves()
+			}
+			return &sim{before: func(context.Context, int) error { done.Add(1); return nil }}
+		}, func(n *Need) { n.Wait = time.Minute })
+		start := time.Now()
+		if r := run(t, needs, Options{Parallel: 2}, targets...); !r.OK || time.Since(start) > 10*time.Second {
+			t.Errorf("after %s: %+v", time.Since(start), r.Summary)
 		}
-		return &sim{before: func(context.Context, int) error { done.Add(1); return nil }}
-	}, func(n *Need) { n.Wait = time.Minute })
-	start := time.Now()
-	if r := run(t, needs, Options{Parallel: 2}, targets...); !r.OK || time.Since(start) > 20*time.Second {
-		t.Errorf("after %s: %+v", time.Since(start), r.Summary)
-	}
+	})
 }
 
 func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
-	const budget = 400 * time.Millisecond
-	r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("slow"))}, Options{Timeout: budget, Parallel: 2},
-		Target{"local", func(ctx context.Context) (host.Host, error) {
-			<-ctx.Done()
-			return nil, fmt.Errorf("connect: %w", ctx.Err())
-		}},
-		Target{"slow", func(ctx context.Context) (host.Host, error) {
-			deadline, _ := ctx.Deadline()
-			time.Sleep(time.Until(deadline) / 2)
-			return &sim{before: func(ctx context.Context, _ int) error {
-				if later, _ := ctx.Deadline(); later.Sub(deadline) > budget/4 {
-					t.Errorf("probing may last until %s, want %s", later, deadline)
-				}
-				return hang(ctx, 0)
-			}}, nil
-		}})
-	for i, want := range []string{"the target could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
-		if x := r.Results[i]; x.Status != Unknown || !strings.HasSuffix(x.Message, want) {
-			t.Errorf("%s, want %q", x.Message, want)
+	synctest.Test(t, func(t *testing.T) {
+		const budget = 400 * time.Millisecond
+		r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("slow"))}, Options{Timeout: budget, Parallel: 2},
+			Target{"local", func(ctx context.Context) (host.Host, error) {
+				<-ctx.Done()
+				return nil, fmt.Errorf("connect: %w", ctx.Err())
+			}},
+			Target{"slow", func(ctx context.Context) (host.Host, error) {
+				deadline, _ := ctx.Deadline()
+				time.Sleep(time.Until(deadline) / 2)
+				return &sim{before: func(ctx context.Context, _ int) error {
+					if later, _ := ctx.Deadline(); later.Sub(deadline) > budget/4 {
+						t.Errorf("probing may last until %s, want %s", later, deadline)
+					}
+					return hang(ctx, 0)
+				}}, nil
+			}})
+		for i, want := range []string{"the target could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
+			if x := r.Results[i]; x.Status != Unknown || !strings.HasSuffix(x.Message, want) {
+				t.Errorf("%s, want %q", x.Message, want)
+			}
 		}
-	}
+	})
 }
 
 // A step's own budget is told as such.

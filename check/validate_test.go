@@ -65,7 +65,16 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 		"a state of its own":          held(func(s *host.Socket) { s.State = "gone" }),
 		"a process that means all":    held(func(s *host.Socket) { s.Holders[0].PID = -1 }),
 		"a process that means us":     held(func(s *host.Socket) { s.Holders[0].PID = 0 }),
-		"a user that there can't be":  held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
+		"a gap of its own":            func(f *host.Facts) { f.Gaps = []host.Gap{{What: "x", Kind: "\x1b[2J"}} },
+		"excluded ports that repeat": func(f *host.Facts) {
+			f.Limits.Excluded = map[port.Protocol]port.Set{port.TCP: slices.Repeat(port.Set{{First: 1, Last: 65535}}, 2)}
+		},
+		"excluded ports of udp":      func(f *host.Facts) { f.Limits.Excluded = map[port.Protocol]port.Set{port.UDP: {{First: 2, Last: 1}}} },
+		"a connect of its own":       func(f *host.Facts) { f.Dialed[0].Outcome = "perhaps" },
+		"a connect too few":          func(f *host.Facts) { f.Dialed = nil },
+		"a device with a blank":      held(func(s *host.Socket) { s.Device = "a b" }),
+		"a device that is not ASCII": held(func(s *host.Socket) { s.Device = "eth\u202e" }),
+		"a user that there can't be": held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			needs := []Need{needOf("a.yml", "x", inRange("9000-9009")), needOf("a.yml", "y", ports(8081, 8083)), needOf("a.yml", "z", reachable)}
@@ -91,6 +100,15 @@ func TestAnswersThatFit(t *testing.T) {
 			(*a)[0].Outcome = host.NoFamily
 			*a = append(*a, (*a)[0])
 			(*a)[1].Addr, (*a)[1].Outcome = netip.IPv4Unspecified(), host.OK
+		}},
+		"what is at the edge": {port.Any, func(f *host.Facts) {
+			f.Limits = host.Limits{
+				Ephemeral: port.One(9000), Reserved: port.Set{{First: 0, Last: 65535}},
+				Excluded: map[port.Protocol]port.Set{port.TCP: {port.One(1)}, port.UDP: {{First: 1, Last: 2}}},
+			}
+			s := socket(host.Connected, "127.0.0.1:9999", host.Holder{PID: 1, UID: -1})
+			s.Device = "!~"
+			f.Sockets = []host.Socket{s}
 		}},
 		"a device by its name": {"fe80::1%2", func(f *host.Facts) { f.Tried[0].Attempts[0].Device = "eth0" }},
 	} {

@@ -201,7 +201,8 @@ func socket(state host.State, addr string, holders ...host.Holder) host.Socket {
 	return s
 }
 
-func incomplete(s host.Socket) host.Socket { s.Complete = false; return s }
+func incomplete(s host.Socket) host.Socket   { s.Complete = false; return s }
+func withoutInode(s host.Socket) host.Socket { s.Inode = 0; return s }
 func ofUID(s host.Socket, uid uint32) host.Socket {
 	s.UID = &uid
 	return s
@@ -256,6 +257,9 @@ func table(err bool) func(*host.Facts) {
 		f.Gaps = []host.Gap{{What: "the tcp socket table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
 	}
 }
+
+// noPrivileges is net.ipv4.ip_unprivileged_port_start=0, as in containers.
+func noPrivileges(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }
 
 func verdictCases() []verdictCase {
 	degraded := []config.NoticeCode{config.Degraded}
@@ -321,6 +325,11 @@ func verdictCases() []verdictCase {
 		{name: "denied", need: ports(80, 80), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "ports below 1024 (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE"}},
 		{name: "denied to run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"denied bind EPERM"}, want: verdictWant{status: Denied, message: "may not be bound by www-data"}},
 		{name: "denied by a policy", attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 8080 may not be bound by this user (EACCES)"}},
+		{name: "denied to run_as by a policy", need: runAs("www-data"), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 8080 may not be bound by www-data (EACCES)"}},
+		{name: "denied, the last privileged port", need: ports(1023, 1023), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "ports below 1024"}},
+		{name: "denied, the first port that is not privileged", need: ports(1024, 1024), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 1024 may not be bound by this user (EACCES)"}},
+		{name: "denied where no port is privileged", need: ports(80, 80), attempts: []string{"denied"}, facts: noPrivileges, want: verdictWant{status: Denied, message: "tcp 80 may not be bound by this user (EACCES)"}},
+		{name: "denied, and a process has bound it", attempts: []string{"denied"}, sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)}, want: verdictWant{status: Denied, message: "may not be bound"}},
 		{name: "denied off Linux", need: ports(80, 80), attempts: []string{"denied"}, facts: func(f *host.Facts) { f.Machine.OS = "freebsd" }, want: verdictWant{status: Denied, message: "ports below 1024 need root"}},
 		{name: "denied, and somebody listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
@@ -343,9 +352,11 @@ func verdictCases() []verdictCase {
 		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
 		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
 		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "set run_as"}},
+		{name: "the last privileged port", need: ports(1023, 1023), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "below 1024"}},
+		{name: "the first port that is not privileged", need: ports(1024, 1024), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged with run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged and not elevated", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.Elevated = false }, want: verdictWant{status: Free, message: "free"}},
-		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }, want: verdictWant{status: Free, message: "free"}},
+		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: noPrivileges, want: verdictWant{status: Free, message: "free"}},
 		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "32768-60999 on this host"}},
 		{name: "ephemeral but reserved", need: ports(40000, 40000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free"}},
 		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.UnsafePort}}},
@@ -362,6 +373,18 @@ func verdictCases() []verdictCase {
 			name: "udp reuse_address and reuse_port, another user", need: both(both(udp, reusePort), func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
 			sockets: []host.Socket{ofUID(socket(host.Listen, "udp [::]:8080", nginx), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}},
 		},
+		{
+			name: "one socket at two endpoints", need: on(port.Loopback), attempts: []string{"in-use", "in-use"}, sockets: listen("[::]:8080", nginx),
+			want: verdictWant{status: InUse, message: "is in use by nginx (pid 812, nginx.service)", pids: []int{812}},
+		},
+		{
+			name: "sockets without inodes at one address", attempts: []string{"in-use"},
+			sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080", nginx)), withoutInode(socket(host.Listen, "[::]:8080", python)), withoutInode(socket(host.Listen, "[::]:8080", nginx))},
+			want:    verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), python3 (pid 77, user www-data)", pids: []int{812, 77}},
+		},
+		{name: "a listener without an inode or a holder", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080"))}, want: verdictWant{status: InUse, message: "uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "a connection without an inode", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Connected, "10.0.0.1:8080"))}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", pids: []int{0}}},
+		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
 		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
@@ -484,7 +507,19 @@ func ownerCases() []verdictCase {
 		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),
 		want: verdictWant{status: Owned, message: "held by its owner", pids: []int{812}},
 	}
-	return append(cases, shadow, foreign, free, nobody, others, mixed)
+	orphan := held("an orphan beside the owner", append(by(nginx), incomplete(withoutInode(socket(host.Closing, "127.0.0.1:8080")))), Owned, config.Owner{Process: "nginx"})
+	orphan.want.partly = true
+	closed := verdictCase{
+		name: "owner: a connection of no process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: []host.Socket{socket(host.Connected, "127.0.0.1:8080")},
+		want:    verdictWant{status: InUse, message: "local port of a connection", notices: []config.NoticeCode{config.Degraded}, notice: "no process that can be seen", pids: []int{0}},
+	}
+	hiddenPeer := verdictCase{
+		name: "owner: a connection of a process that can't be seen", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: []host.Socket{incomplete(socket(host.Connected, "127.0.0.1:8080"))},
+		want:    verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded}, notice: "its holder can't be seen", pids: []int{0}, partly: true},
+	}
+	return append(cases, shadow, foreign, free, nobody, others, mixed, orphan, closed, hiddenPeer)
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
@@ -542,6 +577,98 @@ func TestHostileHolderNamesAreCut(t *testing.T) {
 	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", h)}}.judge(t)
 	if len(got.Message) > 200 {
 		t.Errorf("%d bytes: %s", len(got.Message), got.Message)
+	}
+}
+
+// One process with sockets on two addresses is one holder for each of them, and
+// is named once.
+func TestAHolderOfTwoAddresses(t *testing.T) {
+	got := verdictCase{
+		need: on(port.Loopback), attempts: []string{"in-use", "in-use"},
+		sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "[::1]:8080", nginx)},
+	}.judge(t)
+	if want := "tcp 8080 on loopback is in use by nginx (pid 812, nginx.service)"; got.Message != want {
+		t.Errorf("%s\nwant %s", got.Message, want)
+	}
+	var addresses []string
+	for _, h := range got.Holders {
+		addresses = append(addresses, fmt.Sprint(h.Address, " ", h.PID))
+	}
+	if diff := cmp.Diff([]string{"127.0.0.1 812", "::1 812"}, addresses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHoldersInMessages(t *testing.T) {
+	many := func(n int) []host.Holder {
+		var all []host.Holder
+		for i := range n {
+			all = append(all, process(i+1, fmt.Sprintf("/bin/p%d", i+1)))
+		}
+		return all
+	}
+	long := strings.Repeat("x", 64)
+	for want, holders := range map[string][]host.Holder{
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data)":          many(3),
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 1 more":  many(4),
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 17 more": many(20),
+		"root (pid 5, uid 0)":               {{PID: 5, Executable: "/bin/root"}},
+		"ghost (pid 5)":                     {{PID: 5, Process: "ghost", UID: -1}},
+		"a process (pid 5)":                 {{PID: 5, UID: -1}},
+		`app.exe (pid 5)`:                   {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},
+		"db (pid 5, this job's service pg)": {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", Told: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
+		long + " (pid 5)":                   {{PID: 5, Executable: "/bin/" + long, UID: -1}},
+		long + " (pid 6)":                   {{PID: 6, Executable: "/bin/" + long + "y", UID: -1}},
+	} {
+		got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", holders...)}}.judge(t)
+		if want = "tcp 8080 is in use by " + want; got.Message != want {
+			t.Errorf("%s\nwant %s", got.Message, want)
+		}
+	}
+}
+
+// Of a block, the endpoints that are taken are named, the first five of them.
+func TestEndpointsInMessages(t *testing.T) {
+	for taken, want := range map[int]string{
+		5:  "tcp 8080-8089: tcp [::]:8080, tcp [::]:8081, tcp [::]:8082, tcp [::]:8083, tcp [::]:8084 is in use by nginx (pid 812, nginx.service)",
+		6:  "tcp 8080-8089: tcp [::]:8080, tcp [::]:8081, tcp [::]:8082, tcp [::]:8083, tcp [::]:8084 and 1 more is in use by nginx (pid 812, nginx.service)",
+		10: "tcp 8080-8089 is in use by nginx (pid 812, nginx.service)",
+	} {
+		c := verdictCase{need: ports(8080, 8089)}
+		for i := range 10 {
+			if i >= taken {
+				c.attempts = append(c.attempts, "ok")
+				continue
+			}
+			c.attempts = append(c.attempts, "in-use")
+			c.sockets = append(c.sockets, socket(host.Listen, fmt.Sprintf("[::]:%d", 8080+i), nginx))
+		}
+		if got := c.judge(t); got.Message != want {
+			t.Errorf("%s\nwant %s", got.Message, want)
+		}
+	}
+}
+
+func TestHolderFields(t *testing.T) {
+	full := named
+	full.Unit, full.Command, full.Started, full.User = "web.service", []string{"node", "app.js"}, time.Unix(1e9, 0), "ann"
+	told := *named.Told
+	told.Service = "web"
+	full.Told = &told
+	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", full)}}.judge(t).Holders
+	uid, started := 1000, time.Unix(1e9, 0)
+	want := []Holder{{
+		Address: "127.0.0.1", Port: 8080, State: "listen", UID: &uid, User: "ann", PID: 904, Process: "node", Executable: "/usr/bin/node",
+		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
+		Started: &started, Command: []string{"node", "app.js"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	// A process of which the user is not known has that of its socket.
+	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", gone), 7)}}.judge(t).Holders
+	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 7 {
+		t.Errorf("%+v", got)
 	}
 }
 
