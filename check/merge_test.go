@@ -14,19 +14,19 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// apart is a run on each target by itself, as its report is told: without what
-// JSON has no field for.
+// apart runs on each target by itself, and returns the reports as they are read
+// back from JSON: without what it has no field for.
 func apart(t *testing.T, needs []Need, o Options, targets []Target) []Part {
 	t.Helper()
 	var parts []Part
 	for _, target := range targets {
 		here := slices.DeleteFunc(slices.Clone(needs), func(n Need) bool { return n.Target != target.Name })
-		parts = append(parts, Part{target.Name + ".json", told(run(t, here, o, target))})
+		parts = append(parts, Part{target.Name + ".json", asRead(run(t, here, o, target))})
 	}
 	return parts
 }
 
-func told(r Report) Report {
+func asRead(r Report) Report {
 	r.Spans = nil
 	r.Results = append([]Result{}, r.Results...)
 	for i := range r.Results {
@@ -66,7 +66,7 @@ func TestMergeEqualsOneRun(t *testing.T) {
 			}
 			return all
 		}
-		want := told(run(t, needs, Options{Alternatives: 3}, targets()...))
+		want := asRead(run(t, needs, Options{Alternatives: 3}, targets()...))
 		got := merge(t, apart(t, needs, Options{Alternatives: 3, Candidates: 40}, targets()), 3)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("seed %d (-one run +merged):\n%s", seed, diff)
@@ -141,7 +141,7 @@ func TestCandidates(t *testing.T) {
 	for _, x := range r.Results {
 		got = append(got, x.Candidates)
 		if len(x.Alternatives) > 0 {
-			t.Errorf("%s: alternatives that nobody asked for: %v", x.ID, x.Alternatives)
+			t.Errorf("%s: alternatives that were not requested: %v", x.ID, x.Alternatives)
 		}
 	}
 	want := []string{
@@ -165,9 +165,9 @@ func TestMergeOfReportsWithoutCandidates(t *testing.T) {
 		one, two string // taken
 		want     [][]uint16
 	}{
-		"what both list":              {"8080", "8080,9001", [][]uint16{{9000, 9002}, {9000, 9002}}},
-		"met on one, which is silent": {"8080", "", [][]uint16{{}, {}}},
-		"nothing in common":           {"8080,9003-9009", "8080,9000-9002", [][]uint16{{}, {}}},
+		"what both list":               {"8080", "8080,9001", [][]uint16{{9000, 9002}, {9000, 9002}}},
+		"met on one, which lists none": {"8080", "", [][]uint16{{}, {}}},
+		"nothing in common":            {"8080,9003-9009", "8080,9000-9002", [][]uint16{{}, {}}},
 	} {
 		targets := []Target{targetOf("one", &sim{taken: set(t, c.one)}), targetOf("two", &sim{taken: set(t, c.two)})}
 		merged := merge(t, apart(t, needs, Options{Alternatives: 3}, targets), 3)
@@ -195,7 +195,7 @@ func TestMergeHeedsAllow(t *testing.T) {
 			return needOf("a.yml", "x", inRange("9000-9009"), onTarget(target), allow(codes...))
 		}
 		needs := []Need{need("one"), need("two")}
-		want := told(run(t, needs, Options{Alternatives: 3}, sims()...))
+		want := asRead(run(t, needs, Options{Alternatives: 3}, sims()...))
 		got := merge(t, apart(t, needs, Options{Alternatives: 3, Candidates: 9}, sims()), 3)
 		if diff := cmp.Diff(want, got); diff != "" || len(got.Results[0].Alternatives) != 3 {
 			t.Errorf("allow: %v (-one run +merged):\n%s", codes, diff)

@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/panics"
 )
 
-// diary is what Progress hears, a line a call.
+// diary records the calls of Progress, a line each.
 type diary []string
 
 func (d *diary) Started(target string) { *d = append(*d, target+" started") }
@@ -40,14 +40,13 @@ type fleet struct {
 	mu           sync.Mutex
 	busy, most   int
 	open, closed int
-	full         chan struct{} // closed as soon as so many are busy as may be
+	full         chan struct{} // closed as soon as size hosts are busy
 	size         int
 }
 
 func newFleet(size int) *fleet { return &fleet{size: size, full: make(chan struct{})} }
 
-// work is something that is done to a host: it ends when so many are at it as
-// may be.
+// work keeps a host busy until size hosts are.
 func (f *fleet) work(ctx context.Context) error {
 	f.mu.Lock()
 	f.busy++
@@ -71,7 +70,7 @@ func (f *fleet) work(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(10 * time.Second):
-		return errors.New("nobody else came")
+		return errors.New("too few at the same time")
 	}
 }
 
@@ -110,7 +109,7 @@ func (f *fleet) many(n int, h func(i int) host.Host, changes ...func(*Need)) ([]
 	return needs, targets
 }
 
-func TestSoManyTargetsAtOnceAndNoMore(t *testing.T) {
+func TestParallelBoundsTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const parallel = 4
 		for name, busy := range map[string]func(*fleet, Target) Target{
@@ -152,7 +151,7 @@ func TestSoManyTargetsAtOnceAndNoMore(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsKeepsNobodyFromTheirTurn(t *testing.T) {
+func TestWaitingTargetsLendTheirSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var done atomic.Int32
 		f := newFleet(0)
@@ -205,7 +204,7 @@ func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
 	})
 }
 
-// A step's own budget is told as such.
+// A timeout of a step's own is not reported as the target's.
 func TestATimeoutOnTheWayIsNotTheTargets(t *testing.T) {
 	r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: time.Minute}, Target{"local", func(context.Context) (host.Host, error) {
 		return nil, fmt.Errorf("handshake: %w", context.DeadlineExceeded)
@@ -264,20 +263,20 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 	}
 }
 
-func TestProgressIsToldOfEveryTarget(t *testing.T) {
+func TestProgressCoversEveryTarget(t *testing.T) {
 	needs := []Need{
 		needOf("a.yml", "x", onTarget("one")), needOf("a.yml", "y", onTarget("one"), ports(8081, 8081)),
 		needOf("a.yml", "x", onTarget("two")),
 		needOf("a.yml", "x", onTarget("three")), needOf("a.yml", "y", onTarget("three")), // both want 8080
 	}
-	var told diary
-	r := run(t, needs, Options{Parallel: 3, Progress: &told}, targetOf("one", &sim{taken: set(t, "8080")}), unreachable("two", "connect: refused"), targetOf("three", &sim{}))
-	slices.Sort(told)
+	var got diary
+	r := run(t, needs, Options{Parallel: 3, Progress: &got}, targetOf("one", &sim{taken: set(t, "8080")}), unreachable("two", "connect: refused"), targetOf("three", &sim{}))
+	slices.Sort(got)
 	want := diary{"one done: 1 of 2", "one started", "three done: 0 of 2", "three started", "two done: 0 of 1: connect: refused", "two started"}
-	if diff := cmp.Diff(want, told); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if r.Summary.OK != 1 {
-		t.Errorf("told is what the report says: %+v", r.Summary)
+		t.Errorf("progress and report differ: %+v", r.Summary)
 	}
 }

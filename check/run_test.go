@@ -22,8 +22,8 @@ import (
 // sim is a machine of which some ports are taken. It is asked by one goroutine
 // at a time.
 type sim struct {
-	taken  port.Set // somebody listens, on all addresses
-	barred port.Set // a bind fails, and the table does not say why
+	taken  port.Set // a process listens on all addresses
+	barred port.Set // a bind fails, and the table does not show why
 	limits host.Limits
 	before func(ctx context.Context, asked int) error // each answer
 	asked  []host.Request
@@ -129,8 +129,8 @@ func TestAlternatives(t *testing.T) {
 		notices   []config.NoticeCode // of the first result
 	}{
 		{name: "in the range's order", needs: []Need{need("x", "9443,8000-8001")}, asked: 3, want: [][]uint16{{9443, 8000, 8001}}},
-		{name: "as many as asked for", needs: []Need{need("x", "9000-9099")}, asked: 2, want: [][]uint16{{9000, 9001}}},
-		{name: "none asked for", needs: []Need{need("x", "9000-9099")}, asked: 0, want: [][]uint16{{}}},
+		{name: "as many as wanted", needs: []Need{need("x", "9000-9099")}, asked: 2, want: [][]uint16{{9000, 9001}}},
+		{name: "none wanted", needs: []Need{need("x", "9000-9099")}, asked: 0, want: [][]uint16{{}}},
 		{name: "no range", needs: []Need{need("x", "1")}, asked: 3, taken: "1", want: [][]uint16{{}}},
 		{name: "fewer, and never outside", needs: []Need{need("x", "9000-9001")}, asked: 3, want: [][]uint16{{9000, 9001}}},
 		{name: "not excluded", needs: []Need{need("x", "9000-9009", exclude("9000-9002,9004"))}, asked: 2, want: [][]uint16{{9003, 9005}}},
@@ -292,13 +292,13 @@ func TestTimeoutIsTheTargetsNotTheProbes(t *testing.T) {
 		start := time.Now()
 		r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9999"))}, Options{Timeout: 100 * time.Millisecond, Alternatives: 3}, targetOf("local", s))
 		if len(s.asked) != 2 || time.Since(start) != 100*time.Millisecond {
-			t.Errorf("asked %d times in %s: who does not answer is not asked again", len(s.asked), time.Since(start))
+			t.Errorf("%d probes in %s: a target that does not answer is not probed again", len(s.asked), time.Since(start))
 		}
 		if x := r.Results[0]; x.Status != InUse || len(x.Alternatives) > 0 {
 			t.Errorf("the verdict stays: %+v", x)
 		}
 		if n := r.Targets[0].Notices; len(n) != 1 || n[0].Code != config.Degraded {
-			t.Errorf("and it is told: %+v", n)
+			t.Errorf("the target has no notice: %+v", n)
 		}
 	})
 }
@@ -319,7 +319,7 @@ func TestWaitEndsWhenTheHolderLeaves(t *testing.T) {
 			t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), r.Results)
 		}
 		if n := len(s.asked[1].Tries); n != 1 {
-			t.Errorf("%d needs were asked about again: want the unmet one alone", n)
+			t.Errorf("%d needs were probed again: want the unmet one alone", n)
 		}
 	})
 }
@@ -340,13 +340,13 @@ func TestWaitEndsAtItsDeadline(t *testing.T) {
 		}
 		for _, req := range s.asked[1:] {
 			if len(req.Tries) != 1 || len(req.Scans) > 0 {
-				t.Errorf("asked again about who does not wait: %+v", req)
+				t.Errorf("probed a need again that does not wait: %+v", req)
 			}
 		}
 	})
 }
 
-func TestNobodyWaitsForWhatTimeDoesNotChange(t *testing.T) {
+func TestNoWaitForWhatTimeDoesNotChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for want, outcome := range map[Status]string{Denied: "denied", OSReserved: "excluded bind WSAEACCES", Free: "ok"} {
 			c := verdictCase{need: func(n *Need) { n.Wait = time.Minute; n.Ports = port.One(80) }, attempts: []string{outcome}}
@@ -358,7 +358,7 @@ func TestNobodyWaitsForWhatTimeDoesNotChange(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsForAHostThatIsGone(t *testing.T) {
+func TestNoWaitForAHostThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for last := range 2 {
 			s := &sim{taken: set(t, "8080"), before: func(_ context.Context, asked int) error {
@@ -376,27 +376,27 @@ func TestNobodyWaitsForAHostThatIsGone(t *testing.T) {
 	})
 }
 
-func TestWaitingIsToldWhenTheHolderChanges(t *testing.T) {
+func TestWaitingIsReportedForEachHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sim{taken: set(t, "8080")}
 		s.before = func(_ context.Context, asked int) error {
 			switch asked {
 			case 3:
-				s.taken, s.barred = nil, set(t, "8080") // somebody else
+				s.taken, s.barred = nil, set(t, "8080") // another process
 			case 5:
 				s.barred = nil
 			}
 			return nil
 		}
-		var told diary
-		r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{Progress: &told}, targetOf("local", s))
+		var got diary
+		r := run(t, []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })}, Options{Progress: &got}, targetOf("local", s))
 		want := diary{
 			"local started",
 			"local waits for x, 1m: tcp 8080 is in use by nginx (pid 812, nginx.service)",
 			"local waits for x, 1m: tcp 8080 is in use by a process that can't be seen",
 			"local done: 1 of 1",
 		}
-		if diff := cmp.Diff(want, told); diff != "" || !r.OK {
+		if diff := cmp.Diff(want, got); diff != "" || !r.OK {
 			t.Errorf("ok %t: %s", r.OK, diff)
 		}
 	})
@@ -556,7 +556,7 @@ func TestList(t *testing.T) {
 		t.Error(diff)
 	}
 	if l.Version != 1 || len(l.Targets) != 1 || len(l.Targets[0].Notices) != 2 {
-		t.Errorf("what could not be seen is told: %+v", l)
+		t.Errorf("what could not be seen is not in the notices: %+v", l)
 	}
 	f.Gaps[0].Kind = host.GapContainers
 	if l, err = List(context.Background(), targetOf("local", canned(f)), Options{}); err != nil || len(l.Targets[0].Notices) != 2 {
@@ -571,9 +571,9 @@ func TestList(t *testing.T) {
 	}
 }
 
-// A target that can't tell what is free there leaves no alternatives on any, and
-// the results say which it is.
-func TestNoAlternativesWithoutTheWordOfEveryTarget(t *testing.T) {
+// A target that can't be probed leaves no alternatives on any, and the results
+// name it.
+func TestNoAlternativesWithoutEveryTarget(t *testing.T) {
 	files := host.FromFiles(func(_ context.Context, path string) ([]byte, error) {
 		text, ok := map[string]string{
 			"/proc/net/tcp":                              "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",

@@ -32,7 +32,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if r := run(t, needs, Options{}, targetOf("local", taken), targetOf("app1", &sim{})); len(r.Spans) > 0 {
-		t.Errorf("nobody asked for alternatives: %v", r.Spans)
+		t.Errorf("no alternatives were wanted: %v", r.Spans)
 	}
 }
 

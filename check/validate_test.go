@@ -24,9 +24,9 @@ func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	return f, err
 }
 
-// An answer to another question, or of no machine that there can be, is none:
-// nothing is free for it.
-func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
+// An answer to another request, or with facts that can't be true, makes the needs
+// unknown.
+func TestInvalidAnswers(t *testing.T) {
 	held := func(change func(*host.Socket)) func(*host.Facts) {
 		return func(f *host.Facts) {
 			s := socket(host.Listen, "0.0.0.0:9999", nginx)
@@ -88,8 +88,8 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	}
 }
 
-// What hosts say of the same question in their own way fits.
-func TestAnswersThatFit(t *testing.T) {
+// Hosts differ in how they answer the same request.
+func TestValidAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		address port.Address
 		change  func(*host.Facts)
@@ -119,8 +119,8 @@ func TestAnswersThatFit(t *testing.T) {
 	}
 }
 
-// Alternatives of an answer that does not fit are none.
-func TestAlternativesThatDoNotFit(t *testing.T) {
+// An invalid answer to the search for alternatives gives none.
+func TestInvalidAnswersToASearch(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
 	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {
 		if len(s.asked) > 1 {

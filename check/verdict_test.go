@@ -16,7 +16,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// verdictCase is a need, what a host says about it, and what follows.
+// verdictCase is a need, what a host answers about it, and the result.
 type verdictCase struct {
 	name string
 	need func(*Need) // changes tcp 8080 on any, expected to be free
@@ -24,7 +24,7 @@ type verdictCase struct {
 	// for a need that is to be reachable the one of its connect.
 	attempts []string
 	sockets  []host.Socket
-	facts    func(*host.Facts) // changes what else a Linux host says, as root
+	facts    func(*host.Facts) // changes the other facts, which are those of a Linux host for root
 	want     verdictWant
 }
 
@@ -82,7 +82,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// judge asks a host that knows the case's answer.
+// judge runs the case on a host that has its answer.
 func (c verdictCase) judge(t *testing.T) Result {
 	t.Helper()
 	n := Need{App: "shop", Target: "local", Port: config.Port{
@@ -293,7 +293,7 @@ func verdictCases() []verdictCase {
 		},
 		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
 		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
-		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
+		{name: "no process visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
 			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
@@ -331,7 +331,7 @@ func verdictCases() []verdictCase {
 		{name: "denied where no port is privileged", need: ports(80, 80), attempts: []string{"denied"}, facts: noPrivileges, want: verdictWant{status: Denied, message: "tcp 80 may not be bound by this user (EACCES)"}},
 		{name: "denied, and a process has bound it", attempts: []string{"denied"}, sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)}, want: verdictWant{status: Denied, message: "may not be bound"}},
 		{name: "denied off Linux", need: ports(80, 80), attempts: []string{"denied"}, facts: func(f *host.Facts) { f.Machine.OS = "freebsd" }, want: verdictWant{status: Denied, message: "ports below 1024 need root"}},
-		{name: "denied, and somebody listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
+		{name: "denied, and a process listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
 		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
@@ -344,7 +344,7 @@ func verdictCases() []verdictCase {
 		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
 		{name: "anything else", attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EMFILE)"}},
 		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
-		{name: "run_as of nobody there", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
+		{name: "run_as of an unknown user", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
 		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"}},
 		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
 		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "a process that can't be seen", notices: degraded}},
@@ -364,7 +364,7 @@ func verdictCases() []verdictCase {
 		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
-		{name: "reuse_port, and who was spared has left", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
+		{name: "reuse_port, and the listener has gone", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
 		{
 			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
 			sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "udp 8080 can be bound, but beside nginx", pids: []int{812}},
@@ -408,7 +408,7 @@ func verdictCases() []verdictCase {
 	}, ownerCases(), tableCases())
 }
 
-// ownerCases are about a held port and who may hold it.
+// ownerCases are about a held port with an owner.
 func ownerCases() []verdictCase {
 	held := func(name string, sockets []host.Socket, status Status, owners ...config.Owner) verdictCase {
 		c := verdictCase{name: "owner: " + name, need: owner(owners...), attempts: []string{"in-use"}, sockets: sockets}
@@ -460,9 +460,9 @@ func ownerCases() []verdictCase {
 		held("short container ID", by(boxed), Owned, config.Owner{Container: "0123456789ab"}),
 		held("not in a container", by(nginx), InUse, config.Owner{Container: "web"}),
 		held("container unseen", by(hidden), Unknown, config.Owner{Container: "web"}),
-		held("container name, which the engine knows", by(boxed), Unknown, config.Owner{Container: "web"}),
-		held("image, which the engine knows", by(boxed), Unknown, config.Owner{Image: "node:*"}),
-		held("compose, which the engine knows", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
+		held("container name, which only the engine has", by(boxed), Unknown, config.Owner{Container: "web"}),
+		held("image, which only the engine has", by(boxed), Unknown, config.Owner{Image: "node:*"}),
+		held("compose, which only the engine has", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
 		held("image, and not in a container", by(nginx), InUse, config.Owner{Image: "node:*"}),
 		held("container name", by(named), Owned, config.Owner{Container: "shop-*"}),
 		held("another container name", by(named), InUse, config.Owner{Container: "shop-db-*"}),
@@ -485,7 +485,7 @@ func ownerCases() []verdictCase {
 		held("one process is unproven", by(nginx, hidden), Unknown, config.Owner{Process: "nginx"}),
 		held("foreign outweighs unproven", by(hidden, python), InUse, config.Owner{Process: "nginx"}),
 		held("every socket must match", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080", python)}, InUse, config.Owner{Process: "nginx"}),
-		held("a socket of nobody", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080")}, Unknown, config.Owner{Process: "nginx"}),
+		held("a socket without a process", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080")}, Unknown, config.Owner{Process: "nginx"}),
 		held("TIME_WAIT beside the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.TimeWait, "127.0.0.1:8080")}, Owned, config.Owner{Process: "nginx"}),
 		held("connections of the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Connected, "127.0.0.1:8080", nginx)}, Owned, config.Owner{Process: "nginx"}),
 	}
@@ -494,8 +494,8 @@ func ownerCases() []verdictCase {
 	foreign := held("shadowed by another", by(python), Shadowed, config.Owner{Process: "nginx"})
 	foreign.attempts, foreign.want.message = []string{"ok"}, "would share or steal"
 	free := verdictCase{name: "owner: and free", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "is free"}}
-	nobody := verdictCase{
-		name: "owner: nobody visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+	unseen := verdictCase{
+		name: "owner: no process visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		want: verdictWant{status: Unknown, message: "no process can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
 	}
 	others := verdictCase{
@@ -519,7 +519,7 @@ func ownerCases() []verdictCase {
 		sockets: []host.Socket{incomplete(socket(host.Connected, "127.0.0.1:8080"))},
 		want:    verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded}, notice: "its holder can't be seen", pids: []int{0}, partly: true},
 	}
-	return append(cases, shadow, foreign, free, nobody, others, mixed, orphan, closed, hiddenPeer)
+	return append(cases, shadow, foreign, free, unseen, others, mixed, orphan, closed, hiddenPeer)
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
@@ -553,7 +553,7 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 	}
 }
 
-func TestOutcomesAreToldAsEndpoints(t *testing.T) {
+func TestOutcomesBecomeEndpoints(t *testing.T) {
 	c := verdictCase{need: on("127.0.0.1", "fe80::1%eth0"), attempts: []string{"ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[fe80::1%eth0]:8080", nginx)}}
 	got := c.judge(t)
 	want := []Endpoint{{"127.0.0.1", 8080, "ok", "", ""}, {"fe80::1%eth0", 8080, "in-use", "bind", "EADDRINUSE"}}
@@ -652,9 +652,9 @@ func TestEndpointsInMessages(t *testing.T) {
 func TestHolderFields(t *testing.T) {
 	full := named
 	full.Unit, full.Command, full.Started, full.User = "web.service", []string{"node", "app.js"}, time.Unix(1e9, 0), "ann"
-	told := *named.Told
-	told.Service = "web"
-	full.Told = &told
+	info := *named.Told
+	info.Service = "web"
+	full.Told = &info
 	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", full)}}.judge(t).Holders
 	uid, started := 1000, time.Unix(1e9, 0)
 	want := []Holder{{

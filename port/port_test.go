@@ -238,7 +238,7 @@ func TestOverlaps(t *testing.T) {
 		{"eth0", eth0},
 		{"eth1", eth1},
 	}
-	// Who overlaps whom, beside itself.
+	// The endpoints that overlap each, beside itself.
 	want := map[string]string{
 		"any4":      "any 127.0.0.1 127.0.0.2 mapped",
 		"any":       "any4 any6 127.0.0.1 127.0.0.2 ::1 mapped eth0 eth1",
