@@ -26,7 +26,7 @@ func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error
 
 // An answer to another request, or with facts that can't be true, makes the needs
 // unknown.
-func TestInvalidAnswers(t *testing.T) {
+func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	held := func(change func(*host.Socket)) func(*host.Facts) {
 		return func(f *host.Facts) {
 			s := socket(host.Listen, "0.0.0.0:9999", nginx)
@@ -120,7 +120,7 @@ func TestValidAnswers(t *testing.T) {
 }
 
 // An invalid answer to the search for alternatives gives none.
-func TestInvalidAnswersToASearch(t *testing.T) {
+func TestAlternativesThatDoNotFit(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
 	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {
 		if len(s.asked) > 1 {
