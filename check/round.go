@@ -106,7 +106,7 @@ func (r *round) wait(ctx context.Context) {
 		next := time.Duration(-1) // time left until the first deadline
 		pending = slices.DeleteFunc(pending, func(i int) bool {
 			left := r.needs[i].Wait - now.Sub(start)
-			if r.waited(i) || left <= 0 {
+			if r.waitOver(i) || left <= 0 {
 				return true
 			}
 			if next < 0 || left < next {
@@ -132,9 +132,9 @@ func (r *round) wait(ctx context.Context) {
 	}
 }
 
-// waited reports whether waiting for a need can end: it is met, or what is in its
-// way does not change with time.
-func (r *round) waited(i int) bool {
+// waitOver reports whether a need has nothing to wait for: it is met, or what is
+// in its way does not change with time.
+func (r *round) waitOver(i int) bool {
 	for _, proto := range r.needs[i].Protocols {
 		switch s := r.results[resultKey{i, proto}].Status; {
 		case s.OK(), s == Denied, s == OSReserved:
@@ -212,11 +212,11 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs and judges them. With scan it also asks which
-// ports of their ranges are open.
-func (r *round) probe(ctx context.Context, needs []int, scan bool) {
+// probe asks about some needs and judges them. With ranges it also asks
+// which ports of their ranges are open.
+func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
-	scanning := map[string]bool{}
+	asked := map[string]bool{}
 	for _, i := range needs {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
@@ -226,8 +226,8 @@ func (r *round) probe(ctx context.Context, needs []int, scan bool) {
 				continue
 			}
 			r.askBinding(b, key)
-			if scan && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 && !scanning[scanKey(n, proto)] {
-				scanning[scanKey(n, proto)] = true
+			if ranges && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 && !asked[scanKey(n, proto)] {
+				asked[scanKey(n, proto)] = true
 				r.askRange(b, n, proto)
 			}
 		}
