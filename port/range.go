@@ -42,12 +42,8 @@ func ParseNumber(s string) (uint16, error) {
 	if s == "0" {
 		return 0, fmt.Errorf("0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
 	}
-	bad := s == "" || len(s) > 5 || s[0] == '0'
-	for i := 0; i < len(s); i++ {
-		bad = bad || s[i] < '0' || s[i] > '9'
-	}
-	n, err := strconv.Atoi(s)
-	if bad || err != nil || n > MaxPort {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || s[0] == '0' {
 		return 0, fmt.Errorf("%s is not a port: want a decimal number from 1 to %d", strconv.QuoteToASCII(clip(s)), MaxPort)
 	}
 	return uint16(n), nil
@@ -119,7 +115,7 @@ func (s Set) Without(taken func(uint16) bool) Set {
 		if taken(n) {
 			continue
 		}
-		if i := len(rest) - 1; i >= 0 && n > 0 && rest[i].Last == n-1 {
+		if i := len(rest) - 1; i >= 0 && int(rest[i].Last)+1 == int(n) {
 			rest[i].Last = n
 		} else {
 			rest = append(rest, One(n))
