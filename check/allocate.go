@@ -181,7 +181,7 @@ func (a *allocation) drawRound() bool {
 		more = false
 		for _, c := range a.choices {
 			missing := c.wanted - len(c.chosen)
-			if missing > 0 && len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(&used) {
+			if len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(&used) {
 				more, drawn = true, true
 			}
 		}

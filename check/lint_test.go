@@ -77,6 +77,8 @@ func lintCases() []lintCase {
 		{"the last port", []Need{needOf(a, "x", ports(65535, 65535))}, []string{"ok"}},
 		{"privileged", []Need{needOf(a, "x", ports(443, 443))}, []string{"ok privileged"}},
 		{"privileged is about binding", []Need{needOf(a, "x", ports(443, 443), listening)}, []string{"ok"}},
+		{"the port of a remote", []Need{needOf(a, "x", reachable, ports(6000, 6000))}, []string{"ok"}},
+		{"an ephemeral port of a remote", []Need{needOf(a, "x", reachable, ports(40000, 40000))}, []string{"ok"}},
 		{"several notices", []Need{needOf(a, "x", ports(53, 53))}, []string{"ok squatter unsafe-port privileged"}},
 		{"all allowed", []Need{needOf(a, "x", ports(53, 53), allow(config.Squatter, config.UnsafePort, config.Privileged))}, []string{"ok"}},
 		{"ephemeral allowed", []Need{needOf(a, "x", ports(40000, 40000), allow(config.Ephemeral))}, []string{"ok"}},
@@ -133,6 +135,31 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 		if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), nnn (a.yml:8:11), others: only one of them can have it"; got != want {
 			t.Fatalf("%s\nwant %s", got, want)
 		}
+	}
+}
+
+func TestSquattersAreNamed(t *testing.T) {
+	var got []string
+	for _, p := range []uint16{53, 80, 111, 135, 445, 631, 5000, 5040, 5353, 5357, 7000} {
+		for _, r := range Lint([]Need{needOf("a.yml", "x", ports(p, p), tcpAndUDP)}, "").Results {
+			for _, n := range r.Notices {
+				if n.Code == config.Squatter {
+					got = append(got, string(r.Protocol)+": "+n.Message)
+				}
+			}
+		}
+	}
+	want := []string{
+		"tcp: systemd-resolved often listens on port 53 on Linux", "udp: systemd-resolved often listens on port 53 on Linux",
+		"tcp: HTTP.sys (IIS and others) often listens on port 80 on Windows",
+		"tcp: rpcbind often listens on port 111 on Linux", "udp: rpcbind often listens on port 111 on Linux",
+		"tcp: RPC Endpoint Mapper often listens on port 135 on Windows", "tcp: SMB often listens on port 445 on Windows",
+		"tcp: CUPS often listens on port 631 on Linux", "tcp: AirPlay Receiver often listens on port 5000 on macOS",
+		"tcp: Connected Devices Platform often listens on port 5040 on Windows", "udp: Avahi often listens on port 5353 on Linux",
+		"tcp: Web Services on Devices often listens on port 5357 on Windows", "tcp: AirPlay Receiver often listens on port 7000 on macOS",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -204,9 +204,9 @@ func groups[K comparable](results []Result, key func(Result) K) func(yield func(
 	return func(yield func([]Result) bool) {
 		for len(results) > 0 {
 			k := key(results[0])
-			n := slices.IndexFunc(results, func(r Result) bool { return key(r) != k })
-			if n < 0 {
-				n = len(results)
+			n := 1
+			for n < len(results) && key(results[n]) == k {
+				n++
 			}
 			if !yield(results[:n]) {
 				return

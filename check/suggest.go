@@ -48,7 +48,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 			searches[key] = newSearch(n, roundsOf(n, needs, rounds), claims, o.Alternatives, newChoice)
 			all = append(all, searches[key])
 		}
-		if o.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 {
+		if o.Candidates > 0 && n.Expect == config.Free {
 			// What the need can have on its own target, whatever its others offer.
 			offers[i] = newSearch(n, roundsOn(n.Target, rounds), claims, o.Candidates, newOffer)
 			all = append(all, offers[i])

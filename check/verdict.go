@@ -317,7 +317,7 @@ func holdingPort(sockets []host.Socket) []host.Socket {
 }
 
 func allTimeWait(sockets []host.Socket) bool {
-	return len(sockets) > 0 && !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
+	return !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
 }
 
 // listHolders sets the result's holders, and adds a notice if the name of a

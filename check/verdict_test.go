@@ -291,6 +291,16 @@ func verdictCases() []verdictCase {
 			sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), socket(host.Connected, "10.0.0.1:8080", nginx), socket(host.TimeWait, "10.0.0.1:8080")},
 			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}},
 		},
+		{
+			name: "in use, a listener and a connection of another process", attempts: []string{"in-use"},
+			sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Connected, "10.0.0.1:8080", python)},
+			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812, 77}},
+		},
+		{
+			name: "one of two sockets searched in part", attempts: []string{"in-use"},
+			sockets: []host.Socket{incomplete(socket(host.Listen, "127.0.0.1:8080", nginx)), socket(host.Listen, "127.0.0.2:8080", python)},
+			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812, 77}, partly: true},
+		},
 		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
 		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
 		{name: "no process visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
@@ -336,6 +346,7 @@ func verdictCases() []verdictCase {
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
 		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
 		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
+		{name: "no [::], any", attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 can't be bound: the address is not on this host", notices: []config.NoticeCode{config.NoIPv6}}},
 		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.NoticeCode{config.NoIPv6}, pids: []int{812}}},
 		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
 		{name: "no ::1, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
@@ -359,11 +370,17 @@ func verdictCases() []verdictCase {
 		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: noPrivileges, want: verdictWant{status: Free, message: "free"}},
 		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "32768-60999 on this host"}},
 		{name: "ephemeral but reserved", need: ports(40000, 40000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free"}},
+		{name: "ephemeral, the second of a block", need: ports(40000, 40001), attempts: []string{"ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "port 40001 is an ephemeral port"}},
+		{name: "ephemeral, the second of a block that begins below", need: ports(32766, 32769), attempts: []string{"ok", "ok", "ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(32768)} }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "port 32769 is an ephemeral port"}},
+		{name: "ephemeral but reserved, a block", need: ports(40000, 40001), attempts: []string{"ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{{First: 40000, Last: 40001}} }, want: verdictWant{status: Free, message: "free"}},
+		{name: "ephemeral but reserved, a block that ends above", need: ports(60998, 61001), attempts: []string{"ok", "ok", "ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{{First: 60998, Last: 60999}} }, want: verdictWant{status: Free, message: "free"}},
 		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.UnsafePort}}},
 		{name: "squatter of this system", need: ports(5000, 5000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.OS = "darwin" }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Squatter}, notice: "AirPlay"}},
 		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "reuse_port, a listener without a user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{func() host.Socket { s := socket(host.Listen, "[::]:8080", nginx); s.UID = nil; return s }()}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "reuse_port, same user, and another's bound socket", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), ofUID(socket(host.Bound, "[::]:8080", python), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812, 77}}},
 		{name: "reuse_port, and the listener has gone", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
 		{
 			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
@@ -401,6 +418,7 @@ func verdictCases() []verdictCase {
 
 		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
 		{name: "refused", need: reachable, attempts: []string{"failed connect ECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections"}},
+		{name: "refused on Windows", need: reachable, attempts: []string{"failed connect WSAECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections"}},
 		{name: "timeout", need: reachable, attempts: []string{"failed connect ETIMEDOUT"}, want: verdictWant{status: Unreachable, method: Connect, message: "does not answer (timeout)"}},
 		{name: "unresolved", need: reachable, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal can't be resolved (not found)"}},
 		{name: "no route", need: reachable, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "can't be reached (EHOSTUNREACH)"}},
@@ -503,6 +521,10 @@ func ownerCases() []verdictCase {
 		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
 		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "they were not compared with owner", pids: []int{812}, partly: true},
 	}
+	partly := others
+	partly.name = "owner: others can't be looked into for one of two sockets"
+	partly.sockets = []host.Socket{incomplete(socket(host.Listen, "127.0.0.1:8080", nginx)), socket(host.Listen, "127.0.0.2:8080", worker)}
+	partly.want.pids = []int{812, 813}
 	mixed := verdictCase{
 		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),
 		want: verdictWant{status: Owned, message: "held by its owner", pids: []int{812}},
@@ -519,7 +541,7 @@ func ownerCases() []verdictCase {
 		sockets: []host.Socket{incomplete(socket(host.Connected, "127.0.0.1:8080"))},
 		want:    verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded}, notice: "its holder can't be seen", pids: []int{0}, partly: true},
 	}
-	return append(cases, shadow, foreign, free, unseen, others, mixed, orphan, closed, hiddenPeer)
+	return append(cases, shadow, foreign, free, unseen, others, partly, mixed, orphan, closed, hiddenPeer)
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
@@ -612,13 +634,18 @@ func TestHoldersInMessages(t *testing.T) {
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data)":          many(3),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 1 more":  many(4),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 17 more": many(20),
-		"root (pid 5, uid 0)":               {{PID: 5, Executable: "/bin/root"}},
-		"ghost (pid 5)":                     {{PID: 5, Process: "ghost", UID: -1}},
-		"a process (pid 5)":                 {{PID: 5, UID: -1}},
-		`app.exe (pid 5)`:                   {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},
-		"db (pid 5, this job's service pg)": {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", Told: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
-		long + " (pid 5)":                   {{PID: 5, Executable: "/bin/" + long, UID: -1}},
-		long + " (pid 6)":                   {{PID: 6, Executable: "/bin/" + long + "y", UID: -1}},
+		"root (pid 5, uid 0)":                         {{PID: 5, Executable: "/bin/root"}},
+		"ghost (pid 5)":                               {{PID: 5, Process: "ghost", UID: -1}},
+		"a process (pid 5)":                           {{PID: 5, UID: -1}},
+		`app.exe (pid 5)`:                             {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},
+		"db (pid 5, this job's service pg)":           {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", Told: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
+		"db (pid 5, this job's service " + long + ")": {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Service: long + "y"}}},
+		"db (pid 5, container " + long + ")":          {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Name: long + "y"}}},
+		"db (pid 5, " + long + ")":                    {{PID: 5, Executable: "/bin/db", Unit: long + "y"}},
+		"db (pid 5, user " + long[:32] + ")":          {{PID: 5, Executable: "/bin/db", User: long}},
+		long + " (pid 7)":                             {{PID: 7, Process: long + "y", UID: -1}},
+		long + " (pid 5)":                             {{PID: 5, Executable: "/bin/" + long, UID: -1}},
+		long + " (pid 6)":                             {{PID: 6, Executable: "/bin/" + long + "y", UID: -1}},
 	} {
 		got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", holders...)}}.judge(t)
 		if want = "tcp 8080 is in use by " + want; got.Message != want {
@@ -649,6 +676,47 @@ func TestEndpointsInMessages(t *testing.T) {
 	}
 }
 
+func TestSubjects(t *testing.T) {
+	for want, c := range map[string]struct {
+		change func(*Need)
+		last   uint16
+	}{
+		"tcp 8080 is free":                               {func(*Need) {}, 0},
+		"tcp 8080-8081 is free":                          {ports(8080, 8081), 8081},
+		"tcp 127.0.0.1:8080 is free":                     {on("127.0.0.1"), 0},
+		"tcp 8080-8081 on 127.0.0.1 is free":             {both(ports(8080, 8081), on("127.0.0.1")), 8081},
+		"tcp 0.0.0.0:8080 is free":                       {on(port.Any4), 0},
+		"tcp 8080 on 127.0.0.1 and 127.0.0.2 is free":    {on("127.0.0.1", "127.0.0.2"), 0},
+		"tcp 8080 on loopback is free":                   {on(port.Loopback), 0},
+		"tcp 8080-8081 on loopback and 10.0.0.1 is free": {both(ports(8080, 8081), on(port.Loopback, "10.0.0.1")), 8081},
+	} {
+		r := run(t, []Need{needOf("a.yml", "x", c.change)}, Options{}, targetOf("local", &sim{})).Results[0]
+		if r.Message != want || r.PortLast != c.last {
+			t.Errorf("%s, to %d; want %s, to %d", r.Message, r.PortLast, want, c.last)
+		}
+	}
+	for app, want := range map[string]string{"": "x@local/udp", "shop": "shop/x@local/udp"} {
+		n := needOf("a.yml", "x", udp)
+		n.App = app
+		if got := Lint([]Need{n}, "").Results[0].ID; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// The address of a connect is the one that was tried, as far as there was one.
+func TestAddressOfAConnect(t *testing.T) {
+	for want, addr := range map[string]netip.Addr{"db.internal": {}, "192.0.2.7": netip.MustParseAddr("192.0.2.7")} {
+		f := machine()
+		f.Tried, f.Dialed = []host.Tried{}, []host.Attempt{dialed(5432, "ok")}
+		f.Dialed[0].Addr = addr
+		r := run(t, []Need{needOf("a.yml", "x", reachable)}, Options{}, targetOf("local", canned(f))).Results[0]
+		if len(r.Endpoints) != 1 || r.Endpoints[0].Address != want {
+			t.Errorf("%+v, want %s", r.Endpoints, want)
+		}
+	}
+}
+
 func TestHolderFields(t *testing.T) {
 	full := named
 	full.Unit, full.Command, full.Started, full.User = "web.service", []string{"node", "app.js"}, time.Unix(1e9, 0), "ann"
@@ -664,6 +732,10 @@ func TestHolderFields(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", host.Holder{PID: 1, User: "root"}), 7)}}.judge(t).Holders
+	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 0 || got[0].User != "root" {
+		t.Errorf("%+v", got)
 	}
 	// A process of which the user is not known has that of its socket.
 	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", gone), 7)}}.judge(t).Holders
