@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -103,15 +104,13 @@ func (r *round) wait(ctx context.Context) {
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
 	for r.err == nil {
 		now := time.Now()
-		next := time.Duration(-1) // time left until the first deadline
+		next := time.Duration(math.MaxInt64) // time left until the first deadline
 		pending = slices.DeleteFunc(pending, func(i int) bool {
 			left := r.needs[i].Wait - now.Sub(start)
 			if r.waitOver(i) || left <= 0 {
 				return true
 			}
-			if next < 0 || left < next {
-				next = left
-			}
+			next = min(next, left)
 			r.emitWaiting(i, left, holders)
 			return false
 		})

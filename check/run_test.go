@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ import (
 type sim struct {
 	taken  port.Set // a process listens on all addresses
 	barred port.Set // a bind fails, and the table does not show why
+	beside port.Set // a bind succeeds beside a listener on 127.0.0.1
+	noIPv6 bool     // there is no IPv6, and no ::1
 	limits host.Limits
 	before func(ctx context.Context, asked int) error // each answer
 	asked  []host.Request
@@ -52,8 +55,19 @@ func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 				case s.barred.Contains(p):
 					a.Outcome, a.Op, a.Errno = host.InUse, "bind", "EADDRINUSE"
 				}
+				if s.beside.Contains(p) {
+					loopback := port.Endpoint{Protocol: e.Protocol, Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: p}
+					f.Sockets = append(f.Sockets, host.Socket{Endpoint: loopback, State: host.Listen, Inode: uint64(p), Holders: []host.Holder{nginx}, Complete: true})
+				}
+				if s.noIPv6 && e.Addr.Is6() {
+					tried.Attempts = append(tried.Attempts, host.Attempt{Endpoint: e, Outcome: host.NoFamily, Op: "socket", Errno: "EAFNOSUPPORT"})
+					if e.Addr != netip.IPv6Unspecified() || e.V6Only {
+						continue
+					}
+					a.Addr = netip.IPv4Unspecified()
+				}
 				if try.Look {
-					a = host.Attempt{Endpoint: e, Outcome: host.NotTried}
+					a = host.Attempt{Endpoint: a.Endpoint, Outcome: host.NotTried}
 				}
 				tried.Attempts = append(tried.Attempts, a)
 			}
@@ -202,6 +216,37 @@ func TestAlternativesAreFreeOnAllTargets(t *testing.T) {
 		targetOf("one", &sim{taken: set(t, "8080,9000")}), targetOf("two", &sim{}))
 	if diff := cmp.Diff([][]uint16{{9001, 9002}, {}}, alternatives(r)); diff != "" {
 		t.Errorf("met on the second: %s", diff)
+	}
+}
+
+// On a host without IPv6, an app that binds it if it is there can move as well;
+// one that needs it can't.
+func TestAlternativesWithoutIPv6(t *testing.T) {
+	for address, want := range map[port.Address][]uint16{port.Any: {9001, 9002}, port.Loopback: {9001, 9002}, port.Any4: {9001, 9002}, port.Any6: {}, "::1": {}} {
+		s := &sim{noIPv6: true, taken: set(t, "8080,9000")}
+		n := needOf("a.yml", "x", on(address), inRange("9000-9009"), tcpAndUDP)
+		got, err := FreePorts(context.Background(), n, targetOf("local", s), Options{Alternatives: 2})
+		if diff := cmp.Diff(want, append([]uint16{}, got...)); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", address, err, diff)
+		}
+	}
+}
+
+// A port that can be bound, beside a listener, is no alternative.
+func TestNoAlternativeBesideAListener(t *testing.T) {
+	for _, address := range []port.Address{port.Any, port.Any4} {
+		s := &sim{taken: set(t, "8080"), beside: set(t, "9000-9001")}
+		r := run(t, []Need{needOf("a.yml", "x", on(address), inRange("9000-9002"))}, Options{Alternatives: 3}, targetOf("local", s))
+		if diff := cmp.Diff([][]uint16{{9002}}, alternatives(r)); diff != "" {
+			t.Errorf("%s: %s", address, diff)
+		}
+	}
+}
+
+func TestCandidatesAloneAreNoAlternatives(t *testing.T) {
+	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Candidates: 2}, targetOf("local", &sim{taken: set(t, "8080")})).Results[0]
+	if len(r.Alternatives) > 0 || r.Asked != 0 || r.From != nil || r.Candidates != "9000-9001" {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -504,6 +549,21 @@ func TestFreePortsFails(t *testing.T) {
 			t.Errorf("%v, %v; want %s", got, err, want)
 		}
 	}
+	nowhere := n
+	nowhere.Addresses = nil
+	if got, err := FreePorts(context.Background(), nowhere, targetOf("local", &sim{}), Options{Alternatives: 2}); len(got) > 0 || err != nil {
+		t.Errorf("ports of an app that binds no address: %v, %v", got, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancelled := &sim{before: func(ctx context.Context, asked int) error {
+		if asked > 1 {
+			cancel()
+		}
+		return ctx.Err()
+	}}
+	if got, err := FreePorts(ctx, n, targetOf("local", cancelled), Options{Alternatives: 2}); len(got) > 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", got, err)
+	}
 	if got, err := FreePorts(context.Background(), n, targetOf("local", &sim{}), Options{Alternatives: 2}); err != nil || !slices.Equal(got, []uint16{8080, 8081}) {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -563,6 +623,10 @@ func TestList(t *testing.T) {
 		t.Errorf("%v: %+v", err, l)
 	}
 	if _, err = List(context.Background(), unreachable("local", "no route"), Options{}); err == nil || err.Error() != "no route" {
+		t.Errorf("%v", err)
+	}
+	lost := &sim{before: func(context.Context, int) error { return errors.New("connection reset") }}
+	if _, err = List(context.Background(), targetOf("local", lost), Options{}); err == nil || err.Error() != "connection reset" {
 		t.Errorf("%v", err)
 	}
 	f.Tried[1].TableOK = false
