@@ -93,7 +93,7 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	}
 	// The container of a CI service has a random name, and the service's name in
 	// the workflow.
-	service := h.Told != nil && h.Told.Service != "" && matches(o.Container, h.Told.Service)
+	service := h.Told != nil && matches(o.Container, h.Told.Service)
 	if !service && !isContainerID(o.Container, h.Container) {
 		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
 	}
@@ -103,8 +103,8 @@ func isOwner(o config.Owner, h host.Holder) proof {
 }
 
 func matches(pattern, value string) bool {
-	ok, err := path.Match(pattern, value)
-	return err == nil && ok
+	ok, _ := path.Match(pattern, value) // config has validated the pattern
+	return ok
 }
 
 // isContainerID reports whether a pattern is a container's ID or the start of it,

@@ -359,12 +359,15 @@ func TestWaitEndsWhenTheHolderLeaves(t *testing.T) {
 		}
 		wait := func(n *Need) { n.Wait = time.Minute }
 		start := time.Now()
-		r := run(t, []Need{needOf("a.yml", "x", wait), needOf("a.yml", "y", ports(8081, 8081), wait)}, Options{}, targetOf("local", s))
+		r := run(t, []Need{needOf("a.yml", "x", wait, inRange("9000-9009")), needOf("a.yml", "y", ports(8081, 8081), wait)}, Options{Alternatives: 1}, targetOf("local", s))
 		if !r.OK || len(s.asked) != 4 || time.Since(start) > 2*time.Second { // three pauses, the first of about 100 ms
 			t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), r.Results)
 		}
 		if n := len(s.asked[1].Tries); n != 1 {
 			t.Errorf("%d needs were probed again: want the unmet one alone", n)
+		}
+		if len(s.asked[0].Scans) != 1 || len(s.asked[1].Scans) > 0 {
+			t.Errorf("ranges are scanned at first alone: %+v", s.asked)
 		}
 	})
 }
@@ -465,7 +468,11 @@ func TestTheEndOfTheContextEndsEverything(t *testing.T) {
 				n.Wait = time.Minute
 			}
 			start := time.Now()
-			_, err := Run(ctx, []Need{n}, []Target{targetOf("local", s)}, Options{Alternatives: 1})
+			var got diary
+			_, err := Run(ctx, []Need{n}, []Target{targetOf("local", s)}, Options{Alternatives: 1, Progress: &got})
+			if done := slices.ContainsFunc(got, func(line string) bool { return strings.Contains(line, "done") }); done != (name == "a proposal") {
+				t.Errorf("%s: %q", name, got)
+			}
 			if !errors.As(err, new(cause)) || time.Since(start) != 50*time.Millisecond {
 				t.Errorf("%s: %v after %s", name, err, time.Since(start))
 			}
@@ -490,11 +497,15 @@ func TestOneBatchForAllNeeds(t *testing.T) {
 	needs := []Need{
 		needOf("a.yml", "x", inRange("9000-9009"), tcpAndUDP), needOf("a.yml", "y", ports(1, 1), inRange("9000-9009"), runAs("nobody")),
 		needOf("a.yml", "z", listening, runAs("nobody")), needOf("a.yml", "r", reachable),
+		needOf("a.yml", "w", ports(2, 2), owner(config.Owner{Process: "nginx"})),
 	}
 	run(t, needs, Options{Alternatives: 1, ShowCommand: true}, targetOf("local", s))
 	req := s.asked[0]
-	if len(req.Tries) != 4 || len(req.Dials) != 1 || len(req.Scans) != 2 || !req.ShowCommand {
+	if len(req.Tries) != 5 || len(req.Dials) != 1 || len(req.Scans) != 2 || !req.ShowCommand {
 		t.Errorf("%+v", req)
+	}
+	if req.Tries[3].Owners || !req.Tries[4].Owners {
+		t.Errorf("all holders matter to a need with an owner alone: %+v", req.Tries)
 	}
 	if req.Tries[2].RunAs != "nobody" || !req.Tries[3].Look || req.Tries[3].RunAs != "" {
 		t.Errorf("a look needs no right, a bind the app's: %+v", req.Tries)

@@ -223,6 +223,8 @@ var (
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
 
+var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, Told: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
+
 // daemon is an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
 	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, Told: &host.ContainerInfo{Name: name}}
@@ -355,6 +357,8 @@ func verdictCases() []verdictCase {
 		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
 		{name: "anything else", attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EMFILE)"}},
 		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
+		{name: "run_as and something else", need: runAs("www-data"), attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EMFILE)"}},
+		{name: "a look-up without run_as", attempts: []string{"failed look_up_user odd"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (look up user: odd)"}},
 		{name: "run_as of an unknown user", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
 		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"}},
 		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
@@ -486,6 +490,11 @@ func ownerCases() []verdictCase {
 		held("another container name", by(named), InUse, config.Owner{Container: "shop-db-*"}),
 		held("ID of a named container", by(named), Owned, config.Owner{Container: "0123456789ab"}),
 		held("too little of an ID", by(named), InUse, config.Owner{Container: "0123456789a"}),
+		held("a name as long as an ID", by(named), InUse, config.Owner{Container: "shop-database-1"}),
+		held("service of the job", by(service), Owned, config.Owner{Container: "pg"}),
+		held("container of a service of the job", by(service), Owned, config.Owner{Container: "x_pg_1"}),
+		held("another service of the job", by(service), InUse, config.Owner{Container: "redis"}),
+		held("service and another image", by(service), InUse, config.Owner{Container: "pg", Image: "redis:*"}),
 		held("image", by(named), Owned, config.Owner{Image: "node:*"}),
 		held("another image", by(named), InUse, config.Owner{Image: "nginx:*"}),
 		held("compose", by(named), Owned, config.Owner{Compose: "shop/*"}),
@@ -536,12 +545,17 @@ func ownerCases() []verdictCase {
 		sockets: []host.Socket{socket(host.Connected, "127.0.0.1:8080")},
 		want:    verdictWant{status: InUse, message: "local port of a connection", notices: []config.NoticeCode{config.Degraded}, notice: "no process that can be seen", pids: []int{0}},
 	}
+	anothers := verdictCase{
+		name: "owner: a connection of another process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: append(by(nginx), socket(host.Connected, "127.0.0.1:8080", python)),
+		want:    verdictWant{status: InUse, message: "is in use by nginx (pid 812, nginx.service), python3", pids: []int{812, 77}},
+	}
 	hiddenPeer := verdictCase{
 		name: "owner: a connection of a process that can't be seen", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{incomplete(socket(host.Connected, "127.0.0.1:8080"))},
 		want:    verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded}, notice: "its holder can't be seen", pids: []int{0}, partly: true},
 	}
-	return append(cases, shadow, foreign, free, unseen, others, partly, mixed, orphan, closed, hiddenPeer)
+	return append(cases, shadow, foreign, free, unseen, others, partly, mixed, orphan, closed, anothers, hiddenPeer)
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
