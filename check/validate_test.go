@@ -119,6 +119,32 @@ func TestValidAnswers(t *testing.T) {
 	}
 }
 
+// 0.0.0.0 stands in for a dual-stack [::] of a host without IPv6, and for nothing
+// else.
+func TestStandInsForDualStackAlone(t *testing.T) {
+	for _, c := range []struct {
+		address port.Address
+		outcome host.Outcome
+		want    Status
+	}{
+		{port.Any, host.NoFamily, Free},
+		{port.Any, host.OK, Unknown},
+		{port.Any6, host.NoFamily, Unknown},
+		{"::1", host.NoFamily, Unknown},
+		{port.Any4, host.OK, Unknown},
+	} {
+		r := run(t, []Need{needOf("a.yml", "x", on(c.address))}, Options{}, targetOf("local", altered{&sim{}, func(f *host.Facts) {
+			a := f.Tried[0].Attempts[0]
+			f.Tried[0].Attempts[0].Outcome = c.outcome
+			a.Addr = netip.IPv4Unspecified()
+			f.Tried[0].Attempts = append(f.Tried[0].Attempts, a)
+		}}))
+		if got := r.Results[0]; got.Status != c.want {
+			t.Errorf("%s, %s: %s, want %s: %s", c.address, c.outcome, got.Status, c.want, got.Message)
+		}
+	}
+}
+
 // An invalid answer to the search for alternatives gives none.
 func TestAlternativesThatDoNotFit(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
