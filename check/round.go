@@ -46,6 +46,8 @@ type round struct {
 	results map[resultKey]*Result
 	spent   time.Duration    // so far, of Timeout
 	scans   map[string]*scan // by scanKey
+	// ephemeralPorts is the result of ephemeral, once it was called.
+	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
 }

@@ -187,11 +187,14 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 }
 
 // ephemeral returns the ports that the target's OS gives to outgoing connections.
+// It is called after the last probe of needs.
 func (r *round) ephemeral() *port.Bits {
-	limits := r.facts.Limits
-	var bits port.Bits
-	bits.AddSet(port.Set{limits.Ephemeral}.Without(limits.Reserved.Contains))
-	return &bits
+	if r.ephemeralPorts == nil {
+		limits := r.facts.Limits
+		r.ephemeralPorts = new(port.Bits)
+		r.ephemeralPorts.AddSet(port.Set{limits.Ephemeral}.Without(limits.Reserved.Contains))
+	}
+	return r.ephemeralPorts
 }
 
 // find makes the choices of all searches together: it binds what they draw until
