@@ -35,7 +35,7 @@ COPY --from=build /out /usr/local
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ARG VERSION=
 ARG REVISION=
-# portcheck.probe is the version of the protocol that `portcheck probe` in
+# portcheck.probe is the version of the conversation that `portcheck probe` in
 # this image speaks; the program takes only an image with it as its own.
 LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.description="Checks whether the TCP and UDP ports of a manifest are free" \
