@@ -11,141 +11,179 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// evidence is what led to the status of a need: the endpoints to blame for it
-// and the sockets there.
+// evidence is what led to the status of a need: the endpoints that have this
+// status, and the sockets there.
 type evidence struct {
 	subject string // the need
-	where   string // the part of it that is to blame
-	blamed  []finding
+	where   string // the need and, unless they are all, those endpoints
+	blamed  []endpointVerdict
 	sockets []host.Socket
 	tried   host.Tried
 	facts   host.Facts
 }
 
-func newEvidence(n Need, proto port.Protocol, status Status, findings []finding, tried host.Tried, f host.Facts) evidence {
+func newEvidence(n Need, proto port.Protocol, status Status, verdicts []endpointVerdict, tried host.Tried, f host.Facts) evidence {
 	e := evidence{subject: n.subject(proto), tried: tried, facts: f}
 	var names []string
-	for _, x := range findings {
-		if x.status == status {
-			e.blamed = append(e.blamed, x)
-			e.sockets = append(e.sockets, x.sockets...)
-			names = append(names, x.Endpoint.String())
+	for _, v := range verdicts {
+		if v.status == status {
+			e.blamed = append(e.blamed, v)
+			e.sockets = append(e.sockets, v.sockets...)
+			names = append(names, v.Endpoint.String())
 		}
 	}
 	e.sockets = distinct(e.sockets)
 	e.where = e.subject
-	if len(names) < len(findings) {
+	if len(names) < len(verdicts) {
 		e.where += ": " + list(names)
 	}
 	return e
 }
 
-// explain says who, how and why, and names the holders.
+// explain sets the message of a result from its status and the evidence, lists
+// the holders and adds notices.
 func (n Need) explain(r *Result, e evidence) {
 	switch r.Status {
 	case Free:
-		r.Message = e.subject + " is free"
-		held := held(e.sockets)
-		if slices.ContainsFunc(held, func(s host.Socket) bool { return s.State == host.Bound }) {
-			n.show(r, held, e.facts.Gaps)
-			n.notify(r, config.Claimed, "%s has bound it and does not listen yet: a bind still works, but once it listens it does not", describeAll(held))
-		}
-		if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
-			n.notify(r, config.Privileged, "%s", privilegedText(e))
-		}
+		n.explainFree(r, e)
 	case Owned:
-		n.show(r, e.sockets, e.facts.Gaps)
-		r.Message = fmt.Sprintf("%s is held by its owner, %s", e.subject, describeAll(e.sockets))
-		n.noteUnseen(r, e.sockets, e.facts.Gaps)
+		n.explainOwned(r, e)
 	case Shadowed:
-		n.show(r, e.sockets, e.facts.Gaps)
-		r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets))
+		n.explainShadowed(r, e)
 	case InUse:
-		n.show(r, e.sockets, e.facts.Gaps)
-		r.Message = inUseMessage(e.where, e.sockets)
-		switch {
-		case len(e.sockets) == 0:
-			n.noteNobody(r, e.facts.Gaps)
-		case allTimeWait(e.sockets):
-			n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `reuse_address: true` here)")
-		}
-		n.noteUnseen(r, e.sockets, e.facts.Gaps)
+		n.explainInUse(r, e)
 	case Denied:
-		r.Message = fmt.Sprintf("%s may not be bound by this user (%s)", e.where, e.blamed[0].Errno)
-		if first := int(e.blamed[0].Port); first < e.facts.Limits.UnprivilegedFrom {
-			who := "this user"
-			if n.RunAs != "" {
-				who = n.RunAs
-			}
-			r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE", e.where, who, e.facts.Limits.UnprivilegedFrom)
-			if e.facts.Machine.OS != "linux" {
-				r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d need root", e.where, who, e.facts.Limits.UnprivilegedFrom)
-			}
-		}
+		n.explainDenied(r, e)
 	case OSReserved:
-		r.Message = e.where + " is kept back by the operating system"
+		r.Message = e.where + " is reserved by the operating system"
 	case Unavailable:
-		r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
-		if len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily {
-			r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
-		}
+		n.explainUnavailable(r, e)
 	case Unknown:
-		x := e.blamed[0]
-		switch {
-		case x.Outcome == host.Failed && x.Op == "setresuid":
-			r.Message = fmt.Sprintf("%s could not be tried as %s: this check has no right to change its user (setresuid: %s)", e.where, n.RunAs, x.Errno)
-		case x.Outcome == host.Failed && n.RunAs != "" && x.Op == "look up user":
-			r.Message = fmt.Sprintf("%s could not be tried as %s: %s", e.where, n.RunAs, x.Errno)
-		case x.Outcome == host.Failed:
-			r.Message = fmt.Sprintf("%s could not be tried (%s: %s)", e.where, x.Op, x.Errno)
-		case !e.tried.TableOK:
-			r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", e.where, because(e.facts.Gaps, host.GapSockets))
-		case e.tried.NoBindReason != "" && (len(x.sockets) == 0 || onlyBindTells(n.Binding(x.Protocol), x.sockets)):
-			n.explainDoubt(r, e)
-		case x.Outcome == host.NotTried && len(e.sockets) == 0:
-			r.Message = fmt.Sprintf("%s was not tried, to spare who listened there a moment ago: check again", e.where)
-		default:
-			n.show(r, e.sockets, e.facts.Gaps)
-			r.Message = fmt.Sprintf("%s is in use, and it could not be proven whether by its owner: %s", e.where, cmp.Or(describeAll(e.sockets), "nobody can be seen there"))
-			if len(e.sockets) == 0 {
-				n.noteNobody(r, e.facts.Gaps)
-			}
-			n.noteUnseen(r, e.sockets, e.facts.Gaps)
-		}
+		n.explainUnknown(r, e)
+	}
+}
+
+func (n Need) explainFree(r *Result, e evidence) {
+	r.Message = e.subject + " is free"
+	holding := holdingPort(e.sockets)
+	if slices.ContainsFunc(holding, func(s host.Socket) bool { return s.State == host.Bound }) {
+		n.listHolders(r, holding, e.facts.Gaps)
+		n.notify(r, config.Claimed, "%s has bound it and does not listen yet: a bind still succeeds, but will fail once it listens", describeAll(holding))
+	}
+	if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
+		n.notify(r, config.Privileged, "%s", privilegedText(e))
 	}
 }
 
 func privilegedText(e evidence) string {
 	if e.tried.NoBindReason != "" {
-		return fmt.Sprintf("ports below %d need root or CAP_NET_BIND_SERVICE: the login there has that right, your app perhaps not", e.facts.Limits.UnprivilegedFrom)
+		return fmt.Sprintf("ports below %d need root or CAP_NET_BIND_SERVICE: the login there has that right, but your app may not", e.facts.Limits.UnprivilegedFrom)
 	}
-	return fmt.Sprintf("this check may bind ports below %d, your app perhaps not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
+	return fmt.Sprintf("portcheck may bind ports below %d, but your app may not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
 }
 
-// inUseMessage says who is in the way, and how.
+func (n Need) explainOwned(r *Result, e evidence) {
+	n.listHolders(r, e.sockets, e.facts.Gaps)
+	r.Message = fmt.Sprintf("%s is held by its owner, %s", e.subject, describeAll(e.sockets))
+	n.noteUnseen(r, e.sockets, e.facts.Gaps)
+}
+
+func (n Need) explainShadowed(r *Result, e evidence) {
+	n.listHolders(r, e.sockets, e.facts.Gaps)
+	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets))
+}
+
+func (n Need) explainInUse(r *Result, e evidence) {
+	n.listHolders(r, e.sockets, e.facts.Gaps)
+	r.Message = inUseMessage(e.where, e.sockets)
+	switch {
+	case len(e.sockets) == 0:
+		n.noteNoSocket(r, e.facts.Gaps)
+	case allTimeWait(e.sockets):
+		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `reuse_address: true` here)")
+	}
+	n.noteUnseen(r, e.sockets, e.facts.Gaps)
+}
+
+// inUseMessage names the holders, and what they do with the port.
 func inUseMessage(subject string, sockets []host.Socket) string {
 	states := map[host.State]bool{}
 	for _, s := range sockets {
 		states[s.State] = true
 	}
-	who := describeAll(sockets)
+	holders := describeAll(sockets)
 	switch {
 	case len(sockets) == 0:
-		return subject + " is in use by somebody who can't be seen"
+		return subject + " is in use by a process that can't be seen"
 	case states[host.Listen]:
-		return subject + " is in use by " + who
+		return subject + " is in use by " + holders
 	case states[host.Bound]:
-		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, who)
+		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, holders)
 	case states[host.Connected]:
-		return fmt.Sprintf("%s is the local port of a connection of %s", subject, who)
+		return fmt.Sprintf("%s is the local port of a connection of %s", subject, holders)
 	case states[host.Closing]:
 		return fmt.Sprintf("%s is the local port of a connection that is closing", subject)
 	}
 	return subject + " is in TIME_WAIT: its last connections are still timing out"
 }
 
-// noteUnseen says why a holder can't be named, or which processes the word
-// "owner" leaves out.
+func (n Need) explainDenied(r *Result, e evidence) {
+	x, from := e.blamed[0], e.facts.Limits.UnprivilegedFrom
+	switch {
+	case int(x.Port) >= from:
+		r.Message = fmt.Sprintf("%s may not be bound by %s (%s)", e.where, n.user(), x.Errno)
+	case e.facts.Machine.OS == "linux":
+		r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE", e.where, n.user(), from)
+	default:
+		r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d need root", e.where, n.user(), from)
+	}
+}
+
+// user names the user that the need's app runs as.
+func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
+
+func (n Need) explainUnavailable(r *Result, e evidence) {
+	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
+	if len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily {
+		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
+	}
+}
+
+func (n Need) explainUnknown(r *Result, e evidence) {
+	x := e.blamed[0]
+	switch {
+	case x.Outcome == host.Failed:
+		r.Message = fmt.Sprintf("%s could not be tried%s", e.where, n.failure(x.Attempt))
+	case !e.tried.TableOK:
+		r.Message = fmt.Sprintf("%s: could not determine whether a process listens there%s", e.where, because(e.facts.Gaps, host.GapSockets))
+	case e.tried.NoBindReason != "" && (len(x.sockets) == 0 || onlyConnections(n.Binding(x.Protocol), x.sockets)):
+		n.explainWithoutBind(r, e)
+	case x.Outcome == host.NotTried && len(e.sockets) == 0:
+		r.Message = fmt.Sprintf("%s was not bound, because a bind would have taken traffic from a listener that has gone since: check again", e.where)
+	default:
+		n.listHolders(r, e.sockets, e.facts.Gaps)
+		r.Message = fmt.Sprintf("%s is in use, but whether by its owner could not be determined: %s", e.where, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
+		if len(e.sockets) == 0 {
+			n.noteNoSocket(r, e.facts.Gaps)
+		}
+		n.noteUnseen(r, e.sockets, e.facts.Gaps)
+	}
+}
+
+// failure describes an operation that failed for another reason than the port:
+// the end of a sentence.
+func (n Need) failure(a host.Attempt) string {
+	switch {
+	case a.Op == "setresuid":
+		return fmt.Sprintf(" as %s: portcheck has no right to change its user (setresuid: %s)", n.RunAs, a.Errno)
+	case a.Op == "look up user" && n.RunAs != "":
+		return fmt.Sprintf(" as %s: %s", n.RunAs, a.Errno)
+	}
+	return fmt.Sprintf(" (%s: %s)", a.Op, a.Errno)
+}
+
+// noteUnseen adds a notice if a holder can't be named, or if processes could not
+// be compared with the need's owner.
 func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	complete := true
 	for _, s := range sockets {
@@ -157,17 +195,17 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 			n.notify(r, config.Degraded, "no process that can be seen from here has it open: it belongs to the kernel, or to a process in another PID namespace")
 			return
 		default:
-			n.notify(r, config.Degraded, "who holds it can't be seen%s", because(gaps, host.GapHolders))
+			n.notify(r, config.Degraded, "its holder can't be seen%s", because(gaps, host.GapHolders))
 			return
 		}
 	}
 	if !complete && len(n.Owner) > 0 {
-		n.notify(r, config.Degraded, "every process that could be looked into was compared with owner, but not all could%s", because(gaps, host.GapHolders))
+		n.notify(r, config.Degraded, "some processes could not be read, so they were not compared with owner%s", because(gaps, host.GapHolders))
 	}
 }
 
-// because returns the gaps of one kind as the end of a sentence that lacks the
-// facts of that kind: "" or ": " and the reasons.
+// because returns the reasons why facts of one kind are missing, as the end of a
+// sentence: "" or ": " and the reasons.
 func because(gaps []host.Gap, kind host.GapKind) string {
 	var all []string
 	for _, g := range gaps {
@@ -188,7 +226,7 @@ func gapText(g host.Gap) string {
 	return fmt.Sprintf("%s (%s: %s)", g.What, g.Op, g.Errno)
 }
 
-// list joins words, the first few of them.
+// list joins words with commas, and counts those after the first five.
 func list(words []string) string {
 	const most = 5
 	if more := len(words) - most; more > 0 {

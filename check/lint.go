@@ -8,14 +8,13 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// What Linux does unless told otherwise: ip_local_port_range and
-// ip_unprivileged_port_start.
+// Linux's defaults of ip_local_port_range and ip_unprivileged_port_start.
 var (
 	linuxEphemeral  = port.Range{First: 32768, Last: 60999}
 	linuxPrivileged = port.Range{First: 1, Last: 1023}
 )
 
-// Lint judges needs without a host: the same everywhere.
+// Lint checks needs without a host: its result is the same everywhere.
 func Lint(needs []Need, tool string) Report {
 	report := Report{Version: 1, Tool: tool, Lint: true}
 	rivals := findRivals(needs)
@@ -24,7 +23,7 @@ func Lint(needs []Need, tool string) Report {
 			r := n.result(proto)
 			r.OK = true
 			r.Message = n.subject(proto) + " is declared"
-			n.noteDuplicates(&r, rivals[rivalKey{i, proto}])
+			n.noteDuplicates(&r, rivals[resultKey{i, proto}])
 			n.notePorts(&r, "")
 			if local := n.Expect != config.Reachable; local {
 				n.noteEphemeral(&r, linuxEphemeral, nil, "by Linux's default")
@@ -39,49 +38,44 @@ func Lint(needs []Need, tool string) Report {
 	return report
 }
 
-type rivalKey struct {
-	need  int
-	proto port.Protocol
-}
-
-// rivalsShown bounds the other needs that are named as in the way of one.
+// rivalsShown bounds how many other needs a duplicate notice names.
 const rivalsShown = 3
 
-// findRivals lists for each need the others that can't be bound beside it, at
-// most one more than is shown.
-func findRivals(needs []Need) map[rivalKey][]Need {
-	type place struct {
+// findRivals returns for each result the other needs that can't be bound beside
+// it, at most one more than is shown.
+func findRivals(needs []Need) map[resultKey][]Need {
+	type portKey struct {
 		target string
 		proto  port.Protocol
 		port   uint16
 	}
-	at := map[place][]int{}
+	at := map[portKey][]int{}
 	for i, n := range needs {
 		if n.Expect != config.Free {
 			continue
 		}
 		for _, proto := range n.Protocols {
 			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				k := place{n.Target, proto, uint16(p)}
+				k := portKey{n.Target, proto, uint16(p)}
 				at[k] = append(at[k], i)
 			}
 		}
 	}
-	rivals := map[rivalKey][]Need{}
+	rivals := map[resultKey][]Need{}
 	for i, n := range needs {
 		if n.Expect != config.Free {
 			continue
 		}
 		for _, proto := range n.Protocols {
-			key := rivalKey{i, proto}
-			met := map[int]bool{}
+			key := resultKey{i, proto}
+			found := map[int]bool{}
 			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				for _, j := range at[place{n.Target, proto, uint16(p)}] {
-					if len(met) > rivalsShown {
-						break // enough to say that there are more
+				for _, j := range at[portKey{n.Target, proto, uint16(p)}] {
+					if len(found) > rivalsShown {
+						break // enough to show that there are more
 					}
-					if i != j && !met[j] && exclude(n, needs[j], proto) {
-						met[j] = true
+					if i != j && !found[j] && exclude(n, needs[j], proto) {
+						found[j] = true
 						rivals[key] = append(rivals[key], needs[j])
 					}
 				}
@@ -91,8 +85,8 @@ func findRivals(needs []Need) map[rivalKey][]Need {
 	return rivals
 }
 
-// exclude says whether two needs of one target and port exclude each other.
-// Those of different manifests do so only on a machine that both name.
+// exclude reports whether two needs of one target and port exclude each other.
+// Needs of different manifests do so only if both name the same machine.
 func exclude(a, b Need, proto port.Protocol) bool {
 	if a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) {
 		return false
@@ -100,7 +94,7 @@ func exclude(a, b Need, proto port.Protocol) bool {
 	return a.Binding(proto).ConflictsWith(b.Binding(proto))
 }
 
-// noteDuplicates makes a result unmet if other needs exclude it.
+// noteDuplicates clears OK and adds a notice if other needs exclude the result's.
 func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	if len(rivals) == 0 || slices.Contains(n.Allow, config.Duplicate) {
 		return
@@ -116,35 +110,36 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
 }
 
-// notePorts adds what is known of the port numbers themselves. os restricts the
-// squatters to those of one system; "" names all.
+// notePorts adds notices about the port numbers themselves. os restricts the
+// squatters to those of one system; "" stands for all.
 func (n Need) notePorts(r *Result, os string) {
 	if n.Expect == config.Reachable {
 		return
 	}
 	for _, s := range squatters {
 		if n.Ports.Contains(s.port) && slices.Contains(s.protocols, r.Protocol) && (os == "" || s.os == os) {
-			n.notify(r, config.Squatter, "%s often has port %d on %s", s.program, s.port, osNames[s.os])
+			n.notify(r, config.Squatter, "%s often listens on port %d on %s", s.program, s.port, osNames[s.os])
 		}
 	}
 	if r.Protocol == port.TCP {
 		for _, p := range unsafePorts {
 			if n.Ports.Contains(p) {
-				n.notify(r, config.UnsafePort, "browsers refuse to open port %d (fetch standard, bad ports): fine unless people are to open it in one", p)
+				n.notify(r, config.UnsafePort, "browsers refuse to connect to port %d (fetch standard, bad ports): this matters only if it is to be opened in a browser", p)
 				break
 			}
 		}
 	}
 }
 
-// noteEphemeral says that the OS may give the port to an outgoing connection.
+// noteEphemeral adds a notice if the OS may give the port to an outgoing
+// connection.
 func (n Need) noteEphemeral(r *Result, ephemeral port.Range, reserved port.Set, by string) {
 	if !n.Ports.Intersects(ephemeral) {
 		return
 	}
 	for p := max(n.Ports.First, ephemeral.First); ; p++ {
 		if !reserved.Contains(p) {
-			n.notify(r, config.Ephemeral, "port %d lies among the ephemeral ports (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
+			n.notify(r, config.Ephemeral, "port %d is an ephemeral port (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
 			return
 		}
 		if p >= n.Ports.Last || p >= ephemeral.Last {
@@ -162,7 +157,8 @@ type squatter struct {
 
 var osNames = map[string]string{"darwin": "macOS", "linux": "Linux", "windows": "Windows"}
 
-// squatters are programs that come with an OS and sit on a port that apps like.
+// squatters are programs that come with an OS and listen on a port that apps use
+// as well.
 var squatters = []squatter{
 	{5000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},
 	{7000, []port.Protocol{port.TCP}, "darwin", "AirPlay Receiver"},

@@ -67,10 +67,18 @@ func lintCases() []lintCase {
 		{"unsafe-port", []Need{needOf(a, "x", ports(6665, 6669))}, []string{"ok unsafe-port"}},
 		{"unsafe-port is of tcp", []Need{needOf(a, "x", ports(6000, 6000), udp)}, []string{"ok"}},
 		{"ephemeral", []Need{needOf(a, "x", ports(32768, 32768))}, []string{"ok ephemeral"}},
+		{"below the ephemeral ports", []Need{needOf(a, "x", ports(32767, 32767))}, []string{"ok"}},
+		{"the last ephemeral port", []Need{needOf(a, "x", ports(60999, 60999))}, []string{"ok ephemeral"}},
+		{"above the ephemeral ports", []Need{needOf(a, "x", ports(61000, 61000))}, []string{"ok"}},
+		{"the last privileged port", []Need{needOf(a, "x", ports(1023, 1023))}, []string{"ok privileged"}},
+		{"the first port that is not privileged", []Need{needOf(a, "x", ports(1024, 1024))}, []string{"ok"}},
+		{"both allow reuse_address of udp", []Need{needOf(a, "x", udp, reuseAddress), needOf(a, "y", udp, reuseAddress)}, []string{"ok", "ok"}},
 		{"ephemeral at the end of a block", []Need{needOf(a, "x", ports(32760, 32770))}, []string{"ok ephemeral"}},
 		{"the last port", []Need{needOf(a, "x", ports(65535, 65535))}, []string{"ok"}},
 		{"privileged", []Need{needOf(a, "x", ports(443, 443))}, []string{"ok privileged"}},
 		{"privileged is about binding", []Need{needOf(a, "x", ports(443, 443), listening)}, []string{"ok"}},
+		{"the port of a remote", []Need{needOf(a, "x", reachable, ports(6000, 6000))}, []string{"ok"}},
+		{"an ephemeral port of a remote", []Need{needOf(a, "x", reachable, ports(40000, 40000))}, []string{"ok"}},
 		{"several notices", []Need{needOf(a, "x", ports(53, 53))}, []string{"ok squatter unsafe-port privileged"}},
 		{"all allowed", []Need{needOf(a, "x", ports(53, 53), allow(config.Squatter, config.UnsafePort, config.Privileged))}, []string{"ok"}},
 		{"ephemeral allowed", []Need{needOf(a, "x", ports(40000, 40000), allow(config.Ephemeral))}, []string{"ok"}},
@@ -113,6 +121,12 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11): only one of them can have it"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
+	needs = append(needs, needOf("a.yml", "wwww"))
+	got = Lint(needs, "").Results[0].Notices[0].Message
+	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), wwww (a.yml:9:11): only one of them can have it"; got != want {
+		t.Errorf("as many as are named: %s\nwant %s", got, want)
+	}
+	needs = needs[:3]
 	for len(needs) < 200 {
 		needs = append(needs, needOf("a.yml", strings.Repeat("n", len(needs))))
 	}
@@ -124,8 +138,65 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 	}
 }
 
-func TestUnsafePortsAreSorted(t *testing.T) {
-	if !slices.IsSorted(unsafePorts) || len(slices.Compact(slices.Clone(unsafePorts))) != len(unsafePorts) {
-		t.Error("unsafePorts: want them sorted, each once, to compare them with the standard's")
+func TestSquattersAreNamed(t *testing.T) {
+	var got []string
+	for _, p := range []uint16{53, 80, 111, 135, 445, 631, 5000, 5040, 5353, 5357, 7000} {
+		for _, r := range Lint([]Need{needOf("a.yml", "x", ports(p, p), tcpAndUDP)}, "").Results {
+			for _, n := range r.Notices {
+				if n.Code == config.Squatter {
+					got = append(got, string(r.Protocol)+": "+n.Message)
+				}
+			}
+		}
+	}
+	want := []string{
+		"tcp: systemd-resolved often listens on port 53 on Linux", "udp: systemd-resolved often listens on port 53 on Linux",
+		"tcp: HTTP.sys (IIS and others) often listens on port 80 on Windows",
+		"tcp: rpcbind often listens on port 111 on Linux", "udp: rpcbind often listens on port 111 on Linux",
+		"tcp: RPC Endpoint Mapper often listens on port 135 on Windows", "tcp: SMB often listens on port 445 on Windows",
+		"tcp: CUPS often listens on port 631 on Linux", "tcp: AirPlay Receiver often listens on port 5000 on macOS",
+		"tcp: Connected Devices Platform often listens on port 5040 on Windows", "udp: Avahi often listens on port 5353 on Linux",
+		"tcp: Web Services on Devices often listens on port 5357 on Windows", "tcp: AirPlay Receiver often listens on port 7000 on macOS",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// badPorts is the table of the fetch standard, service and port, without 0
+// (https://fetch.spec.whatwg.org/#port-blocking, read in November 2026).
+const badPorts = `
+tcpmux 1, echo 7, discard 9, systat 11, daytime 13, netstat 15, qotd 17, chargen 19, ftp-data 20, ftp 21,
+ssh 22, telnet 23, smtp 25, time 37, name 42, nicname 43, domain 53, tftp 69, (none) 77, finger 79, (none) 87,
+supdup 95, hostname 101, iso-tsap 102, gppitnp 103, acr-nema 104, pop2 109, pop3 110, sunrpc 111, auth 113,
+sftp 115, uucp-path 117, nntp 119, ntp 123, epmap 135, netbios-ns 137, netbios-ssn 139, imap 143, snmp 161,
+bgp 179, ldap 389, svrloc 427, submissions 465, exec 512, login 513, shell 514, printer 515, tempo 526,
+courier 530, chat 531, netnews 532, uucp 540, afp 548, rtsp 554, remotefs 556, nntps 563, submission 587,
+syslog-conn 601, ldaps 636, ftps-data 989, ftps 990, imaps 993, pop3s 995, h323gatestat 1719,
+h323hostcall 1720, pptp 1723, nfs 2049, apple-sasl 3659, npp 4045, sieve 4190, sip 5060, sips 5061, x11 6000,
+sane-port 6566, ircu 6665, ircu 6666, ircu 6667, ircu 6668, ircu 6669, osaut 6679, ircs-u 6697, amanda 10080
+`
+
+func TestUnsafePortsAreThoseOfTheFetchStandard(t *testing.T) {
+	var bad []uint16
+	for row := range strings.SplitSeq(badPorts, ",") {
+		p, err := port.ParseNumber(strings.Fields(row)[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad = append(bad, p)
+	}
+	if diff := cmp.Diff(bad, unsafePorts); diff != "" {
+		t.Errorf("-standard +unsafePorts:\n%s", diff)
+	}
+	var needs []Need
+	for p := uint16(1); p < 11_000; p++ {
+		needs = append(needs, needOf("a.yml", "x", ports(p, p)))
+	}
+	for _, r := range Lint(needs, "").Results {
+		unsafe := slices.ContainsFunc(r.Notices, func(n Notice) bool { return n.Code == config.UnsafePort })
+		if unsafe != slices.Contains(bad, r.Port) {
+			t.Errorf("port %d: unsafe is %t", r.Port, unsafe)
+		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// List names every listener of a target and all of its holders.
+// List returns every listener of a target with all of its holders.
 func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	r := newRound(t, newPlan(nil, o))
 	defer r.close()
@@ -19,7 +19,7 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	}
 	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
 	for _, proto := range port.Protocols {
-		req.Tries = append(req.Tries, lookAt(port.Binding{Protocol: proto}))
+		req.Tries = append(req.Tries, readTable(port.Binding{Protocol: proto}))
 	}
 	facts, err := r.ask(ctx, req)
 	if err == nil {
@@ -50,12 +50,12 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	return listing, nil
 }
 
-// lookAt is a question to the socket table whose answer matters only in that
-// the table could be read.
-func lookAt(b port.Binding) host.Try { return host.Try{Binding: b, Ports: port.One(1), Look: true} }
+// readTable returns a try that binds nothing: its answer matters only as far as
+// the socket table could be read.
+func readTable(b port.Binding) host.Try { return host.Try{Binding: b, Ports: port.One(1), Look: true} }
 
-// wholeTable is an error if a table that was looked at could not be read to its
-// end: a part of a table answers nothing.
+// wholeTable returns an error unless every socket table was read to its end. A
+// partial table does not show which ports are free.
 func wholeTable(f host.Facts) error {
 	if !slices.ContainsFunc(f.Tried, func(t host.Tried) bool { return !t.TableOK }) {
 		return nil

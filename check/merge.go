@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -17,10 +16,10 @@ type Part struct {
 	Report
 }
 
-// Rename gives the part's one target another name, in its results as well.
+// Rename renames the part's only target, in its results as well.
 func (p *Part) Rename(target string) error {
 	if len(p.Targets) > 1 {
-		return fmt.Errorf("it is of %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
+		return fmt.Errorf("the report has %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
 	}
 	p.Targets, p.Results = slices.Clone(p.Targets), slices.Clone(p.Results)
 	for i := range p.Targets {
@@ -34,15 +33,15 @@ func (p *Part) Rename(target string) error {
 	return nil
 }
 
-// label is what a result's id says of its need: APP/NAME, or NAME alone.
+// label returns the need's part of the result's ID: APP/NAME, or NAME alone.
 func (r Result) label() string {
 	return strings.TrimSuffix(r.ID, "@"+r.Target+"/"+string(r.Protocol))
 }
 
-// Merge makes one report of several, as one run over all of their targets would:
-// targets in the order of the parts, results by need, then by target, and up to
-// so many alternatives that a need can move to on all of its targets. What the
-// parts contradict each other in are problems; with any there is no report.
+// Merge returns the report that one run over the targets of all parts would give:
+// targets in the order of the parts, results by need, then by target, each
+// need with the alternatives that it can move to on all of its targets. If the
+// parts contradict each other, it returns only problems.
 func Merge(parts []Part, tool string, alternatives int) (Report, []config.Problem) {
 	merged := Report{Version: 1, Tool: tool, Problems: problemsOf(parts)}
 	var clashes, same []config.Problem
@@ -52,12 +51,13 @@ func Merge(parts []Part, tool string, alternatives int) (Report, []config.Proble
 		return Report{}, clashes
 	}
 	merged.arrange()
-	merged.redraw(alternatives)
+	merged.realign(alternatives)
 	merged.Finish()
 	return merged, nil
 }
 
-// problemsOf tells what several hosts say of one manifest once.
+// problemsOf returns the problems of all parts. What several hosts report of one
+// manifest is listed once.
 func problemsOf(parts []Part) []config.Problem {
 	all := []config.Problem{}
 	seen := map[config.Problem]bool{}
@@ -72,8 +72,8 @@ func problemsOf(parts []Part) []config.Problem {
 	return all
 }
 
-// targetsOf lists each target once. One that was checked in several parts, for
-// other manifests, has to be the same in all of them.
+// targetsOf returns each target once. A target of several parts, as of several
+// manifests, must be the same in all of them.
 func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
 	all := []TargetReport{}
 	var clashes []config.Problem
@@ -90,7 +90,7 @@ func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
 				seen[t.Name] = origin{p.File, len(all)}
 				all = append(all, t)
 			case !t.equal(all[first.index]):
-				clashes = append(clashes, clash(p.File, "target %q is another one in %s: give each report a name for its target, as app1=%s", t.Name, first.file, p.File))
+				clashes = append(clashes, clash(p.File, "target %q differs from the one in %s: give the target of each report a name of its own, as in app1=%s", t.Name, first.file, p.File))
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func resultsOf(parts []Part) ([]Result, []config.Problem) {
 			if first, known := files[r.ID]; !known {
 				files[r.ID] = p.File
 			} else if repeated++; repeated == 1 {
-				clashes = append(clashes, clash(p.File, "%s is also in %s: give each report once, and with a name for its target, as app1=%s", r.ID, first, p.File))
+				clashes = append(clashes, clash(p.File, "%s is also in %s: give each report once, and its target a name of its own, as in app1=%s", r.ID, first, p.File))
 			}
 			all = append(all, r)
 		}
@@ -123,12 +123,12 @@ func clash(file, format string, args ...any) config.Problem {
 	return config.Problem{Position: config.Position{File: file}, Message: fmt.Sprintf(format, args...)}
 }
 
-// entry is the entry of a manifest that a result is about.
+// entry returns the manifest's entry that a result is about.
 func (r Result) entry() entry { return entry{at: r.Source, name: r.label()} }
 
-// arrange sorts the results: by need as its manifest has them, the manifests in
-// the order in which they appear; within a need by target. What --port gave has
-// no line: there the first appearance counts.
+// arrange sorts the results by manifest, in the order in which they appear, then
+// by need, in the manifest's order, then by target. Needs of --port have no line:
+// they keep the order in which they appear.
 func (r *Report) arrange() {
 	files, entries, targets := map[string]int{}, map[entry]int{}, map[string]int{}
 	for i, t := range r.Targets {
@@ -153,34 +153,44 @@ func (r *Report) arrange() {
 	})
 }
 
-// redraw replaces the alternatives that each target found for itself by those
-// that all targets of a need have in common, drawn as suggest draws them.
-func (r *Report) redraw(wanted int) {
-	rounds := map[string]*round{}
-	for _, t := range r.Targets {
-		rounds[t.Name] = &round{Target: Target{Name: t.Name}}
-		if ephemeral, err := port.ParseRange(t.Ephemeral); err == nil {
-			rounds[t.Name].facts = host.Facts{Limits: host.Limits{Ephemeral: ephemeral}}
+// realign replaces the alternatives that each target found for itself by those
+// that all targets of a need have in common, chosen as suggest chooses them.
+func (r *Report) realign(wanted int) {
+	t := tables{ephemeral: map[string]*port.Bits{}, claims: claims{}}
+	for _, target := range r.Targets {
+		t.ephemeral[target.Name] = new(port.Bits)
+		if ephemeral, err := port.ParseRange(target.Ephemeral); err == nil {
+			t.ephemeral[target.Name].AddSet(port.Set{ephemeral})
 		}
 	}
-	claims := claim(needsOf(r.Results))
-	var searches []*search
-	found := map[entry]*search{}
+	for _, x := range r.Results {
+		if x.Expect != config.Reachable {
+			t.claims.add(x.Target, x.Protocol, x.Ports())
+		}
+	}
+	found := map[entry]*common{}
+	var choices []*choice
 	for group := range groups(r.Results, Result.entry) {
 		if slices.ContainsFunc(group, func(x Result) bool { return movable(&x) }) {
-			s := newCommon(group, rounds, claims, wanted)
-			found[group[0].entry()] = s
-			searches = append(searches, s)
+			c := t.common(group, wanted)
+			found[group[0].entry()] = c
+			choices = append(choices, c.choice)
 		}
 	}
-	bound := func() error { return nil } // the targets have bound all of them
-	_ = verify(searches, bound)
+	for a := newAllocation(choices); a.draw(); { // the targets have bound all of them
+		a.keep()
+	}
 	for i := range r.Results {
 		x := &r.Results[i]
 		x.Candidates, x.Alternatives = "", []uint16{}
-		if movable(x) {
-			x.Notices = slices.DeleteFunc(slices.Clone(x.Notices), isOnlyEphemeral)
-			found[x.entry()].give(x)
+		if !movable(x) {
+			continue
+		}
+		c := found[x.entry()]
+		x.Alternatives = append(x.Alternatives, c.chosen...)
+		x.Notices = slices.DeleteFunc(slices.Clone(x.Notices), isOnlyEphemeral)
+		if !c.allowed && c.hasEphemeral() {
+			x.Notices = append(x.Notices, Notice{Code: config.Ephemeral, Message: onlyEphemeral})
 		}
 	}
 }
@@ -189,25 +199,14 @@ func isOnlyEphemeral(n Notice) bool {
 	return n.Code == config.Ephemeral && n.Message == onlyEphemeral
 }
 
-// needsOf are the needs of results, as far as results tell.
-func needsOf(results []Result) []Need {
-	var all []Need
-	for _, r := range results {
-		all = append(all, Need{Target: r.Target, Port: config.Port{
-			At: r.Source, Name: r.label(), Ports: r.Ports(), Protocols: []port.Protocol{r.Protocol}, Expect: r.Expect,
-		}})
-	}
-	return all
-}
-
-// groups yields the runs of results that have a key in common.
+// groups yields the runs of consecutive results with the same key.
 func groups[K comparable](results []Result, key func(Result) K) func(yield func([]Result) bool) {
 	return func(yield func([]Result) bool) {
 		for len(results) > 0 {
 			k := key(results[0])
-			n := slices.IndexFunc(results, func(r Result) bool { return key(r) != k })
-			if n < 0 {
-				n = len(results)
+			n := 1
+			for n < len(results) && key(results[n]) == k {
+				n++
 			}
 			if !yield(results[:n]) {
 				return
@@ -217,45 +216,47 @@ func groups[K comparable](results []Result, key func(Result) K) func(yield func(
 	}
 }
 
-// newCommon looks for what the targets of one need offer in common, in the order
-// of the first, less what other needs of the run declare.
-func newCommon(need []Result, rounds map[string]*round, claims map[place]*port.Bits, wanted int) *search {
-	s := &search{need: needsOf(need[:1])[0], wanted: wanted, failed: map[uint16]bool{}}
-	var first port.Set
-	var others, claimed []*port.Bits
+// tables are the sets of ports that a merged report's choices depend on.
+type tables struct {
+	ephemeral map[string]*port.Bits // by target
+	claims    claims
+}
+
+// common is the choice of a need among what all of its targets offer.
+type common struct {
+	*choice
+	allowed bool // the need allows ephemeral alternatives
+}
+
+// common prepares the choice for one need from what all of its targets offer, in
+// the order of the first, less what the needs of the reports declare.
+func (t tables) common(need []Result, wanted int) *common {
+	p := pool{length: need[0].Ports().Len()}
+	allowed := false
 	for results := range groups(need, func(r Result) string { return r.Target }) {
-		r := rounds[results[0].Target]
+		target := results[0].Target
 		offer := offered(results)
-		if s.rounds == nil {
-			first = offer
+		if len(p.ephemeral) == 0 { // the first target
+			p.starts = offer
 		} else {
-			others = append(others, new(port.Bits))
-			others[len(others)-1].AddSet(offer)
+			var bits port.Bits
+			bits.AddSet(offer)
+			p.starts = p.starts.Without(func(first uint16) bool { return !bits.Has(first) })
 		}
-		s.rounds = append(s.rounds, r)
-		if allowsEphemeral(results, r) {
-			s.need.Allow = []config.NoticeCode{config.Ephemeral}
-		}
+		ephemeral := t.ephemeral[target]
+		p.ephemeral = append(p.ephemeral, ephemeral)
+		allowed = allowed || allowsEphemeral(results, ephemeral)
 		for _, x := range results {
-			if c := claims[place{x.Target, x.Protocol}]; c != nil {
-				claimed = append(claimed, c)
+			if claimed := t.claims[claimKey{target, x.Protocol}]; claimed != nil {
+				p.claimed = append(p.claimed, claimed)
 			}
 		}
 	}
-	for p := range first.All {
-		if int(p)+s.need.Ports.Len()-1 > port.MaxPort {
-			continue
-		}
-		missing := slices.ContainsFunc(others, func(b *port.Bits) bool { return !b.Has(p) })
-		if !missing && !slices.ContainsFunc(claimed, func(b *port.Bits) bool { return b.HasAny(s.block(p)) }) {
-			s.add(p)
-		}
-	}
-	return s
+	return &common{newChoice(p, wanted), allowed}
 }
 
-// offered are the ports that a need can have on one target, as its results there
-// tell: all of them are of one app that moves as a whole.
+// offered returns the ports that a need can have on one target. All of its
+// results there are of one app, which moves as a whole.
 func offered(results []Result) port.Set {
 	var listed port.Set
 	for _, r := range results {
@@ -269,11 +270,11 @@ func offered(results []Result) port.Set {
 	return listed
 }
 
-// allowsEphemeral says whether a target gave ephemeral alternatives without a
-// word on it: the need allows them, which a report has no field for.
-func allowsEphemeral(results []Result, r *round) bool {
-	alone := search{rounds: []*round{r}, need: needsOf(results[:1])[0]}
+// allowsEphemeral reports whether a target offers ephemeral alternatives without
+// the notice on them: then the need allows them, for which reports have no field.
+func allowsEphemeral(results []Result, ephemeral *port.Bits) bool {
 	return slices.ContainsFunc(results, func(x Result) bool {
-		return slices.ContainsFunc(x.Alternatives, alone.isEphemeral) && !slices.ContainsFunc(x.Notices, isOnlyEphemeral)
+		p := pool{length: x.Ports().Len(), ephemeral: []*port.Bits{ephemeral}}
+		return slices.ContainsFunc(x.Alternatives, p.isEphemeral) && !slices.ContainsFunc(x.Notices, isOnlyEphemeral)
 	})
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// apart is a run on each target by itself, as its report is told: without what
-// JSON has no field for.
+// apart runs on each target by itself, and returns the reports as they are read
+// back from JSON: without what it has no field for.
 func apart(t *testing.T, needs []Need, o Options, targets []Target) []Part {
 	t.Helper()
 	var parts []Part
 	for _, target := range targets {
 		here := slices.DeleteFunc(slices.Clone(needs), func(n Need) bool { return n.Target != target.Name })
-		parts = append(parts, Part{target.Name + ".json", told(run(t, here, o, target))})
+		parts = append(parts, Part{target.Name + ".json", asRead(run(t, here, o, target))})
 	}
 	return parts
 }
 
-func told(r Report) Report {
+func asRead(r Report) Report {
 	r.Spans = nil
 	r.Results = append([]Result{}, r.Results...)
 	for i := range r.Results {
-		r.Results[i].Asked, r.Results[i].From, r.Results[i].Silent = 0, nil, ""
+		r.Results[i].Asked, r.Results[i].From, r.Results[i].NoSearchReason = 0, nil, ""
 	}
 	if r.Problems == nil {
 		r.Problems = []config.Problem{}
@@ -66,7 +66,7 @@ func TestMergeEqualsOneRun(t *testing.T) {
 			}
 			return all
 		}
-		want := told(run(t, needs, Options{Alternatives: 3}, targets()...))
+		want := asRead(run(t, needs, Options{Alternatives: 3}, targets()...))
 		got := merge(t, apart(t, needs, Options{Alternatives: 3, Candidates: 40}, targets()), 3)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("seed %d (-one run +merged):\n%s", seed, diff)
@@ -141,7 +141,7 @@ func TestCandidates(t *testing.T) {
 	for _, x := range r.Results {
 		got = append(got, x.Candidates)
 		if len(x.Alternatives) > 0 {
-			t.Errorf("%s: alternatives that nobody asked for: %v", x.ID, x.Alternatives)
+			t.Errorf("%s: alternatives that were not requested: %v", x.ID, x.Alternatives)
 		}
 	}
 	want := []string{
@@ -165,9 +165,9 @@ func TestMergeOfReportsWithoutCandidates(t *testing.T) {
 		one, two string // taken
 		want     [][]uint16
 	}{
-		"what both list":              {"8080", "8080,9001", [][]uint16{{9000, 9002}, {9000, 9002}}},
-		"met on one, which is silent": {"8080", "", [][]uint16{{}, {}}},
-		"nothing in common":           {"8080,9003-9009", "8080,9000-9002", [][]uint16{{}, {}}},
+		"what both list":               {"8080", "8080,9001", [][]uint16{{9000, 9002}, {9000, 9002}}},
+		"met on one, which lists none": {"8080", "", [][]uint16{{}, {}}},
+		"nothing in common":            {"8080,9003-9009", "8080,9000-9002", [][]uint16{{}, {}}},
 	} {
 		targets := []Target{targetOf("one", &sim{taken: set(t, c.one)}), targetOf("two", &sim{taken: set(t, c.two)})}
 		merged := merge(t, apart(t, needs, Options{Alternatives: 3}, targets), 3)
@@ -195,7 +195,7 @@ func TestMergeHeedsAllow(t *testing.T) {
 			return needOf("a.yml", "x", inRange("9000-9009"), onTarget(target), allow(codes...))
 		}
 		needs := []Need{need("one"), need("two")}
-		want := told(run(t, needs, Options{Alternatives: 3}, sims()...))
+		want := asRead(run(t, needs, Options{Alternatives: 3}, sims()...))
 		got := merge(t, apart(t, needs, Options{Alternatives: 3, Candidates: 9}, sims()), 3)
 		if diff := cmp.Diff(want, got); diff != "" || len(got.Results[0].Alternatives) != 3 {
 			t.Errorf("allow: %v (-one run +merged):\n%s", codes, diff)
@@ -234,6 +234,63 @@ func TestMergeKeepsTheOrderOfTheManifest(t *testing.T) {
 	}
 }
 
+// Manifests keep the order of the parts, and needs of --port, which have no line,
+// the order of the command line.
+func TestMergeKeepsTheOrderOfTheParts(t *testing.T) {
+	flag := func(name string, number uint16, target string) Need {
+		n := needOf("--port", name, ports(number, number), onTarget(target))
+		n.App, n.At.Line, n.At.Column = "", 0, 0
+		return n
+	}
+	same := func(name string, column int) Need {
+		return needOf("a.yml", name, onTarget("1"), func(n *Need) { n.At.Line, n.At.Column = 3, column })
+	}
+	parts := apart(t, []Need{
+		needOf("b.yml", "x", onTarget("0")), flag("tcp-9", 9, "0"), flag("tcp-7", 7, "0"),
+		same("right", 20), same("left", 10), flag("tcp-9", 9, "1"), flag("tcp-7", 7, "1"), needOf("b.yml", "x", onTarget("1")),
+	}, Options{}, []Target{targetOf("0", &sim{}), targetOf("1", &sim{})})
+	var got []string
+	for _, r := range merge(t, parts, 0).Results {
+		got = append(got, r.ID)
+	}
+	want := []string{"b/x@0/tcp", "b/x@1/tcp", "tcp-9@0/tcp", "tcp-9@1/tcp", "tcp-7@0/tcp", "tcp-7@1/tcp", "a/left@1/tcp", "a/right@1/tcp"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The port of a remote is none of the target's own.
+func TestMergeLeavesPortsOfRemotes(t *testing.T) {
+	needs := []Need{needOf("a.yml", "x", inRange("5432-5433"), onTarget("0")), needOf("a.yml", "db", reachable, onTarget("0"))}
+	parts := apart(t, needs, Options{Alternatives: 2, Candidates: 5}, []Target{targetOf("0", &sim{taken: set(t, "8080")})})
+	if diff := cmp.Diff([][]uint16{{5432, 5433}, {}}, alternatives(merge(t, parts, 2))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A target of two reports is the same one if all that they show of it is.
+func TestMergeComparesTargets(t *testing.T) {
+	part := func(file string, change func(*TargetReport)) Part {
+		r := run(t, []Need{needOf(file+".yml", "x")}, Options{}, targetOf("local", &sim{}))
+		change(&r.Targets[0])
+		return Part{file + ".json", r}
+	}
+	for name, change := range map[string]func(*TargetReport){
+		"os":        func(r *TargetReport) { r.OS = "darwin" },
+		"namespace": func(r *TargetReport) { r.Namespace.Inode++ },
+		"ephemeral": func(r *TargetReport) { r.Ephemeral = "1-2" },
+		"notices":   func(r *TargetReport) { r.Notices = []Notice{{Code: config.Degraded, Message: "x"}} },
+	} {
+		if _, clashes := Merge([]Part{part("one", func(*TargetReport) {}), part("two", change)}, "", 3); len(clashes) != 1 {
+			t.Errorf("%s: %v", name, clashes)
+		}
+	}
+	merged := merge(t, []Part{part("one", func(*TargetReport) {}), part("two", func(*TargetReport) {})}, 3)
+	if len(merged.Targets) != 1 || len(merged.Results) != 2 {
+		t.Errorf("%+v", merged)
+	}
+}
+
 func TestMergeRefusesContradictions(t *testing.T) {
 	part := func(file, os string) Part {
 		r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", ports(8081, 8081))}, Options{}, targetOf("local", &sim{}))
@@ -241,14 +298,15 @@ func TestMergeRefusesContradictions(t *testing.T) {
 		return Part{file, r}
 	}
 	for name, c := range map[string]struct {
-		parts []Part
-		want  string
+		parts   []Part
+		clashes int // of which the first is wanted
+		want    string
 	}{
-		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, `two.json: target "local" is another one in one.json: give each report a name for its target, as app1=two.json`},
-		"one report twice":      {[]Part{part("one.json", "linux"), part("two.json", "linux")}, `two.json: a/x@local/tcp is also in one.json: give each report once`},
+		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, 2, `two.json: target "local" differs from the one in one.json: give the target of each report a name of its own, as in app1=two.json`},
+		"one report twice":      {[]Part{part("one.json", "linux"), part("two.json", "linux")}, 1, `two.json: a/x@local/tcp is also in one.json: give each report once`},
 	} {
 		_, clashes := Merge(c.parts, "", 3)
-		if len(clashes) == 0 || !strings.HasPrefix(clashes[0].Error(), c.want) {
+		if len(clashes) != c.clashes || !strings.HasPrefix(clashes[0].Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, clashes, c.want)
 		}
 	}

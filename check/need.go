@@ -16,11 +16,11 @@ import (
 type Need struct {
 	config.Port
 	App     string
-	Machine string // the manifest's host: needs of different manifests exclude each other only if they name the same
+	Machine string // the manifest's host: see exclude
 	Target  string
 }
 
-// ID names the need's result for one protocol.
+// ID is the ID of the need's result for one protocol.
 func (n Need) ID(proto port.Protocol) string {
 	id := n.Name
 	if n.App != "" {
@@ -29,7 +29,7 @@ func (n Need) ID(proto port.Protocol) string {
 	return fmt.Sprintf("%s@%s/%s", id, n.Target, proto)
 }
 
-// result is the empty verdict that every judgement starts from.
+// result returns a result of the need without a verdict.
 func (n Need) result(proto port.Protocol) Result {
 	r := Result{
 		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
@@ -52,7 +52,8 @@ func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...a
 	}
 }
 
-// subject names what a result is about: "tcp 8080", "udp 127.0.0.1:53".
+// subject returns the start of a message about the need: "tcp 8080",
+// "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
 	if n.Expect == config.Reachable {
 		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
@@ -72,7 +73,7 @@ func (n Need) subject(proto port.Protocol) string {
 	return fmt.Sprintf("%s %s on %s", proto, n.Ports, strings.Join(names, " and "))
 }
 
-// describe names a process for people: "nginx (pid 812, nginx.service)".
+// describe returns a process for a message: "nginx (pid 812, nginx.service)".
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
 	switch {
@@ -92,8 +93,8 @@ func describe(h host.Holder) string {
 	return fmt.Sprintf("%s (%s)", cmp.Or(processName(h), "a process"), strings.Join(parts, ", "))
 }
 
-// processName is the basename of the executable; the name that a process gives
-// itself, which can be forged, serves only where that can't be read.
+// processName returns the base name of the executable. The process's own name,
+// which can be forged, is used only if the executable can't be read.
 func processName(h host.Holder) string {
 	if h.Executable != "" {
 		return clip(path.Base(strings.ReplaceAll(h.Executable, `\`, "/")), 64)
@@ -101,7 +102,7 @@ func processName(h host.Holder) string {
 	return clip(h.Process, 64)
 }
 
-// describeAll names the holders of sockets, each process once.
+// describeAll returns the holders of sockets for a message, each process once.
 func describeAll(sockets []host.Socket) string {
 	var names []string
 	seen := map[string]bool{} // one process may hold ports for several containers

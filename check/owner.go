@@ -9,30 +9,30 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// proof is how sure it is that a holder is, or is not, an owner.
+// proof is how certain it is that a holder is an owner.
 type proof int
 
 const (
-	foreign  proof = iota // proven to be somebody else
-	unproven              // some fact that decides could not be read
+	foreign  proof = iota // proven to be another
+	unproven              // a deciding fact could not be read
 	proven
 )
 
-// ownership judges every process that is seen to hold one of the sockets: one
-// foreign holder makes the whole foreign; one unproven, or a socket without any
-// holder, leaves it unproven.
+// ownership compares every process that is seen to hold one of the sockets with
+// the owners. It returns foreign if one holder is foreign; otherwise unproven if
+// one is unproven, or if a socket has no holder.
 //
-// Sockets that no process holds do not count (TIME_WAIT, orphans, a connection
-// that was closed while we looked): where there are no others, no owner is in
-// the way. Processes that can't be looked into do not count either
-// (docs/adr/0004): there is one on most machines.
+// Sockets that no process holds don't count (TIME_WAIT, orphans, a connection
+// that was closed during the check). If there are no others, no owner is in the
+// way, and the result is foreign. Processes that can't be read don't count either,
+// because most machines have one (docs/adr/0004).
 func ownership(owners []config.Owner, sockets []host.Socket) proof {
-	result, any := proven, false
+	result, counted := proven, 0
 	for _, s := range sockets {
 		if len(s.Holders) == 0 && !holdsPort(s) && (s.Inode == 0 || s.Complete) {
 			continue
 		}
-		any = true
+		counted++
 		if len(s.Holders) == 0 {
 			result = min(result, unproven)
 		}
@@ -41,7 +41,7 @@ func ownership(owners []config.Owner, sockets []host.Socket) proof {
 		}
 	}
 	switch {
-	case any:
+	case counted > 0:
 		return result
 	case len(sockets) > 0:
 		return foreign
@@ -57,7 +57,7 @@ func anyOwner(owners []config.Owner, h host.Holder) proof {
 	return best
 }
 
-// isOwner matches every key that the owner sets.
+// isOwner matches a holder against every key that the owner sets.
 func isOwner(o config.Owner, h host.Holder) proof {
 	result := proven
 	match := func(pattern, value, fact string) {
@@ -78,21 +78,22 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	match(o.Executable, h.Executable, "executable")
 	match(o.Unit, h.Unit, "unit")
 	match(o.User, h.User, "user")
-	// Of a container the kernel knows the ID alone; name, image and compose
-	// service are the engine's to say.
-	container := func(pattern string, told func(host.ContainerInfo) string) {
+	// The kernel has only a container's ID: name, image and Compose service
+	// come from the engine.
+	container := func(pattern string, field func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
 		case h.Told != nil:
-			match(pattern, told(*h.Told), "")
+			match(pattern, field(*h.Told), "")
 		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
 		default:
 			result = foreign
 		}
 	}
-	// A service's container has a random name, and the one of the workflow.
-	service := h.Told != nil && h.Told.Service != "" && matches(o.Container, h.Told.Service)
+	// The container of a CI service has a random name, and the service's name in
+	// the workflow.
+	service := h.Told != nil && matches(o.Container, h.Told.Service)
 	if !service && !isContainerID(o.Container, h.Container) {
 		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
 	}
@@ -102,12 +103,12 @@ func isOwner(o config.Owner, h host.Holder) proof {
 }
 
 func matches(pattern, value string) bool {
-	ok, err := path.Match(pattern, value)
-	return err == nil && ok
+	ok, _ := path.Match(pattern, value) // config has validated the pattern
+	return ok
 }
 
-// isContainerID says whether a pattern is a container's ID, or so much of it
-// that people take it for one.
+// isContainerID reports whether a pattern is a container's ID or the start of it,
+// of at least the 12 digits that engines print.
 func isContainerID(pattern, id string) bool {
 	return len(pattern) >= 12 && strings.HasPrefix(id, pattern)
 }

@@ -2,38 +2,38 @@ package check
 
 import "time"
 
-// Progress hears how far a run is: of each target once that it is started and
-// once that it is done, in between of needs that wait. It hears of one thing at a
-// time, and of nothing once the run was cancelled.
+// Progress receives the progress of a run: for each target one call of Started,
+// then calls of Waiting, then one of Done. Calls are never concurrent, and there
+// are none once the run is cancelled.
 type Progress interface {
 	Started(target string)
-	// Waiting: an unmet need begins to wait, up to left, or its holder has
-	// changed.
+	// Waiting reports that an unmet need begins to wait, for at most left, or
+	// that its holder has changed.
 	Waiting(r Result, left time.Duration)
-	// Done: nothing about the target's needs changes any more. An error says
-	// why it was not opened, or why its last probe failed.
+	// Done reports that the results of the target are final. err is why it was
+	// not opened, or why its last probe failed.
 	Done(target string, s Summary, err error)
 }
 
-// tell lets whoever wants to know hear of something.
-func (p *plan) tell(say func(Progress)) {
+// emit calls a method of Progress, if there is one.
+func (p *plan) emit(call func(Progress)) {
 	if p.Progress == nil {
 		return
 	}
-	p.told.Lock()
-	defer p.told.Unlock()
-	say(p.Progress)
+	p.progressMu.Lock()
+	defer p.progressMu.Unlock()
+	call(p.Progress)
 }
 
-// tellWaiting tells of an unmet need that waits, once for each holder.
-func (r *round) tellWaiting(i int, left time.Duration, holders map[rivalKey]string) {
+// emitWaiting calls Waiting for an unmet need, once for each holder.
+func (r *round) emitWaiting(i int, left time.Duration, holders map[resultKey]string) {
 	for _, proto := range r.needs[i].Protocols {
-		key := rivalKey{i, proto}
+		key := resultKey{i, proto}
 		result := r.results[key]
 		if result.Status.OK() || holders[key] == result.Message {
 			continue
 		}
 		holders[key] = result.Message
-		r.tell(func(p Progress) { p.Waiting(*result, left) })
+		r.emit(func(p Progress) { p.Waiting(*result, left) })
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,92 +16,104 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// plan is what the rounds of one run have in common.
+// plan is what the rounds of one run share.
 type plan struct {
 	Options
-	needs  []Need // of all targets
-	rivals map[rivalKey][]Need
-	slots  slots
-	told   sync.Mutex // Progress hears of one thing at a time
+	needs      []Need // of all targets
+	rivals     map[resultKey][]Need
+	slots      slots
+	progressMu sync.Mutex // Progress is called once at a time
 }
 
 func newPlan(needs []Need, o Options) *plan {
 	return &plan{Options: o, needs: needs, rivals: findRivals(needs), slots: make(slots, max(o.Parallel, 1))}
 }
 
-// round is the conversation with one target.
+// resultKey names a result: a need, by its index, and a protocol.
+type resultKey struct {
+	need  int
+	proto port.Protocol
+}
+
+// round is the part of a run that is about one target.
 type round struct {
 	Target
 	*plan
-	mine    []int      // indexes of the target's needs
+	own     []int      // indexes of the target's needs
 	host    host.Host  // nil unless it was opened
-	facts   host.Facts // of the last probe that answered: what is true of the machine as a whole
+	facts   host.Facts // about the machine as a whole, of the last probe that succeeded
 	err     error      // why it was not opened, or why the last probe failed
-	results map[rivalKey]*Result
-	spent   time.Duration         // of Timeout
-	open    map[string]*port.Bits // by scanKey: what the scans found
-	shown   map[string]port.Set   // the same, of those that saw the whole table
-	// tableOnly: nothing can be bound there.
+	results map[resultKey]*Result
+	spent   time.Duration    // so far, of Timeout
+	scans   map[string]*scan // by scanKey
+	// ephemeralPorts is the result of ephemeral, once it was called.
+	ephemeralPorts *port.Bits
+	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
 }
 
-func newRound(t Target, p *plan) *round {
-	return &round{Target: t, plan: p, results: map[rivalKey]*Result{}, open: map[string]*port.Bits{}, shown: map[string]port.Set{}}
+// scan is what was found of one range.
+type scan struct {
+	open  port.Set // ports without a visible socket that are not reserved
+	bits  port.Bits
+	whole bool // the whole socket table was seen
 }
 
-// newRounds are the conversations of a run, in the order of targets.
+func newRound(t Target, p *plan) *round {
+	return &round{Target: t, plan: p, results: map[resultKey]*Result{}, scans: map[string]*scan{}}
+}
+
+// newRounds returns the rounds of a run, in the order of targets.
 func newRounds(needs []Need, targets []Target, o Options) []*round {
 	p := newPlan(needs, o)
-	of := map[string][]int{}
+	byTarget := map[string][]int{}
 	for i, n := range needs {
-		of[n.Target] = append(of[n.Target], i)
+		byTarget[n.Target] = append(byTarget[n.Target], i)
 	}
 	rounds := make([]*round, len(targets))
 	for i, t := range targets {
 		rounds[i] = newRound(t, p)
-		rounds[i].mine = of[t.Name]
+		rounds[i].own = byTarget[t.Name]
 	}
 	return rounds
 }
 
-// run opens the target and asks until every need is met or has waited long
-// enough.
+// run opens the target and probes it until no need waits any more.
 func (r *round) run(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.tell(func(p Progress) { p.Started(r.Name) })
+	r.emit(func(p Progress) { p.Started(r.Name) })
 	if err := r.reach(ctx); err != nil {
-		r.fail(r.mine, err)
+		r.fail(r.own, err)
 	} else {
-		r.probe(ctx, r.mine, true)
+		r.probe(ctx, r.own, true)
 		r.wait(ctx)
 	}
 	if ctx.Err() == nil {
-		r.settle()
+		r.finish()
 	}
 }
 
-// wait asks again about unmet needs while they may wait, unless an answer failed
-// to come: no other would come then. Meanwhile another target has the slot.
+// wait probes unmet needs again while they may wait. A probe that fails ends it,
+// because the next one would fail too. While wait sleeps, another target has the
+// slot.
 func (r *round) wait(ctx context.Context) {
 	start := time.Now()
-	pending := slices.Clone(r.mine)
-	holders := map[rivalKey]string{}
+	pending := slices.Clone(r.own)
+	holders := map[resultKey]string{}
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
 	for r.err == nil {
 		now := time.Now()
-		next := time.Duration(-1) // until the first deadline
+		next := time.Duration(math.MaxInt64) // time left until the first deadline
 		pending = slices.DeleteFunc(pending, func(i int) bool {
 			left := r.needs[i].Wait - now.Sub(start)
-			if r.met(i) || left <= 0 {
+			if r.waitOver(i) || left <= 0 {
 				return true
 			}
-			if next < 0 || left < next {
-				next = left
-			}
-			r.tellWaiting(i, left, holders)
+			next = min(next, left)
+			r.emitWaiting(i, left, holders)
 			return false
 		})
 		if len(pending) == 0 {
@@ -115,16 +128,16 @@ func (r *round) wait(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.spent = 0 // waiting has no budget but its own
+		r.spent = 0 // the timeout does not limit waiting
 		r.probe(ctx, pending, false)
 	}
 }
 
-// met says whether waiting for a need is over: it is met, or nothing that time
-// changes is in its way.
-func (r *round) met(i int) bool {
+// waitOver reports whether a need has nothing to wait for: it is met, or what is
+// in its way does not change with time.
+func (r *round) waitOver(i int) bool {
 	for _, proto := range r.needs[i].Protocols {
-		switch s := r.results[rivalKey{i, proto}].Status; {
+		switch s := r.results[resultKey{i, proto}].Status; {
 		case s.OK(), s == Denied, s == OSReserved:
 		default:
 			return false
@@ -133,19 +146,19 @@ func (r *round) met(i int) bool {
 	return true
 }
 
-// settle says which needs are met, now that nothing about them changes any more.
-func (r *round) settle() {
+// finish sets OK on every result, once no status can change any more.
+func (r *round) finish() {
 	var s Summary
-	for _, i := range r.mine {
+	for _, i := range r.own {
 		for _, proto := range r.needs[i].Protocols {
-			key := rivalKey{i, proto}
+			key := resultKey{i, proto}
 			result := r.results[key]
 			result.OK = result.Status.OK()
 			r.needs[i].noteDuplicates(result, r.rivals[key])
 			s.add(*result)
 		}
 	}
-	r.tell(func(p Progress) { p.Done(r.Name, s, r.err) })
+	r.emit(func(p Progress) { p.Done(r.Name, s, r.err) })
 }
 
 // reach opens the target, within its budget.
@@ -155,20 +168,20 @@ func (r *round) reach(ctx context.Context) error {
 		return err
 	})
 	if late {
-		return fmt.Errorf("it could not be reached within %s (--timeout): %w", r.Timeout, err)
+		return fmt.Errorf("the target could not be reached within %s (--timeout): %w", r.Timeout, err)
 	}
 	return err
 }
 
-// close ends the conversation. What can't be closed ends by itself: each kind of
-// host sees to that.
+// close closes the host. Errors don't matter: what can't be closed ends by itself
+// on every kind of host.
 func (r *round) close() {
 	if r.host != nil {
 		_ = r.host.Close()
 	}
 }
 
-// ask sends one batch, within the target's budget.
+// ask sends one request, within the target's budget.
 func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, err error) {
 	late, err := r.spend(ctx, func(ctx context.Context) (err error) {
 		facts, err = r.host.Probe(ctx, req)
@@ -178,17 +191,17 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 		return facts, fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
 	}
 	if err == nil {
-		if wrong := fits(facts, req); wrong != nil {
-			err = fmt.Errorf("the probe's answer does not fit the question: %w", wrong)
+		if wrong := validate(facts, req); wrong != nil {
+			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)
 		}
 	}
 	return facts, err
 }
 
-// spend runs fn with what is left of the target's budget, and says whether it
+// spend runs fn with what is left of the target's budget, and reports whether it
 // failed because nothing is left.
 func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late bool, err error) {
-	start := time.Now() // before the deadline is set, or what is spent can fall short of it
+	start := time.Now() // before the deadline is set, so that spent reaches it
 	limited := ctx
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -200,79 +213,78 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs and judges them.
-func (r *round) probe(ctx context.Context, needs []int, scan bool) {
-	req := host.Request{ShowCommand: r.ShowCommand}
-	var tries, dials []rivalKey
-	var scans []string
-	var scanner []int // of each scan, a try of the same protocol
+// probe asks about some needs and judges them. With ranges it also asks
+// which ports of their ranges are open.
+func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
+	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
+	asked := map[string]bool{}
 	for _, i := range needs {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
+			key := resultKey{i, proto}
 			if n.Expect == config.Reachable {
-				req.Dials = append(req.Dials, host.Dial{Host: n.Remote, Port: n.Ports.First})
-				dials = append(dials, rivalKey{i, proto})
+				r.askReachable(b, key)
 				continue
 			}
-			try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, Look: n.Expect == config.Listening, Owners: len(n.Owner) > 0}
-			if !try.Look {
-				try.RunAs = n.RunAs
-			}
-			req.Tries = append(req.Tries, try)
-			tries = append(tries, rivalKey{i, proto})
-			key := scanKey(n, proto)
-			if scan && r.Alternatives+r.Candidates > 0 && !try.Look && len(n.Range) > 0 && !slices.Contains(scans, key) {
-				scans = append(scans, key)
-				scanner = append(scanner, len(req.Tries)-1)
-				req.Scans = append(req.Scans, host.Scan{Binding: n.Binding(proto), Ports: n.Range})
+			r.askBinding(b, key)
+			if ranges && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 && !asked[scanKey(n, proto)] {
+				asked[scanKey(n, proto)] = true
+				r.askRange(b, n, proto)
 			}
 		}
 	}
-	if len(req.Tries)+len(req.Dials) == 0 {
+	if len(b.takers) == 0 {
 		return
 	}
-	facts, err := r.ask(ctx, req)
+	facts, err := r.ask(ctx, b.Request)
 	if err != nil {
 		r.fail(needs, err)
 		return
 	}
 	r.err = nil
 	r.facts = host.Facts{Machine: facts.Machine, Limits: facts.Limits, Gaps: facts.Gaps}
-	byPort := map[uint16][]host.Socket{}
-	for _, s := range facts.Sockets {
-		byPort[s.Port] = append(byPort[s.Port], s)
-	}
-	for k, key := range tries {
-		n := r.needs[key.need]
-		facts := facts
-		facts.Sockets = nil
-		for p := range (port.Set{n.Ports}).All {
-			facts.Sockets = append(facts.Sockets, byPort[p]...)
-		}
-		judge := judgeFree
-		if n.Expect == config.Listening {
-			judge = judgeListening
-		}
-		r.tableOnly = r.tableOnly || facts.Tried[k].NoBindReason != ""
-		result := judge(n, key.proto, facts.Tried[k], facts)
-		n.notePorts(&result, facts.Machine.OS)
-		n.noteEphemeral(&result, facts.Limits.Ephemeral, facts.Limits.Reserved, "on this host")
-		r.results[key] = &result
-	}
-	for k, key := range dials {
-		result := judgeReachable(r.needs[key.need], facts.Dialed[k])
-		r.results[key] = &result
-	}
-	for k, key := range scans {
-		r.open[key] = new(port.Bits)
-		r.open[key].AddSet(facts.Open[k])
-		if facts.Tried[scanner[k]].TableOK {
-			r.shown[key] = facts.Open[k]
-		}
-	}
+	b.take(facts)
 }
 
-// fail makes needs unknown.
+// askReachable asks whether a need's remote accepts a connection.
+func (r *round) askReachable(b *batch, key resultKey) {
+	n := r.needs[key.need]
+	b.dial(host.Dial{Host: n.Remote, Port: n.Ports.First}, func(a host.Attempt) {
+		result := judgeReachable(n, a)
+		r.results[key] = &result
+	})
+}
+
+// askBinding asks about the ports of a need on the target itself.
+func (r *round) askBinding(b *batch, key resultKey) {
+	n := r.needs[key.need]
+	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0}
+	judge := judgeFree
+	if n.Expect == config.Listening {
+		try.Look, try.RunAs = true, ""
+		judge = judgeListening
+	}
+	b.try(try, func(tried host.Tried, a answer) {
+		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
+		result := judge(n, key.proto, tried, a.about(n.Ports))
+		n.notePorts(&result, a.Machine.OS)
+		n.noteEphemeral(&result, a.Limits.Ephemeral, a.Limits.Reserved, "on this host")
+		r.results[key] = &result
+	})
+}
+
+// askRange asks which ports of a need's range are open. It follows a try,
+// whose answer shows whether the socket table is whole.
+func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
+	tried := len(b.Tries) - 1
+	b.scan(host.Scan{Binding: n.Binding(proto), Ports: n.Range}, func(open port.Set, a answer) {
+		s := scan{open: open, whole: a.Tried[tried].TableOK}
+		s.bits.AddSet(open)
+		r.scans[scanKey(n, proto)] = &s
+	})
+}
+
+// fail sets the status of needs to unknown.
 func (r *round) fail(needs []int, err error) {
 	r.err = err
 	for _, i := range needs {
@@ -281,7 +293,7 @@ func (r *round) fail(needs []int, err error) {
 			result := n.result(proto)
 			result.Status, result.Method, result.Endpoints = Unknown, None, []Endpoint{}
 			result.Message = fmt.Sprintf("%s could not be checked: %s", n.subject(proto), err)
-			r.results[rivalKey{i, proto}] = &result
+			r.results[resultKey{i, proto}] = &result
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/panics"
 )
 
-// diary is what Progress hears, a line a call.
+// diary records the calls of Progress, a line each.
 type diary []string
 
 func (d *diary) Started(target string) { *d = append(*d, target+" started") }
@@ -39,14 +40,13 @@ type fleet struct {
 	mu           sync.Mutex
 	busy, most   int
 	open, closed int
-	full         chan struct{} // closed as soon as so many are busy as may be
+	full         chan struct{} // closed as soon as size hosts are busy
 	size         int
 }
 
 func newFleet(size int) *fleet { return &fleet{size: size, full: make(chan struct{})} }
 
-// work is something that is done to a host: it ends when so many are at it as
-// may be.
+// work keeps a host busy until size hosts are.
 func (f *fleet) work(ctx context.Context) error {
 	f.mu.Lock()
 	f.busy++
@@ -70,7 +70,7 @@ func (f *fleet) work(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(10 * time.Second):
-		return errors.New("nobody else came")
+		return errors.New("too few at the same time")
 	}
 }
 
@@ -109,102 +109,110 @@ func (f *fleet) many(n int, h func(i int) host.Host, changes ...func(*Need)) ([]
 	return needs, targets
 }
 
-func TestSoManyTargetsAtOnceAndNoMore(t *testing.T) {
-	const parallel = 4
-	for name, busy := range map[string]func(*fleet, Target) Target{
-		"opening": func(f *fleet, target Target) Target {
-			return Target{target.Name, func(ctx context.Context) (host.Host, error) {
-				if err := f.work(ctx); err != nil {
-					return nil, err
+func TestParallelBoundsTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const parallel = 4
+		for name, busy := range map[string]func(*fleet, Target) Target{
+			"opening": func(f *fleet, target Target) Target {
+				return Target{target.Name, func(ctx context.Context) (host.Host, error) {
+					if err := f.work(ctx); err != nil {
+						return nil, err
+					}
+					return target.Open(ctx)
+				}}
+			},
+			"probing": func(f *fleet, target Target) Target {
+				return f.target(target.Name, &sim{before: func(ctx context.Context, _ int) error { return f.work(ctx) }})
+			},
+			"looking for alternatives": func(f *fleet, target Target) Target {
+				return f.target(target.Name, &sim{taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
+					if asked == 1 {
+						return nil
+					}
+					return f.work(ctx)
+				}})
+			},
+		} {
+			f := newFleet(parallel)
+			needs, targets := f.many(20, func(int) host.Host { return &sim{} }, inRange("9000-9009"))
+			for i := range targets {
+				targets[i] = busy(f, targets[i])
+			}
+			r := run(t, needs, Options{Parallel: parallel, Alternatives: 1}, targets...)
+			if f.most != parallel || r.Summary.Unknown > 0 {
+				t.Errorf("%s: %d at once, want %d: %+v", name, f.most, parallel, r.Summary)
+			}
+			for i, x := range r.Results {
+				if x.Target != needs[i].Target || r.Targets[i].Name != x.Target {
+					t.Fatalf("%s: the order is lost: %d is %s and %s", name, i, x.Target, r.Targets[i].Name)
 				}
-				return target.Open(ctx)
-			}}
-		},
-		"probing": func(f *fleet, target Target) Target {
-			return f.target(target.Name, &sim{before: func(ctx context.Context, _ int) error { return f.work(ctx) }})
-		},
-		"looking for alternatives": func(f *fleet, target Target) Target {
-			return f.target(target.Name, &sim{taken: set(t, "8080"), before: func(ctx context.Context, asked int) error {
-				if asked == 1 {
-					return nil
-				}
-				return f.work(ctx)
-			}})
-		},
-	} {
-		f := newFleet(parallel)
-		needs, targets := f.many(20, func(int) host.Host { return &sim{} }, inRange("9000-9009"))
-		for i := range targets {
-			targets[i] = busy(f, targets[i])
-		}
-		r := run(t, needs, Options{Parallel: parallel, Alternatives: 1}, targets...)
-		if f.most != parallel || r.Summary.Unknown > 0 {
-			t.Errorf("%s: %d at once, want %d: %+v", name, f.most, parallel, r.Summary)
-		}
-		for i, x := range r.Results {
-			if x.Target != needs[i].Target || r.Targets[i].Name != x.Target {
-				t.Fatalf("%s: the order is lost: %d is %s and %s", name, i, x.Target, r.Targets[i].Name)
 			}
 		}
-	}
+	})
 }
 
-func TestWhoWaitsKeepsNobodyFromTheirTurn(t *testing.T) {
-	var done atomic.Int32
-	f := newFleet(0)
-	leaves := func() *sim {
-		s := &sim{taken: set(t, "8080")}
-		s.before = func(context.Context, int) error {
-			if done.Load() == 6 {
-				s.taken = nil // not before all others have had their turn
+func TestWaitingTargetsLendTheirSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var done atomic.Int32
+		f := newFleet(0)
+		leaves := func() *sim {
+			s := &sim{taken: set(t, "8080")}
+			s.before = func(context.Context, int) error {
+				if done.Load() == 6 {
+					s.taken = nil // not before all others have had their turn
+				}
+				return nil
 			}
-			return nil
+			return s
 		}
-		return s
-	}
-	needs, targets := f.many(10, func(i int) host.Host {
-		if i < 4 {
-			return leaves()
+		needs, targets := f.many(10, func(i int) host.Host {
+			if i < 4 {
+				return leaves()
+			}
+			return &sim{before: func(context.Context, int) error { done.Add(1); return nil }}
+		}, func(n *Need) { n.Wait = time.Minute })
+		start := time.Now()
+		if r := run(t, needs, Options{Parallel: 2}, targets...); !r.OK || time.Since(start) > 10*time.Second {
+			t.Errorf("after %s: %+v", time.Since(start), r.Summary)
 		}
-		return &sim{before: func(context.Context, int) error { done.Add(1); return nil }}
-	}, func(n *Need) { n.Wait = time.Minute })
-	start := time.Now()
-	if r := run(t, needs, Options{Parallel: 2}, targets...); !r.OK || time.Since(start) > 20*time.Second {
-		t.Errorf("after %s: %+v", time.Since(start), r.Summary)
-	}
+	})
 }
 
 func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
-	const budget = 400 * time.Millisecond
-	r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("slow"))}, Options{Timeout: budget, Parallel: 2},
-		Target{"local", func(ctx context.Context) (host.Host, error) {
-			<-ctx.Done()
-			return nil, fmt.Errorf("connect: %w", ctx.Err())
-		}},
-		Target{"slow", func(ctx context.Context) (host.Host, error) {
-			deadline, _ := ctx.Deadline()
-			time.Sleep(time.Until(deadline) / 2)
-			return &sim{before: func(ctx context.Context, _ int) error {
-				if later, _ := ctx.Deadline(); later.Sub(deadline) > budget/4 {
-					t.Errorf("probing may last until %s, want %s", later, deadline)
-				}
-				return hang(ctx, 0)
-			}}, nil
-		}})
-	for i, want := range []string{"it could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
-		if x := r.Results[i]; x.Status != Unknown || !strings.HasSuffix(x.Message, want) {
-			t.Errorf("%s, want %q", x.Message, want)
+	synctest.Test(t, func(t *testing.T) {
+		const budget = 400 * time.Millisecond
+		r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("slow"))}, Options{Timeout: budget, Parallel: 2},
+			Target{"local", func(ctx context.Context) (host.Host, error) {
+				<-ctx.Done()
+				return nil, fmt.Errorf("connect: %w", ctx.Err())
+			}},
+			Target{"slow", func(ctx context.Context) (host.Host, error) {
+				deadline, _ := ctx.Deadline()
+				time.Sleep(time.Until(deadline) / 2)
+				return &sim{before: func(ctx context.Context, _ int) error {
+					if later, _ := ctx.Deadline(); later.Sub(deadline) > budget/4 {
+						t.Errorf("probing may last until %s, want %s", later, deadline)
+					}
+					return hang(ctx, 0)
+				}}, nil
+			}})
+		for i, want := range []string{"the target could not be reached within 400ms (--timeout): connect: context deadline exceeded", "no answer within 400ms (--timeout)"} {
+			if x := r.Results[i]; x.Status != Unknown || !strings.HasSuffix(x.Message, want) {
+				t.Errorf("%s, want %q", x.Message, want)
+			}
 		}
-	}
+	})
 }
 
-// A step's own budget is told as such.
+// A timeout of a step's own is not reported as the target's.
 func TestATimeoutOnTheWayIsNotTheTargets(t *testing.T) {
-	r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: time.Minute}, Target{"local", func(context.Context) (host.Host, error) {
-		return nil, fmt.Errorf("handshake: %w", context.DeadlineExceeded)
-	}})
-	if x := r.Results[0]; !strings.HasSuffix(x.Message, "could not be checked: handshake: context deadline exceeded") {
-		t.Errorf("%s", x.Message)
+	for _, timeout := range []time.Duration{time.Minute, 0} {
+		r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: timeout}, Target{"local", func(context.Context) (host.Host, error) {
+			return nil, fmt.Errorf("handshake: %w", context.DeadlineExceeded)
+		}})
+		if x := r.Results[0]; !strings.HasSuffix(x.Message, "could not be checked: handshake: context deadline exceeded") {
+			t.Errorf("%s", x.Message)
+		}
 	}
 }
 
@@ -251,26 +259,26 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 
 	f = newFleet(0)
 	_, _ = FreePorts(context.Background(), needOf("", "free", inRange("9000-9009")), f.target("local", &sim{}), Options{Alternatives: 1})
-	_, _ = List(context.Background(), f.target("local", answer{}), Options{})
+	_, _ = List(context.Background(), f.target("local", canned{}), Options{})
 	if f.open != 2 || f.closed != 2 {
 		t.Errorf("free and list: %d opened, %d closed", f.open, f.closed)
 	}
 }
 
-func TestProgressIsToldOfEveryTarget(t *testing.T) {
+func TestProgressCoversEveryTarget(t *testing.T) {
 	needs := []Need{
 		needOf("a.yml", "x", onTarget("one")), needOf("a.yml", "y", onTarget("one"), ports(8081, 8081)),
 		needOf("a.yml", "x", onTarget("two")),
 		needOf("a.yml", "x", onTarget("three")), needOf("a.yml", "y", onTarget("three")), // both want 8080
 	}
-	var told diary
-	r := run(t, needs, Options{Parallel: 3, Progress: &told}, targetOf("one", &sim{taken: set(t, "8080")}), unreachable("two", "connect: refused"), targetOf("three", &sim{}))
-	slices.Sort(told)
+	var got diary
+	r := run(t, needs, Options{Parallel: 3, Progress: &got}, targetOf("one", &sim{taken: set(t, "8080")}), unreachable("two", "connect: refused"), targetOf("three", &sim{}))
+	slices.Sort(got)
 	want := diary{"one done: 1 of 2", "one started", "three done: 0 of 2", "three started", "two done: 0 of 1: connect: refused", "two started"}
-	if diff := cmp.Diff(want, told); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if r.Summary.OK != 1 {
-		t.Errorf("told is what the report says: %+v", r.Summary)
+		t.Errorf("progress and report differ: %+v", r.Summary)
 	}
 }

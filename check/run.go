@@ -11,11 +11,11 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// Target is a host under the name that reports give it.
+// Target is a host, and its name in reports.
 type Target struct {
 	Name string
-	// Open reaches the host, once. An error says why it can't be reached;
-	// then the target's needs are unknown. Who opens it closes it.
+	// Open connects to the host, and is called once. If it fails, the status of
+	// the target's needs is unknown. The caller closes the host.
 	Open func(context.Context) (host.Host, error)
 }
 
@@ -23,27 +23,27 @@ type Target struct {
 type Options struct {
 	Tool         string
 	Alternatives int           // how many to look for, for each unmet need
-	Candidates   int           // how many to list of where a need could move, for each need and target
-	Timeout      time.Duration // of a target: of opening it and all probes but those that wait; 0: none
-	Parallel     int           // how many targets are opened or probed at the same time, at least one
-	ShowCommand  bool          // name command lines of holders
-	Progress     Progress      // nil: nobody wants to know
+	Candidates   int           // how many ports to list that a need could move to, for each need and target
+	Timeout      time.Duration // of a target, for opening it and all probes but those that wait; 0: none
+	Parallel     int           // how many targets are opened or probed at the same time; at least one
+	ShowCommand  bool          // list command lines of holders
+	Progress     Progress      // may be nil
 }
 
-// Run makes the rounds: every target is opened and asked about all of its needs
-// at once, again about the unmet ones that may wait, then for alternatives. All
-// are closed when Run comes back. Results are in the order of needs. The error
-// is the context's.
+// Run checks needs on their targets. It opens every target and probes all of its
+// needs at once, then the unmet ones again while they may wait, and then looks
+// for alternatives. All targets are closed when Run returns. Results are in the
+// order of needs. The error is the context's.
 func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report, error) {
 	report := Report{Version: 1, Tool: o.Tool}
 	rounds := newRounds(needs, targets, o)
-	defer each(rounds, (*round).close) // not before: any target may be asked for alternatives
+	defer each(rounds, (*round).close) // not earlier: alternatives may be looked for on any target
 	each(rounds, func(r *round) { r.run(ctx) })
 	if ctx.Err() != nil {
 		return report, context.Cause(ctx)
 	}
 
-	results := map[rivalKey]*Result{}
+	results := map[resultKey]*Result{}
 	for _, r := range rounds {
 		for key, result := range r.results {
 			results[key] = result
@@ -57,7 +57,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	}
 	for i, n := range needs {
 		for _, proto := range n.Protocols {
-			report.Results = append(report.Results, *results[rivalKey{i, proto}])
+			report.Results = append(report.Results, *results[resultKey{i, proto}])
 		}
 	}
 	report.Spans = spans(needs, rounds)
@@ -65,7 +65,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	return report, nil
 }
 
-// reportTarget says what was probed and what could not be seen there.
+// reportTarget returns a target's part of the report, with what could not be seen.
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
 		Name: name, OS: f.Machine.OS, Notices: []Notice{},
@@ -81,7 +81,7 @@ func reportTarget(name string, f host.Facts, err error) TargetReport {
 		n := Notice{Code: config.Degraded, Message: gapText(g)}
 		switch g.Kind {
 		case host.GapHolders, host.GapContainers:
-			continue // said where a holder is missing
+			continue // a notice on the results where a holder is missing
 		case host.GapNamespace:
 			n.Severity = config.SeverityWarning
 		}
@@ -94,7 +94,7 @@ func scanKey(n Need, proto port.Protocol) string {
 	return fmt.Sprint(n.Binding(proto), n.Range)
 }
 
-// Finish counts the results, and says whether all is well.
+// Finish sets Summary and OK from the problems and results.
 func (r *Report) Finish() {
 	r.Summary = Summary{}
 	r.OK = len(r.Problems) == 0
@@ -104,7 +104,6 @@ func (r *Report) Finish() {
 	}
 }
 
-// add counts one more result.
 func (s *Summary) add(r Result) {
 	s.Checked++
 	switch {

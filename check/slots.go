@@ -6,29 +6,29 @@ import (
 	"github.com/org/portcheck/internal/panics"
 )
 
-// slots bounds how many targets are dealt with at the same time: it holds one
-// entry for each. Who waits for a slot gets it in turn.
+// slots is a semaphore that bounds how many targets are worked on at the same
+// time.
 type slots chan struct{}
 
-func (s slots) take()     { s <- struct{}{} }
-func (s slots) giveBack() { <-s }
+func (s slots) acquire() { s <- struct{}{} }
+func (s slots) release() { <-s }
 
-// lend gives a slot that was taken to others while fn runs.
+// lend releases an acquired slot while fn runs.
 func (s slots) lend(fn func()) {
-	s.giveBack()
-	defer s.take()
+	s.release()
+	defer s.acquire()
 	fn()
 }
 
-// each does something for every round, as many at a time as there are slots. It
-// panics with the first bug when all have ended.
+// each calls do for every round, as many at a time as there are slots. If calls
+// panic, it panics with the first of them once all have returned.
 func each(rounds []*round, do func(*round)) {
 	caught := make([]*panics.Panic, len(rounds))
 	var all sync.WaitGroup
 	for i, r := range rounds {
-		r.slots.take()
+		r.slots.acquire()
 		all.Go(func() {
-			defer r.slots.giveBack()
+			defer r.slots.release()
 			caught[i] = panics.Catch(func() { do(r) })
 		})
 	}

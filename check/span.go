@@ -7,19 +7,19 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// Span is a range that alternatives may come from, as a target's socket table
-// showed it before the verdicts.
+// Span is a range that alternatives may come from, as the socket table of a
+// target showed it before the verdicts.
 type Span struct {
 	Target   string
 	Protocol port.Protocol
 	Address  []port.Address
 	Ports    port.Set // in the author's order
 	Exclude  port.Set // never suggested
-	Open     port.Set // of Ports: no socket seen, and not kept back by the OS
+	Open     port.Set // of Ports: without a visible socket, and not reserved
 }
 
-// spans are the ranges of the needs, each once for a target and binding. A
-// target that did not show its whole table has none.
+// spans returns the ranges of the needs, each once for a target and binding. A
+// target without a whole socket table has none.
 func spans(needs []Need, rounds []*round) []Span {
 	var all []Span
 	seen := map[string]bool{}
@@ -32,13 +32,13 @@ func spans(needs []Need, rounds []*round) []Span {
 				continue
 			}
 			for _, proto := range n.Protocols {
-				open, scanned := r.shown[scanKey(n, proto)]
+				found := r.scans[scanKey(n, proto)]
 				key := fmt.Sprint(n.Target, proto, n.Addresses, n.Range, n.Exclude)
-				if !scanned || seen[key] {
+				if found == nil || !found.whole || seen[key] {
 					continue
 				}
 				seen[key] = true
-				all = append(all, Span{n.Target, proto, n.Addresses, n.Range, n.Exclude, open})
+				all = append(all, Span{n.Target, proto, n.Addresses, n.Range, n.Exclude, found.open})
 			}
 		}
 	}

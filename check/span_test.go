@@ -32,7 +32,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if r := run(t, needs, Options{}, targetOf("local", taken), targetOf("app1", &sim{})); len(r.Spans) > 0 {
-		t.Errorf("nobody asked for alternatives: %v", r.Spans)
+		t.Errorf("no alternatives were wanted: %v", r.Spans)
 	}
 }
 
@@ -42,12 +42,12 @@ func TestNoSpanWithoutATable(t *testing.T) {
 	f := machine()
 	f.Tried = []host.Tried{{Attempts: attempts(t, n, []string{"ok"})}}
 	f.Open = []port.Set{{}}
-	r, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{Alternatives: 1})
+	r, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", canned(f))}, Options{Alternatives: 1})
 	if err != nil || len(r.Spans) > 0 {
 		t.Errorf("%v %v", r.Spans, err)
 	}
 	f.Tried[0].TableOK = true
-	r, err = Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{Alternatives: 1})
+	r, err = Run(context.Background(), []Need{n}, []Target{targetOf("local", canned(f))}, Options{Alternatives: 1})
 	if err != nil || len(r.Spans) != 1 || len(r.Spans[0].Open) > 0 {
 		t.Errorf("all taken: %v %v", r.Spans, err)
 	}

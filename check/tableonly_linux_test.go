@@ -15,8 +15,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// The table alone never says that a need is met which a bind shows not to be,
-// and never takes a free port for one in use.
+// The table alone never makes a need met that a bind shows to be unmet, and never
+// takes a free port for one in use.
 func TestTableAloneAgreesWithBinds(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
@@ -30,10 +30,10 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		told := map[Status]int{}
+		seen := map[Status]int{}
 		for i := 0; i < len(report.Results); i += 2 {
 			bind, table := report.Results[i], report.Results[i+1]
-			told[table.Status]++
+			seen[table.Status]++
 			if table.OK && !bind.OK || table.Method != Table {
 				t.Errorf("%s, %s: by the table %s (%s), by a bind %s: %s", when, table.ID, table.Status, table.Method, bind.Status, bind.Message)
 			}
@@ -41,8 +41,8 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 				t.Errorf("%s, %s: by a bind %s, by the table %s: %s", when, table.ID, bind.Status, table.Status, table.Message)
 			}
 		}
-		if told[Free] == 0 || told[InUse] == 0 || told[Unknown] == 0 || told[Listening] == 0 {
-			t.Errorf("%s: %v", when, told)
+		if seen[Free] == 0 || seen[InUse] == 0 || seen[Unknown] == 0 || seen[Listening] == 0 {
+			t.Errorf("%s: %v", when, seen)
 		}
 	}
 	compare("IPv6 on")
@@ -52,7 +52,8 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 	compare("IPv6 off")
 }
 
-// knowinglyStrict: no file tells that the listener on [::]:8083 leaves IPv4 alone.
+// knowinglyStrict reports whether a result is of the V6ONLY listener on 8083: no
+// file shows that it leaves IPv4 alone.
 func knowinglyStrict(r Result) bool { return r.Port == 8083 && r.Status == InUse }
 
 // occupy opens what is in the way on ports from 8080 on: listeners, a V6ONLY one

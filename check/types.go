@@ -1,5 +1,5 @@
-// Package check reaches the verdict: it asks hosts, in rounds, about the needs
-// of manifests and judges the facts that come back.
+// Package check decides whether needs of manifests are met: it probes hosts, and
+// derives a verdict on each need from the facts that they return.
 package check
 
 import (
@@ -17,7 +17,7 @@ const (
 	Free         Status = "free"
 	Owned        Status = "owned" // held, every holder proven to be the owner
 	InUse        Status = "in-use"
-	Shadowed     Status = "shadowed" // bindable beside a listener that would share or steal its traffic
+	Shadowed     Status = "shadowed" // can be bound beside a listener that would share or steal its traffic
 	Leased       Status = "leased"   // claimed by another job
 	Denied       Status = "denied"   // no right to bind
 	Unavailable  Status = "unavailable"
@@ -36,7 +36,7 @@ var Statuses = []Status{
 	Listening, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
 }
 
-// OK says whether a need with this status is met.
+// OK reports whether a need with this status is met.
 func (s Status) OK() bool {
 	return s == Free || s == Owned || s == Listening || s == Reachable
 }
@@ -53,8 +53,8 @@ const (
 	None      Method = "none"
 )
 
-// Report is all that a format may use. Its JSON form is a contract: lists are
-// never null, what is unknown is left out.
+// Report is the input of every format. Its JSON form is a contract: lists are
+// never null, and what is unknown is left out.
 type Report struct {
 	Version  int              `json:"version"`
 	Tool     string           `json:"tool"`
@@ -65,11 +65,11 @@ type Report struct {
 	Summary  Summary          `json:"summary"`
 	// Spans are the ranges that alternatives may come from.
 	Spans []Span `json:"-"`
-	// Lint marks a report without probes; such results have no status.
+	// Lint is set for a report without probes. Its results have no status.
 	Lint bool `json:"-"`
 }
 
-// TargetReport says what was probed and how far it could be seen.
+// TargetReport is what was probed, and what could not be seen of it.
 type TargetReport struct {
 	Name      string    `json:"name"`
 	OS        string    `json:"os,omitempty"`
@@ -82,7 +82,7 @@ type TargetReport struct {
 type Namespace struct {
 	Kind   string `json:"kind"`
 	Inode  uint64 `json:"inode,omitempty"`
-	Reason string `json:"reason,omitempty"` // how the kind is known, or why it is not
+	Reason string `json:"reason,omitempty"` // how the kind was determined, or why it was not
 }
 
 // Result is the verdict on one need, target and protocol.
@@ -106,23 +106,24 @@ type Result struct {
 	Holders      []Holder        `json:"holders"`
 	Complete     *bool           `json:"holders_complete,omitempty"` // false: the search stopped early or could not see all; absent: true
 	Alternatives []uint16        `json:"alternatives"`
-	Candidates   string          `json:"candidates,omitempty"` // a port.Set of where the need could move on this target, first ports of a block
+	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block
 	Notices      []Notice        `json:"notices"`
 
-	// Asked is how many alternatives were wanted (0: none apply), From the
-	// ranges that they had to come from (empty: the manifest gives none).
+	// Asked is how many alternatives were wanted, 0 if none apply. From is the
+	// ranges for them, empty if the need has none.
 	Asked int      `json:"-"`
 	From  port.Set `json:"-"`
-	// Silent is why no alternative could be looked for; empty: they were.
-	Silent string `json:"-"`
-	// TableOnly: nothing could be bound there.
+	// NoSearchReason is why alternatives could not be looked for, a phrase for
+	// people; empty if they were.
+	NoSearchReason string `json:"-"`
+	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 }
 
-// Ports is the result's port or block.
+// Ports returns the result's port or block.
 func (r Result) Ports() port.Range { return port.Range{First: r.Port, Last: max(r.Port, r.PortLast)} }
 
-// Endpoint is what one bind or connect answered.
+// Endpoint is the outcome of one bind or connect.
 type Endpoint struct {
 	Address string `json:"address"`
 	Port    uint16 `json:"port"`
@@ -131,7 +132,7 @@ type Endpoint struct {
 	Errno   string `json:"errno,omitempty"`
 }
 
-// Holder is a socket in the way, with one process that has it open if known.
+// Holder is a socket in the way, with one process that has it open, if known.
 type Holder struct {
 	Protocol   port.Protocol `json:"protocol,omitempty"` // in `portcheck list` only
 	Address    string        `json:"address"`
@@ -154,15 +155,15 @@ type Container struct {
 	Name    string `json:"name,omitempty"`
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
-	Service string `json:"service,omitempty"` // name of the CI job's own service that it is
+	Service string `json:"service,omitempty"` // the service of this CI job, if it is one
 }
 
 // Notice is something worth knowing that is not the status.
 type Notice struct {
 	Code    config.NoticeCode `json:"code"`
 	Message string            `json:"message"`
-	// Severity is set where a notice is more than a note: on a target, if its
-	// ports may not be those that people mean.
+	// Severity is set if the notice is more than a note: on a target that may
+	// not be the network namespace that was meant.
 	Severity config.Severity `json:"severity,omitempty"`
 }
 
@@ -176,7 +177,7 @@ type Summary struct {
 	Unknown  int `json:"unknown"`
 }
 
-// Listing is the answer of `portcheck list`.
+// Listing is the output of `portcheck list`.
 type Listing struct {
 	Version int            `json:"version"`
 	Targets []TargetReport `json:"targets"`

@@ -15,26 +15,26 @@ import (
 // the need's.
 var ranks = []Status{InUse, Shadowed, Leased, Denied, OSReserved, Unavailable, Unknown, Owned, Free}
 
-// judgeFree reaches the verdict on a need whose port has to be free. Of f's
-// sockets it looks at those that overlap.
+// judgeFree returns the verdict on a need for a free port. Sockets of f that do
+// not overlap the need are ignored.
 func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Result {
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
 	r.Method = method(tried)
 	r.TableOnly = tried.NoBindReason != ""
-	var findings []finding
+	var verdicts []endpointVerdict
 	noIPv6 := false
 	for _, a := range tried.Attempts {
 		sockets := overlapping(f.Sockets, a.Endpoint)
-		if standsForIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
+		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
 			noIPv6 = true
 			continue
 		}
-		findings = append(findings, finding{a, sockets, judgeEndpoint(n, a, tried, sockets, f)})
+		verdicts = append(verdicts, endpointVerdict{a, sockets, judgeEndpoint(n, a, tried, sockets, f)})
 	}
 	r.Status = Unavailable
 	for _, rank := range ranks {
-		if slices.ContainsFunc(findings, func(x finding) bool { return x.status == rank }) {
+		if slices.ContainsFunc(verdicts, func(v endpointVerdict) bool { return v.status == rank }) {
 			r.Status = rank
 			break
 		}
@@ -45,20 +45,20 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	if r.TableOnly {
 		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.NoBindReason)
 	}
-	n.explain(&r, newEvidence(n, proto, r.Status, findings, tried, f))
+	n.explain(&r, newEvidence(n, proto, r.Status, verdicts, tried, f))
 	return r
 }
 
-// finding is what one endpoint of a need answered, and what it amounts to.
-type finding struct {
+// endpointVerdict is the verdict on one endpoint of a need.
+type endpointVerdict struct {
 	host.Attempt
 	sockets []host.Socket
 	status  Status
 }
 
-// standsForIPv4 says whether an IPv6 endpoint belongs to an address that also
-// means IPv4.
-func standsForIPv4(n Need, a host.Attempt) bool {
+// impliesIPv4 reports whether an IPv6 endpoint belongs to an address of the need
+// that covers IPv4 as well.
+func impliesIPv4(n Need, a host.Attempt) bool {
 	switch a.Addr {
 	case netip.IPv6Unspecified():
 		return !a.V6Only
@@ -68,8 +68,8 @@ func standsForIPv4(n Need, a host.Attempt) bool {
 	return false
 }
 
-// judgeEndpoint is the table of verdicts: what the bind said, against what the
-// socket table shows.
+// judgeEndpoint is the table of verdicts: the outcome of the bind against what
+// the socket table shows.
 func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket, f host.Facts) Status {
 	status := Unknown
 	shares := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Shares(a.Endpoint) })
@@ -77,7 +77,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.OK:
 		switch {
 		case !tried.TableOK:
-			return Unknown // somebody may listen beside us
+			return Unknown // another process may listen beside us
 		case shares:
 			status = Shadowed
 		default:
@@ -90,7 +90,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		case tried.NoBindReason != "":
 			status = judgeByTable(n, a, tried, sockets, f)
 		case !shares:
-			return Unknown // not bound, to spare who listened there
+			return Unknown // not bound, because of a listener that has gone since
 		default:
 			status = besideListener(n.Binding(a.Protocol), tried, sockets)
 		}
@@ -120,10 +120,10 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	return status
 }
 
-// besideListener is the verdict on a binding that asks to share a port, and was
-// not made, where somebody listens.
+// besideListener returns the verdict on a binding that shares its port and was
+// not tried, because another process listens there.
 func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Status {
-	if shareByUser(b) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+	if sharesWithinUser(b) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
 		return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
 	}) {
 		return InUse
@@ -131,14 +131,15 @@ func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Sta
 	return Shadowed
 }
 
-// shareByUser says whether sockets of one user alone may share a port: by
-// SO_REUSEPORT, unless UDP's SO_REUSEADDR lets anybody in.
-func shareByUser(b port.Binding) bool {
+// sharesWithinUser reports whether the binding can share its port only with
+// sockets of the same user. SO_REUSEPORT has this limit; SO_REUSEADDR of UDP has
+// none.
+func sharesWithinUser(b port.Binding) bool {
 	return b.ReusePort && !(b.Protocol == port.UDP && b.ReuseAddress)
 }
 
-// judgeListening reaches the verdict on a need that somebody has to listen on.
-// One overlapping listener a port is enough.
+// judgeListening returns the verdict on a need for a listener. One overlapping
+// listener for each port is enough.
 func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Result {
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
@@ -146,7 +147,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	subject := n.subject(proto)
 	if !tried.TableOK {
 		r.Status = Unknown
-		r.Message = fmt.Sprintf("%s: it could not be found out whether somebody listens there%s", subject, because(f.Gaps, host.GapSockets))
+		r.Message = fmt.Sprintf("%s: could not determine whether a process listens there%s", subject, because(f.Gaps, host.GapSockets))
 		return r
 	}
 	var listeners, others, doubtful []host.Socket
@@ -154,7 +155,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	for _, a := range tried.Attempts {
 		for _, s := range overlapping(f.Sockets, a.Endpoint) {
 			switch {
-			case s.State == host.Listen && tried.NoBindReason != "" && mayLeaveIPv4(s, a.Endpoint):
+			case s.State == host.Listen && tried.NoBindReason != "" && mayBeV6Only(s, a.Endpoint):
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
 			case s.State == host.Listen:
@@ -178,40 +179,40 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	}
 	if len(missing) > 0 {
 		r.Status = NotListening
-		r.Message = "nobody listens on " + subject
+		r.Message = "nothing listens on " + subject
 		if len(missing) < n.Ports.Len() {
-			r.Message = fmt.Sprintf("%s: nobody listens on %s", subject, list(missing))
+			r.Message = fmt.Sprintf("%s: nothing listens on %s", subject, list(missing))
 		}
 		if len(others) > 0 {
-			n.show(&r, others, f.Gaps)
+			n.listHolders(&r, others, f.Gaps)
 			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet", describeAll(others))
 		}
 		return r
 	}
 	if len(unclear) > 0 {
-		n.show(&r, doubtful, f.Gaps)
+		n.listHolders(&r, doubtful, f.Gaps)
 		r.Status = Unknown
-		r.Message = fmt.Sprintf("%s: on %s somebody listens on [::], and the socket table does not tell whether on IPv4 as well", subject, list(unclear))
+		r.Message = fmt.Sprintf("%s: the listener of %s is on [::], and the socket table does not show whether it accepts IPv4 as well", subject, list(unclear))
 		return r
 	}
-	n.show(&r, listeners, f.Gaps)
+	n.listHolders(&r, listeners, f.Gaps)
 	r.Status = Listening
 	r.Message = fmt.Sprintf("%s is served by %s", subject, describeAll(listeners))
 	if len(n.Owner) > 0 {
 		switch ownership(n.Owner, listeners) {
 		case foreign:
 			r.Status = WrongOwner
-			r.Message = fmt.Sprintf("%s is served by another than its owner: %s", subject, describeAll(listeners))
+			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s", subject, describeAll(listeners))
 		case unproven:
 			r.Status = Unknown
-			r.Message = fmt.Sprintf("%s is served, and it could not be proven whether by its owner: %s", subject, describeAll(listeners))
+			r.Message = fmt.Sprintf("%s is served, but whether by its owner could not be determined: %s", subject, describeAll(listeners))
 		}
 	}
 	n.noteUnseen(&r, listeners, f.Gaps)
 	return r
 }
 
-// judgeReachable reaches the verdict on a connect.
+// judgeReachable returns the verdict on a connect.
 func judgeReachable(n Need, a host.Attempt) Result {
 	r := n.result(port.TCP)
 	r.Method = Connect
@@ -224,7 +225,7 @@ func judgeReachable(n Need, a host.Attempt) Result {
 	switch {
 	case a.Outcome == host.NotTried:
 		r.Status, r.Method = Unknown, None
-		r.Message = fmt.Sprintf("%s: a connect can't be tried from there: %s", subject, a.Errno)
+		r.Message = fmt.Sprintf("%s: can't connect from this target: %s", subject, a.Errno)
 	case a.Outcome == host.OK:
 		r.Status, r.Message = Reachable, subject+" accepts connections"
 	case a.Op == "socket":
@@ -264,7 +265,7 @@ func endpoints(attempts []host.Attempt) []Endpoint {
 	return all
 }
 
-// address is an endpoint's IP, with the device as its zone.
+// address returns an endpoint's IP, an IPv6 one with the device as its zone.
 func address(e port.Endpoint) string {
 	if e.Addr.Is6() && e.Device != "" {
 		return e.Addr.WithZone(e.Device).String()
@@ -282,8 +283,8 @@ func overlapping(sockets []host.Socket, e port.Endpoint) []host.Socket {
 	return all
 }
 
-// distinct drops sockets that overlap several endpoints of a need and were
-// therefore met several times.
+// distinct drops repeated sockets: one that overlaps several endpoints of a need
+// was found for each.
 func distinct(sockets []host.Socket) []host.Socket {
 	type identity struct {
 		port.Endpoint
@@ -292,35 +293,36 @@ func distinct(sockets []host.Socket) []host.Socket {
 		holders string
 	}
 	var all []host.Socket
-	met := map[identity]bool{}
+	seen := map[identity]bool{}
 	for _, s := range sockets {
 		var pids []byte
 		for _, h := range s.Holders {
 			pids = append(strconv.AppendInt(pids, int64(h.PID), 10), ' ')
 		}
 		id := identity{s.Endpoint, s.State, s.Inode, string(pids)}
-		if !met[id] {
-			met[id] = true
+		if !seen[id] {
+			seen[id] = true
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// holdsPort says whether a socket holds its port by itself, as a connection
-// does not.
+// holdsPort reports whether a socket itself holds its port, as a listening or
+// bound one does and a connection does not.
 func holdsPort(s host.Socket) bool { return s.State == host.Listen || s.State == host.Bound }
 
-func held(sockets []host.Socket) []host.Socket {
+func holdingPort(sockets []host.Socket) []host.Socket {
 	return slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool { return !holdsPort(s) })
 }
 
 func allTimeWait(sockets []host.Socket) bool {
-	return len(sockets) > 0 && !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
+	return !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State != host.TimeWait })
 }
 
-// show lists the holders, and says why of a container only the ID is known.
-func (n Need) show(r *Result, sockets []host.Socket, gaps []host.Gap) {
+// listHolders sets the result's holders, and adds a notice if the name of a
+// container is missing.
+func (n Need) listHolders(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	r.setHolders(sockets)
 	for _, s := range sockets {
 		if slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return slices.Contains(h.Unseen, host.ContainerName) }) {
@@ -330,24 +332,24 @@ func (n Need) show(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	}
 }
 
-// setHolders lists the sockets and their processes. A connection of a process
-// that also holds the listener says nothing new.
+// setHolders lists the sockets with their processes. Connections of a process
+// that also holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
-	served := map[int]bool{}
-	for _, s := range held(sockets) {
+	holding := map[int]bool{}
+	for _, s := range holdingPort(sockets) {
 		for _, h := range s.Holders {
-			served[h.PID] = true
+			holding[h.PID] = true
 		}
 	}
 	complete := true
 	for _, s := range sockets {
-		isHeld := holdsPort(s)
+		holds := holdsPort(s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
-		if len(s.Holders) == 0 && (isHeld || len(served) == 0) {
+		if len(s.Holders) == 0 && (holds || len(holding) == 0) {
 			r.Holders = append(r.Holders, newHolder(s, nil))
 		}
 		for _, h := range s.Holders {
-			if isHeld || !served[h.PID] {
+			if holds || !holding[h.PID] {
 				r.Holders = append(r.Holders, newHolder(s, &h))
 			}
 		}
@@ -382,7 +384,8 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	return out
 }
 
-// noteNobody says that a bind and the socket table contradict each other.
-func (n Need) noteNobody(r *Result, gaps []host.Gap) {
-	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows nobody there%s", because(gaps, host.GapHolders))
+// noteNoSocket adds the notice that a bind and the socket table contradict each
+// other.
+func (n Need) noteNoSocket(r *Result, gaps []host.Gap) {
+	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
 }

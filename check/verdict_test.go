@@ -16,7 +16,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// verdictCase is a need, what a host says about it, and what follows.
+// verdictCase is a need, what a host answers about it, and the result.
 type verdictCase struct {
 	name string
 	need func(*Need) // changes tcp 8080 on any, expected to be free
@@ -24,7 +24,7 @@ type verdictCase struct {
 	// for a need that is to be reachable the one of its connect.
 	attempts []string
 	sockets  []host.Socket
-	facts    func(*host.Facts) // changes what else a Linux host says, as root
+	facts    func(*host.Facts) // changes the other facts, which are those of a Linux host for root
 	want     verdictWant
 }
 
@@ -82,7 +82,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// judge asks a host that knows the case's answer.
+// judge runs the case on a host that has its answer.
 func (c verdictCase) judge(t *testing.T) Result {
 	t.Helper()
 	n := Need{App: "shop", Target: "local", Port: config.Port{
@@ -105,18 +105,18 @@ func (c verdictCase) judge(t *testing.T) Result {
 	if c.facts != nil {
 		c.facts(&f)
 	}
-	report, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", answer(f))}, Options{})
+	report, err := Run(context.Background(), []Need{n}, []Target{targetOf("local", canned(f))}, Options{})
 	if err != nil || len(report.Results) != 1 {
 		t.Fatalf("%v: %+v", err, report)
 	}
 	return report.Results[0]
 }
 
-// answer is a host that says one thing.
-type answer host.Facts
+// canned is a host that gives one answer to every request.
+type canned host.Facts
 
-func (a answer) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(a), nil }
-func (answer) Close() error                                              { return nil }
+func (c canned) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(c), nil }
+func (canned) Close() error                                              { return nil }
 
 func machine() host.Facts {
 	return host.Facts{
@@ -201,7 +201,8 @@ func socket(state host.State, addr string, holders ...host.Holder) host.Socket {
 	return s
 }
 
-func incomplete(s host.Socket) host.Socket { s.Complete = false; return s }
+func incomplete(s host.Socket) host.Socket   { s.Complete = false; return s }
+func withoutInode(s host.Socket) host.Socket { s.Inode = 0; return s }
 func ofUID(s host.Socket, uid uint32) host.Socket {
 	s.UID = &uid
 	return s
@@ -221,6 +222,8 @@ var (
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
+
+var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, Told: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
 
 // daemon is an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
@@ -242,6 +245,8 @@ func udp(n *Need)       { n.Protocols = []port.Protocol{port.UDP} }
 func listening(n *Need) { n.Expect = config.Listening }
 func reusePort(n *Need) { n.ReusePort = true }
 
+func reuseAddress(n *Need) { n.ReuseAddress = new(true) }
+
 func runAs(user string) func(*Need) { return func(n *Need) { n.RunAs = user } }
 
 func reachable(n *Need) {
@@ -254,6 +259,9 @@ func table(err bool) func(*host.Facts) {
 		f.Gaps = []host.Gap{{What: "the tcp socket table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
 	}
 }
+
+// noPrivileges is net.ipv4.ip_unprivileged_port_start=0, as in containers.
+func noPrivileges(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }
 
 func verdictCases() []verdictCase {
 	degraded := []config.NoticeCode{config.Degraded}
@@ -285,9 +293,19 @@ func verdictCases() []verdictCase {
 			sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), socket(host.Connected, "10.0.0.1:8080", nginx), socket(host.TimeWait, "10.0.0.1:8080")},
 			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}},
 		},
+		{
+			name: "in use, a listener and a connection of another process", attempts: []string{"in-use"},
+			sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Connected, "10.0.0.1:8080", python)},
+			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812, 77}},
+		},
+		{
+			name: "one of two sockets searched in part", attempts: []string{"in-use"},
+			sockets: []host.Socket{incomplete(socket(host.Listen, "127.0.0.1:8080", nginx)), socket(host.Listen, "127.0.0.2:8080", python)},
+			want:    verdictWant{status: InUse, message: "in use by nginx", pids: []int{812, 77}, partly: true},
+		},
 		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
 		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
-		{name: "nobody visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by somebody who can't be seen", notices: degraded, notice: "EADDRINUSE"}},
+		{name: "no process visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
 			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
@@ -310,7 +328,7 @@ func verdictCases() []verdictCase {
 		{
 			name: "names of containers are no reason for others", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))},
 			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
-			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "who holds it can't be seen", message: "uid 0"},
+			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "its holder can't be seen", message: "uid 0"},
 		},
 		{
 			name: "many holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker, python, boxed, hidden),
@@ -319,12 +337,18 @@ func verdictCases() []verdictCase {
 		{name: "denied", need: ports(80, 80), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "ports below 1024 (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE"}},
 		{name: "denied to run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"denied bind EPERM"}, want: verdictWant{status: Denied, message: "may not be bound by www-data"}},
 		{name: "denied by a policy", attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 8080 may not be bound by this user (EACCES)"}},
+		{name: "denied to run_as by a policy", need: runAs("www-data"), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 8080 may not be bound by www-data (EACCES)"}},
+		{name: "denied, the last privileged port", need: ports(1023, 1023), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "ports below 1024"}},
+		{name: "denied, the first port that is not privileged", need: ports(1024, 1024), attempts: []string{"denied"}, want: verdictWant{status: Denied, message: "tcp 1024 may not be bound by this user (EACCES)"}},
+		{name: "denied where no port is privileged", need: ports(80, 80), attempts: []string{"denied"}, facts: noPrivileges, want: verdictWant{status: Denied, message: "tcp 80 may not be bound by this user (EACCES)"}},
+		{name: "denied, and a process has bound it", attempts: []string{"denied"}, sockets: []host.Socket{socket(host.Bound, "0.0.0.0:8080", python)}, want: verdictWant{status: Denied, message: "may not be bound"}},
 		{name: "denied off Linux", need: ports(80, 80), attempts: []string{"denied"}, facts: func(f *host.Facts) { f.Machine.OS = "freebsd" }, want: verdictWant{status: Denied, message: "ports below 1024 need root"}},
-		{name: "denied, and somebody listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
+		{name: "denied, and a process listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
-		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "kept back by the operating system"}},
+		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
 		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
+		{name: "no [::], any", attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 can't be bound: the address is not on this host", notices: []config.NoticeCode{config.NoIPv6}}},
 		{name: "no IPv6, any in use", attempts: []string{"no-family", "in-use"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "nginx", notices: []config.NoticeCode{config.NoIPv6}, pids: []int{812}}},
 		{name: "no IPv6, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-family"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
 		{name: "no ::1, loopback", need: on(port.Loopback), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}}},
@@ -332,26 +356,36 @@ func verdictCases() []verdictCase {
 		{name: "no IPv6, a literal", need: on("::1"), attempts: []string{"no-family"}, want: verdictWant{status: Unavailable, method: Table, message: "this host has no IPv6"}},
 		{name: "no ::1, a literal", need: on("::1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "the address is not on this host"}},
 		{name: "anything else", attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EMFILE)"}},
-		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: this check has no right to change its user (setresuid: EPERM)"}},
-		{name: "run_as of nobody there", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
-		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not be found out whether somebody listens there: the tcp socket table can't be read (netlink: EPERM)"}},
-		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
-		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "somebody who can't be seen", notices: degraded}},
+		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
+		{name: "run_as and something else", need: runAs("www-data"), attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EMFILE)"}},
+		{name: "a look-up without run_as", attempts: []string{"failed look_up_user odd"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (look up user: odd)"}},
+		{name: "run_as of an unknown user", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
+		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"}},
+		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
+		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "a process that can't be seen", notices: degraded}},
 		{name: "a block with two taken", need: ports(8080, 8083), attempts: []string{"ok", "in-use", "ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8081", nginx), socket(host.Listen, "[::]:8083", python)}, want: verdictWant{status: InUse, message: "tcp 8080-8083: tcp [::]:8081, tcp [::]:8083 is in use by nginx", pids: []int{812, 77}}},
 		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
 		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
 		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "set run_as"}},
+		{name: "the last privileged port", need: ports(1023, 1023), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "below 1024"}},
+		{name: "the first port that is not privileged", need: ports(1024, 1024), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged with run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged and not elevated", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.Elevated = false }, want: verdictWant{status: Free, message: "free"}},
-		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }, want: verdictWant{status: Free, message: "free"}},
+		{name: "no port is privileged", need: ports(80, 80), attempts: []string{"ok"}, facts: noPrivileges, want: verdictWant{status: Free, message: "free"}},
 		{name: "ephemeral", need: ports(40000, 40000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "32768-60999 on this host"}},
 		{name: "ephemeral but reserved", need: ports(40000, 40000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free"}},
+		{name: "ephemeral, the second of a block", need: ports(40000, 40001), attempts: []string{"ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(40000)} }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "port 40001 is an ephemeral port"}},
+		{name: "ephemeral, the second of a block that begins below", need: ports(32766, 32769), attempts: []string{"ok", "ok", "ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{port.One(32768)} }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Ephemeral}, notice: "port 32769 is an ephemeral port"}},
+		{name: "ephemeral but reserved, a block", need: ports(40000, 40001), attempts: []string{"ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{{First: 40000, Last: 40001}} }, want: verdictWant{status: Free, message: "free"}},
+		{name: "ephemeral but reserved, a block that ends above", need: ports(60998, 61001), attempts: []string{"ok", "ok", "ok", "ok"}, facts: func(f *host.Facts) { f.Limits.Reserved = port.Set{{First: 60998, Last: 60999}} }, want: verdictWant{status: Free, message: "free"}},
 		{name: "unsafe-port", need: ports(6000, 6000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.UnsafePort}}},
 		{name: "squatter of this system", need: ports(5000, 5000), attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Machine.OS = "darwin" }, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Squatter}, notice: "AirPlay"}},
 		{name: "squatter of another system", need: ports(5000, 5000), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "reuse_port, same user", need: reusePort, attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
-		{name: "reuse_port, and who was spared has left", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not tried"}},
+		{name: "reuse_port, a listener without a user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{func() host.Socket { s := socket(host.Listen, "[::]:8080", nginx); s.UID = nil; return s }()}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "reuse_port, same user, and another's bound socket", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), ofUID(socket(host.Bound, "[::]:8080", python), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812, 77}}},
+		{name: "reuse_port, and the listener has gone", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
 		{
 			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
 			sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: Shadowed, method: Table, message: "udp 8080 can be bound, but beside nginx", pids: []int{812}},
@@ -360,22 +394,35 @@ func verdictCases() []verdictCase {
 			name: "udp reuse_address and reuse_port, another user", need: both(both(udp, reusePort), func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},
 			sockets: []host.Socket{ofUID(socket(host.Listen, "udp [::]:8080", nginx), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}},
 		},
+		{
+			name: "one socket at two endpoints", need: on(port.Loopback), attempts: []string{"in-use", "in-use"}, sockets: listen("[::]:8080", nginx),
+			want: verdictWant{status: InUse, message: "is in use by nginx (pid 812, nginx.service)", pids: []int{812}},
+		},
+		{
+			name: "sockets without inodes at one address", attempts: []string{"in-use"},
+			sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080", nginx)), withoutInode(socket(host.Listen, "[::]:8080", python)), withoutInode(socket(host.Listen, "[::]:8080", nginx))},
+			want:    verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), python3 (pid 77, user www-data)", pids: []int{812, 77}},
+		},
+		{name: "a listener without an inode or a holder", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080"))}, want: verdictWant{status: InUse, message: "uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "a connection without an inode", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Connected, "10.0.0.1:8080"))}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", pids: []int{0}}},
+		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
 		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
-		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens on tcp 8080"}},
-		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens", notices: []config.NoticeCode{config.Claimed}, pids: []int{77}}},
-		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nobody listens"}},
+		{name: "not listening", need: listening, attempts: []string{"not-tried"}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens on tcp 8080"}},
+		{name: "not listening but bound", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens", notices: []config.NoticeCode{config.Claimed}, pids: []int{77}}},
+		{name: "not listening but connected", need: listening, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080", python)}, want: verdictWant{status: NotListening, method: Table, message: "nothing listens"}},
 		{name: "listening elsewhere", need: both(listening, on("127.0.0.1")), attempts: []string{"not-tried"}, sockets: listen("127.0.0.2:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 127.0.0.1:8080"}},
-		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nobody listens on 8081"}},
-		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not be found out"}},
+		{name: "half a block listens", need: both(listening, ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: NotListening, method: Table, message: "tcp 8080-8081: nothing listens on 8081"}},
+		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
 		{name: "listening, right owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
-		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by another than its owner: python3", pids: []int{77}}},
-		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "could not be proven whether by its owner", notices: degraded, pids: []int{901}, partly: true}},
+		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by a process that is not its owner: python3", pids: []int{77}}},
+		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: degraded, pids: []int{901}, partly: true}},
 		{name: "udp listening", need: both(listening, udp), attempts: []string{"not-tried"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "udp 8080 is served", pids: []int{812}}},
 
 		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
 		{name: "refused", need: reachable, attempts: []string{"failed connect ECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections"}},
+		{name: "refused on Windows", need: reachable, attempts: []string{"failed connect WSAECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections"}},
 		{name: "timeout", need: reachable, attempts: []string{"failed connect ETIMEDOUT"}, want: verdictWant{status: Unreachable, method: Connect, message: "does not answer (timeout)"}},
 		{name: "unresolved", need: reachable, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal can't be resolved (not found)"}},
 		{name: "no route", need: reachable, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "can't be reached (EHOSTUNREACH)"}},
@@ -383,12 +430,12 @@ func verdictCases() []verdictCase {
 	}, ownerCases(), tableCases())
 }
 
-// ownerCases are about a held port and who may hold it.
+// ownerCases are about a held port with an owner.
 func ownerCases() []verdictCase {
 	held := func(name string, sockets []host.Socket, status Status, owners ...config.Owner) verdictCase {
 		c := verdictCase{name: "owner: " + name, need: owner(owners...), attempts: []string{"in-use"}, sockets: sockets}
 		c.want = verdictWant{status: status, message: map[Status]string{
-			Owned: "is held by its owner", InUse: "is in use by", Unknown: "could not be proven whether by its owner",
+			Owned: "is held by its owner", InUse: "is in use by", Unknown: "whether by its owner could not be determined",
 		}[status]}
 		for _, s := range sockets {
 			if s.Inode == 0 || s.State == host.Connected {
@@ -435,14 +482,19 @@ func ownerCases() []verdictCase {
 		held("short container ID", by(boxed), Owned, config.Owner{Container: "0123456789ab"}),
 		held("not in a container", by(nginx), InUse, config.Owner{Container: "web"}),
 		held("container unseen", by(hidden), Unknown, config.Owner{Container: "web"}),
-		held("container name, which the engine knows", by(boxed), Unknown, config.Owner{Container: "web"}),
-		held("image, which the engine knows", by(boxed), Unknown, config.Owner{Image: "node:*"}),
-		held("compose, which the engine knows", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
+		held("container name, which only the engine has", by(boxed), Unknown, config.Owner{Container: "web"}),
+		held("image, which only the engine has", by(boxed), Unknown, config.Owner{Image: "node:*"}),
+		held("compose, which only the engine has", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),
 		held("image, and not in a container", by(nginx), InUse, config.Owner{Image: "node:*"}),
 		held("container name", by(named), Owned, config.Owner{Container: "shop-*"}),
 		held("another container name", by(named), InUse, config.Owner{Container: "shop-db-*"}),
 		held("ID of a named container", by(named), Owned, config.Owner{Container: "0123456789ab"}),
 		held("too little of an ID", by(named), InUse, config.Owner{Container: "0123456789a"}),
+		held("a name as long as an ID", by(named), InUse, config.Owner{Container: "shop-database-1"}),
+		held("service of the job", by(service), Owned, config.Owner{Container: "pg"}),
+		held("container of a service of the job", by(service), Owned, config.Owner{Container: "x_pg_1"}),
+		held("another service of the job", by(service), InUse, config.Owner{Container: "redis"}),
+		held("service and another image", by(service), InUse, config.Owner{Container: "pg", Image: "redis:*"}),
 		held("image", by(named), Owned, config.Owner{Image: "node:*"}),
 		held("another image", by(named), InUse, config.Owner{Image: "nginx:*"}),
 		held("compose", by(named), Owned, config.Owner{Compose: "shop/*"}),
@@ -460,7 +512,7 @@ func ownerCases() []verdictCase {
 		held("one process is unproven", by(nginx, hidden), Unknown, config.Owner{Process: "nginx"}),
 		held("foreign outweighs unproven", by(hidden, python), InUse, config.Owner{Process: "nginx"}),
 		held("every socket must match", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080", python)}, InUse, config.Owner{Process: "nginx"}),
-		held("a socket of nobody", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080")}, Unknown, config.Owner{Process: "nginx"}),
+		held("a socket without a process", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "127.0.0.2:8080")}, Unknown, config.Owner{Process: "nginx"}),
 		held("TIME_WAIT beside the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.TimeWait, "127.0.0.1:8080")}, Owned, config.Owner{Process: "nginx"}),
 		held("connections of the owner", []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Connected, "127.0.0.1:8080", nginx)}, Owned, config.Owner{Process: "nginx"}),
 	}
@@ -469,20 +521,41 @@ func ownerCases() []verdictCase {
 	foreign := held("shadowed by another", by(python), Shadowed, config.Owner{Process: "nginx"})
 	foreign.attempts, foreign.want.message = []string{"ok"}, "would share or steal"
 	free := verdictCase{name: "owner: and free", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "is free"}}
-	nobody := verdictCase{
-		name: "owner: nobody visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
-		want: verdictWant{status: Unknown, message: "nobody can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
+	unseen := verdictCase{
+		name: "owner: no process visible", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		want: verdictWant{status: Unknown, message: "no process can be seen there", notices: []config.NoticeCode{config.Degraded}, notice: "EADDRINUSE"},
 	}
 	others := verdictCase{
 		name: "owner: others can't be looked into", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
-		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "not all could", pids: []int{812}, partly: true},
+		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "they were not compared with owner", pids: []int{812}, partly: true},
 	}
+	partly := others
+	partly.name = "owner: others can't be looked into for one of two sockets"
+	partly.sockets = []host.Socket{incomplete(socket(host.Listen, "127.0.0.1:8080", nginx)), socket(host.Listen, "127.0.0.2:8080", worker)}
+	partly.want.pids = []int{812, 813}
 	mixed := verdictCase{
 		name: "owner: of half a block", need: both(owner(config.Owner{Process: "nginx"}), ports(8080, 8081)), attempts: []string{"in-use", "ok"}, sockets: by(nginx),
 		want: verdictWant{status: Owned, message: "held by its owner", pids: []int{812}},
 	}
-	return append(cases, shadow, foreign, free, nobody, others, mixed)
+	orphan := held("an orphan beside the owner", append(by(nginx), incomplete(withoutInode(socket(host.Closing, "127.0.0.1:8080")))), Owned, config.Owner{Process: "nginx"})
+	orphan.want.partly = true
+	closed := verdictCase{
+		name: "owner: a connection of no process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: []host.Socket{socket(host.Connected, "127.0.0.1:8080")},
+		want:    verdictWant{status: InUse, message: "local port of a connection", notices: []config.NoticeCode{config.Degraded}, notice: "no process that can be seen", pids: []int{0}},
+	}
+	anothers := verdictCase{
+		name: "owner: a connection of another process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: append(by(nginx), socket(host.Connected, "127.0.0.1:8080", python)),
+		want:    verdictWant{status: InUse, message: "is in use by nginx (pid 812, nginx.service), python3", pids: []int{812, 77}},
+	}
+	hiddenPeer := verdictCase{
+		name: "owner: a connection of a process that can't be seen", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
+		sockets: []host.Socket{incomplete(socket(host.Connected, "127.0.0.1:8080"))},
+		want:    verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded}, notice: "its holder can't be seen", pids: []int{0}, partly: true},
+	}
+	return append(cases, shadow, foreign, free, unseen, others, partly, mixed, orphan, closed, anothers, hiddenPeer)
 }
 
 func TestEveryStatusAndNoticeHasACase(t *testing.T) {
@@ -516,7 +589,7 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 	}
 }
 
-func TestOutcomesAreToldAsEndpoints(t *testing.T) {
+func TestOutcomesBecomeEndpoints(t *testing.T) {
 	c := verdictCase{need: on("127.0.0.1", "fe80::1%eth0"), attempts: []string{"ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[fe80::1%eth0]:8080", nginx)}}
 	got := c.judge(t)
 	want := []Endpoint{{"127.0.0.1", 8080, "ok", "", ""}, {"fe80::1%eth0", 8080, "in-use", "bind", "EADDRINUSE"}}
@@ -540,6 +613,148 @@ func TestHostileHolderNamesAreCut(t *testing.T) {
 	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", h)}}.judge(t)
 	if len(got.Message) > 200 {
 		t.Errorf("%d bytes: %s", len(got.Message), got.Message)
+	}
+}
+
+// One process with sockets on two addresses is one holder for each of them, and
+// is named once.
+func TestAHolderOfTwoAddresses(t *testing.T) {
+	got := verdictCase{
+		need: on(port.Loopback), attempts: []string{"in-use", "in-use"},
+		sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", nginx), socket(host.Listen, "[::1]:8080", nginx)},
+	}.judge(t)
+	if want := "tcp 8080 on loopback is in use by nginx (pid 812, nginx.service)"; got.Message != want {
+		t.Errorf("%s\nwant %s", got.Message, want)
+	}
+	var addresses []string
+	for _, h := range got.Holders {
+		addresses = append(addresses, fmt.Sprint(h.Address, " ", h.PID))
+	}
+	if diff := cmp.Diff([]string{"127.0.0.1 812", "::1 812"}, addresses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHoldersInMessages(t *testing.T) {
+	many := func(n int) []host.Holder {
+		var all []host.Holder
+		for i := range n {
+			all = append(all, process(i+1, fmt.Sprintf("/bin/p%d", i+1)))
+		}
+		return all
+	}
+	long := strings.Repeat("x", 64)
+	for want, holders := range map[string][]host.Holder{
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data)":          many(3),
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 1 more":  many(4),
+		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 17 more": many(20),
+		"root (pid 5, uid 0)":                         {{PID: 5, Executable: "/bin/root"}},
+		"ghost (pid 5)":                               {{PID: 5, Process: "ghost", UID: -1}},
+		"a process (pid 5)":                           {{PID: 5, UID: -1}},
+		`app.exe (pid 5)`:                             {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},
+		"db (pid 5, this job's service pg)":           {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", Told: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
+		"db (pid 5, this job's service " + long + ")": {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Service: long + "y"}}},
+		"db (pid 5, container " + long + ")":          {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Name: long + "y"}}},
+		"db (pid 5, " + long + ")":                    {{PID: 5, Executable: "/bin/db", Unit: long + "y"}},
+		"db (pid 5, user " + long[:32] + ")":          {{PID: 5, Executable: "/bin/db", User: long}},
+		long + " (pid 7)":                             {{PID: 7, Process: long + "y", UID: -1}},
+		long + " (pid 5)":                             {{PID: 5, Executable: "/bin/" + long, UID: -1}},
+		long + " (pid 6)":                             {{PID: 6, Executable: "/bin/" + long + "y", UID: -1}},
+	} {
+		got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", holders...)}}.judge(t)
+		if want = "tcp 8080 is in use by " + want; got.Message != want {
+			t.Errorf("%s\nwant %s", got.Message, want)
+		}
+	}
+}
+
+// Of a block, the endpoints that are taken are named, the first five of them.
+func TestEndpointsInMessages(t *testing.T) {
+	for taken, want := range map[int]string{
+		5:  "tcp 8080-8089: tcp [::]:8080, tcp [::]:8081, tcp [::]:8082, tcp [::]:8083, tcp [::]:8084 is in use by nginx (pid 812, nginx.service)",
+		6:  "tcp 8080-8089: tcp [::]:8080, tcp [::]:8081, tcp [::]:8082, tcp [::]:8083, tcp [::]:8084 and 1 more is in use by nginx (pid 812, nginx.service)",
+		10: "tcp 8080-8089 is in use by nginx (pid 812, nginx.service)",
+	} {
+		c := verdictCase{need: ports(8080, 8089)}
+		for i := range 10 {
+			if i >= taken {
+				c.attempts = append(c.attempts, "ok")
+				continue
+			}
+			c.attempts = append(c.attempts, "in-use")
+			c.sockets = append(c.sockets, socket(host.Listen, fmt.Sprintf("[::]:%d", 8080+i), nginx))
+		}
+		if got := c.judge(t); got.Message != want {
+			t.Errorf("%s\nwant %s", got.Message, want)
+		}
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	for want, c := range map[string]struct {
+		change func(*Need)
+		last   uint16
+	}{
+		"tcp 8080 is free":                               {func(*Need) {}, 0},
+		"tcp 8080-8081 is free":                          {ports(8080, 8081), 8081},
+		"tcp 127.0.0.1:8080 is free":                     {on("127.0.0.1"), 0},
+		"tcp 8080-8081 on 127.0.0.1 is free":             {both(ports(8080, 8081), on("127.0.0.1")), 8081},
+		"tcp 0.0.0.0:8080 is free":                       {on(port.Any4), 0},
+		"tcp 8080 on 127.0.0.1 and 127.0.0.2 is free":    {on("127.0.0.1", "127.0.0.2"), 0},
+		"tcp 8080 on loopback is free":                   {on(port.Loopback), 0},
+		"tcp 8080-8081 on loopback and 10.0.0.1 is free": {both(ports(8080, 8081), on(port.Loopback, "10.0.0.1")), 8081},
+	} {
+		r := run(t, []Need{needOf("a.yml", "x", c.change)}, Options{}, targetOf("local", &sim{})).Results[0]
+		if r.Message != want || r.PortLast != c.last {
+			t.Errorf("%s, to %d; want %s, to %d", r.Message, r.PortLast, want, c.last)
+		}
+	}
+	for app, want := range map[string]string{"": "x@local/udp", "shop": "shop/x@local/udp"} {
+		n := needOf("a.yml", "x", udp)
+		n.App = app
+		if got := Lint([]Need{n}, "").Results[0].ID; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// The address of a connect is the one that was tried, as far as there was one.
+func TestAddressOfAConnect(t *testing.T) {
+	for want, addr := range map[string]netip.Addr{"db.internal": {}, "192.0.2.7": netip.MustParseAddr("192.0.2.7")} {
+		f := machine()
+		f.Tried, f.Dialed = []host.Tried{}, []host.Attempt{dialed(5432, "ok")}
+		f.Dialed[0].Addr = addr
+		r := run(t, []Need{needOf("a.yml", "x", reachable)}, Options{}, targetOf("local", canned(f))).Results[0]
+		if len(r.Endpoints) != 1 || r.Endpoints[0].Address != want {
+			t.Errorf("%+v, want %s", r.Endpoints, want)
+		}
+	}
+}
+
+func TestHolderFields(t *testing.T) {
+	full := named
+	full.Unit, full.Command, full.Started, full.User = "web.service", []string{"node", "app.js"}, time.Unix(1e9, 0), "ann"
+	info := *named.Told
+	info.Service = "web"
+	full.Told = &info
+	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", full)}}.judge(t).Holders
+	uid, started := 1000, time.Unix(1e9, 0)
+	want := []Holder{{
+		Address: "127.0.0.1", Port: 8080, State: "listen", UID: &uid, User: "ann", PID: 904, Process: "node", Executable: "/usr/bin/node",
+		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
+		Started: &started, Command: []string{"node", "app.js"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", host.Holder{PID: 1, User: "root"}), 7)}}.judge(t).Holders
+	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 0 || got[0].User != "root" {
+		t.Errorf("%+v", got)
+	}
+	// A process of which the user is not known has that of its socket.
+	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", gone), 7)}}.judge(t).Holders
+	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 7 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -25,6 +26,10 @@ func (p Position) String() string {
 	}
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
+
+// IsFlag reports whether the position is a flag of the command line instead of a
+// place in a file. Its File is then the flag, such as "--port".
+func (p Position) IsFlag() bool { return p.Line == 0 && strings.HasPrefix(p.File, "--") }
 
 // Problem is one error of a manifest or of the command line.
 type Problem struct {

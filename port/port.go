@@ -1,6 +1,5 @@
-// Package port is the vocabulary of portcheck: protocols, addresses, ranges,
-// bindings, endpoints, and when two endpoints exclude each other. It does no
-// I/O and knows no host.
+// Package port defines protocols, addresses, port ranges, bindings and endpoints,
+// and which endpoints exclude each other. It does no I/O and depends on no host.
 package port
 
 import (
@@ -14,7 +13,7 @@ import (
 // Protocol is a transport protocol.
 type Protocol string
 
-// The protocols that portcheck knows.
+// The protocols.
 const (
 	TCP Protocol = "tcp"
 	UDP Protocol = "udp"
@@ -35,7 +34,7 @@ const (
 	Loopback Address = "loopback" // 127.0.0.1 and ::1
 )
 
-// ParseAddress reads a name or an IP literal. "::" equals any, "0.0.0.0" any4.
+// ParseAddress parses a name or an IP literal. "::" equals any, "0.0.0.0" any4.
 func ParseAddress(s string) (Address, error) {
 	switch a := Address(s); a {
 	case Any, Any4, Any6, Loopback:
@@ -46,7 +45,7 @@ func ParseAddress(s string) (Address, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s is not an address: want any, any4, any6, loopback or an IP literal", strconv.QuoteToASCII(clip(s)))
 	case ip.Is4In6():
-		return "", fmt.Errorf("%s is an IPv4 address in IPv6 clothes: write %s", strconv.QuoteToASCII(clip(s)), ip.Unmap().WithZone(""))
+		return "", fmt.Errorf("%s is an IPv4-mapped IPv6 address: write %s", strconv.QuoteToASCII(clip(s)), ip.Unmap().WithZone(""))
 	case ip.IsLinkLocalUnicast() && ip.Is6() && ip.Zone() == "":
 		return "", fmt.Errorf("%s is link-local and needs a zone, as in %s%%eth0", s, s)
 	case ip.Zone() != "" && !ip.IsLinkLocalUnicast():
@@ -63,8 +62,8 @@ func ParseAddress(s string) (Address, error) {
 	return Address(ip.String()), nil
 }
 
-// Binding is how an app opens its sockets, the port number left open. All
-// addresses are held at the same time.
+// Binding is how an app opens its sockets, without the port number. It binds all
+// addresses at the same time.
 type Binding struct {
 	Protocol     Protocol  `json:"protocol"`
 	Addresses    []Address `json:"addresses"`
@@ -72,17 +71,17 @@ type Binding struct {
 	ReusePort    bool      `json:"reuse_port,omitempty"`    // SO_REUSEPORT before bind
 }
 
-// Endpoint is the address of one bind(2). Addr carries no zone; Device is the
-// interface's name when the socket is bound to one, by zone or SO_BINDTODEVICE.
+// Endpoint is the address of one bind(2). Addr has no zone: Device is the name of
+// the interface that the socket is bound to, by zone or SO_BINDTODEVICE.
 type Endpoint struct {
 	Protocol Protocol   `json:"protocol"`
 	Addr     netip.Addr `json:"addr"`
 	Port     uint16     `json:"port"`
-	V6Only   bool       `json:"v6only,omitempty"` // IPV6_V6ONLY; means something for :: alone
+	V6Only   bool       `json:"v6only,omitempty"` // IPV6_V6ONLY; it matters only for ::
 	Device   string     `json:"device,omitempty"`
 }
 
-// At expands the binding's addresses to the endpoints of port n, in order.
+// At returns the endpoints of the binding's addresses at port n, in order.
 func (b Binding) At(n uint16) []Endpoint {
 	var all []Endpoint
 	add := func(ip netip.Addr, v6only bool) {
@@ -108,8 +107,8 @@ func (b Binding) At(n uint16) []Endpoint {
 	return all
 }
 
-// Overlaps says whether two sockets on these endpoints would exclude each
-// other if neither set an option to share: same protocol, same port, and an
+// Overlaps reports whether two sockets on these endpoints exclude each other if
+// neither sets an option to share: they have the same protocol and port, and an
 // address in common on a common device.
 //
 // Source: inet_rcv_saddr_equal and inet_bind_conflict of Linux; a device-bound
@@ -132,7 +131,7 @@ func (e Endpoint) Overlaps(o Endpoint) bool {
 	}
 }
 
-// String is "tcp 127.0.0.1:8080" or "tcp [fe80::1%eth0]:8080".
+// String returns the endpoint as "tcp 127.0.0.1:8080" or "tcp [fe80::1%eth0]:8080".
 func (e Endpoint) String() string {
 	addr := e.Addr
 	if addr.Is6() && e.Device != "" {
@@ -141,7 +140,7 @@ func (e Endpoint) String() string {
 	return string(e.Protocol) + " " + netip.AddrPortFrom(addr, e.Port).String()
 }
 
-// Compare orders endpoints by protocol, port, address and device.
+// Compare compares endpoints by protocol, port, address and device.
 func (e Endpoint) Compare(o Endpoint) int {
 	return cmp.Or(
 		cmp.Compare(e.Protocol, o.Protocol), cmp.Compare(e.Port, o.Port),
@@ -149,8 +148,8 @@ func (e Endpoint) Compare(o Endpoint) int {
 	)
 }
 
-// ConflictsWith says whether two bindings cannot both be opened at one port: some of
-// their endpoints overlap and they do not both ask to share it.
+// ConflictsWith reports whether two bindings can't both be opened at one port,
+// because some of their endpoints overlap and they don't both share the port.
 func (b Binding) ConflictsWith(o Binding) bool {
 	if b.ReusePort && o.ReusePort || b.Protocol == UDP && b.ReuseAddress && o.ReuseAddress {
 		return false

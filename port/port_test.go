@@ -8,7 +8,7 @@ import (
 )
 
 func TestParseNumber(t *testing.T) {
-	for text, want := range map[string]uint16{"1": 1, "80": 80, "8080": 8080, "65535": 65535} {
+	for text, want := range map[string]uint16{"1": 1, "80": 80, "8080": 8080, "9999": 9999, "65535": 65535} {
 		if n, err := ParseNumber(text); err != nil || n != want {
 			t.Errorf("%q: %d, %v", text, n, err)
 		}
@@ -47,6 +47,20 @@ func TestErrorsAreOneShortPrintableLine(t *testing.T) {
 		}
 		if text := err.Error(); len(text) > 300 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+func TestErrorsQuoteFortyBytes(t *testing.T) {
+	forty := strings.Repeat("x", 40)
+	for text, quoted := range map[string]string{forty: forty, forty + "y": forty + "..."} {
+		for _, parse := range []func(string) error{
+			func(s string) error { _, err := ParseNumber(s); return err },
+			func(s string) error { _, err := ParseAddress(s); return err },
+		} {
+			if err := parse(text); err == nil || !strings.HasPrefix(err.Error(), `"`+quoted+`" is not `) {
+				t.Errorf("%v, want %s", err, quoted)
+			}
 		}
 	}
 }
@@ -128,6 +142,9 @@ func TestSetKeepsItsOrder(t *testing.T) {
 	if got := all.Without(func(uint16) bool { return true }); got == nil || len(got) != 0 {
 		t.Errorf("everything taken: %v", got)
 	}
+	if got := (Set{{MaxPort, MaxPort}, {0, 0}}).Without(func(uint16) bool { return false }); len(got) != 2 {
+		t.Errorf("65535 and 0 are no neighbours: %v", got)
+	}
 	if got := (Set{{MaxPort, MaxPort}, {1, 1}}).Without(func(uint16) bool { return false }); len(got) != 2 {
 		t.Errorf("65535 and 1 are no neighbours: %v", got)
 	}
@@ -152,6 +169,11 @@ func TestBits(t *testing.T) {
 			t.Errorf("HasAny(%v) is %t", r, !want)
 		}
 	}
+	for r, want := range map[Range]bool{{63, 65}: true, {64, 64}: true, {62, 65}: false, {63, 66}: false, {65535, 65535}: true, {65534, 65535}: false, {70, 80}: false} {
+		if b.HasAll(r) != want {
+			t.Errorf("HasAll(%v) is %t", r, !want)
+		}
+	}
 }
 
 func TestParseAddress(t *testing.T) {
@@ -159,7 +181,7 @@ func TestParseAddress(t *testing.T) {
 		"any": Any, "any4": Any4, "any6": Any6, "loopback": Loopback,
 		"::": Any, "0:0:0:0:0:0:0:0": Any, "0.0.0.0": Any4,
 		"127.0.0.1": "127.0.0.1", "::1": "::1", "0:0::1": "::1", "2001:DB8::1": "2001:db8::1",
-		"fe80::1%eth0": "fe80::1%eth0", "fe80::1%2": "fe80::1%2", "169.254.1.1": "169.254.1.1",
+		"fe80::1%eth0": "fe80::1%eth0", "fe80::1%2": "fe80::1%2", "fe80::1%!~": "fe80::1%!~", "169.254.1.1": "169.254.1.1",
 	} {
 		if a, err := ParseAddress(text); err != nil || a != want {
 			t.Errorf("%q: %q, %v", text, a, err)
@@ -186,6 +208,7 @@ func TestParseAddress(t *testing.T) {
 		"fe80::1%":              "IP literal",
 		"fe80::1%a b":           "not the name of an interface",
 		"fe80::1%a/b":           "not the name of an interface",
+		"fe80::1%a\x7f":         "not the name of an interface",
 		"224.0.0.1":             "multicast",
 		"ff02::1":               "multicast",
 		"::ffff:127.0.0.1%eth0": "write 127.0.0.1",
@@ -233,7 +256,7 @@ func TestOverlaps(t *testing.T) {
 		{"eth0", eth0},
 		{"eth1", eth1},
 	}
-	// Who overlaps whom, beside itself.
+	// The endpoints that overlap each, beside itself.
 	want := map[string]string{
 		"any4":      "any 127.0.0.1 127.0.0.2 mapped",
 		"any":       "any4 any6 127.0.0.1 127.0.0.2 ::1 mapped eth0 eth1",

@@ -10,25 +10,25 @@ import (
 // MaxPort is the highest port number of TCP and UDP.
 const MaxPort = 65535
 
-// Range is a run of ports, both ends included.
+// Range is a range of ports, both ends included.
 type Range struct {
 	First uint16 `json:"first"`
 	Last  uint16 `json:"last"`
 }
 
-// One is the range that holds n alone.
+// One returns the range of n alone.
 func One(n uint16) Range { return Range{n, n} }
 
-// Len is the number of ports in the range.
+// Len returns the number of ports in the range.
 func (r Range) Len() int { return int(r.Last) - int(r.First) + 1 }
 
-// Contains says whether n lies in the range.
+// Contains reports whether n is in the range.
 func (r Range) Contains(n uint16) bool { return r.First <= n && n <= r.Last }
 
-// Intersects says whether the two ranges share a port.
+// Intersects reports whether the two ranges have a port in common.
 func (r Range) Intersects(o Range) bool { return r.First <= o.Last && o.First <= r.Last }
 
-// String is "8000-8003", or "8080" for a single port.
+// String returns "8000-8003", or "8080" for a single port.
 func (r Range) String() string {
 	if r.First == r.Last {
 		return strconv.Itoa(int(r.First))
@@ -36,24 +36,20 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// ParseNumber reads a port number from its decimal text. Other notations that
-// YAML or a shell would accept (010, 0x50, 8_080, +80, 8080.0) are errors.
+// ParseNumber parses a decimal port number. Other notations that YAML or a shell
+// would accept (010, 0x50, 8_080, +80, 8080.0) are errors.
 func ParseNumber(s string) (uint16, error) {
 	if s == "0" {
 		return 0, fmt.Errorf("0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
 	}
-	bad := s == "" || len(s) > 5 || s[0] == '0'
-	for i := 0; i < len(s); i++ {
-		bad = bad || s[i] < '0' || s[i] > '9'
-	}
-	n, err := strconv.Atoi(s)
-	if bad || err != nil || n > MaxPort {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || s[0] == '0' {
 		return 0, fmt.Errorf("%s is not a port: want a decimal number from 1 to %d", strconv.QuoteToASCII(clip(s)), MaxPort)
 	}
 	return uint16(n), nil
 }
 
-// ParseRange reads "8080" or "8000-8003".
+// ParseRange parses "8080" or "8000-8003".
 func ParseRange(s string) (Range, error) {
 	first, last, block := strings.Cut(s, "-")
 	a, err := ParseNumber(first)
@@ -74,10 +70,10 @@ func ParseRange(s string) (Range, error) {
 }
 
 // Set is a list of ranges in their author's order, which is the order of
-// suggestion. Ranges may overlap; All yields each port once.
+// preference. Ranges may overlap; All yields each port once.
 type Set []Range
 
-// ParseSet reads "8000-8099,9443".
+// ParseSet parses "8000-8099,9443".
 func ParseSet(s string) (Set, error) {
 	var set Set
 	for part := range strings.SplitSeq(s, ",") {
@@ -90,7 +86,7 @@ func ParseSet(s string) (Set, error) {
 	return set, nil
 }
 
-// Contains says whether n lies in one of the ranges.
+// Contains reports whether n is in one of the ranges.
 func (s Set) Contains(n uint16) bool {
 	return slices.ContainsFunc(s, func(r Range) bool { return r.Contains(n) })
 }
@@ -111,14 +107,15 @@ func (s Set) All(yield func(uint16) bool) {
 	}
 }
 
-// Without is the set without the ports for which taken is true, in the same order.
+// Without returns the set without the ports for which taken is true, in the same
+// order.
 func (s Set) Without(taken func(uint16) bool) Set {
 	rest := Set{}
 	for n := range s.All {
 		if taken(n) {
 			continue
 		}
-		if i := len(rest) - 1; i >= 0 && n > 0 && rest[i].Last == n-1 {
+		if i := len(rest) - 1; i >= 0 && int(rest[i].Last)+1 == int(n) {
 			rest[i].Last = n
 		} else {
 			rest = append(rest, One(n))
@@ -127,7 +124,7 @@ func (s Set) Without(taken func(uint16) bool) Set {
 	return rest
 }
 
-// String joins the ranges with commas.
+// String returns the ranges, joined with commas.
 func (s Set) String() string {
 	parts := make([]string, len(s))
 	for i, r := range s {
@@ -136,16 +133,16 @@ func (s Set) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Bits is a set of ports without an order, of constant cost.
+// Bits is an unordered set of ports. It has a bit for each port.
 type Bits [(MaxPort + 1) / 64]uint64
 
-// Add puts n into the set.
+// Add adds n to the set.
 func (b *Bits) Add(n uint16) { b[n/64] |= 1 << (n % 64) }
 
-// Has says whether n is in the set.
+// Has reports whether n is in the set.
 func (b *Bits) Has(n uint16) bool { return b[n/64]&(1<<(n%64)) != 0 }
 
-// HasAny says whether a port of r is in the set.
+// HasAny reports whether a port of r is in the set.
 func (b *Bits) HasAny(r Range) bool {
 	for n := int(r.First); n <= int(r.Last); n++ {
 		if b.Has(uint16(n)) {
@@ -155,7 +152,17 @@ func (b *Bits) HasAny(r Range) bool {
 	return false
 }
 
-// AddSet puts every port of s into the set.
+// HasAll reports whether every port of r is in the set.
+func (b *Bits) HasAll(r Range) bool {
+	for n := int(r.First); n <= int(r.Last); n++ {
+		if !b.Has(uint16(n)) {
+			return false
+		}
+	}
+	return true
+}
+
+// AddSet adds every port of s to the set.
 func (b *Bits) AddSet(s Set) {
 	for _, r := range s {
 		for n := int(r.First); n <= int(r.Last); n++ {

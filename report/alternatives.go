@@ -15,12 +15,12 @@ func alternatives(r check.Result) string {
 	switch {
 	case found == 0 && r.Asked == 0:
 		return ""
-	case found == 0 && len(r.From) == 0 && fromFlag(r):
+	case found == 0 && len(r.From) == 0 && r.Source.IsFlag(): // there is no manifest to write a range in
 		return "no alternatives: no range is set; set one with `--range 20000-20999`"
 	case found == 0 && len(r.From) == 0:
 		return "no alternatives: no range is set; set one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
-	case found == 0 && r.Silent != "":
-		return "no alternatives: " + Safe(r.Silent)
+	case found == 0 && r.NoSearchReason != "":
+		return "no alternatives: " + Safe(r.NoSearchReason)
 	case found == 0:
 		return fmt.Sprintf("no alternatives: no port in %s can be bound now", Safe(r.From.String()))
 	case found < r.Asked && len(r.From) > 0:
@@ -40,7 +40,3 @@ func alternativePorts(r check.Result) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// fromFlag reports whether a need comes from --port. It then has no manifest
-// that a hint could have the user edit.
-func fromFlag(r check.Result) bool { return r.Source.File == "--port" }

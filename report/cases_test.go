@@ -112,7 +112,7 @@ func results() map[string]check.Result {
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
 		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),
-		"not-listening": need(check.NotListening, "no process listens on tcp 8080"),
+		"not-listening": need(check.NotListening, "nothing listens on tcp 8080"),
 		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
 		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
 		"unknown":       need(check.Unknown, "tcp 8080: could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"),
@@ -133,7 +133,20 @@ func results() map[string]check.Result {
 	}
 	edit(all, "reachable", func(r *check.Result) { toRemote(r, "ok", "") })
 	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
-	edit(all, "denied", func(r *check.Result) { r.Port = 80 })
+	edit(all, "shadowed", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "ok"}}
+	})
+	edit(all, "leased", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "not-tried"}}
+		r.Method = check.None
+	})
+	edit(all, "os-reserved", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "excluded", Op: "bind", Errno: "WSAEACCES"}}
+	})
+	edit(all, "denied", func(r *check.Result) {
+		r.Port = 80
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 80, Outcome: "denied", Op: "bind", Errno: "EACCES"}}
+	})
 	edit(all, "unavailable", func(r *check.Result) {
 		r.Address = []port.Address{"192.0.2.1"}
 		r.Endpoints = []check.Endpoint{{Address: "192.0.2.1", Port: 8080, Outcome: "no-address", Op: "bind", Errno: "EADDRNOTAVAIL"}}

@@ -224,7 +224,7 @@ func stoppable(unit string) bool {
 // ownerHint returns the owner mapping that all holders match. It is empty if
 // there is none, or no manifest to write it to.
 func ownerHint(r check.Result) string {
-	if len(r.Holders) == 0 || fromFlag(r) {
+	if len(r.Holders) == 0 || r.Source.IsFlag() {
 		return ""
 	}
 	hint := holderOwner(r.Holders[0])
@@ -289,7 +289,7 @@ func ssCommand(r check.Result) string {
 
 // waitHint returns the key or flag that makes portcheck wait.
 func waitHint(r check.Result, d string) string {
-	if fromFlag(r) {
+	if r.Source.IsFlag() {
 		return "use `--wait " + d + "`"
 	}
 	return "use `wait: " + d + "`"

@@ -101,9 +101,9 @@ func TestUnmetIsAlwaysShown(t *testing.T) {
 // Where nothing can be bound, the output does not claim that the range is taken.
 func TestNoAlternativesWhereNothingIsBound(t *testing.T) {
 	r := results()["no-alternative"]
-	r.Silent = "nothing can be bound on app1 for a try"
+	r.NoSearchReason = "no port can be test-bound on app1"
 	got := inAllFormats(t, reportOf(r), Options{})["text"]
-	if !strings.Contains(got, "no alternatives: nothing can be bound on app1 for a try") || strings.Contains(got, "no port in") {
+	if !strings.Contains(got, "no alternatives: no port can be test-bound on app1") || strings.Contains(got, "no port in") {
 		t.Error(got)
 	}
 }

@@ -60,7 +60,7 @@ func TestHostilePortchecks(t *testing.T) {
 		}), "probe: the probe's answer is none: "},
 		"fields twice": {saying(func(q question) string {
 			return strings.TrimSuffix(q.answer(q.allFree()), "}\n") + `,"facts":{"tried":[],"open":[]}}` + "\n"
-		}), "does not fit the question"},
+		}), "does not match the request"},
 		"nested": {saying(func(question) string { return strings.Repeat("[", 100_000) + "\n" }), "probe: the probe's answer is none: "},
 		"a million parts": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
@@ -70,22 +70,22 @@ func TestHostilePortchecks(t *testing.T) {
 		}), "probe: the probe's answer: it has 800003 parts"},
 		"as many parts as may be": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
-		}), "does not fit the question"},
+		}), "does not match the request"},
 		"a million empty texts": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[{"command":[`) + comma(1_300_000, `""`) + "]}]}]}}\n"
-		}), "does not fit the question"},
+		}), "does not match the request"},
 		"the range without end": {saying(func(q question) string {
 			return strings.Replace(q.answer(q.allFree()), `"open":[[`, `"open":[[`+comma(130_000, `{"first":1,"last":65535}`)+",", 1)
-		}), "does not fit the question"},
-		"another port":         {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Port = 8081 }), "does not fit the question: it has another endpoint than tcp [::]:8080"},
-		"another address":      {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Addr = netip.IPv6Loopback() }), "does not fit the question"},
-		"a port more":          {facts(func(f *host.Facts) { f.Tried[0].Attempts = append(f.Tried[0].Attempts, f.Tried[0].Attempts[0]) }), "does not fit the question"},
-		"an answer more":       {facts(func(f *host.Facts) { f.Tried = append(f.Tried, f.Tried[0]) }), "does not fit the question"},
-		"other ports are free": {facts(func(f *host.Facts) { f.Open[0] = port.Set{port.One(22)} }), "does not fit the question: it has other ports than 20000-20009"},
-		"an unknown outcome":   {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Outcome = "free" + ansi }), "does not fit the question: it has the outcome"},
-		"an unknown state":     {held(func(s *host.Socket) { s.State = "asleep" + ansi }), "does not fit the question: it has a socket that there can't be"},
-		"an unknown namespace": {facts(func(f *host.Facts) { f.Machine.Namespace.Kind = ansi }), "does not fit the question: it has the namespace"},
-		"a process -1":         {held(func(s *host.Socket) { s.Holders[0].PID = -1 }), "does not fit the question: it has a process -1"},
+		}), "does not match the request"},
+		"another port":         {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Port = 8081 }), "does not match the request: it has no attempt, or another one, where that of tcp [::]:8080 is due"},
+		"another address":      {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Addr = netip.IPv6Loopback() }), "does not match the request"},
+		"a port more":          {facts(func(f *host.Facts) { f.Tried[0].Attempts = append(f.Tried[0].Attempts, f.Tried[0].Attempts[0]) }), "does not match the request"},
+		"an answer more":       {facts(func(f *host.Facts) { f.Tried = append(f.Tried, f.Tried[0]) }), "does not match the request"},
+		"other ports are free": {facts(func(f *host.Facts) { f.Open[0] = port.Set{port.One(22)} }), "does not match the request: it has open ports outside of 20000-20009"},
+		"an unknown outcome":   {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Outcome = "free" + ansi }), "does not match the request: it has the unknown outcome"},
+		"an unknown state":     {held(func(s *host.Socket) { s.State = "asleep" + ansi }), "does not match the request: it has an impossible socket"},
+		"an unknown namespace": {facts(func(f *host.Facts) { f.Machine.Namespace.Kind = ansi }), "does not match the request: it has the unknown kind of namespace"},
+		"a process -1":         {held(func(s *host.Socket) { s.Holders[0].PID = -1 }), "does not match the request: it has an impossible holder: process -1"},
 		"an unasked answer": {func(s *stage) {
 			s.say(ready + question{}.answer(host.Facts{}))
 			_, _ = s.receive()
@@ -212,7 +212,7 @@ func TestHostileReceptions(t *testing.T) {
 				return
 			}
 			s.leave(1)
-		}, "it could not be found out whether somebody listens there"},
+		}, "could not determine whether a process listens there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

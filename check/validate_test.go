@@ -24,8 +24,8 @@ func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	return f, err
 }
 
-// An answer to another question, or of no machine that there can be, is none:
-// nothing is free for it.
+// An answer to another request, or with facts that can't be true, makes the needs
+// unknown.
 func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	held := func(change func(*host.Socket)) func(*host.Facts) {
 		return func(f *host.Facts) {
@@ -65,13 +65,22 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 		"a state of its own":          held(func(s *host.Socket) { s.State = "gone" }),
 		"a process that means all":    held(func(s *host.Socket) { s.Holders[0].PID = -1 }),
 		"a process that means us":     held(func(s *host.Socket) { s.Holders[0].PID = 0 }),
-		"a user that there can't be":  held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
+		"a gap of its own":            func(f *host.Facts) { f.Gaps = []host.Gap{{What: "x", Kind: "\x1b[2J"}} },
+		"excluded ports that repeat": func(f *host.Facts) {
+			f.Limits.Excluded = map[port.Protocol]port.Set{port.TCP: slices.Repeat(port.Set{{First: 1, Last: 65535}}, 2)}
+		},
+		"excluded ports of udp":      func(f *host.Facts) { f.Limits.Excluded = map[port.Protocol]port.Set{port.UDP: {{First: 2, Last: 1}}} },
+		"a connect of its own":       func(f *host.Facts) { f.Dialed[0].Outcome = "perhaps" },
+		"a connect too few":          func(f *host.Facts) { f.Dialed = nil },
+		"a device with a blank":      held(func(s *host.Socket) { s.Device = "a b" }),
+		"a device that is not ASCII": held(func(s *host.Socket) { s.Device = "eth\u202e" }),
+		"a user that there can't be": held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			needs := []Need{needOf("a.yml", "x", inRange("9000-9009")), needOf("a.yml", "y", ports(8081, 8083)), needOf("a.yml", "z", reachable)}
 			r := run(t, needs, Options{Alternatives: 1}, targetOf("local", altered{&sim{}, change}))
 			for _, x := range r.Results {
-				if x.Status != Unknown || !strings.Contains(x.Message, "does not fit the question: it") {
+				if x.Status != Unknown || !strings.Contains(x.Message, "does not match the request: it") {
 					t.Errorf("%s is %s: %s", x.Name, x.Status, x.Message)
 				}
 			}
@@ -79,8 +88,8 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	}
 }
 
-// What hosts say of the same question in their own way fits.
-func TestAnswersThatFit(t *testing.T) {
+// Hosts differ in how they answer the same request.
+func TestValidAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		address port.Address
 		change  func(*host.Facts)
@@ -92,6 +101,15 @@ func TestAnswersThatFit(t *testing.T) {
 			*a = append(*a, (*a)[0])
 			(*a)[1].Addr, (*a)[1].Outcome = netip.IPv4Unspecified(), host.OK
 		}},
+		"what is at the edge": {port.Any, func(f *host.Facts) {
+			f.Limits = host.Limits{
+				Ephemeral: port.One(9000), Reserved: port.Set{{First: 0, Last: 65535}},
+				Excluded: map[port.Protocol]port.Set{port.TCP: {port.One(1)}, port.UDP: {{First: 1, Last: 2}}},
+			}
+			s := socket(host.Connected, "127.0.0.1:9999", host.Holder{PID: 1, UID: -1})
+			s.Device = "!~"
+			f.Sockets = []host.Socket{s}
+		}},
 		"a device by its name": {"fe80::1%2", func(f *host.Facts) { f.Tried[0].Attempts[0].Device = "eth0" }},
 	} {
 		n := needOf("a.yml", "x", on(c.address))
@@ -101,7 +119,33 @@ func TestAnswersThatFit(t *testing.T) {
 	}
 }
 
-// Alternatives of an answer that does not fit are none.
+// 0.0.0.0 stands in for a dual-stack [::] of a host without IPv6, and for nothing
+// else.
+func TestStandInsForDualStackAlone(t *testing.T) {
+	for _, c := range []struct {
+		address port.Address
+		outcome host.Outcome
+		want    Status
+	}{
+		{port.Any, host.NoFamily, Free},
+		{port.Any, host.OK, Unknown},
+		{port.Any6, host.NoFamily, Unknown},
+		{"::1", host.NoFamily, Unknown},
+		{port.Any4, host.OK, Unknown},
+	} {
+		r := run(t, []Need{needOf("a.yml", "x", on(c.address))}, Options{}, targetOf("local", altered{&sim{}, func(f *host.Facts) {
+			a := f.Tried[0].Attempts[0]
+			f.Tried[0].Attempts[0].Outcome = c.outcome
+			a.Addr = netip.IPv4Unspecified()
+			f.Tried[0].Attempts = append(f.Tried[0].Attempts, a)
+		}}))
+		if got := r.Results[0]; got.Status != c.want {
+			t.Errorf("%s, %s: %s, want %s: %s", c.address, c.outcome, got.Status, c.want, got.Message)
+		}
+	}
+}
+
+// An invalid answer to the search for alternatives gives none.
 func TestAlternativesThatDoNotFit(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
 	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {

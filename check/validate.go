@@ -1,0 +1,135 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// validate returns an error if facts don't answer the request, or can't be true
+// of any machine. They may come from a host that can't be trusted.
+func validate(f host.Facts, req host.Request) error {
+	if len(f.Tried) != len(req.Tries) || len(f.Open) != len(req.Scans) || len(f.Dialed) != len(req.Dials) {
+		return fmt.Errorf("it has %d tries, %d scans and %d connects instead of %d, %d and %d", len(f.Tried), len(f.Open), len(f.Dialed), len(req.Tries), len(req.Scans), len(req.Dials))
+	}
+	for i, t := range req.Tries {
+		if err := validateTry(f.Tried[i].Attempts, t); err != nil {
+			return err
+		}
+	}
+	for i, s := range req.Scans {
+		var requested port.Bits
+		requested.AddSet(s.Ports)
+		if !plausible(f.Open[i], &requested) {
+			return fmt.Errorf("it has open ports outside of %s", s.Ports)
+		}
+	}
+	for i, d := range req.Dials {
+		if a := f.Dialed[i]; a.Protocol != port.TCP || a.Port != d.Port || !knownOutcomes[a.Outcome] {
+			return fmt.Errorf("it has another connect than the requested one to %s port %d", d.Host, d.Port)
+		}
+	}
+	return validateMachine(f)
+}
+
+// validateTry compares attempts with what was requested: every endpoint of every
+// port in order, and 0.0.0.0 after a [::] for which the host has no family.
+func validateTry(attempts []host.Attempt, t host.Try) error {
+	rest := attempts
+	for n := range (port.Set{t.Ports}).All {
+		for _, e := range t.At(n) {
+			if len(rest) == 0 || !sameEndpoint(rest[0].Endpoint, e) {
+				return fmt.Errorf("it has no attempt, or another one, where that of %s is due", e)
+			}
+			first := rest[0]
+			rest = rest[1:]
+			e.Addr = netip.IPv4Unspecified()
+			standsIn := first.Outcome == host.NoFamily && first.Addr.IsUnspecified() && !first.V6Only
+			if standsIn && len(rest) > 0 && rest[0].Endpoint == e {
+				rest = rest[1:]
+			}
+		}
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("it has an endpoint that was not requested, on %s port %d", rest[0].Protocol, rest[0].Port)
+	}
+	for _, a := range attempts {
+		if !knownOutcomes[a.Outcome] {
+			return fmt.Errorf("it has the unknown outcome %.40q", a.Outcome)
+		}
+	}
+	return nil
+}
+
+// sameEndpoint reports whether an answer is about the requested endpoint. A device
+// that was requested by its number has its name in the answer.
+func sameEndpoint(got, want port.Endpoint) bool {
+	if _, err := strconv.Atoi(want.Device); err == nil {
+		got.Device = want.Device
+	}
+	return got == want
+}
+
+var (
+	knownOutcomes = map[host.Outcome]bool{
+		host.OK: true, host.InUse: true, host.Denied: true, host.NoAddress: true,
+		host.NoFamily: true, host.Excluded: true, host.Failed: true, host.NotTried: true,
+	}
+	knownStates = map[host.State]bool{host.Listen: true, host.Bound: true, host.Connected: true, host.TimeWait: true, host.Closing: true}
+	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapHolders: true, host.GapContainers: true, host.GapNamespace: true}
+	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
+)
+
+// validateMachine checks what is about the machine as a whole.
+func validateMachine(f host.Facts) error {
+	if kind := f.Machine.Namespace.Kind; !knownKinds[kind] {
+		return fmt.Errorf("it has the unknown kind of namespace %.40q", kind)
+	}
+	if l := f.Limits; l.Ephemeral.First > l.Ephemeral.Last || !plausible(l.Reserved, nil) || !plausible(l.Excluded[port.TCP], nil) || !plausible(l.Excluded[port.UDP], nil) {
+		return errors.New("its limits are not sets of ports")
+	}
+	for _, g := range f.Gaps {
+		if !knownGaps[g.Kind] {
+			return fmt.Errorf("it has the unknown kind of gap %.40q", g.Kind)
+		}
+	}
+	for _, s := range f.Sockets {
+		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
+			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
+		}
+		for _, h := range s.Holders {
+			if h.PID < 1 || h.UID < -1 { // kill -1 as a remedy would end everything
+				return fmt.Errorf("it has an impossible holder: process %d of user %d", h.PID, h.UID)
+			}
+		}
+	}
+	return nil
+}
+
+func invalidInNames(r rune) bool { return r <= ' ' || r > '~' }
+
+// plausible reports whether set has ordered ranges of at most 65,536 ports in
+// total, so that iterating over it is cheap, and only ports of within, if that is
+// not nil.
+func plausible(set port.Set, within *port.Bits) bool {
+	count := 0
+	for _, r := range set {
+		if count += r.Len(); r.First > r.Last || count > port.MaxPort+1 {
+			return false
+		}
+	}
+	return within == nil || !slices.ContainsFunc(set, func(r port.Range) bool {
+		for n := int(r.First); n <= int(r.Last); n++ {
+			if !within.Has(uint16(n)) {
+				return true
+			}
+		}
+		return false
+	})
+}
