@@ -42,7 +42,7 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := filesUsers{etc}
+	u := etcUsers{etc}
 	for uid, want := range map[int]string{0: "root", 33: "www-data", 1: "", 4711: ""} {
 		if name, err := u.name(uid); err != nil || name != want {
 			t.Errorf("%d: %q, %v", uid, name, err)
@@ -64,7 +64,7 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 			t.Errorf("%q: %+v", name, got)
 		}
 	}
-	missing := filesUsers{filepath.Join(etc, "none")}
+	missing := etcUsers{filepath.Join(etc, "none")}
 	if _, err := missing.name(0); err == nil {
 		t.Error("a name without passwd")
 	}

@@ -77,7 +77,7 @@ func TestNetlinkDenied(t *testing.T) {
 			t.Errorf("try %d: no table", i)
 		}
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	for _, s := range facts.Sockets {
@@ -101,7 +101,7 @@ func TestNetlinkDeniedTimeWait(t *testing.T) {
 	if got := outcomes(facts.Tried[0].Attempts) + " " + outcomes(facts.Tried[1].Attempts); got != "ok in-use" {
 		t.Error(got)
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 time-wait"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 time-wait"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }
@@ -126,7 +126,7 @@ func TestNoTable(t *testing.T) {
 		}
 	}
 	if len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
-		t.Errorf("sockets %s, open %s", told(facts.Sockets), facts.Open[0])
+		t.Errorf("sockets %s, open %s", describe(facts.Sockets), facts.Open[0])
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
 		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Kind: GapSockets})
@@ -198,7 +198,7 @@ func TestNoIPv6(t *testing.T) {
 	if facts.Machine.IPv6 {
 		t.Error("the machine is said to have IPv6")
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }
@@ -266,7 +266,7 @@ func TestBindV6OnlyDefault(t *testing.T) {
 			t.Errorf("try %d: %s, want %s", i, got, want)
 		}
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }

@@ -213,7 +213,7 @@ time.sleep(600)`)
 				if got := outcomes(facts.Tried[0].Attempts); got != a.outcomes {
 					t.Errorf("%s: %s, want %s", a.ask, got, a.outcomes)
 				}
-				if got := told(facts.Sockets); got != a.sockets {
+				if got := describe(facts.Sockets); got != a.sockets {
 					t.Errorf("%s: sockets %q, want %q", a.ask, got, a.sockets)
 				}
 				if !facts.Tried[0].TableOK {
@@ -225,10 +225,10 @@ time.sleep(600)`)
 						want = nil
 					}
 					if got := pidsOf(s); !slices.Equal(got, want) {
-						t.Errorf("%s: %s is held by %v, want %v", a.ask, told([]Socket{s}), got, want)
+						t.Errorf("%s: %s is held by %v, want %v", a.ask, describe([]Socket{s}), got, want)
 					}
 					if os.Geteuid() == 0 && !s.Complete {
-						t.Errorf("%s: the holders of %s are said to be incomplete", a.ask, told([]Socket{s}))
+						t.Errorf("%s: the holders of %s are said to be incomplete", a.ask, describe([]Socket{s}))
 					}
 				}
 				if len(facts.Gaps) > 0 {
@@ -319,12 +319,12 @@ func TestBatch(t *testing.T) {
 	if want := []string{"in-use", "in-use", "in-use", "ok", "ok ok ok in-use ok ok"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	for _, s := range facts.Sockets {
 		if !slices.Equal(pidsOf(s), []int{pid}) {
-			t.Errorf("%s is held by %v, want %d", told([]Socket{s}), pidsOf(s), pid)
+			t.Errorf("%s is held by %v, want %d", describe([]Socket{s}), pidsOf(s), pid)
 		}
 	}
 }
@@ -342,11 +342,11 @@ func TestConnectionsAreMerged(t *testing.T) {
 	}
 	connect(t, "", false, "127.0.0.1:8080") // nobody has accepted it, so nobody holds its other end
 	req := tries(t, "tcp any 8080 exclusive")
-	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	req.Tries[0].Owners = true
-	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(probeHere(t, req).Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
 		t.Errorf("with owners: sockets %s, want %s", got, want)
 	}
 }
@@ -529,7 +529,7 @@ func TestFactsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(encode(facts)), &again); err != nil {
 		t.Fatal(err)
 	}
-	if encode(again) != encode(facts) || told(again.Sockets) != "127.0.0.1:8080 listen" {
+	if encode(again) != encode(facts) || describe(again.Sockets) != "127.0.0.1:8080 listen" {
 		t.Errorf("%s became %s", encode(facts), encode(again))
 	}
 }
@@ -698,7 +698,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	if err != nil || len(sockets) != 1 {
 		t.Fatalf("%v, %v: want the listener", sockets, err)
 	}
-	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, looked: map[int]bool{}, details: newDetails(false)}
+	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, examined: map[int]bool{}, details: newDetails(false)}
 	found, err := socketsOf(pid, s.wanted)
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v: want the listener's descriptor", found, err)
@@ -709,7 +709,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	if _, err := holder.Process.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	s.credit(pid, found)
+	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 {
 		t.Errorf("a process that has ended is named: %+v", sockets[0].Holders)
 	}
@@ -718,7 +718,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	if other.Process.Pid != pid {
 		return false
 	}
-	s.credit(pid, found)
+	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 || s.missing != 1 {
 		t.Errorf("the PID's next process is named: %+v", sockets[0].Holders)
 	}

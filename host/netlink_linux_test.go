@@ -13,7 +13,7 @@ const listDiag = diagTCP // any type does
 
 var testAnswer = dumpAnswer{kind: listDiag, sequence: 7, pid: 42}
 
-// message is one netlink message, its header as told.
+// message is one netlink message, with this header.
 func message(kind, flags uint16, sequence, pid uint32, payload ...byte) []byte {
 	m := binary.NativeEndian.AppendUint32(nil, uint32(headerLen+len(payload)))
 	m = binary.NativeEndian.AppendUint16(m, kind)

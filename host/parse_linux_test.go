@@ -261,7 +261,7 @@ func TestParseProcNetBigEndian(t *testing.T) {
 	line6 := strings.Replace(strings.Split(procTCP6, "\n")[4], "B80D0120000000000000000001000000", "20010DB8000000000000000000000001", 1)
 	text := strings.Join([]string{"local_address", line, line6, ""}, "\n")
 	sockets, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP}, binary.BigEndian)
-	if got, want := told(sockets), "127.0.0.1:8080 listen, [2001:db8::1]:82 listen"; err != nil || got != want {
+	if got, want := describe(sockets), "127.0.0.1:8080 listen, [2001:db8::1]:82 listen"; err != nil || got != want {
 		t.Errorf("%s (%v), want %s", got, err, want)
 	}
 }

@@ -139,7 +139,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	if len(facts.Sockets) != 2 {
-		t.Fatalf("sockets %s", told(facts.Sockets))
+		t.Fatalf("sockets %s", describe(facts.Sockets))
 	}
 	roots, own := facts.Sockets[0], facts.Sockets[1]
 	if roots.Port != 8080 || roots.UID == nil || *roots.UID != 0 || len(roots.Holders) > 0 || roots.Complete {

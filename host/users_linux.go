@@ -12,21 +12,21 @@ import (
 	"sync"
 )
 
-// users names uids and finds the user of a name.
+// users looks up users by uid and by name.
 type users interface {
 	name(uid int) (string, error) // "" for a uid that has none
 	find(name string) (account, error)
 }
 
-// account is a user as setgroups(2) and setresuid(2) want it.
+// account is what setgroups(2) and setresuid(2) need of a user.
 type account struct {
 	uid, gid int
 	groups   []uint32
 }
 
-// machineUsers are the users of the machine whose processes /proc shows. In a
-// container that has the host's PID namespace, the container's own passwd would
-// give the host's uids wrong names.
+// machineUsers returns the users of the machine whose processes /proc shows. In a
+// container with the host's PID namespace, the container's own passwd has other
+// names for the host's uids.
 var machineUsers = sync.OnceValue(func() users {
 	pid, err := namespaceInode("/proc/self/ns/pid")
 	if err != nil || pid != initialPIDNamespace {
@@ -37,12 +37,12 @@ var machineUsers = sync.OnceValue(func() users {
 		return ownUsers{}
 	}
 	if ids, _ := OwnContainer(); len(ids) > 0 {
-		return filesUsers{"/proc/1/root/etc"}
+		return etcUsers{"/proc/1/root/etc"}
 	}
 	return ownUsers{}
 })
 
-// ownUsers are those of the system that we run in.
+// ownUsers are the users of the system that this process runs in.
 type ownUsers struct{}
 
 func (ownUsers) name(uid int) (string, error) { return userName(uid) }
@@ -55,7 +55,7 @@ func (ownUsers) find(name string) (account, error) {
 			return account{}, err
 		}
 		if u, err = user.LookupId(name); err != nil {
-			return account{uid: int(n), gid: int(n)}, nil // a number needs no entry in passwd
+			return account{uid: int(n), gid: int(n)}, nil // a number without an entry in passwd is valid
 		}
 	}
 	ids, err := u.GroupIds()
@@ -82,11 +82,11 @@ func newAccount(uid, gid string, groups []string) (a account, err error) {
 	return a, nil
 }
 
-// filesUsers are those of passwd and group in a directory that is another
-// system's /etc. What its name service would add is not seen.
-type filesUsers struct{ etc string }
+// etcUsers are the users in passwd and group of a directory that is the /etc of
+// another system. Users that its name service would add are not seen.
+type etcUsers struct{ etc string }
 
-func (f filesUsers) name(uid int) (string, error) {
+func (f etcUsers) name(uid int) (string, error) {
 	entries, err := f.read("passwd", 7)
 	if err != nil {
 		return "", err
@@ -99,7 +99,7 @@ func (f filesUsers) name(uid int) (string, error) {
 	return "", nil
 }
 
-func (f filesUsers) find(name string) (account, error) {
+func (f etcUsers) find(name string) (account, error) {
 	entries, err := f.read("passwd", 7)
 	if err != nil {
 		return account{}, fmt.Errorf("the host's users can't be read: %w", err)
@@ -129,8 +129,8 @@ func (f filesUsers) find(name string) (account, error) {
 	return newAccount(u[2], u[3], groups)
 }
 
-// read gives the lines of a file like passwd(5) that have enough fields.
-func (f filesUsers) read(file string, fields int) ([][]string, error) {
+// read returns the lines of a file like passwd(5) that have enough fields.
+func (f etcUsers) read(file string, fields int) ([][]string, error) {
 	text, err := os.ReadFile(f.etc + "/" + file)
 	if err != nil {
 		return nil, err

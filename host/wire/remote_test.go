@@ -42,7 +42,7 @@ func TestRemoteAsksServe(t *testing.T) {
 			t.Fatalf("%.10s: %.20s, %v", word, facts.Machine.BootID, err)
 		}
 	}
-	// An error of the far end is told, and ends nothing.
+	// An error of the far end is describe, and ends nothing.
 	r = conversation(t, answering{errors.New("no /proc")})
 	for range 2 {
 		if _, err := r.Probe(t.Context(), host.Request{Dials: []host.Dial{{}}}); err == nil || err.Error() != "no /proc" {
@@ -60,7 +60,7 @@ func TestRemoteGivesUp(t *testing.T) {
 	if _, err := r.Probe(ctx, host.Request{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := r.Probe(t.Context(), host.Request{}); err == nil || !strings.Contains(err.Error(), "has ended") {
+	if _, err := r.Probe(t.Context(), host.Request{}); err == nil || !strings.Contains(err.Error(), "is closed") {
 		t.Errorf("after giving up: %v", err)
 	}
 }
@@ -69,14 +69,14 @@ func TestRemoteRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
 		"nothing":          {"", "without an answer"},
 		"half a line":      {`{"version":2`, "in the middle"},
-		"no JSON":          {"Permission denied, \x1b[31mplease\n", `is none: "Permission denied, \x1b[31m`},
+		"no JSON":          {"Permission denied, \x1b[31mplease\n", `can't be parsed: "Permission denied, \x1b[31m`},
 		"no facts":         {`{"version":2}` + "\n", "no facts"},
 		"another version":  {`{"version":1,"facts":{}}` + "\n", "version 1"},
 		"too much":         {`{"version":2,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
-		"another's answer": {`{"version":2,"id":"x","facts":{}}` + "\n", "to another question"},
-		"an old answer":    {`{"version":2,"facts":{}}` + "\n", "to another question"},
-		"too many parts":   {`{"version":2,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "it has 504 parts"},
-		"parts of nothing": {`{"version":2,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "it has 504 parts"},
+		"another's answer": {`{"version":2,"id":"x","facts":{}}` + "\n", "to another request"},
+		"an old answer":    {`{"version":2,"facts":{}}` + "\n", "to another request"},
+		"too many parts":   {`{"version":2,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "504 structs and lists"},
+		"parts of nothing": {`{"version":2,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "504 structs and lists"},
 		"without end":      {strings.Repeat("x", 5000), "larger than 4096 bytes"},
 	} {
 		near, far := net.Pipe()

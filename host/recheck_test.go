@@ -8,9 +8,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// TestLasting says when a probe stops looking again: when what it saw will not
+// TestStable: a probe stops when what it saw will not
 // change by itself.
-func TestLasting(t *testing.T) {
+func TestStable(t *testing.T) {
 	tcp := port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr("127.0.0.1"), Port: 8080}
 	udp := tcp
 	udp.Protocol = port.UDP
@@ -62,14 +62,14 @@ func TestLasting(t *testing.T) {
 			for _, s := range c.strangers {
 				p.strangers[keyOf(s)] = true
 			}
-			if got := p.lasting(0, c.before); got != c.want {
-				t.Errorf("lasting: %t, want %t", got, c.want)
+			if got := p.stable(0, c.before); got != c.want {
+				t.Errorf("stable: %t, want %t", got, c.want)
 			}
 		})
 	}
 }
 
-func TestIsCheck(t *testing.T) {
+func TestMayBePortcheck(t *testing.T) {
 	t.Parallel()
 	own, err := os.Executable()
 	if err != nil {
@@ -80,29 +80,8 @@ func TestIsCheck(t *testing.T) {
 		"":                true, // nobody knows
 		"/usr/sbin/named": false, "/usr/bin/portcheckd": false, "/opt/portcheck/named": false,
 	} {
-		if got := isCheck(Holder{PID: 1, Executable: exe}); got != want {
+		if got := mayBePortcheck(Holder{PID: 1, Executable: exe}); got != want {
 			t.Errorf("%q: %t, want %t", exe, got, want)
-		}
-	}
-}
-
-// A binding that asks to share is not made where nobody can be seen.
-func TestAttemptUnseen(t *testing.T) {
-	t.Parallel()
-	for name, b := range map[string]port.Binding{
-		"tcp reuse_port":    {Protocol: port.TCP, ReusePort: true},
-		"udp reuse_port":    {Protocol: port.UDP, ReusePort: true},
-		"udp reuse_address": {Protocol: port.UDP, ReuseAddress: true},
-	} {
-		b.Addresses = []port.Address{port.Loopback}
-		attempts := attempt(Try{Binding: b, Ports: port.Range{First: 8080, Last: 8081}}, nil, false)
-		if len(attempts) != 4 {
-			t.Errorf("%s: %d attempts", name, len(attempts))
-		}
-		for _, a := range attempts {
-			if a.Outcome != NotTried {
-				t.Errorf("%s: %+v", name, a)
-			}
 		}
 	}
 }

@@ -85,8 +85,8 @@ func tcpTry(address port.Address, first, last uint16) Try {
 	return Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{address}, ReuseAddress: true}, Ports: port.Range{First: first, Last: last}}
 }
 
-// tellAttempts is "[::]:8080 not-tried".
-func tellAttempts(attempts []Attempt) string {
+// describeAttempts is "[::]:8080 not-tried".
+func describeAttempts(attempts []Attempt) string {
 	var all []string
 	for _, a := range attempts {
 		all = append(all, strings.TrimPrefix(a.Endpoint.String(), "tcp ")+" "+string(a.Outcome))
@@ -94,7 +94,7 @@ func tellAttempts(attempts []Attempt) string {
 	return strings.Join(all, ", ")
 }
 
-func tellSockets(sockets []Socket) string {
+func describeSockets(sockets []Socket) string {
 	var all []string
 	for _, s := range sockets {
 		all = append(all, s.Endpoint.String()+" "+string(s.State))
@@ -183,10 +183,10 @@ func TestFilesAnswerTries(t *testing.T) {
 			}
 			facts := probeFiles(t, c.files, Request{Tries: []Try{c.try}})
 			tried := facts.Tried[0]
-			if got := tellAttempts(tried.Attempts); got != c.attempts {
+			if got := describeAttempts(tried.Attempts); got != c.attempts {
 				t.Errorf("attempts %s, want %s", got, c.attempts)
 			}
-			if got := tellSockets(facts.Sockets); got != c.sockets {
+			if got := describeSockets(facts.Sockets); got != c.sockets {
 				t.Errorf("sockets %s, want %s", got, c.sockets)
 			}
 			if !tried.TableOK || tried.NoBindReason != "/tmp is full" || tried.UID != 1000 {
@@ -227,7 +227,7 @@ func TestFilesAnswerScansAndListeners(t *testing.T) {
 		t.Errorf("open: %s", got)
 	}
 	facts := probeFiles(t, machineFiles(), Request{Listeners: true})
-	if got, want := tellSockets(facts.Sockets), "tcp 127.0.0.1:8080 listen, tcp [2001:db8::1]:9000 listen, tcp [::]:443 listen, udp 127.0.0.53:53 listen"; got != want {
+	if got, want := describeSockets(facts.Sockets), "tcp 127.0.0.1:8080 listen, tcp [2001:db8::1]:9000 listen, tcp [::]:443 listen, udp 127.0.0.53:53 listen"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -244,7 +244,7 @@ func TestFilesOfBothByteOrders(t *testing.T) {
 	for arch, local := range map[string]string{"arm64": "0100007F", "mips64le": "0100007F", "s390x": "7F000001", "mips": "7F000001"} {
 		files := changed(map[string]string{"/proc/net/tcp": tableHeader + row(local+":1F90", "0A", 33, 70213), "/proc/net/tcp6": tableHeader})
 		facts, err := FromFiles(reader(files), Machine{Arch: arch}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry("127.0.0.1", 8080, 8080)}})
-		if got := tellSockets(facts.Sockets); err != nil || got != "tcp 127.0.0.1:8080 listen" {
+		if got := describeSockets(facts.Sockets); err != nil || got != "tcp 127.0.0.1:8080 listen" {
 			t.Errorf("%s: %s (%v)", arch, got, err)
 		}
 	}
@@ -277,7 +277,7 @@ func TestFilesBrokenTable(t *testing.T) {
 			req := Request{Tries: []Try{tcpTry(port.Any, 8080, 8081)}, Scans: []Scan{{Binding: tcpTry(port.Any, 1, 1).Binding, Ports: port.Set{port.One(9)}}}}
 			facts := probeFiles(t, c.files, req)
 			if facts.Tried[0].TableOK || len(facts.Tried[0].Attempts) != 2 || len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
-				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], tellSockets(facts.Sockets), facts.Open[0])
+				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], describeSockets(facts.Sockets), facts.Open[0])
 			}
 			i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return g.Kind == GapSockets })
 			if i < 0 || !strings.Contains(facts.Gaps[i].Errno, c.errno) || !strings.HasPrefix(facts.Gaps[i].Op, "read /proc/net/tcp") {

@@ -79,7 +79,7 @@ func runConcurrent(args []string) error {
 		for i, tried := range facts.Tried {
 			for _, a := range tried.Attempts {
 				if a.Outcome != OK || !tried.TableOK {
-					return fmt.Errorf("round %d: port %d (%+v): %+v, sockets %s, gaps %+v", round, req.Tries[i].Ports.First, req.Tries[i], a, told(facts.Sockets), facts.Gaps)
+					return fmt.Errorf("round %d: port %d (%+v): %+v, sockets %s, gaps %+v", round, req.Tries[i].Ports.First, req.Tries[i], a, describe(facts.Sockets), facts.Gaps)
 				}
 			}
 		}
@@ -181,8 +181,8 @@ func TestReusePortServer(t *testing.T) {
 				t.Errorf("try %d: %s", i, got)
 			}
 		}
-		if !strings.Contains(told(facts.Sockets), "127.0.0.1:8080 listen") {
-			t.Errorf("sockets %s", told(facts.Sockets))
+		if !strings.Contains(describe(facts.Sockets), "127.0.0.1:8080 listen") {
+			t.Errorf("sockets %s", describe(facts.Sockets))
 		}
 	})
 }
@@ -220,7 +220,7 @@ func TestReuseUDPServer(t *testing.T) {
 						t.Errorf("try %d: %s", i, got)
 					}
 				}
-				if got, want := told(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+				if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
 					t.Errorf("sockets %s, want %s", got, want)
 				}
 			})

@@ -51,7 +51,7 @@ func TestFilesSeeWhatLocalSees(t *testing.T) {
 			held = append(held, s)
 		}
 	}
-	if got, want := told(held), told(want); got != want || len(held) < 7 {
+	if got, want := describe(held), describe(want); got != want || len(held) < 7 {
 		t.Errorf("the files show %s\nthe machine  %s", got, want)
 	}
 	for i, s := range held {
@@ -60,8 +60,8 @@ func TestFilesSeeWhatLocalSees(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"127.0.0.1:8080 time-wait", "127.0.0.1:8087 connected"} {
-		if !strings.Contains(told(files.Sockets), s) {
-			t.Errorf("no %s in %s", s, told(files.Sockets))
+		if !strings.Contains(describe(files.Sockets), s) {
+			t.Errorf("no %s in %s", s, describe(files.Sockets))
 		}
 	}
 	if got, want := encode(files.Limits), encode(here.Limits); got != want {
@@ -149,7 +149,7 @@ func FuzzFiles(f *testing.F) {
 		}
 		if !facts.Tried[0].TableOK {
 			if len(facts.Open[0]) > 0 || len(facts.Sockets) > 1 { // that of udp
-				t.Fatalf("no table, but %s and %s", facts.Open[0], told(facts.Sockets))
+				t.Fatalf("no table, but %s and %s", facts.Open[0], describe(facts.Sockets))
 			}
 			return
 		}
@@ -176,7 +176,7 @@ func FuzzFiles(f *testing.F) {
 			}
 		}
 		if got > want || want > 0 && got == 0 {
-			t.Fatalf("%d listeners of %d: %s", got, want, told(facts.Sockets))
+			t.Fatalf("%d listeners of %d: %s", got, want, describe(facts.Sockets))
 		}
 	})
 }

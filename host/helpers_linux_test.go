@@ -264,8 +264,8 @@ func outcomes(attempts []Attempt) string {
 	return strings.Join(all, " ")
 }
 
-// told tells sockets in short: "127.0.0.1:8080 listen, [::]:8080%lo bound v6only".
-func told(sockets []Socket) string {
+// describe tells sockets in short: "127.0.0.1:8080 listen, [::]:8080%lo bound v6only".
+func describe(sockets []Socket) string {
 	var all []string
 	for _, s := range sockets {
 		line := netip.AddrPortFrom(s.Addr, s.Port).String()
@@ -286,7 +286,7 @@ func told(sockets []Socket) string {
 func onlySocket(t *testing.T, facts Facts) Socket {
 	t.Helper()
 	if len(facts.Sockets) != 1 {
-		t.Fatalf("%d sockets, want 1: %s", len(facts.Sockets), told(facts.Sockets))
+		t.Fatalf("%d sockets, want 1: %s", len(facts.Sockets), describe(facts.Sockets))
 	}
 	return facts.Sockets[0]
 }
