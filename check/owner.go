@@ -83,8 +83,8 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	container := func(pattern string, told func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
-		case h.Told != nil:
-			match(pattern, told(*h.Told), "")
+		case h.ContainerInfo != nil:
+			match(pattern, told(*h.ContainerInfo), "")
 		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
 		default:
@@ -92,7 +92,7 @@ func isOwner(o config.Owner, h host.Holder) proof {
 		}
 	}
 	// A service's container has a random name, and the one of the workflow.
-	service := h.Told != nil && h.Told.Service != "" && matches(o.Container, h.Told.Service)
+	service := h.ContainerInfo != nil && h.ContainerInfo.Service != "" && matches(o.Container, h.ContainerInfo.Service)
 	if !service && !isContainerID(o.Container, h.Container) {
 		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
 	}

@@ -216,7 +216,7 @@ var (
 	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
 	python = process(77, "/usr/bin/python3")
 	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
-	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", Told: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
+	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
 	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}}
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
@@ -224,7 +224,7 @@ var (
 
 // daemon is an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
-	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, Told: &host.ContainerInfo{Name: name}}
+	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, ContainerInfo: &host.ContainerInfo{Name: name}}
 }
 
 func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }

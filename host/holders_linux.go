@@ -205,8 +205,8 @@ func (s *search) stoppedEarly() bool {
 	return slices.ContainsFunc(s.pids, func(pid int) bool { return !s.examined[pid] })
 }
 
-// markComplete marks the sockets whose holders are all known, after every process
-// in /proc has been examined. A PID namespace other than the initial one shows
+// markComplete marks the sockets of which all holders are known, after every
+// process in /proc has been examined. A PID namespace other than the initial one shows
 // only its own processes, so a socket without a holder there is held by a
 // process of another namespace.
 func markComplete(sockets []*Socket) []Gap {

@@ -14,8 +14,8 @@ var (
 	defaultUnprivilegedFrom = 1024
 )
 
-// limitsFrom returns the limits of a Linux machine, whose sysctls are read by
-// read. For a sysctl that can't be read it takes the default, and adds a gap.
+// limitsFrom returns the limits of a Linux machine. It reads the sysctls with read.
+// For one that can't be read it uses the default, and adds a gap.
 func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 	limits := Limits{Ephemeral: defaultEphemeral, UnprivilegedFrom: defaultUnprivilegedFrom}
 	var gaps []Gap

@@ -76,9 +76,8 @@ func (p *procProbe) untried(t Try) []Attempt {
 	return all
 }
 
-// bindFailure returns NoFamily or NoAddress for an endpoint whose address the
-// machine does not have, Failed if the files for that can't be read, and
-// otherwise NotTried.
+// bindFailure returns NoFamily or NoAddress if the machine does not have the
+// address of an endpoint, Failed if that can't be read, and otherwise NotTried.
 func (p *procProbe) bindFailure(e port.Endpoint) (outcome Outcome, op, errno string) {
 	path, sysctl := fibTriePath, "/proc/sys/net/ipv4/ip_nonlocal_bind"
 	if e.Addr.Is6() {

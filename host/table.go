@@ -50,8 +50,8 @@ func (t table) at(b port.Binding, n uint16) []Socket {
 }
 
 // socketKey identifies a socket. TIME_WAIT and orphaned sockets have no inode, so
-// those of one local endpoint count as one socket. On an OS whose sockets have
-// no number, pid is the holder that the table lists.
+// those of one local endpoint count as one socket. On an OS that doesn't number
+// its sockets, pid is the holder in the table.
 type socketKey struct {
 	port.Endpoint
 	state State

@@ -33,7 +33,7 @@ type Request struct {
 type Try struct {
 	port.Binding
 	Ports  port.Range `json:"ports"`
-	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
+	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; empty for the user of the probe
 	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
 	Owners bool       `json:"owners,omitempty"` // every holder matters: examine every process
 }
@@ -61,7 +61,7 @@ type Facts struct {
 	Gaps    []Gap      `json:"gaps"`
 }
 
-// Machine is the machine whose ports were probed.
+// Machine describes the machine that was probed.
 type Machine struct {
 	OS        string    `json:"os"`   // GOOS
 	Arch      string    `json:"arch"` // GOARCH
@@ -182,13 +182,13 @@ type Holder struct {
 	UID        int       `json:"uid"`                  // effective; -1 where unknown
 	User       string    `json:"user,omitempty"`
 	Unit       string    `json:"unit,omitempty"`      // systemd unit
-	Container  string    `json:"container,omitempty"` // container ID; a proxy's is that of the container whose port it holds
+	Container  string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
 	Started    time.Time `json:"started,omitzero"`
 	Command    []string  `json:"command,omitempty"`
 	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
-	// Told is what a container engine has on the container; nil if no engine was
+	// ContainerInfo is what a container engine has on the container; nil if no engine was
 	// asked, or if it has no such container. Its text is not to be trusted.
-	Told *ContainerInfo `json:"told,omitempty"`
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
 
 // ContainerName is in Unseen if an engine should have described the container,

@@ -24,8 +24,8 @@ type account struct {
 	groups   []uint32
 }
 
-// machineUsers returns the users of the machine whose processes /proc shows. In a
-// container with the host's PID namespace, the container's own passwd has other
+// machineUsers returns the users of the machine that /proc shows. In a container
+// with the host's PID namespace, the container's own passwd has other
 // names for the host's uids.
 var machineUsers = sync.OnceValue(func() users {
 	pid, err := namespaceInode("/proc/self/ns/pid")

@@ -226,7 +226,7 @@ func TestHostileReceptions(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	formats := []string{"text", "markdown", "github", "html", "json", "junit", "sarif", "codequality", "tap", "prometheus"}
 	holder := host.Holder{PID: 1, Process: ansi, Executable: "/" + ansi, User: ansi, Unit: ansi, Container: ansi, Command: []string{ansi}, Unseen: []string{ansi}}
-	holder.Told = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
+	holder.ContainerInfo = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
 	for name, holders := range map[string][]host.Holder{
 		"hostile names": {holder},
 		"very long":     {{PID: math.MaxInt, Process: strings.Repeat(ansi, 10_000)}},
