@@ -31,7 +31,7 @@ func TestParseOwnContainer(t *testing.T) {
 	}
 }
 
-// A helper container names the machine's users, not those of its own image.
+// A helper container uses the machine's user names, not those of its own image.
 func TestUsersOfAnotherSystem(t *testing.T) {
 	etc := t.TempDir()
 	for file, text := range map[string]string{

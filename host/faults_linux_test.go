@@ -14,7 +14,7 @@ var (
 	denyIPv6    = testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_INET6, Errno: unix.EAFNOSUPPORT}
 )
 
-// Without descriptors nothing is found out, and nothing is said to be free.
+// Without descriptors nothing can be found out, and nothing is reported as free.
 func TestNoDescriptors(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -91,7 +91,7 @@ func TestNetlinkDenied(t *testing.T) {
 	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Kind: GapSockets})
 }
 
-// What only /proc/net shows is said once, with every state a bind asks for.
+// Without netlink, a failed bind has its TIME_WAIT socket from /proc/net, once.
 func TestNetlinkDeniedTimeWait(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -107,7 +107,7 @@ func TestNetlinkDeniedTimeWait(t *testing.T) {
 }
 
 // Without any table a bind that works proves little, and one that would share
-// a live server's traffic must not be made at all.
+// a running server's traffic must not be made.
 func TestNoTable(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -131,7 +131,7 @@ func TestNoTable(t *testing.T) {
 	for _, protocol := range []string{"tcp", "udp"} {
 		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Kind: GapSockets})
 		if !strings.Contains(encode(facts.Gaps), "(socket(AF_NETLINK): EPERM)") {
-			t.Errorf("no word of sock_diag: %s", encode(facts.Gaps))
+			t.Errorf("sock_diag is not mentioned: %s", encode(facts.Gaps))
 		}
 	}
 	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_unprivileged_port_start", Errno: "ENOENT"})
@@ -160,8 +160,8 @@ func TestProcHidden(t *testing.T) {
 	wantGap(t, facts, Gap{Op: "read /proc", Errno: "ENOENT", Kind: GapHolders})
 }
 
-// Another PID namespace's processes are not in our /proc: nobody is named, and
-// nothing is made up.
+// The processes of another PID namespace are not in our /proc, so there is no
+// holder.
 func TestHolderInAnotherPIDNamespace(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -175,7 +175,7 @@ func TestHolderInAnotherPIDNamespace(t *testing.T) {
 	wantGap(t, facts, Gap{Kind: GapHolders})
 }
 
-// A machine without IPv6 is asked on IPv4.
+// On a machine without IPv6, 0.0.0.0 is tried instead of [::].
 func TestNoIPv6(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -196,14 +196,14 @@ func TestNoIPv6(t *testing.T) {
 		t.Errorf("%s", encode(first))
 	}
 	if facts.Machine.IPv6 {
-		t.Error("the machine is said to have IPv6")
+		t.Error("the machine has IPv6, want none")
 	}
 	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }
 
-// Any other failure of a bind is a failure, with its name.
+// Any other error of a bind is a failure with its errno.
 func TestBindFails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -239,7 +239,7 @@ func TestSetsockoptFails(t *testing.T) {
 	}
 }
 
-// IPv6 switched off by sysctl leaves the family, but no address.
+// With IPv6 disabled by sysctl, there is the family, but no address.
 func TestIPv6Disabled(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -253,7 +253,7 @@ func TestIPv6Disabled(t *testing.T) {
 	}
 }
 
-// Whatever the default of the machine, any is dual-stack.
+// "any" is dual-stack whatever net.ipv6.bindv6only is.
 func TestBindV6OnlyDefault(t *testing.T) {
 	if !inParallel(t) {
 		return

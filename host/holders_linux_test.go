@@ -18,8 +18,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// TestHolders asks about port 8080 while somebody holds it in many ways: what
-// each endpoint answers, and the sockets that overlap.
+// TestHolders probes port 8080 while it is held in many ways, and checks the
+// outcome of each bind, the sockets that overlap, and their holders.
 func TestHolders(t *testing.T) {
 	t.Parallel()
 	self := func(*testing.T) []int { return []int{os.Getpid()} }
@@ -30,10 +30,10 @@ func TestHolders(t *testing.T) {
 	free := func(ask string) answer { return answer{ask, "ok", ""} }
 	for _, c := range []struct {
 		name    string
-		hold    func(*testing.T) []int // returns who holds whatever has an inode
+		hold    func(*testing.T) []int // returns the holders of the sockets that have an inode
 		answers []answer
 	}{
-		{"nobody", func(*testing.T) []int { return nil }, []answer{
+		{"not held", func(*testing.T) []int { return nil }, []answer{
 			free("tcp any 8080"), free("udp any 8080"), free("tcp any6 8080"), free("tcp ::1 8080 exclusive"),
 			{"tcp loopback 8080-8082", "ok ok ok ok ok ok", ""},
 			{"tcp any,127.0.0.1 8080 exclusive", "ok in-use", ""}, // they exclude each other
@@ -169,7 +169,7 @@ time.sleep(600)`)
 			acceptedOnly(t, true)
 			return self(t)
 		}, []answer{
-			free("tcp any 8080"), // nobody holds it for good: the table is asked no further
+			free("tcp any 8080"), // no socket holds it for good, so the table is not read again
 			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 connected"},
 		}},
 		{"TIME_WAIT, SO_REUSEADDR", func(t *testing.T) []int {
@@ -228,7 +228,7 @@ time.sleep(600)`)
 						t.Errorf("%s: %s is held by %v, want %v", a.ask, describe([]Socket{s}), got, want)
 					}
 					if os.Geteuid() == 0 && !s.Complete {
-						t.Errorf("%s: the holders of %s are said to be incomplete", a.ask, describe([]Socket{s}))
+						t.Errorf("%s: the holders of %s are incomplete", a.ask, describe([]Socket{s}))
 					}
 				}
 				if len(facts.Gaps) > 0 {
@@ -276,7 +276,8 @@ func timeWait(t *testing.T, reuse bool) {
 	}
 }
 
-// A zone keeps apart what different devices listen on, and may be a number.
+// Listeners on different devices have different zones, and a zone may be a
+// number.
 func TestLinkLocal(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -305,7 +306,7 @@ func addAddress(t *testing.T, address string) {
 	testbed.Start(t, "sh", "-c", fmt.Sprintf("ip addr add %s dev lo nodad && echo ready", address))
 }
 
-// One batch answers all its needs, and shows each socket once.
+// A batch answers all tries, and has each socket once.
 func TestBatch(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -340,7 +341,7 @@ func TestConnectionsAreMerged(t *testing.T) {
 		connect(t, "", false, "127.0.0.1:8080")
 		accept(t, listener)
 	}
-	connect(t, "", false, "127.0.0.1:8080") // nobody has accepted it, so nobody holds its other end
+	connect(t, "", false, "127.0.0.1:8080") // not accepted, so no process holds its other end
 	req := tries(t, "tcp any 8080 exclusive")
 	if got, want := describe(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
@@ -351,7 +352,7 @@ func TestConnectionsAreMerged(t *testing.T) {
 	}
 }
 
-// What is said of a holder is what /proc says.
+// The details of a holder are those in /proc.
 func TestHolderDetails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -386,7 +387,7 @@ time.sleep(600)`, name)
 		t.Errorf("started %s, want about %s", h.Started, before)
 	}
 	if h.Command != nil {
-		t.Errorf("command %q, and nobody asked for it", h.Command)
+		t.Errorf("command %q without ShowCommand", h.Command)
 	}
 	req.ShowCommand = true
 	h = onlySocket(t, probeHere(t, req)).Holders[0]
@@ -395,7 +396,7 @@ time.sleep(600)`, name)
 	}
 }
 
-// A binary that was replaced since it started is still named.
+// The path of a binary that was removed since it started is still found.
 func TestReplacedExecutable(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -423,7 +424,7 @@ func TestReplacedExecutable(t *testing.T) {
 	}
 }
 
-// A process whose main thread has ended still holds its sockets.
+// A process still holds its sockets after its main thread has ended.
 func TestMainThreadEnded(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -534,8 +535,8 @@ func TestFactsJSON(t *testing.T) {
 	}
 }
 
-// TestSearchStopsAroundTheHolder: without owner, the search names the whole
-// family of a holder and leaves the rest of the host alone, and says so.
+// TestSearchStopsAroundTheHolder: without owner, the search finds the relatives of
+// a holder, does not examine the rest of the host, and the socket is not Complete.
 func TestSearchStopsAroundTheHolder(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
@@ -587,7 +588,7 @@ time.sleep(100)
 			t.Errorf("owners %t: holders %v, want %v", owners, got, want)
 		}
 		if facts.Sockets[0].Complete != owners {
-			t.Errorf("owners %t: complete %t, though the bystander was looked into only if every process was", owners, facts.Sockets[0].Complete)
+			t.Errorf("owners %t: complete %t, want true only if every process was examined", owners, facts.Sockets[0].Complete)
 		}
 		if !owners && len(facts.Gaps) > 0 {
 			t.Errorf("gaps %+v, though every socket has its holder", facts.Gaps)
@@ -595,9 +596,9 @@ time.sleep(100)
 	}
 }
 
-// TestCgroupMatesAreLookedInto: a socket that was handed to a process of the
-// same cgroup, which is no relative, is named without looking everywhere.
-func TestCgroupMatesAreLookedInto(t *testing.T) {
+// TestCgroupMatesAreExamined: a process of the holder's cgroup that is no relative,
+// and got the socket by SCM_RIGHTS, is found.
+func TestCgroupMatesAreExamined(t *testing.T) {
 	t.Parallel()
 	testbed.NeedRoot(t)
 	if !testbed.Isolated(t) {
@@ -660,8 +661,8 @@ time.sleep(100)
 	}
 }
 
-// TestReusedPIDIsNoHolder: between two reads the holder ends and its PID goes to
-// another process, which must not be named.
+// TestReusedPIDIsNoHolder: between two reads the holder ends and another process
+// gets its PID, which must not become the holder.
 func TestReusedPIDIsNoHolder(t *testing.T) {
 	testbed.NeedRoot(t)
 	if !inParallel(t) {
@@ -677,8 +678,8 @@ func TestReusedPIDIsNoHolder(t *testing.T) {
 	t.Error("no PID was used again")
 }
 
-// testReusedPID says whether the PID of a holder, one from first on, went to
-// another process.
+// testReusedPID reports whether another process got the PID of a holder, which is
+// first or later.
 func testReusedPID(t *testing.T, first int) bool {
 	nextPID := func(pid int) {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, pid-1), 0o644); err != nil {
@@ -711,7 +712,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	}
 	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 {
-		t.Errorf("a process that has ended is named: %+v", sockets[0].Holders)
+		t.Errorf("a process that has ended is a holder: %+v", sockets[0].Holders)
 	}
 	nextPID(pid)
 	other, _ := testbed.Python(t, "import time\nprint('ready')\ntime.sleep(100)")
@@ -720,7 +721,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	}
 	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 || s.missing != 1 {
-		t.Errorf("the PID's next process is named: %+v", sockets[0].Holders)
+		t.Errorf("the PID's next process is a holder: %+v", sockets[0].Holders)
 	}
 	return true
 }

@@ -18,12 +18,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// concurrentRounds is what the promise is made for: two checks at the same
-// time, so often.
+// concurrentRounds is how often two probes run at the same time.
 const concurrentRounds = 500
 
-// Two checks of the same free ports, at the same time, are never in each
-// other's way.
+// Two probes of the same free ports, at the same time, never see each other.
 func TestConcurrentProbes(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -110,13 +108,13 @@ func probeWhile(t *testing.T, req Request, work func(), check func(Facts)) {
 	}
 }
 
-// A client that knocks at a port while it is probed is refused each time.
+// A client that connects to a port while it is probed is refused each time.
 func TestNeverAccepts(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
 	req := tries(t, "tcp any 8080", "tcp any 8080 exclusive", "tcp any 8080 shared", "tcp loopback 8080")
-	knock := func() {
+	dial := func() {
 		for i := range 4000 {
 			addr := []string{"127.0.0.1:8080", "[::1]:8080"}[i%2]
 			conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
@@ -131,7 +129,7 @@ func TestNeverAccepts(t *testing.T) {
 			}
 		}
 	}
-	probeWhile(t, req, knock, func(facts Facts) {
+	probeWhile(t, req, dial, func(facts Facts) {
 		for i, tried := range facts.Tried {
 			if got := outcomes(tried.Attempts); strings.Trim(got, "ok ") != "" {
 				t.Errorf("try %d: %s", i, got)
@@ -140,7 +138,7 @@ func TestNeverAccepts(t *testing.T) {
 	})
 }
 
-// A live server that shares its port loses no connection to the probe.
+// A running server that shares its port loses no connection to the probe.
 func TestReusePortServer(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -157,7 +155,7 @@ func TestReusePortServer(t *testing.T) {
 			if err != nil {
 				return // closed
 			}
-			_, _ = conn.Write([]byte{42}) // the client says what is missing
+			_, _ = conn.Write([]byte{42}) // the client reports what is missing
 			_ = conn.Close()
 		}
 	}()
@@ -187,7 +185,7 @@ func TestReusePortServer(t *testing.T) {
 	})
 }
 
-// A live UDP server with SO_REUSEADDR, or SO_REUSEPORT, loses no datagram.
+// A running UDP server with SO_REUSEADDR, or SO_REUSEPORT, loses no datagram.
 func TestReuseUDPServer(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{"reuse", "shared"} {

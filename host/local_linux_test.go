@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// The kernel's port filter lets through what its ranges say, no more, no less.
+// The kernel's port filter returns exactly the sockets in its ranges.
 func TestPortFilter(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -49,7 +49,7 @@ func TestPortFilter(t *testing.T) {
 		"the ends":          {port.One(1), port.One(65535)},
 		"all":               {{First: 1, Last: 65535}},
 		"all but the ends":  {{First: 2, Last: 65534}},
-		"nothing that is":   every(30000, 2, 1, 5),
+		"no socket":         every(30000, 2, 1, 5),
 		"100 ranges":        every(20000, 10, 3, 100),
 		"256 ranges":        every(20000, 4, 2, 256),
 		"257 ranges":        every(20000, 4, 2, 257),
@@ -93,7 +93,7 @@ func shuffled(random *rand.Rand, set port.Set) port.Set {
 	return set
 }
 
-// rawDump asks for q and leaves out nothing of what comes.
+// rawDump returns all sockets of the kernel's answer to q.
 func rawDump(t *testing.T, q query) []Socket {
 	t.Helper()
 	var all []Socket
@@ -112,8 +112,8 @@ func rawDump(t *testing.T, q query) []Socket {
 	return all
 }
 
-// Open is each scan's ports in the author's order, less what is held or kept
-// back.
+// Open has each scan's ports in the order of the request, without those that are
+// held or reserved.
 func TestScan(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -142,7 +142,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// Listeners are all of them, with everyone who holds them, and nothing else.
+// Listeners returns all listeners with all their holders, and no other sockets.
 func TestListeners(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -198,14 +198,14 @@ func TestDials(t *testing.T) {
 	}
 }
 
-// silent makes port 8080 a listener that answers nobody: its queue is full.
+// silent makes port 8080 a listener with a full queue, which does not answer.
 func silent(t *testing.T) {
 	t.Helper()
 	fd := sock{Protocol: port.TCP, Addr: "127.0.0.1:8080"}.hold(t)
 	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, "", false, "127.0.0.1:8080") // the queue holds one more than it is describe
+	connect(t, "", false, "127.0.0.1:8080") // the queue holds one more than its length
 }
 
 func TestDialTimeout(t *testing.T) {
@@ -238,7 +238,7 @@ func TestDialTimeout(t *testing.T) {
 	}
 }
 
-// A cancelled probe is an error, at once.
+// A cancelled probe returns an error at once.
 func TestCancelledProbe(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -257,7 +257,7 @@ func TestCancelledProbe(t *testing.T) {
 			}
 		}
 	}
-	// In the midst of waiting for somebody to leave, too.
+	// The same while it waits for a bound socket to be closed.
 	sock{Protocol: port.TCP, Addr: "127.0.0.1:8081"}.hold(t)
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -266,7 +266,7 @@ func TestCancelledProbe(t *testing.T) {
 	}
 }
 
-// Limits are what this network namespace has set.
+// Limits are the sysctls of this network namespace.
 func TestLimits(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -297,7 +297,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// The first port that needs no right is this namespace's.
+// The first unprivileged port is that of this network namespace.
 func TestUnprivilegedFrom(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -323,7 +323,7 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// The host's namespace is claimed with proof alone.
+// The kind is NamespaceHost only with proof.
 func TestNamespaceOfHost(t *testing.T) {
 	t.Parallel()
 	links := map[string]string{}

@@ -29,8 +29,8 @@ func message(kind, flags uint16, sequence, pid uint32, payload ...byte) []byte {
 
 func errnoBytes(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 
-// TestBrokenDumps: whatever is wrong with an answer makes all of it void; what
-// came before is not taken for the whole table.
+// TestBrokenDumps: an answer with any fault is an error, and the part before the
+// fault is not taken for the whole table.
 func TestBrokenDumps(t *testing.T) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)
@@ -48,8 +48,8 @@ func TestBrokenDumps(t *testing.T) {
 		{"half a header", good[:10], errDumpBroken},
 		{"message longer than the datagram", truncated, errDumpBroken},
 		{"message shorter than its header", slices.Concat(binary.NativeEndian.AppendUint32(nil, 3), good[4:]), errDumpBroken},
-		{"answer to an earlier question", slices.Concat(good, message(listDiag, flagMulti, 6, 42)), errDumpBroken},
-		{"end of an earlier question", message(typeDone, flagMulti, 6, 42, errnoBytes(0)...), errDumpBroken},
+		{"answer to an earlier request", slices.Concat(good, message(listDiag, flagMulti, 6, 42)), errDumpBroken},
+		{"end of an earlier request", message(typeDone, flagMulti, 6, 42, errnoBytes(0)...), errDumpBroken},
 		{"answer to another process", message(listDiag, flagMulti, 7, 43), errDumpBroken},
 		{"another type", message(99, flagMulti, 7, 42), errDumpBroken},
 		{"not part of a dump", message(listDiag, 0, 7, 42, 1, 2, 3, 4), errDumpBroken},
@@ -77,8 +77,8 @@ func TestBrokenDumps(t *testing.T) {
 	}
 }
 
-// FuzzDump: no datagram makes the reader panic, read outside of it, or take it
-// for an end that holds none.
+// FuzzDump: no datagram makes read panic, return bytes outside of it, or find an
+// end where there is none.
 func FuzzDump(f *testing.F) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)

@@ -98,7 +98,7 @@ func TestParseDiag(t *testing.T) {
 	for name, c := range map[string]struct {
 		message diagMessage
 		query   query
-		want    Socket // its port is 0: not wanted
+		want    Socket // zero if the query does not select it
 	}{
 		"IPv4 listener": {
 			diagMessage{family: unix.AF_INET, state: tcpListen, port: 8080, addr: []byte{127, 0, 0, 1}, uid: 33, inode: 99, attrs: []diagAttr{cgroupAttr(1 << 40)}},
@@ -174,7 +174,7 @@ func TestParseDiag(t *testing.T) {
 	}
 }
 
-// A message that lies about itself is an error: half a table is no table.
+// A message with wrong lengths is an error.
 func TestParseDiagBroken(t *testing.T) {
 	whole := diagMessage{family: unix.AF_INET, state: tcpListen, port: 80, attrs: []diagAttr{cgroupAttr(7)}}.bytes()
 	tcp := query{protocol: port.TCP}
@@ -254,8 +254,8 @@ func TestParseProcNet(t *testing.T) {
 	}
 }
 
-// A big-endian machine prints the same addresses in another order, and ports in
-// the same.
+// A big-endian machine prints addresses in another byte order, and ports in the
+// same.
 func TestParseProcNetBigEndian(t *testing.T) {
 	line := strings.Replace(strings.Split(procTCP, "\n")[1], "0100007F", "7F000001", 1)
 	line6 := strings.Replace(strings.Split(procTCP6, "\n")[4], "B80D0120000000000000000001000000", "20010DB8000000000000000000000001", 1)
@@ -350,7 +350,7 @@ func TestParseCgroup(t *testing.T) {
 		"escaped underscore":                     {"0::/system.slice/__shop.service\n", "_shop.service", ""},
 		"seen from a cgroup namespace":           {"0::/../../system.slice/nginx.service\n", "nginx.service", ""},
 		"v1":                                     {"12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
-		"v1: systemd's word goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
+		"v1: systemd's path goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
 		"v1 without systemd":                     {"5:memory:/docker/" + id + "\n", "", id},
 		"hybrid":                                 {"9:name=systemd:/system.slice/nginx.service\n8:pids:/\n0::/system.slice/nginx.service\n", "nginx.service", ""},
 		"hybrid, moved in v2 only":               {"9:name=systemd:/\n8:pids:/\n0::/portcheck-test.service\n", "portcheck-test.service", ""},

@@ -21,7 +21,7 @@ func row(local, state string, uid, inode int) string {
 	return fmt.Sprintf("   0: %s 00000000:0000 %s 00000000:00000000 00:00000000 00000000 %5d        0 %d 1 0000000000000000 100 0 0 10 0\n", local, state, uid, inode)
 }
 
-// machineFiles are the files of a little-endian machine: a web server, a
+// machineFiles returns the files of a little-endian machine: a web server, a
 // connection to it, another from port 50000, and a name server.
 func machineFiles() map[string]string {
 	return map[string]string{
@@ -45,7 +45,7 @@ func machineFiles() map[string]string {
 	}
 }
 
-// changed are the files with some of them changed; "" takes one away.
+// changed returns machineFiles with changes; an empty text removes the file.
 func changed(with map[string]string) map[string]string {
 	all := machineFiles()
 	maps.Copy(all, with)
@@ -85,7 +85,7 @@ func tcpTry(address port.Address, first, last uint16) Try {
 	return Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{address}, ReuseAddress: true}, Ports: port.Range{First: first, Last: last}}
 }
 
-// describeAttempts is "[::]:8080 not-tried".
+// describeAttempts returns "[::]:8080 not-tried".
 func describeAttempts(attempts []Attempt) string {
 	var all []string
 	for _, a := range attempts {
@@ -103,7 +103,7 @@ func describeSockets(sockets []Socket) string {
 	return strings.Join(all, ", ")
 }
 
-func TestFilesTellTheMachine(t *testing.T) {
+func TestFilesMachine(t *testing.T) {
 	facts := probeFiles(t, machineFiles(), Request{})
 	m := facts.Machine
 	if m.OS != "linux" || m.Arch != "amd64" || m.UID != 1000 || m.Elevated || !m.IPv6 || m.BootID != "5f0e6a6e-1111-2222-3333-444455556666" {
@@ -120,8 +120,9 @@ func TestFilesTellTheMachine(t *testing.T) {
 	}
 }
 
-// Who logs in is what was said, and may what /proc says.
-func TestFilesTellTheLoginsRights(t *testing.T) {
+// The uid is that of the caller, if it is known, and the rights are those in
+// /proc.
+func TestFilesRights(t *testing.T) {
 	const capable = "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000400\n"
 	for name, c := range map[string]struct {
 		uid      int
@@ -131,11 +132,11 @@ func TestFilesTellTheLoginsRights(t *testing.T) {
 	}{
 		"root, not readable":         {0, "", 0, true},
 		"a user, not readable":       {1000, "", 1000, false},
-		"nobody knows":               {-1, "", -1, false},
+		"unknown":                    {-1, "", -1, false},
 		"nonsense":                   {-1, "CapEff:\tx\nUid:\t-1\t-1\t-1\t-1\n", -1, false},
 		"root without capabilities":  {0, "Uid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n", 0, false},
 		"a user with the capability": {-1, capable, 1000, true},
-		"said to be another":         {33, capable, 33, true},
+		"another uid":                {33, capable, 33, true},
 	} {
 		files := changed(map[string]string{statusPath: c.status})
 		facts, err := FromFiles(reader(files), Machine{Arch: "amd64", UID: c.uid}, "x").Probe(t.Context(), Request{})
@@ -154,7 +155,7 @@ func TestFilesAnswerTries(t *testing.T) {
 	}{
 		"a listener hides its connections": {nil, tcpTry(port.Any, 8080, 8080), "[::]:8080 not-tried", "tcp 127.0.0.1:8080 listen"},
 		"connections alone":                {nil, tcpTry(port.Any, 50000, 50001), "[::]:50000 not-tried, [::]:50001 not-tried", "tcp 192.0.2.5:50000 connected, tcp 192.0.2.5:50001 time-wait"},
-		"nobody":                           {nil, tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 not-tried", ""},
+		"not held":                         {nil, tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 not-tried", ""},
 		"[::] serves IPv4 too":             {nil, tcpTry(port.Any4, 443, 443), "0.0.0.0:443 not-tried", "tcp [::]:443 listen"},
 		"an address of the machine":        {nil, tcpTry("192.0.2.5", 9, 9), "192.0.2.5:9 not-tried", ""},
 		"a whole prefix":                   {nil, tcpTry("203.0.113.9", 9, 9), "203.0.113.9:9 not-tried", ""},
@@ -250,11 +251,11 @@ func TestFilesOfBothByteOrders(t *testing.T) {
 	}
 	facts, err := FromFiles(reader(machineFiles()), Machine{Arch: "vax"}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry(port.Any, 1, 1)}})
 	if err != nil || facts.Tried[0].TableOK {
-		t.Errorf("a machine whose byte order is not known: %+v (%v)", facts.Tried, err)
+		t.Errorf("a machine of unknown byte order: %+v (%v)", facts.Tried, err)
 	}
 }
 
-// A table that is not whole is none, and says why.
+// A table that can't be read whole is not used, and there is a gap with the reason.
 func TestFilesBrokenTable(t *testing.T) {
 	whole := machineFiles()["/proc/net/tcp"]
 	for name, c := range map[string]struct {
@@ -270,7 +271,7 @@ func TestFilesBrokenTable(t *testing.T) {
 		"without a header":             {changed(map[string]string{"/proc/net/tcp": strings.TrimPrefix(whole, tableHeader)}), "header"},
 		"in the middle of a line":      {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-40]}), "in the middle of a line"},
 		"one byte short":               {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-1]}), "in the middle of a line"},
-		"a line that is none":          {changed(map[string]string{"/proc/net/tcp": whole + "\x1b[2J::error::x\n"}), "number of fields"},
+		"a broken line":                {changed(map[string]string{"/proc/net/tcp": whole + "\x1b[2J::error::x\n"}), "number of fields"},
 		"a message instead of a table": {changed(map[string]string{"/proc/net/tcp": "This account is not available.\n"}), "header"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,7 +291,7 @@ func TestFilesBrokenTable(t *testing.T) {
 	}
 }
 
-// A list of ports that was read in pieces is not taken for the whole.
+// A list of ports that is cut off is not taken for the whole list.
 func TestFilesBrokenSysctls(t *testing.T) {
 	for name, text := range map[string]string{
 		"gone": "", "refused": "error: Permission denied", "cut short": "8080,90", "nonsense": strings.Repeat("x", 1<<20) + "\n",
@@ -322,8 +323,8 @@ func TestFilesNothingToRead(t *testing.T) {
 	}
 }
 
-// A host can make up as many sockets as fit into a file; to sort them out takes
-// no longer than to read them.
+// A hostile machine can list as many sockets as fit into a file. Processing them
+// takes no longer than reading them.
 func TestFilesFullOfConnections(t *testing.T) {
 	var text strings.Builder
 	text.WriteString(tableHeader)

@@ -8,8 +8,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// TestStable: a probe stops when what it saw will not
-// change by itself.
+// TestStable checks which results will not change by themselves any more.
 func TestStable(t *testing.T) {
 	tcp := port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr("127.0.0.1"), Port: 8080}
 	udp := tcp
@@ -27,7 +26,7 @@ func TestStable(t *testing.T) {
 		outcome     Outcome
 		share       bool
 		before, now []Socket
-		strangers   []Socket // belong to processes that are no checks
+		strangers   []Socket // of processes other than portcheck
 		want        bool
 	}{
 		"free":                                   {endpoint: tcp, outcome: OK, want: true},
@@ -36,7 +35,7 @@ func TestStable(t *testing.T) {
 		"free, the bound socket has gone":        {endpoint: tcp, outcome: OK, before: list(bound), want: true},
 		"free beside a connection":               {endpoint: tcp, outcome: OK, now: list(connected), want: true},
 		"denied":                                 {endpoint: tcp, outcome: Denied, want: true},
-		"in use by nobody":                       {endpoint: tcp, outcome: InUse, want: false},
+		"in use, no socket shown":                {endpoint: tcp, outcome: InUse, want: false},
 		"in use by a listener":                   {endpoint: tcp, outcome: InUse, now: list(listener), want: true},
 		"in use by a listener elsewhere":         {endpoint: tcp, outcome: InUse, now: list(elsewhere), want: false},
 		"in use by a listener, a check beside":   {endpoint: tcp, outcome: InUse, now: list(listener, bound), want: true},
@@ -77,7 +76,7 @@ func TestMayBePortcheck(t *testing.T) {
 	}
 	for exe, want := range map[string]bool{
 		own: true, "/usr/local/bin/portcheck": true, "/portcheck": true, "portcheck.exe": true,
-		"":                true, // nobody knows
+		"":                true, // unknown
 		"/usr/sbin/named": false, "/usr/bin/portcheckd": false, "/opt/portcheck/named": false,
 	} {
 		if got := mayBePortcheck(Holder{PID: 1, Executable: exe}); got != want {

@@ -49,7 +49,7 @@ func TestRunAs(t *testing.T) {
 	req := tries(t, "tcp any 80 as=nobody", "tcp any 80", "tcp any 80 as=65534", "tcp any 8080 as=nobody", "udp any4 80 as=nobody", "tcp any 80 as=root")
 	wants := []string{"denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok"}
 	uids := []int{nobody, 0, nobody, nobody, nobody, 0}
-	// Often and at the same time, so that the main thread gets its turn too.
+	// Often and at the same time, so that the main thread runs some of them.
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -70,7 +70,7 @@ func TestRunAs(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// A thread ends a moment after the goroutine that it was spared for.
+	// A thread ends a moment after its goroutine.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		uids := threadUIDs(t)
 		for path, uid := range uids {
@@ -82,12 +82,13 @@ func TestRunAs(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("threads that are another user's: %v", uids)
+			t.Fatalf("threads of another user: %v", uids)
 		}
 	}
 }
 
-// SO_REUSEPORT is for sockets of one user; whoever is spared stays unasked.
+// Only sockets of one user share a port by SO_REUSEPORT, but no bind is made next
+// to a listener for another user either.
 func TestRunAsReusePort(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -151,7 +152,7 @@ func TestUnprivileged(t *testing.T) {
 	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
 }
 
-// wantGap looks for a gap, whatever its words are.
+// wantGap checks that there is a gap like this, with any text.
 func wantGap(t *testing.T, facts Facts, want Gap) {
 	t.Helper()
 	for _, g := range facts.Gaps {
@@ -165,7 +166,7 @@ func wantGap(t *testing.T, facts Facts, want Gap) {
 	t.Errorf("gaps %s, want %+v", encode(facts.Gaps), want)
 }
 
-// /proc that hides other users' processes hides holders, and that is said.
+// A /proc that hides other users' processes hides holders, and there is a gap.
 func TestHidePID(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -189,7 +190,7 @@ func TestElevated(t *testing.T) {
 	}
 }
 
-// A user may be named by a number that no database knows.
+// A user may be a number that no database has.
 func TestRunAsNumber(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -13,7 +13,8 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// answering is a host whose probes answer with a boot ID, or with an error.
+// answering is a host that answers with the host of the first Dial as boot ID, and
+// with an error.
 type answering struct{ err error }
 
 func (a answering) Probe(_ context.Context, req host.Request) (host.Facts, error) {
@@ -22,7 +23,7 @@ func (a answering) Probe(_ context.Context, req host.Request) (host.Facts, error
 
 func (answering) Close() error { return nil }
 
-func conversation(t *testing.T, h host.Host) host.Host {
+func connected(t *testing.T, h host.Host) host.Host {
 	t.Helper()
 	near, far := net.Pipe()
 	go func() {
@@ -35,15 +36,15 @@ func conversation(t *testing.T, h host.Host) host.Host {
 }
 
 func TestRemoteAsksServe(t *testing.T) {
-	r := conversation(t, answering{})
+	r := connected(t, answering{})
 	for _, word := range []string{"one", "two", strings.Repeat("x", 200_000)} {
 		facts, err := r.Probe(t.Context(), host.Request{Dials: []host.Dial{{Host: word}}})
 		if err != nil || facts.Machine.BootID != word {
 			t.Fatalf("%.10s: %.20s, %v", word, facts.Machine.BootID, err)
 		}
 	}
-	// An error of the far end is describe, and ends nothing.
-	r = conversation(t, answering{errors.New("no /proc")})
+	// An error of the probed host does not close the connection.
+	r = connected(t, answering{errors.New("no /proc")})
 	for range 2 {
 		if _, err := r.Probe(t.Context(), host.Request{Dials: []host.Dial{{}}}); err == nil || err.Error() != "no /proc" {
 			t.Errorf("error %v", err)
@@ -69,11 +70,11 @@ func TestRemoteRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
 		"nothing":          {"", "without an answer"},
 		"half a line":      {`{"version":2`, "in the middle"},
-		"no JSON":          {"Permission denied, \x1b[31mplease\n", `can't be parsed: "Permission denied, \x1b[31m`},
+		"not JSON":         {"Permission denied, \x1b[31mplease\n", `can't be parsed: "Permission denied, \x1b[31m`},
 		"no facts":         {`{"version":2}` + "\n", "no facts"},
 		"another version":  {`{"version":1,"facts":{}}` + "\n", "version 1"},
 		"too much":         {`{"version":2,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
-		"another's answer": {`{"version":2,"id":"x","facts":{}}` + "\n", "to another request"},
+		"another request":  {`{"version":2,"id":"x","facts":{}}` + "\n", "to another request"},
 		"an old answer":    {`{"version":2,"facts":{}}` + "\n", "to another request"},
 		"too many parts":   {`{"version":2,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "504 structs and lists"},
 		"parts of nothing": {`{"version":2,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "504 structs and lists"},
@@ -90,7 +91,7 @@ func TestRemoteRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := r.Probe(t.Context(), host.Request{}); err == nil {
-			t.Errorf("%s: the conversation goes on", name)
+			t.Errorf("%s: still open", name)
 		}
 	}
 }
