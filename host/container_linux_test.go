@@ -3,9 +3,12 @@ package host
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParseOwnContainer(t *testing.T) {
@@ -23,12 +26,72 @@ func TestParseOwnContainer(t *testing.T) {
 		"another's directory":    {"1 2 0:25 /var/lib/docker/containers/" + b + "/hostname /mnt/hostname rw - ext4 x rw\n", nil},
 		"a name that is no ID":   {"1 2 0:25 /pods/etc-hosts/" + a[:63] + " /etc/hosts rw - ext4 x rw\n", nil},
 		"a line that is cut off": {"1 2 0:25 /x", nil},
+		"hosts and resolv.conf":  {"1 2 0:25 /c/" + a + "/hosts /etc/hosts rw\n1 2 0:25 /c/" + b + "/resolv.conf /etc/resolv.conf rw\n", []string{a, b}},
+		"upper case":             {"1 2 0:25 /c/" + strings.ToUpper(a) + "/hosts /etc/hosts rw\n", nil},
+		"65 digits":              {"1 2 0:25 /c/" + a + "a/hosts /etc/hosts rw\n", nil},
+		"a mount point alone":    {"1 2 0:25 /c/" + a + "/hosts /etc/hosts\n", []string{a}},
+		"no mount point":         {"1 2 0:25 /etc/hosts\n", nil},
 		"nothing":                {"", nil},
 	} {
 		if got := parseOwnContainer(c.mountinfo); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+}
+
+// The file system of a container is recognised by the engine's marker files, or
+// by the mounts of the engine alone.
+func TestOwnContainer(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	const id, hostname = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "fedcba987654"
+	source := filepath.Join(t.TempDir(), id)
+	root := filepath.Join(t.TempDir(), "root")
+	for _, dir := range []string{source, root + "/proc", root + "/etc", root + "/run", root + "/source"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{source + "/hostname", root + "/etc/hostname"} {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	// In these namespaces of this process alone, root becomes the root directory.
+	runtime.LockOSThread() // for the host name
+	do("unshare", unix.Unshare(unix.CLONE_NEWUTS))
+	do("mount root", unix.Mount(root, root, "", unix.MS_BIND, ""))
+	do("mount proc", unix.Mount("proc", root+"/proc", "proc", 0, ""))
+	do("mount source", unix.Mount(source, root+"/source", "", unix.MS_BIND, ""))
+	do("chroot", unix.Chroot(root))
+	do("chdir", unix.Chdir("/"))
+	check := func(what, name string, inside bool, want ...string) {
+		t.Helper()
+		do("sethostname", unix.Sethostname([]byte(name)))
+		if ids, got := OwnContainer(); got != inside || !slices.Equal(ids, want) {
+			t.Errorf("%s, host name %s: IDs %q, inside: %t; want %q, %t", what, name, ids, got, want, inside)
+		}
+	}
+	check("no sign of a container", hostname, false)
+	for _, marker := range []string{"/.dockerenv", "/run/.containerenv"} {
+		do("write", os.WriteFile(marker, nil, 0o600))
+		check(marker, hostname, true, hostname)
+		check(marker, "web", true)
+		check(marker, hostname[:11], true)
+		check(marker, hostname+"0", true)
+		check(marker, "webserver123", true)
+		do("remove", os.Remove(marker))
+	}
+	do("mount hostname", unix.Mount("/source/hostname", "/etc/hostname", "", unix.MS_BIND, ""))
+	check("no marker file", "web", true, id)
+	check("no marker file", hostname, true, id, hostname)
 }
 
 // A helper container uses the machine's user names, not those of its own image.

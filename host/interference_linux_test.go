@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -34,12 +34,15 @@ func TestConcurrentProbes(t *testing.T) {
 		}
 		req.Tries = append(req.Tries, Try{Binding: b, Ports: port.One(n)})
 	}
-	// Each says when it is ready, and both start when both are.
-	dir := t.TempDir()
+	// They start together: the open of a FIFO waits for that of its other end.
+	fifo := filepath.Join(t.TempDir(), "start")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var wait sync.WaitGroup
-	for _, name := range []string{"a", "b"} {
+	for _, name := range []string{"read", "write"} {
 		wait.Go(func() {
-			out, err := testbed.TryProgram("concurrent", testbed.Faults{}, dir, name, encode(req))
+			out, err := testbed.TryProgram("concurrent", testbed.Faults{}, fifo, name, encode(req))
 			if err != nil {
 				t.Error(err)
 			}
@@ -50,21 +53,16 @@ func TestConcurrentProbes(t *testing.T) {
 }
 
 func runConcurrent(args []string) error {
-	dir, own := args[0], args[1]
+	fifo, mode := args[0], map[string]int{"read": unix.O_RDONLY, "write": unix.O_WRONLY}[args[1]]
 	var req Request
 	if err := json.Unmarshal([]byte(args[2]), &req); err != nil {
 		return err
 	}
-	if err := os.WriteFile(dir+"/"+own, nil, 0o600); err != nil {
+	fd, err := unix.Open(fifo, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return err
 	}
-	for ready := 0; ready < 2; time.Sleep(time.Millisecond) {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		ready = len(names)
-	}
+	defer unix.Close(fd)
 	start := time.Now()
 	slowest := time.Duration(0)
 	for round := range concurrentRounds {

@@ -32,8 +32,11 @@ func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 			})
 		}
 	}
-	load("ip_local_port_range", func(s string) (err error) {
-		limits.Ephemeral, err = parseEphemeral(s)
+	load("ip_local_port_range", func(s string) error {
+		r, err := parseEphemeral(s)
+		if err == nil {
+			limits.Ephemeral = r
+		}
 		return err
 	})
 	load("ip_local_reserved_ports", func(s string) (err error) {

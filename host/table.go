@@ -69,7 +69,7 @@ func keyOf(s Socket) socketKey {
 
 // same reports whether two entries, read at different times, are of one socket.
 func (s Socket) same(o Socket) bool {
-	if s.Inode != 0 || o.Inode != 0 {
+	if s.Inode != 0 {
 		return s.Inode == o.Inode
 	}
 	return keyOf(s) == keyOf(o)
