@@ -84,3 +84,39 @@ func TestMayBePortcheck(t *testing.T) {
 		}
 	}
 }
+
+// A first pass that explains every result is not followed by a second one.
+func TestFirstPassSuffices(t *testing.T) {
+	at := func(addr string) port.Endpoint {
+		return port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr(addr), Port: 8080}
+	}
+	attempt := func(addr string, outcome Outcome) Attempt { return Attempt{Endpoint: at(addr), Outcome: outcome} }
+	socket := func(addr string, state State) Socket { return Socket{Endpoint: at(addr), State: state, Inode: 1} }
+	udp := func(s Socket) Socket { s.Protocol = port.UDP; return s }
+	for name, c := range map[string]struct {
+		try      Try
+		attempts []Attempt
+		seen     []Socket
+		want     bool
+	}{
+		"look":                         {Try{Look: true}, []Attempt{attempt("::1", NotTried)}, []Socket{socket("::1", Listen)}, true},
+		"look, every holder":           {Try{Look: true, Owners: true}, []Attempt{attempt("::1", NotTried)}, []Socket{socket("::1", Listen)}, true},
+		"every holder":                 {Try{Owners: true}, []Attempt{attempt("::1", InUse)}, []Socket{socket("::1", Listen)}, false},
+		"a listener":                   {Try{}, []Attempt{attempt("::1", InUse)}, []Socket{socket("::1", Listen)}, true},
+		"a bound socket":               {Try{}, []Attempt{attempt("::1", InUse)}, []Socket{socket("::1", Bound)}, false},
+		"no socket":                    {Try{}, []Attempt{attempt("::1", InUse)}, nil, false},
+		"a listener elsewhere":         {Try{}, []Attempt{attempt("::1", InUse)}, []Socket{socket("127.0.0.1", Listen)}, false},
+		"one of two explained":         {Try{}, []Attempt{attempt("127.0.0.1", InUse), attempt("::1", InUse)}, []Socket{socket("::1", Listen)}, false},
+		"both explained":               {Try{}, []Attempt{attempt("127.0.0.1", InUse), attempt("::1", InUse)}, []Socket{socket("127.0.0.1", Listen), socket("::1", Listen)}, true},
+		"one free, one with listener":  {Try{}, []Attempt{attempt("127.0.0.1", OK), attempt("::1", InUse)}, []Socket{socket("::1", Listen)}, true},
+		"free beside a bound socket":   {Try{}, []Attempt{attempt("::1", OK)}, []Socket{socket("::1", Bound)}, false},
+		"spared, beside a listener":    {Try{}, []Attempt{attempt("::1", NotTried)}, []Socket{socket("::1", Listen)}, false},
+		"denied, beside a listener":    {Try{}, []Attempt{attempt("::1", Denied)}, []Socket{socket("::1", Listen)}, false},
+		"a UDP socket is not for good": {Try{}, []Attempt{{Endpoint: udp(socket("::1", Listen)).Endpoint, Outcome: InUse}}, []Socket{udp(socket("::1", Listen))}, false},
+	} {
+		p := &probe{req: Request{Tries: []Try{c.try}}, seen: [][]Socket{c.seen}, facts: Facts{Tried: []Tried{{Attempts: c.attempts}}}}
+		if got := p.firstPassSuffices(0); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
