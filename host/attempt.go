@@ -41,9 +41,6 @@ func (p *probe) bind(tries []int) {
 			continue
 		}
 		outcome, errno := classify(op, err)
-		if outcome == Denied {
-			outcome = Failed // the change of user was denied, not the bind
-		}
 		for _, i := range byUser[user] {
 			t := p.req.Tries[i]
 			p.facts.Tried[i] = Tried{Attempts: untried(t), UID: -1}

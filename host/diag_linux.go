@@ -44,12 +44,16 @@ func readDiag(ctx context.Context, q query, devices *devices) ([]Socket, error) 
 		if sockets, err = readDiagOnce(ctx, q, devices); err == nil {
 			return sockets, nil
 		}
-		temporary := errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
-		if ctx.Err() != nil || !temporary {
+		if ctx.Err() != nil || !mayWorkAgain(err) {
 			break
 		}
 	}
 	return nil, err
+}
+
+// mayWorkAgain reports whether another dump may work after this error of one.
+func mayWorkAgain(err error) bool {
+	return errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
 }
 
 func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
@@ -97,7 +101,6 @@ func tcpRequest(q query) []byte {
 		states = ^uint32(0)
 	}
 	data := make([]byte, 4+diagIDLen+8)
-	noCookie(data[4:])
 	binary.NativeEndian.PutUint32(data[4+diagIDLen:], states)
 	return withFilter(data, q.ports)
 }
@@ -108,15 +111,7 @@ func udpRequest(family byte, q query) []byte {
 	data := make([]byte, 8+diagIDLen)
 	data[0], data[1] = family, unix.IPPROTO_UDP
 	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
-	noCookie(data[8:])
 	return withFilter(data, q.ports)
-}
-
-// noCookie sets the last 8 bytes of a socket ID to INET_DIAG_NOCOOKIE.
-func noCookie(id []byte) {
-	for i := diagIDLen - 8; i < diagIDLen; i++ {
-		id[i] = 0xff
-	}
 }
 
 // withFilter appends the port filter, if there is one.

@@ -41,9 +41,6 @@ func readMachine() Machine {
 // number.
 const initialNetNamespace = 4026531833
 
-// readNamespace returns NamespaceHost only with proof. Either the inode is that
-// of the initial network namespace; or this process is in the initial PID
-// namespace, so that PID 1 is the host's, and in the network namespace of PID 1.
 func readNamespace() Namespace {
 	own, err := namespaceInode("/proc/thread-self/ns/net")
 	if err != nil {
@@ -53,18 +50,33 @@ func readNamespace() Namespace {
 	if err != nil {
 		pid = 0
 	}
+	first, err := namespaceInode("/proc/1/ns/net")
+	if err != nil {
+		first = 0
+	}
+	return namespaceOf(own, pid, first, haveHardware)
+}
+
+// namespaceOf returns the namespace of a process, from the inodes of its network
+// namespace, of its PID namespace, and of the network namespace of PID 1, which
+// are 0 if they can't be read.
+//
+// It returns NamespaceHost only with proof. Either the network namespace is the
+// kernel's initial one; or the process is in the initial PID namespace, so that
+// PID 1 is the host's, and in the network namespace of PID 1.
+func namespaceOf(own, pid, first uint64, hasHardware func() bool) Namespace {
 	ns := Namespace{Kind: NamespaceUnknown, Inode: own, AllProcesses: pid == initialPIDNamespace}
-	switch first, err := namespaceInode("/proc/1/ns/net"); {
+	switch {
 	case own == initialNetNamespace:
 		ns.Kind, ns.Reason = NamespaceHost, "it is the kernel's initial network namespace"
 	case pid == 0:
 		ns.Reason = "/proc does not show the PID namespace"
-	case !ns.AllProcesses && haveHardware():
+	case !ns.AllProcesses && hasHardware():
 		// As in a container of Docker's --network host without --pid host.
 		ns.Reason = "the PID namespace is that of a container, but there are hardware network devices"
 	case !ns.AllProcesses:
 		ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not that of the host"
-	case err != nil:
+	case first == 0:
 		ns.Reason = "the network namespace of PID 1 can't be read"
 	case first == own:
 		ns.Kind, ns.Reason = NamespaceHost, "PID 1 of the host is in it"
@@ -87,11 +99,17 @@ func haveHardware() bool {
 	})
 }
 
+// namespaceInode returns the inode of the namespace that a link leads to.
 func namespaceInode(path string) (uint64, error) {
 	link, err := os.Readlink(path)
 	if err != nil {
 		return 0, err
 	}
+	return parseNamespaceLink(link)
+}
+
+// parseNamespaceLink parses "net:[4026531840]".
+func parseNamespaceLink(link string) (uint64, error) {
 	_, number, _ := strings.Cut(link, ":[")
 	return strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
 }
