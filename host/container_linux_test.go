@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func TestOwnContainer(t *testing.T) {
 func TestUsersOfAnotherSystem(t *testing.T) {
 	etc := t.TempDir()
 	for file, text := range map[string]string{
-		"passwd": "root:x:0:0:root:/root:/bin/sh\n# www-data:x:1:1::/:\nbroken:x\nwww-data:x:33:33:www:/var/www:/bin/sh\n+::::::\napp:x:2000:100::/:\n",
+		"passwd": "root:x:0:0:root:/root:/bin/sh\n:x:5:5::/:\n# www-data:x:1:1::/:\nbroken:x\nwww-data:x:33:33:www:/var/www:/bin/sh\n+::::::\napp:x:2000:100::/:\n",
 		"group":  "root:x:0:\nwww-data:x:33:www-data\nssl:x:44:app,www-data\nlog:x:45:app\nsix:x:46:apple\n",
 	} {
 		if err := os.WriteFile(filepath.Join(etc, file), []byte(text), 0o600); err != nil {
@@ -112,20 +113,37 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]account{
-		"app":      {2000, 100, []uint32{100, 44, 45}},
-		"www-data": {33, 33, []uint32{33, 44}},
-		"33":       {33, 33, []uint32{33, 44}},
-		"4711":     {4711, 4711, nil},
+		"app":        {2000, 100, []uint32{100, 44, 45}},
+		"www-data":   {33, 33, []uint32{33, 44}},
+		"33":         {33, 33, []uint32{33, 44}},
+		"4711":       {4711, 4711, nil},
+		"root":       {0, 0, []uint32{0}},
+		"0":          {0, 0, []uint32{0}},
+		"2147483647": {2147483647, 2147483647, nil},
 	} {
 		got, err := u.find(name)
 		if err != nil || got.uid != want.uid || got.gid != want.gid || !slices.Equal(got.groups, want.groups) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"nobody", "", "-1", "broken"} {
+	for _, name := range []string{"nobody", "", "-1", "broken", "2147483648", "47a"} {
 		if got, err := u.find(name); err == nil {
 			t.Errorf("%q: %+v", name, got)
 		}
+	}
+	// Without a list of groups there is the one of passwd.
+	group := filepath.Join(etc, "group")
+	if err := os.Remove(group); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := u.find("app"); err != nil || !slices.Equal(got.groups, []uint32{100}) {
+		t.Errorf("no group file: %+v, %v", got, err)
+	}
+	if err := os.Mkdir(group, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := u.find("app"); err == nil {
+		t.Errorf("a group file that can't be read: no error, but %+v", got)
 	}
 	missing := etcUsers{filepath.Join(etc, "none")}
 	if _, err := missing.name(0); err == nil {
@@ -133,5 +151,55 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 	}
 	if _, err := missing.find("root"); err == nil || !strings.Contains(err.Error(), "the host's users can't be read") {
 		t.Errorf("a user without passwd: %v", err)
+	}
+}
+
+func TestUsersOf(t *testing.T) {
+	const pids = initialPIDNamespace
+	for name, c := range map[string]struct {
+		pid, own, first uint64
+		inContainer     bool
+		want            users
+	}{
+		"the host":                             {pids, 5, 5, false, ownUsers{}},
+		"a container with the host's PIDs":     {pids, 6, 5, true, etcUsers{"/proc/1/root/etc"}},
+		"the same, PID 1 can't be read":        {pids, 6, 0, true, etcUsers{"/proc/1/root/etc"}},
+		"the same, nothing can be read":        {pids, 0, 0, true, etcUsers{"/proc/1/root/etc"}},
+		"a container":                          {7, 6, 6, true, ownUsers{}},
+		"a container, PID namespace not shown": {0, 6, 5, true, ownUsers{}},
+		"a mount namespace of the host":        {pids, 6, 5, false, ownUsers{}},
+		"the files of the host":                {pids, 5, 5, true, ownUsers{}},
+	} {
+		if got := usersOf(c.pid, c.own, c.first, c.inContainer); got != c.want {
+			t.Errorf("%s: %#v, want %#v", name, got, c.want)
+		}
+	}
+}
+
+func TestOwnUsers(t *testing.T) {
+	if got, err := (ownUsers{}).find("root"); err != nil || got.uid != 0 || got.gid != 0 || !slices.Contains(got.groups, 0) {
+		t.Errorf("root: %+v, %v", got, err)
+	}
+	for _, name := range []string{"48123", "2147483647"} {
+		got, err := ownUsers{}.find(name)
+		if want, _ := strconv.Atoi(name); err != nil || got.uid != want || got.gid != want || len(got.groups) > 0 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"", "2147483648", "-1", "48a", "portcheck-no-such-user"} {
+		if got, err := (ownUsers{}).find(name); err == nil {
+			t.Errorf("%q: no error, but %+v", name, got)
+		}
+	}
+}
+
+func TestNewAccount(t *testing.T) {
+	if got, err := newAccount("33", "34", []string{"34", "4294967295"}); err != nil || got.uid != 33 || got.gid != 34 || !slices.Equal(got.groups, []uint32{34, 1<<32 - 1}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, c := range []struct{ uid, gid, group string }{{"x", "1", "1"}, {"1", "x", "1"}, {"1", "1", "x"}, {"1", "1", "4294967296"}, {"1", "1", "-1"}, {"1", "1", "a"}} {
+		if got, err := newAccount(c.uid, c.gid, []string{c.group}); err == nil {
+			t.Errorf("%+v: no error, but %+v", c, got)
+		}
 	}
 }

@@ -38,6 +38,9 @@ func TestNoDescriptors(t *testing.T) {
 	if len(facts.Open) != 1 || len(facts.Open[0]) > 0 {
 		t.Errorf("open: %v", facts.Open)
 	}
+	if !facts.Machine.IPv6 {
+		t.Error("the machine has no IPv6, though only descriptors are missing")
+	}
 	if got := outcomes(facts.Dialed); got != emfile {
 		t.Errorf("connect: %s, want %s", got, emfile)
 	}
@@ -51,9 +54,10 @@ func TestFewDescriptors(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
+	holder(t, tcpListener("127.0.0.1:8085"), tcpListener("127.0.0.1:8086"))
 	one := 1
-	facts := probeWith(t, testbed.Faults{MoreFiles: &one}, tries(t, "tcp loopback 8080", "tcp any4 8081-8084"))
-	for i, want := range []string{"ok failed(socket EMFILE)", "ok ok ok ok"} {
+	facts := probeWith(t, testbed.Faults{MoreFiles: &one}, tries(t, "tcp loopback 8080", "tcp any4 8081-8084", "tcp any4 8085-8086"))
+	for i, want := range []string{"ok failed(socket EMFILE)", "ok ok ok ok", "in-use in-use"} {
 		if got := outcomes(facts.Tried[i].Attempts); got != want {
 			t.Errorf("try %d: %s, want %s", i, got, want)
 		}
@@ -223,6 +227,20 @@ func TestBindFails(t *testing.T) {
 			t.Errorf("gaps %s, though the table needs no bind", encode(facts.Gaps))
 		}
 	}
+}
+
+// If descriptors can't be read, holders are unknown, and there is a gap.
+func TestDescriptorsCannotBeRead(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	deny := testbed.Denial{Call: unix.SYS_READLINKAT, Arg: -1, Errno: unix.EPERM}
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080"))
+	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
+		t.Errorf("%s", encode(s))
+	}
+	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EPERM", Kind: GapHolders})
 }
 
 func TestSetsockoptFails(t *testing.T) {

@@ -109,6 +109,7 @@ s.listen()
 pid = os.fork()
 if pid == 0:
     time.sleep(600)
+files = [open("/dev/null") for _ in range(32)] # so that the child is examined first
 print(pid)
 time.sleep(600)`)
 			forked, err := strconv.Atoi(line)
@@ -227,6 +228,9 @@ time.sleep(600)`)
 					if got := pidsOf(s); !slices.Equal(got, want) {
 						t.Errorf("%s: %s is held by %v, want %v", a.ask, describe([]Socket{s}), got, want)
 					}
+					if !slices.IsSortedFunc(s.Holders, func(a, b Holder) int { return a.PID - b.PID }) {
+						t.Errorf("%s: the holders of %s are not in order: %+v", a.ask, describe([]Socket{s}), s.Holders)
+					}
 					if os.Geteuid() == 0 && !s.Complete {
 						t.Errorf("%s: the holders of %s are incomplete", a.ask, describe([]Socket{s}))
 					}
@@ -327,6 +331,55 @@ func TestBatch(t *testing.T) {
 		if !slices.Equal(pidsOf(s), []int{pid}) {
 			t.Errorf("%s is held by %v, want %d", describe([]Socket{s}), pidsOf(s), pid)
 		}
+	}
+}
+
+// One process that listens on two addresses is one holder of each.
+func TestHolderOfTwoAddresses(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	pid := holder(t, tcpListener("127.0.0.1:8080"), tcpListener("[::1]:8080")).Process.Pid
+	for _, owners := range []bool{false, true} {
+		req := tries(t, "tcp loopback 8080", "tcp any 8080")
+		req.Tries[0].Owners = owners
+		facts := probeHere(t, req)
+		if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8080 listen"; got != want {
+			t.Errorf("owners %t: sockets %s, want %s", owners, got, want)
+		}
+		for _, s := range facts.Sockets {
+			if !slices.Equal(pidsOf(s), []int{pid}) {
+				t.Errorf("owners %t: %s is held by %v, want %d", owners, describe([]Socket{s}), pidsOf(s), pid)
+			}
+		}
+	}
+}
+
+// A socket without an inode has no owner and no holder, and that is all there is
+// to know; the listener beside it has both.
+func TestSocketWithoutInode(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	timeWait(t, true)
+	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
+	req := tries(t, "tcp any 8080 exclusive")
+	req.Tries[0].Owners = true
+	facts := probeHere(t, req)
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, 127.0.0.1:8080 time-wait"; got != want {
+		t.Fatalf("sockets %s, want %s", got, want)
+	}
+	for _, s := range facts.Sockets {
+		var want []int
+		if s.State == Listen {
+			want = []int{pid}
+		}
+		if !slices.Equal(pidsOf(s), want) || !s.Complete || (s.UID == nil) != (s.State == TimeWait) || (s.Inode == 0) != (s.State == TimeWait) {
+			t.Errorf("%s", encode(s))
+		}
+	}
+	if len(facts.Gaps) > 0 {
+		t.Errorf("gaps %+v", facts.Gaps)
 	}
 }
 
@@ -442,9 +495,46 @@ def run():
     time.sleep(600)
 threading.Thread(target=run).start()
 ctypes.CDLL(None).pthread_exit(None)`)
-	s := onlySocket(t, probeHere(t, tries(t, "tcp any 8080")))
+	req := tries(t, "tcp any 8080")
+	req.ShowCommand = true
+	s := onlySocket(t, probeHere(t, req))
 	if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
-		t.Errorf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+		t.Fatalf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+	}
+	if s.Holders[0].Command != nil { // the kernel has dropped it with the main thread
+		t.Errorf("command %q", s.Holders[0].Command)
+	}
+}
+
+// A descriptor is one of a socket as long as its link is the same.
+func TestStillOpen(t *testing.T) {
+	for link, want := range map[string]bool{"socket:[5]": true, "socket:[6]": false, "pipe:[5]": false, "": false} {
+		path := filepath.Join(t.TempDir(), "fd")
+		if link != "" {
+			if err := os.Symlink(link, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := (descriptor{5, path}).stillOpen(); got != want {
+			t.Errorf("%q: %t, want %t", link, got, want)
+		}
+	}
+}
+
+// The gap names the one process that could not be examined, or counts them.
+func TestGapOfHiddenProcesses(t *testing.T) {
+	for _, c := range []struct {
+		hidden []int
+		want   string
+	}{{[]int{5}, "1 of 3 processes can't be examined (pid 5)"}, {[]int{5, 7}, "2 of 3 processes can't be examined"}} {
+		s := search{pids: []int{1, 5, 7}, hidden: c.hidden, reason: unix.EACCES}
+		want := Gap{What: c.want, Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders}
+		if os.Geteuid() != 0 {
+			want.What += "; run as root to see every holder"
+		}
+		if got := s.gaps(nil); len(got) != 1 || got[0] != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 }
 

@@ -177,6 +177,7 @@ func TestDials(t *testing.T) {
 	start := time.Now()
 	facts := probeHere(t, Request{Dials: []Dial{
 		{"127.0.0.1", 8080}, {"::1", 8081}, {"127.0.0.1", 8081}, {"::1", 8080}, {"192.0.2.1", 80}, {"nope.invalid", 80},
+		{"localhost", 8080},
 	}})
 	var got []string
 	for _, a := range facts.Dialed {
@@ -192,6 +193,9 @@ func TestDials(t *testing.T) {
 	}
 	if a := facts.Dialed[5]; a.Outcome != Failed || a.Op != "resolve" || a.Errno == "" || a.Addr.IsValid() || a.Port != 80 {
 		t.Errorf("a name that is not there: %s", got[5])
+	}
+	if got, want := got[6], "tcp 127.0.0.1:8080 ok  "; got != want { // the address that the name leads to
+		t.Errorf("localhost: %q, want %q", got, want)
 	}
 	if d := time.Since(start); d > 2*dialTimeout {
 		t.Errorf("took %s", d)

@@ -58,6 +58,8 @@ func TestBrokenDumps(t *testing.T) {
 		{"overrun", slices.Concat(good, message(typeOverrun, 0, 7, 42)), unix.ENOBUFS},
 		{"error", slices.Concat(good, message(typeError, 0, 7, 42, errnoBytes(-int32(unix.ENOMEM))...)), unix.ENOMEM},
 		{"error at the end", slices.Concat(good, message(typeDone, flagMulti, 7, 42, errnoBytes(-int32(unix.EINVAL))...)), unix.EINVAL},
+		{"highest errno", message(typeError, 0, 7, 42, errnoBytes(-4095)...), unix.Errno(4095)},
+		{"beyond the highest errno", message(typeError, 0, 7, 42, errnoBytes(-4096)...), errDumpBroken},
 		{"acknowledgement", message(typeError, 0, 7, 42, errnoBytes(0)...), errDumpBroken},
 		{"end without a status", message(typeDone, flagMulti, 7, 42), errDumpBroken},
 		{"end with a count", message(typeDone, flagMulti, 7, 42, errnoBytes(5)...), errDumpBroken},
@@ -74,6 +76,27 @@ func TestBrokenDumps(t *testing.T) {
 	// fails when the kernel stays silent.
 	if done, err := testAnswer.read(slices.Concat(good, good), func([]byte) error { return nil }); done || err != nil {
 		t.Errorf("done %t, %v; want neither", done, err)
+	}
+}
+
+// An error of the reader of messages is that of the dump.
+func TestDumpReaderFails(t *testing.T) {
+	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
+	seen := 0
+	_, err := testAnswer.read(slices.Concat(good, good), func([]byte) error { seen++; return unix.EBADMSG })
+	if !errors.Is(err, unix.EBADMSG) || seen != 1 {
+		t.Errorf("%v after %d messages", err, seen)
+	}
+}
+
+// A dump is tried again after what may pass, and after nothing else.
+func TestMayWorkAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		errDumpInterrupted: true, errDumpBroken: true, unix.ENOBUFS: true, unix.EPERM: false, unix.EAGAIN: false, unix.ENOENT: false,
+	} {
+		if got := mayWorkAgain(&opError{"receive from sock_diag", err}); got != want {
+			t.Errorf("%v: %t, want %t", err, got, want)
+		}
 	}
 }
 

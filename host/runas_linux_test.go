@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/internal/testbed"
 )
 
@@ -107,7 +108,7 @@ func TestRunAsUnknownUser(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	facts := probeHere(t, tries(t, "tcp loopback 8080 as=portcheck-no-such-user", "tcp any 8080"))
+	facts := probeHere(t, tries(t, "tcp loopback 8080 as=portcheck-no-such-user", "tcp any 8080", "tcp any 8080 as=portcheck-no-such-user look"))
 	tried := facts.Tried[0]
 	if len(tried.Attempts) != 2 || tried.UID != -1 {
 		t.Fatalf("%+v", tried)
@@ -119,6 +120,9 @@ func TestRunAsUnknownUser(t *testing.T) {
 	}
 	if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
 		t.Errorf("the other try: %s", got)
+	}
+	if got := outcomes(facts.Tried[2].Attempts); got != "not-tried" || facts.Tried[2].Attempts[0].Op != "" {
+		t.Errorf("a try without a bind: %+v", facts.Tried[2])
 	}
 }
 
@@ -150,6 +154,45 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("our own user's socket (pid %d): %s", mine, encode(own))
 	}
 	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
+	if text := encode(facts.Gaps); !strings.Contains(text, "run as root to see every holder") {
+		t.Errorf("gaps %s", text)
+	}
+}
+
+// A panic on a thread of another user is one of the caller.
+func TestRunAsPanic(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	uid := -1
+	p := panics.Catch(func() {
+		_, _ = asUser("nobody", func(id int) { uid = id; panic("broken") })
+	})
+	if uid != nobody || p == nil || p.Value != "broken" {
+		t.Errorf("uid %d, caught %v", uid, p)
+	}
+	if os.Geteuid() != 0 {
+		t.Errorf("uid %d afterwards", os.Geteuid())
+	}
+}
+
+// What another user may not read of a process is empty and unseen; the rest is
+// there.
+func TestUnseenDetails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
+	var h Holder
+	var ok bool
+	if _, err := asUser("nobody", func(int) { h, ok = newDetails(false).of(pid) }); err != nil {
+		t.Fatal(err)
+	}
+	if !ok || h.Executable != "" || !slices.Equal(h.Unseen, []string{"executable"}) || h.UID != 0 || h.User == "" || h.Process == "" {
+		t.Errorf("%t: %+v", ok, h)
+	}
 }
 
 // wantGap checks that there is a gap like this, with any text.
