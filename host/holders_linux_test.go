@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -477,12 +478,23 @@ func TestReplacedExecutable(t *testing.T) {
 	}
 }
 
-// A process still holds its sockets after its main thread has ended.
+// A process still holds its sockets after its main thread has ended. Only root
+// can read that the directory of the thread's descriptors is empty.
 func TestMainThreadEnded(t *testing.T) {
-	if !inParallel(t) {
-		return
-	}
-	cmd, _ := testbed.Python(t, `
+	t.Parallel()
+	for name, uid := range map[string]int{"root": 0, "another user": nobody} {
+		t.Run(name, func(t *testing.T) {
+			if !inParallel(t) {
+				return
+			}
+			as := func(*exec.Cmd) {}
+			if uid != 0 {
+				testbed.NeedUsers(t)
+				as = func(cmd *exec.Cmd) {
+					cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+				}
+			}
+			cmd, _ := testbed.StartWith(t, as, "/usr/bin/python3", "-c", `
 import ctypes, socket, threading, time
 s = socket.socket()
 s.bind(("127.0.0.1", 8080))
@@ -495,14 +507,16 @@ def run():
     time.sleep(600)
 threading.Thread(target=run).start()
 ctypes.CDLL(None).pthread_exit(None)`)
-	req := tries(t, "tcp any 8080")
-	req.ShowCommand = true
-	s := onlySocket(t, probeHere(t, req))
-	if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
-		t.Fatalf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
-	}
-	if s.Holders[0].Command != nil { // the kernel has dropped it with the main thread
-		t.Errorf("command %q", s.Holders[0].Command)
+			req := tries(t, "tcp any 8080")
+			req.ShowCommand = true
+			s := onlySocket(t, probeWith(t, testbed.Faults{UID: uid}, req))
+			if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
+				t.Fatalf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+			}
+			if s.Holders[0].Command != nil { // the kernel has dropped it with the main thread
+				t.Errorf("command %q", s.Holders[0].Command)
+			}
+		})
 	}
 }
 

@@ -223,3 +223,46 @@ func TestReuseUDPServer(t *testing.T) {
 		})
 	}
 }
+
+// Only sockets that made a bind fail, and that could be another portcheck's, are
+// examined. They are a stranger's if another program has them open.
+func TestFindStrangers(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	const script = `
+import socket, time
+all = []
+for port in (8080, 8081):
+    s = socket.socket()
+    s.bind(("127.0.0.1", port))
+    all.append(s)
+print("ready")
+time.sleep(600)`
+	testbed.Python(t, script)
+	sock{Protocol: port.TCP, Addr: "127.0.0.1:8082"}.hold(t) // of this program
+	tcpListener("127.0.0.1:8083").hold(t)
+	p := newProbe(t.Context(), tries(t, "tcp 127.0.0.1 8080", "tcp 127.0.0.1 8081", "tcp 127.0.0.1 8082", "tcp 127.0.0.1 8083"))
+	p.readFirst()
+	for i, outcome := range []Outcome{InUse, OK, InUse, InUse} {
+		p.facts.Tried[i].Attempts = []Attempt{{Outcome: outcome}}
+		if len(p.seen[i]) != 1 {
+			t.Fatalf("try %d: sockets %s", i, describe(p.seen[i]))
+		}
+	}
+	p.findStrangers([]int{0, 1, 2, 3})
+	for i, want := range []string{"stranger", "not examined", "portcheck", "not examined"} {
+		got := "not examined"
+		if stranger, examined := p.strangers[keyOf(p.seen[i][0])]; examined && stranger {
+			got = "stranger"
+		} else if examined {
+			got = "portcheck"
+		}
+		if got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+	if len(p.seen[0][0].Holders) > 0 || len(p.facts.Gaps) > 0 {
+		t.Errorf("holders %+v, gaps %+v: these are for the end of a probe", p.seen[0][0].Holders, p.facts.Gaps)
+	}
+}

@@ -1,12 +1,15 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -241,6 +244,49 @@ func TestDialTimeout(t *testing.T) {
 	for _, a := range facts.Dialed {
 		if a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" {
 			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// Why a name does not resolve is in the attempt.
+func TestDialUnresolved(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
+		testbed.Missing(t, "the resolver can't be configured: "+err.Error())
+	}
+	server, err := net.ListenPacket("udp", "127.0.0.1:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	codes := map[string]byte{"gone": 3, "broken": 2, "silent": 0} // RFC 1035, 4.1.1: RCODE
+	go func() {
+		buffer := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(buffer)
+			if err != nil {
+				return // closed
+			}
+			for name, code := range codes {
+				if n > 12 && code != 0 && bytes.Contains(buffer[12:n], []byte(name)) {
+					answer := bytes.Clone(buffer[:n])
+					answer[2] |= 0x80 // a response
+					answer[3] = 0x80 | code
+					_, _ = server.WriteTo(answer, from) // the client reports what is missing
+				}
+			}
+		}
+	}()
+	for host, want := range map[string]string{"gone.example.": "not found", "broken.example.": "temporary failure", "silent.example.": "timeout"} {
+		a := dial(t.Context(), Dial{host, 80})
+		if a.Outcome != Failed || a.Op != "resolve" || a.Errno != want || a.Addr.IsValid() || a.Port != 80 {
+			t.Errorf("%s: %+v, want %s", host, a, want)
 		}
 	}
 }

@@ -292,6 +292,23 @@ func TestParseProcNetBroken(t *testing.T) {
 	}
 }
 
+// The numbers are those of include/net/tcp_states.h.
+func TestStateOf(t *testing.T) {
+	for n, want := range map[byte]State{
+		1: Connected, 2: Connected, 3: Connected, 4: Closing, 5: Closing, 6: TimeWait, 7: Bound, 8: Closing, 9: Closing,
+		10: Listen, 11: Closing, 12: Connected, 13: Bound, 14: Closing,
+	} {
+		if got := stateOf(port.TCP, n); got != want {
+			t.Errorf("TCP %d: %s, want %s", n, got, want)
+		}
+	}
+	for n, want := range map[byte]State{1: Connected, 7: Listen} {
+		if got := stateOf(port.UDP, n); got != want {
+			t.Errorf("UDP %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	const rest = " S 1 812 812 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 18446744073709551615 1 1\n"
 	for _, name := range []string{"nginx", "", "a b", "two\nlines", ") S 1 (", "a) R 9 9 9 9", "((", "))", "##[add-mask]80", "\x1b[31m"} {

@@ -136,6 +136,7 @@ func TestFilesRights(t *testing.T) {
 		"nonsense":                   {-1, "CapEff:\tx\nUid:\t-1\t-1\t-1\t-1\n", -1, false},
 		"root without capabilities":  {0, "Uid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n", 0, false},
 		"a user with the capability": {-1, capable, 1000, true},
+		"root by the caller alone":   {0, capable, 0, true},
 		"another uid":                {33, capable, 33, true},
 	} {
 		files := changed(map[string]string{statusPath: c.status})
