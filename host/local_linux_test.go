@@ -179,7 +179,12 @@ func TestDials(t *testing.T) {
 	tcpListener("[::1]:8081").hold(t)
 	start := time.Now()
 	facts := probeHere(t, Request{Dials: []Dial{
-		{"127.0.0.1", 8080}, {"::1", 8081}, {"127.0.0.1", 8081}, {"::1", 8080}, {"192.0.2.1", 80}, {"nope.invalid", 80},
+		{"127.0.0.1", 8080},
+		{"::1", 8081},
+		{"127.0.0.1", 8081},
+		{"::1", 8080},
+		{"192.0.2.1", 80},
+		{"nope.invalid", 80},
 		{"localhost", 8080},
 	}})
 	var got []string

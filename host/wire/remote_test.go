@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -95,3 +96,73 @@ func TestRemoteRefuses(t *testing.T) {
 		}
 	}
 }
+
+// answerWith lets a host probe once, with the reply that make returns for the
+// request's ID.
+func answerWith(t *testing.T, limit int, reply func(id string) string) (host.Facts, error) {
+	t.Helper()
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		var q request
+		if err := json.NewDecoder(far).Decode(&q); err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(far, reply(q.ID)) // the client may have closed it
+	}()
+	r := NewHost(near, limit)
+	defer r.Close()
+	return r.Probe(t.Context(), host.Request{})
+}
+
+// A reply may have as many bytes, and as many structs and lists, as the limit
+// allows, and not one more.
+func TestRemoteLimits(t *testing.T) {
+	const limit = 3000
+	sized := func(size int) func(string) string {
+		return func(id string) string {
+			reply := `{"version":2,"id":"` + id + `","facts":{},"x":"`
+			return reply + strings.Repeat("x", size-len(reply)-3) + "\"}\n"
+		}
+	}
+	parts := func(count int, part string) func(string) string {
+		return func(id string) string { // one struct of each of reply and facts, and the list
+			return `{"version":2,"id":"` + id + `","facts":{"gaps":[` + strings.Repeat(part+",", count-4) + part + "]}}\n"
+		}
+	}
+	for name, c := range map[string]struct {
+		reply func(id string) string
+		want  string // "": no error
+	}{
+		"as many bytes as allowed":      {sized(limit), ""},
+		"one byte more":                 {sized(limit + 1), "larger than 3000 bytes"},
+		"as many structs as allowed":    {parts(limit/bytesPerPart, "{}"), ""},
+		"one struct more":               {parts(limit/bytesPerPart+1, "{}"), "101 structs and lists"},
+		"one null more":                 {parts(limit/bytesPerPart+1, "null"), "101 structs and lists"},
+		"an error beside facts":         {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{},"error":"no luck"}` + "\n" }, "no luck"},
+		"neither an error nor facts":    {func(id string) string { return `{"version":2,"id":"` + id + `"}` + "\n" }, "no facts"},
+		"a newer version":               {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{}}` + "\n" }, "the probe speaks version 3 of the protocol, and this portcheck version 2"},
+		"a line that ends with the end": {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{}}` }, "in the middle of its answer"},
+	} {
+		if _, err := answerWith(t, limit, c.reply); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// A stream that does not take the request is an error that says so.
+func TestRemoteCannotSend(t *testing.T) {
+	for err, want := range map[error]string{io.EOF: "the probe ended before the request", io.ErrShortWrite: "send to the probe: short write"} {
+		r := NewHost(brokenStream{err}, 4096)
+		if _, got := r.Probe(t.Context(), host.Request{}); got == nil || got.Error() != want {
+			t.Errorf("%v: %v, want %q", err, got, want)
+		}
+	}
+}
+
+type brokenStream struct{ err error }
+
+func (s brokenStream) Read([]byte) (int, error)  { return 0, s.err }
+func (s brokenStream) Write([]byte) (int, error) { return 0, s.err }
+func (brokenStream) Close() error                { return nil }
