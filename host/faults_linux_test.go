@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,15 @@ func TestNetlinkDenied(t *testing.T) {
 		t.Errorf("open: %s", got)
 	}
 	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Kind: GapSockets})
+	for i, g := range facts.Gaps { // of two passes over the table
+		if slices.Contains(facts.Gaps[:i], g) {
+			t.Errorf("%+v is there twice", g)
+		}
+	}
+	text := encode(facts.Gaps)
+	if len(facts.Gaps) != 2 || !strings.Contains(text, "tcp sockets are read from /proc/net, which does not show") || !strings.Contains(text, `udp sockets are read from /proc/net"`) {
+		t.Errorf("gaps %s", text)
+	}
 }
 
 // Without netlink, a failed bind has its TIME_WAIT socket from /proc/net, once.

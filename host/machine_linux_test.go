@@ -81,3 +81,13 @@ func TestReadSysctl(t *testing.T) {
 		}
 	}
 }
+
+// lo is not a device of a bus.
+func TestNoHardware(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	if haveHardware() {
+		t.Error("a namespace with lo alone has hardware devices")
+	}
+}

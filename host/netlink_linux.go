@@ -38,11 +38,7 @@ func dump(ctx context.Context, r dumpRequest, each func(message []byte) error) e
 	}
 	defer unix.Close(fd)
 	answer := dumpAnswer{kind: r.kind, sequence: 1}
-	wait := dumpTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		wait = max(min(wait, time.Until(deadline)), time.Millisecond) // 0 would wait for ever
-	}
-	timeout := unix.NsecToTimeval(int64(wait))
+	timeout := unix.NsecToTimeval(int64(receiveTimeout(ctx)))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		return &opError{"setsockopt(SO_RCVTIMEO)", err}
 	}
@@ -76,6 +72,15 @@ func dump(ctx context.Context, r dumpRequest, each func(message []byte) error) e
 		}
 	}
 	return nil
+}
+
+// receiveTimeout returns how long one receive may take.
+func receiveTimeout(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return dumpTimeout
+	}
+	return max(min(dumpTimeout, time.Until(deadline)), time.Millisecond) // 0 would wait for ever
 }
 
 // Netlink's message header, flags and types of include/uapi/linux/netlink.h.

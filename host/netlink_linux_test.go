@@ -1,10 +1,12 @@
 package host
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,6 +88,26 @@ func TestDumpReaderFails(t *testing.T) {
 	_, err := testAnswer.read(slices.Concat(good, good), func([]byte) error { seen++; return unix.EBADMSG })
 	if !errors.Is(err, unix.EBADMSG) || seen != 1 {
 		t.Errorf("%v after %d messages", err, seen)
+	}
+}
+
+func TestReceiveTimeout(t *testing.T) {
+	within := func(d time.Duration) context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	if got := receiveTimeout(t.Context()); got != dumpTimeout {
+		t.Errorf("without a deadline: %s", got)
+	}
+	if got := receiveTimeout(within(time.Hour)); got != dumpTimeout {
+		t.Errorf("a late deadline: %s", got)
+	}
+	if got := receiveTimeout(within(dumpTimeout / 2)); got > dumpTimeout/2 || got < time.Millisecond {
+		t.Errorf("an early deadline: %s", got)
+	}
+	if got := receiveTimeout(within(-time.Second)); got != time.Millisecond {
+		t.Errorf("a deadline in the past: %s", got)
 	}
 }
 

@@ -270,19 +270,22 @@ func TestParseProcNetBroken(t *testing.T) {
 	header, rest, _ := strings.Cut(procTCP, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
 	for name, text := range map[string]string{
-		"empty":          "",
-		"no header":      rest,
-		"cut line":       header + "\n" + line[:60],
-		"empty line":     header + "\n\n" + line,
-		"port":           header + "\n" + strings.Replace(line, ":1F90", ":1F9X", 1),
-		"port too large": header + "\n" + strings.Replace(line, ":1F90", ":11F90", 1),
-		"no port":        header + "\n" + strings.Replace(line, ":1F90", "", 1),
-		"short address":  header + "\n" + strings.Replace(line, "0100007F", "01007F", 1),
-		"bad address":    header + "\n" + strings.Replace(line, "0100007F", "0100007G", 1),
-		"state":          header + "\n" + strings.Replace(line, " 0A ", " -1 ", 1),
-		"uid":            header + "\n" + strings.Replace(line, " 33 ", " x ", 1),
-		"inode":          header + "\n" + strings.Replace(line, "70213", "?", 1),
-		"endless line":   header + "\n" + strings.Repeat("A", 1<<20),
+		"empty":           "",
+		"no header":       rest,
+		"cut line":        header + "\n" + line[:60],
+		"empty line":      header + "\n\n" + line,
+		"port":            header + "\n" + strings.Replace(line, ":1F90", ":1F9X", 1),
+		"port too large":  header + "\n" + strings.Replace(line, ":1F90", ":11F90", 1),
+		"no port":         header + "\n" + strings.Replace(line, ":1F90", "", 1),
+		"short address":   header + "\n" + strings.Replace(line, "0100007F", "01007F", 1),
+		"bad address":     header + "\n" + strings.Replace(line, "0100007F", "0100007G", 1),
+		"state":           header + "\n" + strings.Replace(line, " 0A ", " -1 ", 1),
+		"state too large": header + "\n" + strings.Replace(line, " 0A ", " 10A ", 1),
+		"uid too large":   header + "\n" + strings.Replace(line, " 33 ", " 4294967296 ", 1),
+		"nine fields":     header + "\n" + strings.Join(strings.Fields(line)[:9], " "),
+		"uid":             header + "\n" + strings.Replace(line, " 33 ", " x ", 1),
+		"inode":           header + "\n" + strings.Replace(line, "70213", "?", 1),
+		"endless line":    header + "\n" + strings.Repeat("A", 1<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP, every: true}, binary.NativeEndian); err == nil {

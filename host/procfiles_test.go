@@ -214,7 +214,7 @@ func TestFilesKeepTheSocketsUser(t *testing.T) {
 }
 
 func TestFilesRunAs(t *testing.T) {
-	for user, want := range map[string]int{"": 1000, "root": 0, "33": 33, "www-data": -1, "-1": -1} {
+	for user, want := range map[string]int{"": 1000, "root": 0, "33": 33, "www-data": -1, "-1": -1, "2147483647": 2147483647, "2147483648": -1, "1a": -1} {
 		try := tcpTry(port.Any, 9, 9)
 		try.RunAs = user
 		if got := probeFiles(t, machineFiles(), Request{Tries: []Try{try}}).Tried[0].UID; got != want {
@@ -337,5 +337,28 @@ func TestFilesFullOfConnections(t *testing.T) {
 	facts := probeFiles(t, changed(map[string]string{"/proc/net/tcp": text.String()}), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
 	if len(facts.Sockets) != connections || time.Since(start) > 10*time.Second {
 		t.Errorf("%d sockets after %s", len(facts.Sockets), time.Since(start))
+	}
+}
+
+// A boot ID is short. What else the file holds is none.
+func TestFilesBootID(t *testing.T) {
+	for text, want := range map[string]string{
+		"5f0e6a6e\n": "5f0e6a6e", strings.Repeat("x", 62) + "\n": strings.Repeat("x", 62), strings.Repeat("x", 63) + "\n": "", "": "", "5f0e": "", "error: EIO": "",
+	} {
+		facts := probeFiles(t, changed(map[string]string{bootIDPath: text}), Request{})
+		if got := facts.Machine.BootID; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	x := strings.Repeat("x", 198)
+	for text, want := range map[string]string{
+		"": "", "short": "short", x + "xx": x + "xx", x + "xxx": x + "xx…", x + "xé": x + "x…", x + "é": x + "é", x + "éx": x + "é…",
+	} {
+		if got := shorten(text); got != want {
+			t.Errorf("%d bytes: %q, want %q", len(text), got, want)
+		}
 	}
 }

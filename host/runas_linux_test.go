@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/internal/testbed"
 )
@@ -156,6 +158,30 @@ func TestUnprivileged(t *testing.T) {
 	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
 	if text := encode(facts.Gaps); !strings.Contains(text, "run as root to see every holder") {
 		t.Errorf("gaps %s", text)
+	}
+}
+
+// The step of a change of user that fails is the one in the attempt.
+func TestRunAsFails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	for _, c := range []struct {
+		call uintptr
+		want string
+	}{
+		{sysSetgroups, "failed(setgroups EPERM)"}, {sysSetresgid, "failed(setresgid EPERM)"},
+		{sysSetresuid, "failed(setresuid EPERM)"}, {unix.SYS_CAPSET, "failed(capset EPERM)"},
+	} {
+		deny := testbed.Denial{Call: c.call, Arg: -1, Errno: unix.EPERM}
+		facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080 as=nobody", "tcp any 8080"))
+		if got := outcomes(facts.Tried[0].Attempts); got != c.want || facts.Tried[0].UID != -1 {
+			t.Errorf("%s with uid %d, want %s", got, facts.Tried[0].UID, c.want)
+		}
+		if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
+			t.Errorf("%s: our own user: %s", c.want, got)
+		}
 	}
 }
 
