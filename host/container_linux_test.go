@@ -131,7 +131,7 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 			t.Errorf("%q: %+v", name, got)
 		}
 	}
-	// Without a list of groups there is the one of passwd.
+	// Without a group file, the only group is that of passwd.
 	group := filepath.Join(etc, "group")
 	if err := os.Remove(group); err != nil {
 		t.Fatal(err)

@@ -206,8 +206,8 @@ func (s *search) stoppedEarly() bool {
 }
 
 // markComplete marks the sockets of which all holders are known, after every
-// process in /proc has been examined. A PID namespace other than the initial one shows
-// only its own processes, so a socket without a holder there is held by a
+// process in /proc has been examined. A PID namespace other than the initial one
+// shows only its own processes, so a socket without a holder there is held by a
 // process of another namespace.
 func markComplete(sockets []*Socket) []Gap {
 	ours, err := namespaceInode("/proc/self/ns/pid")

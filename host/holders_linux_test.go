@@ -356,8 +356,8 @@ func TestHolderOfTwoAddresses(t *testing.T) {
 	}
 }
 
-// A socket without an inode has no owner and no holder, and that is all there is
-// to know; the listener beside it has both.
+// A socket without an inode has no owner and no holder, and is complete. The
+// listener beside it has both.
 func TestSocketWithoutInode(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -253,7 +253,7 @@ func TestDialTimeout(t *testing.T) {
 	}
 }
 
-// Why a name does not resolve is in the attempt.
+// The attempt has the reason why a name does not resolve.
 func TestDialUnresolved(t *testing.T) {
 	if !inParallel(t) {
 		return

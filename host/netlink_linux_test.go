@@ -81,7 +81,7 @@ func TestBrokenDumps(t *testing.T) {
 	}
 }
 
-// An error of the reader of messages is that of the dump.
+// An error of the function that parses the messages ends the dump.
 func TestDumpReaderFails(t *testing.T) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	seen := 0
@@ -111,7 +111,7 @@ func TestReceiveTimeout(t *testing.T) {
 	}
 }
 
-// A dump is tried again after what may pass, and after nothing else.
+// A dump is repeated only after errors that may be temporary.
 func TestMayWorkAgain(t *testing.T) {
 	for err, want := range map[error]bool{
 		errDumpInterrupted: true, errDumpBroken: true, unix.ENOBUFS: true, unix.EPERM: false, unix.EAGAIN: false, unix.ENOENT: false,

@@ -164,7 +164,7 @@ func parseCgroup(text string) (unit, container string) {
 		}
 	}
 	if container != "" {
-		unit = "" // nobody stops a container by its docker-<id>.scope
+		unit = "" // the container is named instead of docker-<id>.scope
 	}
 	return unit, container
 }

@@ -340,7 +340,7 @@ func TestFilesFullOfConnections(t *testing.T) {
 	}
 }
 
-// A boot ID is short. What else the file holds is none.
+// A text that is too long, or cut off, is not taken for a boot ID.
 func TestFilesBootID(t *testing.T) {
 	for text, want := range map[string]string{
 		"5f0e6a6e\n": "5f0e6a6e", strings.Repeat("x", 62) + "\n": strings.Repeat("x", 62), strings.Repeat("x", 63) + "\n": "", "": "", "5f0e": "", "error: EIO": "",

@@ -59,8 +59,8 @@ func TestParseUnifiedCgroup(t *testing.T) {
 	}
 }
 
-// What can't be listed of a process that has ended is known: it has no
-// relatives. Of a process that runs it is unknown.
+// A process that has ended has no relatives, which is known. The relatives of a
+// running process are unknown if they can't be listed.
 func TestRelativesThatCannotBeListed(t *testing.T) {
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {

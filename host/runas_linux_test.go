@@ -161,7 +161,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
-// The step of a change of user that fails is the one in the attempt.
+// If the change of user fails, the attempt has the system call that failed.
 func TestRunAsFails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -171,8 +171,10 @@ func TestRunAsFails(t *testing.T) {
 		call uintptr
 		want string
 	}{
-		{sysSetgroups, "failed(setgroups EPERM)"}, {sysSetresgid, "failed(setresgid EPERM)"},
-		{sysSetresuid, "failed(setresuid EPERM)"}, {unix.SYS_CAPSET, "failed(capset EPERM)"},
+		{sysSetgroups, "failed(setgroups EPERM)"},
+		{sysSetresgid, "failed(setresgid EPERM)"},
+		{sysSetresuid, "failed(setresuid EPERM)"},
+		{unix.SYS_CAPSET, "failed(capset EPERM)"},
 	} {
 		deny := testbed.Denial{Call: c.call, Arg: -1, Errno: unix.EPERM}
 		facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080 as=nobody", "tcp any 8080"))
@@ -185,7 +187,7 @@ func TestRunAsFails(t *testing.T) {
 	}
 }
 
-// A panic on a thread of another user is one of the caller.
+// A panic on a thread of another user reaches the caller.
 func TestRunAsPanic(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -203,8 +205,7 @@ func TestRunAsPanic(t *testing.T) {
 	}
 }
 
-// What another user may not read of a process is empty and unseen; the rest is
-// there.
+// Details of a process that another user may not read are listed as unseen.
 func TestUnseenDetails(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -186,8 +186,9 @@ type Holder struct {
 	Started    time.Time `json:"started,omitzero"`
 	Command    []string  `json:"command,omitempty"`
 	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
-	// ContainerInfo is what a container engine has on the container; nil if no engine was
-	// asked, or if it has no such container. Its text is not to be trusted.
+	// ContainerInfo is a container engine's description of the container; nil if
+	// no engine was asked, or if it has no such container. Anybody may have
+	// written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
 
@@ -195,7 +196,7 @@ type Holder struct {
 // and did not.
 const ContainerName = "container name"
 
-// ContainerInfo is a container engine's description of a container.
+// ContainerInfo describes a container.
 type ContainerInfo struct {
 	Name    string `json:"name"`
 	Image   string `json:"image,omitempty"`

@@ -97,7 +97,7 @@ func TestRemoteRefuses(t *testing.T) {
 	}
 }
 
-// answerWith lets a host probe once, with the reply that make returns for the
+// answerWith probes a host once, with the reply that the function returns for the
 // request's ID.
 func answerWith(t *testing.T, limit int, reply func(id string) string) (host.Facts, error) {
 	t.Helper()
@@ -151,7 +151,7 @@ func TestRemoteLimits(t *testing.T) {
 	}
 }
 
-// A stream that does not take the request is an error that says so.
+// An error of the stream is returned with what it was for.
 func TestRemoteCannotSend(t *testing.T) {
 	for err, want := range map[error]string{io.EOF: "the probe ended before the request", io.ErrShortWrite: "send to the probe: short write"} {
 		r := NewHost(brokenStream{err}, 4096)
