@@ -320,7 +320,7 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}
 	}
-	for _, text := range []string{"", "812", "812 (nginx", "812 nginx)", ") (", "812 (nginx)", "812 (nginx) S 1", "812 (nginx)" + strings.Repeat(" 1", 19), "812 (nginx)" + strings.Replace(rest, "S 1", "S x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "-1", 1)} {
+	for _, text := range []string{"", "812", "812 (nginx", "812 nginx)", ") (", "812 (nginx)", "812 (nginx) S 1", "812 nginx)" + rest, "812 nginx" + rest, "812 )nginx(" + rest, "812 (nginx)" + strings.Repeat(" 1", 19), "812 (nginx)" + strings.Replace(rest, "S 1", "S x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "-1", 1)} {
 		if got, err := parseStat([]byte(text)); err == nil {
 			t.Errorf("%q: no error, but %+v", text, got)
 		}

@@ -203,6 +203,43 @@ func TestFilesAnswerTries(t *testing.T) {
 	}
 }
 
+// The attempt has the file that shows why a bind can't work, or that can't be
+// read.
+func TestFilesReasons(t *testing.T) {
+	const nonlocal4, nonlocal6 = "/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"
+	const denied = "error: Permission denied"
+	for name, c := range map[string]struct {
+		change  map[string]string
+		address port.Address
+		want    Attempt
+	}{
+		"no such address":                 {nil, "192.0.2.6", Attempt{Outcome: NoAddress, Op: "read " + fibTriePath}},
+		"no such IPv6 address":            {nil, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"only local addresses":            {map[string]string{nonlocal4: "0\n"}, "192.0.2.6", Attempt{Outcome: NoAddress, Op: "read " + fibTriePath}},
+		"only local IPv6 addresses":       {map[string]string{nonlocal6: "0\n"}, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"any IPv6 address may be bound":   {map[string]string{nonlocal6: "1\n"}, "2001:db8::9", Attempt{Outcome: NotTried}},
+		"any IPv4 address may be bound":   {map[string]string{nonlocal4: "1\n"}, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"the sysctl can't be read":        {map[string]string{nonlocal4: denied}, "192.0.2.6", Attempt{Outcome: Failed, Op: "read " + nonlocal4, Errno: "Permission denied"}},
+		"the IPv6 sysctl can't be read":   {map[string]string{nonlocal6: denied}, "2001:db8::9", Attempt{Outcome: Failed, Op: "read " + nonlocal6, Errno: "Permission denied"}},
+		"the addresses can't be read":     {map[string]string{fibTriePath: denied}, "192.0.2.5", Attempt{Outcome: Failed, Op: "read " + fibTriePath, Errno: "Permission denied"}},
+		"there is no file of addresses":   {map[string]string{fibTriePath: ""}, "192.0.2.5", Attempt{Outcome: Failed, Op: "read " + fibTriePath, Errno: "ENOENT"}},
+		"IPv6 addresses can't be read":    {map[string]string{ifInet6Path: denied}, "2001:db8::1", Attempt{Outcome: Failed, Op: "read " + ifInet6Path, Errno: "Permission denied"}},
+		"IPv6 addresses are cut off":      {map[string]string{ifInet6Path: "2001"}, "2001:db8::1", Attempt{Outcome: Failed, Op: "read " + ifInet6Path, Errno: errCutShort.Error()}},
+		"loopback needs no file":          {map[string]string{fibTriePath: denied}, "127.0.0.1", Attempt{Outcome: NotTried}},
+		"the wildcard needs no file":      {map[string]string{fibTriePath: denied}, port.Any4, Attempt{Outcome: NotTried}},
+		"the IPv6 wildcard needs no file": {map[string]string{ifInet6Path: denied}, port.Any6, Attempt{Outcome: NotTried}},
+	} {
+		got := probeFiles(t, changed(c.change), Request{Tries: []Try{tcpTry(c.address, 9, 9)}}).Tried[0].Attempts
+		if len(got) != 1 || got[0].Outcome != c.want.Outcome || got[0].Op != c.want.Op || got[0].Errno != c.want.Errno {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	got := probeFiles(t, withoutIPv6(nil), Request{Tries: []Try{tcpTry("::1", 9, 9)}}).Tried[0].Attempts
+	if len(got) != 1 || got[0].Outcome != NoFamily || got[0].Op != "read "+ifInet6Path || got[0].Errno != "ENOENT" {
+		t.Errorf("no IPv6: %+v", got)
+	}
+}
+
 func TestFilesKeepTheSocketsUser(t *testing.T) {
 	facts := probeFiles(t, machineFiles(), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
 	if len(facts.Sockets) != 1 {
@@ -315,6 +352,11 @@ func TestFilesNothingToRead(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// The error has the reason of the first file.
+	different := func(_ context.Context, path string) ([]byte, error) { return nil, errors.New("no " + path) }
+	if _, err := FromFiles(different, Machine{Arch: "amd64"}, "x").Probe(t.Context(), req); err == nil || err.Error() != "no file of /proc can be read: no "+bootIDPath {
+		t.Errorf("different reasons: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
