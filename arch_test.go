@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +16,9 @@ import (
 
 const module = "github.com/org/portcheck"
 
-// arrows are the imports of our own packages that each may have. Imports run
-// one way: main, cli, report, check, then transport, config and host, then port.
+// arrows lists the packages of this module that each package may import. Imports
+// run one way: main, cli, report, check, then transport, config and host, then
+// port.
 var arrows = map[string][]string{
 	"":                 {"cli"},
 	"cli":              {"check", "ci", "config", "host", "host/wire", "internal/panics", "port", "report", "transport"},
@@ -30,7 +33,7 @@ var arrows = map[string][]string{
 	"internal/panics":  {},
 	"internal/testbed": {},
 	"internal/oracle":  {},
-	// Only tests are in there.
+	// These contain only tests.
 	"internal/fleets":     {},
 	"internal/acceptance": {},
 	"internal/overssh":    {},
@@ -39,8 +42,8 @@ var arrows = map[string][]string{
 	"schema":              {},
 }
 
-// confined are packages that only some of ours may import: nothing outside of transport
-// knows HTTP or SSH, and so on.
+// confined lists the only packages that may import a dependency. Nothing outside
+// of transport uses HTTP or SSH, for example.
 var confined = map[string][]string{
 	"net/http":                           {"transport/internal/engine"},
 	"golang.org/x/crypto/ssh":            {"transport/internal/sshlink"},
@@ -59,18 +62,18 @@ func TestImportsRunOneWay(t *testing.T) {
 			if !known {
 				parent := name[:max(strings.LastIndex(name, "/internal/"), 0)]
 				if _, inner := arrows[parent]; !inner || parent == "" {
-					t.Errorf("%s: package %s is in no room of the house: give it arrows here", goos, p.ImportPath)
+					t.Errorf("%s: package %s is not in arrows: list what it may import", goos, p.ImportPath)
 				}
 				continue
 			}
 			for _, i := range p.Imports {
 				own, ours := strings.CutPrefix(i, module+"/")
 				if ours && !slices.Contains(allowed, own) && !strings.HasPrefix(own, name+"/internal/") {
-					t.Errorf("%s: %s imports %s; it may import %v of ours", goos, p.ImportPath, i, allowed)
+					t.Errorf("%s: %s imports %s; of this module it may import %v", goos, p.ImportPath, i, allowed)
 				}
 				for path, users := range confined {
 					if (i == path || strings.HasPrefix(i, path+"/")) && !slices.Contains(users, name) {
-						t.Errorf("%s: %s imports %s, which is for %v alone", goos, p.ImportPath, i, users)
+						t.Errorf("%s: %s imports %s, which only %v may", goos, p.ImportPath, i, users)
 					}
 				}
 			}
@@ -88,11 +91,11 @@ func packages(t *testing.T, goos string) []goPackage {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Doc", "./...")
 	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
-	var errs strings.Builder
-	cmd.Stderr = &errs
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, errs.String())
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
 	}
 	var all []goPackage
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
@@ -109,13 +112,13 @@ func packages(t *testing.T, goos string) []goPackage {
 func TestEveryPackageStatesItsPurpose(t *testing.T) {
 	for _, p := range packages(t, "linux") {
 		if p.Doc == "" {
-			t.Errorf("%s: no sentence says what the package is for", p.ImportPath)
+			t.Errorf("%s: the package has no doc comment", p.ImportPath)
 		}
 	}
 }
 
-// TestReliabilityNamesTests: each test that docs/reliability.md refers to exists
-// in the package that it names.
+// TestReliabilityNamesTests checks that each test that docs/reliability.md names
+// exists in the package that it names.
 func TestReliabilityNamesTests(t *testing.T) {
 	text, err := os.ReadFile("docs/reliability.md")
 	if err != nil {
@@ -152,5 +155,39 @@ func TestReliabilityNamesTests(t *testing.T) {
 	}
 	if refs == 0 {
 		t.Error("no test is named")
+	}
+}
+
+// TestSkipsGoThroughTestbed checks that tests skip by testbed.Missing or
+// testbed.Slow. A plain t.Skip would pass where PORTCHECK_TEST_MUST_RUN is set.
+func TestSkipsGoThroughTestbed(t *testing.T) {
+	exempt := []string{
+		"config/fifo_unix_test.go", "config/load_test.go", // file systems without pipes or links
+	}
+	plain := regexp.MustCompile(`\bt\.Skip(f|Now)?\(`)
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := filepath.ToSlash(file)
+		if entry.IsDir() && (name == "internal/testbed" || strings.HasPrefix(entry.Name(), ".") && name != ".") {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(name, "_test.go") || slices.Contains(exempt, name) {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			if plain.MatchString(line) {
+				t.Errorf("%s:%d: use testbed.Missing or testbed.Slow instead of t.Skip", name, i+1)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

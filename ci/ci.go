@@ -1,5 +1,5 @@
-// Package ci knows the CI system around the program: whether there is one, and
-// how to hand results to it. The environment is a parameter, never os.Getenv.
+// Package ci detects the CI system that runs the program, and writes results in
+// the form that it reads. The environment is a parameter, never os.Getenv.
 package ci
 
 import "strings"
@@ -7,7 +7,7 @@ import "strings"
 // Env is a process's environment.
 type Env map[string]string
 
-// NewEnv reads os.Environ's form.
+// NewEnv returns the environment from entries as os.Environ returns them.
 func NewEnv(environ []string) Env {
 	env := Env{}
 	for _, entry := range environ {
@@ -18,8 +18,8 @@ func NewEnv(environ []string) Env {
 	return env
 }
 
-// GitHub says whether a GitHub Actions runner started the program.
+// GitHub reports whether a GitHub Actions runner started the program.
 func GitHub(env Env) bool { return env["GITHUB_ACTIONS"] == "true" }
 
-// Workspace is the root of the job's checkout, empty if there is none.
+// Workspace returns the root of the job's checkout, or "" if there is none.
 func Workspace(env Env) string { return env["GITHUB_WORKSPACE"] }

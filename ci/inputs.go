@@ -7,12 +7,12 @@ import (
 	"github.com/sethvargo/go-githubactions"
 )
 
-// Input is an input of the action, trimmed; empty if it was not given.
+// Input returns an input of the action, trimmed, or "" if it is not set.
 func Input(env Env, name string) string {
 	return githubactions.New(githubactions.WithGetenv(func(key string) string { return env[key] })).GetInput(name)
 }
 
-// Lines are the lines of an input that hold something, trimmed.
+// Lines returns the lines of an input, trimmed and without empty ones.
 func Lines(env Env, name string) []string {
 	var all []string
 	for line := range strings.Lines(Input(env, name)) {
@@ -23,16 +23,16 @@ func Lines(env Env, name string) []string {
 	return all
 }
 
-// maskedFrom is the length in bytes from which a line is masked: shorter ones are
-// in any log by chance.
-const maskedFrom = 8
+// minMasked is the length in bytes of the shortest lines that are masked: shorter
+// texts occur in logs by chance.
+const minMasked = 8
 
-// Mask has GitHub's runner put *** in the place of each line of a text, in
-// whatever the job says from here on. The runner reads w.
+// Mask writes commands to w that make GitHub's runner replace each line of text by
+// *** in the rest of the job's log. w is an output that the runner reads.
 func Mask(w io.Writer, text string) {
 	action := githubactions.New(githubactions.WithWriter(w))
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); len(line) >= maskedFrom {
+		if line = strings.TrimSpace(line); len(line) >= minMasked {
 			action.AddMask(line)
 		}
 	}

@@ -5,18 +5,17 @@ import (
 	"fmt"
 )
 
-// Job is what a CI system says of the job around us.
+// Job is what the CI system says about the current job.
 type Job struct {
-	// System is the name of the CI system, if one runs us that is not GitHub
-	// Actions; empty for none.
+	// System is the name of the CI system, or "" for GitHub Actions or none.
 	System string
 	// Container is the ID of the container in which the job's steps run.
 	Container string
-	// Services are the containers that the job has started beside it: ID -> name.
+	// Services holds the names of the job's service containers by ID.
 	Services map[string]string
 }
 
-// ReadJob reads the environment of a job.
+// ReadJob returns the Job that the environment describes.
 func ReadJob(env Env) Job {
 	switch {
 	case GitHub(env):
@@ -30,9 +29,9 @@ func ReadJob(env Env) Job {
 	return Job{}
 }
 
-// ReadActionJob reads what the action's inputs job-container and job-services
-// have from GitHub's job context. An error tells what could not be read; the
-// rest is right.
+// ReadActionJob returns the Job that the action's inputs job-container and
+// job-services describe. The action sets them from GitHub's job context. With an
+// error, the rest of the Job is valid.
 func ReadActionJob(env Env) (Job, error) {
 	job := Job{Container: Input(env, "job-container"), Services: map[string]string{}}
 	text := Input(env, "job-services")

@@ -3,6 +3,7 @@ package ci
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +17,14 @@ func TestInputs(t *testing.T) {
 	}
 	if got := Lines(env, "manifest"); !slices.Equal(got, []string{"a.yml", "deploy/*.yml", "b.yml"}) {
 		t.Errorf("manifest: %q", got)
+	}
+}
+
+func TestMask(t *testing.T) {
+	var b strings.Builder
+	Mask(&b, " seven..\neight...\r\n\n  100% of it  \nlast line")
+	if got, want := b.String(), "::add-mask::eight...\n::add-mask::100%25 of it\n::add-mask::last line\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

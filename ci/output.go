@@ -12,14 +12,15 @@ import (
 	"github.com/sethvargo/go-githubactions"
 )
 
-// summaryLimit is GitHub's: a step summary over it is dropped whole.
+// summaryLimit is GitHub's limit in bytes: a larger step summary is dropped as a
+// whole.
 const summaryLimit = 1 << 20
 
-// Output is a named result of the step, for the steps after it.
+// Output is a named output of the step for later steps.
 type Output struct{ Name, Value string }
 
-// WriteOutputs hands outputs to the runner through the file that
-// GITHUB_OUTPUT names. Values are arbitrary text.
+// WriteOutputs appends outputs to the file that GITHUB_OUTPUT names. Values are
+// arbitrary text.
 func WriteOutputs(env Env, outputs ...Output) error {
 	var entries strings.Builder
 	for _, o := range outputs {
@@ -32,7 +33,7 @@ func WriteOutputs(env Env, outputs ...Output) error {
 	return appendTo(env, "GITHUB_OUTPUT", entries.String(), 0)
 }
 
-// AppendSummary adds Markdown to the step's summary, the file that
+// AppendSummary appends Markdown to the step's summary: the file that
 // GITHUB_STEP_SUMMARY names.
 func AppendSummary(env Env, markdown string) error {
 	if !strings.HasSuffix(markdown, "\n") {
@@ -41,8 +42,7 @@ func AppendSummary(env Env, markdown string) error {
 	return appendTo(env, "GITHUB_STEP_SUMMARY", markdown, summaryLimit)
 }
 
-// ErrorAnnotation is the line that has GitHub show an error that belongs to no
-// file.
+// ErrorAnnotation returns the line that makes GitHub show an error without a file.
 func ErrorAnnotation(title, message string) string {
 	var b bytes.Buffer
 	action := githubactions.New(githubactions.WithWriter(&b))
@@ -50,9 +50,9 @@ func ErrorAnnotation(title, message string) string {
 	return b.String()
 }
 
-// entry is an output as a here-document. The delimiter is nothing that the
-// value's author could have known: a line equal to it would end the value and
-// let the rest set other outputs.
+// entry returns an output as a here-document. The delimiter must be unpredictable:
+// a line of the value that is equal to it would end the value, and the lines after
+// it could set other outputs.
 func entry(o Output, delimiter string) (string, error) {
 	if !validName(o.Name) {
 		return "", fmt.Errorf("output name %q: want letters, digits, - and _", o.Name)
@@ -63,6 +63,7 @@ func entry(o Output, delimiter string) (string, error) {
 	return fmt.Sprintf("%s<<%s\n%s\n%s\n", o.Name, delimiter, o.Value, delimiter), nil
 }
 
+// validName reports whether name can be the name of an output.
 func validName(name string) bool {
 	for _, r := range name {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
@@ -73,9 +74,9 @@ func validName(name string) bool {
 	return name != "" && name[0] != '-'
 }
 
-// appendTo adds text to the file that an environment variable names. Under act
-// the name can be of a file that exists outside of the container only: no
-// directory is made for it, so that nobody looks for the text in vain.
+// appendTo appends text to the file that an environment variable names. It does
+// not create the directory: under act, the file may exist only outside of the
+// container, and a file inside would be lost without an error.
 func appendTo(env Env, variable, text string, limit int64) (err error) {
 	path := env[variable]
 	if path == "" {
@@ -98,13 +99,13 @@ func appendTo(env Env, variable, text string, limit int64) (err error) {
 		return fmt.Errorf("%s would grow beyond %d bytes, and GitHub would drop all of it", path, limit)
 	}
 	if _, err = f.WriteString(text); err != nil {
-		err = errors.Join(err, f.Truncate(size)) // a here-document without an end fails the step
+		err = errors.Join(err, f.Truncate(size)) // a here-document without its end would fail the step
 	}
 	return err
 }
 
-// onNewLine keeps text apart from a last line without an end, which an
-// earlier command of the step may have left, and gives the file's size.
+// onNewLine returns text and the file's size. If the file does not end with a
+// newline, since an earlier command of the step wrote none, text starts with one.
 func onNewLine(f *os.File, text string) (string, int64, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {

@@ -72,7 +72,7 @@ func TestOutputsKeepHostileValues(t *testing.T) {
 	}
 }
 
-func TestDelimiterIsNeverTheSame(t *testing.T) {
+func TestDelimitersDiffer(t *testing.T) {
 	env, file := outputFile(t, "")
 	if err := WriteOutputs(env, Output{"a", "x"}, Output{"b", "x"}); err != nil {
 		t.Fatal(err)
@@ -90,6 +90,12 @@ func TestValueWithTheDelimiterIsRefused(t *testing.T) {
 }
 
 func TestOutputNames(t *testing.T) {
+	for _, name := range []string{"azAZ09_-", "z", "0", "_a"} {
+		env, file := outputFile(t, "")
+		if err := WriteOutputs(env, Output{name, "x"}); err != nil || parseOutputs(t, read(t, file))[name] != "x" {
+			t.Errorf("%q: error %v, file %q", name, err, read(t, file))
+		}
+	}
 	for _, name := range []string{"", "a=b", "a<<b", "a\nb", "a b", "é", "-a"} {
 		env, file := outputFile(t, "")
 		if err := WriteOutputs(env, Output{"ok", "true"}, Output{name, "x"}); err == nil || read(t, file) != "" {
@@ -122,15 +128,51 @@ func TestSummaryIsAppended(t *testing.T) {
 	}
 }
 
-func TestSummaryOfOthersIsNotLost(t *testing.T) {
-	before := strings.Repeat("x", summaryLimit-10)
+// GitHub drops a summary of more than 1 MiB, with what earlier commands wrote.
+func TestSummaryLimit(t *testing.T) {
+	before := strings.Repeat("x", 1<<20-11) + "\n"
 	env, file := outputFile(t, before)
-	if err := AppendSummary(env, "a summary that is too much"); err == nil || read(t, file) != before {
-		t.Errorf("error %v", err)
+	if err := AppendSummary(env, "ten bytes."); err == nil || read(t, file) != before {
+		t.Errorf("11 bytes, of which 10 fit: error %v", err)
+	}
+	if err := AppendSummary(env, "nine byte"); err != nil || read(t, file) != before+"nine byte\n" {
+		t.Errorf("10 bytes, which fit: error %v", err)
+	}
+	if err := AppendSummary(env, ""); err == nil || read(t, file) != before+"nine byte\n" {
+		t.Errorf("one byte more: error %v", err)
 	}
 }
 
-func TestFilesThatAreNotThere(t *testing.T) {
+func TestNewFileIsReadableForLaterSteps(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := WriteOutputs(Env{"GITHUB_OUTPUT": file}, Output{"ok", "true"}); err != nil {
+		t.Fatal(err)
+	}
+	usual := filepath.Join(t.TempDir(), "usual")
+	if err := os.WriteFile(usual, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.Stat(usual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Mode() != want.Mode() {
+		t.Errorf("mode %v, want %v", got.Mode(), want.Mode())
+	}
+}
+
+func TestErrorAnnotation(t *testing.T) {
+	got := ErrorAnnotation("portcheck", "100% of\nit\n::set-env")
+	if want := "::error title=portcheck::100%25 of%0Ait%0A::set-env"; strings.TrimSpace(got) != want || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestMissingFiles(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "no", "file")
 	for variable, write := range map[string]func(Env) error{
 		"GITHUB_OUTPUT":       func(env Env) error { return WriteOutputs(env, Output{"ok", "true"}) },

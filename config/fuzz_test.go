@@ -9,13 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// checkProblem holds what every problem of a file's text must be: inside the
-// file, and one printable line without a command for a runner.
+// checkProblem checks what holds for every problem of a file's text: its position
+// is in the file, and its message is one printable line without a command for a
+// CI runner.
 func checkProblem(t *testing.T, p Problem, data []byte) {
 	t.Helper()
 	for _, r := range p.Message {
 		if r < ' ' || r > '~' {
-			t.Errorf("message holds %U: %q", r, p.Message)
+			t.Errorf("message contains %U: %q", r, p.Message)
 		}
 	}
 	if p.Message == "" || len(p.Message) > 1500 || strings.Contains(p.Message, "##[") {
@@ -32,10 +33,10 @@ func checkProblem(t *testing.T, p Problem, data []byte) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, folder := range []string{"valid", "invalid"} {
-		files, err := filepath.Glob(filepath.Join(manifests, folder, "*.yml"))
+	for _, dir := range []string{"valid", "invalid"} {
+		files, err := filepath.Glob(filepath.Join(manifests, dir, "*.yml"))
 		if err != nil || len(files) == 0 {
-			f.Fatalf("no seeds in %s: %v", folder, err)
+			f.Fatalf("no seeds in %s: %v", dir, err)
 		}
 		for _, file := range files {
 			data, err := os.ReadFile(file)
@@ -57,6 +58,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// checkManifest checks what holds for every manifest without problems.
 func checkManifest(t *testing.T, m Manifest) {
 	t.Helper()
 	if m.App == "" || len(m.Ports) == 0 {
@@ -65,13 +67,13 @@ func checkManifest(t *testing.T, m Manifest) {
 	for _, p := range m.Ports {
 		switch {
 		case p.At.Line == 0, p.Name == "", p.Ports.First == 0, p.Ports.First > p.Ports.Last, len(p.Protocols) == 0, p.Wait < 0:
-			t.Errorf("a need out of bounds: %+v", p)
+			t.Errorf("a need with an invalid value: %+v", p)
 		case (p.Expect == Reachable) != (p.Remote != ""), (p.Expect == Reachable) != (len(p.Addresses) == 0):
-			t.Errorf("a need that is neither bound nor reached: %+v", p)
+			t.Errorf("a need that mixes bind and connect: %+v", p)
 		}
 		for _, o := range p.Owner {
 			if o == (Owner{}) {
-				t.Errorf("an owner that matches all: %+v", p)
+				t.Errorf("an owner that matches every process: %+v", p)
 			}
 		}
 	}

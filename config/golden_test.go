@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 const manifests = "../testdata/manifests"
 
-// golden compares got with a file, which -update rewrites.
+// golden compares got with a golden file. The flag -update rewrites it.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
@@ -32,19 +32,20 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-// in runs f for each manifest of a folder of testdata, in that folder.
-func in(t *testing.T, folder string, f func(t *testing.T, name string)) {
+// inDirectory runs f for each manifest of a directory of testdata, in that directory.
+func inDirectory(t *testing.T, dir string, f func(t *testing.T, name string)) {
 	t.Helper()
-	t.Chdir(filepath.Join(manifests, folder))
+	t.Chdir(filepath.Join(manifests, dir))
 	names, err := filepath.Glob("*.yml")
 	if err != nil || len(names) == 0 {
-		t.Fatalf("no cases in %s: %v", folder, err)
+		t.Fatalf("no cases in %s: %v", dir, err)
 	}
 	for _, name := range names {
 		t.Run(strings.TrimSuffix(name, ".yml"), func(t *testing.T) { f(t, name) })
 	}
 }
 
+// lines returns the problems as a text with one line each.
 func lines(found []Problem) string {
 	var b strings.Builder
 	for _, p := range found {
@@ -54,7 +55,7 @@ func lines(found []Problem) string {
 }
 
 func TestValid(t *testing.T) {
-	in(t, "valid", func(t *testing.T, name string) {
+	inDirectory(t, "valid", func(t *testing.T, name string) {
 		all, found := Load([]string{name}, nil)
 		if len(found) > 0 {
 			t.Fatalf("a valid manifest has problems:\n%s", lines(found))
@@ -68,13 +69,13 @@ func TestValid(t *testing.T) {
 }
 
 func TestInvalid(t *testing.T) {
-	in(t, "invalid", func(t *testing.T, name string) {
+	inDirectory(t, "invalid", func(t *testing.T, name string) {
 		all, found := Load([]string{name}, nil)
 		if len(found) == 0 {
 			t.Fatal("an invalid manifest has no problems")
 		}
 		if all != nil {
-			t.Error("a manifest with problems was given out")
+			t.Error("Load returned a manifest with problems")
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {

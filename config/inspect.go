@@ -13,41 +13,42 @@ const (
 	maxAddresses = 64
 )
 
-// inspector looks at every node, those under x- keys too, for what no manifest
-// may hold anywhere, and stops at the first limit.
+// inspector reports the YAML features that are not allowed anywhere in a
+// manifest, not even under x- keys. It stops at the first limit.
 type inspector struct {
 	walker
-	starts map[place]*yaml.Node
-	nodes  int
-	full   bool
+	starts   map[lineColumn]*yaml.Node
+	nodes    int
+	exceeded bool // a limit was reported
 }
 
-type place struct{ line, column int }
+type lineColumn struct{ line, column int }
 
-// inspect says whether the walk may go on.
+// inspect inspects all nodes below root and reports whether they are within the
+// limits.
 func (w *walker) inspect(root *yaml.Node, data []byte) bool {
-	i := inspector{walker: walker{file: w.file}, starts: map[place]*yaml.Node{}}
+	i := inspector{walker: walker{file: w.file}, starts: map[lineColumn]*yaml.Node{}}
 	i.visit(root, 1)
 	i.findTags(data)
 	w.found = append(w.found, i.found...)
-	return !i.full
+	return !i.exceeded
 }
 
 func (i *inspector) visit(n *yaml.Node, depth int) {
 	i.nodes++
 	switch {
-	case i.full:
+	case i.exceeded:
 		return
 	case i.nodes > maxNodes:
-		i.full = true
+		i.exceeded = true
 		i.report(n, tooManyNodes)
 		return
 	case depth > maxDepth:
-		i.full = true
+		i.exceeded = true
 		i.report(n, tooDeep)
 		return
 	}
-	i.starts[place{n.Line, n.Column}] = n
+	i.starts[lineColumn{n.Line, n.Column}] = n
 	if n.Anchor != "" {
 		i.report(n, hasAnchor, quote(n.Anchor))
 	}
@@ -62,15 +63,15 @@ func (i *inspector) visit(n *yaml.Node, depth int) {
 	}
 }
 
-// findTags reports the nodes that start with a "!". It asks the text because
-// the library forgets the tag "!", and because a block mapping starts where its
-// first key does, so that the nodes don't tell whose tag it is.
+// findTags reports the nodes that start with a "!". It reads the text because
+// the library drops the tag "!", and because a block mapping has the position of
+// its first key, so that a node does not show which of the two has the tag.
 func (i *inspector) findTags(data []byte) {
-	at := place{1, 1}
+	at := lineColumn{1, 1}
 	for k, r := range string(data) {
 		switch {
 		case r == '\n', r == '\r' && (k+1 == len(data) || data[k+1] != '\n'):
-			at = place{at.line + 1, 1}
+			at = lineColumn{at.line + 1, 1}
 			continue
 		case r == '!' && i.starts[at] != nil:
 			i.report(i.starts[at], hasTag)

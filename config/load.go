@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// Load reads the manifests that are named: files, globs, or - for stdin. It
-// gives every problem of all of them, and manifests only if there is none.
+// Load reads the manifests that names lists: files, glob patterns, or - for
+// stdin. It returns the problems of all of them, and manifests only if there are
+// no problems.
 func Load(names []string, stdin io.Reader) ([]Manifest, []Problem) {
 	all, found := load(names, stdin)
 	if len(found) > 0 {
-		return nil, public(found)
+		return nil, withoutKinds(found)
 	}
 	return all, nil
 }
@@ -46,14 +47,14 @@ func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
 	return all, found
 }
 
-// Files gives the files that are named, as Load does: globs expanded, - for
-// stdin, each once.
+// Files returns the files that Load would read: globs expanded, each file once,
+// - for stdin.
 func Files(names []string) ([]string, []Problem) {
 	files, found := expand(names)
-	return files, public(found)
+	return files, withoutKinds(found)
 }
 
-// expand gives the files that are named, each once.
+// expand returns the files that names lists, each once.
 func expand(names []string) ([]string, []problem) {
 	var files []string
 	var found []problem
@@ -70,7 +71,7 @@ func expand(names []string) ([]string, []problem) {
 	return distinct(files), found
 }
 
-// isGlob says whether name is a pattern and not a file that is called so.
+// isGlob reports whether name is a pattern, and not the name of an existing file.
 func isGlob(name string) bool {
 	if name == stdinName || !strings.ContainsAny(name, "*?[") {
 		return false
@@ -79,10 +80,10 @@ func isGlob(name string) bool {
 	return err != nil
 }
 
-// glob gives the files that match a pattern, folders left out.
+// glob returns the files that match a pattern, without directories.
 func glob(pattern string) ([]string, *problem) {
 	at := Position{File: pattern}
-	// filepath.Glob would take ** for * and silently miss manifests.
+	// filepath.Glob treats ** as * and would silently miss manifests.
 	if strings.Contains(pattern, "**") {
 		bad := newProblem(at, deepGlob)
 		return nil, &bad
@@ -103,7 +104,8 @@ func glob(pattern string) ([]string, *problem) {
 	return matches, nil
 }
 
-// distinct leaves out what names a file a second time, by whatever path.
+// distinct returns files without those that are the same file as an earlier one,
+// by whatever path.
 func distinct(files []string) []string {
 	var kept []string
 	var infos []os.FileInfo
@@ -123,7 +125,7 @@ func distinct(files []string) []string {
 	return kept
 }
 
-// checkRun finds what is wrong with manifests only together.
+// checkRun reports what is wrong with the manifests of a run taken together.
 func checkRun(all []Manifest) []problem {
 	type id struct{ app, name string }
 	var found []problem

@@ -23,11 +23,11 @@ func oneNeed(app string) string {
 	return "version: 1\napp: " + app + "\nports:\n  - {name: web, port: 8080}\n"
 }
 
-// files are cases of what is wrong with files and with several manifests; each
-// runs in a folder that holds its files.
+// files holds cases of problems with files and with several manifests. Each runs
+// in a directory with its files.
 var files = []struct {
 	name  string
-	files map[string]string // a name that ends in / is a folder
+	files map[string]string // a directory if the name ends in /
 	load  []string
 	stdin string
 	want  []string // the problems, one a line
@@ -35,17 +35,17 @@ var files = []struct {
 	{name: "missing", load: []string{"a.yml", "dir/b.yml"}, want: []string{"a.yml: no such file", "dir/b.yml: no such file"}},
 	{name: "unreadable", load: []string{strings.Repeat("a", 300)}, want: []string{strings.Repeat("a", 300) + ": cannot be read: file name too long"}},
 	{
-		name: "folder", files: map[string]string{"conf/": ""}, load: []string{"conf"},
-		want: []string{"conf: is a folder: name a file in it, or use --recursive"},
+		name: "directory", files: map[string]string{"conf/": ""}, load: []string{"conf"},
+		want: []string{"conf: is a directory: name a file in it, or use --recursive"},
 	},
-	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a file, or - for standard input"}},
+	{name: "device", load: []string{os.DevNull}, want: []string{os.DevNull + ": is a device: want a regular file, or - for standard input"}},
 	{name: "glob that matches nothing", load: []string{"*.yml"}, want: []string{"*.yml: no file matches this pattern"}},
 	{
-		name: "glob that matches folders alone", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
+		name: "glob that only matches directories", files: map[string]string{"a.yml/": ""}, load: []string{"*.yml"},
 		want: []string{"*.yml: no file matches this pattern"},
 	},
-	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a glob pattern: a [ is not closed, or a \\ ends it"}},
-	{name: "deep glob", load: []string{"**/a.yml"}, want: []string{"**/a.yml: ** is not supported: use --recursive with a folder"}},
+	{name: "broken glob", load: []string{"[a"}, want: []string{"[a: is not a valid glob pattern: a [ is not closed, or a \\ ends it"}},
+	{name: "deep glob", load: []string{"**/a.yml"}, want: []string{"**/a.yml: ** is not supported: use --recursive with a directory"}},
 	{
 		name: "too big", files: map[string]string{"a.yml": oneNeed("a") + "#" + strings.Repeat("x", 1<<20)}, load: []string{"a.yml"},
 		want: []string{"a.yml: is larger than 1 MiB, the limit of a manifest"},
@@ -65,7 +65,22 @@ var files = []struct {
 	},
 	{
 		name: "same need in two manifests", files: map[string]string{"a.yml": oneNeed("shop"), "b.yml": oneNeed("shop")}, load: []string{"*.yml"},
-		want: []string{"b.yml:4:23: \"shop/web\" is also a need of a.yml:4:23: give each manifest an app of its own"},
+		want: []string{"b.yml:4:23: \"shop/web\" is also a need at a.yml:4:23: give each manifest its own app"},
+	},
+	{
+		name:  "needs without a name in two manifests",
+		files: map[string]string{"a.yml": "version: 1\napp: shop\nports: [{port: 1}]\n", "b.yml": "version: 1\napp: shop\nports: [{port: 2}]\n"}, load: []string{"*.yml"},
+		want: []string{"a.yml:3:9: name is missing: every need has a name and a port", "b.yml:3:9: name is missing: every need has a name and a port"},
+	},
+	{
+		name:  "needs without a valid app in two manifests",
+		files: map[string]string{"a.yml": oneNeed("[]"), "b.yml": oneNeed("[]")}, load: []string{"*.yml"},
+		want: []string{"a.yml:2:6: app: want text such as shop, not a list", "b.yml:2:6: app: want text such as shop, not a list"},
+	},
+	{
+		name:  "same need in a file with a long name",
+		files: map[string]string{strings.Repeat("a", 130): oneNeed("shop"), "b.yml": oneNeed("shop")}, load: []string{strings.Repeat("a", 130), "b.yml"},
+		want: []string{"b.yml:4:23: \"shop/web\" is also a need at " + strings.Repeat("a", 120) + "...: give each manifest its own app"},
 	},
 	{
 		name: "too many values", files: map[string]string{"a.yml": "version: 1\nx-a: [" + strings.Repeat("1,", 20_000) + "]\n"}, load: []string{"a.yml"},
@@ -76,7 +91,7 @@ var files = []struct {
 		want: []string{"a.yml:2:8201: more than 4,096 needs, the limit of a run"},
 	},
 	{
-		name: "too many needs in all", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 97, "80")},
+		name: "too many needs in total", files: map[string]string{"a.yml": many("a", 2_000, "80"), "b.yml": many("b", 2_000, "80"), "c.yml": many("c", 97, "80")},
 		load: []string{"a.yml", "b.yml", "c.yml"}, want: []string{"c.yml:100:23: more than 4,096 needs, the limit of a run"},
 	},
 	{
@@ -85,7 +100,7 @@ var files = []struct {
 	},
 	{
 		name: "too many ports", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 2, "80")},
-		load: []string{"a.yml", "b.yml"}, want: []string{"b.yml:5:22: more than 65,536 ports in all, the limit of a run"},
+		load: []string{"a.yml", "b.yml"}, want: []string{"b.yml:5:22: more than 65,536 ports in total, the limit of a run"},
 	},
 	{
 		name: "as many ports as allowed", files: map[string]string{"a.yml": many("a", 1, "1-65535"), "b.yml": many("b", 1, "80")},
@@ -96,13 +111,83 @@ var files = []struct {
 		want: []string{"a.yml:262:3: more than 256 targets, the limit of a manifest"},
 	},
 	{
+		name: "too many addresses that overlap", files: map[string]string{"a.yml": strings.Replace(oneNeed("a"), "8080", "8080, address: [any,"+numbered("10.0.0.%d,", 64)+"]", 1)}, load: []string{"a.yml"},
+		want: []string{"a.yml:4:663: address: more than 64 addresses, the limit of a need"},
+	},
+	{
 		name: "too many addresses", files: map[string]string{"a.yml": oneNeed("a") + "defaults: {address: [" + numbered("10.0.0.%d,", 65) + "]}\n"}, load: []string{"a.yml"},
 		want: []string{"a.yml:5:652: defaults.address: more than 64 addresses, the limit of a need"},
 	},
 	{
-		name: "app of a folder that cannot be printed", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		name: "app of a directory with a name that is not printable", files: map[string]string{"a\u202eb/": "", "a\u202eb/c.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
 		load: []string{"a\u202eb/c.yml"},
-		want: []string{"a\u202eb/c.yml:1:1: app is missing and the folder's name \"a\\u202eb\" cannot serve for it: it holds characters that cannot be printed"},
+		want: []string{"a\u202eb/c.yml:1:1: app is missing, and the directory's name \"a\\u202eb\" cannot be used instead: it contains characters that are not printable"},
+	},
+	{
+		name: "app of a directory with a long name", files: map[string]string{strings.Repeat("d", 101) + "/": "", strings.Repeat("d", 101) + "/a.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		load: []string{strings.Repeat("d", 101) + "/a.yml"},
+		want: []string{strings.Repeat("d", 101) + "/a.yml:1:1: app is missing, and the directory's name \"" + strings.Repeat("d", 40) + "...\" cannot be used instead: it is longer than 100 characters"},
+	},
+	{
+		name: "app of a directory with a name of 100 characters", files: map[string]string{strings.Repeat("d", 100) + "/": "", strings.Repeat("d", 100) + "/a.yml": strings.Replace(oneNeed("x"), "app: x\n", "", 1)},
+		load: []string{strings.Repeat("d", 100) + "/a.yml"},
+	},
+	{
+		name: "problems of two manifests, and of both together", files: map[string]string{"b.yml": "version: 2\napp: shop\nports: [{name: a, port: 1}]\nx: 1\n", "a.yml": "version: 1\napp: shop\nports: [{name: a, port: 1}]\ny: 1\nz: 1\n"},
+		load: []string{"b.yml", "a.yml"},
+		want: []string{
+			"b.yml:1:10: version: \"2\" is not supported: want 1",
+			"b.yml:4:1: unknown key \"x\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+			"a.yml:3:25: \"shop/a\" is also a need at b.yml:3:25: give each manifest its own app",
+			"a.yml:4:1: unknown key \"y\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+			"a.yml:5:1: unknown key \"z\": want version, app, host, range, exclude, wait, allow, targets, defaults or ports",
+		},
+	},
+	{
+		name: "one problem in the middle of a large file", files: map[string]string{"a.yml": "\n" + numbered("k%d: 1\n", 5_000) + "x: @\n" + numbered("l%d: 1\n", 5_000)}, load: []string{"a.yml"},
+		want: []string{"a.yml:5002:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
+	},
+	{
+		name: "a syntax error without a line in a large file", files: map[string]string{"a.yml": "x: 1\ny: *z\n" + numbered("k%d: 1\n", 10_000)}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:1: not valid YAML: unknown anchor 'z' referenced: text that starts with * needs quotes"},
+	},
+	{
+		name: "a syntax error at the end of a large file", files: map[string]string{"a.yml": numbered("k%d: 1\n", 10_000) + "x: \"\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:10001:1: not valid YAML: found unexpected end of stream: a quote is not closed"},
+	},
+	{
+		name: "a syntax error at a character of two bytes", files: map[string]string{"a.yml": "a: \"b\" é"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:8: not valid YAML: did not find expected key: is this line indented like the keys above it?"},
+	},
+	{
+		name: "a syntax error before line breaks", files: map[string]string{"a.yml": "a: \"bé\r\r\n\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:6: not valid YAML: found unexpected end of stream: a quote is not closed"},
+	},
+	{name: "CR alone at the ends of lines", files: map[string]string{"a.yml": strings.ReplaceAll(oneNeed("a"), "\n", "\r")}, load: []string{"a.yml"}},
+	{
+		name: "as many addresses as allowed, two of them overlap", files: map[string]string{"a.yml": strings.Replace(oneNeed("a"), "8080", "8080, address: [any,"+numbered("10.0.0.%d,", 63)+"]", 1)}, load: []string{"a.yml"},
+		want: overlaps(63),
+	},
+	{
+		name: "text of a syntax error is cut short", files: map[string]string{"a.yml": "a: *" + strings.Repeat("b", 200) + "\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:1:204: not valid YAML: unknown anchor '" + strings.Repeat("b", 104) + "...: text that starts with * needs quotes"},
+	},
+	{
+		name: "as many words as a message lists", files: map[string]string{"a.yml": "version: 1\nports: [{name: a, port: 1, targets: [zz]}]\ntargets:\n" + numbered("  t%d0: ssh://h\n", 16)}, load: []string{"a.yml"},
+		want: []string{"a.yml:2:38: targets: \"zz\" is not a target of this manifest: want " + strings.Join(tens(16), ", ") + ", auto, local, runner or job"},
+	},
+	{
+		name: "three documents, the last one broken", files: map[string]string{"a.yml": oneNeed("a") + "---\nx: 1\n---\n]\n"}, load: []string{"a.yml"},
+		want: []string{"a.yml:5:1: a second document starts here: want one manifest in a file"},
+	},
+	{
+		name: "tags after every kind of line break", files: map[string]string{"a.yml": "# CR, CR LF, LF\rversion: !v 1\rports:\r\n  - {name: a, port: !p 1}\r\r\n\n  - {name: ü, port: !p 1}\n"}, load: []string{"a.yml"},
+		want: []string{
+			"a.yml:2:10: tags are not supported: remove the tag, or quote text that starts with !",
+			"a.yml:4:21: tags are not supported: remove the tag, or quote text that starts with !",
+			"a.yml:7:12: name: \"\\u00fc\" is not a valid name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit",
+			"a.yml:7:21: tags are not supported: remove the tag, or quote text that starts with !",
+		},
 	},
 	{name: "one file by four names", files: map[string]string{"a.yml": oneNeed("a")}, load: []string{"a.yml", "./a.yml", "*.yml", "a.yml"}},
 	{name: "stdin twice", stdin: oneNeed("a"), load: []string{"-", "-"}},
@@ -113,12 +198,27 @@ var files = []struct {
 	},
 }
 
+// overlaps returns the problems of n addresses beside any.
+func overlaps(n int) []string {
+	var all []string
+	column := 43
+	for i := range n {
+		a := fmt.Sprintf("10.0.0.%d", i)
+		all = append(all, fmt.Sprintf("a.yml:4:%d: address: %q overlaps \"any\": one app cannot bind both without reuse_port", column, a))
+		column += len(a + ",")
+	}
+	return all
+}
+
+// many returns a manifest with n needs of the same port or block.
 func many(app string, n int, block string) string {
 	return "version: 1\napp: " + app + "\nports:\n" + numbered("  - {name: n%d, port: "+block+"}\n", n)
 }
 
+// tens returns the names t00, t10, t20 and so on.
 func tens(n int) []string { return strings.Fields(numbered("t%d0 ", n)) }
 
+// numbered repeats format for the numbers from 0 to n-1.
 func numbered(format string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -127,6 +227,7 @@ func numbered(format string, n int) string {
 	return b.String()
 }
 
+// loadCase loads the files of a case.
 func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -153,7 +254,7 @@ func TestLoad(t *testing.T) {
 	for i, c := range files {
 		t.Run(c.name, func(t *testing.T) {
 			all, found := loadCase(t, i)
-			got := lines(public(found))
+			got := lines(withoutKinds(found))
 			want := strings.Join(append(slices.Clone(c.want), ""), "\n")
 			if got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
@@ -162,6 +263,14 @@ func TestLoad(t *testing.T) {
 				t.Error("no manifest")
 			}
 		})
+	}
+}
+
+// A list of as many needs as allowed is read, each of its items.
+func TestLongestListOfNeeds(t *testing.T) {
+	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"))
+	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping (key: value), not a number" {
+		t.Errorf("%d problems", len(found))
 	}
 }
 
@@ -193,14 +302,20 @@ func TestDefaultApp(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want the app shop", dir, all, found)
 		}
 	}
-	t.Chdir("shop")
-	all, found := Load([]string{"-"}, strings.NewReader(text))
-	if len(found) > 0 || all[0].App != "shop" || all[0].File != "-" {
-		t.Errorf("stdin: got %+v, %v, want the app shop", all, found)
+	for _, dir := range []string{"shop", "/"} {
+		app := "shop"
+		if dir == "/" {
+			app = "root"
+		}
+		t.Chdir(dir)
+		all, found := Load([]string{"-"}, strings.NewReader(text))
+		if len(found) > 0 || all[0].App != app || all[0].File != "-" {
+			t.Errorf("stdin in %s: got %+v, %v, want the app %s", dir, all, found, app)
+		}
 	}
 }
 
-func TestLoadTellsOfBrokenStdin(t *testing.T) {
+func TestLoadReportsBrokenStdin(t *testing.T) {
 	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}))
 	if got, want := lines(found), "-: cannot be read: it broke\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -226,40 +341,45 @@ func write(t *testing.T, names ...string) {
 func TestDiscover(t *testing.T) {
 	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml"
 	for _, c := range []struct {
-		files      []string
-		dir        string
-		want, told string
+		files          []string
+		dir            string
+		want, problems string
 	}{
-		{dir: ".", told: "no manifest in \".\": looked for " + names + "\n"},
-		{dir: "missing", told: "no manifest in \"missing\": looked for " + names + "\n"},
+		{dir: ".", problems: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: "missing", problems: "no manifest in \"missing\": looked for " + names + "\n"},
 		{dir: ".", files: []string{"portcheck.yml"}, want: "portcheck.yml"},
 		{dir: ".", files: []string{".portcheck.yaml"}, want: ".portcheck.yaml"},
 		{dir: ".", files: []string{".github/portcheck.yml"}, want: ".github/portcheck.yml"},
-		{dir: ".", files: []string{".github"}, told: "no manifest in \".\": looked for " + names + "\n"},
+		{dir: ".", files: []string{".github"}, problems: "no manifest in \".\": looked for " + names + "\n"},
 		{dir: ".", files: []string{"portcheck.yml", ".github/portcheck.yml"}, want: "portcheck.yml"},
 		{dir: "a", files: []string{"a/portcheck.yaml", "portcheck.yml"}, want: "a/portcheck.yaml"},
 		{
 			dir: ".", files: []string{"portcheck.yaml", ".portcheck.yml"},
-			told: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one folder: remove one, or name the one that is meant\n",
+			problems: ".portcheck.yml: \"portcheck.yaml\" and \".portcheck.yml\" are in one directory: remove one, or name the one to use\n",
+		},
+		{
+			dir: ".", files: []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yaml"},
+			problems: "portcheck.yaml: \"portcheck.yml\" and \"portcheck.yaml\" are in one directory: remove one, or name the one to use\n" +
+				".portcheck.yaml: \"portcheck.yml\" and \".portcheck.yaml\" are in one directory: remove one, or name the one to use\n",
 		},
 	} {
 		t.Chdir(t.TempDir())
 		write(t, c.files...)
 		got, found := Discover(c.dir)
-		if got != filepath.FromSlash(c.want) || lines(found) != c.told {
-			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.told)
+		if got != filepath.FromSlash(c.want) || lines(found) != c.problems {
+			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.problems)
 		}
 	}
 }
 
 func TestFind(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
+	write(t, "b/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
 		".git/portcheck.yml", "c/node_modules/x/portcheck.yml", "c/other.yml")
 	if err := os.Symlink("..", "a/loop"); err != nil {
 		t.Skip(err)
 	}
-	want := []string{".github/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
+	want := []string{".github/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
 	got, found := Find(".")
 	if !slices.Equal(got, want) || len(found) > 0 {
 		t.Errorf("got %q, %v, want %q", got, found, want)
@@ -268,21 +388,26 @@ func TestFind(t *testing.T) {
 		t.Errorf("below a link: got %q, %v", got, found)
 	}
 	if _, found := Find("c"); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
-		t.Errorf("a folder without: got %v", found)
+		t.Errorf("a directory without a manifest: got %v", found)
+	}
+	if got, found := Find(".git"); !slices.Equal(got, []string{".git/portcheck.yml"}) || len(found) > 0 {
+		t.Errorf("a directory that is skipped elsewhere: got %q, %v", got, found)
 	}
 	if _, found := Find("missing"); lines(found) != "missing: no such file\n" {
-		t.Errorf("a missing folder: got %v", found)
+		t.Errorf("a missing directory: got %v", found)
 	}
 	if _, found := Find("portcheck.yml"); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
 		t.Errorf("a file: got %v", found)
 	}
-	write(t, "b/.portcheck.yml")
-	if _, found := Find("b"); len(found) != 1 || !strings.Contains(found[0].Message, "are in one folder") {
-		t.Errorf("two in a folder: got %v", found)
+	write(t, "b/.portcheck.yml", "b/portcheck.yaml")
+	files, found := Find("b")
+	if len(files) != 3 || lines(found) != "b/portcheck.yaml: \".portcheck.yml\" and \"portcheck.yaml\" are in one directory: remove one, or name the one to use\n"+
+		"b/portcheck.yml: \".portcheck.yml\" and \"portcheck.yml\" are in one directory: remove one, or name the one to use\n" {
+		t.Errorf("three in a directory: got %q, %v", files, found)
 	}
 }
 
-// locked is a file system with a folder that may not be read.
+// locked is a file system with a directory that is not readable.
 type locked struct{ fstest.MapFS }
 
 func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -292,15 +417,34 @@ func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
 	return l.MapFS.ReadDir(name)
 }
 
-func TestFindTellsOfUnreadableFolders(t *testing.T) {
+func TestFindReportsUnreadableDirectories(t *testing.T) {
 	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
-	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(public(found)) != "top/locked: cannot be read: permission denied\n" {
+	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(withoutKinds(found)) != "top/locked: cannot be read: permission denied\n" {
 		t.Errorf("got %q, %v", files, found)
 	}
 }
 
+func TestCharacters(t *testing.T) {
+	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
+		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n")); len(found) > 0 {
+			t.Errorf("%U: %v", r, found)
+		}
+	}
+	for _, r := range "\x00\x08\x0b\x1f\x7f\u0080\u0085\u009f\u2028\u2029\ufeff\ufffe\uffff" {
+		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"))
+		if got, want := lines(withoutKinds(found)), fmt.Sprintf("a.yml:5:4: character U+%04X is not allowed: want printable text\n", r); got != want {
+			t.Errorf("%U: got %q, want %q", r, got, want)
+		}
+	}
+	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
+		if _, found := parse("a.yml", []byte(mark+"v\x00")); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
+			t.Errorf("%q: %v", mark, found)
+		}
+	}
+}
+
 func TestPanicOfTheLibrary(t *testing.T) {
-	err := guard(func() error { panic("index out of range\n##[error]") })
+	err := catchPanic(func() error { panic("index out of range\n##[error]") })
 	got := yamlProblem("a.yml", []byte("x"), err).Error()
 	want := `a.yml:1:1: the YAML library failed on this file (index out of range\n##\x5berror]): please report it as a bug of portcheck`
 	if got != want {
@@ -308,7 +452,7 @@ func TestPanicOfTheLibrary(t *testing.T) {
 	}
 }
 
-// TestEveryKindHasACase enumerates the kinds from the source.
+// TestEveryKindHasACase reads the kinds from the source.
 func TestEveryKindHasACase(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "messages.go", nil, 0)
 	if err != nil {
@@ -328,11 +472,11 @@ func TestEveryKindHasACase(t *testing.T) {
 	if len(missing) < 60 {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
-	// These have a test of their own above.
-	for _, k := range []kind{noneHere, noneBelow, twoInAFolder, yamlPanic} {
+	// These have other tests.
+	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic} {
 		delete(missing, k)
 	}
-	in(t, "invalid", func(t *testing.T, name string) {
+	inDirectory(t, "invalid", func(t *testing.T, name string) {
 		_, found := load([]string{name}, nil)
 		for _, p := range found {
 			delete(missing, p.kind)
@@ -345,31 +489,37 @@ func TestEveryKindHasACase(t *testing.T) {
 		}
 	}
 	for _, name := range missing {
-		t.Errorf("no case brings up %s", name)
+		t.Errorf("no case produces %s", name)
 	}
 }
 
-// TestHostileSizesEndSoon has manifests that would be slow for a parser that
-// expands aliases, compares each with each or recurses without limit.
+// TestHostileSizesEndSoon parses manifests that take long if the parser expands
+// aliases, takes quadratic time, or recurses without limit.
 func TestHostileSizesEndSoon(t *testing.T) {
+	n := func(size int) int {
+		if testing.Short() {
+			return size / 10
+		}
+		return size
+	}
 	bomb := "a0: &a0 [x,x,x,x,x,x,x,x,x]\n"
 	for i := 1; i < 30; i++ {
 		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 8), i-1)
 	}
 	for name, text := range map[string]string{
 		"aliases":        bomb,
-		"flow":           strings.Repeat("[", 1<<20),
-		"blocks":         strings.Repeat("- ", 1<<19),
-		"keys":           numbered("k%d: 1\n", 60_000),
-		"similar keys":   numbered("verison%d: 1\n", 9_000),
-		"one long line":  "x: [" + strings.Repeat("!a b,", 9_000) + "]",
-		"bad targets":    "version: 1\ntargets: {" + numbered(strings.Repeat("t", 26)+"%d: x,", 300) + "}\nports: [{name: a, port: 1, targets: [" + numbered(strings.Repeat("t", 26)+"%d_,", 4_000) + "]}]",
-		"addresses":      "version: 1\nports: [{name: a, port: 1, address: [" + strings.Repeat("any,", 15_000) + "]}]",
-		"comments":       strings.Repeat("a: #\n", 1<<17),
-		"error at end":   numbered("k%d: [1, 2]\n", 60_000) + "x",
-		"error, located": numbered("k%d: [1]\n", 5_000) + "x: ]",
-		"globs":          "version: 1\nports: [{name: a, port: 1, owner: {unit: \"" + strings.Repeat("*a", 2_000) + "\"}}]",
-		"control":        strings.Repeat("\n", 1<<19) + "\x00",
+		"flow":           strings.Repeat("[", n(1<<20)),
+		"blocks":         strings.Repeat("- ", n(1<<19)),
+		"keys":           numbered("k%d: 1\n", n(60_000)),
+		"similar keys":   numbered("verison%d: 1\n", n(9_000)),
+		"one long line":  "x: [" + strings.Repeat("!a b,", n(9_000)) + "]",
+		"bad targets":    "version: 1\ntargets: {" + numbered(strings.Repeat("t", 26)+"%d: x,", n(300)) + "}\nports: [{name: a, port: 1, targets: [" + numbered(strings.Repeat("t", 26)+"%d_,", n(4_000)) + "]}]",
+		"addresses":      "version: 1\nports: [{name: a, port: 1, address: [" + strings.Repeat("any,", n(15_000)) + "]}]",
+		"comments":       strings.Repeat("a: #\n", n(1<<17)),
+		"error at end":   numbered("k%d: [1, 2]\n", n(60_000)) + "x",
+		"error, located": numbered("k%d: [1]\n", n(5_000)) + "x: ]",
+		"globs":          "version: 1\nports: [{name: a, port: 1, owner: {unit: \"" + strings.Repeat("*a", n(2_000)) + "\"}}]",
+		"control":        strings.Repeat("\n", n(1<<19)) + "\x00",
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()

@@ -9,8 +9,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// manifest is the state of one walk: what the needs inherit, and which names
-// are taken.
+// manifest is the state of parsing one manifest: what the needs inherit, and the
+// names that are taken.
 type manifest struct {
 	walker
 	Manifest
@@ -19,7 +19,7 @@ type manifest struct {
 	envs  map[string]Position
 }
 
-// defaults are what a need has if it doesn't say otherwise.
+// defaults holds the values of a need's keys that are not given.
 type defaults struct {
 	protocols []port.Protocol
 	addresses []port.Address
@@ -30,7 +30,7 @@ type defaults struct {
 	allow     []NoticeCode
 }
 
-// parseManifest reads one manifest. With problems the manifest is incomplete.
+// parseManifest parses one manifest. With problems, the Manifest is incomplete.
 func parseManifest(file string, data []byte) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {
@@ -57,12 +57,11 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 	case m.inspect(root, data):
 		m.root(root)
 	}
-	byPlace(m.found)
 	return m.Manifest, m.found
 }
 
 func (m *manifest) root(n *yaml.Node) {
-	// Keys may come in any order: the needs are read last.
+	// Keys may come in any order, so the needs are read last.
 	var targets, needs *yaml.Node
 	later := func(dst **yaml.Node) func(string, *yaml.Node) {
 		return func(_ string, n *yaml.Node) { *dst = n }
@@ -83,7 +82,7 @@ func (m *manifest) root(n *yaml.Node) {
 		m.report(n, noVersion)
 	}
 	if _, ok := fields["app"]; !ok {
-		m.appOfFolder(n)
+		m.defaultApp(n)
 	}
 	if targets != nil {
 		m.readTargets("targets", targets)
@@ -95,7 +94,7 @@ func (m *manifest) root(n *yaml.Node) {
 	case isNull(needs), needs.Kind == yaml.SequenceNode && len(needs.Content) == 0:
 		m.report(f.value, emptyPorts)
 	case needs.Kind != yaml.SequenceNode:
-		m.mistyped("ports", "a list of needs, each with name and port", needs)
+		m.reportWrongType("ports", "a list of needs, each with name and port", needs)
 	default:
 		m.needs(needs)
 	}
@@ -114,13 +113,13 @@ func (m *manifest) readDefaults(key string, n *yaml.Node) {
 		{"severity", into(&m.severity, m.severityWord)},
 	})
 	if f, ok := fields["address"]; ok {
-		m.overlaps(f.value)
+		m.reportOverlaps(f.value)
 	}
 }
 
-// appOfFolder names the app after the manifest's folder; .github is not a
-// folder that an app is named after.
-func (m *manifest) appOfFolder(n *yaml.Node) {
+// defaultApp sets the app to the name of the manifest's directory, or of its
+// parent if the directory is .github.
+func (m *manifest) defaultApp(n *yaml.Node) {
 	file := m.file
 	if file == stdinName {
 		file = "stdin"
@@ -145,8 +144,8 @@ func (m *manifest) appOfFolder(n *yaml.Node) {
 	m.App = app
 }
 
-// needs reads the list of needs. Too many end the walk, so that a huge list
-// costs one message.
+// needs reads the list of needs. A list over the limit is not read, so that it
+// causes one message.
 func (m *manifest) needs(n *yaml.Node) {
 	if len(n.Content) > maxNeeds {
 		m.report(n.Content[maxNeeds], tooManyNeeds)

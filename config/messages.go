@@ -1,22 +1,22 @@
 package config
 
-// kind is one kind of error: the format of its message. A test fails for each
-// kind that no case in testdata brings up.
+// kind is one kind of problem: the format of its message. TestEveryKindHasACase
+// fails for a kind that no test case produces.
 type kind string
 
 // Files.
 const (
-	noFile       kind = "no such file"
-	unreadable   kind = "cannot be read: %s"
-	notAFile     kind = "is %s: want a file, or - for standard input"
-	isFolder     kind = "is a folder: name a file in it, or use --recursive"
-	tooBig       kind = "is larger than 1 MiB, the limit of a manifest"
-	badGlob      kind = "is not a glob pattern: a [ is not closed, or a \\ ends it"
-	deepGlob     kind = "** is not supported: use --recursive with a folder"
-	emptyGlob    kind = "no file matches this pattern"
-	noneHere     kind = "no manifest in %s: looked for %s"
-	noneBelow    kind = "no manifest below %s: looked for %s"
-	twoInAFolder kind = "%s and %s are in one folder: remove one, or name the one that is meant"
+	noFile          kind = "no such file"
+	unreadable      kind = "cannot be read: %s"
+	notRegular      kind = "is %s: want a regular file, or - for standard input"
+	isDirectory     kind = "is a directory: name a file in it, or use --recursive"
+	tooBig          kind = "is larger than 1 MiB, the limit of a manifest"
+	badGlob         kind = "is not a valid glob pattern: a [ is not closed, or a \\ ends it"
+	deepGlob        kind = "** is not supported: use --recursive with a directory"
+	emptyGlob       kind = "no file matches this pattern"
+	noneInDirectory kind = "no manifest in %s: looked for %s"
+	noneBelow       kind = "no manifest below %s: looked for %s"
+	sameDirectory   kind = "%s and %s are in one directory: remove one, or name the one to use"
 )
 
 // Text and YAML.
@@ -31,8 +31,8 @@ const (
 	tooManyNodes kind = "more than 20,000 values, the limit of a manifest"
 	tooDeep      kind = "nested deeper than 50 levels, the limit of a manifest"
 	hasAnchor    kind = "anchor %s: anchors and aliases are not supported; write the value out"
-	hasAlias     kind = "alias %s: anchors and aliases are not supported; write the value out, or quote a text that starts with *"
-	hasTag       kind = "tags are not supported: remove it, or quote a text that starts with !"
+	hasAlias     kind = "alias %s: anchors and aliases are not supported; write the value out, or quote text that starts with *"
+	hasTag       kind = "tags are not supported: remove the tag, or quote text that starts with !"
 	hasMerge     kind = "merge key \"<<\" is not supported: write the values out"
 )
 
@@ -50,7 +50,7 @@ const (
 	noValue      kind = "%s has no value: want %s"
 	unquoted     kind = "%s: %s is %s: put it in quotes to make it text"
 	emptyList    kind = "%s is an empty list: want %s"
-	listedTwice  kind = "%s: %s is listed twice"
+	listedTwice  kind = "%s: %s is listed twice: first at line %d, column %d"
 )
 
 // Values.
@@ -65,34 +65,34 @@ const (
 	negativeWait     kind = "%s: %s is negative: want 0s or more, such as 30s"
 	emptyText        kind = "%s is empty: want %s"
 	longText         kind = "%s is longer than %d characters"
-	badText          kind = "%s: %s holds U+%04X: want printable characters only"
-	badName          kind = "%s: %s is not a name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", the first a letter or digit"
+	badText          kind = "%s: %s contains U+%04X: want printable characters only"
+	badName          kind = "%s: %s is not a valid name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
 	nameTaken        kind = "name: %s is also the name of the need at line %d, column %d"
-	badEnv           kind = "env: %s is not a variable name: want letters, digits and \"_\", the first not a digit"
+	badEnv           kind = "env: %s is not a variable name: want letters, digits and \"_\", not starting with a digit"
 	envTaken         kind = "env: %s is also set by the need at line %d, column %d"
 	badUser          kind = "run_as: %s is not a user: want a user name or a number such as 1000"
-	badApp           kind = "app is missing and the folder's name %s cannot serve for it: %s"
+	badApp           kind = "app is missing, and the directory's name %s cannot be used instead: %s"
 	badTarget        kind = "%s: %v"
-	passwordInTarget kind = "%s: a password does not belong in a manifest: want ssh://[USER@]HOST[:PORT]"
-	reservedName     kind = "targets: %s is a kind of target: give this one another name"
-	otherTarget      kind = "targets: %s is not a target of this manifest: %s"
+	passwordInTarget kind = "%s: a manifest must not contain a password: want ssh://[USER@]HOST[:PORT]"
+	reservedName     kind = "targets: %s is a kind of target: use another name for this one"
+	unknownTarget    kind = "targets: %s is not a target of this manifest: %s"
 )
 
-// What does not go together.
+// Limits and combinations.
 const (
 	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"
-	tooManyPorts     kind = "more than 65,536 ports in all, the limit of a run"
+	tooManyPorts     kind = "more than 65,536 ports in total, the limit of a run"
 	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"
 	tooManyAddresses kind = "%s: more than 64 addresses, the limit of a need"
-	addressOverlap   kind = "address: %s takes the place of %s: one app cannot hold both without reuse_port"
-	reuseOfBoth      kind = "socket.reuse_address means different things for tcp and udp: make one need for each protocol"
-	remoteMissing    kind = "remote is missing: expect: reachable wants the host to connect to"
+	addressOverlap   kind = "address: %s overlaps %s: one app cannot bind both without reuse_port"
+	reuseOfBoth      kind = "socket.reuse_address means different things for tcp and udp: write one need for each protocol"
+	remoteMissing    kind = "remote is missing: expect: reachable needs the host to connect to"
 	remoteUnused     kind = "remote has no effect without expect: reachable"
 	badRemote        kind = "remote: %s is not a host: want a host name or an IP address, without a port"
 	reachableUDP     kind = "protocol: expect: reachable connects by tcp: want tcp"
 	unusedKey        kind = "%s has no effect with expect: reachable: remove it"
 	emptyOwner       kind = "%s is empty: want one or more of %s"
-	anyOwner         kind = "%s: %s would match every owner: say more, or remove the key"
-	badOwnerGlob     kind = "%s: %s is not a glob pattern: a [ is not closed, or a \\ ends it"
-	sameNeed         kind = "%s is also a need of %s: give each manifest an app of its own"
+	matchesAll       kind = "%s: %s matches every owner: be more specific, or remove the key"
+	badOwnerGlob     kind = "%s: %s is not a valid glob pattern: a [ is not closed, or a \\ ends it"
+	sameNeed         kind = "%s is also a need at %s: give each manifest its own app"
 )

@@ -41,9 +41,9 @@ func (m *manifest) need(key string, n *yaml.Node) {
 		}
 	}
 	if p.Expect == Reachable {
-		m.reachable(&p, fields)
+		m.checkReachable(&p, fields)
 	} else {
-		m.bindable(p, fields, reuse)
+		m.checkBindable(p, fields, reuse)
 	}
 	if f, ok := fields["port"]; ok {
 		p.At = m.at(f.value)
@@ -51,7 +51,7 @@ func (m *manifest) need(key string, n *yaml.Node) {
 	m.Ports = append(m.Ports, p)
 }
 
-// socket reads the options that an app sets before bind.
+// socket reads the socket options that the app sets before bind.
 func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
 	return m.mapping(key, key+".", n, []entry{
 		{"reuse_address", func(key string, n *yaml.Node) {
@@ -63,25 +63,25 @@ func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
 	})
 }
 
-// bindable checks what goes together in a need whose port is bound.
-func (m *manifest) bindable(p Port, fields, socket map[string]field) {
-	expect, stated := fields["expect"]
-	mistaken := stated && expect.value.Value != string(p.Expect)
-	if f, ok := fields["remote"]; ok && !mistaken {
+// checkBindable checks the combination of keys of a need that the app binds.
+func (m *manifest) checkBindable(p Port, fields, socket map[string]field) {
+	expect, ok := fields["expect"]
+	invalid := ok && expect.value.Value != string(p.Expect)
+	if f, ok := fields["remote"]; ok && !invalid {
 		m.report(f.key, remoteUnused)
 	}
 	if f, ok := socket["reuse_address"]; ok && len(p.Protocols) > 1 {
 		m.report(f.key, reuseOfBoth)
 	}
 	if f, ok := fields["address"]; ok && !p.ReusePort {
-		m.overlaps(f.value)
+		m.reportOverlaps(f.value)
 	}
 }
 
-// reachable checks a need that is connected to, not bound. A key that would
-// have no effect is an error, lest somebody relies on it; what comes from the
-// top of the manifest is meant for the other needs.
-func (m *manifest) reachable(p *Port, fields map[string]field) {
+// checkReachable checks a need that is connected to, not bound. A key without effect
+// is an error, so that nobody relies on it. Values from the top of the manifest
+// are dropped: they are for the other needs.
+func (m *manifest) checkReachable(p *Port, fields map[string]field) {
 	if _, ok := fields["remote"]; !ok {
 		m.report(fields["expect"].value, remoteMissing)
 	}

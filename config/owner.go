@@ -35,12 +35,12 @@ func (m *manifest) owner(key string, n *yaml.Node) (Owner, bool) {
 }
 
 func (m *manifest) glob(key string, n *yaml.Node) (string, bool) {
-	s, ok := m.text(key, "a text or glob such as nginx*", n)
+	s, ok := m.text(key, "text or a glob such as nginx*", n)
 	if !ok {
 		return "", false
 	}
 	if strings.Trim(s, "*") == "" {
-		m.report(n, anyOwner, key, quote(s))
+		m.report(n, matchesAll, key, quote(s))
 		return "", false
 	}
 	if _, err := path.Match(s, ""); err != nil {

@@ -1,29 +1,27 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// problem is a Problem that remembers its kind.
+// problem is a Problem with its kind.
 type problem struct {
 	Problem
 	kind kind
 }
 
-// newProblem is the one place where messages are made. Whatever the arguments
-// hold, the message is one printable line without the "##[" that some runners
-// obey in the middle of a line.
+// newProblem returns a problem with a formatted message. Whatever the arguments
+// contain, the message is one printable line without "##[", which some CI runners
+// interpret as a command even in the middle of a line.
 func newProblem(at Position, k kind, args ...any) problem {
 	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k}
 }
 
-// public strips the kinds, which are nobody else's business.
-func public(found []problem) []Problem {
+// withoutKinds returns the problems as other packages see them.
+func withoutKinds(found []problem) []Problem {
 	var all []Problem
 	for _, p := range found {
 		all = append(all, p.Problem)
@@ -31,15 +29,16 @@ func public(found []problem) []Problem {
 	return all
 }
 
-// quoteMax is how many characters of a foreign text a message repeats.
+// quoteMax is the number of characters of an input text that a message repeats.
 const quoteMax = 40
 
-// quote is a foreign text as messages show it: clipped, escaped, in quotes.
+// quote returns an input text as messages show it: clipped, escaped and quoted.
 func quote(s string) string { return strconv.QuoteToASCII(clip(s, quoteMax)) }
 
-func clip(s string, most int) string {
+// clip returns at most limit characters of s, followed by "..." if s has more.
+func clip(s string, limit int) string {
 	end := 0
-	for range most {
+	for range limit {
 		_, size := utf8.DecodeRuneInString(s[end:])
 		end += size
 	}
@@ -49,6 +48,7 @@ func clip(s string, most int) string {
 	return s[:end] + "..."
 }
 
+// oneLine escapes what is not printable ASCII, and "##[".
 func oneLine(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -62,7 +62,7 @@ func oneLine(s string) string {
 	return strings.ReplaceAll(b.String(), "##[", `##\x5b`)
 }
 
-// oneOf is "a, b or c".
+// oneOf returns the words as "a, b or c".
 func oneOf(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
@@ -71,7 +71,7 @@ func oneOf(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// texts are named strings as plain ones.
+// texts returns list as plain strings.
 func texts[S ~string](list []S) []string {
 	all := make([]string, len(list))
 	for i, s := range list {
@@ -80,26 +80,20 @@ func texts[S ~string](list []S) []string {
 	return all
 }
 
-// remedyMax bounds what a message lists, and what a mistyped word is compared
-// with.
-const remedyMax = 20
+// correctionMax is the number of words that a message lists, and that a mistyped
+// word is compared with.
+const correctionMax = 20
 
-// remedy is what to write instead of word: the near miss, then what is allowed.
-func remedy(word string, allowed []string) string {
+// correction returns what to write instead of word: the most similar allowed word,
+// if one is similar, and the list of allowed words.
+func correction(word string, allowed []string) string {
 	want := "want " + oneOf(allowed)
-	if more := len(allowed) - remedyMax; more > 0 {
-		allowed = allowed[:remedyMax]
+	if more := len(allowed) - correctionMax; more > 0 {
+		allowed = allowed[:correctionMax]
 		want = fmt.Sprintf("want %s or one of %d more", strings.Join(allowed, ", "), more)
 	}
 	if hint := DidYouMean(word, allowed); hint != "" {
 		return hint + " " + want
 	}
 	return want
-}
-
-// byPlace sorts the problems of one file by line and column.
-func byPlace(found []problem) {
-	slices.SortStableFunc(found, func(a, b problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
 }

@@ -8,10 +8,10 @@ import (
 	"os"
 )
 
-// stdinName is how the command line and messages name standard input.
+// stdinName stands for standard input on the command line and in messages.
 const stdinName = "-"
 
-// readFile reads a regular file up to the limit.
+// readFile returns the content of a regular file of at most maxBytes.
 func readFile(name string) ([]byte, []problem) {
 	at := Position{File: name}
 	info, err := os.Stat(name)
@@ -19,10 +19,10 @@ func readFile(name string) ([]byte, []problem) {
 		return nil, []problem{fileProblem(at, err)}
 	}
 	if info.IsDir() {
-		return nil, []problem{newProblem(at, isFolder)}
+		return nil, []problem{newProblem(at, isDirectory)}
 	}
-	if what := special(info.Mode()); what != "" {
-		return nil, []problem{newProblem(at, notAFile, what)}
+	if what := irregular(info.Mode()); what != "" {
+		return nil, []problem{newProblem(at, notRegular, what)}
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -32,6 +32,7 @@ func readFile(name string) ([]byte, []problem) {
 	return readAll(name, f)
 }
 
+// readAll returns what r holds, at most maxBytes.
 func readAll(name string, r io.Reader) ([]byte, []problem) {
 	var data bytes.Buffer
 	_, err := io.Copy(&data, io.LimitReader(r, maxBytes+1))
@@ -44,9 +45,9 @@ func readAll(name string, r io.Reader) ([]byte, []problem) {
 	return data.Bytes(), nil
 }
 
-// special names what a file is that is not regular. Such a file may never end,
-// or never begin.
-func special(mode fs.FileMode) string {
+// irregular returns what kind of file mode stands for, or "" for a regular one.
+// Reading another kind may block or never end.
+func irregular(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():
 		return ""
@@ -57,11 +58,11 @@ func special(mode fs.FileMode) string {
 	case mode&fs.ModeDevice != 0:
 		return "a device"
 	}
-	return "not a regular file"
+	return "an irregular file"
 }
 
-// fileProblem is an error of the file system without the path, which is the
-// problem's position.
+// fileProblem returns the problem for an error of the file system. Its message
+// leaves out the path, which is in the position.
 func fileProblem(at Position, err error) problem {
 	if errors.Is(err, fs.ErrNotExist) {
 		return newProblem(at, noFile)

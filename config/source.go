@@ -1,23 +1,38 @@
 package config
 
-// source is a kind of file that needs can be read from.
+import "slices"
+
+// source is one kind of file that declares needs.
 type source struct {
-	name    string
-	matches func(file string) bool
-	parse   func(file string, data []byte) (Manifest, []problem)
+	name   string
+	files  []string                            // the names that Discover and Find look for, in order of preference
+	detect func(file string, data []byte) bool // reports whether parse reads such a file
+	parse  func(file string, data []byte) (Manifest, []problem)
 }
 
-// sources lists them; the first match reads the file. The manifest is last
-// because it may have any name.
+// sources lists every source. The first one that detects a file parses it, so
+// the last one detects every file.
 var sources = []source{
-	{"manifest", func(string) bool { return true }, parseManifest},
+	{
+		name:   "manifest",
+		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
+		detect: func(string, []byte) bool { return true },
+		parse:  parseManifest,
+	},
 }
 
-func parse(file string, data []byte) (Manifest, []problem) {
+// FileNames returns the names of the files that Discover and Find look for, in
+// order of preference.
+func FileNames() []string {
+	var all []string
 	for _, s := range sources {
-		if s.matches(file) {
-			return s.parse(file, data)
-		}
+		all = append(all, s.files...)
 	}
-	panic("no source reads " + file)
+	return all
+}
+
+// parse parses a file by the first source that detects it.
+func parse(file string, data []byte) (Manifest, []problem) {
+	i := slices.IndexFunc(sources, func(s source) bool { return s.detect(file, data) })
+	return sources[i].parse(file, data)
 }

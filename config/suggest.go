@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// suggestMax bounds the words that are compared, since the cost is quadratic.
+// suggestMax is the length in bytes of the longest words that are compared, since
+// the cost is quadratic.
 const suggestMax = 32
 
-// DidYouMean is `did you mean "port"?` for the allowed word that is nearest to
-// a mistyped one, or "" if none is near.
+// DidYouMean returns `did you mean "port"?` for the allowed word that is most
+// similar to a mistyped one, or "" if none is similar.
 func DidYouMean(word string, allowed []string) string {
 	best, least := "", suggestMax
 	for _, a := range allowed {
@@ -30,10 +31,10 @@ func DidYouMean(word string, allowed []string) string {
 	return fmt.Sprintf("did you mean %s?", quote(best))
 }
 
-// distance is the number of edits between two words of at most suggestMax
-// bytes: a byte inserted, removed or replaced, or two neighbours swapped.
+// distance returns the number of edits between two words of at most suggestMax
+// bytes: a byte inserted, removed or replaced, or two adjacent bytes swapped.
 func distance(a, b string) int {
-	var rows [3][suggestMax + 1]int // of the table of Wagner and Fischer
+	var rows [3][suggestMax + 1]int // the last three of the Wagner-Fischer table
 	for j := range rows[0] {
 		rows[0][j] = j
 	}

@@ -27,8 +27,8 @@ type TargetKind struct {
 	Name    string
 	Syntax  string // for people: "container:NAME"
 	Example string // a target of this kind
-	// Connects reports whether opening a target connects to a machine that
-	// its text names, so that whoever writes the text chooses the machine.
+	// Connects is true if opening a target connects to a machine that its text
+	// names, so that the author of the text chooses the machine.
 	Connects bool
 
 	prefix string // of the text; the whole text if parse is nil
@@ -47,28 +47,26 @@ var TargetKinds = []TargetKind{
 }
 
 const (
-	sshSyntax    = "ssh://[USER@]HOST[:PORT]"
-	maxSSHHost   = 253 // bytes of a DNS name
-	maxSSHUser   = 255
-	wantTargetIs = " is not a target: want "
+	sshSyntax  = "ssh://[USER@]HOST[:PORT]"
+	maxSSHHost = 253 // bytes of a DNS name
+	maxSSHUser = 255
 )
 
-// TargetSyntax lists the syntax of every kind: "auto, local or container:NAME".
+// TargetSyntax returns the syntax of every kind: "auto, local or container:NAME".
 func TargetSyntax() string {
 	var all []string
 	for _, k := range TargetKinds {
 		all = append(all, k.Syntax)
 	}
-	last := len(all) - 1
-	return strings.Join(all[:last], ", ") + " or " + all[last]
+	return oneOf(all)
 }
 
-// errPassword is the error of a URL with a password. It does not repeat the URL,
-// since many people read logs.
+// errPassword is the error for a URL with a password. It does not repeat the URL,
+// since logs may be public.
 var errPassword = errors.New("a password in a target is not supported: use " + sshSyntax + " and a key")
 
 // ParseTarget parses the text of a target. Errors about hosts do not repeat the
-// text, because it may hold a secret in the wrong place.
+// text, since it may contain a secret in the wrong place.
 func ParseTarget(text string) (Target, error) {
 	for _, k := range TargetKinds {
 		rest, ok := strings.CutPrefix(text, k.prefix)
@@ -84,7 +82,7 @@ func ParseTarget(text string) (Target, error) {
 	if hasPassword(text) {
 		return Target{}, errPassword
 	}
-	return Target{}, errors.New(quote(text) + wantTargetIs + TargetSyntax())
+	return Target{}, fmt.Errorf("%s is not a target: want %s", quote(text), TargetSyntax())
 }
 
 // KindOf returns the kind of a target that ParseTarget returned.
@@ -104,8 +102,8 @@ func hasPassword(s string) bool {
 }
 
 func parseContainer(t *Target, name string) error {
-	if !isPlain(name) {
-		return errors.New(quote("container:"+name) + wantTargetIs + "container:NAME, where NAME has letters, digits, \"_\", \".\" and \"-\", the first a letter, a digit or \"_\"")
+	if !isContainerName(name) {
+		return fmt.Errorf(`%s is not a target: want container:NAME, where NAME has letters, digits, "_", "." and "-", starting with a letter, a digit or "_"`, quote("container:"+name))
 	}
 	t.Name = name
 	return nil
@@ -121,7 +119,8 @@ func parseSSH(t *Target, authority string) (err error) {
 func ParseSSHAddress(authority string) (SSHAddress, error) {
 	at := strings.LastIndex(authority, "@")
 	user := authority[:max(at, 0)]
-	// A password may hold any of the characters below, so it is looked for first.
+	// A password may contain the characters that are checked below, so this check
+	// comes first.
 	if strings.Contains(user, ":") {
 		return SSHAddress{}, errPassword
 	}
@@ -147,7 +146,7 @@ func parseSSHUser(s string) (string, error) {
 	case err != nil:
 		return "", errors.New("the user has an invalid escape: write % as %25")
 	case user == "" || len(user) > maxSSHUser || user[0] == '-' || strings.ContainsFunc(user, unicode.IsControl):
-		return "", fmt.Errorf("the user must have 1 to %d bytes, no control characters, and no hyphen at the beginning", maxSSHUser)
+		return "", fmt.Errorf("the user must have 1 to %d bytes, no control characters, and no hyphen as the first character", maxSSHUser)
 	}
 	return user, nil
 }
@@ -159,7 +158,7 @@ func ParseSSHHost(s string) (host, port string, err error) {
 		literal, after, ok := strings.Cut(s[1:], "]")
 		addr, err := netip.ParseAddr(strings.Replace(literal, "%25", "%", 1))
 		if !ok || err != nil || !addr.Is6() || addr.Zone() != "" && !IsSSHHost(addr.Zone()) {
-			return "", "", errors.New("brackets must hold an IPv6 address, as in ssh://[2001:db8::1]:22")
+			return "", "", errors.New("brackets must contain an IPv6 address, as in ssh://[2001:db8::1]:22")
 		}
 		host = addr.String()
 		port, hasPort = strings.CutPrefix(after, ":")
@@ -172,7 +171,7 @@ func ParseSSHHost(s string) (host, port string, err error) {
 			return "", "", errors.New("an IPv6 address must be in brackets, as in ssh://[2001:db8::1]:22")
 		}
 		if !IsSSHHost(host) {
-			return "", "", fmt.Errorf("the host must have 1 to %d letters, digits, dots, underscores and hyphens, and no hyphen at the beginning", maxSSHHost)
+			return "", "", fmt.Errorf("the host must have 1 to %d letters, digits, dots, underscores and hyphens, and no hyphen as the first character", maxSSHHost)
 		}
 	}
 	if hasPort {
@@ -191,17 +190,17 @@ func ParseSSHPort(s string) (string, error) {
 }
 
 // IsSSHHost reports whether s can be the name of a host, an alias of
-// ssh_config(5) or an IPv4 address. Such a name is safe in a known_hosts line,
-// and no tool takes it for an option.
+// ssh_config(5) or an IPv4 address. Such a name is safe in a known_hosts line and
+// cannot be mistaken for an option.
 func IsSSHHost(s string) bool {
 	return s != "" && len(s) <= maxSSHHost && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
 	})
 }
 
-// isPlain reports whether s is the name of a container: one that no tool takes
-// for an option or a path.
-func isPlain(s string) bool {
+// isContainerName reports whether s can be the name of a container. Such a name
+// cannot be mistaken for an option or a path.
+func isContainerName(s string) bool {
 	for i, r := range s {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
 		if !letter && (i == 0 || r != '.' && r != '-') {

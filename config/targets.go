@@ -23,12 +23,12 @@ func (m *manifest) readTargets(key string, n *yaml.Node) {
 		if f.value.Kind == yaml.AliasNode {
 			continue
 		}
-		address, ok := m.text(key+"."+name, "a target such as ssh://deploy@app1", f.value)
-		if ok && m.checkTarget(key+"."+name, address, f.value) && isTargetKind(name) && name != address {
+		text, ok := m.text(key+"."+name, "a target such as ssh://deploy@app1", f.value)
+		if ok && m.checkTarget(key+"."+name, text, f.value) && isTargetKind(name) && name != text {
 			m.report(f.key, reservedName, quote(name))
 		}
-		// Also after an error, so that the needs that use it are not reported.
-		m.Targets = append(m.Targets, NamedTarget{m.at(f.key), name, address})
+		// Even after an error, so that the needs that use the name are not reported.
+		m.Targets = append(m.Targets, NamedTarget{m.at(f.key), name, text})
 	}
 }
 
@@ -38,16 +38,16 @@ func (m *manifest) targetOfNeed(key string, n *yaml.Node) (string, bool) {
 	switch {
 	case !ok:
 		return "", false
-	case strings.Contains(s, ":"): // no name of a target has one
+	case strings.Contains(s, ":"): // not allowed in a target's name
 		return s, m.checkTarget(key, s, n)
 	case isTargetKind(s) || m.hasTarget(s):
 		return s, true
 	}
-	m.report(n, otherTarget, quote(s), remedy(s, m.knownTargets()))
+	m.report(n, unknownTarget, quote(s), correction(s, m.knownTargets()))
 	return "", false
 }
 
-// checkTarget reports whether text is a target, and what is wrong if it is not.
+// checkTarget reports whether text is a target. If it is not, it adds a problem.
 func (m *manifest) checkTarget(key, text string, n *yaml.Node) bool {
 	_, err := ParseTarget(text)
 	switch {
@@ -61,8 +61,8 @@ func (m *manifest) checkTarget(key, text string, n *yaml.Node) bool {
 	return false
 }
 
-// isTargetKind reports whether s alone is a target, so that it can be no name of
-// another one.
+// isTargetKind reports whether s is a target without a colon, and therefore not a
+// possible name of another target.
 func isTargetKind(s string) bool {
 	return slices.ContainsFunc(TargetKinds, func(k TargetKind) bool { return k.parse == nil && k.Name == s })
 }

@@ -5,9 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// checkText takes the byte order mark off and finds the first byte that no
-// manifest may hold. It refuses the line breaks that YAML 1.1 knows and editors
-// don't (NEL, LS, PS), because they would shift every position after them.
+// checkText returns data without its byte order mark, or a problem for the first
+// character that a manifest must not contain. That includes NEL, LS and PS: YAML
+// 1.1 takes them for line breaks and editors do not, so that all positions after
+// them would be wrong.
 func checkText(file string, data []byte) ([]byte, []problem) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return nil, []problem{newProblem(Position{file, 1, 1}, utf16Text)}
@@ -26,6 +27,7 @@ func checkText(file string, data []byte) ([]byte, []problem) {
 	return data, nil
 }
 
+// allowed reports whether a manifest may contain r.
 func allowed(r rune) bool {
 	switch {
 	case r == '\t', r == '\n', r == '\r':
@@ -36,11 +38,11 @@ func allowed(r rune) bool {
 	return true
 }
 
-// position is the place of the character at byte offset i.
+// position returns the position of the character at byte offset i.
 func position(file string, data []byte, i int) Position {
 	line, start := 1, 0
 	for j, c := range data[:i] {
-		if c == '\n' || c == '\r' && (j+1 == len(data) || data[j+1] != '\n') {
+		if c == '\n' || c == '\r' && data[j+1] != '\n' {
 			line, start = line+1, j+1
 		}
 	}

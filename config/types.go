@@ -1,5 +1,6 @@
-// Package config says what is needed: it reads manifests, strictly, and
-// reports every error of every one at its line and column.
+// Package config reads manifests: the files that declare which ports an app
+// needs. It is strict, and reports every problem of every manifest with its line
+// and column.
 package config
 
 import (
@@ -9,15 +10,15 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// Position is a place in a manifest. Line and Column count from 1, columns in
-// characters; both are 0 for what has no place in a file, such as a flag.
+// Position is a position in a manifest. Line and Column start at 1; Column counts
+// characters. Both are 0 for what is not in a file, such as a flag.
 type Position struct {
 	File   string `json:"file"`
 	Line   int    `json:"line,omitempty"`
 	Column int    `json:"column,omitempty"`
 }
 
-// String is "portcheck.yml:6:11", or the file alone where there is no line.
+// String returns "portcheck.yml:6:11", or the file alone if there is no line.
 func (p Position) String() string {
 	if p.Line == 0 {
 		return p.File
@@ -31,7 +32,7 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
-// Error is the position and the message.
+// Error returns the position and the message.
 func (p Problem) Error() string {
 	if p.File == "" {
 		return p.Message
@@ -39,13 +40,13 @@ func (p Problem) Error() string {
 	return p.Position.String() + ": " + p.Message
 }
 
-// Expect is what has to be true of a need's port.
+// Expect is what a need expects of its port.
 type Expect string
 
-// What can be expected.
+// The expectations.
 const (
 	Free      Expect = "free"      // the app can bind it
-	Listening Expect = "listening" // somebody listens on it
+	Listening Expect = "listening" // a process listens on it
 	Reachable Expect = "reachable" // a TCP connect to Remote succeeds
 )
 
@@ -58,7 +59,7 @@ const (
 	SeverityWarning Severity = "warning"
 )
 
-// Manifest is one file of needs, every default applied to its Ports.
+// Manifest is one parsed manifest. All defaults are applied to its Ports.
 type Manifest struct {
 	File    string // as named on the command line
 	App     string
@@ -67,23 +68,23 @@ type Manifest struct {
 	Ports   []Port
 }
 
-// NamedTarget is a target under the name that a manifest gives it.
+// NamedTarget is a target with the name that a manifest gives it.
 type NamedTarget struct {
 	Position
 	Name string
-	URL  string // what ParseTarget takes
+	URL  string // the target, as ParseTarget parses it
 }
 
-// Port is one entry of a manifest's ports. An entry that names two protocols
-// is one Port: its app moves as a whole.
+// Port is one entry of a manifest's ports. An entry with two protocols is one
+// Port: both move to another port together.
 type Port struct {
 	At           Position // of the port value
 	Name         string
-	Ports        port.Range // one port, or a block of which all is needed
+	Ports        port.Range // one port, or a block that is needed as a whole
 	Protocols    []port.Protocol
-	Addresses    []port.Address // none for Reachable
+	Addresses    []port.Address // empty for Reachable
 	Expect       Expect
-	Remote       string // host name or IP; for Reachable alone
+	Remote       string // host name or IP; for Reachable only
 	Owner        []Owner
 	ReuseAddress *bool // nil: true for tcp, false for udp
 	ReusePort    bool
@@ -97,7 +98,7 @@ type Port struct {
 	Targets      []string // empty: all
 }
 
-// Binding is how the app opens its socket of one protocol.
+// Binding returns how the app opens its socket of one protocol.
 func (p Port) Binding(proto port.Protocol) port.Binding {
 	reuse := proto == port.TCP
 	if p.ReuseAddress != nil {
@@ -117,21 +118,21 @@ type Owner struct {
 	User       string `json:"user,omitempty"`
 }
 
-// NoticeCode is the code of something worth knowing about a need that is not its
-// status.
+// NoticeCode is the code of a notice: a remark about a need that does not change
+// its status.
 type NoticeCode string
 
 // The notice codes.
 const (
-	Claimed    NoticeCode = "claimed"     // bound by somebody who does not listen yet
-	Ephemeral  NoticeCode = "ephemeral"   // the OS hands it to outgoing connections
-	Privileged NoticeCode = "privileged"  // needs a right that the app may lack
+	Claimed    NoticeCode = "claimed"     // bound by a process that does not listen yet
+	Ephemeral  NoticeCode = "ephemeral"   // in the range that the OS uses for outgoing connections
+	Privileged NoticeCode = "privileged"  // binding it needs a right that the app may lack
 	Duplicate  NoticeCode = "duplicate"   // another need excludes this one
-	Degraded   NoticeCode = "degraded"    // not everything could be seen
-	TimeWait   NoticeCode = "time-wait"   // held by TIME_WAIT alone
-	Squatter   NoticeCode = "squatter"    // a well-known program sits there
+	Degraded   NoticeCode = "degraded"    // some information could not be read
+	TimeWait   NoticeCode = "time-wait"   // held only by connections in TIME_WAIT
+	Squatter   NoticeCode = "squatter"    // the default port of a well-known program
 	UnsafePort NoticeCode = "unsafe-port" // browsers refuse it
-	NoIPv6     NoticeCode = "no-ipv6"     // judged on IPv4 alone
+	NoIPv6     NoticeCode = "no-ipv6"     // checked on IPv4 only
 )
 
 // NoticeCodes lists every notice code.

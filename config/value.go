@@ -19,8 +19,8 @@ const (
 	nameMax  = 63
 )
 
-// text reads a printable text that is not empty. Numbers and booleans need
-// quotes, as in the schema that editors use.
+// text reads printable text that is not empty. Numbers and booleans need quotes,
+// as in the JSON Schema.
 func (w *walker) text(key, want string, n *yaml.Node) (string, bool) {
 	s, ok := w.scalar(key, want, n)
 	if !ok {
@@ -34,13 +34,15 @@ func (w *walker) text(key, want string, n *yaml.Node) (string, bool) {
 	return s, w.printable(key, want, textMax, n)
 }
 
-func (w *walker) printable(key, want string, most int, n *yaml.Node) bool {
+// printable reports whether a value is printable text of 1 to limit characters.
+// If it is not, it adds a problem.
+func (w *walker) printable(key, want string, limit int, n *yaml.Node) bool {
 	odd := strings.IndexFunc(n.Value, func(r rune) bool { return !unicode.IsPrint(r) })
 	switch {
 	case n.Value == "":
 		w.report(n, emptyText, key, want)
-	case utf8.RuneCountInString(n.Value) > most:
-		w.report(n, longText, key, most)
+	case utf8.RuneCountInString(n.Value) > limit:
+		w.report(n, longText, key, limit)
 	case odd >= 0:
 		r, _ := utf8.DecodeRuneInString(n.Value[odd:])
 		w.report(n, badText, key, quote(n.Value), r)
@@ -52,7 +54,7 @@ func (w *walker) printable(key, want string, most int, n *yaml.Node) bool {
 
 // label reads an app's or a host's name.
 func (w *walker) label(key string, n *yaml.Node) (string, bool) {
-	s, ok := w.text(key, "a text such as shop", n)
+	s, ok := w.text(key, "text such as shop", n)
 	if ok && utf8.RuneCountInString(s) > labelMax {
 		w.report(n, longText, key, labelMax)
 		return "", false
@@ -60,17 +62,18 @@ func (w *walker) label(key string, n *yaml.Node) (string, bool) {
 	return s, ok
 }
 
-// labelError says why s cannot be a label, or "".
+// labelError returns why s cannot be a label, or "" if it can.
 func labelError(s string) string {
 	switch {
 	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }), !utf8.ValidString(s):
-		return "it holds characters that cannot be printed"
+		return "it contains characters that are not printable"
 	case utf8.RuneCountInString(s) > labelMax:
 		return "it is longer than " + strconv.Itoa(labelMax) + " characters"
 	}
 	return ""
 }
 
+// word reads one of the allowed words.
 func word[S ~string](w *walker, key string, n *yaml.Node, allowed []S) (S, bool) {
 	words := texts(allowed)
 	s, ok := w.scalar(key, oneOf(words), n)
@@ -78,7 +81,7 @@ func word[S ~string](w *walker, key string, n *yaml.Node, allowed []S) (S, bool)
 		return "", false
 	}
 	if !slices.Contains(words, s) {
-		w.report(n, badWord, key, quote(s), remedy(s, words))
+		w.report(n, badWord, key, quote(s), correction(s, words))
 		return "", false
 	}
 	return S(s), true
@@ -104,13 +107,13 @@ func (w *walker) protocolList(key string, n *yaml.Node) ([]port.Protocol, bool) 
 	return oneOrMore(w, key, "tcp, udp or [tcp, udp]", n, w.protocol)
 }
 
-// notices reads a list of notice codes. It may be empty: that undoes the list
-// at the top.
+// notices reads a list of notice codes. An empty one overrides the list at the
+// top of the manifest.
 func (w *walker) notices(key string, n *yaml.Node) ([]NoticeCode, bool) {
 	if n.Kind == yaml.SequenceNode {
 		return items(w, key, n, w.notice)
 	}
-	w.mistyped(key, "a list of notice codes such as [ephemeral]", n)
+	w.reportWrongType(key, "a list of notice codes such as [ephemeral]", n)
 	return nil, false
 }
 
@@ -141,9 +144,9 @@ func (w *walker) addressList(key string, n *yaml.Node) ([]port.Address, bool) {
 	return oneOrMore(w, key, addressWant, n, w.address)
 }
 
-// overlaps reports the addresses of a list that one app cannot hold beside an
-// earlier one.
-func (w *walker) overlaps(n *yaml.Node) {
+// reportOverlaps reports each address of a list that one app cannot bind together
+// with an earlier one.
+func (w *walker) reportOverlaps(n *yaml.Node) {
 	if n.Kind != yaml.SequenceNode || len(n.Content) > maxAddresses {
 		return
 	}
@@ -154,7 +157,7 @@ func (w *walker) overlaps(n *yaml.Node) {
 			continue // reported elsewhere
 		}
 		for _, b := range before {
-			if exclude(a, b) {
+			if overlap(a, b) {
 				w.report(item, addressOverlap, quote(string(a)), quote(string(b)))
 				break
 			}
@@ -163,7 +166,8 @@ func (w *walker) overlaps(n *yaml.Node) {
 	}
 }
 
-func exclude(a, b port.Address) bool {
+// overlap reports whether one app cannot bind both addresses.
+func overlap(a, b port.Address) bool {
 	for _, e := range (port.Binding{Protocol: port.TCP, Addresses: []port.Address{a}}).At(1) {
 		for _, f := range (port.Binding{Protocol: port.TCP, Addresses: []port.Address{b}}).At(1) {
 			if e.Overlaps(f) {
@@ -174,8 +178,8 @@ func exclude(a, b port.Address) bool {
 	return false
 }
 
-// block reads a port or a block of ports from the value's own text, so that
-// none of YAML's other notations for numbers counts.
+// block reads a port or a block of ports. It parses the value's text, so that
+// YAML's other notations for numbers are not accepted.
 func (w *walker) block(key string, n *yaml.Node) (port.Range, bool) {
 	s, ok := w.scalar(key, `a number from 1 to 65535 or a block such as "8000-8003"`, n)
 	if !ok {
@@ -200,7 +204,8 @@ func (w *walker) ports(key string, n *yaml.Node) (port.Set, bool) {
 	return port.Set(set), ok
 }
 
-// portsOrNone is ports, or an empty list: that undoes the list at the top.
+// portsOrNone reads ports or an empty list, which overrides the list at the top
+// of the manifest.
 func (w *walker) portsOrNone(key string, n *yaml.Node) (port.Set, bool) {
 	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		return nil, true
@@ -249,7 +254,7 @@ func (m *manifest) needName(key string, n *yaml.Node) (string, bool) {
 	return s, m.claim(m.names, nameTaken, n)
 }
 
-// isName says whether s is [a-z0-9][a-z0-9_.-]{0,62}.
+// isName reports whether s matches [a-z0-9][a-z0-9_.-]{0,62}.
 func isName(s string) bool {
 	for i, r := range s {
 		letter := 'a' <= r && r <= 'z' || '0' <= r && r <= '9'
@@ -275,7 +280,8 @@ func (m *manifest) env(key string, n *yaml.Node) (string, bool) {
 	return s, m.claim(m.envs, envTaken, n)
 }
 
-// claim takes a name that only one need may have.
+// claim reports whether no earlier need has the name. If one has, it adds a
+// problem.
 func (m *manifest) claim(taken map[string]Position, k kind, n *yaml.Node) bool {
 	if at, ok := taken[n.Value]; ok {
 		m.report(n, k, quote(n.Value), at.Line, at.Column)
@@ -285,7 +291,7 @@ func (m *manifest) claim(taken map[string]Position, k kind, n *yaml.Node) bool {
 	return true
 }
 
-// user reads a user name, or a uid as a number or a text.
+// user reads a user name, or a uid as a number or text.
 func (w *walker) user(key string, n *yaml.Node) (string, bool) {
 	const want = "a user name, or a number such as 1000"
 	s, ok := w.scalar(key, want, n)
@@ -300,8 +306,8 @@ func (w *walker) user(key string, n *yaml.Node) (string, bool) {
 	return s, true
 }
 
-// isUID says whether s is a user's number in its canonical text. The highest
-// one means "no change" to setresuid.
+// isUID reports whether s is a user ID in canonical form. The highest number is
+// none: setresuid(2) takes it for "no change".
 func isUID(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return err == nil && n < 1<<32-1 && strconv.FormatUint(n, 10) == s
@@ -319,14 +325,15 @@ func (w *walker) remote(key string, n *yaml.Node) (string, bool) {
 	return "", false
 }
 
-// isHost says whether s is a host that can be connected to.
+// isHost reports whether s is a host that can be connected to.
 func isHost(s string) bool {
 	ip, err := netip.ParseAddr(s)
 	return err == nil && !ip.IsUnspecified() && !ip.IsMulticast() || isHostName(s)
 }
 
-// isHostName takes underscores, which container names have, and refuses names
-// that end in a number: these are misspelt addresses.
+// isHostName reports whether s is a host name. Underscores are allowed, since
+// names of containers have them. A last label of digits is not: such a name is a
+// mistyped address.
 func isHostName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	labels := strings.Split(s, ".")

@@ -1,12 +1,13 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
-// walker goes over the nodes of one file and collects what is wrong.
+// walker reads the nodes of one file and collects problems.
 type walker struct {
 	file  string
 	found []problem
@@ -21,14 +22,14 @@ func (w *walker) report(n *yaml.Node, k kind, args ...any) {
 // field is a key of a mapping with its value.
 type field struct{ key, value *yaml.Node }
 
-// entry says how the value of one key is read. The first argument of read is
-// the key as messages show it.
+// entry is a key that a mapping may have, with the function that reads its value.
+// The first argument of read is the key as messages show it.
 type entry struct {
 	key  string
 	read func(key string, n *yaml.Node)
 }
 
-// into makes the reader of an entry that stores what parse accepts.
+// into returns the read function of an entry that stores the parsed value in dst.
 func into[T any](dst *T, parse func(string, *yaml.Node) (T, bool)) func(string, *yaml.Node) {
 	return func(key string, n *yaml.Node) {
 		if v, ok := parse(key, n); ok {
@@ -37,8 +38,8 @@ func into[T any](dst *T, parse func(string, *yaml.Node) (T, bool)) func(string, 
 	}
 }
 
-// mapping reads a mapping of which all keys are known, and gives the fields
-// that are there. Prefix goes before the keys in messages.
+// mapping reads a mapping with the given entries and returns its fields. Other
+// keys are reported. Messages show the keys with prefix.
 func (w *walker) mapping(name, prefix string, n *yaml.Node, entries []entry) map[string]field {
 	fields := map[string]field{}
 	for _, f := range w.fields(name, n) {
@@ -54,7 +55,7 @@ func (w *walker) mapping(name, prefix string, n *yaml.Node, entries []entry) map
 			}
 		}
 		if !known {
-			w.report(f.key, unknownKey, quote(f.key.Value), remedy(f.key.Value, keys(entries)))
+			w.report(f.key, unknownKey, quote(f.key.Value), correction(f.key.Value, keys(entries)))
 		}
 	}
 	return fields
@@ -68,17 +69,17 @@ func keys(entries []entry) []string {
 	return all
 }
 
-// fields gives the fields of a mapping less what is ignored (x- keys) or was
-// reported by inspect (aliases and merge keys).
+// fields returns the fields of a mapping without those that are ignored (x- keys)
+// or were reported by inspect (aliases and merge keys).
 func (w *walker) fields(name string, n *yaml.Node) []field {
 	if n.Kind != yaml.MappingNode {
-		w.mistyped(name, "a mapping (key: value)", n)
+		w.reportWrongType(name, "a mapping (key: value)", n)
 		return nil
 	}
 	var all []field
 	first := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for pair := range slices.Chunk(n.Content, 2) {
+		key, value := pair[0], pair[1]
 		switch before := first[key.Value]; {
 		case key.Kind == yaml.AliasNode, isMerge(key):
 		case key.Kind != yaml.ScalarNode:
@@ -95,10 +96,10 @@ func (w *walker) fields(name string, n *yaml.Node) []field {
 	return all
 }
 
-// list reads a list that is not empty and has nothing twice.
+// list reads a list that is not empty and has no duplicates.
 func list[T comparable](w *walker, key, want string, n *yaml.Node, parse func(string, *yaml.Node) (T, bool)) ([]T, bool) {
 	if n.Kind != yaml.SequenceNode {
-		w.mistyped(key, want, n)
+		w.reportWrongType(key, want, n)
 		return nil, false
 	}
 	if len(n.Content) == 0 {
@@ -117,36 +118,38 @@ func oneOrMore[T comparable](w *walker, key, want string, n *yaml.Node, parse fu
 	return []T{v}, ok
 }
 
+// items reads the items of a list and reports duplicates.
 func items[T comparable](w *walker, key string, n *yaml.Node, parse func(string, *yaml.Node) (T, bool)) ([]T, bool) {
 	all := make([]T, 0, len(n.Content))
-	seen := map[T]bool{}
+	first := map[T]*yaml.Node{}
 	for _, item := range n.Content {
 		if item.Kind == yaml.AliasNode {
 			continue
 		}
 		v, ok := parse(key, item)
-		switch {
+		switch before := first[v]; {
 		case !ok:
-		case seen[v]:
-			w.report(item, listedTwice, key, quote(shown(item)))
+		case before != nil:
+			w.report(item, listedTwice, key, quote(display(item)), before.Line, before.Column)
 		default:
-			seen[v] = true
+			first[v] = item
 			all = append(all, v)
 		}
 	}
 	return all, true
 }
 
-// scalar gives the text of a value as the file has it.
+// scalar returns the text of a value as the file has it.
 func (w *walker) scalar(key, want string, n *yaml.Node) (string, bool) {
 	if n.Kind != yaml.ScalarNode || isNull(n) {
-		w.mistyped(key, want, n)
+		w.reportWrongType(key, want, n)
 		return "", false
 	}
 	return n.Value, true
 }
 
-func (w *walker) mistyped(key, want string, n *yaml.Node) {
+// reportWrongType reports a value of a wrong type or without a value.
+func (w *walker) reportWrongType(key, want string, n *yaml.Node) {
 	if isNull(n) {
 		w.report(n, noValue, key, want)
 		return
@@ -158,14 +161,21 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 
 func isMerge(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!merge" }
 
-// shown is a value as a message shows it; only scalars have a text.
-func shown(n *yaml.Node) string {
+// display returns a scalar, or a mapping of scalars, as messages show it.
+func display(n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode {
 		return n.Value
 	}
-	return "{...}"
+	var fields []string
+	for pair := range slices.Chunk(n.Content, 2) {
+		if key, value := pair[0], pair[1]; value.Kind == yaml.ScalarNode {
+			fields = append(fields, key.Value+": "+value.Value)
+		}
+	}
+	return "{" + strings.Join(fields, ", ") + "}"
 }
 
+// describe returns what a node is, for messages.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -181,5 +191,5 @@ func describe(n *yaml.Node) string {
 	case "!!bool":
 		return "a boolean"
 	}
-	return "a text"
+	return "text"
 }

@@ -12,10 +12,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// locateMax is the size up to which a syntax error is located to the column.
+// locateMax is the size of the largest file in which locate searches for the
+// column of a syntax error.
 const locateMax = 64 << 10
 
-// readYAML gives the one document's content.
+// readYAML returns the content of the file's only document.
 func readYAML(file string, data []byte) (*yaml.Node, []problem) {
 	docs, err := documents(data)
 	if err != nil {
@@ -32,32 +33,33 @@ func readYAML(file string, data []byte) (*yaml.Node, []problem) {
 }
 
 func yamlProblem(file string, data []byte, err error) problem {
-	if crash := (panicked{}); errors.As(err, &crash) {
+	if crash := (panicError{}); errors.As(err, &crash) {
 		return newProblem(Position{file, 1, 1}, yamlPanic, clip(fmt.Sprint(crash.value), 3*quoteMax))
 	}
-	return newProblem(locate(file, data, err), badSyntax, explain(err))
+	return newProblem(locate(file, data, err), badSyntax, syntaxMessage(err))
 }
 
-// panicked is a panic of the YAML library.
-type panicked struct{ value any }
+// panicError is a panic of the YAML library.
+type panicError struct{ value any }
 
-func (p panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// guard turns a panic of f into an error: yaml.v3 is known to panic.
-func guard(f func() error) (err error) {
+// catchPanic calls f and returns its panic as an error: yaml.v3 is known to panic
+// on some input.
+func catchPanic(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked{v}
+			err = panicError{v}
 		}
 	}()
 	return f()
 }
 
-// documents decodes the first two documents, and only into nodes: a typed
-// decode has more ways to panic, and expands aliases.
+// documents decodes the first two documents. It decodes into nodes: decoding into
+// other types expands aliases and has more ways to panic.
 func documents(data []byte) ([]*yaml.Node, error) {
 	var docs []*yaml.Node
-	err := guard(func() error {
+	err := catchPanic(func() error {
 		dec := yaml.NewDecoder(bytes.NewReader(data))
 		for len(docs) < 2 {
 			var doc yaml.Node
@@ -75,9 +77,10 @@ func documents(data []byte) ([]*yaml.Node, error) {
 	return docs, err
 }
 
-// locate finds where a syntax error is. The library tells where the value that
-// holds it started, one line off in some cases and not at all in others; the
-// shortest text with the same error ends where the error is.
+// locate returns the position of a syntax error. The library's own line is that of
+// the start of the value with the error, in some cases off by one, and in others
+// missing. The error is at the end of the shortest prefix of data that causes the
+// same error.
 func locate(file string, data []byte, err error) Position {
 	if len(data) > locateMax {
 		return position(file, data, lineStart(data, err))
@@ -93,7 +96,7 @@ func locate(file string, data []byte, err error) Position {
 	return position(file, data, at)
 }
 
-// lineStart is the offset of the line that the library's error names.
+// lineStart returns the offset of the line that the library's error names.
 func lineStart(data []byte, err error) int {
 	line, start := 0, 0
 	if _, e := fmt.Sscanf(err.Error(), "yaml: line %d:", &line); e != nil {
@@ -109,22 +112,24 @@ func lineStart(data []byte, err error) int {
 	return min(start, max(0, len(data)-1))
 }
 
-// hints say what usually lies behind the library's words.
+// hints maps parts of the library's error texts to their usual causes.
 var hints = map[string]string{
-	"mapping values are not allowed in this context": `a text that holds ": " needs quotes`,
-	"did not find expected alphabetic or numeric":    "a text that starts with * or & needs quotes",
-	"unknown anchor": "a text that starts with * needs quotes",
-	"found character that cannot start any token":         "a text that starts with @, % or ` needs quotes, and tabs cannot indent",
+	"mapping values are not allowed in this context": `text that contains ": " needs quotes`,
+	"did not find expected alphabetic or numeric":    "text that starts with * or & needs quotes",
+	"unknown anchor": "text that starts with * needs quotes",
+	"found character that cannot start any token":         "text that starts with @, % or ` needs quotes, and tabs cannot indent",
 	"did not find expected key":                           "is this line indented like the keys above it?",
 	"did not find expected '-' indicator":                 "is this line indented like the list above it?",
 	"did not find expected ',' or ']'":                    "a [ is not closed, or a comma is missing",
 	"did not find expected ',' or '}'":                    "a { is not closed, or a comma is missing",
 	"found unexpected end of stream":                      "a quote is not closed",
-	"could not find expected ':'":                         "a key needs a colon and a blank after it",
-	"block sequence entries are not allowed in this cont": "a list starts on a line of its own",
+	"could not find expected ':'":                         "a key needs a colon and a space after it",
+	"block sequence entries are not allowed in this cont": "a list must start on its own line",
 }
 
-func explain(err error) string {
+// syntaxMessage returns the library's error without its prefix, with a hint if one
+// is known.
+func syntaxMessage(err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		if _, rest, ok = strings.Cut(rest, ": "); ok {

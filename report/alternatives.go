@@ -8,21 +8,21 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// alternatives is the line that says which ports to use instead, or why there
-// are none; empty where another port would not help.
+// alternatives returns the hint that names ports to use instead, or the reason
+// why there are none. It is empty where another port would not help.
 func alternatives(r check.Result) string {
 	found := len(r.Alternatives)
 	switch {
 	case found == 0 && r.Asked == 0:
 		return ""
 	case found == 0 && len(r.From) == 0 && fromFlag(r):
-		return "no alternatives: no range to look in; give one with `--range 20000-20999`"
+		return "no alternatives: no range is set; set one with `--range 20000-20999`"
 	case found == 0 && len(r.From) == 0:
-		return "no alternatives: no range to look in; give one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
+		return "no alternatives: no range is set; set one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
 	case found == 0 && r.Silent != "":
 		return "no alternatives: " + Safe(r.Silent)
 	case found == 0:
-		return fmt.Sprintf("no alternatives: nothing in %s can be bound now", Safe(r.From.String()))
+		return fmt.Sprintf("no alternatives: no port in %s can be bound now", Safe(r.From.String()))
 	case found < r.Asked && len(r.From) > 0:
 		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, Safe(r.From.String()))
 	default:
@@ -30,7 +30,7 @@ func alternatives(r check.Result) string {
 	}
 }
 
-// alternativePorts lists them; of a block each is a block.
+// alternativePorts lists a result's alternatives. Those of a block are blocks.
 func alternativePorts(r check.Result) string {
 	more := r.Ports().Len() - 1
 	parts := make([]string, len(r.Alternatives))
@@ -41,6 +41,6 @@ func alternativePorts(r check.Result) string {
 	return strings.Join(parts, ", ")
 }
 
-// fromFlag says that a need was given by --port, so that there is no manifest
-// in which anything could be written.
+// fromFlag reports whether a need comes from --port. It then has no manifest
+// that a hint could have the user edit.
 func fromFlag(r check.Result) bool { return r.Source.File == "--port" }

@@ -9,8 +9,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// cases are reports by the name of their golden file. A case named after a
-// status or a notice code is about it.
+// cases returns reports by the name of their golden file. Each status and each
+// notice code has a case of its name.
 func cases() map[string]check.Report {
 	all := map[string]check.Report{}
 	for name, r := range results() {
@@ -63,7 +63,7 @@ func met(status check.Status, message string) check.Result {
 	return r
 }
 
-// taken is an unmet need with a holder, for which alternatives were found.
+// taken returns an unmet need with holders and alternatives.
 func taken(status check.Status, message string, holders ...check.Holder) check.Result {
 	r := need(status, message)
 	r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "in-use", Op: "bind", Errno: "EADDRINUSE"}}
@@ -112,10 +112,10 @@ func results() map[string]check.Result {
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
 		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),
-		"not-listening": need(check.NotListening, "nobody listens on tcp 8080"),
+		"not-listening": need(check.NotListening, "no process listens on tcp 8080"),
 		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
 		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
-		"unknown":       need(check.Unknown, "could not look: socket: EMFILE"),
+		"unknown":       need(check.Unknown, "tcp 8080: could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"),
 
 		"in-use-process":   taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", python()),
 		"in-use-container": taken(check.InUse, "tcp 8080 is in use by postgres (container shop-db-1)", postgres()),
@@ -175,7 +175,7 @@ func toRemote(r *check.Result, outcome, errno string) {
 	r.Endpoints = []check.Endpoint{{Address: "192.0.2.7", Port: 5432, Outcome: outcome, Op: "connect", Errno: errno}}
 }
 
-// reportOf is what check would make of the results.
+// reportOf returns the report that check makes of results.
 func reportOf(results ...check.Result) check.Report {
 	r := check.Report{
 		Version: 1, Tool: "portcheck v0.1.0", OK: true, Results: results,
@@ -216,7 +216,7 @@ func targets() check.Report {
 	return r
 }
 
-// ranges has maps of ranges, of all kinds of ports.
+// ranges returns a report with maps of ranges that have ports of every use.
 func ranges() check.Report {
 	one, inside := results()["in-use"], results()["free"]
 	inside.Name, inside.Port = "debug", 20500
@@ -257,7 +257,7 @@ func lint() check.Report {
 	return r
 }
 
-// many is more than GitHub shows annotations for.
+// many returns a report with more findings than GitHub shows annotations for.
 func many() check.Report {
 	var all []check.Result
 	for i := range 14 {
@@ -266,7 +266,7 @@ func many() check.Report {
 		r.Message = fmt.Sprintf("tcp %d is in use by nginx (pid 812, nginx.service)", r.Port)
 		if i < 2 {
 			r.Status, r.Holders = check.Unknown, nil
-			r.Message = "could not look: socket: EMFILE"
+			r.Message = "tcp 8080: could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"
 		}
 		all = append(all, r)
 	}

@@ -2,7 +2,7 @@ package report
 
 import "strings"
 
-// markup maps what GitHub's Markdown gives a meaning to its plain form.
+// markup replaces what is markup in GitHub's Markdown by the same as text.
 var markup = strings.NewReplacer(
 	"&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "$", "&#36;",
 	"@", "@&#8203;", // a space of no width: an entity alone does not stop a mention
@@ -10,8 +10,8 @@ var markup = strings.NewReplacer(
 	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "~", `\~`, "#", `\#`, "[", `\[`, "]", `\]`,
 )
 
-// cell is text from outside as Markdown shows it, in a table or a list: safe,
-// and with nothing that GitHub would take for markup, a link or a mention.
+// cell makes text from outside safe for a table or a list in Markdown, where
+// GitHub takes none of it for markup, a link or a mention.
 func cell(s string) string { return markup.Replace(Safe(s)) }
 
 // cellSentence is cell for a message, which may quote several names.

@@ -9,6 +9,7 @@ import (
 	"github.com/org/portcheck/config"
 )
 
+// qualityIssue is an issue of GitLab's report.
 // https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
 type qualityIssue struct {
 	Description string          `json:"description"`
@@ -33,9 +34,9 @@ func codeQuality(w io.Writer, r check.Report, o Options) error {
 	issues := []qualityIssue{}
 	seen := fingerprints{}
 	for _, f := range findings(r) {
-		at := place(f.at, o)
+		at := location(f.at, o)
 		issues = append(issues, qualityIssue{
-			Description: cmp.Or(strings.Join(f.lines(), "; "), "portcheck"), // GitLab wants some text
+			Description: cmp.Or(strings.Join(f.lines(), "; "), "portcheck"), // GitLab requires a description
 			CheckName:   "portcheck/" + Safe(f.code),
 			Fingerprint: seen.of(f),
 			Severity:    qualitySeverity(f),

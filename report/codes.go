@@ -5,140 +5,140 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// code explains what ends a finding in brackets: a status that is not ok, a
-// notice, or a manifest's error.
+// code explains what a finding ends with in brackets: a status that is not ok,
+// the code of a notice, or "manifest".
 type code struct {
 	id    string
 	name  string // one word in Pascal case, and not the id
 	title string
 	means string
-	how   string // it comes about
+	cause string // when it occurs
 	help  string // what to do
 	level config.Severity
 }
 
 const manifestCode = "manifest"
 
-// codes are all codes that a finding can have.
+// codes lists every code that a finding can have.
 var codes = []code{
 	{
 		manifestCode, "ManifestError", "The manifest can't be used",
 		"A manifest or the command line has an error. Nothing was probed.",
-		"An unknown key, a wrong type, a number out of range, a file that is not there: the message says what is allowed.",
-		"Correct the manifest at the line that is named. All errors of all manifests are told at once.", config.SeverityError,
+		"An unknown key, a wrong type, a number out of range, or a missing file. The message says what is allowed.",
+		"Correct the manifest at the given line. A run reports all errors of all manifests.", config.SeverityError,
 	},
 	{
 		string(check.InUse), "PortInUse", "The port is in use",
-		"Another socket holds the port, so that the app could not bind it.",
-		"A bind answers EADDRINUSE: somebody listens there, has bound it, or has a connection from that local port; or the app's address overlaps one of theirs (0.0.0.0 and 127.0.0.1).",
-		"Stop the holder, wait for it, allow it with owner if it is the app's own old instance, or use one of the alternatives.", config.SeverityError,
+		"Another socket holds the port, so the app can't bind it.",
+		"A bind fails with EADDRINUSE: another socket listens on the port, is bound to it, or has a connection from that local port, on the same or an overlapping address (0.0.0.0 and 127.0.0.1).",
+		"Stop the holder, wait for it to end, allow it with `owner` if it is the app's own old instance, or use one of the alternatives.", config.SeverityError,
 	},
 	{
 		string(check.Shadowed), "PortShadowed", "The port would be shared",
-		"The app could bind the port beside a listener, and each would get a part of the other's traffic.",
-		"Both sockets ask to share (SO_REUSEPORT, SO_REUSEADDR on UDP), or the listener has a more specific address than the app.",
+		"The app could bind the port although a process listens on it, and each would get a part of the other's traffic.",
+		"Both sockets allow sharing (SO_REUSEPORT, or SO_REUSEADDR for UDP), or the listener has a more specific address than the app.",
 		"Stop the listener or use one of the alternatives.", config.SeverityError,
 	},
 	{
 		string(check.Leased), "PortLeased", "The port is claimed by another job",
 		"Another job on the same host has claimed the port and does not listen on it yet.",
-		"Two jobs on one host look for a port at the same time.",
+		"Two jobs on one host choose ports at the same time.",
 		"Wait until that job ends or use one of the alternatives.", config.SeverityError,
 	},
 	{
 		string(check.Denied), "BindDenied", "The app may not bind the port",
-		"The right to bind the port is missing, as for ports below 1024 without CAP_NET_BIND_SERVICE.",
-		"A bind answers EACCES or EPERM: a port below net.ipv4.ip_unprivileged_port_start without CAP_NET_BIND_SERVICE, or a security policy.",
-		"Grant the app the right, lower the limit with sysctl, or use a higher port.", config.SeverityError,
+		"The app lacks the privilege to bind the port, such as CAP_NET_BIND_SERVICE for ports below 1024.",
+		"A bind fails with EACCES or EPERM: the port is below net.ipv4.ip_unprivileged_port_start and the app has no CAP_NET_BIND_SERVICE, or a security policy denies it.",
+		"Grant the app the privilege, lower the limit with sysctl, or use a higher port.", config.SeverityError,
 	},
 	{
 		string(check.Unavailable), "AddressUnavailable", "The address is not on the host",
-		"No interface that is up has the address that the need names.",
-		"A bind answers EADDRNOTAVAIL: a typo, an interface that is down, a container that has other addresses than its host.",
+		"No interface that is up has the address of the need.",
+		"A bind fails with EADDRNOTAVAIL: a typo, an interface that is down, or a container with other addresses than its host.",
 		"Bring the interface up, correct the address, or use `address: any`.", config.SeverityError,
 	},
 	{
-		string(check.OSReserved), "PortReserved", "The system keeps the port back",
-		"The port lies in a range that the operating system does not give to apps.",
-		"Windows keeps ranges back for Hyper-V, WSL and containers, and changes them at each start.",
+		string(check.OSReserved), "PortReserved", "The system reserves the port",
+		"The port is in a range that the operating system reserves.",
+		"Windows reserves ranges for Hyper-V, WSL and containers, and changes them at each start.",
 		"Use one of the alternatives.", config.SeverityError,
 	},
 	{
-		string(check.NotListening), "NotListening", "Nobody listens on the port",
-		"The need expects a listener on the port and there is none.",
-		"The need has `expect: listening`, and the service is down, or not up yet, or listens on another address.",
-		"Start what should listen, or give it time with wait.", config.SeverityError,
+		string(check.NotListening), "NotListening", "No process listens on the port",
+		"The need expects a listener on the port, and there is none.",
+		"The need has `expect: listening`, and the service is down, has not started yet, or listens on another address.",
+		"Start the service, or give it time with `wait`.", config.SeverityError,
 	},
 	{
-		string(check.WrongOwner), "WrongOwner", "Somebody else listens on the port",
-		"The need expects its owner to listen on the port and another process does.",
+		string(check.WrongOwner), "WrongOwner", "Another process listens on the port",
+		"The need expects its owner to listen on the port, and another process does.",
 		"The need has `expect: listening` with an `owner` that no holder matches.",
-		"Stop that process, or correct owner.", config.SeverityError,
+		"Stop that process, or correct `owner`.", config.SeverityError,
 	},
 	{
 		string(check.Unreachable), "RemoteUnreachable", "The remote port can't be reached",
-		"A connect from the target to the remote port was refused, timed out, or its name does not resolve.",
-		"The need has `expect: reachable`; the message says which of the three it was.",
-		"Start the service, correct remote, or open the firewall.", config.SeverityError,
+		"A connection from the target to the remote port was refused or timed out, or the name does not resolve.",
+		"The need has `expect: reachable`. The message says which of the three occurred.",
+		"Start the service, correct `remote`, or open the firewall.", config.SeverityError,
 	},
 	{
-		string(check.Unknown), "StateUnknown", "The port's state could not be found out",
-		"The target could not be asked, or did not show enough for a verdict. The port is not known to be free.",
-		"The socket table could not be read, the right to try as `run_as` is missing, a target can't be reached, or a holder's identity decides and can't be read.",
-		"Run portcheck with more rights; `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
+		string(check.Unknown), "StateUnknown", "The state of the port is unknown",
+		"The target could not be probed, or did not show enough for a verdict. The port may be taken.",
+		"The socket table can't be read, the check lacks the privilege to bind as the `run_as` user, the target can't be reached, file descriptors ran out, or the verdict depends on a holder that can't be identified.",
+		"Run portcheck as root if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
 	},
 	{
 		string(config.Duplicate), "DuplicateNeed", "Two needs exclude each other",
 		"Two needs ask for the same port on the same host and can't both bind it.",
-		"The same port and protocol with overlapping addresses, in one manifest, or in manifests that name the same `host`.",
-		"Give one of them another port; `allow: [duplicate]` accepts that only one runs.", config.SeverityError,
+		"The same port and protocol with overlapping addresses, in one manifest or in manifests with the same `host`.",
+		"Give one of them another port. `allow: [duplicate]` accepts that only one of them runs.", config.SeverityError,
 	},
 	{
-		string(config.Claimed), "PortClaimed", "Somebody has bound the port and does not listen",
-		"The port can still be bound, and another process has bound it too.",
-		"A server that starts up, or a program that keeps a port for later; with SO_REUSEADDR on both sides a bind beside it works until one of them listens.",
-		"Find out what that process is about to do.", note,
+		string(config.Claimed), "PortClaimed", "A process has bound the port and does not listen",
+		"The port can still be bound, but another process has bound it as well.",
+		"A server is starting, or a program keeps a port for later. With SO_REUSEADDR on both sockets, both binds succeed until one of them listens.",
+		"Find out whether that process is about to listen.", note,
 	},
 	{
-		string(config.Ephemeral), "EphemeralPort", "The port may be taken for outgoing connections",
-		"The port lies in the range from which the system takes ports for outgoing connections: it may be taken now and then.",
-		"The number is in net.ipv4.ip_local_port_range (32768-60999 by default), and not in net.ipv4.ip_local_reserved_ports.",
+		string(config.Ephemeral), "EphemeralPort", "The port is in the ephemeral range",
+		"The system takes ports for outgoing connections from this range, so the port may be taken at any time.",
+		"The port is in net.ipv4.ip_local_port_range (32768-60999 by default), and not in net.ipv4.ip_local_reserved_ports.",
 		"Use a port outside of that range, or reserve it with sysctl.", note,
 	},
 	{
-		string(config.Privileged), "PrivilegedPort", "The port needs a right to bind",
-		"The check may bind the port, and the app may lack the right to do so.",
-		"The check runs as root, or with CAP_NET_BIND_SERVICE, and the need names no `run_as`.",
-		"Name the app's user with `run_as`, or grant it CAP_NET_BIND_SERVICE.", note,
+		string(config.Privileged), "PrivilegedPort", "Binding the port needs a privilege",
+		"The check may bind the port, but the app may lack the privilege to do so.",
+		"The check runs as root or with CAP_NET_BIND_SERVICE, and the need has no `run_as`.",
+		"Set `run_as` to the app's user, or grant the app CAP_NET_BIND_SERVICE.", note,
 	},
 	{
-		string(config.Degraded), "DegradedCheck", "Not everything could be seen",
-		"A part of the host's state could not be read, so that the answer has gaps.",
-		"Processes of other users without root, /proc hidden by hidepid or a PID namespace, netlink refused by a sandbox, an engine that does not answer. The message names the operation.",
-		"Run portcheck with more rights.", note,
+		string(config.Degraded), "DegradedCheck", "The check could not read everything",
+		"A part of the host's state could not be read, so the report is incomplete.",
+		"Processes of other users without root, /proc hidden by hidepid or a PID namespace, netlink denied by a sandbox, or a container engine that does not answer. The message names the operation.",
+		"Run portcheck as root, or with the access that the message names.", note,
 	},
 	{
 		string(config.TimeWait), "TimeWait", "Closed connections still hold the port",
-		"The system keeps the port of closed connections for up to a minute.",
-		"A server that was just stopped; its last connections wait for late packets.",
-		"Give it time with wait.", note,
+		"The system holds the port of a closed connection for up to a minute (TIME_WAIT).",
+		"A server has just been stopped. Its last connections wait for delayed packets.",
+		"Give it time with `wait`.", note,
 	},
 	{
-		string(config.Squatter), "SquattedPort", "Common software takes the port",
-		"Software that many machines run by default takes this port.",
-		"AirPlay on macOS takes 5000 and 7000, for example.",
+		string(config.Squatter), "SquattedPort", "Common software uses the port",
+		"Software that many machines run by default uses this port.",
+		"For example, AirPlay on macOS uses 5000 and 7000.",
 		"Use another port if the app runs on such machines.", note,
 	},
 	{
 		string(config.UnsafePort), "UnsafePort", "Browsers refuse the port",
 		"Browsers do not open connections to this port.",
-		"The Fetch standard blocks it, since another protocol is at home there.",
+		"The Fetch standard blocks it, since another protocol uses it.",
 		"Use another port if browsers are to reach the app.", note,
 	},
 	{
 		string(config.NoIPv6), "MissingIpv6", "The host has no IPv6",
-		"The need was judged by IPv4 alone, since the host has no IPv6.",
-		"IPv6 is switched off, or not in the kernel; the need has `address: any` or `loopback`.",
-		"Name IPv4 addresses if that is meant.", note,
+		"The host has no IPv6, so the verdict covers IPv4 alone.",
+		"IPv6 is disabled or not in the kernel, and the need has `address: any` or `loopback`.",
+		"Use IPv4 addresses in the need if the app needs IPv4 alone.", note,
 	},
 }

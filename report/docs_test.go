@@ -11,7 +11,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// documented is the report that docs/reports.md shows.
+// documented returns the report that docs/reports.md shows.
 func documented() check.Report {
 	web, admin := results()["in-use"], results()["free"]
 	admin.ID, admin.Name, admin.Source.Line, admin.Port = "shop/admin@local/tcp", "admin", 8, 8081
@@ -27,11 +27,11 @@ func documented() check.Report {
 
 func TestDocsShowRealOutput(t *testing.T) {
 	const file, marker = "../docs/reports.md", "<!-- output: "
-	told := inEveryFormat(t, documented(), Options{Root: "/repo"})
-	told["terminal"] = onTerminalOf(t, documented(), Options{Width: 100})
-	for line := range strings.Lines(told["markdown"]) {
+	outputs := inAllFormats(t, documented(), Options{Root: "/repo"})
+	outputs["terminal"] = onTerminalOf(t, documented(), Options{Width: 100})
+	for line := range strings.Lines(outputs["markdown"]) {
 		if strings.Contains(line, "<br>`") || strings.HasPrefix(line, "`▁`") {
-			told["strip"] += strings.TrimSuffix(strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(line, "- "), "<br>", "\n"), "`", ""), "\n") + "\n"
+			outputs["strip"] += strings.TrimSuffix(strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(line, "- "), "<br>", "\n"), "`", ""), "\n") + "\n"
 		}
 	}
 	page, err := os.ReadFile(file)
@@ -43,10 +43,10 @@ func TestDocsShowRealOutput(t *testing.T) {
 	for _, part := range parts[1:] {
 		name, rest, _ := strings.Cut(part, " -->\n```text\n")
 		_, after, closed := strings.Cut(rest, "```")
-		if told[name] == "" || !closed {
-			t.Fatalf("%q shows nothing", name)
+		if outputs[name] == "" || !closed {
+			t.Fatalf("%q has no output or no end", name)
 		}
-		text += marker + name + " -->\n```text\n" + told[name] + "```" + after
+		text += marker + name + " -->\n```text\n" + outputs[name] + "```" + after
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -57,7 +57,7 @@ func TestDocsShowRealOutput(t *testing.T) {
 	}
 	for _, name := range Names() {
 		if !strings.Contains(string(page), "| `"+name+"` | ") {
-			t.Errorf("%s says nothing of %s", file, name)
+			t.Errorf("%s does not list %s", file, name)
 		}
 	}
 }

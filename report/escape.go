@@ -9,15 +9,15 @@ import (
 
 const (
 	ellipsis     = "..."
-	nameLimit    = 200  // of a name from outside
-	messageLimit = 1500 // of a sentence of ours that quotes such names, or the key of a host (RSA, 4096 bits: 750)
+	nameLimit    = 200  // characters of a name from outside
+	messageLimit = 1500 // characters of a message, which may quote several names or a host key (RSA, 4096 bits: 750)
 	unlimited    = 0
 )
 
-// Safe is text from outside on one line that no terminal and no log reads as
-// a command: what is not printable is spelled out as in Go strings (\n, \x1b,
-// \u202e), the starts of workflow commands are broken, and all of it is cut to
-// 200 characters. Safe of a safe text is that text.
+// Safe returns text from outside on one line that no terminal and no CI log
+// reads as a command: characters that are not printable are escaped as in Go
+// strings (\n, \x1b, \u202e), the starts of workflow commands are broken, and
+// the text is cut to 200 characters. Safe does not change a safe text.
 func Safe(s string) string { return escape(s, nameLimit) }
 
 // sentence is Safe for a message, which may quote several names.
@@ -25,7 +25,7 @@ func sentence(s string) string { return escape(s, messageLimit) }
 
 func escape(s string, limit int) string {
 	var b strings.Builder
-	count, cut := 0, 0 // characters written; where to cut if they become too many
+	count, cut := 0, 0 // characters written; the length to cut to if they exceed the limit
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
 		token := escapeRune(r, s[:size])

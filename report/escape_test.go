@@ -16,6 +16,7 @@ func TestSafe(t *testing.T) {
 		"a\u202eb\u200bc":       `a\u202eb\u200bc`,
 		"a\u00a0b\u2028c\ufeff": `a\u00a0b\u2028c\ufeff`,
 		"\U000e0041":            `\U000e0041`,
+		"\u0080\uffff":          `\u0080\uffff`,
 		"\xff\xc3(":             `\xff\xc3(`,
 		"\ufffd":                "\ufffd",
 		"##[add-mask]80":        `##\x5badd-mask]80`,
@@ -34,9 +35,23 @@ func TestSafeCuts(t *testing.T) {
 	if in := strings.Repeat("é", nameLimit); Safe(in) != in {
 		t.Errorf("%d characters were cut", nameLimit)
 	}
+	if got, want := Safe(strings.Repeat("é", nameLimit+1)), strings.Repeat("é", nameLimit-3)+"..."; got != want {
+		t.Errorf("%d characters become %s", nameLimit+1, got)
+	}
 	got := Safe(strings.Repeat("é", nameLimit-4) + "\u202e\u202e")
 	if want := strings.Repeat("é", nameLimit-4) + "..."; got != want {
 		t.Errorf("an escape is cut in two: %s", got)
+	}
+}
+
+// A report may hold 1,500 characters of a message, and no limit for file names.
+func TestLimitsOfTexts(t *testing.T) {
+	long := strings.Repeat("é", 5000)
+	if got := sentence(long); utf8.RuneCountInString(got) != 1500 {
+		t.Errorf("a message has %d characters", utf8.RuneCountInString(got))
+	}
+	if got := escape(long, unlimited); got != long {
+		t.Errorf("without a limit, %d characters are left", utf8.RuneCountInString(got))
 	}
 }
 

@@ -10,43 +10,43 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// note is the severity of what is worth knowing but fails nothing.
+// note is the severity of a finding that does not fail the run.
 const note config.Severity = "note"
 
 const indent = "    " // of hints
 
-// finding is one thing that a report has to say about a place in a manifest.
+// finding is a problem, an unmet need or a notice, at a position in a manifest.
 // Its strings are raw; a format makes them safe.
 type finding struct {
 	at       config.Position
-	id       string // of the result; empty for a problem
+	id       string // the result's; empty for a problem
 	severity config.Severity
-	subject  string // empty, or the need
+	subject  string // the need; may be empty
 	message  string
 	code     string
 	hints    []string // what to do
 }
 
-// noticeSeverity is how much a notice on a target weighs.
+// noticeSeverity returns the severity of a target's notice.
 func noticeSeverity(n check.Notice) config.Severity { return cmp.Or(n.Severity, note) }
 
 func problemFinding(p config.Problem) finding {
-	return finding{at: p.Position, severity: config.SeverityError, message: p.Message, code: "manifest"}
+	return finding{at: p.Position, severity: config.SeverityError, message: p.Message, code: manifestCode}
 }
 
-// unmetFindings says why a result is not met, the first with hints; none if
-// it is.
+// unmetFindings returns the reasons why a result is not met, the first with
+// hints. There are none if it is met.
 func unmetFindings(r check.Result, manyTargets bool) []finding {
 	if r.OK {
 		return nil
 	}
-	found := []finding{about(r, manyTargets, r.Severity, r.Message, string(r.Status))}
+	found := []finding{newFinding(r, manyTargets, r.Severity, r.Message, string(r.Status))}
 	for _, n := range r.Notices {
 		if n.Code == config.Duplicate {
-			found = append(found, about(r, manyTargets, r.Severity, n.Message, string(n.Code)))
+			found = append(found, newFinding(r, manyTargets, r.Severity, n.Message, string(n.Code)))
 		}
 	}
-	// The port itself is free, or nobody looked: the other need is the reason.
+	// The port itself is free, or was not probed: the other need is the reason.
 	if len(found) > 1 && (r.Status.OK() || r.Status == "") {
 		found = found[1:]
 	}
@@ -54,18 +54,19 @@ func unmetFindings(r check.Result, manyTargets bool) []finding {
 	return found
 }
 
-// noteFindings are the result's notices that are not already in unmetFindings.
+// noteFindings returns the result's notices that are not in unmetFindings.
 func noteFindings(r check.Result, manyTargets bool) []finding {
 	var found []finding
 	for _, n := range r.Notices {
 		if r.OK || n.Code != config.Duplicate {
-			found = append(found, about(r, manyTargets, note, n.Message, string(n.Code)))
+			found = append(found, newFinding(r, manyTargets, note, n.Message, string(n.Code)))
 		}
 	}
 	return found
 }
 
-// findings are all that a report has to say about places in manifests.
+// findings returns all findings of a report. Notices of targets have no
+// position in a manifest and are not among them.
 func findings(r check.Report) []finding {
 	var all []finding
 	for _, p := range r.Problems {
@@ -79,8 +80,8 @@ func findings(r check.Report) []finding {
 	return all
 }
 
-// worstFirst is results with errors before warnings, what is known before what
-// is not, and those that are met last.
+// worstFirst sorts results: errors before warnings, unknown ones last within
+// each, and met ones at the end.
 func worstFirst(results []check.Result) []check.Result {
 	weight := func(r check.Result) int {
 		switch {
@@ -98,7 +99,7 @@ func worstFirst(results []check.Result) []check.Result {
 	return slices.SortedStableFunc(slices.Values(results), func(a, b check.Result) int { return weight(a) - weight(b) })
 }
 
-func about(r check.Result, manyTargets bool, s config.Severity, message, code string) finding {
+func newFinding(r check.Result, manyTargets bool, s config.Severity, message, code string) finding {
 	return finding{at: r.Source, id: r.ID, severity: s, subject: subject(r, manyTargets), message: message, code: code}
 }
 
@@ -109,9 +110,9 @@ func subject(r check.Result, manyTargets bool) string {
 	return r.Name
 }
 
-// app is the app of a result, as its id tells it: app/name@target/protocol.
-// Empty if it has none.
-func app(r check.Result) string {
+// appOf returns the app in a result's id, app/name@target/protocol. It is empty
+// if the id has none.
+func appOf(r check.Result) string {
 	app, ok := strings.CutSuffix(r.ID, "/"+r.Name+"@"+r.Target+"/"+string(r.Protocol))
 	if !ok {
 		return ""
@@ -119,7 +120,7 @@ func app(r check.Result) string {
 	return app
 }
 
-// manyTargets says whether a finding has to name its target.
+// manyTargets reports whether a finding has to name its target.
 func manyTargets(r check.Report) bool {
 	return len(r.Targets) > 1 || slices.ContainsFunc(r.Results, func(x check.Result) bool { return x.Target != r.Results[0].Target })
 }
@@ -132,8 +133,8 @@ func hints(r check.Result) []string {
 	return all
 }
 
-// lines are what a finding says without its place: what is wrong, then a line
-// for each hint. They are safe.
+// lines returns the finding without its position, as safe text: the message,
+// then a line for each hint.
 func (f finding) lines() []string {
 	first := sentence(f.message)
 	if f.subject != "" {
@@ -147,7 +148,8 @@ func (f finding) lines() []string {
 	return lines
 }
 
-// writeFinding writes a finding as compilers write theirs, its hints indented.
+// writeFinding writes a finding as compilers do: FILE:LINE:COLUMN, severity,
+// message, and the hints below, indented.
 func writeFinding(b *bytes.Buffer, f finding, o Options) {
 	if at := f.at.String(); at != "" {
 		// Escaped as a whole: a file named ":" would make it start with "::".

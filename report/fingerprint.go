@@ -6,11 +6,12 @@ import (
 	"strconv"
 )
 
-// fingerprints name findings so that the next report gives the same finding
-// the same name, and no two of one report share it. Lines, pids and messages of
-// results change while a finding stays; of a problem the message is all there is.
+// fingerprints makes fingerprints that are unique in a report and the same in
+// the next one. Lines, pids and messages of results change while a finding
+// stays the same, and are not part of them. A problem has only its message.
 type fingerprints map[string]int
 
+// of returns the fingerprint of the next finding.
 func (seen fingerprints) of(f finding) string {
 	key := f.id + "\x00" + f.code
 	if f.id == "" {

@@ -15,27 +15,27 @@ import (
 )
 
 const (
-	annotationsPerLevel = 10   // GitHub drops the rest, silently
-	annotationLimit     = 4096 // characters of a message
+	maxAnnotations   = 10   // for each level; GitHub drops further ones without a word
+	annotationLength = 4096 // characters of a message that GitHub shows
 )
 
-// annotation is one workflow command. One need may have several findings.
+// annotation is one workflow command: a problem, or all findings of a need.
 type annotation struct {
 	at       config.Position
 	severity config.Severity
 	title    string
 	lines    []string // safe
-	unknown  bool
+	unknown  bool     // no protocol of the need has a known status
 }
 
 // github writes annotations, one for each problem and each unmet need.
 func github(w io.Writer, r check.Report, o Options) error {
-	// go-githubactions panics if a write fails; this one can't.
+	// go-githubactions panics if a write fails. A write to a buffer does not.
 	var b bytes.Buffer
 	action := githubactions.New(githubactions.WithWriter(&b))
 	all := annotations(r)
 	for _, level := range []config.Severity{config.SeverityError, config.SeverityWarning} {
-		for _, a := range worst(all, level) {
+		for _, a := range ofLevel(all, level) {
 			annotate := action.WithFieldsMap(a.fields(o)).Errorf
 			if level == config.SeverityWarning {
 				annotate = action.WithFieldsMap(a.fields(o)).Warningf
@@ -47,7 +47,8 @@ func github(w io.Writer, r check.Report, o Options) error {
 	return err
 }
 
-// annotations puts what both protocols of one need have to say into one.
+// annotations returns one annotation for each problem and each unmet need. The
+// protocols of a need share one.
 func annotations(r check.Report) []annotation {
 	var all []annotation
 	for _, p := range r.Problems {
@@ -96,9 +97,9 @@ func annotationLines(f finding) []string {
 	return lines
 }
 
-// worst are the annotations of a level, what is known before what is not, the
-// last one standing for those beyond GitHub's limit.
-func worst(all []annotation, level config.Severity) []annotation {
+// ofLevel returns the annotations of a level, unknown ones last. The last one
+// stands for those beyond GitHub's limit.
+func ofLevel(all []annotation, level config.Severity) []annotation {
 	var known, unknown []annotation
 	for _, a := range all {
 		switch {
@@ -110,10 +111,10 @@ func worst(all []annotation, level config.Severity) []annotation {
 		}
 	}
 	list := slices.Concat(known, unknown)
-	if len(list) <= annotationsPerLevel {
+	if len(list) <= maxAnnotations {
 		return list
 	}
-	shown := annotationsPerLevel - 1
+	shown := maxAnnotations - 1
 	more := annotation{title: "portcheck", lines: []string{fmt.Sprintf("%d more, see the step summary", len(list)-shown)}}
 	return append(list[:shown:shown], more)
 }
@@ -132,12 +133,12 @@ func (a annotation) fields(o Options) map[string]string {
 	return fields
 }
 
-// joinLines joins lines up to GitHub's limit; go-githubactions encodes the
-// line ends.
+// joinLines joins lines and cuts the result to GitHub's limit. The line ends are
+// encoded by go-githubactions.
 func joinLines(lines []string) string {
 	joined := []rune(strings.Join(lines, "\n"))
-	if len(joined) > annotationLimit {
-		return string(joined[:annotationLimit-len(ellipsis)]) + ellipsis
+	if len(joined) > annotationLength {
+		return string(joined[:annotationLength-len(ellipsis)]) + ellipsis
 	}
 	return string(joined)
 }

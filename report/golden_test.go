@@ -17,28 +17,28 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// inEveryFormat is what each format makes of a report, under its name.
-func inEveryFormat(t testing.TB, r check.Report, o Options) map[string]string {
+// inAllFormats writes a report in each format and returns the outputs by format.
+func inAllFormats(t testing.TB, r check.Report, o Options) map[string]string {
 	t.Helper()
-	told := map[string]string{}
+	outputs := map[string]string{}
 	for _, name := range Names() {
 		var b bytes.Buffer
 		if err := Formats[name](&b, r, o); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		told[name] = b.String()
+		outputs[name] = b.String()
 	}
-	return told
+	return outputs
 }
 
 func TestGolden(t *testing.T) {
 	all := cases()
 	for name, r := range all {
 		t.Run(name, func(t *testing.T) {
-			told := inEveryFormat(t, r, Options{})
+			outputs := inAllFormats(t, r, Options{})
 			var b strings.Builder
 			for _, format := range []string{"text", "github", "markdown", "json"} {
-				fmt.Fprintf(&b, "-- %s --\n%s", format, told[format])
+				fmt.Fprintf(&b, "-- %s --\n%s", format, outputs[format])
 			}
 			compareGolden(t, name, b.String())
 		})
@@ -80,9 +80,9 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 			t.Errorf("no case for status %s", s)
 			continue
 		}
-		told := inEveryFormat(t, r, Options{})
-		if !s.OK() && !strings.Contains(told["text"], "["+string(s)+"]\n") {
-			t.Errorf("%s: text does not end its finding with the status:\n%s", s, told["text"])
+		outputs := inAllFormats(t, r, Options{})
+		if !s.OK() && !strings.Contains(outputs["text"], "["+string(s)+"]\n") {
+			t.Errorf("%s: text does not end its finding with the status:\n%s", s, outputs["text"])
 		}
 	}
 	for _, n := range config.NoticeCodes {
@@ -91,9 +91,9 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 			t.Errorf("no case for notice %s", n)
 			continue
 		}
-		told := inEveryFormat(t, r, Options{})
-		if !strings.Contains(told["text"], "["+string(n)+"]\n") {
-			t.Errorf("%s: text does not end its finding with the code:\n%s", n, told["text"])
+		outputs := inAllFormats(t, r, Options{})
+		if !strings.Contains(outputs["text"], "["+string(n)+"]\n") {
+			t.Errorf("%s: text does not end its finding with the code:\n%s", n, outputs["text"])
 		}
 	}
 }

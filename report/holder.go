@@ -9,7 +9,7 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// holderName is the name of a holder's process, empty if unknown. It is raw.
+// holderName returns the name of a holder's process, raw, empty if unknown.
 func holderName(h check.Holder) string {
 	if h.Process == "" && h.Executable != "" {
 		return path.Base(h.Executable)
@@ -17,7 +17,7 @@ func holderName(h check.Holder) string {
 	return h.Process
 }
 
-// holderUser is a holder's user, or its number, empty if unknown. It is raw.
+// holderUser returns a holder's user name or else uid, raw, empty if unknown.
 func holderUser(h check.Holder) string {
 	if h.User == "" && h.UID != nil {
 		return strconv.Itoa(*h.UID)
@@ -25,7 +25,7 @@ func holderUser(h check.Holder) string {
 	return h.User
 }
 
-// started is when a holder's process began, empty if unknown.
+// started returns when a holder's process was started, empty if unknown.
 func started(h check.Holder) string {
 	if h.Started == nil {
 		return ""
@@ -33,7 +33,7 @@ func started(h check.Holder) string {
 	return h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// containerName is a container's name, else its short ID. It is raw.
+// containerName returns a container's name, else its short ID, raw.
 func containerName(c check.Container) string {
 	if c.Name != "" {
 		return c.Name
@@ -41,7 +41,7 @@ func containerName(c check.Container) string {
 	return c.ID[:min(len(c.ID), 12)]
 }
 
-// holderText is "nginx (pid 812, user www-data, nginx.service)".
+// holderText describes a holder: "nginx (pid 812, user www-data, nginx.service)".
 func holderText(h check.Holder) string {
 	name := Safe(holderName(h))
 	if name == "" {
@@ -68,17 +68,17 @@ func holderText(h check.Holder) string {
 	return name
 }
 
-// commandText is a holder's command line.
+// commandText returns a holder's command line.
 func commandText(h check.Holder) string { return Safe(strings.Join(h.Command, " ")) }
 
-const holdersShown = 10 // where each has a line
+const maxHolders = 10 // named where each has a line
 
-// holderLines names holders, a line each, with the command line where it was
-// asked for.
+// holderLines describes holders, a line each, with the command line if the
+// report has it.
 func holderLines(holders []check.Holder) []string {
 	var lines []string
 	for i, h := range holders {
-		if i == holdersShown {
+		if i == maxHolders {
 			lines = append(lines, fmt.Sprintf("%d more", len(holders)-i))
 			break
 		}

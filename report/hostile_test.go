@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
 )
 
 var hostile = []string{
@@ -44,7 +45,7 @@ var hostile = []string{
 	"ghadelimiter_x<<EOF",
 }
 
-// filled is a report with s in every string, in a list where there is a list.
+// filled returns a report with s in every string and one item in every list.
 func filled(s string) check.Report {
 	var r check.Report
 	fill(reflect.ValueOf(&r).Elem(), s)
@@ -81,29 +82,31 @@ func fill(v reflect.Value, s string) {
 	}
 }
 
-// hostileReports has s everywhere, and s in each place where statuses and the
-// like are what they should be, since these choose what is written.
+// hostileReports returns reports with s in every string, and with s in all others
+// where statuses and severities are valid, since these choose what is written.
 func hostileReports(s string) []check.Report {
-	all := []check.Report{filled(s)}
+	valid := filled(s)
+	valid.Results = nil
 	for _, status := range check.Statuses {
-		r := filled(s)
-		for i := range r.Results {
-			r.Results[i].Status, r.Results[i].Severity = status, "error"
+		for _, x := range filled(s).Results {
+			x.Status, x.Severity = status, config.SeverityError
+			valid.Results = append(valid.Results, x)
 		}
-		all = append(all, r)
 	}
-	noPlace := filled(s)
-	for i := range noPlace.Results {
-		noPlace.Results[i].Source.Line = 0
+	all := []check.Report{filled(s), valid}
+	noLine := filled(s)
+	for i := range noLine.Results {
+		noLine.Results[i].Source.Line = 0
 	}
-	noPlace.Problems[0].Line = 0
-	return append(all, noPlace)
+	noLine.Problems[0].Line = 0
+	return append(all, noLine)
 }
 
 func TestHostileTextIsNoCommand(t *testing.T) {
+	t.Parallel()
 	for _, s := range hostile {
 		for _, r := range hostileReports(s) {
-			for format, out := range inEveryFormat(t, r, Options{Root: "/repo"}) {
+			for format, out := range inAllFormats(t, r, Options{Root: "/repo"}) {
 				checkInert(t, format, out)
 			}
 			var b bytes.Buffer
@@ -121,8 +124,8 @@ func TestHostileTextIsNoCommand(t *testing.T) {
 	}
 }
 
-// checkInert fails if a terminal or a runner would take part of out for
-// something else than text, except the annotations that we mean.
+// checkInert fails if a terminal or a runner would take a part of out for
+// something other than text, except for annotations in the github format.
 func checkInert(t *testing.T, format, out string) {
 	t.Helper()
 	if !utf8.ValidString(out) {
@@ -136,7 +139,7 @@ func checkInert(t *testing.T, format, out string) {
 
 func TestHostileTextInMarkdown(t *testing.T) {
 	for _, s := range hostile {
-		out := inEveryFormat(t, filled(s), Options{})["markdown"]
+		out := inAllFormats(t, filled(s), Options{})["markdown"]
 		for line := range strings.SplitSeq(out, "\n") {
 			if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 6 {
 				t.Errorf("%q: a row without five cells: %s", s, line)
@@ -154,7 +157,7 @@ func TestHostileTextInMarkdown(t *testing.T) {
 
 func TestHostileTextInAnnotations(t *testing.T) {
 	for _, s := range hostile {
-		out := inEveryFormat(t, filled(s), Options{})["github"]
+		out := inAllFormats(t, filled(s), Options{})["github"]
 		if got := strings.Count(out, "\n"); got != 2 {
 			t.Errorf("%q: %d lines, want one for the problem and one for the need:\n%s", s, got, out)
 		}
@@ -162,13 +165,13 @@ func TestHostileTextInAnnotations(t *testing.T) {
 }
 
 func TestHostileGolden(t *testing.T) {
-	told := inEveryFormat(t, filled("x\n::error::##[add-mask]80 \x1b[1m\u202e|<b>`@octocat"), Options{Root: "/repo"})
-	compareGolden(t, "hostile", "-- text --\n"+told["text"]+"-- github --\n"+told["github"]+"-- markdown --\n"+told["markdown"]+"-- json --\n"+told["json"])
+	outputs := inAllFormats(t, filled("x\n::error::##[add-mask]80 \x1b[1m\u202e|<b>`@octocat"), Options{Root: "/repo"})
+	compareGolden(t, "hostile", "-- text --\n"+outputs["text"]+"-- github --\n"+outputs["github"]+"-- markdown --\n"+outputs["markdown"]+"-- json --\n"+outputs["json"])
 }
 
 func checkRoundTrip(t *testing.T, s string) {
 	t.Helper()
-	out := inEveryFormat(t, filled(s), Options{})["json"]
+	out := inAllFormats(t, filled(s), Options{})["json"]
 	checkInert(t, "json", out)
 	var got check.Report
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
@@ -185,7 +188,7 @@ func checkRoundTrip(t *testing.T, s string) {
 }
 
 func TestJSONComesBack(t *testing.T) {
-	for _, s := range hostile {
+	for _, s := range slices.Concat(hostile, hostileHere) {
 		checkRoundTrip(t, s)
 	}
 }
@@ -203,10 +206,10 @@ func FuzzFormats(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		r := filled(s)
-		told := inEveryFormat(t, r, Options{Root: "/repo"})
-		for format, out := range told {
+		outputs := inAllFormats(t, r, Options{Root: "/repo"})
+		for format, out := range outputs {
 			checkInert(t, format, out)
 		}
-		readBack(t, r, told)
+		readBack(t, r, outputs)
 	})
 }

@@ -22,8 +22,9 @@ var pageStyle string
 //go:embed html.js
 var pageScript string
 
-// htmlPage writes one page that needs nothing else, and that a browser lets
-// load nothing else. It is whole without its script, which only filters.
+// htmlPage writes a page that consists of one file. Its policy forbids the
+// browser to load anything else. The script only filters: without it the page
+// is complete.
 func htmlPage(w io.Writer, r check.Report, _ Options) error {
 	p := &htmlWriter{report: r, many: manyTargets(r)}
 	p.head()
@@ -39,22 +40,25 @@ func htmlPage(w io.Writer, r check.Report, _ Options) error {
 	return err
 }
 
-// inHTML is text from outside as HTML shows it, in an element: on one line, and
-// safe for terminals and logs, too. No such text is ever in a tag.
+// inHTML makes text from outside safe within an element, and for terminals and
+// logs as well. No such text is ever written into a tag.
 func inHTML(s string) string { return html.EscapeString(Safe(s)) }
 
 // sentenceInHTML is inHTML for a message, which may quote several names.
 func sentenceInHTML(s string) string { return html.EscapeString(sentence(s)) }
 
-// htmlWriter writes elements. The format is ours; what fills it is escaped.
+// htmlWriter builds a page.
 type htmlWriter struct {
 	strings.Builder
 	report check.Report
 	many   bool
 }
 
+// add writes elements. The format is trusted, the arguments are not: callers
+// escape them.
 func (p *htmlWriter) add(format string, args ...any) { fmt.Fprintf(&p.Builder, format, args...) }
 
+// hashOf returns the source of a style or a script for the policy.
 func hashOf(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -91,7 +95,7 @@ func (p *htmlWriter) problems() {
 	p.add("</ul>\n</section>\n")
 }
 
-// item is a finding in a list.
+// item writes a finding as an item of a list.
 func (p *htmlWriter) item(f finding) {
 	class := "soft"
 	switch f.severity {
@@ -122,18 +126,18 @@ func (p *htmlWriter) results() {
 	targets, statuses := distinct(rows, func(r check.Result) string { return r.Target }), distinct(rows, verdict)
 	p.add("<section aria-labelledby=\"verdicts\">\n<h2 id=\"verdicts\">Verdicts</h2>\n")
 	p.filters(rows, targets, statuses)
-	// The roles are those that the elements have, until the style makes cards of rows.
+	// Elements lose these roles where the style shows rows as cards, unless they are set.
 	p.add("<table class=\"results\" role=\"table\" aria-labelledby=\"verdicts\">\n<thead role=\"rowgroup\"><tr role=\"row\">")
-	for i, title := range []string{"Verdict", "Need", "Endpoint", "Held by", "What is wrong, and what to do"} {
+	for i, title := range []string{"Verdict", "Need", "Endpoint", "Held by", "Problem and remedy"} {
 		p.add("<th role=\"columnheader\" scope=\"col\" class=\"c%d\">%s</th>", i+1, title)
 	}
 	p.add("</tr></thead>\n<tbody role=\"rowgroup\">\n")
 	for _, r := range rows {
-		metWord := "unmet"
+		met := "unmet"
 		if r.OK {
-			metWord = "met"
+			met = "met"
 		}
-		p.add("<tr role=\"row\" data-target=\"%d\" data-status=\"%d\" data-met=\"%s\">\n", slices.Index(targets, r.Target), slices.Index(statuses, verdict(r)), metWord)
+		p.add("<tr role=\"row\" data-target=\"%d\" data-status=\"%d\" data-met=\"%s\">\n", slices.Index(targets, r.Target), slices.Index(statuses, verdict(r)), met)
 		p.add("<td role=\"cell\">%s</td>\n", badge(r))
 		p.add("<th role=\"rowheader\" scope=\"row\"><p><strong>%s</strong></p>", inHTML(subject(r, p.many)))
 		if at := r.Source.String(); at != "" {
@@ -141,7 +145,7 @@ func (p *htmlWriter) results() {
 		}
 		p.add("</th>\n<td role=\"cell\" data-label=\"Endpoint\">%s</td>\n", html.EscapeString(endpointText(r)))
 		p.cell("Held by", holdersHTML(r.Holders))
-		p.cell("What is wrong, and what to do", adviceHTML(r))
+		p.cell("Problem and remedy", adviceHTML(r))
 		p.add("</tr>\n")
 	}
 	p.add("</tbody>\n</table>\n</section>\n")
@@ -151,7 +155,7 @@ func (p *htmlWriter) cell(label, inner string) {
 	p.add("<td role=\"cell\" data-label=\"%s\">%s</td>\n", label, inner)
 }
 
-// distinct are the values of results, each once, in order.
+// distinct returns a value of each result, each once, in order.
 func distinct(rows []check.Result, of func(check.Result) string) []string {
 	var all []string
 	seen := map[string]bool{}
@@ -164,7 +168,7 @@ func distinct(rows []check.Result, of func(check.Result) string) []string {
 	return all
 }
 
-// filters stay hidden until the script that makes them work shows them.
+// filters writes the filters, hidden: the script shows them, since they need it.
 func (p *htmlWriter) filters(rows []check.Result, targets, statuses []string) {
 	count := func(of func(check.Result) bool) int {
 		n := 0
@@ -192,7 +196,7 @@ func (p *htmlWriter) filters(rows []check.Result, targets, statuses []string) {
 	p.add("</select></div>\n<button type=\"reset\">Show all</button>\n<p id=\"count\" role=\"status\" aria-live=\"polite\"></p>\n</form>\n")
 }
 
-// colour is the class of a result; its symbol and word say the same.
+// colour returns the class of a result. It adds nothing to symbol and verdict.
 func colour(r check.Result) string {
 	switch {
 	case r.OK:
@@ -207,7 +211,7 @@ func colour(r check.Result) string {
 }
 
 func badge(r check.Result) string {
-	s := fmt.Sprintf("<span class=\"badge %s\"><span aria-hidden=\"true\">%s</span> %s</span>", colour(r), mark(r), inHTML(verdict(r)))
+	s := fmt.Sprintf("<span class=\"badge %s\"><span aria-hidden=\"true\">%s</span> %s</span>", colour(r), symbol(r), inHTML(verdict(r)))
 	if !r.OK && r.Severity == config.SeverityWarning {
 		s += " <span class=\"soft\">warning</span>"
 	}
@@ -217,7 +221,7 @@ func badge(r check.Result) string {
 func holdersHTML(holders []check.Holder) string {
 	var b strings.Builder
 	for i, h := range holders {
-		if i == holdersShown {
+		if i == maxHolders {
 			fmt.Fprintf(&b, "<p>%d more</p>", len(holders)-i)
 			break
 		}
@@ -243,8 +247,8 @@ func adviceHTML(r check.Result) string {
 	return b.String()
 }
 
-// hintHTML sets what is in backticks as code, unless a name from outside has
-// some: such a name could make itself look like a command.
+// hintHTML marks text in backticks as code, unless a name from outside contains
+// a backtick: such a name could look like a command.
 func hintHTML(r check.Result, hint string) string {
 	hint = sentence(hint)
 	names := []string{r.Target, r.Remote, string(r.Protocol)}
@@ -267,7 +271,7 @@ func hintHTML(r check.Result, hint string) string {
 	return b.String()
 }
 
-// matrix shows ports by target, sorted by port.
+// matrix writes a table of ports by target, sorted by port.
 func (p *htmlWriter) matrix() {
 	type row struct {
 		name, app string
@@ -279,7 +283,7 @@ func (p *htmlWriter) matrix() {
 	var rows []row
 	cells := map[row]map[string][]check.Result{}
 	for _, r := range p.report.Results {
-		k := row{r.Name, app(r), r.Protocol, r.Ports(), r.Remote}
+		k := row{r.Name, appOf(r), r.Protocol, r.Ports(), r.Remote}
 		if cells[k] == nil {
 			cells[k] = map[string][]check.Result{}
 			rows = append(rows, k)
@@ -294,7 +298,7 @@ func (p *htmlWriter) matrix() {
 	})
 	p.add("<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Ports by target</h2>\n")
 	one := len(targets) == 1
-	if one { // the verdicts say as much
+	if one { // it repeats the verdicts
 		p.add("<details><summary>%s on one target</summary>\n", plural(len(rows), "port"))
 	}
 	p.add("<div class=\"scroll\" role=\"region\" aria-label=\"The table of ports by target\" tabindex=\"0\">\n<table class=\"matrix\" aria-labelledby=\"matrix\">\n<thead><tr><th scope=\"col\">Port</th><th scope=\"col\">Need</th>")
@@ -314,7 +318,7 @@ func (p *htmlWriter) matrix() {
 				p.add("<td class=\"soft\"><span aria-hidden=\"true\">-</span><span class=\"unseen\">not needed</span></td>")
 				continue
 			}
-			p.add("<td class=\"%s\"><span aria-hidden=\"true\">%s</span> %s</td>", colour(found[0]), mark(found[0]), inHTML(verdict(found[0])))
+			p.add("<td class=\"%s\"><span aria-hidden=\"true\">%s</span> %s</td>", colour(found[0]), symbol(found[0]), inHTML(verdict(found[0])))
 		}
 		p.add("</tr>\n")
 	}
@@ -375,12 +379,12 @@ func (p *htmlWriter) targets() {
 	p.add("<section aria-labelledby=\"targets\">\n<h2 id=\"targets\">Targets</h2>\n<ul>\n")
 	for _, t := range p.report.Targets {
 		p.add("<li><strong>%s</strong>", inHTML(t.Name))
-		for _, fact := range []string{t.OS, namespace(t), t.Ephemeral} {
+		for _, fact := range []string{t.OS, namespaceText(t), t.Ephemeral} {
 			if fact == "" {
 				continue
 			}
 			if fact == t.Ephemeral {
-				fact = "outgoing connections take ports from " + fact
+				fact = "ephemeral ports " + fact
 			}
 			p.add("; %s", sentenceInHTML(fact))
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// pageTags are the elements of a page with the attributes that they may have.
+// pageTags maps the elements of a page to the attributes that they may have.
 var pageTags = map[string]string{
 	"html": "lang", "head": "", "meta": "charset http-equiv content name", "title": "", "style": "", "body": "",
 	"a": "class href", "header": "", "main": "id tabindex", "footer": "class", "section": "aria-labelledby", "script": "",
@@ -24,8 +24,8 @@ var pageTags = map[string]string{
 	"details": "", "summary": "",
 }
 
-// readPage parses a page as a browser does. Nothing from outside may be in a
-// tag: the values of attributes are a few words of ours, and numbers.
+// readPage parses a page as a browser does. No text from outside may be in a tag:
+// values of attributes consist of a few fixed words and numbers.
 func readPage(t *testing.T, r check.Report, out string) {
 	t.Helper()
 	if strings.Count(out, pageStyle) != 1 || strings.Count(out, pageScript) != 1 {
@@ -46,6 +46,9 @@ func readPage(t *testing.T, r check.Report, out string) {
 		case html.CommentNode:
 			t.Errorf("html: a comment: %s", n.Data)
 		case html.ElementNode:
+			if n.Data == "ul" && !slices.ContainsFunc(slices.Collect(n.ChildNodes()), func(c *html.Node) bool { return c.Data == "li" }) {
+				t.Error("html: an empty list")
+			}
 			allowed, known := pageTags[n.Data]
 			if !known {
 				t.Errorf("html: an element <%s>", n.Data)
@@ -85,7 +88,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 			return
 		}
 		if n.FirstChild == nil || n.FirstChild.Data != "("+n.Data+")" {
-			t.Errorf("html: <%s> is not ours", n.Data)
+			t.Errorf("html: <%s> has other content", n.Data)
 		}
 	})
 	if styles != 1 || scripts != 1 {
@@ -101,7 +104,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 			}
 		}
 		for i, h := range x.Holders {
-			if i < holdersShown {
+			if i < maxHolders {
 				wants = append(wants, sentence(holderText(h)), started(h), commandText(h))
 			}
 		}
@@ -125,7 +128,7 @@ func walk(n *html.Node, visit func(*html.Node)) {
 	}
 }
 
-// pageText is what a reader gets, commands without their backticks.
+// pageText returns the text of a page. Commands have no backticks there.
 func pageText(doc *html.Node) string {
 	var b strings.Builder
 	walk(doc, func(n *html.Node) {
@@ -136,9 +139,9 @@ func pageText(doc *html.Node) string {
 	return b.String()
 }
 
-// A browser must find the policy before anything that it forbids.
+// TestPolicyComesFirst: a policy does not apply to what precedes it.
 func TestPolicyComesFirst(t *testing.T) {
-	out := inEveryFormat(t, cases()["in-use"], Options{})["html"]
+	out := inAllFormats(t, cases()["in-use"], Options{})["html"]
 	policy := strings.Index(out, "Content-Security-Policy")
 	if policy < 0 || policy > strings.Index(out, "<style") || policy > strings.Index(out, "<title") {
 		t.Errorf("the policy is at %d", policy)
@@ -153,20 +156,20 @@ func TestPolicyComesFirst(t *testing.T) {
 	}
 }
 
-// A name with backticks must not look like a command of ours.
-func TestNamesAreNoCommandsOnThePage(t *testing.T) {
+// A name with backticks must not look like a command.
+func TestPageMarksNoNameAsACommand(t *testing.T) {
 	r := results()["in-use-process"]
-	if out := inEveryFormat(t, reportOf(r), Options{})["html"]; !strings.Contains(out, `<code class="command">kill 4711</code>`) {
+	if out := inAllFormats(t, reportOf(r), Options{})["html"]; !strings.Contains(out, `<code class="command">kill 4711</code>`) {
 		t.Errorf("the remedy is no command:\n%s", out)
 	}
 	r.Holders[0].Process = "x`reboot`"
-	if out := inEveryFormat(t, reportOf(r), Options{})["html"]; strings.Contains(out, `class="command"`) || !strings.Contains(out, "stop x`reboot`: `kill 4711`") {
+	if out := inAllFormats(t, reportOf(r), Options{})["html"]; strings.Contains(out, `class="command"`) || !strings.Contains(out, "stop x`reboot`: `kill 4711`") {
 		t.Errorf("a name is a command:\n%s", out)
 	}
 }
 
 func TestPageOfARange(t *testing.T) {
-	out := inEveryFormat(t, ranges(), Options{})["html"]
+	out := inAllFormats(t, ranges(), Options{})["html"]
 	for _, want := range []string{
 		"<h3>tcp 20000-20999 on local</h3>\n<p>918 free, 61 taken, 1 needed here, 20 excluded; taken: 20003, 20040-20099</p>",
 		`<span class="u2">▄</span><span class="u0">▁</span><span class="u3">███</span>`,
@@ -183,7 +186,7 @@ func TestMatrix(t *testing.T) {
 	low := results()["warning"]
 	low.Name, low.ID, low.Port = "low", "shop/low@app1/tcp", 80
 	low.Target, low.Severity = "app1", config.SeverityWarning
-	out := inEveryFormat(t, reportOf(here, there, low), Options{})["html"]
+	out := inAllFormats(t, reportOf(here, there, low), Options{})["html"]
 	cell := func(class, symbol, status string) string {
 		return fmt.Sprintf(`<td class="%s"><span aria-hidden="true">%s</span> %s</td>`, class, symbol, status)
 	}

@@ -8,6 +8,7 @@ import (
 
 const jsonVersion = 1
 
+// jsonReport writes the report as schema/report.schema.json describes it.
 func jsonReport(w io.Writer, r check.Report, _ Options) error {
 	r.Version = jsonVersion
 	r.Problems = listOf(r.Problems)
@@ -20,7 +21,8 @@ func jsonReport(w io.Writer, r check.Report, _ Options) error {
 	return writeJSON(w, r)
 }
 
-// resultJSON is r with lists instead of nil. Endpoints are of a check alone.
+// resultJSON returns r with empty lists instead of nil. A report of lint has no
+// endpoints.
 func resultJSON(r check.Result, lint bool) check.Result {
 	r.Address = listOf(r.Address)
 	r.Holders = listOf(r.Holders)
@@ -33,6 +35,7 @@ func resultJSON(r check.Result, lint bool) check.Result {
 	return r
 }
 
+// targetsJSON returns a copy of targets with empty lists instead of nil.
 func targetsJSON(targets []check.TargetReport) []check.TargetReport {
 	targets = listOf(targets)
 	for i := range targets {

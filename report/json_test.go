@@ -14,7 +14,7 @@ func TestJSONHasNoNull(t *testing.T) {
 	reports["zero"] = check.Report{}
 	reports["zero result"] = check.Report{Results: make([]check.Result, 1), Targets: make([]check.TargetReport, 1)}
 	for name, r := range reports {
-		out := inEveryFormat(t, r, Options{})["json"]
+		out := inAllFormats(t, r, Options{})["json"]
 		if strings.Contains(out, "null") || !strings.HasSuffix(out, "}\n") {
 			t.Errorf("%s: %s", name, out)
 		}
@@ -27,7 +27,7 @@ func TestJSONHasNoNull(t *testing.T) {
 func TestFormatsLeaveTheReportAlone(t *testing.T) {
 	for name, want := range cases() {
 		got := cases()[name]
-		inEveryFormat(t, got, Options{})
+		inAllFormats(t, got, Options{})
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s changed (-before +after):\n%s", name, diff)
 		}
@@ -35,7 +35,7 @@ func TestFormatsLeaveTheReportAlone(t *testing.T) {
 }
 
 func TestRootIsNotLeftOut(t *testing.T) {
-	out := inEveryFormat(t, cases()["in-use-unseen"], Options{})["json"]
+	out := inAllFormats(t, cases()["in-use-unseen"], Options{})["json"]
 	for _, want := range []string{`"uid": 0`, `"holders_complete": false`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("lacks %s:\n%s", want, out)

@@ -9,7 +9,7 @@ import (
 	"unicode/utf16"
 )
 
-// listOf is a copy of s that is never nil.
+// listOf returns a copy of s that is never nil.
 func listOf[T any](s []T) []T { return append([]T{}, s...) }
 
 func writeJSON(w io.Writer, v any) error {
@@ -21,7 +21,7 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// inlineJSON is v on one line, without an end of line.
+// inlineJSON returns v as JSON on one line, without a line end.
 func inlineJSON(v any) ([]byte, error) {
 	doc, err := marshalJSON(v, "")
 	return bytes.TrimSuffix(doc, []byte("\n")), err
@@ -35,13 +35,13 @@ func marshalJSON(v any, indent string) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return inertJSON(b.Bytes()), nil
+	return escapeJSON(b.Bytes()), nil
 }
 
-// inertJSON spells out what a terminal or a log would not show as text, with
-// the same meaning to every JSON parser. What is not ASCII, and ##[, occurs in
-// strings alone; control characters are spelled out already.
-func inertJSON(doc []byte) []byte {
+// escapeJSON escapes what a terminal or a log would not show as text. The JSON
+// keeps its meaning: characters beyond ASCII, and ##[, occur only in strings.
+// Control characters are escaped by encoding/json.
+func escapeJSON(doc []byte) []byte {
 	doc = bytes.ReplaceAll(doc, []byte("##["), []byte(`#\u0023[`))
 	var b bytes.Buffer
 	for _, r := range string(doc) {

@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// JUnit's XML as GitLab and Jenkins read it. GitLab links a test to its file;
-// line is for other readers, and Jenkins ignores both.
+// JUnit's XML as GitLab and Jenkins read it. GitLab links a test to its file.
+// Both ignore the line, which other readers show.
 // https://docs.gitlab.com/ci/testing/unit_test_reports/#junit-xml-format-specification
 type (
 	junitSuites struct {
@@ -45,7 +45,7 @@ type (
 	junitReason struct {
 		Type    string `xml:"type,attr"`
 		Message string `xml:"message,attr"`
-		Text    string `xml:",cdata"` // to be read as it is, too
+		Text    string `xml:",cdata"` // readable without a parser
 	}
 	junitText struct {
 		Text string `xml:",cdata"`
@@ -53,8 +53,8 @@ type (
 )
 
 // junit writes a test report: a suite for each target with a test for each
-// result. Neither GitLab nor Jenkins knows tests that only warn, so that an
-// unmet need fails whatever its severity; its text says which.
+// result. GitLab and Jenkins have no tests that only warn: an unmet need fails
+// whatever its severity, which is in the text.
 func junit(w io.Writer, r check.Report, o Options) error {
 	doc := &junitDoc{junitSuites: junitSuites{Name: "portcheck"}, suites: map[string]*junitSuite{}, names: map[[2]string]int{}, options: o}
 	for _, p := range r.Problems {
@@ -68,7 +68,7 @@ func junit(w io.Writer, r check.Report, o Options) error {
 		if len(t.Notices) > 0 {
 			var notices bytes.Buffer
 			writeTargetNotices(&notices, []check.TargetReport{t})
-			doc.suite(t.Name).SystemOut = &junitText{unattached(notices.String())}
+			doc.suite(t.Name).SystemOut = &junitText{escapeAttachments(notices.String())}
 		}
 	}
 	text, err := xml.MarshalIndent(doc.junitSuites, "", "  ")
@@ -82,7 +82,7 @@ func junit(w io.Writer, r check.Report, o Options) error {
 type junitDoc struct {
 	junitSuites
 	suites  map[string]*junitSuite // by target
-	names   map[[2]string]int      // how many tests have a class and a name
+	names   map[[2]string]int      // number of tests by class and name
 	options Options
 }
 
@@ -100,7 +100,7 @@ func (d *junitDoc) result(x check.Result, manyTargets bool) {
 		Class: cmp.Or(Safe(x.Target), "portcheck"),
 		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), x.Ports()),
 	}
-	if app := app(x); app != "" {
+	if app := appOf(x); app != "" {
 		c.Class = Safe(app) + "/" + c.Class
 	}
 	var notes bytes.Buffer
@@ -110,16 +110,16 @@ func (d *junitDoc) result(x check.Result, manyTargets bool) {
 	unmet := unmetFindings(x, manyTargets)
 	if len(unmet) == 0 {
 		if notes.Len() > 0 {
-			c.SystemOut = &junitText{unattached(notes.String())}
+			c.SystemOut = &junitText{escapeAttachments(notes.String())}
 		}
 		d.add(d.suite(x.Target), finding{at: x.Source}, c)
 		return
 	}
 	reason := d.reason(unmet[0], unmet[1:]...)
 	for _, line := range holderLines(x.Holders) {
-		reason.Text += "held by: " + unattached(line) + "\n"
+		reason.Text += "held by: " + escapeAttachments(line) + "\n"
 	}
-	reason.Text += unattached(notes.String())
+	reason.Text += escapeAttachments(notes.String())
 	if x.Status == check.Unknown {
 		c.Error = reason
 	} else {
@@ -128,16 +128,17 @@ func (d *junitDoc) result(x check.Result, manyTargets bool) {
 	d.add(d.suite(x.Target), unmet[0], c)
 }
 
-// reason is the first finding and, in its text, the others. GitLab shows the
-// text alone.
+// reason describes a failure by the first finding. The text has the others as
+// well: GitLab shows only the text.
 func (d *junitDoc) reason(f finding, more ...finding) *junitReason {
 	var b bytes.Buffer
 	for _, f := range append([]finding{f}, more...) {
 		writeFinding(&b, f, Options{})
 	}
-	return &junitReason{Type: Safe(f.code), Message: unattached(sentence(f.message)), Text: unattached(b.String())}
+	return &junitReason{Type: Safe(f.code), Message: escapeAttachments(sentence(f.message)), Text: escapeAttachments(b.String())}
 }
 
+// suite returns the suite of a target, which it adds if it is new.
 func (d *junitDoc) suite(target string) *junitSuite {
 	s := d.suites[target]
 	if s == nil {
@@ -148,6 +149,7 @@ func (d *junitDoc) suite(target string) *junitSuite {
 	return s
 }
 
+// add adds a test to a suite and counts it.
 func (d *junitDoc) add(s *junitSuite, f finding, c junitCase) {
 	c.File = escape(workspaceFile(f.at.File, d.options), unlimited)
 	if c.File != "" {
@@ -171,6 +173,6 @@ func (d *junitDoc) add(s *junitSuite, f finding, c junitCase) {
 	s.Cases = append(s.Cases, c)
 }
 
-// unattached breaks the tags by which GitLab and Jenkins attach a file of the
-// job to a test. It is safe.
-func unattached(s string) string { return strings.ReplaceAll(s, "[[", `[\x5b`) }
+// escapeAttachments breaks the tags by which GitLab and Jenkins attach a file of
+// the job to a test.
+func escapeAttachments(s string) string { return strings.ReplaceAll(s, "[[", `[\x5b`) }

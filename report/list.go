@@ -13,22 +13,17 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// ListFormats are the ways to tell who listens, by name.
-var ListFormats = map[string]func(io.Writer, check.Listing, Options) error{
-	"text": listText,
-	"json": listJSON,
-}
-
-// List writes l in the named format. The text has no word on what could not
-// be seen: see TargetNotices.
+// List writes l in the named format. The text has no notices of targets: see
+// TargetNotices.
 func List(w io.Writer, l check.Listing, format string, o Options) error {
-	f, err := lookup(ListFormats, format)
+	f, err := ListFormats.Lookup(format)
 	if err != nil {
 		return err
 	}
 	return f(w, l, o)
 }
 
+// listJSON writes a listing as JSON.
 func listJSON(w io.Writer, l check.Listing, _ Options) error {
 	l.Version = jsonVersion
 	l.Targets = targetsJSON(l.Targets)
@@ -36,6 +31,7 @@ func listJSON(w io.Writer, l check.Listing, _ Options) error {
 	return writeJSON(w, l)
 }
 
+// listText writes a listing as a table.
 func listText(w io.Writer, l check.Listing, _ Options) error {
 	withCommand := slices.ContainsFunc(l.Sockets, func(h check.Holder) bool { return len(h.Command) > 0 })
 	var b bytes.Buffer
@@ -50,8 +46,8 @@ func listText(w io.Writer, l check.Listing, _ Options) error {
 	for _, h := range l.Sockets {
 		row([]string{
 			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
-			known(holderName(h)), known(pidText(h)), known(holderUser(h)), home(h),
-		}, known(commandText(h)))
+			orUnknown(holderName(h)), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h),
+		}, orUnknown(commandText(h)))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -60,16 +56,16 @@ func listText(w io.Writer, l check.Listing, _ Options) error {
 	return err
 }
 
-// home is the unit or container in which a holder lives; "-" for a known
-// process that is in neither.
-func home(h check.Holder) string {
+// unitOrContainer returns the name of the holder's unit or container, "-" for a
+// known process that is in neither.
+func unitOrContainer(h check.Holder) string {
 	switch {
 	case h.Container != nil:
 		return Safe(containerName(*h.Container))
 	case h.Unit == "" && h.PID > 0:
 		return "-"
 	default:
-		return known(h.Unit)
+		return orUnknown(h.Unit)
 	}
 }
 
@@ -80,7 +76,7 @@ func pidText(h check.Holder) string {
 	return strconv.Itoa(h.PID)
 }
 
-func known(s string) string {
+func orUnknown(s string) string {
 	if s == "" {
 		return "?"
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// workspaceFile is the file relative to o.Root, with slashes, empty for what is
-// not a file below it: a flag, standard input, a file elsewhere. It is raw.
+// workspaceFile returns file relative to o.Root, with slashes, raw. It is empty
+// for a flag, standard input, and a file outside of o.Root.
 func workspaceFile(file string, o Options) string {
 	if file == "" || strings.HasPrefix(file, "-") {
 		return ""
@@ -29,17 +29,17 @@ func workspaceFile(file string, o Options) string {
 	return filepath.ToSlash(filepath.Clean(file))
 }
 
-// place is a position for readers that refuse a finding without one, as code
-// scanning refuses the whole report for one such result
-// (https://github.com/github/codeql-action/issues/2459). What is in no file of
-// the workspace gets a name that leads to where it came from and is no file
-// there: needs of the command line are at "--port". The file is raw.
-func place(at config.Position, o Options) config.Position {
+// location returns a position in the workspace for readers that require one.
+// Code scanning refuses a report with one result that has none
+// (https://github.com/github/codeql-action/issues/2459). A position outside of
+// the workspace gets a file name that shows its origin and that no file of the
+// workspace has: a need of the command line is at "--port". The file is raw.
+func location(at config.Position, o Options) config.Position {
 	file := workspaceFile(at.File, o)
 	switch {
 	case file != "":
 	case at.File == "":
-		file = "portcheck.yml" // no manifest was found: here one is looked for first
+		file = "portcheck.yml" // no manifest was found: this name is tried first
 	case strings.HasPrefix(at.File, "-"):
 		file = at.File
 	default:

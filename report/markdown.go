@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	summaryLimit = 1_000_000 // bytes; GitHub drops a step summary over 1 MiB whole
+	summaryLimit = 1_000_000 // bytes; GitHub drops all of a step summary over 1 MiB
 	foldAbove    = 10        // met needs and notices
-	foldMaps     = 3         // of ranges
-	heldByMost   = 3         // holders named in a cell
+	foldMaps     = 3         // maps of ranges
+	maxHeldBy    = 3         // holders named in a cell
 )
 
-// markdown writes a step summary: what is not met is in sight, long lists of
-// the rest are folded.
+// markdown writes a step summary. Unmet needs are never folded, long lists of
+// others are.
 func markdown(w io.Writer, r check.Report, _ Options) error {
 	done, outcome := summary(r)
 	p := &page{}
@@ -55,10 +55,10 @@ func markdown(w io.Writer, r check.Report, _ Options) error {
 	return err
 }
 
-// page is Markdown of limited length.
+// page builds Markdown of limited length.
 type page struct{ strings.Builder }
 
-// always writes what holds the page together, and is short.
+// always writes short text that the page needs, beyond the limit if need be.
 func (p *page) always(s string) { p.WriteString(s) }
 
 func (p *page) table(title string, rows []string, fold bool) {
@@ -70,7 +70,7 @@ func (p *page) list(title string, items []string, fold bool) {
 	p.section(title, "", items, "- %d more\n", fold)
 }
 
-// maps draws the ranges that alternatives come from.
+// maps writes maps of the ranges that alternatives come from.
 func (p *page) maps(r check.Report) {
 	maps, left := mapSpans(r)
 	if len(maps) == 0 {
@@ -177,7 +177,7 @@ func verdictCell(r check.Result) string {
 func heldByCell(r check.Result) string {
 	var lines []string
 	for i, h := range r.Holders {
-		if i == heldByMost {
+		if i == maxHeldBy {
 			lines = append(lines, strconv.Itoa(len(r.Holders)-i)+" more")
 			break
 		}

@@ -10,6 +10,7 @@ import (
 )
 
 func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
+	t.Parallel()
 	var unmet, free []check.Result
 	for i := range 4000 {
 		r := taken(check.InUse, strings.Repeat("`<", 4000), nginx())
@@ -39,8 +40,9 @@ func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
 	}
 }
 
-// What does not fit is the least of it.
-func TestSummaryTellsTheWorstFirst(t *testing.T) {
+// What does not fit is the least severe.
+func TestSummaryHasTheWorstFirst(t *testing.T) {
+	t.Parallel()
 	r := crowd(4096)
 	for i := range r.Results {
 		x := &r.Results[i]
@@ -51,12 +53,51 @@ func TestSummaryTellsTheWorstFirst(t *testing.T) {
 			x.Message = strings.Repeat(">", 200)
 		}
 	}
-	out := inEveryFormat(t, r, Options{})["markdown"]
+	out := inAllFormats(t, r, Options{})["markdown"]
 	if len(out) >= 1<<20 || strings.Count(out, "**: "+strings.Repeat("&lt;", 200)+"<br>") != 547 || !strings.Contains(out, " more | | | | |\n") {
 		t.Errorf("%d bytes, %d of 547 errors", len(out), strings.Count(out, strings.Repeat("&lt;", 200)))
 	}
 	if strings.Index(out, "&gt;&gt;") < strings.LastIndex(out, "&lt;&lt;") {
 		t.Error("a warning comes before an error")
+	}
+}
+
+func TestLongListsAreFolded(t *testing.T) {
+	for n, folded := range map[int]bool{10: false, 11: true} {
+		var all []check.Result
+		for range n {
+			r := results()["free"]
+			r.Notices = []check.Notice{notices[config.Squatter]}
+			all = append(all, r)
+		}
+		out := inAllFormats(t, reportOf(all...), Options{})["markdown"]
+		for _, title := range []string{"Met", "Notes"} {
+			open, fold := strings.Contains(out, "\n### "+title+"\n"), strings.Contains(out, fmt.Sprintf("<summary>%s (%d)</summary>", title, n))
+			if fold != folded || open == folded {
+				t.Errorf("%s of %d: folded %v:\n%s", title, n, fold, out)
+			}
+		}
+	}
+}
+
+// Formats name a few holders and count the others.
+func TestManyHoldersAreCounted(t *testing.T) {
+	for format, most := range map[string]int{"html": 10, "junit": 10, "tap": 10, "markdown": 3} {
+		for _, more := range []int{0, 1} {
+			r := taken(check.InUse, "x")
+			for i := range most + more {
+				r.Holders = append(r.Holders, check.Holder{PID: 100 + i, State: "listen", Process: fmt.Sprintf("holder%03d", i)})
+			}
+			r.Alternatives, r.Asked, r.Message = nil, 0, "x"
+			out := inAllFormats(t, reportOf(r), Options{})[format]
+			last, over := fmt.Sprintf("holder%03d (pid", most-1), fmt.Sprintf("holder%03d (pid", most)
+			if !strings.Contains(out, last) || strings.Contains(out, over) {
+				t.Errorf("%s with %d holders:\n%s", format, most+more, out)
+			}
+			if (strings.Count(out, "1 more") > 0) != (more == 1) {
+				t.Errorf("%s with %d holders has a wrong count:\n%s", format, most+more, out)
+			}
+		}
 	}
 }
 

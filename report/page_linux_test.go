@@ -16,8 +16,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// seen is what testdata/page/look.js tells of a page.
-type seen struct {
+// pageFacts is what testdata/page/look.js finds on a page.
+type pageFacts struct {
 	Console, Requests, Dialogs, Wide, Violations []string
 	Filters                                      map[string]struct {
 		Shown       int
@@ -26,7 +26,7 @@ type seen struct {
 	Elements, WithoutScript, FormWithoutScript, Printed, FormPrinted int
 }
 
-// wholePage has all that a page can show.
+// wholePage returns a report with everything that a page can show.
 func wholePage() check.Report {
 	r := mixed()
 	r.Problems = problems().Problems
@@ -41,11 +41,13 @@ func wholePage() check.Report {
 	return r
 }
 
-// TestPageInABrowser opens pages in Chromium, at the width of a phone and of a
-// desk, light and dark. PORTCHECK_SCREENSHOTS names a directory to keep what
-// that looks like.
+// TestPageInABrowser opens pages in Chromium, as wide as a phone and as a desktop
+// window, light and dark. PORTCHECK_SCREENSHOTS is a directory for screenshots.
 func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		testbed.Missing(t, "slow: opens pages in a browser")
+	}
 	chromium, node := tool(t, "chromium"), tool(t, "node")
 	modules := os.Getenv("PORTCHECK_NODE_MODULES")
 	for _, module := range []string{"playwright-core", "axe-core"} {
@@ -62,7 +64,7 @@ func TestPageInABrowser(t *testing.T) {
 	whole := wholePage()
 	reports := map[string]check.Report{
 		"whole": whole, "hostile": hostilePage(), "lint": lint(), "problems": problems(), "met": cases()["free"], "empty": cases()["empty"],
-		"ranges": ranges(), "crowd": crowd(1000),
+		"ranges": ranges(), "crowd": crowd(300),
 	}
 	dir := t.TempDir()
 	var list []page
@@ -93,12 +95,12 @@ func TestPageInABrowser(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, problems.String())
 	}
-	var told map[string]seen
-	if err := json.Unmarshal(out.Bytes(), &told); err != nil {
+	var found map[string]pageFacts
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil {
 		t.Fatal(err)
 	}
 	for name, r := range reports {
-		s, ok := told[name]
+		s, ok := found[name]
 		if !ok || s.Elements < 10 {
 			t.Errorf("%s was not opened: %+v", name, s)
 		}
@@ -112,14 +114,14 @@ func TestPageInABrowser(t *testing.T) {
 		}
 	}
 	for choice, want := range map[string]int{`{"by-target":"app1 (6)"}`: 6, `{"by-status":"Not met (21)"}`: 21, `{"by-status":"in-use (8)"}`: 8, `{"by-status":"Met (7)","by-target":"app1 (6)"}`: 2} {
-		got := told["whole"].Filters[choice]
+		got := found["whole"].Filters[choice]
 		if got.Shown != want || got.Count != fmt.Sprintf("%d of %d shown", want, len(whole.Results)) || got.Live != "polite" {
 			t.Errorf("%s shows %+v, want %d", choice, got, want)
 		}
 	}
 }
 
-// hostilePage has every hostile text in every place.
+// hostilePage returns a report with every hostile text in every string.
 func hostilePage() check.Report {
 	var all check.Report
 	for _, s := range slices.Concat(hostile, hostileHere) {

@@ -10,28 +10,28 @@ import (
 )
 
 // prometheus writes gauges for the textfile collector of node_exporter, which
-// knows itself how old a file is: node_textfile_mtime_seconds.
+// exports the age of the file itself: node_textfile_mtime_seconds.
 func prometheus(w io.Writer, r check.Report, _ Options) error {
 	ok := gauge{name: "portcheck_need_ok", help: "Whether the need is met (1) or not (0)."}
-	status := gauge{name: "portcheck_need_status", help: "1 for the status that the need has."}
+	status := gauge{name: "portcheck_need_status", help: "1 for the status of the need."}
 	for _, x := range r.Results {
 		labels := needLabels(x)
-		ok.atMost(labels, oneIf(x.OK))
+		ok.addMin(labels, oneIf(x.OK))
 		if x.Status != "" {
-			status.atMost(append(labels, label{"status", string(x.Status)}), 1)
+			status.addMin(append(labels, label{"status", string(x.Status)}), 1)
 		}
 	}
-	needs := gauge{name: "portcheck_needs", help: "How many needs came out so; unmet ones by severity, and unknown apart."}
+	needs := gauge{name: "portcheck_needs", help: "Needs by outcome: ok, unmet by severity, or unknown."}
 	for _, n := range []struct {
 		outcome string
 		count   int
 	}{{"ok", r.Summary.OK}, {"error", r.Summary.Errors}, {"warning", r.Summary.Warnings}, {"unknown", r.Summary.Unknown}} {
-		needs.atMost([]label{{"outcome", n.outcome}}, n.count)
+		needs.addMin([]label{{"outcome", n.outcome}}, n.count)
 	}
-	problems := gauge{name: "portcheck_manifest_problems", help: "Errors of manifests; if there are any, no port was probed."}
-	problems.atMost(nil, len(r.Problems))
+	problems := gauge{name: "portcheck_manifest_problems", help: "Errors of manifests. If there are any, no port was probed."}
+	problems.addMin(nil, len(r.Problems))
 	all := gauge{name: "portcheck_ok", help: "Whether every need is met and every manifest valid (1) or not (0)."}
-	all.atMost(nil, oneIf(r.OK && len(r.Problems) == 0))
+	all.addMin(nil, oneIf(r.OK && len(r.Problems) == 0))
 
 	var b bytes.Buffer
 	for _, g := range []gauge{all, problems, needs, ok, status} {
@@ -41,11 +41,11 @@ func prometheus(w io.Writer, r check.Report, _ Options) error {
 	return err
 }
 
-// needLabels are what stays the same of a result from run to run.
+// needLabels returns the labels of a result that stay the same from run to run.
 func needLabels(r check.Result) []label {
 	return []label{
 		{"id", r.ID},
-		{"app", app(r)},
+		{"app", appOf(r)},
 		{"name", r.Name},
 		{"target", r.Target},
 		{"protocol", string(r.Protocol)},
@@ -67,14 +67,14 @@ type label struct{ name, value string }
 // gauge is a metric with its samples, in order.
 type gauge struct {
 	name, help string
-	labels     []string // each once, in braces
+	labels     []string // of its samples, in braces
 	values     map[string]int
 }
 
-// atMost adds a sample. A second one with the same labels would make the whole
-// file invalid; the lower value is kept, as ids are unique unless a bug of ours
-// hides a conflict.
-func (g *gauge) atMost(labels []label, value int) {
+// addMin adds a sample. Of several with the same labels, which would make the
+// file invalid, the lowest value is kept: ids are unique, and if a bug makes two
+// results share one, it must not hide a conflict.
+func (g *gauge) addMin(labels []label, value int) {
 	text := labelText(labels)
 	if before, ok := g.values[text]; ok {
 		g.values[text] = min(before, value)
@@ -97,10 +97,11 @@ func (g *gauge) write(b *bytes.Buffer) {
 	}
 }
 
-// labelEscaper escapes label values; no end of line is left in them.
+// labelEscaper escapes label values, which have no line ends here.
 var labelEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// labelText leaves out what is empty, which to Prometheus is the same.
+// labelText formats labels. It leaves out empty ones: Prometheus makes no
+// difference.
 func labelText(labels []label) string {
 	var parts []string
 	for _, l := range labels {

@@ -14,31 +14,31 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// What a report may be at most. The host that wrote it may want our memory: an
-// object of three bytes becomes some hundred.
+// Limits of a report. A hostile one could exhaust the memory: an object of three
+// bytes in JSON takes some hundred once decoded.
 const (
-	mostBytes   = 16 << 20
-	mostObjects = 1 << 18
-	mostValues  = 1 << 21
-	mostTargets = 4096
+	maxBytes   = 16 << 20
+	maxObjects = 1 << 18
+	maxValues  = 1 << 21
+	maxTargets = 4096
 )
 
-// Read reads a report of a check, as -f json writes it, of whoever. What it
-// returns can be told in every format: lists are not nil, ports are ports, and
-// every result is of one of the targets. Fields that it doesn't know are left
-// out, a status that it doesn't know is kept and not ok; whether the rest is ok
-// is found out anew. Text is as it was sent, control characters too.
+// Read reads a report of check as -f json writes it, from a source that need not
+// be trusted. Every format can write what it returns: lists are not nil, ports
+// are valid, and each result belongs to one of the targets. Unknown fields are
+// dropped. An unknown status is kept and is not ok. Read derives the report's OK
+// and summary from the results. Text is raw, with any control characters.
 func Read(r io.Reader) (check.Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, mostBytes+1))
+	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
 	switch {
 	case err != nil:
-		return check.Report{}, fmt.Errorf("cannot be read: %w", reason(err))
-	case len(data) > mostBytes:
+		return check.Report{}, fmt.Errorf("cannot be read: %w", innermost(err))
+	case len(data) > maxBytes:
 		return check.Report{}, errors.New("is larger than 16 MiB, the limit of a report")
 	case len(bytes.TrimSpace(data)) == 0:
-		return check.Report{}, errors.New("is empty: want what `portcheck check -f json` writes")
-	case isCrowded(data):
-		return check.Report{}, errors.New("has too many values: want what `portcheck check -f json` writes")
+		return check.Report{}, errors.New("is empty: want the output of `portcheck check -f json`")
+	case tooManyValues(data):
+		return check.Report{}, errors.New("has too many values: want the output of `portcheck check -f json`")
 	}
 	var report check.Report
 	if err := json.Unmarshal(data, &report); err != nil {
@@ -50,24 +50,25 @@ func Read(r io.Reader) (check.Report, error) {
 	report.Targets = targetsJSON(report.Targets)
 	for i, x := range report.Results {
 		x = resultJSON(x, false)
-		x.OK = x.OK && x.Status.OK() // a need can be free and not met: another one excludes it
+		x.OK = x.OK && x.Status.OK() // a need can be free and not ok: another one excludes it
 		report.Results[i] = x
 	}
 	report.Finish()
 	return report, nil
 }
 
-// reason is an error without the name of the file, which the caller tells.
-func reason(err error) error {
+// innermost returns the cause of an error, without the file name that the caller
+// adds.
+func innermost(err error) error {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
 	return err
 }
 
-// isCrowded says whether there are more values in a JSON text than any report of
-// ours has.
-func isCrowded(data []byte) bool {
+// tooManyValues reports whether a JSON text has more values than the limits
+// allow.
+func tooManyValues(data []byte) bool {
 	objects, values := 0, 0
 	inString := false
 	for i := 0; i < len(data); i++ {
@@ -83,37 +84,37 @@ func isCrowded(data []byte) bool {
 			values++
 		}
 	}
-	return objects > mostObjects || values > mostValues
+	return objects > maxObjects || values > maxValues
 }
 
-// jsonError says in our words what does not fit.
+// jsonError describes an error of the JSON decoder in terms of the report.
 func jsonError(err error) error {
 	var kind *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("is a JSON %s: want what `portcheck check -f json` writes", Safe(kind.Value))
+		return fmt.Errorf("is a JSON %s: want the output of `portcheck check -f json`", Safe(kind.Value))
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s does not take a %s (before byte %d)", Safe(kind.Field), Safe(kind.Value), kind.Offset)
+		return fmt.Errorf("%s can't be a %s (before byte %d)", Safe(kind.Field), Safe(kind.Value), kind.Offset)
 	case errors.As(err, &syntax):
-		return fmt.Errorf("is not JSON, or not all of it (byte %d): %w", syntax.Offset, err)
+		return fmt.Errorf("is not JSON, or is incomplete (byte %d): %w", syntax.Offset, err)
 	}
-	return fmt.Errorf("is no report: %s", Safe(err.Error()))
+	return fmt.Errorf("is not a report: %s", Safe(err.Error()))
 }
 
-// validate finds what no report of ours has.
+// validate returns an error for a report that check can't have written.
 func validate(r check.Report) error {
 	switch {
 	case r.Version == 0:
-		return errors.New("is no report of portcheck: version is missing")
+		return errors.New("is not a report of portcheck: version is missing")
 	case r.Version != jsonVersion:
-		return fmt.Errorf("is of version %d of the report; this portcheck reads version %d", r.Version, jsonVersion)
+		return fmt.Errorf("has report version %d; this portcheck reads version %d", r.Version, jsonVersion)
 	case r.Problems == nil || r.Targets == nil || r.Results == nil:
-		return errors.New("is no report of a check: it needs problems, targets and results")
+		return errors.New("is not a report of check: want problems, targets and results")
 	case len(r.Results) == 0 && len(r.Problems) == 0:
-		return errors.New("is a report of nothing: it has no results")
-	case len(r.Targets) > mostTargets:
-		return fmt.Errorf("has more than %d targets", mostTargets)
+		return errors.New("has no results")
+	case len(r.Targets) > maxTargets:
+		return fmt.Errorf("has more than %d targets", maxTargets)
 	}
 	for i, p := range r.Problems {
 		if p.Line < 0 || p.Column < 0 || p.Message == "" {
@@ -142,7 +143,7 @@ func validateTarget(t check.TargetReport, known map[string]bool) error {
 	case t.Name == "":
 		return errors.New("name is missing")
 	case known[t.Name]:
-		return fmt.Errorf("name: there are two of %q", Safe(t.Name))
+		return fmt.Errorf("name: %q occurs twice", Safe(t.Name))
 	}
 	if _, err := port.ParseRange(t.Ephemeral); t.Ephemeral != "" && err != nil {
 		return fmt.Errorf("ephemeral: %s", Safe(err.Error()))
@@ -156,13 +157,13 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 	case r.Name == "":
 		return errors.New("name is missing")
 	case !named || label != r.Name && !strings.HasSuffix(label, "/"+r.Name):
-		return fmt.Errorf("id %q: want APP/NAME@TARGET/PROTOCOL, as the result has them", Safe(r.ID))
+		return fmt.Errorf("id %q: want APP/NAME@TARGET/PROTOCOL with the name, target and protocol of the result", Safe(r.ID))
 	case ids[r.ID]:
-		return fmt.Errorf("id: there are two of %q", Safe(r.ID))
+		return fmt.Errorf("id: %q occurs twice", Safe(r.ID))
 	case !targets[r.Target]:
-		return fmt.Errorf("target: there is no %q among the targets", Safe(r.Target))
+		return fmt.Errorf("target: %q is not one of the targets", Safe(r.Target))
 	case r.Status == "":
-		return errors.New("status is missing: want a report of a check, not one of lint")
+		return errors.New("status is missing: want a report of check, not one of lint")
 	case !slices.Contains(port.Protocols, r.Protocol):
 		return fmt.Errorf("protocol %q: want tcp or udp", Safe(string(r.Protocol)))
 	case r.Expect != config.Free && r.Expect != config.Listening && r.Expect != config.Reachable:
@@ -170,7 +171,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 	case !isSeverity(r.Severity):
 		return fmt.Errorf("severity %q: want error or warning", Safe(string(r.Severity)))
 	case r.Port == 0 || r.PortLast != 0 && r.PortLast <= r.Port:
-		return fmt.Errorf("port: %d to %d is no block of ports", r.Port, r.PortLast)
+		return fmt.Errorf("port: %d to %d is not a block of ports", r.Port, r.PortLast)
 	case r.Source.Line < 0 || r.Source.Column < 0:
 		return errors.New("source: want a line and a column from 1")
 	case slices.Contains(r.Alternatives, 0):
@@ -178,7 +179,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 	}
 	for i, h := range r.Holders {
 		if h.PID < 0 || h.UID != nil && *h.UID < 0 {
-			return fmt.Errorf("holders[%d]: want a pid from 1 and a uid from 0", i) // to kill -1 would end everything
+			return fmt.Errorf("holders[%d]: want a pid from 1 and a uid from 0", i) // `kill -1` ends every process
 		}
 	}
 	if err := validateCandidates(r.Candidates); err != nil {
@@ -187,7 +188,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 	return validateNotices(r.Notices)
 }
 
-// validateCandidates bounds what has to be walked through.
+// validateCandidates bounds the number of ports, which are iterated over.
 func validateCandidates(text string) error {
 	if text == "" {
 		return nil
@@ -201,7 +202,7 @@ func validateCandidates(text string) error {
 	case err != nil:
 		return fmt.Errorf("candidates: %s", Safe(err.Error()))
 	case count > port.MaxPort:
-		return errors.New("candidates: a port is in there more than once")
+		return errors.New("candidates: a port occurs more than once")
 	}
 	return nil
 }

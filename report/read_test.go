@@ -13,8 +13,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// readable is a case as a check could have made it: ids are those of its
-// results, and JSON has no field for what is left out.
+// readable returns a case as check could have written it: ids match the results,
+// and fields that JSON does not have are zero.
 func readable(r check.Report) check.Report {
 	r.Spans = nil
 	for i := range r.Results {
@@ -34,11 +34,10 @@ func read(t *testing.T, text string) (check.Report, error) {
 	return Read(strings.NewReader(text))
 }
 
-// document is a case in JSON, with parts of its text replaced, old and new in
-// turns.
+// document returns a case in JSON after replacements: old, new, old, new.
 func document(t *testing.T, name string, changes ...string) string {
 	t.Helper()
-	text := inEveryFormat(t, readable(cases()[name]), Options{})["json"]
+	text := inAllFormats(t, readable(cases()[name]), Options{})["json"]
 	for c := range slices.Chunk(changes, 2) {
 		if !strings.Contains(text, c[0]) {
 			t.Fatalf("%s: there is no %s in\n%s", name, c[0], text)
@@ -48,7 +47,7 @@ func document(t *testing.T, name string, changes ...string) string {
 	return text
 }
 
-func TestReadGivesWhatWasWritten(t *testing.T) {
+func TestReadReturnsWhatWasWritten(t *testing.T) {
 	for name, r := range cases() {
 		if r.Lint || len(r.Results)+len(r.Problems) == 0 {
 			continue
@@ -63,18 +62,18 @@ func TestReadGivesWhatWasWritten(t *testing.T) {
 	}
 }
 
-func TestReadBelievesNoOK(t *testing.T) {
+func TestReadDerivesOK(t *testing.T) {
 	for name, c := range map[string]struct {
 		text    string
 		ok      bool
 		summary check.Summary
 	}{
-		"in use, said to be ok":         {document(t, "in-use", `"ok": false,`+"\n  \"problems\"", `"ok": true,`+"\n  \"problems\"", `"ok": false`, `"ok": true`, `"errors": 1`, `"errors": 0`), false, check.Summary{Checked: 1, Errors: 1}},
-		"a status of later versions":    {document(t, "free", `"status": "free"`, `"status": "quarantined"`), false, check.Summary{Checked: 1, Errors: 1}},
-		"free, but not both at a time":  {document(t, "notice-duplicate"), false, check.Summary{Checked: 1, Errors: 1}},
-		"free, and said to be":          {document(t, "free"), true, check.Summary{Checked: 1, OK: 1}},
-		"free, and the report is not":   {document(t, "free", `"ok": true`, `"ok": false`), true, check.Summary{Checked: 1, OK: 1}},
-		"unknown fields, whatever they": {document(t, "free", `"version": 1,`, `"version": 1, "later": {"a": [null, {"b": 1}]},`), true, check.Summary{Checked: 1, OK: 1}},
+		"in use, declared ok":              {document(t, "in-use", `"ok": false,`+"\n  \"problems\"", `"ok": true,`+"\n  \"problems\"", `"ok": false`, `"ok": true`, `"errors": 1`, `"errors": 0`), false, check.Summary{Checked: 1, Errors: 1}},
+		"a status of later versions":       {document(t, "free", `"status": "free"`, `"status": "quarantined"`), false, check.Summary{Checked: 1, Errors: 1}},
+		"free, with a duplicate":           {document(t, "notice-duplicate"), false, check.Summary{Checked: 1, Errors: 1}},
+		"free":                             {document(t, "free"), true, check.Summary{Checked: 1, OK: 1}},
+		"free, the report declared not ok": {document(t, "free", `"ok": true`, `"ok": false`), true, check.Summary{Checked: 1, OK: 1}},
+		"unknown fields":                   {document(t, "free", `"version": 1,`, `"version": 1, "later": {"a": [null, {"b": 1}]},`), true, check.Summary{Checked: 1, OK: 1}},
 	} {
 		r, err := read(t, c.text)
 		if err != nil {
@@ -94,44 +93,55 @@ func TestReadRefuses(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "is empty"},
 		{"nothing", "is not JSON"},
-		{`{"version": 1`, "is not JSON, or not all of it"},
-		{document(t, "in-use", "}\n}\n", "}\n"), "is not JSON, or not all of it"},
+		{`{"version": 1`, "is not JSON, or is incomplete"},
+		{document(t, "in-use", "}\n}\n", "}\n"), "is not JSON, or is incomplete"},
 		{document(t, "free") + "{}", "is not JSON"},
 		{"[]", "is a JSON array"},
 		{"{}", "version is missing"},
 		{"null", "version is missing"},
-		{`{"version": 2}`, "is of version 2 of the report; this portcheck reads version 1"},
-		{`{"version": 1}`, "needs problems, targets and results"},
-		{`{"version": 1, "ports": []}`, "needs problems, targets and results"},
-		{`{"version": 1, "problems": [], "targets": [], "results": []}`, "is a report of nothing"},
-		{document(t, "free", port, `"port": 0`), "results[0].port: 0 to 0 is no block"},
-		{document(t, "free", port, `"port": 65536`), "results.port does not take a number 65536"},
-		{document(t, "free", port, `"port": -1`), "results.port does not take a number -1"},
-		{document(t, "free", port, `"port": 1e3`), "results.port does not take a number 1e3"},
+		{`{"version": 2}`, "has report version 2; this portcheck reads version 1"},
+		{`{"version": 1}`, "want problems, targets and results"},
+		{`{"version": 1, "ports": []}`, "want problems, targets and results"},
+		{`{"version": 1, "problems": [], "targets": [], "results": []}`, "has no results"},
+		{document(t, "free", port, `"port": 0`), "results[0].port: 0 to 0 is not a block"},
+		{document(t, "free", port, `"port": 65536`), "results.port can't be a number 65536"},
+		{document(t, "free", port, `"port": -1`), "results.port can't be a number -1"},
+		{document(t, "free", port, `"port": 1e3`), "results.port can't be a number 1e3"},
 		{document(t, "free", port, `"port": NaN`), "is not JSON"},
-		{document(t, "free", port, `"port": "8080"`), "results.port does not take a string"},
-		{document(t, "free", port, port+`, "port_last": 8000`), "8080 to 8000 is no block"},
+		{document(t, "free", port, `"port": "8080"`), "results.port can't be a string"},
+		{document(t, "free", port, port+`, "port_last": 8000`), "8080 to 8000 is not a block"},
 		{document(t, "in-use", "20001", "0"), "alternatives: 0 is not a port"},
 		{document(t, "in-use", `"pid": 812`, `"pid": -1`), "holders[0]: want a pid from 1"},
 		{document(t, "in-use", `"uid": 0`, `"uid": -1`), "and a uid from 0"},
-		{document(t, "in-use", "2026-01-02T03:04:05Z", "yesterday"), "is no report"},
+		{document(t, "in-use", "2026-01-02T03:04:05Z", "yesterday"), "is not a report"},
 		{document(t, "free", `"target": "local"`, `"target": "other"`), "results[0].id"},
 		{document(t, "free", "shop/web-0@local/tcp", "shop/pay@local/tcp"), "results[0].id"},
 		{document(t, "free", `"name": "web-0"`, `"name": ""`), "results[0].name is missing"},
-		{document(t, "free", `"name": "local"`, `"name": "here"`), `there is no "local" among the targets`},
+		{document(t, "free", `"name": "local"`, `"name": "here"`), `target: "local" is not one of the targets`},
 		{document(t, "free", `"protocol": "tcp"`, `"protocol": "sctp"`, "@local/tcp", "@local/sctp"), `protocol "sctp"`},
 		{document(t, "free", `"severity": "error"`, `"severity": "fatal"`), `severity "fatal": want error or warning`},
 		{document(t, "free", `"expect": "free"`, `"expect": "luck"`), `expect "luck"`},
 		{document(t, "free", `"line": 6`, `"line": -6`), "source: want a line"},
+		{document(t, "free", `"column": 11`, `"column": -1`), "source: want a line"},
+		{document(t, "problems", `"line": 3`, `"line": -1`), "problems[0]: want a message, and a line"},
+		{document(t, "problems", `"column": 1`, `"column": -1`), "problems[0]: want a message, and a line"},
+		{document(t, "problems", `"no manifest found"`, `""`), "problems[3]: want a message"},
+		{document(t, "free", `"32768-60999"`, `"60999-32768"`), "targets[0].ephemeral: range 60999-32768 ends before"},
+		{document(t, "targets", `"name": "app1"`, `"name": ""`), "targets[1].name is missing"},
+		{document(t, "several", "web-1@local/udp", "web-0@local/tcp", `"name": "web-1"`, `"name": "web-0"`, `"protocol": "udp"`, `"protocol": "tcp"`), `results[1].id: "shop/web-0@local/tcp" occurs twice`},
+		{document(t, "free", port, port+`, "port_last": 8080`), "8080 to 8080 is not a block"},
+		{`{"version": 1, "problems": [], "results": []}`, "want problems, targets and results"},
+		{`{"version": 1, "targets": [], "results": []}`, "want problems, targets and results"},
+		{`{"version": 1, "problems": [], "targets": []}`, "want problems, targets and results"},
 		{document(t, "free", `"status": "free",`, ""), "not one of lint"},
 		{document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "20000-1"`), "candidates: range 20000-1 ends before it starts"},
 		{document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "1-65535,1-65535"`), "more than once"},
 		{document(t, "notice-degraded", `"code": "degraded",`, `"code": "degraded", "severity": "x",`), `notices[0].severity "x"`},
-		{document(t, "targets", `"name": "app1"`, `"name": "local"`), "targets[1].name: there are two"},
+		{document(t, "targets", `"name": "app1"`, `"name": "local"`), `targets[1].name: "local" occurs twice`},
 		{document(t, "free", `"version": 1,`, `"version": 1, "later": `+strings.Repeat("[", 20000)+","), "is not JSON"},
-		{`{"results": [` + strings.Repeat("{},", mostObjects) + "{}]}", "has too many values"},
-		{`{"results": [` + strings.Repeat("0,", mostValues) + "0]}", "has too many values"},
-		{`{"tool": "` + strings.Repeat("x", mostBytes) + `"}`, "is larger than 16 MiB"},
+		{`{"results": [` + strings.Repeat("{},", maxObjects) + "{}]}", "has too many values"},
+		{`{"results": [` + strings.Repeat("0,", maxValues) + "0]}", "has too many values"},
+		{`{"tool": "` + strings.Repeat("x", maxBytes) + `"}`, "is larger than 16 MiB"},
 		{document(t, "free", port, `"port": "`+strings.Repeat(`\n`, 4096)+`"`), "results.port"},
 		{document(t, "free", "shop/web-0@local/tcp", strings.Repeat(`x`, 4096)), "results[0].id"},
 	} {
@@ -145,9 +155,64 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// Read takes as much as the limits say, and not one more.
+func TestReadLimits(t *testing.T) {
+	base := document(t, "free")
+	withLater := func(n int, item string) string {
+		return strings.Replace(base, `"version": 1,`, `"version": 1, "later": [`+strings.Repeat(item+",", n-1)+item+`],`, 1)
+	}
+	values := func(s string) int { return strings.Count(s, ",") + strings.Count(s, "[") }
+	objects := maxObjects - strings.Count(base, "{")
+	zeros := maxValues - values(base) - values(`,[`) + 1
+	targets := func(n int) string {
+		r := readable(cases()["free"])
+		for i := len(r.Targets); i < n; i++ {
+			r.Targets = append(r.Targets, check.TargetReport{Name: fmt.Sprint("host", i)})
+		}
+		var b bytes.Buffer
+		if err := jsonReport(&b, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct{ most, over, want string }{
+		"bytes":   {base + strings.Repeat(" ", maxBytes-len(base)), base + strings.Repeat(" ", maxBytes-len(base)+1), "is larger than 16 MiB"},
+		"objects": {withLater(objects, "{}"), withLater(objects+1, "{}"), "has too many values"},
+		"values":  {withLater(zeros, "0"), withLater(zeros+1, "0"), "has too many values"},
+		"targets": {targets(4096), targets(4097), "has more than 4096 targets"},
+	} {
+		if _, err := read(t, c.most); err != nil {
+			t.Errorf("%s: the most is refused: %v", name, err)
+		}
+		if _, err := read(t, c.over); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: one more: %v, want %s", name, err, c.want)
+		}
+	}
+	text := `"tool": "` + strings.Repeat(`\"{[,`, maxObjects+1) + `"`
+	if _, err := read(t, document(t, "free", `"tool": "portcheck v0.1.0"`, text)); err != nil {
+		t.Errorf("characters in a string count as values: %v", err)
+	}
+}
+
+func TestReadAccepts(t *testing.T) {
+	for name, text := range map[string]string{
+		"an id without an app":      document(t, "free", "shop/web-0@local/tcp", "web-0@local/tcp"),
+		"a block":                   document(t, "free", `"port": 8080`, `"port": 8080, "port_last": 8081`),
+		"every port as a candidate": document(t, "free", `"alternatives": []`, `"alternatives": [], "candidates": "1-65535"`),
+		"no position":               document(t, "free", `"line": 6`, `"line": 0`, `"column": 11`, `"column": 0`),
+		"a notice's severity":       document(t, "notice-degraded", `"code": "degraded",`, `"code": "degraded", "severity": "warning",`),
+		"problems alone":            document(t, "problems"),
+		"no ephemeral range":        document(t, "free", `"32768-60999"`, `""`),
+	} {
+		if _, err := read(t, text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	for _, r := range cases() {
-		f.Add([]byte(inEveryFormat(f, readable(r), Options{})["json"]))
+		f.Add([]byte(inAllFormats(f, readable(r), Options{})["json"]))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := Read(bytes.NewReader(data))
@@ -157,13 +222,13 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		told := inEveryFormat(t, r, Options{Root: "/repo"})
-		for format, out := range told {
+		outputs := inAllFormats(t, r, Options{Root: "/repo"})
+		for format, out := range outputs {
 			checkInert(t, format, out)
 		}
-		again, err := Read(strings.NewReader(told["json"]))
+		again, err := Read(strings.NewReader(outputs["json"]))
 		if err != nil {
-			t.Fatalf("what we write we can't read: %v\n%s", err, told["json"])
+			t.Fatalf("Read refuses the output of a format: %v\n%s", err, outputs["json"])
 		}
 		if diff := cmp.Diff(r, again); diff != "" {
 			t.Errorf("(-read +read again):\n%s", diff)

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -15,16 +16,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
 )
 
-// readers read a format back as its consumers do, and fail where they would
-// refuse it or miss a result.
+// readers parse a format as its consumers do. They fail where a consumer would
+// refuse the output or miss a result.
 var readers = map[string]func(t *testing.T, r check.Report, out string){
 	"junit":       readJUnit,
 	"sarif":       readSARIF,
@@ -34,14 +37,14 @@ var readers = map[string]func(t *testing.T, r check.Report, out string){
 	"html":        readPage,
 }
 
-func readBack(t *testing.T, r check.Report, told map[string]string) {
+func readBack(t *testing.T, r check.Report, outputs map[string]string) {
 	t.Helper()
 	for format, read := range readers {
-		read(t, r, told[format])
+		read(t, r, outputs[format])
 	}
 }
 
-// outcomes counts what a test report has to show.
+// outcomes counts the results of a report.
 func outcomes(r check.Report) (met, unmet, unknown int) {
 	for _, x := range r.Results {
 		switch {
@@ -56,7 +59,7 @@ func outcomes(r check.Report) (met, unmet, unknown int) {
 	return met, unmet, unknown
 }
 
-// expected are the findings that a list of them has to hold.
+// expected counts the findings of a report, and those that are not notices.
 func expected(r check.Report) (all, unmet int) {
 	for _, x := range r.Results {
 		if !x.OK {
@@ -90,7 +93,7 @@ func readJUnit(t *testing.T, r check.Report, out string) {
 		t.Fatalf("junit: %v\n%s", err, out)
 	}
 	if _, err := d.Token(); err != nil && err != io.EOF { // the end of the last line
-		t.Errorf("junit: behind the document: %v", err)
+		t.Errorf("junit: after the document: %v", err)
 	}
 	tests, failures, errs := 0, 0, 0
 	seen := map[string]bool{}
@@ -182,7 +185,7 @@ func readSARIF(t *testing.T, r check.Report, out string) {
 	}
 }
 
-// checkNoEmptyString: GitHub refuses some of them, and none says anything.
+// checkNoEmptyString fails for any empty string. GitHub refuses some of them.
 func checkNoEmptyString(t *testing.T, doc string) {
 	t.Helper()
 	if strings.Contains(doc, `: ""`) {
@@ -212,7 +215,7 @@ func readQuality(t *testing.T, r check.Report, out string) {
 			unmet--
 		}
 		if len(i.Fingerprint) != 64 || seen[i.Fingerprint] {
-			t.Errorf("codequality: fingerprint %q is no hash, or there twice", i.Fingerprint)
+			t.Errorf("codequality: fingerprint %q is not a hash, or occurs twice", i.Fingerprint)
 		}
 		seen[i.Fingerprint] = true
 		if i.Location.Path == "" || filepath.IsAbs(i.Location.Path) || i.Location.Lines.Begin < 1 {
@@ -229,7 +232,7 @@ var (
 	tapPoint = regexp.MustCompile(`^(not )?ok ([0-9]+) - ((?:[^#\\]|\\[#\\])*)( # TODO severity warning)?$`)
 )
 
-// readTAP knows no other lines than those that TAP 13 and 14 give a meaning to.
+// readTAP accepts only lines that have a meaning in TAP 13 and 14.
 func readTAP(t *testing.T, r check.Report, out string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
@@ -317,45 +320,100 @@ func readGauges(t *testing.T, r check.Report, out string) {
 			}
 		}
 	}
-	if got := families["portcheck_manifest_problems"].GetMetric()[0].GetGauge().GetValue(); int(got) != len(r.Problems) {
-		t.Errorf("prometheus: %v problems of %d", got, len(r.Problems))
+	// samples maps the values of one label to those of a metric.
+	samples := func(metric, label string) map[string][]float64 {
+		found := map[string][]float64{}
+		for _, m := range families[metric].GetMetric() {
+			key := ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() == label {
+					key = l.GetValue()
+				}
+			}
+			found[key] = append(found[key], m.GetGauge().GetValue())
+		}
+		return found
 	}
-	ids := map[string]bool{}
-	unmet := map[string]bool{}
+	boolean := map[bool]float64{true: 1}
+	want := map[string]map[string][]float64{
+		"portcheck_manifest_problems": {"": {float64(len(r.Problems))}},
+		"portcheck_ok":                {"": {boolean[r.OK && len(r.Problems) == 0]}},
+		"portcheck_needs": {
+			"ok": {float64(r.Summary.OK)}, "error": {float64(r.Summary.Errors)},
+			"warning": {float64(r.Summary.Warnings)}, "unknown": {float64(r.Summary.Unknown)},
+		},
+	}
+	for metric, values := range want {
+		if diff := cmp.Diff(values, samples(metric, "outcome")); diff != "" {
+			t.Errorf("prometheus: %s (-want +got):\n%s", metric, diff)
+		}
+	}
+	// Results that are the same need share a sample, which has the lower value.
+	type need struct {
+		id, name, app, expect, severity string
+		ports                           port.Range
+	}
+	oks, unmet, statuses := map[need]bool{}, map[need]bool{}, map[string]map[need]bool{}
 	for _, x := range r.Results {
-		ids[x.ID] = true
+		n := need{escape(x.ID, unlimited), escape(x.Name, unlimited), escape(appOf(x), unlimited), escape(string(x.Expect), unlimited), escape(string(x.Severity), unlimited), x.Ports()}
+		oks[n] = true
 		if !x.OK {
-			unmet[x.ID] = true
+			unmet[n] = true
+		}
+		if status := escape(string(x.Status), unlimited); status != "" {
+			if statuses[status] == nil {
+				statuses[status] = map[need]bool{}
+			}
+			statuses[status][n] = true
 		}
 	}
-	got, zero := len(families["portcheck_need_ok"].GetMetric()), 0
-	for _, m := range families["portcheck_need_ok"].GetMetric() {
-		if m.GetGauge().GetValue() == 0 {
-			zero++
+	got, zero := 0, 0
+	for _, values := range samples("portcheck_need_ok", "id") {
+		for _, v := range values {
+			if got++; v == 0 {
+				zero++
+			} else if v != 1 {
+				t.Errorf("prometheus: a need is ok by %v", v)
+			}
 		}
 	}
-	if got < len(ids) || zero < len(unmet) {
-		t.Errorf("prometheus: %d samples, %d of them unmet, want %d and %d", got, zero, len(ids), len(unmet))
+	if got != len(oks) || zero != len(unmet) {
+		t.Errorf("prometheus: %d samples, %d of them unmet, want %d and %d", got, zero, len(oks), len(unmet))
+	}
+	for status, values := range samples("portcheck_need_status", "status") {
+		if len(values) != len(statuses[status]) || slices.ContainsFunc(values, func(v float64) bool { return v != 1 }) {
+			t.Errorf("prometheus: status %q has the samples %v, want %d of value 1", status, values, len(statuses[status]))
+		}
+		delete(statuses, status)
+	}
+	if len(statuses) > 0 {
+		t.Errorf("prometheus: no samples of the statuses %v", slices.Collect(maps.Keys(statuses)))
+	}
+	for name := range families {
+		if !slices.Contains([]string{"portcheck_ok", "portcheck_manifest_problems", "portcheck_needs", "portcheck_need_ok", "portcheck_need_status"}, name) {
+			t.Errorf("prometheus: there is a metric %s", name)
+		}
 	}
 }
 
 func TestFormatsAreReadBack(t *testing.T) {
+	t.Parallel()
 	reports := cases()
 	reports["sample"] = sample()
 	reports["zero"] = check.Report{}
 	reports["zero result"] = check.Report{Results: make([]check.Result, 1), Targets: make([]check.TargetReport, 1), Problems: make([]config.Problem, 2)}
-	reports["crowd"] = crowd(4096)
+	reports["crowd"] = crowd(512)
 	for name, r := range reports {
-		t.Run(name, func(t *testing.T) { readBack(t, r, inEveryFormat(t, r, Options{Root: "/repo"})) })
+		t.Run(name, func(t *testing.T) { readBack(t, r, inAllFormats(t, r, Options{Root: "/repo"})) })
 	}
 	for _, s := range slices.Concat(hostile, hostileHere) {
 		for _, r := range hostileReports(s) {
-			readBack(t, r, inEveryFormat(t, r, Options{Root: "/repo"}))
+			readBack(t, r, inAllFormats(t, r, Options{Root: "/repo"}))
 		}
 	}
 }
 
-// hostileHere is what one of these formats gives a meaning to.
+// hostileHere are texts with a meaning in one of these formats.
 var hostileHere = []string{
 	"]]>", "]]]]><![CDATA[>", "<!-- --><?x?>&amp;&#0;", "\ufffe\uffff\x0b",
 	"[[ATTACHMENT|/etc/passwd]]", "[x](https://example.com)", "{0} {}",
@@ -363,7 +421,7 @@ var hostileHere = []string{
 	`a"b\c` + "\nd", `"} 1`, "a\x00b", "C:\\x y\\%41?#", "//host/x", "https://example.com/x", "a:b", "..", ".", "/",
 }
 
-// sample has one of each.
+// sample returns a report with a result of each kind.
 func sample() check.Report {
 	all := results()
 	free, taken, unknown, warning := all["free"], all["in-use-container"], all["unknown"], all["warning"]
@@ -380,7 +438,7 @@ func sample() check.Report {
 	return r
 }
 
-// crowd is a report of many needs, half of them unmet.
+// crowd returns a report of n needs, half of them unmet.
 func crowd(n int) check.Report {
 	taken, free := results()["in-use"], results()["free"]
 	all := make([]check.Result, n)
@@ -395,16 +453,16 @@ func crowd(n int) check.Report {
 	return reportOf(all...)
 }
 
-// TestFormatGolden shows each format once.
+// TestFormatGolden has an example of each format.
 func TestFormatGolden(t *testing.T) {
-	told := inEveryFormat(t, sample(), Options{Root: "/repo"})
-	told["html"] = strings.NewReplacer(pageStyle, "(html.css)", hashOf(pageStyle), "(its hash)", pageScript, "(html.js)", hashOf(pageScript), "(its hash)").Replace(told["html"])
+	outputs := inAllFormats(t, sample(), Options{Root: "/repo"})
+	outputs["html"] = strings.NewReplacer(pageStyle, "(html.css)", hashOf(pageStyle), "(its hash)", pageScript, "(html.js)", hashOf(pageScript), "(its hash)").Replace(outputs["html"])
 	for format := range readers {
-		compareGolden(t, filepath.Join("formats", format), told[format])
+		compareGolden(t, filepath.Join("formats", format), outputs[format])
 	}
 }
 
-func TestCodesAreAllThatThereAre(t *testing.T) {
+func TestEveryCodeIsExplained(t *testing.T) {
 	want := []string{manifestCode}
 	for _, s := range check.Statuses {
 		if !s.OK() {
@@ -417,7 +475,7 @@ func TestCodesAreAllThatThereAre(t *testing.T) {
 	var got []string
 	for _, c := range codes {
 		got = append(got, c.id)
-		if v := reflect.ValueOf(c); v.IsZero() || c.name == c.id || c.title == "" || c.means == "" || c.how == "" || c.help == "" {
+		if v := reflect.ValueOf(c); v.IsZero() || c.name == c.id || c.title == "" || c.means == "" || c.cause == "" || c.help == "" {
 			t.Errorf("%s is not explained: %+v", c.id, c)
 		}
 	}
@@ -428,8 +486,8 @@ func TestCodesAreAllThatThereAre(t *testing.T) {
 	}
 }
 
-// The same finding keeps its name while lines, processes and messages change,
-// and another one never gets it.
+// A finding keeps its fingerprint while lines, processes and messages change. No
+// other finding has it.
 func TestFingerprintsAreStable(t *testing.T) {
 	prints := func(results ...check.Result) []string {
 		var all []string
@@ -444,7 +502,7 @@ func TestFingerprintsAreStable(t *testing.T) {
 	after.Source.Line, after.Source.Column = 40, 3
 	after.Message = "tcp 8080 is in use by nginx (pid 900, nginx.service)"
 	if a, b := prints(before), prints(after); !slices.Equal(a, b) {
-		t.Errorf("the line and the pid are in it: %v, %v", a, b)
+		t.Errorf("the line or the pid changes it: %v, %v", a, b)
 	}
 	udp := before
 	udp.ID = "shop/web@local/udp"
@@ -455,7 +513,7 @@ func TestFingerprintsAreStable(t *testing.T) {
 	}
 }
 
-func TestFindingsHaveAPlace(t *testing.T) {
+func TestLocation(t *testing.T) {
 	for name, c := range map[string]struct {
 		at   config.Position
 		o    Options
@@ -468,7 +526,7 @@ func TestFindingsHaveAPlace(t *testing.T) {
 		"elsewhere":        {config.Position{File: "/etc/portcheck.yml", Line: 3, Column: 2}, Options{Root: "/repo"}, config.Position{File: "outside-the-workspace/etc/portcheck.yml", Line: 3, Column: 2}},
 		"above":            {config.Position{File: "../portcheck.yml", Line: 3, Column: 2}, Options{Root: "/repo", Dir: "/repo"}, config.Position{File: "outside-the-workspace/portcheck.yml", Line: 3, Column: 2}},
 	} {
-		if got := place(c.at, c.o); got != c.want {
+		if got := location(c.at, c.o); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -491,21 +549,44 @@ func TestSARIFVersion(t *testing.T) {
 	}
 }
 
-// GitHub refuses a file with more results whole, so that the worst must be
-// among those that are left.
+func TestURIOfAFile(t *testing.T) {
+	kept := regexp.MustCompile(`^[A-Za-z0-9/._~-]$`)
+	for c := range 256 {
+		path := string([]byte{byte(c)})
+		got := relativeURI(path)
+		back, err := url.PathUnescape(got)
+		if err != nil || back != path || (got == path) != kept.MatchString(path) {
+			t.Errorf("%q is %q, and back %q, %v", path, got, back, err)
+		}
+	}
+}
+
+// GitHub refuses a file with more results, so the least severe ones are left out.
 func TestSARIFLeavesOutTheLeast(t *testing.T) {
+	t.Parallel()
 	r := crowd(sarifResults)
+	write := func() (doc sarifLog) {
+		var out bytes.Buffer
+		if err := Formats["sarif"](&out, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	for i := range r.Results {
+		if r.Results[i].OK {
+			r.Results[i].Notices = []check.Notice{notices[config.Ephemeral]}
+		}
+	}
+	if doc := write(); len(doc.Runs[0].Results) != 25_000 || len(doc.Runs[0].Invocations[0].Notifications) != 0 {
+		t.Errorf("of 25,000 results %d are left: %v", len(doc.Runs[0].Results), doc.Runs[0].Invocations)
+	}
 	for i := range r.Results {
 		r.Results[i].Notices = []check.Notice{notices[config.Ephemeral]}
 	}
-	var out bytes.Buffer
-	if err := Formats["sarif"](&out, r, Options{}); err != nil {
-		t.Fatal(err)
-	}
-	var doc sarifLog
-	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-		t.Fatal(err)
-	}
+	doc := write()
 	errs := 0
 	for _, x := range doc.Runs[0].Results {
 		if x.Level == "error" {
@@ -516,21 +597,21 @@ func TestSARIFLeavesOutTheLeast(t *testing.T) {
 		t.Errorf("%d results, %d errors", n, errs)
 	}
 	if n := doc.Runs[0].Invocations[0].Notifications; len(n) != 1 || !strings.HasPrefix(n[0].Message.Text, "12500 results left out") {
-		t.Errorf("what is left out is not said: %v", n)
+		t.Errorf("no notification of results left out: %v", n)
 	}
 }
 
 func TestCodeQualityOfNothing(t *testing.T) {
-	if out := inEveryFormat(t, cases()["free"], Options{})["codequality"]; out != "[]\n" {
+	if out := inAllFormats(t, cases()["free"], Options{})["codequality"]; out != "[]\n" {
 		t.Errorf("a report without findings is %q", out)
 	}
 }
 
-// Two results of one id are a bug of ours; to tell the better one would hide it.
-func TestPrometheusTellsTheWorse(t *testing.T) {
+// Two results with one id are a bug, which must not hide a conflict.
+func TestPrometheusKeepsTheWorse(t *testing.T) {
 	free, taken := results()["free"], results()["in-use"]
 	for _, r := range []check.Report{reportOf(free, taken), reportOf(taken, free)} {
-		out := inEveryFormat(t, r, Options{})["prometheus"]
+		out := inAllFormats(t, r, Options{})["prometheus"]
 		if strings.Count(out, "\nportcheck_need_ok{") != 1 || !strings.Contains(out, `severity="error"} 0`) {
 			t.Errorf("want one sample, of the unmet:\n%s", out)
 		}

@@ -11,50 +11,50 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// remedies says, for each status that is not ok, what a person can do.
+// remedies returns, for each status that is not ok, what a person can do.
 var remedies = map[check.Status]func(check.Result) string{
-	check.InUse:        freeIt,
-	check.Shadowed:     unshadow,
-	check.Leased:       awaitLease,
-	check.Denied:       allowBind,
-	check.Unavailable:  checkAddress,
-	check.OSReserved:   leaveReserved,
-	check.NotListening: startIt,
-	check.WrongOwner:   rightOwner,
-	check.Unreachable:  connectIt,
-	check.Unknown:      lookCloser,
+	check.InUse:        remedyInUse,
+	check.Shadowed:     remedyShadowed,
+	check.Leased:       remedyLeased,
+	check.Denied:       remedyDenied,
+	check.Unavailable:  remedyUnavailable,
+	check.OSReserved:   remedyReserved,
+	check.NotListening: remedyNotListening,
+	check.WrongOwner:   remedyWrongOwner,
+	check.Unreachable:  remedyUnreachable,
+	check.Unknown:      remedyUnknown,
 }
 
-// Remedies says what a person can do about a result that is not met, a
-// sentence each, none if it is met. Names from outside are safe in them, and
-// appear in a command only if no shell reads more than a name.
+// Remedies returns what a person can do about a result that is not met, a
+// sentence each. There are none if it is met. Names from outside are safe in
+// them, and are part of a command only if they are one word to every shell.
 func Remedies(r check.Result) []string {
 	if r.OK {
 		return nil
 	}
 	var all []string
 	if remedy, ok := remedies[r.Status]; ok {
-		all = append(all, elsewhere(r)+remedy(r))
+		all = append(all, onTarget(r)+remedy(r))
 	}
 	if hasNotice(r, config.Duplicate) {
-		all = append(all, "give one of the two needs another port: both can't be open at the same time")
+		all = append(all, "give one of the two needs another port: only one app at a time can bind this one")
 	}
 	return all
 }
 
-// elsewhere names the machine on which a command has to be run, lest a pid of
-// another machine is killed here.
-func elsewhere(r check.Result) string {
-	if r.Target == "" || r.Target == "local" {
+// onTarget names the target on which a command has to be run: a pid there is
+// another process here.
+func onTarget(r check.Result) string {
+	if r.Target == "" || r.Target == localTarget {
 		return ""
 	}
 	return "on " + Safe(r.Target) + ": "
 }
 
-func freeIt(r check.Result) string {
+func remedyInUse(r check.Result) string {
 	switch {
 	case hasNotice(r, config.TimeWait) || allHolders(r, "time-wait", "closing"):
-		return "wait: the system lets go of it within a minute; " + waitHint(r, "60s")
+		return "wait: the system releases the port within a minute; " + waitHint(r, "60s")
 	case allHolders(r, "connected", "time-wait", "closing"):
 		return fmt.Sprintf("wait until the connection ends (%s), or end it: %s", waitHint(r, "30s"), stop(r))
 	}
@@ -62,39 +62,39 @@ func freeIt(r check.Result) string {
 	if owner := ownerHint(r); owner != "" {
 		what := "this app's own old instance"
 		if h := r.Holders[0]; h.Container != nil && h.Container.Service != "" {
-			what = "the app that is meant"
+			what = "the app itself"
 		}
 		s += "; if it is " + what + ", allow it with `owner: " + owner + "`"
 	}
 	return s
 }
 
-func unshadow(r check.Result) string {
-	return stop(r) + "; the app could bind beside it, but each would get a part of the other's traffic"
+func remedyShadowed(r check.Result) string {
+	return stop(r) + "; the app could bind the port as well, but each would get a part of the other's traffic"
 }
 
-func awaitLease(r check.Result) string {
-	return "another job has claimed it: wait until that job ends (" + waitHint(r, "60s") + ") or use another port"
+func remedyLeased(r check.Result) string {
+	return "wait until the other job ends (" + waitHint(r, "60s") + ") or use another port"
 }
 
-func allowBind(r check.Result) string {
+func remedyDenied(r check.Result) string {
 	if r.Port >= 1024 {
-		return "ports from `sysctl net.ipv4.ip_unprivileged_port_start` up need no right; if this is one, a security policy forbids it (SELinux, AppArmor, seccomp)"
+		return "ports from `sysctl net.ipv4.ip_unprivileged_port_start` up need no privilege; if this is one of them, a security policy denies the bind (SELinux, AppArmor, seccomp)"
 	}
 	return fmt.Sprintf("grant the app CAP_NET_BIND_SERVICE (in its unit: `AmbientCapabilities=CAP_NET_BIND_SERVICE`), "+
 		"or lower the limit: `sudo sysctl net.ipv4.ip_unprivileged_port_start=%d`", r.Port)
 }
 
-func checkAddress(r check.Result) string {
+func remedyUnavailable(r check.Result) string {
 	missing := "the address"
 	for _, e := range r.Endpoints {
 		if e.Outcome == "no-family" {
-			return "turn on IPv6 there, or use an IPv4 address"
+			return "enable IPv6 there, or use an IPv4 address"
 		}
 		if e.Outcome == "no-address" {
 			missing = e.Address
 			if strings.Contains(missing, ":") {
-				missing = "[" + missing + "]" // what starts with :: is a command to GitHub's runner
+				missing = "[" + missing + "]" // GitHub's runner takes :: at the start for a command
 			}
 			break
 		}
@@ -102,43 +102,53 @@ func checkAddress(r check.Result) string {
 	return "check that " + Safe(missing) + " belongs to an interface that is up (`ip address` lists them), or use `address: any`"
 }
 
-func leaveReserved(r check.Result) string {
-	return fmt.Sprintf("use another port: the system keeps this one back (Windows lists such ports: `netsh int ipv4 show excludedportrange protocol=%s`)", Safe(string(r.Protocol)))
+func remedyReserved(r check.Result) string {
+	return fmt.Sprintf("use another port: the system reserves this one (on Windows, `netsh int ipv4 show excludedportrange protocol=%s` lists reserved ports)", Safe(string(r.Protocol)))
 }
 
-func startIt(r check.Result) string {
-	return fmt.Sprintf("start what should listen on %s; if it needs a while, %s", protocolPort(r), waitHint(r, "30s"))
+func remedyNotListening(r check.Result) string {
+	return fmt.Sprintf("start the service that should listen on %s; if it takes a while to start, %s", protocolPort(r), waitHint(r, "30s"))
 }
 
-func rightOwner(r check.Result) string {
+func remedyWrongOwner(r check.Result) string {
 	s := stop(r)
 	if owner := ownerHint(r); owner != "" {
-		s += "; if it is the right one, write `owner: " + owner + "`"
+		s += "; if it is the right process, set `owner: " + owner + "`"
 	}
 	return s
 }
 
-func connectIt(r check.Result) string {
+func remedyUnreachable(r check.Result) string {
 	remote := Safe(r.Remote)
-	if slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Errno == "ECONNREFUSED" }) {
-		return fmt.Sprintf("nothing listens there: start it on %s; if it needs a while, %s", remote, waitHint(r, "30s"))
+	if slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return strings.HasSuffix(e.Errno, "ECONNREFUSED") }) {
+		return fmt.Sprintf("start the service on %s; if it takes a while to start, %s", remote, waitHint(r, "30s"))
 	}
-	return fmt.Sprintf("check that the name %s resolves, that the service is up and that no firewall is in between; if it needs a while, %s", remote, waitHint(r, "30s"))
+	return fmt.Sprintf("check that the name %s resolves, that the service is up and that no firewall is in between; if it takes a while to start, %s", remote, waitHint(r, "30s"))
 }
 
-func lookCloser(r check.Result) string {
-	if r.Method == check.None {
-		return "nothing was probed; `--allow-unknown` lets the run pass without an answer"
+func remedyUnknown(r check.Result) string {
+	const pass = "; `--allow-unknown` lets the run pass without an answer"
+	for _, e := range r.Endpoints {
+		switch e.Errno {
+		case "EMFILE", "WSAEMFILE": // a limit of each process; root has it too
+			return "portcheck ran out of file descriptors: raise the limit of open files (`ulimit -n`), which running as root does not change" + pass
+		case "ENFILE":
+			return "the system ran out of file descriptors: raise `sysctl fs.file-max`, or close files" + pass
+		}
 	}
-	if r.TableOnly {
-		return "have a portcheck run there, which tries it (docs/ssh.md); `--allow-unknown` lets the run pass without an answer"
+	switch {
+	case r.Method == check.None:
+		return "nothing was probed" + pass
+	case r.TableOnly:
+		return "let portcheck run on the target, where it can try to bind the port (docs/ssh.md)" + pass
+	default:
+		return "run portcheck as root, which can read more" + pass
 	}
-	return "run portcheck as root, which sees more; `--allow-unknown` lets the run pass without an answer"
 }
 
-// stop is how to end the first holder for which there is a way, since when it
-// runs, and how many others there are. Processes of one unit or container end
-// together.
+// stop returns how to stop the first holder that can be stopped, with the time
+// since when it has run and the number of others. Processes of one unit or
+// container stop together.
 func stop(r check.Result) string {
 	ways := map[string]bool{}
 	var firstWay string
@@ -152,14 +162,14 @@ func stop(r check.Result) string {
 				first, firstWay = h, way
 			}
 		case way == firstWay && h.Started != nil && (first.Started == nil || h.Started.Before(*first.Started)):
-			first = h // of workers, the one that was there before
+			first = h // of several workers, the oldest
 		}
 	}
 	switch {
 	case len(ways) == 0 && r.TableOnly:
-		return "find out who holds it: `" + ss(r) + "` there"
+		return "find out which process holds it: `" + ssCommand(r) + "` there"
 	case len(ways) == 0:
-		return "find out who holds it: run portcheck as root, or `" + ss(r) + "`"
+		return "find out which process holds it: run portcheck as root, or `" + ssCommand(r) + "`"
 	}
 	s := firstWay
 	if since := started(first); since != "" {
@@ -175,14 +185,15 @@ func stop(r check.Result) string {
 	return s
 }
 
+// stopHolder returns how to stop a holder, empty if it is not known.
 func stopHolder(h check.Holder, r check.Result) string {
 	name := Safe(holderName(h))
 	if h.Container != nil && h.Container.Service != "" {
-		return "it is this job's own service: give it another port in the workflow's `services:`, or the app one"
+		return "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
 	}
 	if h.Container != nil {
 		for _, ref := range []string{h.Container.Name, h.Container.ID[:min(len(h.Container.ID), 12)]} {
-			if plain(ref) {
+			if isWord(ref) {
 				return "stop its container: `docker stop " + ref + "`"
 			}
 		}
@@ -190,7 +201,7 @@ func stopHolder(h check.Holder, r check.Result) string {
 	switch {
 	case name == "docker-proxy":
 		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` names it", h.Port, Safe(string(r.Protocol)))
-	case plain(h.Unit) && stoppable(h.Unit):
+	case isWord(h.Unit) && stoppable(h.Unit):
 		return "stop its service: `systemctl stop " + h.Unit + "`"
 	case h.PID == 1:
 		return "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop"
@@ -203,14 +214,14 @@ func stopHolder(h check.Holder, r check.Result) string {
 	}
 }
 
-// stoppable leaves out scopes and user managers: to stop these ends the whole
-// login session for the sake of one process in it.
+// stoppable reports whether stopping the unit stops only the holder. A scope or a
+// user manager is a whole login session.
 func stoppable(unit string) bool {
 	return strings.HasSuffix(unit, ".socket") ||
 		strings.HasSuffix(unit, ".service") && !strings.HasPrefix(unit, "user@")
 }
 
-// ownerHint is the manifest's owner mapping that all holders match, empty if
+// ownerHint returns the owner mapping that all holders match. It is empty if
 // there is none, or no manifest to write it to.
 func ownerHint(r check.Result) string {
 	if len(r.Holders) == 0 || fromFlag(r) {
@@ -223,23 +234,25 @@ func ownerHint(r check.Result) string {
 	return hint
 }
 
+// holderOwner returns an owner mapping that the holder matches, empty if there is
+// none.
 func holderOwner(h check.Holder) string {
 	switch {
-	case h.Container != nil && plain(h.Container.Service):
+	case h.Container != nil && isWord(h.Container.Service):
 		return "{container: " + yamlString(h.Container.Service) + "}"
-	case h.Container != nil && plain(h.Container.Name):
+	case h.Container != nil && isWord(h.Container.Name):
 		return "{container: " + yamlString(h.Container.Name) + "}"
-	case plain(h.Unit) && stoppable(h.Unit):
+	case isWord(h.Unit) && stoppable(h.Unit):
 		return "{unit: " + yamlString(h.Unit) + "}"
-	case plain(path.Base(h.Executable)) && h.Executable != "":
+	case isWord(path.Base(h.Executable)) && h.Executable != "":
 		return "{process: " + yamlString(path.Base(h.Executable)) + "}"
 	default:
 		return ""
 	}
 }
 
-// yamlString quotes what YAML might read as something else than a string; its
-// words for true, false and null have five letters at most.
+// yamlString quotes a word unless YAML reads it as a string anyway. YAML's words
+// for true, false and null have at most five letters.
 func yamlString(plain string) string {
 	letter := 'a' <= plain[0]|0x20 && plain[0]|0x20 <= 'z'
 	if letter && len(plain) > 5 && !strings.Contains(plain, ":") {
@@ -248,8 +261,8 @@ func yamlString(plain string) string {
 	return `"` + plain + `"`
 }
 
-// plain says whether a name is one word to every shell, and no flag.
-func plain(name string) bool {
+// isWord reports whether a name is one word to every shell, and not a flag.
+func isWord(name string) bool {
 	if name == "" || len(name) > nameLimit || name[0] == '-' {
 		return false
 	}
@@ -262,17 +275,19 @@ func plain(name string) bool {
 	return true
 }
 
-func ss(r check.Result) string {
+// ssCommand returns the command that shows the process at the result's port.
+func ssCommand(r check.Result) string {
 	kind, number := "t", r.Port
 	if r.Protocol == port.UDP {
 		kind = "u"
 	}
 	if len(r.Holders) > 0 {
-		number = r.Holders[0].Port // of a block, the one that is taken
+		number = r.Holders[0].Port // the taken one of a block
 	}
 	return fmt.Sprintf("sudo ss -%slnp sport = :%d", kind, number)
 }
 
+// waitHint returns the key or flag that makes portcheck wait.
 func waitHint(r check.Result, d string) string {
 	if fromFlag(r) {
 		return "use `--wait " + d + "`"
@@ -280,7 +295,7 @@ func waitHint(r check.Result, d string) string {
 	return "use `wait: " + d + "`"
 }
 
-// protocolPort is "tcp 8080" or "tcp 8000-8003".
+// protocolPort returns "tcp 8080" or "tcp 8000-8003".
 func protocolPort(r check.Result) string {
 	return Safe(string(r.Protocol)) + " " + r.Ports().String()
 }
@@ -289,7 +304,7 @@ func hasNotice(r check.Result, code config.NoticeCode) bool {
 	return slices.ContainsFunc(r.Notices, func(n check.Notice) bool { return n.Code == code })
 }
 
-// allHolders says whether there are holders and each is in one of the states.
+// allHolders reports whether there are holders and each is in one of the states.
 func allHolders(r check.Result, states ...string) bool {
 	return len(r.Holders) > 0 && !slices.ContainsFunc(r.Holders, func(h check.Holder) bool { return !slices.Contains(states, h.State) })
 }

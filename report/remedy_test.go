@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
@@ -69,8 +71,22 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 			[]string{`stop x\n::error::y: `, "kill 4711"},
 			[]string{"owner"},
 		},
-		"YAML word":  {[]check.Holder{holder(func(h *check.Holder) { h.Executable = "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
-		"connection": {[]check.Holder{holder(func(h *check.Holder) { h.State = "connected" })}, []string{"wait: 30s", "kill 4711"}, nil},
+		"this job's service": {
+			[]check.Holder{holder(func(h *check.Holder) {
+				h.Container = &check.Container{ID: "0123456789abcdef", Name: "ab12_postgres", Service: "postgres"}
+			})},
+			[]string{"this job's own service holds it", "if it is the app itself, allow it with `owner: {container: postgres}`"},
+			[]string{"docker stop", "kill"},
+		},
+		"a unit's name is too long": {[]check.Holder{holder(func(h *check.Holder) { h.Unit = strings.Repeat("a", 193) + ".service" })}, []string{"kill 4711"}, []string{"systemctl"}},
+		"a unit's longest name":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = strings.Repeat("a", 192) + ".service" })}, []string{"systemctl stop aaa"}, []string{"kill"}},
+		"a unit of all letters":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "azAZ09@:._-x.service" })}, []string{"`systemctl stop azAZ09@:._-x.service`"}, []string{"kill"}},
+		"a socket unit":             {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "x.socket" })}, []string{"systemctl stop x.socket"}, []string{"kill"}},
+		"a scope":                   {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "session-3.scope" })}, []string{"kill 4711"}, []string{"systemctl"}},
+		"no name":                   {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "", "" })}, []string{"stop its process: `kill 4711`"}, []string{"owner"}},
+		"pid 1 without a name":      {[]check.Holder{{PID: 1, State: "listen"}}, []string{"list-sockets"}, []string{"kill"}},
+		"YAML word":                 {[]check.Holder{holder(func(h *check.Holder) { h.Executable = "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
+		"connection":                {[]check.Holder{holder(func(h *check.Holder) { h.State = "connected" })}, []string{"wait: 30s", "kill 4711"}, nil},
 	} {
 		got := strings.Join(Remedies(taken(check.InUse, "x", c.holders...)), "\n")
 		for _, want := range c.want {
@@ -86,8 +102,9 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 	}
 }
 
-// What runs for weeks is another case than what began a minute ago.
-func TestRemedyTellsSinceWhen(t *testing.T) {
+// A process that has run for weeks is another case than one that started a minute
+// ago.
+func TestRemedyHasTheStartTime(t *testing.T) {
 	early, late := nginx(), nginx()
 	before := early.Started.Add(-time.Hour).In(time.FixedZone("", 3600))
 	early.Started = &before
@@ -108,7 +125,7 @@ func TestRemedyTellsSinceWhen(t *testing.T) {
 	}
 }
 
-// A pid or a unit of another machine must not be stopped here.
+// A pid or a unit of another machine must not be stopped on this one.
 func TestRemedyNamesTheTarget(t *testing.T) {
 	r := taken(check.InUse, "x", python())
 	r.Target = "app1"
@@ -134,17 +151,32 @@ func TestRemedyForDenied(t *testing.T) {
 	r := need(check.Denied, "x")
 	r.Port = 80
 	low := Remedies(r)[0]
-	r.Port = 8080
+	r.Port = 1023
+	if got := Remedies(r)[0]; !strings.Contains(got, "ip_unprivileged_port_start=1023") {
+		t.Errorf("port 1023: %s", got)
+	}
+	r.Port = 1024
 	high := Remedies(r)[0]
 	if !strings.Contains(low, "CAP_NET_BIND_SERVICE") || !strings.Contains(low, "net.ipv4.ip_unprivileged_port_start=80") {
 		t.Errorf("port 80: %s", low)
 	}
 	if strings.Contains(high, "CAP_NET_BIND_SERVICE") || !strings.Contains(high, "sysctl net.ipv4.ip_unprivileged_port_start") {
-		t.Errorf("port 8080: %s", high)
+		t.Errorf("port 1024: %s", high)
 	}
 }
 
-func TestRemedyAsksAboutThePortThatIsTaken(t *testing.T) {
+// Only letters, digits and a few marks are one word to every shell.
+func TestRemedyKeepsOddNamesOutOfCommands(t *testing.T) {
+	for c := rune(1); c < 0x250; c++ {
+		h := check.Holder{PID: 7, Process: "app", Unit: "a" + string(c) + "b.service"}
+		word := strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@:._-", c)
+		if got := Remedies(taken(check.InUse, "x", h))[0]; strings.Contains(got, "systemctl") != word {
+			t.Errorf("a unit with %q: %s", c, got)
+		}
+	}
+}
+
+func TestRemedyHasThePortThatIsTaken(t *testing.T) {
 	r := taken(check.InUse, "x", unseen())
 	r.Port, r.PortLast, r.Protocol, r.Holders[0].Port = 8000, 8003, port.UDP, 8002
 	if got := Remedies(r); !strings.Contains(got[0], "ss -ulnp sport = :8002") {
@@ -164,11 +196,81 @@ func TestRemediesOfADuplicate(t *testing.T) {
 	}
 }
 
+// The limit of open files is the same for root.
+func TestRemedyForTooManyFiles(t *testing.T) {
+	for errno, want := range map[string]string{"EMFILE": "ulimit -n", "WSAEMFILE": "ulimit -n", "ENFILE": "sysctl fs.file-max", "EPERM": "run portcheck as root"} {
+		r := need(check.Unknown, "x")
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "failed", Op: "socket", Errno: errno}}
+		got := strings.Join(Remedies(r), "\n")
+		if !strings.Contains(got, want) || strings.Contains(got, "run portcheck as root") != (errno == "EPERM") || !strings.Contains(got, "--allow-unknown") {
+			t.Errorf("%s: %s", errno, got)
+		}
+	}
+}
+
+func TestRemedyForUnknown(t *testing.T) {
+	unprobed, tableOnly := need(check.Unknown, "x"), need(check.Unknown, "x")
+	unprobed.Method = check.None
+	tableOnly.TableOnly = true
+	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck run on the target": tableOnly} {
+		if got := strings.Join(Remedies(r), "\n"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	r := taken(check.InUse, "x", unseen())
+	r.TableOnly = true
+	if got := Remedies(r)[0]; strings.Contains(got, "root") || !strings.Contains(got, "`sudo ss -tlnp sport = :8080` there") {
+		t.Errorf("in use by the table alone: %s", got)
+	}
+}
+
+func TestRemedyForUnreachable(t *testing.T) {
+	r := results()["unreachable"]
+	for errno, want := range map[string]string{"ECONNREFUSED": "start the service on db.internal", "WSAECONNREFUSED": "start the service on db.internal", "ETIMEDOUT": "no firewall is in between"} {
+		r.Endpoints[0].Errno = errno
+		if got := Remedies(r)[0]; !strings.Contains(got, want) || !strings.Contains(got, "`wait: 30s`") {
+			t.Errorf("%s: %s, want %s", errno, got, want)
+		}
+	}
+}
+
+// A hint for owner is YAML that means the name, whatever the name is.
+func TestOwnerHintIsYAML(t *testing.T) {
+	for _, name := range []string{"yes", "null", "False", "server", "postgres", "a:b-long", "1234567", "0x1234", "_start_", "Nginx-x", "zebra12", "1e10000"} {
+		h := check.Holder{PID: 7, Process: name, Executable: "/usr/bin/" + name}
+		_, hint, ok := strings.Cut(Remedies(taken(check.InUse, "x", h))[0], "`owner: ")
+		var owner map[string]any
+		if err := yaml.Unmarshal([]byte(strings.TrimSuffix(hint, "`")), &owner); !ok || err != nil || owner["process"] != name {
+			t.Errorf("%s: %s is %v, %v", name, hint, owner, err)
+		}
+	}
+}
+
+func TestRemedyForWhatEndsByItself(t *testing.T) {
+	in := func(states ...string) check.Result {
+		r := taken(check.InUse, "x")
+		for _, s := range states {
+			r.Holders = append(r.Holders, check.Holder{Port: 8080, State: s, PID: 7, Process: "app"})
+		}
+		return r
+	}
+	for want, r := range map[string]check.Result{
+		"wait: the system releases":        in("time-wait", "closing"),
+		"wait until the connection ends (": in("time-wait", "connected"),
+		"stop app: `kill 7`":               in("time-wait", "listen"),
+		"find out which process":           in(),
+	} {
+		if got := Remedies(r)[0]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestMissingAddressIsNamed(t *testing.T) {
 	for _, c := range []struct{ address, outcome, want, not string }{
 		{"192.0.2.1", "no-address", "that 192.0.2.1 belongs", "["},
 		{"::1", "no-address", "that [::1] belongs", `\x3a`},
-		{"::1", "no-family", "turn on IPv6", "interface"},
+		{"::1", "no-family", "enable IPv6", "interface"},
 	} {
 		r := need(check.Unavailable, "x")
 		r.Endpoints = []check.Endpoint{{Address: c.address, Port: 8080, Outcome: c.outcome}}

@@ -1,5 +1,6 @@
-// Package report tells a check.Report: one file a format, one line a format in
-// Formats. A format knows nothing of flags, exit codes or other formats.
+// Package report writes the documents that commands print. Each document has a
+// Table of formats; a format is one file and one line in that table. Formats do
+// not depend on flags, exit codes or other formats.
 package report
 
 import (
@@ -12,19 +13,25 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// Format writes r to w.
-type Format func(w io.Writer, r check.Report, o Options) error
-
-// Options are what a format may know beside the report.
+// Options are a format's input beside the document.
 type Options struct {
-	Color bool   // w is a terminal that shows ANSI colours
-	Width int    // columns of the terminal that w is; 0: it is none
+	Color bool   // the writer is a terminal that shows ANSI colours
+	Width int    // columns of the terminal; 0: the writer is not a terminal
 	Root  string // absolute; annotations, JUnit, SARIF and code quality name files relative to it
-	Dir   string // absolute; what relative file names of the report are relative to (default: Root)
+	Dir   string // absolute; relative file names in the document are relative to it (default: Root)
 }
 
-// Formats are the ways to tell a report, by name.
-var Formats = map[string]Format{
+// Writer writes a document in one format to w.
+type Writer[D any] func(w io.Writer, document D, o Options) error
+
+// Table holds the formats of a document by name.
+type Table[D any] map[string]Writer[D]
+
+// Format writes a report.
+type Format = Writer[check.Report]
+
+// Formats are the formats of the report that check and lint print.
+var Formats = Table[check.Report]{
 	"text":        text,
 	"json":        jsonReport,
 	"markdown":    markdown,
@@ -37,20 +44,26 @@ var Formats = map[string]Format{
 	"html":        htmlPage,
 }
 
-// Names lists the formats, sorted.
-func Names() []string { return sortedKeys(Formats) }
-
-// Lookup finds a format; the error for an unknown one lists those that exist.
-func Lookup(name string) (Format, error) { return lookup(Formats, name) }
-
-func lookup[F any](formats map[string]F, name string) (F, error) {
-	f, ok := formats[name]
-	if !ok {
-		return f, fmt.Errorf("unknown format '%s': want one of %s", Safe(name), strings.Join(sortedKeys(formats), ", "))
-	}
-	return f, nil
+// ListFormats are the formats of the listing that list prints.
+var ListFormats = Table[check.Listing]{
+	"text": listText,
+	"json": listJSON,
 }
 
-func sortedKeys[F any](formats map[string]F) []string {
-	return slices.Sorted(maps.Keys(formats))
+// Names returns the names of the formats of a report, sorted.
+func Names() []string { return Formats.Names() }
+
+// Lookup returns a format of a report. The error for an unknown one lists the
+// formats.
+func Lookup(name string) (Format, error) { return Formats.Lookup(name) }
+
+// Names returns the names of the formats, sorted.
+func (t Table[D]) Names() []string { return slices.Sorted(maps.Keys(t)) }
+
+// Lookup returns a format. The error for an unknown one lists the formats.
+func (t Table[D]) Lookup(name string) (Writer[D], error) {
+	if f, ok := t[name]; ok {
+		return f, nil
+	}
+	return nil, fmt.Errorf("unknown format '%s': want one of %s", Safe(name), strings.Join(t.Names(), ", "))
 }

@@ -7,15 +7,15 @@ import (
 	"unicode"
 )
 
-// workflowCommand is what GitHub's runner takes out of a line of a step's output.
+// workflowCommand is a command that GitHub's runner finds in a line of output.
 type workflowCommand struct {
 	name       string
 	properties map[string]string
 	data       string
 }
 
-// runnerCommand reads a line as the runner does, by both of its parsers, with
-// any word for a command: that is stricter than the runner, which has a list.
+// runnerCommand parses a line as the runner does, by both of its parsers. It takes
+// any word for a command, where the runner has a list.
 // Their grammar: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 // and https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands
 func runnerCommand(line string) (workflowCommand, bool) {
@@ -66,8 +66,8 @@ func unescaped(s string) string {
 	return strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%3B", ";", "%5D", "]", "%25", "%").Replace(s)
 }
 
-// checkCommands fails if a runner would take a line for a command that is no
-// annotation of ours. It returns those.
+// checkCommands fails if a runner would take a line for a command that is not an
+// annotation of the github format. It returns the annotations.
 func checkCommands(t *testing.T, format, out string) []workflowCommand {
 	t.Helper()
 	var ours []workflowCommand
@@ -85,7 +85,7 @@ func checkCommands(t *testing.T, format, out string) []workflowCommand {
 				t.Errorf("the annotation has a property %q: %q", key, line)
 			}
 		}
-		// What it shows is a log's line again.
+		// The runner prints the text as lines of the log.
 		for text := range strings.SplitSeq(c.data, "\n") {
 			if inner, ok := bracketCommand(text); ok {
 				t.Errorf("the annotation's text holds the command %q: %q", inner.name, line)
@@ -96,7 +96,6 @@ func checkCommands(t *testing.T, format, out string) []workflowCommand {
 	return ours
 }
 
-// The oracle finds what it is there for.
 func TestRunnerCommand(t *testing.T) {
 	for line, want := range map[string]string{
 		"::error::x": "error", "  \t::add-mask::80": "add-mask", "::set-env name=A,x=b%2C::y": "set-env",
@@ -113,12 +112,12 @@ func TestRunnerCommand(t *testing.T) {
 	}
 }
 
-// Whatever a report holds, it has as many annotations as it has findings of
-// that kind, and their place is the one that is meant.
+// Whatever text a report has, the runner finds one annotation for the problem and
+// one for the need.
 func TestAnnotationsAsTheRunnerReadsThem(t *testing.T) {
 	for _, s := range hostile {
 		r := filled(s)
-		found := checkCommands(t, "github", inEveryFormat(t, r, Options{Root: "/repo"})["github"])
+		found := checkCommands(t, "github", inAllFormats(t, r, Options{Root: "/repo"})["github"])
 		if len(found) != 2 {
 			t.Fatalf("%q: %d annotations, want one for the problem and one for the need", s, len(found))
 		}

@@ -14,13 +14,13 @@ import (
 const (
 	projectURL = "https://github.com/org/portcheck"
 
-	// sarifResults is what GitHub takes: it refuses a file with more, whole. Of
-	// these it shows the 5,000 of the highest level.
+	// sarifResults is the number of results that GitHub accepts in a file. It
+	// shows the 5,000 of the highest level.
 	// https://docs.github.com/en/code-security/reference/code-scanning/sarif-files/sarif-support
 	sarifResults = 25_000
 )
 
-// The part of SARIF 2.1.0 that is written, by the standard's names.
+// The part of SARIF 2.1.0 that is written, named as in the standard.
 type (
 	sarifLog struct {
 		Schema  string     `json:"$schema"`
@@ -93,8 +93,8 @@ type (
 	}
 )
 
-// sarif writes a SARIF log for GitHub's code scanning and its like. What is met
-// is no result: code scanning would raise an alert for it.
+// sarif writes a SARIF log for GitHub's code scanning and similar readers. A met
+// need is not a result: code scanning would raise an alert for it.
 func sarif(w io.Writer, r check.Report, o Options) error {
 	results := []sarifResult{}
 	seen := fingerprints{}
@@ -102,11 +102,11 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 		results = append(results, sarifResultOf(f, seen, o))
 	}
 	run := sarifInvocation{ExecutionSuccessful: len(r.Problems) == 0}
-	// Of a target there is no place in a file, and a result has to have one.
+	// A target has no position in a file, and a result needs one.
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
 			text := fmt.Sprintf("target %s: %s", Safe(t.Name), sentence(n.Message))
-			run.Notifications = append(run.Notifications, sarifNotification{sarifLevel(noticeSeverity(n)), sarifText{Text: unlinked(text)}})
+			run.Notifications = append(run.Notifications, sarifNotification{sarifLevel(noticeSeverity(n)), sarifText{Text: escapeLinks(text)}})
 		}
 	}
 	if more := len(results) - sarifResults; more > 0 {
@@ -129,8 +129,8 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 
 func sarifDriverOf(tool string) sarifDriver {
 	_, version, _ := strings.Cut(tool, " ")
-	if version = strings.TrimPrefix(version, "v"); !isSemantic(version) {
-		version = "0.0.0-devel" // readers compare versions, and "devel" is none
+	if version = strings.TrimPrefix(version, "v"); !isSemVer(version) {
+		version = "0.0.0-devel" // readers compare versions, and "devel" is not one
 	}
 	d := sarifDriver{Name: "portcheck", InformationURI: projectURL, Version: version, SemanticVersion: version}
 	for _, c := range codes {
@@ -138,7 +138,7 @@ func sarifDriverOf(tool string) sarifDriver {
 			ID: c.id, Name: c.name,
 			ShortDescription:     sarifText{Text: c.title + "."},
 			FullDescription:      sarifText{Text: c.means},
-			Help:                 sarifText{Text: c.means + " " + c.help, Markdown: c.means + " " + c.how + "\n\n" + c.help},
+			Help:                 sarifText{Text: c.means + " " + c.help, Markdown: c.means + " " + c.cause + "\n\n" + c.help},
 			HelpURI:              projectURL + "/blob/v1/docs/verdicts.md#" + c.id,
 			DefaultConfiguration: sarifConfig{sarifLevel(c.level)},
 		})
@@ -148,14 +148,14 @@ func sarifDriverOf(tool string) sarifDriver {
 
 func sarifResultOf(f finding, seen fingerprints, o Options) sarifResult {
 	rule := slices.IndexFunc(codes, func(c code) bool { return c.id == f.code })
-	if rule < 0 { // to a reader as unknown as a status that it doesn't know
+	if rule < 0 { // a status of a later version
 		rule = slices.IndexFunc(codes, func(c code) bool { return c.id == string(check.Unknown) })
 	}
-	at := place(f.at, o)
+	at := location(f.at, o)
 	return sarifResult{
 		RuleID: codes[rule].id, RuleIndex: rule, Level: sarifLevel(f.severity),
-		Message: sarifText{Text: unlinked(cmp.Or(strings.Join(f.lines(), "\n"), codes[rule].title))},
-		// The report knows where a value starts and not where it ends.
+		Message: sarifText{Text: escapeLinks(cmp.Or(strings.Join(f.lines(), "\n"), codes[rule].title))},
+		// The report has the start of a value but not its end.
 		Locations: []sarifLocation{{sarifPhysical{
 			sarifArtifact{relativeURI(at.File)},
 			sarifRegion{StartLine: at.Line, StartColumn: at.Column, EndLine: at.Line, EndColumn: at.Column + 1},
@@ -179,11 +179,10 @@ func sarifWeight(r sarifResult) int {
 	return slices.Index([]string{"error", "warning", "note"}, r.Level)
 }
 
-// unlinked breaks the links that SARIF reads in a text. It is safe.
-func unlinked(s string) string { return strings.ReplaceAll(s, "](", `]\x28`) }
+// escapeLinks breaks what SARIF takes for a link in a text.
+func escapeLinks(s string) string { return strings.ReplaceAll(s, "](", `]\x28`) }
 
-// relativeURI is a path as a reference that no reader takes for one with a
-// scheme or a host.
+// relativeURI returns a path as a URI reference without a scheme or a host.
 func relativeURI(path string) string {
 	var b strings.Builder
 	for _, c := range []byte(path) {
@@ -200,9 +199,9 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// isSemantic says whether a version is one that semver.org describes, or close
-// enough for who sorts by it.
-func isSemantic(version string) bool {
+// isSemVer reports whether a version has the form of semver.org, or is close
+// enough to be sorted by it.
+func isSemVer(version string) bool {
 	core, rest := version, ""
 	if i := strings.IndexAny(version, "-+"); i >= 0 {
 		core, rest = version[:i], version[i+1:]

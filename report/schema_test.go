@@ -7,7 +7,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestJSONFollowsItsSchema: among the cases are every status and every notice.
+// The cases have every status and every notice.
 func TestJSONFollowsItsSchema(t *testing.T) {
 	s, err := jsonschema.NewCompiler().Compile("../schema/report.schema.json")
 	if err != nil {

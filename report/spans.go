@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	stripCells  = 50 // at most, in a map of a range
-	spansShown  = 20 // maps in a report
-	takenRanges = 12 // ports named beside a map
+	maxCells = 50 // in a map of a range
+	maxSpans = 20 // maps in a report
+	maxTaken = 12 // taken ranges named beside a map
 )
 
-// use is what a port of a range is, or the most telling of several.
+// use is the use of a port, or the most important one of the ports of a cell.
 type use int
 
 const (
@@ -27,20 +27,20 @@ const (
 	useNeeded
 )
 
-// uses tell how a use is shown: by a character of one column, and by a word.
+// uses are the symbol of each use, which takes one column, and its names.
 var uses = [...]struct{ symbol, word, means string }{
 	useFree:     {"▁", "free", "free"},
 	useExcluded: {"x", "excluded", "excluded by the manifest"},
 	usePartly:   {"▄", "partly taken", "some of these ports are taken"},
-	useTaken:    {"█", "taken", "taken, or kept back by the system"},
+	useTaken:    {"█", "taken", "taken, or reserved by the system"},
 	useNeeded:   {"N", "needed here", "needed by this check itself"},
 }
 
-// span is a map of a range: its ports in cells, all of about the same number.
+// span is a map of a range: its ports in cells of nearly equal size.
 type span struct {
 	check.Span
 	cells  []spanCell
-	counts [len(uses)]int // of ports; none is usePartly
+	counts [len(uses)]int // of ports by use; no port is usePartly
 	taken  port.Set
 }
 
@@ -49,8 +49,8 @@ type spanCell struct {
 	first, last uint16
 }
 
-// mapSpan draws a range. needed has the ports that the run's needs declare
-// there.
+// mapSpan makes the map of a range. needed has the ports that needs of this run
+// declare on its target.
 func mapSpan(s check.Span, needed *port.Bits) span {
 	var open, excluded port.Bits
 	open.AddSet(s.Open)
@@ -68,7 +68,7 @@ func mapSpan(s check.Span, needed *port.Bits) span {
 	}
 	ports := slices.Collect(s.Ports.All)
 	m := span{Span: s, taken: s.Ports.Without(func(p uint16) bool { return of(p) != useTaken })}
-	n := min(len(ports), stripCells)
+	n := min(len(ports), maxCells)
 	for i := range n {
 		part := ports[i*len(ports)/n : (i+1)*len(ports)/n]
 		var counts [len(uses)]int
@@ -92,30 +92,31 @@ func mapSpan(s check.Span, needed *port.Bits) span {
 	return m
 }
 
-// mapSpans draws the first ranges of a report, and says how many are left out.
+// mapSpans makes maps of the first ranges of a report. It returns the number of
+// the others as well.
 func mapSpans(r check.Report) (maps []span, left int) {
-	type place struct {
+	type spanKey struct {
 		target   string
 		protocol port.Protocol
 	}
-	needed := map[place]*port.Bits{}
+	needed := map[spanKey]*port.Bits{}
 	for _, s := range r.Spans {
-		needed[place{s.Target, s.Protocol}] = new(port.Bits)
+		needed[spanKey{s.Target, s.Protocol}] = new(port.Bits)
 	}
 	for _, x := range r.Results {
-		if bits := needed[place{x.Target, x.Protocol}]; bits != nil && x.Expect != config.Reachable {
+		if bits := needed[spanKey{x.Target, x.Protocol}]; bits != nil && x.Expect != config.Reachable {
 			bits.AddSet(port.Set{x.Ports()})
 		}
 	}
-	shown := min(len(r.Spans), spansShown)
+	shown := min(len(r.Spans), maxSpans)
 	for _, s := range r.Spans[:shown] {
-		maps = append(maps, mapSpan(s, needed[place{s.Target, s.Protocol}]))
+		maps = append(maps, mapSpan(s, needed[spanKey{s.Target, s.Protocol}]))
 	}
 	return maps, len(r.Spans) - shown
 }
 
-// title is "tcp 20000-20999 on local"; addresses are named unless they are
-// any. It is raw.
+// title returns "tcp 20000-20999 on local", with the addresses unless the address
+// is any. It is raw.
 func (s span) title() string {
 	text := fmt.Sprintf("%s %s", s.Protocol, s.Ports)
 	if !slices.Equal(s.Address, []port.Address{port.Any}) && len(s.Address) > 0 {
@@ -128,7 +129,7 @@ func (s span) title() string {
 	return text + " on " + s.Target
 }
 
-// text is the map in words: "997 free, 3 taken".
+// text returns the map in words: "997 free, 3 taken".
 func (s span) text() string {
 	counts := []string{fmt.Sprintf("%d %s", s.counts[useFree], uses[useFree].word)}
 	for _, u := range []use{useTaken, useNeeded, useExcluded} {
@@ -138,7 +139,7 @@ func (s span) text() string {
 	}
 	text := strings.Join(counts, ", ")
 	if len(s.taken) > 0 {
-		shown := s.taken[:min(len(s.taken), takenRanges)]
+		shown := s.taken[:min(len(s.taken), maxTaken)]
 		text += "; taken: " + strings.ReplaceAll(shown.String(), ",", ", ")
 		if more := len(s.taken) - len(shown); more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
@@ -147,7 +148,7 @@ func (s span) text() string {
 	return text
 }
 
-// strip is the map in characters.
+// strip returns the map as a line of symbols.
 func (s span) strip() string {
 	var b strings.Builder
 	for _, c := range s.cells {

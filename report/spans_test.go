@@ -46,11 +46,11 @@ func TestCellsCoverTheRange(t *testing.T) {
 }
 
 func TestRangesInMarkdown(t *testing.T) {
-	out := inEveryFormat(t, ranges(), Options{})["markdown"]
+	out := inAllFormats(t, ranges(), Options{})["markdown"]
 	for _, want := range []string{
 		"<details><summary>Ranges for alternatives (4)</summary>",
 		"\n- tcp 20000-20999 on local: 918 free, ", "<br>`▄▁███", "- udp 9443,8000-8003 at loopback, 192.0.2.1 on local: ",
-		"`█` taken, or kept back by the system · `N` needed by this check itself",
+		"`█` taken, or reserved by the system · `N` needed by this check itself",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -61,7 +61,7 @@ func TestRangesInMarkdown(t *testing.T) {
 		r.Spans = append(r.Spans, r.Spans[0])
 		r.Spans[i].Target = fmt.Sprint("app", i)
 	}
-	if out := inEveryFormat(t, r, Options{})["markdown"]; !strings.Contains(out, "\n- 24 more\n") {
+	if out := inAllFormats(t, r, Options{})["markdown"]; !strings.Contains(out, "\n- 24 more\n") {
 		t.Errorf("44 ranges:\n%s", out)
 	}
 }

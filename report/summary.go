@@ -7,8 +7,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// summary is the last word on a report in two parts: what was done, and what
-// came out.
+// summary returns the last line of a report in two parts: what was done, and
+// the outcome.
 func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
 		return plural(n, "error"), "nothing was checked"
@@ -24,7 +24,7 @@ func summary(r check.Report) (done, outcome string) {
 	return done, outcome
 }
 
-// Counts is a summary in words, as "3 ok, 1 conflict".
+// Counts returns a summary in words: "3 ok, 1 conflict".
 func Counts(s check.Summary) string {
 	counts := []string{fmt.Sprintf("%d ok", s.OK)}
 	if n := s.Errors; n > 0 {
@@ -39,12 +39,18 @@ func Counts(s check.Summary) string {
 	return strings.Join(counts, ", ")
 }
 
+const (
+	localTarget   = "local" // the machine that portcheck runs on
+	hostNamespace = "host"  // the kind of a machine's own network namespace
+)
+
+// where returns " on local (this machine)" or " on 3 targets".
 func where(targets []check.TargetReport) string {
 	switch len(targets) {
 	case 0:
 		return ""
 	case 1:
-		if ns := namespace(targets[0]); ns != "" {
+		if ns := namespaceText(targets[0]); ns != "" {
 			return " on " + Safe(targets[0].Name) + " (" + ns + ")"
 		}
 		return " on " + Safe(targets[0].Name)
@@ -53,10 +59,16 @@ func where(targets []check.TargetReport) string {
 	}
 }
 
-// namespace says whose ports were looked at, and how that is known.
-func namespace(t check.TargetReport) string {
-	if t.Namespace.Kind == "" {
+// namespaceText describes the network namespace that was probed, empty if it is
+// not known which. The usual case, a machine's own, needs no reason.
+func namespaceText(t check.TargetReport) string {
+	switch {
+	case t.Namespace.Kind == "":
 		return ""
+	case t.Namespace.Kind == hostNamespace && t.Name == localTarget:
+		return "this machine"
+	case t.Namespace.Kind == hostNamespace:
+		return "the machine itself"
 	}
 	text := Safe(t.Namespace.Kind) + " network namespace"
 	if t.Namespace.Reason != "" {

@@ -14,33 +14,33 @@ import (
 )
 
 const (
-	narrowest  = 40 // columns of a terminal on which a table reads well
-	metRows    = 30 // with more rows of met needs these are only counted
-	cellLines  = 3
-	columnsGap = 2
+	minTableWidth = 40 // columns of the narrowest terminal with a table
+	maxMetRows    = 30 // more met needs are only counted
+	maxCellLines  = 3
+	columnGap     = 2
 )
 
 // column is a column of the table on a terminal.
 type column struct {
 	title string
-	least int // columns of the terminal below which it says nothing
+	least int // the width below which it is not readable
 	text  func(check.Result, bool) string
 }
 
-// tableColumns are in order; what is dropped where there is no room is told
-// below the table, too: the alternatives before the holder.
+// tableColumns returns the columns, and the indexes of those that are dropped
+// first where there is no room. The lines below the table repeat these.
 func tableColumns() (all []column, dropped []int) {
 	return []column{
 		{"NEED", 10, func(r check.Result, many bool) string { return Safe(subject(r, many)) }},
 		{"ENDPOINT", 9, func(r check.Result, _ bool) string { return endpointText(r) }},
-		{"VERDICT", 15, func(r check.Result, _ bool) string { return mark(r) + " " + Safe(verdict(r)) }},
+		{"VERDICT", 15, func(r check.Result, _ bool) string { return symbol(r) + " " + Safe(verdict(r)) }},
 		{"HOLDER", 16, func(r check.Result, _ bool) string { return holderShort(r.Holders) }},
 		{"ALTERNATIVES", 12, func(r check.Result, _ bool) string { return alternativePorts(r) }},
 	}, []int{4, 3}
 }
 
-// table writes results, unmet ones first, a row each and as wide as the
-// terminal allows.
+// table writes a row for each result, unmet ones first, no wider than the
+// terminal.
 func table(b *bytes.Buffer, r check.Report, o Options) {
 	var unmet, met []check.Result
 	for _, x := range worstFirst(r.Results) {
@@ -51,7 +51,7 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 		}
 	}
 	left := 0
-	if len(met) > metRows {
+	if len(met) > maxMetRows {
 		left, met = len(met), nil
 	}
 	rows := slices.Concat(unmet, met)
@@ -90,7 +90,7 @@ func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 				continue
 			}
 			s.WriteString(strings.Repeat(" ", pad))
-			pad = widths[i] - columns(text) + columnsGap
+			pad = widths[i] - columns(text) + columnGap
 			if all[i].title == "VERDICT" && colour != "" && text != "" {
 				text = colour + text + "\x1b[0m"
 			}
@@ -124,21 +124,21 @@ func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 	}
 }
 
-// lines wraps a cell, and cuts what would make the row too high.
+// lines wraps a cell, and cuts it to maxCellLines.
 func lines(text string, width int) []string {
 	all := wrap(text, width)
-	if len(all) > cellLines {
-		last := all[cellLines-1]
+	if len(all) > maxCellLines {
+		last := all[maxCellLines-1]
 		if columns(last)+len(ellipsis) > width {
 			last = last[:fitting(last, width-len(ellipsis))]
 		}
-		all = append(all[:cellLines-1:cellLines-1], last+ellipsis)
+		all = append(all[:maxCellLines-1:maxCellLines-1], last+ellipsis)
 	}
 	return all
 }
 
-// fit gives each column its width: what it needs if there is room, else the
-// widest give way first, and 0 for those that are empty or dropped.
+// fit returns the width of each column: its natural width if there is room,
+// otherwise less, the widest columns first. Empty and dropped columns have 0.
 func fit(all []column, natural []int, filled []bool, dropped []int, total int) []int {
 	widths := slices.Clone(natural)
 	for i := range widths {
@@ -158,7 +158,7 @@ func fit(all []column, natural []int, filled []bool, dropped []int, total int) [
 			left -= w
 			shown++
 		}
-		return left - columnsGap*max(shown-1, 0)
+		return left - columnGap*max(shown-1, 0)
 	}
 	for _, i := range dropped {
 		if room(true) < 0 {
@@ -180,8 +180,8 @@ func fit(all []column, natural []int, filled []bool, dropped []int, total int) [
 	return widths
 }
 
-// mark tells a verdict to the eye, where the word beside it tells it, too.
-func mark(r check.Result) string {
+// symbol returns the symbol of a verdict, which repeats the word beside it.
+func symbol(r check.Result) string {
 	switch {
 	case r.OK:
 		return "✓"
@@ -194,8 +194,8 @@ func mark(r check.Result) string {
 	}
 }
 
-// verdict is a status in a word. Where the port itself is free, or nobody
-// looked, another need is the reason. It is raw.
+// verdict returns the status, raw, or the duplicate that makes a need unmet
+// although the port itself is free or was not probed.
 func verdict(r check.Result) string {
 	switch {
 	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Duplicate):
@@ -222,7 +222,7 @@ func verdictColour(r check.Result, o Options) string {
 	}
 }
 
-// endpointText is "tcp 8080", "tcp 127.0.0.1:8080" or "udp 53 on loopback".
+// endpointText returns "tcp 8080", "tcp 127.0.0.1:8080" or "udp 53 on loopback".
 func endpointText(r check.Result) string {
 	kind, ports := Safe(string(r.Protocol)), r.Ports().String()
 	switch {
@@ -240,7 +240,7 @@ func endpointText(r check.Result) string {
 	return kind + " " + ports + " on " + strings.Join(names, ", ")
 }
 
-// holderShort is who is in the way, in a few words.
+// holderShort names the first holder and counts the others.
 func holderShort(holders []check.Holder) string {
 	first := ""
 	all := map[string]bool{}

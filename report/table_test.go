@@ -24,7 +24,7 @@ func onTerminalOf(t *testing.T, r check.Report, o Options) string {
 	return b.String()
 }
 
-// mixed has many kinds of results, and names that are hard to set.
+// mixed returns a report with many kinds of results and with odd names.
 func mixed() check.Report {
 	all := results()
 	var list []check.Result
@@ -63,8 +63,8 @@ func TestTableGolden(t *testing.T) {
 	compareGolden(t, filepath.Join("table", "free"), onTerminalOf(t, cases()["free"], Options{Width: 80}))
 }
 
-// displayed is the width by another way than columns: what is known of the
-// strings in these tests.
+// displayed computes the width in another way than columns, for the characters in
+// these tests.
 func displayed(s string) int {
 	n := 0
 	for _, r := range s {
@@ -80,6 +80,7 @@ func displayed(s string) int {
 }
 
 func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
+	t.Parallel()
 	reports := cases()
 	reports["mixed"] = mixed()
 	for i, s := range slices.Concat(hostile, hostileHere) {
@@ -103,12 +104,12 @@ func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 	}
 }
 
-// The table stands for a glance; nothing of what the lines say is missing.
+// Below the table are all lines of the output without a table.
 func TestTableLosesNothing(t *testing.T) {
 	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	for _, width := range terminals {
 		r := mixed()
-		r.Results = slices.DeleteFunc(r.Results, func(x check.Result) bool { return columns(x.Name+x.Message) > 200 }) // is broken inside of words
+		r.Results = slices.DeleteFunc(r.Results, func(x check.Result) bool { return columns(x.Name+x.Message) > 200 }) // they are broken within words
 		out := squeeze(onTerminalOf(t, r, Options{Width: width}))
 		for line := range strings.Lines(onTerminalOf(t, r, Options{})) {
 			if columns(line) < width-len(indent) && !strings.Contains(out, squeeze(line)) {
@@ -118,7 +119,7 @@ func TestTableLosesNothing(t *testing.T) {
 	}
 }
 
-func TestBelowTheNarrowestThereAreLines(t *testing.T) {
+func TestNarrowTerminalsHaveNoTable(t *testing.T) {
 	if out := onTerminalOf(t, mixed(), Options{Width: 39}); out != onTerminalOf(t, mixed(), Options{}) {
 		t.Errorf("39 columns:\n%s", out)
 	}
@@ -143,8 +144,74 @@ func TestManyMetNeedsAreCounted(t *testing.T) {
 	if !strings.Contains(out, "\n100 needs met and not shown\n") || strings.Contains(out, "✓") {
 		t.Errorf("%s", out)
 	}
-	if out := onTerminalOf(t, crowd(20), Options{Width: 80}); strings.Count(out, "✓") != 10 {
-		t.Errorf("%s", out)
+	if out := onTerminalOf(t, crowd(60), Options{Width: 80}); strings.Count(out, "✓") != 30 || strings.Contains(out, "not shown") {
+		t.Errorf("30 met needs:\n%s", out)
+	}
+	if out := onTerminalOf(t, crowd(62), Options{Width: 80}); strings.Contains(out, "✓") || !strings.Contains(out, "\n31 needs met and not shown\n") {
+		t.Errorf("31 met needs:\n%s", out)
+	}
+}
+
+// Columns are dropped where even their least widths, 10, 9, 15, 16 and 12, do not
+// fit with gaps of two.
+func TestColumnsAreDropped(t *testing.T) {
+	for width, want := range map[int]string{
+		55: "NEED ENDPOINT VERDICT",
+		56: "NEED ENDPOINT VERDICT HOLDER", 69: "NEED ENDPOINT VERDICT HOLDER",
+		70: "NEED ENDPOINT VERDICT HOLDER ALTERNATIVES",
+	} {
+		head, _, _ := strings.Cut(onTerminalOf(t, mixed(), Options{Width: width}), "\n")
+		if got := strings.Join(strings.Fields(head), " "); got != want {
+			t.Errorf("%d columns: %s, want %s", width, got, want)
+		}
+	}
+}
+
+// A character that is wider than the limit must not stop the progress.
+func TestFittingHasACharacter(t *testing.T) {
+	for limit, want := range map[int]int{0: 3, 1: 3, 2: 3, 3: 3, 4: 6} {
+		if got := fitting("日本", limit); got != want {
+			t.Errorf("%d bytes take %d columns, want %d", got, limit, want)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"nginx", 5, "nginx"},
+		{"nginx", 4, "n..."},
+		{"nginx", 3, "..."},
+		{"nginx", 2, ".."},
+		{"nginx", 0, ""},
+		{"nginx", -1, ""},
+		{"日本語", 6, "日本語"},
+		{"日本語", 5, "日..."},
+		{"日本語", 4, "..."},
+		{"e\u0301e\u0301", 2, "e\u0301e\u0301"},
+		{"\x1b[1;31merror\x1b[0m", 5, "\x1b[1;31merror\x1b[0m"},
+		{"한\u1161x", 3, "한\u1161x"},
+		{"", 0, ""},
+	} {
+		if got := Fit(c.in, c.limit); got != c.want {
+			t.Errorf("Fit(%q, %d) = %q, want %q", c.in, c.limit, got, c.want)
+		}
+	}
+}
+
+// A cell has at most three lines.
+func TestCellsAreCut(t *testing.T) {
+	for text, want := range map[string][]string{
+		"aaaa bbbb cccc":       {"aaaa", "bbbb", "cccc"},
+		"aaaa bbbb cccc dddd":  {"aaaa", "bbbb", "cccc..."},
+		"aaaa bbbb ccccc dddd": {"aaaa", "bbbb", "cccc..."},
+	} {
+		if got := lines(text, 7); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 
@@ -159,8 +226,9 @@ func TestWrapKeepsCommandsWhole(t *testing.T) {
 		"abcdefghijk": {"abcdefgh", "ijk"},
 		"日本語日本語":      {"日本語日", "本語"},
 		"ab e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301e\u0301": {"ab", strings.Repeat("e\u0301", 8)},
-		"12345 ::set-env": {"12345", `:\x3aset`, "-env"},
-		"123456::set":     {"123456::", "set"},
+		"12345678 \u0301 ab": {"12345678", "\u0301 ab"},
+		"12345 ::set-env":    {"12345", `:\x3aset`, "-env"},
+		"123456::set":        {"123456::", "set"},
 	} {
 		if got := wrap(in, 8); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", in, got, want)

@@ -11,8 +11,8 @@ import (
 )
 
 // tap writes the Test Anything Protocol, a test for each manifest error and
-// each result. It says version 13, since Debian 12's prove (Test::Harness 3.44)
-// takes a later one for an error; what is written means the same in 14.
+// each result. It declares version 13, since prove of Debian 12 (Test::Harness
+// 3.44) refuses later ones. The output means the same in version 14.
 // https://testanything.org/tap-version-14-specification.html
 func tap(w io.Writer, r check.Report, _ Options) error {
 	var b bytes.Buffer
@@ -44,7 +44,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	for _, x := range r.Results {
 		directive := ""
 		if !x.OK && x.Severity == config.SeverityWarning {
-			// A harness must not fail for a TODO, and lists it as what needs work.
+			// A harness does not fail for a TODO, but lists it.
 			directive = " # TODO severity warning"
 		}
 		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, many)), Safe(string(x.Protocol)), x.Ports()), directive)
@@ -66,12 +66,12 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	return err
 }
 
-// tapEscaper escapes descriptions: a # would start a directive.
+// tapEscaper escapes descriptions, where # would start a directive.
 var tapEscaper = strings.NewReplacer(`\`, `\\`, "#", `\#`)
 
-// writeDiagnostics writes a YAML block of which each value is JSON on one line,
-// which is YAML and out of which no text breaks. Perl's YAMLish dies of "a: b"
-// in a list of its own lines.
+// writeDiagnostics writes a YAML block. Each value is JSON on one line, which is
+// YAML as well and which no text can break. Perl's YAMLish fails for "a: b" as a
+// line of a list.
 func writeDiagnostics(b *bytes.Buffer, r check.Result, unmet []finding) error {
 	f := unmet[0]
 	var also []string

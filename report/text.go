@@ -9,14 +9,13 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-const commands = 3 // of holders, at most, under a finding
+const maxCommands = 3 // command lines below a finding
 
-// text writes a report as compilers write theirs, one line a finding with
-// indented hints, and a summary as the last line. On a terminal a table of all
-// results comes first.
+// text writes a line for each finding, as compilers do, with indented hints, and
+// a summary as the last line. On a terminal a table of all results comes first.
 func text(w io.Writer, r check.Report, o Options) error {
 	var b bytes.Buffer
-	if o.Width >= narrowest {
+	if o.Width >= minTableWidth {
 		onTerminal(&b, r, o)
 	} else {
 		many := manyTargets(r)
@@ -31,8 +30,8 @@ func text(w io.Writer, r check.Report, o Options) error {
 	return err
 }
 
-// onTerminal has no line that is wider than the terminal: one that the terminal
-// breaks would be hard to tell from the next.
+// onTerminal writes no line that is wider than the terminal. If the terminal
+// broke a line, its rest would look like the next one.
 func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 	table(b, r, o)
 	many := manyTargets(r)
@@ -85,7 +84,9 @@ func writeNotes(b *bytes.Buffer, r check.Result, many bool, o Options) {
 func writeTargets(b *bytes.Buffer, r check.Report) {
 	if len(r.Targets) > 1 { // else it is in the summary
 		for _, t := range r.Targets {
-			fmt.Fprintf(b, "target %s: %s\n", Safe(t.Name), namespace(t))
+			if ns := namespaceText(t); ns != "" {
+				fmt.Fprintf(b, "target %s: %s\n", Safe(t.Name), ns)
+			}
 		}
 	}
 	writeTargetNotices(b, r.Targets)
@@ -93,7 +94,7 @@ func writeTargets(b *bytes.Buffer, r check.Report) {
 	fmt.Fprintf(b, "%s: %s\n", done, outcome)
 }
 
-// TargetNotices writes what is worth knowing about targets, one line each.
+// TargetNotices writes the notices of targets, one line each.
 func TargetNotices(w io.Writer, targets []check.TargetReport) error {
 	var b bytes.Buffer
 	writeTargetNotices(&b, targets)
@@ -109,12 +110,12 @@ func writeTargetNotices(b *bytes.Buffer, targets []check.TargetReport) {
 	}
 }
 
-// writeCommands shows command lines, which holders have only if they were
-// asked for.
+// writeCommands writes the command lines of holders, which a report has only
+// with --show-command.
 func writeCommands(b *bytes.Buffer, holders []check.Holder) {
 	shown := 0
 	for _, h := range holders {
-		if len(h.Command) > 0 && shown < commands {
+		if len(h.Command) > 0 && shown < maxCommands {
 			fmt.Fprintf(b, indent+"command of pid %d: %s\n", h.PID, commandText(h))
 			shown++
 		}

@@ -11,14 +11,14 @@ import (
 
 func TestColourIsTheSeverityAlone(t *testing.T) {
 	r := several()
-	told := inEveryFormat(t, r, Options{Color: true})
-	plain := inEveryFormat(t, r, Options{})
-	got := strings.NewReplacer("\x1b[1;31merror\x1b[0m", "error", "\x1b[1;33mwarning\x1b[0m", "warning").Replace(told["text"])
-	if got != plain["text"] || got == told["text"] {
-		t.Errorf("colour: %q", told["text"])
+	outputs := inAllFormats(t, r, Options{Color: true})
+	plain := inAllFormats(t, r, Options{})
+	got := strings.NewReplacer("\x1b[1;31merror\x1b[0m", "error", "\x1b[1;33mwarning\x1b[0m", "warning").Replace(outputs["text"])
+	if got != plain["text"] || got == outputs["text"] {
+		t.Errorf("colour: %q", outputs["text"])
 	}
 	for _, format := range []string{"json", "markdown", "github"} {
-		if told[format] != plain[format] {
+		if outputs[format] != plain[format] {
 			t.Errorf("%s is coloured", format)
 		}
 	}
@@ -26,8 +26,8 @@ func TestColourIsTheSeverityAlone(t *testing.T) {
 
 func TestMetNeedsPrintTheSummaryAlone(t *testing.T) {
 	r := reportOf(results()["free"], results()["owned"])
-	want := "2 ports checked on local (host network namespace): 2 ok\n"
-	if got := inEveryFormat(t, r, Options{})["text"]; got != want {
+	want := "2 ports checked on local (this machine): 2 ok\n"
+	if got := inAllFormats(t, r, Options{})["text"]; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -35,7 +35,7 @@ func TestMetNeedsPrintTheSummaryAlone(t *testing.T) {
 func TestProblemsAmongResults(t *testing.T) {
 	r := lint()
 	r.Problems = problems().Problems[:1]
-	got := inEveryFormat(t, r, Options{})["text"]
+	got := inAllFormats(t, r, Options{})["text"]
 	if want := "3 ports compared: 1 ok, 1 conflict, 1 warning, 1 manifest error\n"; !strings.HasSuffix(got, want) {
 		t.Errorf("%s\nlacks %s", got, want)
 	}
@@ -46,9 +46,9 @@ func TestCommandsAreFew(t *testing.T) {
 	for range 10 {
 		r.Holders = append(r.Holders, r.Holders[0])
 	}
-	got := inEveryFormat(t, reportOf(r), Options{})["text"]
-	if n := strings.Count(got, "command of pid"); n != commands {
-		t.Errorf("%d command lines, want %d:\n%s", n, commands, got)
+	got := inAllFormats(t, reportOf(r), Options{})["text"]
+	if n := strings.Count(got, "command of pid"); n != maxCommands {
+		t.Errorf("%d command lines, want %d:\n%s", n, maxCommands, got)
 	}
 }
 
@@ -82,28 +82,28 @@ func TestAFailedWriteIsAnError(t *testing.T) {
 	}
 }
 
-// Unmet without a reason that we know must not vanish.
-func TestUnmetIsNeverSilent(t *testing.T) {
+// An unmet need of an unexpected status must not disappear.
+func TestUnmetIsAlwaysShown(t *testing.T) {
 	for _, status := range []check.Status{"", check.Free, "some-later-status"} {
-		r := need(status, "it is not so")
-		for format, out := range inEveryFormat(t, reportOf(r), Options{}) {
-			told := strings.Contains(out, "it is not so")
+		r := need(status, "it is not met")
+		for format, out := range inAllFormats(t, reportOf(r), Options{}) {
+			shown := strings.Contains(out, "it is not met")
 			if format == "prometheus" { // has no messages
-				told = strings.Contains(out, `portcheck_need_ok{id="shop/web@local/tcp"`) && strings.Contains(out, `severity="error"} 0`+"\n")
+				shown = strings.Contains(out, `portcheck_need_ok{id="shop/web@local/tcp"`) && strings.Contains(out, `severity="error"} 0`+"\n")
 			}
-			if !told {
+			if !shown {
 				t.Errorf("%q in %s: %s", status, format, out)
 			}
 		}
 	}
 }
 
-// Where nothing can be bound, the range is not said to be taken.
+// Where nothing can be bound, the output does not claim that the range is taken.
 func TestNoAlternativesWhereNothingIsBound(t *testing.T) {
 	r := results()["no-alternative"]
 	r.Silent = "nothing can be bound on app1 for a try"
-	got := inEveryFormat(t, reportOf(r), Options{})["text"]
-	if !strings.Contains(got, "no alternatives: nothing can be bound on app1 for a try") || strings.Contains(got, "nothing in") {
+	got := inAllFormats(t, reportOf(r), Options{})["text"]
+	if !strings.Contains(got, "no alternatives: nothing can be bound on app1 for a try") || strings.Contains(got, "no port in") {
 		t.Error(got)
 	}
 }

@@ -11,31 +11,31 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// okCodes explains the statuses that no finding has.
+// okCodes explains the statuses that are ok, which no finding has.
 var okCodes = []code{
 	{
 		string(check.Free), "PortFree", "The port is free",
-		"Every endpoint of the need was bound, and nobody else is there.",
-		"Nobody holds the port on any of the addresses of the need.", "Nothing.", note,
+		"The check could bind every endpoint of the need, and no process listens on one.",
+		"No socket holds the port on an address of the need.", "Nothing.", note,
 	},
 	{
 		string(check.Owned), "PortOwned", "The port is held by its owner",
-		"Every process that holds the port matches `owner`: a redeploy, no conflict.",
-		"The old version of the app still runs.", "Nothing.", note,
+		"Every process that holds the port matches `owner`. This is a redeploy, not a conflict.",
+		"The old version of the app is still running.", "Nothing.", note,
 	},
 	{
-		string(check.Listening), "PortListening", "Somebody listens, as expected",
-		"The need has `expect: listening`, and at least one listener, of the `owner` if that is given.",
-		"The service is up.", "Nothing.", note,
+		string(check.Listening), "PortListening", "A process listens, as expected",
+		"The need has `expect: listening`, and a process listens on the port: its `owner`, if that is set.",
+		"The service is running.", "Nothing.", note,
 	},
 	{
 		string(check.Reachable), "RemoteReachable", "The remote port can be reached",
-		"A connect from the target to the remote port worked.",
-		"The service is up and no firewall is in between.", "Nothing.", note,
+		"A connection from the target to the remote port was accepted.",
+		"The service is running, and no firewall is in between.", "Nothing.", note,
 	},
 }
 
-// tableOnlyText explains verdicts that were reached without a bind.
+// tableOnlyText explains verdicts without a bind.
 const tableOnlyText = "testdata/table-only.md"
 
 const verdictsPage = "../docs/verdicts.md"
@@ -44,9 +44,9 @@ const verdictsPage = "../docs/verdicts.md"
 func TestVerdictsPage(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Verdicts\n\n" +
-		"What a line of portcheck ends with in brackets: a result's `status` and a notice's `code` in JSON, a rule in SARIF.\n" +
-		"A need with a status that is not ok fails the run by its severity. Notices fail nothing, but for `duplicate`; `allow: [CODE]`\n" +
-		"silences them.\n\n")
+		"A line of portcheck ends with one of these in brackets. In JSON it is a result's `status` or a notice's `code`, in SARIF a rule.\n" +
+		"A need with a status that is not ok fails the run, depending on its severity. Of the notices only `duplicate` does;\n" +
+		"`allow: [CODE]` silences a notice.\n\n")
 	for _, s := range check.Statuses {
 		if s.OK() && !slices.ContainsFunc(okCodes, func(c code) bool { return c.id == string(s) }) {
 			t.Errorf("%s is not explained", s)
@@ -55,7 +55,7 @@ func TestVerdictsPage(t *testing.T) {
 	section := func(title string, list []code) {
 		fmt.Fprintf(&b, "## %s\n\n", title)
 		for _, c := range list {
-			fmt.Fprintf(&b, "### %s\n\n**%s.** %s\n\n- *How it comes about:* %s\n- *What to do:* %s\n\n", c.id, c.title, c.means, c.how, c.help)
+			fmt.Fprintf(&b, "### %s\n\n**%s.** %s\n\n- *When it occurs:* %s\n- *What to do:* %s\n\n", c.id, c.title, c.means, c.cause, c.help)
 		}
 	}
 	section("Statuses that are ok", okCodes)
@@ -79,6 +79,6 @@ func TestVerdictsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("%s is not what the codes say (go test ./report -run VerdictsPage -update writes it)", verdictsPage)
+		t.Errorf("%s is not up to date with the codes (go test ./report -run VerdictsPage -update writes it)", verdictsPage)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Fit cuts a safe text to what takes at most so many columns of a terminal.
+// Fit cuts a safe text to at most limit columns of a terminal.
 func Fit(s string, limit int) string {
 	if columns(s) <= limit {
 		return s
@@ -23,10 +23,10 @@ func Fit(s string, limit int) string {
 	return start + ellipsis
 }
 
-// columns is how many columns of a terminal a safe text takes, our own colours
-// taking none: two for what East Asian scripts and emoji write wide, none for
-// marks that combine with what is before them. Terminals differ in sequences of
-// several emoji, which then count for more than they take.
+// columns returns the width of a safe text on a terminal. Colours and combining
+// marks take no column, wide characters of East Asian scripts and emoji two.
+// Terminals differ in sequences of several emoji, for which the result may be
+// too large.
 func columns(s string) int {
 	n := 0
 	for len(s) > 0 {
@@ -37,7 +37,8 @@ func columns(s string) int {
 	return n
 }
 
-// glyph is the length of a text's first character, or colour, and its columns.
+// glyph returns the length in bytes of the first character or colour of s, and
+// its columns.
 func glyph(s string) (size, columns int) {
 	if strings.HasPrefix(s, "\x1b[") {
 		if end := strings.IndexByte(s, 'm'); end > 0 {
@@ -46,10 +47,10 @@ func glyph(s string) (size, columns int) {
 	}
 	r, size := utf8.DecodeRuneInString(s)
 	switch {
+	case r < 0x300: // the first combining mark
+		return size, 1
 	case unicode.In(r, unicode.Mn, unicode.Me), '\u1160' <= r && r <= '\u11ff': // the latter join a Hangul syllable
 		return size, 0
-	case r < 0x1100:
-		return size, 1
 	}
 	switch width.LookupRune(r).Kind() {
 	case width.EastAsianWide, width.EastAsianFullwidth:
@@ -58,27 +59,27 @@ func glyph(s string) (size, columns int) {
 	return size, 1
 }
 
-// wrap breaks a text into lines of at most limit columns, between words. A
-// command in backticks is one word, lest it is copied with a line end in it,
-// and is broken only if it has no place on a line of its own.
+// wrap breaks a text between words into lines of at most limit columns. A
+// command in backticks counts as one word, so that it can be copied, unless it
+// is longer than a line.
 func wrap(s string, limit int) []string {
 	var lines []string
 	line, used := "", 0
 	add := func(words []string) {
 		for _, word := range words {
 			n := columns(word)
-			if used > 0 && used+1+n <= limit {
+			if line != "" && used+1+n <= limit {
 				line, used = line+" "+word, used+1+n
 				continue
 			}
-			if used > 0 {
+			if line != "" {
 				lines = append(lines, line)
 			}
-			line = inertStart(word)
+			line = escapeStart(word)
 			for used = columns(line); used > limit; used = columns(line) {
 				at := fitting(line, limit)
 				lines = append(lines, line[:at])
-				line = inertStart(line[at:])
+				line = escapeStart(line[at:])
 			}
 		}
 	}
@@ -89,15 +90,15 @@ func wrap(s string, limit int) []string {
 			add([]string{word})
 		}
 	}
-	if used > 0 || len(lines) == 0 {
+	if line != "" || len(lines) == 0 {
 		lines = append(lines, line)
 	}
 	return lines
 }
 
-// inertStart keeps a runner, which may be behind a terminal, from reading what
-// comes first on a line as a command.
-func inertStart(s string) string {
+// escapeStart keeps a CI runner, which may have a terminal, from reading the
+// start of a line as a command.
+func escapeStart(s string) string {
 	if rest, ok := strings.CutPrefix(s, "::"); ok {
 		return `:\x3a` + rest
 	}
@@ -125,8 +126,8 @@ func words(s string) []string {
 	return all
 }
 
-// fitting is the length of the longest start of s that takes at most limit
-// columns, at least one character.
+// fitting returns the length in bytes of the longest prefix of s of at most limit
+// columns, but at least one character.
 func fitting(s string, limit int) int {
 	at, used := 0, 0
 	for at < len(s) {

@@ -1,3 +1,3 @@
 // Package schema holds the JSON Schemas of what portcheck reads and writes, for
-// editors and for programs; its tests hold them and the code together.
+// editors and programs. Its tests compare them with the code.
 package schema

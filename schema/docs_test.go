@@ -8,14 +8,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestManifestDocHasTheKeysOfTheSchema: each table of docs/manifest.md has all
-// keys of one kind of mapping, with their defaults, and no other.
+// TestManifestDocHasTheKeysOfTheSchema checks that each table of docs/manifest.md
+// has all keys of one kind of mapping, with their defaults, and no others.
 func TestManifestDocHasTheKeysOfTheSchema(t *testing.T) {
 	s := compile(t, manifestSchema)
-	need := resolved(s.Properties["ports"].Items.(*jsonschema.Schema))
+	need := resolve(s.Properties["ports"].Items.(*jsonschema.Schema))
 	kinds := []map[string]*jsonschema.Schema{
 		s.Properties, need.Properties, need.Properties["socket"].Properties,
-		resolved(need.Properties["owner"].AnyOf[0]).Properties,
+		resolve(need.Properties["owner"].AnyOf[0]).Properties,
 	}
 	tables := keyTables(t, "../docs/manifest.md")
 	if len(tables) != len(kinds) {
@@ -40,19 +40,19 @@ func TestManifestDocHasTheKeysOfTheSchema(t *testing.T) {
 		}
 		for key := range table {
 			if kinds[i][key] == nil {
-				t.Errorf("table %d has %s, which the schema does not know", i+1, key)
+				t.Errorf("table %d has %s, which the schema does not have", i+1, key)
 			}
 		}
 	}
 	for key, p := range s.Properties["defaults"].Properties {
 		if p.Description == "" || !strings.Contains(tables[0]["defaults"][4], "`"+key+"`") {
-			t.Errorf("defaults: %s is not said", key)
+			t.Errorf("defaults: %s is not documented", key)
 		}
 	}
 }
 
-// keyTables are the tables of a Markdown file whose first column is headed
-// "key": the cells of each row by key.
+// keyTables returns the tables of a Markdown file that have "key" as the first
+// column: the cells of each row by key.
 func keyTables(t *testing.T, file string) []map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -76,8 +76,8 @@ func keyTables(t *testing.T, file string) []map[string][]string {
 	return all
 }
 
-// TestDocsShowGoodManifests, by the parser and by the schema.
-func TestDocsShowGoodManifests(t *testing.T) {
+// TestDocsShowValidManifests checks them with the parser and with the schema.
+func TestDocsShowValidManifests(t *testing.T) {
 	s := compile(t, manifestSchema)
 	shown := 0
 	for _, file := range []string{"../docs/manifest.md", "../README.md"} {
@@ -104,7 +104,7 @@ func TestDocsShowGoodManifests(t *testing.T) {
 	}
 }
 
-// TestDocSendsEditorsToTheSchema, by both ways that it shows.
+// TestDocSendsEditorsToTheSchema checks both ways that docs/manifest.md shows.
 func TestDocSendsEditorsToTheSchema(t *testing.T) {
 	text, err := os.ReadFile("../docs/manifest.md")
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 
 const manifestSchema = "manifest.schema.json"
 
-// compile reads a schema as one that was fetched from where its $id says, so
-// that those that it refers to are found beside it.
+// compile compiles a schema under the address in its $id, so that its references
+// to other schemas resolve.
 func compile(t *testing.T, file string) *jsonschema.Schema {
 	t.Helper()
 	const home = "https://raw.githubusercontent.com/org/portcheck/v1/schema/"
@@ -42,7 +42,7 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if id := doc.(map[string]any)["$id"]; id != home+name {
-			t.Errorf("%s says that it is at %v", name, id)
+			t.Errorf("%s: the $id is %v", name, id)
 		}
 		if err := c.AddResource(home+name, doc); err != nil {
 			t.Fatal(err)
@@ -55,36 +55,38 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 	return s
 }
 
-// unsaid are the rules that JSON Schema can't say, or not in fewer words than
-// the parser: each manifest breaks one, so that the parser refuses it and the
-// schema does not.
-var unsaid = map[string]string{
-	"a name twice":                      "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
-	"a variable twice":                  "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
-	"a key twice":                       "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
-	"a second document":                 "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
-	"an anchor":                         "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
-	"an alias":                          "version: 1\nx-app: &a shop\napp: *a\nports: [{name: a, port: 1}]\n",
-	"a tag":                             "version: 1\napp: !!str shop\nports: [{name: a, port: 1}]\n",
-	"a range reversed":                  "version: 1\nports: [{name: a, port: 2-1}]\n",
-	"octal text of a number":            "version: 1\nports: [{name: a, port: 010}]\n",
-	"hexadecimal text of a number":      "version: 1\nports: [{name: a, port: 0x50}]\n",
-	"a float that is whole":             "version: 1\nports: [{name: a, port: 80.0}]\n",
-	"an exponent":                       "version: 1\nports: [{name: a, port: 1e3}]\n",
-	"a boolean in capitals":             "version: 1\nports: [{name: a, port: 1, socket: {reuse_port: True}}]\n",
-	"text of a list that says it twice": "version: 1\nexclude: [80, \"80\"]\nports: [{name: a, port: 1}]\n",
-	"addresses of one socket":           "version: 1\nports: [{name: a, port: 1, address: [any, 127.0.0.1]}]\n",
-	"an address in two spellings":       "version: 1\nports: [{name: a, port: 1, address: [\"::1\", \"0::1\"]}]\n",
-	"a target that is not named":        "version: 1\nports: [{name: a, port: 1, targets: [app1]}]\n",
-	"too many ports":                    "version: 1\nports: [{name: a, port: 1-65535}, {name: b, port: 1-65535}]\n",
-	"too deep":                          "version: 1\nx-deep: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nports: [{name: a, port: 1}]\n",
-	"too many values":                   "version: 1\nx-long: [" + strings.Repeat("1,", 20_000) + "]\nports: [{name: a, port: 1}]\n",
-	"too large":                         "version: 1\nports: [{name: a, port: 1}]\n# " + strings.Repeat("-", 1<<20) + "\n",
+// parserRules holds the rules that the parser has and the schema has not, since
+// JSON Schema cannot express them or only at length. Each manifest breaks one.
+var parserRules = map[string]string{
+	"a name twice":                     "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
+	"a variable twice":                 "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
+	"a key twice":                      "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
+	"a second document":                "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
+	"an anchor":                        "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
+	"an alias":                         "version: 1\nx-app: &a shop\napp: *a\nports: [{name: a, port: 1}]\n",
+	"a tag":                            "version: 1\napp: !!str shop\nports: [{name: a, port: 1}]\n",
+	"a range reversed":                 "version: 1\nports: [{name: a, port: 2-1}]\n",
+	"octal text of a number":           "version: 1\nports: [{name: a, port: 010}]\n",
+	"hexadecimal text of a number":     "version: 1\nports: [{name: a, port: 0x50}]\n",
+	"a float that is whole":            "version: 1\nports: [{name: a, port: 80.0}]\n",
+	"an exponent":                      "version: 1\nports: [{name: a, port: 1e3}]\n",
+	"a boolean in capitals":            "version: 1\nports: [{name: a, port: 1, socket: {reuse_port: True}}]\n",
+	"a port twice, once as text":       "version: 1\nexclude: [80, \"80\"]\nports: [{name: a, port: 1}]\n",
+	"addresses of one socket":          "version: 1\nports: [{name: a, port: 1, address: [any, 127.0.0.1]}]\n",
+	"an address in two spellings":      "version: 1\nports: [{name: a, port: 1, address: [\"::1\", \"0::1\"]}]\n",
+	"a target that is not named":       "version: 1\nports: [{name: a, port: 1, targets: [app1]}]\n",
+	"too many ports":                   "version: 1\nports: [{name: a, port: 1-65535}, {name: b, port: 1-65535}]\n",
+	"a zone that starts with a hyphen": "version: 1\ntargets: {a: \"ssh://[fe80::1%25-a]\"}\nports: [{name: a, port: 1}]\n",
+	"an IPv6 target of three groups":   "version: 1\ntargets: {a: \"ssh://[1:2:3]\"}\nports: [{name: a, port: 1}]\n",
+	"a control character of two bytes": "version: 1\ntargets: {a: \"ssh://a%c2%85@app1\"}\nports: [{name: a, port: 1}]\n",
+	"too deep":                         "version: 1\nx-deep: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nports: [{name: a, port: 1}]\n",
+	"too many values":                  "version: 1\nx-long: [" + strings.Repeat("1,", 20_000) + "]\nports: [{name: a, port: 1}]\n",
+	"too large":                        "version: 1\nports: [{name: a, port: 1}]\n# " + strings.Repeat("-", 1<<20) + "\n",
 }
 
-// excused are the cases of testdata in which nothing but rules of unsaid is
-// broken, with the rule. Each stands for the same in a reachable need, too.
-var excused = map[string]string{
+// exceptions holds the cases of testManifests that break nothing but a rule of
+// parserRules, with the rule. Each stands for the same in a reachable need, too.
+var exceptions = map[string]string{
 	"invalid/addresses.yml: defaults":                   "addresses of one socket",
 	"invalid/addresses.yml: defaults.address":           "addresses of one socket",
 	"invalid/addresses.yml: ports[1]":                   "an address in two spellings",
@@ -112,6 +114,7 @@ var excused = map[string]string{
 	"invalid/targets.yml: ports[2].targets[0]":          "a target that is not named",
 	"invalid/targets.yml: ports[2].targets[3]":          "a target that is not named",
 	"invalid/targets.yml: ports[2].targets[4]":          "a target that is not named",
+	"invalid/targets-ssh.yml: targets.hyphen-in-zone":   "a zone that starts with a hyphen",
 	"invalid/too-deep.yml: x-deep":                      "too deep",
 	"invalid/too-deep.yml: x-deep[0]":                   "too deep",
 	"invalid/values.yml: ports[0].run_as":               "hexadecimal text of a number",
@@ -122,17 +125,18 @@ var excused = map[string]string{
 
 func TestSchemaSaysWhatItCan(t *testing.T) {
 	s := compile(t, manifestSchema)
-	for rule, text := range unsaid {
+	for rule, text := range parserRules {
 		if err := parse([]byte(text)); err == nil {
-			t.Errorf("%s: the parser takes it", rule)
+			t.Errorf("%s: the parser accepts it", rule)
 		}
 		if err := validate(s, []byte(text)); err != nil {
-			t.Errorf("%s: the schema says it too; it is no excuse: %v", rule, err)
+			t.Errorf("%s: the schema has the rule too: %v", rule, err)
 		}
 	}
 }
 
-// The schema knows every kind of target, by name in a manifest and in a need.
+// TestSchemaKnowsEveryKindOfTarget checks targets that a manifest names and those
+// in a need.
 func TestSchemaKnowsEveryKindOfTarget(t *testing.T) {
 	s := compile(t, manifestSchema)
 	words, err := os.ReadFile(manifestSchema)
@@ -154,48 +158,49 @@ func TestSchemaKnowsEveryKindOfTarget(t *testing.T) {
 	}
 }
 
-// TestSchemaAndParserAgree asks both about every manifest of testdata, and
-// about each of its keys, needs and list items alone: in a manifest with many
-// errors one would do for both to say no.
+// TestSchemaAndParserAgree compares both on every manifest of testdata, and on each
+// of its keys, needs and list items alone: both reject a manifest with many errors
+// as soon as each of them finds one.
 func TestSchemaAndParserAgree(t *testing.T) {
 	s := compile(t, manifestSchema)
 	used := map[string]bool{}
-	taken, refused := 0, 0
-	for name, text := range cases(t) {
-		byParser, bySchema := parse(text), validate(s, text)
-		if byParser == nil {
-			taken++
+	accepted, rejected := 0, 0
+	for name, text := range testManifests(t) {
+		parserErr, schemaErr := parse(text), validate(s, text)
+		if parserErr == nil {
+			accepted++
 		} else {
-			refused++
+			rejected++
 		}
 		plain, reachable := strings.CutSuffix(name, ", reachable")
-		rule, excuse := excused[plain]
+		rule, excepted := exceptions[plain]
 		used[plain] = true
 		switch {
-		case excuse && reachable && byParser != nil && bySchema != nil: // for what is reachable alone
-		case excuse && unsaid[rule] == "":
+		case excepted && reachable && parserErr != nil && schemaErr != nil: // another rule rejects it in a reachable need
+		case excepted && parserRules[rule] == "":
 			t.Errorf("%s: no rule %q", name, rule)
-		case excuse && (byParser == nil || bySchema != nil):
-			t.Errorf("%s is excused without need; parser: %v; schema: %v", name, byParser, bySchema)
-		case !excuse && (byParser == nil) != (bySchema == nil):
-			t.Errorf("%s:\n%s\nparser: %v\nschema: %v", name, text, byParser, bySchema)
+		case excepted && (parserErr == nil || schemaErr != nil):
+			t.Errorf("%s must not be in exceptions; parser: %v; schema: %v", name, parserErr, schemaErr)
+		case !excepted && (parserErr == nil) != (schemaErr == nil):
+			t.Errorf("%s:\n%s\nparser: %v\nschema: %v", name, text, parserErr, schemaErr)
 		}
 	}
-	for name := range excused {
+	for name := range exceptions {
 		if !used[name] {
-			t.Errorf("%s is excused and no case", name)
+			t.Errorf("%s is in exceptions, but is not a test manifest", name)
 		}
 	}
-	if taken < 400 || refused < 400 {
-		t.Errorf("only %d good and %d bad manifests", taken, refused)
+	if accepted < 400 || rejected < 400 {
+		t.Errorf("only %d valid and %d invalid manifests", accepted, rejected)
 	}
 }
 
-// TestSchemaKnowsEveryKeyAndWord takes the parser's own lists from its errors.
+// TestSchemaKnowsEveryKeyAndWord compares the schema with the lists in the parser's
+// errors.
 func TestSchemaKnowsEveryKeyAndWord(t *testing.T) {
 	s := compile(t, manifestSchema)
-	need := resolved(s.Properties["ports"].Items.(*jsonschema.Schema))
-	owner := resolved(need.Properties["owner"].AnyOf[0])
+	need := resolve(s.Properties["ports"].Items.(*jsonschema.Schema))
+	owner := resolve(need.Properties["owner"].AnyOf[0])
 	for text, props := range map[string]map[string]*jsonschema.Schema{
 		"version: 1\nzzzz: 1\nports: [{name: a, port: 1}]":             s.Properties,
 		"version: 1\nports: [{name: a, port: 1, zzzz: 1}]":             need.Properties,
@@ -204,15 +209,15 @@ func TestSchemaKnowsEveryKeyAndWord(t *testing.T) {
 		"version: 1\nports: [{name: a, port: 1, owner: {zzzz: 1}}]":    owner.Properties,
 	} {
 		got := slices.Sorted(maps.Keys(props))
-		if want := slices.Sorted(slices.Values(wanted(t, text))); !slices.Equal(got, want) {
+		if want := slices.Sorted(slices.Values(allowedWords(t, text))); !slices.Equal(got, want) {
 			t.Errorf("%s\nthe schema has %v, the parser %v", text, got, want)
 		}
 	}
 	for key, set := range map[string]*jsonschema.Schema{
-		"severity": resolved(need.Properties["severity"].AllOf[0]),
+		"severity": resolve(need.Properties["severity"].AllOf[0]),
 		"expect":   need.Properties["expect"],
-		"protocol": resolved(resolved(need.Properties["protocol"].AllOf[0]).AnyOf[0]),
-		"allow":    resolved(need.Properties["allow"].AllOf[0]).Items.(*jsonschema.Schema),
+		"protocol": resolve(resolve(need.Properties["protocol"].AllOf[0]).AnyOf[0]),
+		"allow":    resolve(need.Properties["allow"].AllOf[0]).Items.(*jsonschema.Schema),
 	} {
 		value := "zzzz"
 		if key == "allow" {
@@ -223,18 +228,19 @@ func TestSchemaKnowsEveryKeyAndWord(t *testing.T) {
 			got = append(got, v.(string))
 		}
 		text := "version: 1\nports: [{name: a, port: 1, " + key + ": " + value + "}]"
-		if want := wanted(t, text); !slices.Equal(got, want) {
+		if want := allowedWords(t, text); !slices.Equal(got, want) {
 			t.Errorf("%s: the schema has %v, the parser %v", key, got, want)
 		}
 	}
 }
 
-// wanted is the list of what the parser would take instead of zzzz.
-func wanted(t *testing.T, text string) []string {
+// allowedWords returns what the parser would accept instead of zzzz, according to
+// its error.
+func allowedWords(t *testing.T, text string) []string {
 	t.Helper()
 	err := parse([]byte(text))
 	if err == nil {
-		t.Fatalf("%s: taken", text)
+		t.Fatalf("%s: accepted", text)
 	}
 	_, words, ok := strings.Cut(err.Error(), ": want ")
 	if !ok {
@@ -243,7 +249,8 @@ func wanted(t *testing.T, text string) []string {
 	return strings.Split(strings.ReplaceAll(words, " or ", ", "), ", ")
 }
 
-func resolved(s *jsonschema.Schema) *jsonschema.Schema {
+// resolve follows the references of a schema.
+func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 	for s.Ref != nil {
 		s = s.Ref
 	}
@@ -259,7 +266,8 @@ func parse(text []byte) error {
 	return errors.Join(errs...)
 }
 
-// validate is what an editor does: YAML 1.2 into JSON, each document of it.
+// validate validates each document of text as an editor does: as JSON converted
+// from YAML 1.2.
 func validate(s *jsonschema.Schema, text []byte) error {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	for n := 0; ; n++ {
@@ -287,8 +295,8 @@ var (
 	decimal = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
 )
 
-// value resolves a node by the core schema of YAML 1.2, as editors do; yaml.v3
-// resolves by a mix of 1.1 and 1.2.
+// value returns a node's value by the core schema of YAML 1.2, as editors do. The
+// yaml.v3 package uses a mix of 1.1 and 1.2.
 func value(n *yaml.Node) (any, error) {
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -308,7 +316,7 @@ func value(n *yaml.Node) (any, error) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.Kind != yaml.ScalarNode {
-				return nil, fmt.Errorf("line %d: no JSON has such a key", key.Line)
+				return nil, fmt.Errorf("line %d: JSON has no such key", key.Line)
 			}
 			v, err := value(n.Content[i+1])
 			if err != nil {
@@ -343,8 +351,8 @@ func value(n *yaml.Node) (any, error) {
 	}
 }
 
-// cases are the manifests of testdata, whole and in pieces, by name.
-func cases(t *testing.T) map[string][]byte {
+// testManifests returns the manifests of testdata, whole and in pieces, by name.
+func testManifests(t *testing.T) map[string][]byte {
 	t.Helper()
 	const dir = "../testdata/manifests"
 	files, err := filepath.Glob(dir + "/*/*.yml")
@@ -367,21 +375,21 @@ func cases(t *testing.T) map[string][]byte {
 		if yaml.Unmarshal(text, &doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
 			continue
 		}
-		if name == "invalid/anchors.yml" { // its pieces don't stand alone
+		if name == "invalid/anchors.yml" { // its pieces are not valid YAML
 			continue
 		}
-		for place, piece := range pieces(doc.Content[0]) {
+		for path, piece := range pieces(doc.Content[0]) {
 			out, err := yaml.Marshal(piece)
 			if err != nil {
-				t.Fatalf("%s: %s: %v", name, place, err)
+				t.Fatalf("%s: %s: %v", name, path, err)
 			}
-			all[name+": "+place] = out
+			all[name+": "+path] = out
 		}
 	}
 	return all
 }
 
-// pieces are manifests that hold one part of root each, and else are good.
+// pieces returns manifests that are valid but for one part of root each.
 func pieces(root *yaml.Node) map[string]*yaml.Node {
 	all := map[string]*yaml.Node{}
 	for key, v := range fields(root) {
@@ -390,8 +398,8 @@ func pieces(root *yaml.Node) map[string]*yaml.Node {
 			all[key+"."+sub] = manifest(key, mapping(sub, v))
 		}
 		for i, item := range items(v) {
-			place := fmt.Sprintf("%s[%d]", key, i)
-			all[place] = manifest(key, list(item))
+			path := fmt.Sprintf("%s[%d]", key, i)
+			all[path] = manifest(key, list(item))
 			if key != "ports" {
 				continue
 			}
@@ -404,9 +412,9 @@ func pieces(root *yaml.Node) map[string]*yaml.Node {
 					forms["."+sub] = mapping(sub, v)
 				}
 				for form, v := range forms {
-					at := place + "." + need + form
-					all[at] = manifest(key, list(with(good(), need, v)))
-					all[at+", reachable"] = manifest(key, list(with(with(with(good(), "expect", scalar("reachable")), "remote", scalar("db")), need, v)))
+					at := path + "." + need + form
+					all[at] = manifest(key, list(with(validNeed(), need, v)))
+					all[at+", reachable"] = manifest(key, list(with(with(with(validNeed(), "expect", scalar("reachable")), "remote", scalar("db")), need, v)))
 				}
 			}
 		}
@@ -447,16 +455,16 @@ func quoted(text string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: text, Style: yaml.DoubleQuotedStyle}
 }
 
-// good is a need with nothing wrong.
-func good() *yaml.Node { return with(mapping("name", scalar("good")), "port", scalar("7")) }
+// validNeed returns a need without errors.
+func validNeed() *yaml.Node { return with(mapping("name", scalar("good")), "port", scalar("7")) }
 
-// manifest is a good one but for one key.
+// manifest returns a manifest that is valid but for one key.
 func manifest(key string, v *yaml.Node) *yaml.Node {
 	m := with(mapping("version", scalar("1")), "targets", mapping("app1", scalar("ssh://app1")))
-	return with(with(m, "ports", list(good())), key, v)
+	return with(with(m, "ports", list(validNeed())), key, v)
 }
 
-// with is a mapping with a key set.
+// with sets a key of a mapping and returns the mapping.
 func with(n *yaml.Node, key string, v *yaml.Node) *yaml.Node {
 	n.Content = slices.Clone(n.Content)
 	for i := 0; i+1 < len(n.Content); i += 2 {

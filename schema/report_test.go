@@ -14,30 +14,32 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// TestReportSchemaHasTheFieldsOfTheTypes: no more, no less, and those are
-// required that are never left out.
+// TestReportSchemaHasTheFieldsOfTheTypes checks that the schema has exactly the
+// fields of the types, and requires those without omitempty.
 func TestReportSchemaHasTheFieldsOfTheTypes(t *testing.T) {
 	compare(t, "report", reflect.TypeFor[check.Report](), compile(t, "report.schema.json"))
 	compare(t, "list", reflect.TypeFor[check.Listing](), compile(t, "list.schema.json"))
 }
 
-func compare(t *testing.T, place string, typ reflect.Type, s *jsonschema.Schema) {
+// compare compares the fields of typ with the properties of s. Messages name them by
+// path.
+func compare(t *testing.T, path string, typ reflect.Type, s *jsonschema.Schema) {
 	t.Helper()
-	s = resolved(s)
+	s = resolve(s)
 	if len(s.AllOf) > 0 {
-		s = resolved(s.AllOf[0])
+		s = resolve(s.AllOf[0])
 	}
 	switch {
 	case typ.Kind() == reflect.Pointer:
-		compare(t, place, typ.Elem(), s)
+		compare(t, path, typ.Elem(), s)
 		return
 	case typ.Kind() == reflect.Slice:
 		items, ok := s.Items.(*jsonschema.Schema)
 		if !ok {
-			t.Errorf("%s: the schema has no items", place)
+			t.Errorf("%s: the schema has no items", path)
 			return
 		}
-		compare(t, place+"[]", typ.Elem(), items)
+		compare(t, path+"[]", typ.Elem(), items)
 		return
 	case typ.Kind() != reflect.Struct || typ == reflect.TypeFor[time.Time]():
 		return
@@ -51,31 +53,31 @@ func compare(t *testing.T, place string, typ reflect.Type, s *jsonschema.Schema)
 		known[key] = true
 		p, ok := s.Properties[key]
 		if !ok {
-			t.Errorf("%s: the schema has no %s", place, key)
+			t.Errorf("%s: the schema has no %s", path, key)
 			continue
 		}
 		if slices.Contains(s.Required, key) != (options == "") {
-			t.Errorf("%s: is %s required?", place, key)
+			t.Errorf("%s: is %s required?", path, key)
 		}
-		compare(t, place+"."+key, f.Type, p)
+		compare(t, path+"."+key, f.Type, p)
 	}
 	for key, p := range s.Properties {
 		if !known[key] {
-			t.Errorf("%s: nothing writes %s", place, key)
+			t.Errorf("%s: nothing writes %s", path, key)
 		}
 		if p.Description == "" {
-			t.Errorf("%s.%s has no description", place, key)
+			t.Errorf("%s.%s has no description", path, key)
 		}
 	}
 }
 
 func TestReportSchemaHasTheWordsOfTheTypes(t *testing.T) {
 	s := compile(t, "report.schema.json")
-	result := resolved(s.Properties["results"].Items.(*jsonschema.Schema))
-	target := resolved(s.Properties["targets"].Items.(*jsonschema.Schema))
-	notice := resolved(result.Properties["notices"].Items.(*jsonschema.Schema))
-	endpoint := resolved(result.Properties["endpoints"].Items.(*jsonschema.Schema))
-	holder := resolved(result.Properties["holders"].Items.(*jsonschema.Schema))
+	result := resolve(s.Properties["results"].Items.(*jsonschema.Schema))
+	target := resolve(s.Properties["targets"].Items.(*jsonschema.Schema))
+	notice := resolve(result.Properties["notices"].Items.(*jsonschema.Schema))
+	endpoint := resolve(result.Properties["endpoints"].Items.(*jsonschema.Schema))
+	holder := resolve(result.Properties["holders"].Items.(*jsonschema.Schema))
 	sameWords(t, result.Properties["status"], check.Statuses...)
 	sameWords(t, result.Properties["method"], check.BindTable, check.Bind, check.Table, check.Connect, check.None)
 	sameWords(t, result.Properties["expect"], config.Free, config.Listening, config.Reachable)

@@ -12,8 +12,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// TestRunsFollowTheSchema validates what the commands print about a machine
-// with a listener.
+// TestRunsFollowTheSchema validates the output of the commands on a machine with a
+// listener.
 func TestRunsFollowTheSchema(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -43,7 +43,7 @@ s.serve_forever()`)
 	for _, c := range []struct {
 		schema, command string
 		code            int
-		holds           string // what has to be in it, so that the run is the one that is meant
+		contains        string // text that shows that the run did what the case is about
 	}{
 		{"report", "free.yml", 0, `"port_last": 8103`},
 		{"report", "taken.yml --show-command", 1, `"process": "python3`},
@@ -63,8 +63,8 @@ s.serve_forever()`)
 		var stdout, stderr bytes.Buffer
 		args := append(strings.Fields(c.command), "-f", "json")
 		code := cli.Run(t.Context(), args, []string{"PATH=" + os.Getenv("PATH")}, strings.NewReader(""), &stdout, &stderr)
-		if code != c.code || !strings.Contains(stdout.String(), c.holds) {
-			t.Errorf("%s: exit code %d, want %d and %s\n%s%s", c.command, code, c.code, c.holds, &stdout, &stderr)
+		if code != c.code || !strings.Contains(stdout.String(), c.contains) {
+			t.Errorf("%s: exit code %d, want %d and %s\n%s%s", c.command, code, c.code, c.contains, &stdout, &stderr)
 			continue
 		}
 		v, err := jsonschema.UnmarshalJSON(&stdout)

@@ -17,7 +17,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// workflow has a job whose port is taken and one whose port is free.
+// workflow has a job with a taken port and one with a free port.
 const workflow = `on: push
 jobs:
   taken:
@@ -37,17 +37,17 @@ jobs:
             junit=junit.xml
 `
 
-// act runs the action as GitHub does, on the machine and in a job's container.
+// TestAct runs the action by act, on the machine and in a job's container.
 func TestAct(t *testing.T) {
 	t.Parallel()
+	v := newVariant(t)
 	act, err := exec.LookPath("act")
 	if err != nil {
 		testbed.Missing(t, "needs act: go install github.com/nektos/act@v0.2.89")
 	}
-	v := newVariant(t)
 	p := freePorts(t, 2)
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
-	// What the image has without being one of ours.
+	// The same files, in an image without our labels.
 	job := "portcheck-acceptance-job:" + strings.TrimPrefix(v.image, "portcheck-acceptance:")
 	withoutLabels(t, v.image, job)
 
@@ -99,7 +99,7 @@ func TestAct(t *testing.T) {
 			if code == 0 {
 				t.Errorf("exit code 0\n%s", log)
 			}
-			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (host network namespace", "::error "} {
+			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (the machine itself", "::error "} {
 				if !strings.Contains(log, want) {
 					t.Errorf("it does not say %q\n%s", want, log)
 				}
@@ -108,7 +108,7 @@ func TestAct(t *testing.T) {
 			if code != 0 {
 				t.Errorf("exit code %d\n%s", code, log)
 			}
-			for _, want := range []string{"on runner (host network namespace", "): 1 ok"} {
+			for _, want := range []string{"on runner (the machine itself", "): 1 ok"} {
 				if !strings.Contains(log, want) {
 					t.Errorf("it does not say %q\n%s", want, log)
 				}
@@ -117,7 +117,7 @@ func TestAct(t *testing.T) {
 	}
 }
 
-// withoutLabels makes an image of another one's files.
+// withoutLabels creates an image with the files of another one.
 func withoutLabels(t *testing.T, from, to string) {
 	t.Helper()
 	files := filepath.Join(temp(t), "files.tar")
@@ -128,8 +128,8 @@ func withoutLabels(t *testing.T, from, to string) {
 	t.Cleanup(func() { docker(t, "image", "rm", to) })
 }
 
-// A step that shares the network of a job's container finds itself, however
-// early it asks the engine.
+// TestSharedNetwork checks that a step that shares the network of a job's container
+// finds its own container, however early it asks the engine.
 func TestSharedNetwork(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)

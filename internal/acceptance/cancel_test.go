@@ -20,14 +20,15 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// Whenever a step is cancelled, nothing of it stays.
+// TestCancelled checks that a cancelled step leaves nothing, whenever it is
+// cancelled.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	const (
 		rounds  = 25 // of each signal
 		timeout = time.Second
 		wait    = 300 * time.Millisecond
-		settled = 200 * time.Millisecond // without a helper
+		settled = 200 * time.Millisecond // so long no helper may run
 	)
 	v := newVariant(t)
 	p := freePorts(t, 1)
@@ -47,13 +48,13 @@ func TestCancelled(t *testing.T) {
 		moment := early(random, 700*time.Millisecond)
 		time.Sleep(moment)
 		if i < rounds { // as the runner cancels
-			_ = s.cmd.Process.Signal(syscall.SIGINT) // it may have ended
+			_ = s.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
 			o := s.wait(t)
 			codes[o.code]++
-			// A process that is PID 1 and gets a signal before its main begins is
-			// ended by Go's runtime, which says 2.
-			unborn := o.code == 2 && o.stdout+o.stderr == ""
-			if o.code != 130 && o.code != 1 && !unborn {
+			// If PID 1 gets a signal before its main starts, Go's runtime ends it
+			// with exit code 2.
+			beforeMain := o.code == 2 && o.stdout+o.stderr == ""
+			if o.code != 130 && o.code != 1 && !beforeMain {
 				t.Errorf("SIGINT after %s: exit code %d, want 130, or 1 of a run that had finished\n%s", moment, o.code, o)
 			}
 			if left := v.helpers(t); len(left) > 0 {
@@ -64,7 +65,7 @@ func TestCancelled(t *testing.T) {
 		post(t, s.name, "kill?signal=KILL")
 		killed := time.Now()
 		s.wait(t)
-		// The engine may still be about to start one that was asked for.
+		// The engine may still start a helper that was requested before.
 		var left []string
 		for last := killed; time.Since(last) < settled; time.Sleep(10 * time.Millisecond) {
 			if left = v.helpers(t, "status=running"); len(left) > 0 {
@@ -85,13 +86,14 @@ func TestCancelled(t *testing.T) {
 	sweepAll(t, v)
 }
 
-// early is a random moment, more often one of the first: there helpers are made.
+// early returns a random moment. Early ones are more likely, because helpers are
+// created then.
 func early(random *rand.Rand, limit time.Duration) time.Duration {
 	f := random.Float64()
 	return time.Duration(f * f * float64(limit))
 }
 
-// newRandom is a source whose seed is in the log.
+// newRandom returns a random source and logs its seed.
 func newRandom(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := rand.Uint64()
@@ -99,12 +101,12 @@ func newRandom(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// sweepAll has steps sweep what is left, after its deadline, and fails the test
-// if they leave anything.
+// sweepAll waits for the deadlines of the helpers that are left, runs steps that
+// sweep them, and fails the test if a helper stays.
 func sweepAll(t *testing.T, v variant) {
 	t.Helper()
-	// A busy engine may make one more that was asked for before: that has the next
-	// turn.
+	// A busy engine may still create a helper that was requested before. The next
+	// turn sweeps it.
 	for turn := range 3 {
 		left := v.helpers(t)
 		t.Logf("turn %d: %d helpers wait for their sweep", turn, len(left))
@@ -157,7 +159,7 @@ func describe(t *testing.T, ids []string) string {
 	return strings.Join(all, "; ")
 }
 
-// engineAPI asks the engine without the 20 ms that a client takes to start.
+// engineAPI is a client of the engine. docker's own takes 20 ms to start.
 var engineAPI = &http.Client{
 	Timeout: patience,
 	Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -165,7 +167,7 @@ var engineAPI = &http.Client{
 	}},
 }
 
-// state is what the engine says of a container; zero if there is none.
+// state is the engine's state of a container. It is zero if there is none.
 type state struct {
 	Status                string
 	Running               bool
@@ -196,7 +198,7 @@ func awaitRunning(t *testing.T, name string) {
 	}
 }
 
-// post has the engine do something with a container, unless that is gone.
+// post sends a request about a container, which may be gone.
 func post(t *testing.T, name, what string) {
 	t.Helper()
 	answer, err := engineAPI.Post("http://engine/containers/"+name+"/"+what, "", nil)
@@ -206,8 +208,8 @@ func post(t *testing.T, name, what string) {
 	answer.Body.Close()
 }
 
-// An engine that stops answering in the middle costs no more than the timeout,
-// and no helper outlasts that.
+// TestEngineStops checks that a step does not exceed its timeout if the engine
+// stops answering, and that no helper runs on.
 func TestEngineStops(t *testing.T) {
 	v := newVariant(t)
 	daemon := dockerd(t)
@@ -226,7 +228,7 @@ func TestEngineStops(t *testing.T) {
 			inputs:   map[string]string{"timeout": timeout.String()},
 		}
 		s.prepare(t)
-		args := slices.DeleteFunc(s.args(t), func(a string) bool { return a == "--rm" }) // its state is to be read
+		args := slices.DeleteFunc(s.args(t), func(a string) bool { return a == "--rm" }) // its state is read later
 		id := docker(t, append([]string{"create"}, args...)...)
 		post(t, id, "start")
 		moment := early(random, 200*time.Millisecond)
@@ -253,16 +255,16 @@ func TestEngineStops(t *testing.T) {
 		if took > timeout+slack {
 			t.Errorf("took %s with a timeout of %s\n%s", took, timeout, logs)
 		}
-		time.Sleep(time.Second) // for what the engine had still to do
+		time.Sleep(time.Second) // the engine may still start a helper
 		if left := v.helpers(t, "status=running"); len(left) > 0 {
 			t.Errorf("a helper runs on: %s", describe(t, left))
 		}
 	}
-	t.Parallel() // only a sweep is left, and that hinders nobody
+	t.Parallel() // only a sweep is left, which does not disturb other tests
 	sweepAll(t, v)
 }
 
-// dockerd signals the engine, which the caller has started.
+// dockerd returns a function that signals the engine that .ci/run has started.
 func dockerd(t *testing.T) func(syscall.Signal) {
 	t.Helper()
 	text := os.Getenv("PORTCHECK_DOCKERD_PID")

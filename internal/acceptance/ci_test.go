@@ -15,8 +15,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// detectShell is what GitLab's runner has a container run, with the script on
-// its stdin.
+// detectShell is what GitLab's runner runs in a container, with the script on
+// stdin.
 const detectShell = `if [ -x /usr/local/bin/bash ]; then
 	exec /usr/local/bin/bash 
 elif [ -x /usr/bin/bash ]; then
@@ -49,11 +49,11 @@ cd /builds/shop
 exit 0
 `
 
-// script is one job's line in a container of GitLab's docker executor, or of
+// script runs a line of a job in a container of GitLab's docker executor, or of
 // Jenkins' docker pipeline.
 type script func(t *testing.T, mountSocket bool, line string) outcome
 
-// inGitLab runs a line as GitLab's docker executor does.
+// inGitLab returns a script that runs a line like GitLab's docker executor.
 func inGitLab(image, workspace string) script {
 	return func(t *testing.T, mountSocket bool, line string) outcome {
 		t.Helper()
@@ -63,12 +63,12 @@ func inGitLab(image, workspace string) script {
 		}
 		cmd := exec.Command("docker", append(args, image, "sh", "-c", detectShell)...)
 		cmd.Stdin = strings.NewReader(fmt.Sprintf(gitlabScript, line))
-		return said(t, cmd, workspace)
+		return outcomeOf(t, cmd, workspace)
 	}
 }
 
-// inJenkins runs a line as Jenkins' docker pipeline does: in a container that
-// was started with cat, as the user of the agent.
+// inJenkins returns a script that runs a line like Jenkins' docker pipeline: in a
+// container that was started with cat, as the agent's user.
 func inJenkins(image, workspace string) script {
 	return func(t *testing.T, mountSocket bool, line string) outcome {
 		t.Helper()
@@ -89,12 +89,13 @@ func inJenkins(image, workspace string) script {
 		if top := docker(t, "top", id, "-eo", "pid,comm"); !strings.Contains(top, " cat") {
 			t.Errorf("Jenkins expects cat to run, and there is\n%s", top)
 		}
-		return said(t, exec.Command("docker", "exec", id, "sh", "-c", line), workspace)
+		return outcomeOf(t, exec.Command("docker", "exec", id, "sh", "-c", line), workspace)
 	}
 }
 
-// said runs a command to its end. A report is where the line puts it.
-func said(t *testing.T, cmd *exec.Cmd, workspace string) outcome {
+// outcomeOf runs a command and returns its outcome. The report is report.json in the
+// workspace, if the command writes it.
+func outcomeOf(t *testing.T, cmd *exec.Cmd, workspace string) outcome {
 	t.Helper()
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -120,8 +121,8 @@ func said(t *testing.T, cmd *exec.Cmd, workspace string) outcome {
 	return o
 }
 
-// In GitLab and Jenkins a job runs in the image: it says whose ports it tests,
-// and reaches the machine's if it is told to.
+// TestOtherCI runs the image as a job of GitLab and Jenkins. The report names the
+// namespace: the container's own, or the machine's on request.
 func TestOtherCI(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -140,7 +141,7 @@ func TestOtherCI(t *testing.T) {
 				return strings.Contains(o.stdout, "warning:") && strings.Contains(o.stdout, "--target runner") && strings.Contains(o.stdout, name)
 			}
 
-			// The listener is the machine's, and this container has ports of its own.
+			// The listener is on the machine, not in this container.
 			o := run(t, false, line).want(t, 0)
 			if !warned(o) {
 				t.Errorf("nothing warns that these are the container's ports\n%s", o)

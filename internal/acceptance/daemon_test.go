@@ -22,8 +22,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// An engine that forbids a helper to see processes still gives a verdict, and
-// the report says what the engine has refused.
+// TestRefusedPIDs checks that there is a verdict if the engine refuses to let a
+// helper see processes, and that the report has what was refused.
 func TestRefusedPIDs(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -51,7 +51,7 @@ func TestRefusedPIDs(t *testing.T) {
 
 const refusal = "host PIDs are not for everybody"
 
-// forbidHostPIDs is an authorization plugin.
+// forbidHostPIDs starts an authorization plugin.
 func forbidHostPIDs(t *testing.T, name string, refused *atomic.Int32) {
 	t.Helper()
 	const dir = "/run/docker/plugins"
@@ -87,8 +87,8 @@ func forbidHostPIDs(t *testing.T, name string, refused *atomic.Int32) {
 	}))
 }
 
-// On an engine whose containers have users of their own, a helper is in those
-// of the machine, and names holders.
+// TestRemappedUsers checks that a helper names holders on an engine with
+// --userns-remap: it runs in the machine's user namespace.
 func TestRemappedUsers(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -96,7 +96,7 @@ func TestRemappedUsers(t *testing.T) {
 	if security := docker(t, "-H", "unix://"+e.socket, "info", "--format", "{{.SecurityOptions}}"); !strings.Contains(security, "userns") {
 		t.Fatalf("the engine does not map users: %s", security)
 	}
-	if err := os.Chmod(e.socket, 0o666); err != nil { // root in a container is nobody on the machine
+	if err := os.Chmod(e.socket, 0o666); err != nil { // root in a container is another user on the machine
 		t.Fatal(err)
 	}
 	e.load(t, image)
@@ -115,11 +115,11 @@ func TestRemappedUsers(t *testing.T) {
 	}
 }
 
-// privateEngine is an engine of one test.
+// privateEngine is an engine for one test.
 type privateEngine struct{ socket string }
 
-// startEngine starts one whose mounts and bridge are its own. The files
-// that give users to --userns-remap are over the machine's in there.
+// startEngine starts an engine with its own mounts and bridge. In its mount
+// namespace, files with users for --userns-remap are mounted over the machine's.
 func startEngine(t *testing.T, options ...string) privateEngine {
 	t.Helper()
 	for _, name := range []string{"dockerd", "unshare", "ip"} {
@@ -165,7 +165,7 @@ exec dockerd "$@"
 	ended := make(chan error, 1)
 	go func() { ended <- daemon.Wait() }()
 	t.Cleanup(func() {
-		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended already
 		select {
 		case <-ended:
 		case <-time.After(patience / 2):
@@ -191,8 +191,8 @@ exec dockerd "$@"
 	}
 }
 
-// newBridge is a network for an engine that needs none: with --bridge=none it
-// would remove docker0, which is the other engine's.
+// newBridge creates a bridge for an engine that needs none. With --bridge=none the
+// engine would remove docker0, which belongs to the other engine.
 func newBridge(t *testing.T) string {
 	t.Helper()
 	name := "acc" + strings.ToLower(rand.Text()[:8])
@@ -208,7 +208,7 @@ func newBridge(t *testing.T) string {
 	return name
 }
 
-// load brings an image of the machine's engine.
+// load copies an image from the machine's engine.
 func (e privateEngine) load(t *testing.T, image string) {
 	t.Helper()
 	files := filepath.Join(temp(t), "image.tar")
@@ -216,8 +216,8 @@ func (e privateEngine) load(t *testing.T, image string) {
 	docker(t, "-H", "unix://"+e.socket, "load", "-q", "-i", files)
 }
 
-// step runs a step that asks about a port that is taken on the machine and one
-// that is free, in a container that has no network.
+// step runs a step in a container without network. It checks a port that is taken
+// on the machine and one that is free.
 func (e privateEngine) step(t *testing.T, image string, ports []int, adjust func(*step)) outcome {
 	t.Helper()
 	s := step{

@@ -1,5 +1,5 @@
 //go:build linux
 
-// Package acceptance holds the tests that start portcheck's image on a real
-// container engine, as GitHub, GitLab and Jenkins do.
+// Package acceptance tests portcheck's image on a real container engine, started
+// as GitHub, GitLab and Jenkins start it.
 package acceptance

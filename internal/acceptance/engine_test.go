@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
@@ -27,19 +28,20 @@ import (
 const (
 	engineSocket  = "/var/run/docker.sock"
 	deadlineLabel = "io.github.org.portcheck.deadline"
-	variantLabel  = "io.github.org.portcheck.acceptance" // of what was made of a test's own image
+	variantLabel  = "io.github.org.portcheck.acceptance" // on what was created from a test's own image
 	sweepGrace    = 15 * time.Second
-	patience      = 60 * time.Second // for what takes a second or two
+	patience      = 60 * time.Second // for what takes a second or two on an idle machine
 )
 
-// scratch is where programs are that outlive one test.
+// scratch is a directory for programs that several tests use.
 var scratch string
 
 func TestMain(m *testing.M) { os.Exit(runAll(m)) }
 
-// runAll runs the tests and finds what they left on the engine.
+// runAll runs the tests and fails if they leave anything on the engine.
 func runAll(m *testing.M) int {
-	if os.Getenv("PORTCHECK_IMAGE") == "" {
+	flag.Parse() // for testing.Short
+	if testing.Short() || os.Getenv("PORTCHECK_IMAGE") == "" {
 		return m.Run()
 	}
 	before, err := inventory()
@@ -52,7 +54,7 @@ func runAll(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	_, _ = try("image", "rm", serverName) // there is none if no test has needed it
+	_, _ = try("image", "rm", serverName) // it exists only if a test has used it
 	if err := os.RemoveAll(scratch); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -77,7 +79,7 @@ func runAll(m *testing.M) int {
 	return code
 }
 
-// inventory lists all containers and images.
+// inventory returns all containers and images of the engine.
 func inventory() (map[string]bool, error) {
 	all := map[string]bool{}
 	for what, args := range map[string][]string{
@@ -95,9 +97,11 @@ func inventory() (map[string]bool, error) {
 	return all, nil
 }
 
-// imageUnderTest is the image that all of this is about.
+// imageUnderTest returns the name of the image under test. Every test of this
+// package calls it first.
 func imageUnderTest(t *testing.T) string {
 	t.Helper()
+	testbed.Slow(t, "needs a container engine")
 	name := os.Getenv("PORTCHECK_IMAGE")
 	if name == "" {
 		testbed.Missing(t, "set PORTCHECK_IMAGE to an image built from the Dockerfile")
@@ -109,7 +113,7 @@ func imageUnderTest(t *testing.T) string {
 	return name
 }
 
-// try runs docker's client and returns what it said on stdout.
+// try runs docker's client and returns its stdout.
 func try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -132,8 +136,8 @@ func docker(t *testing.T, args ...string) string {
 	return out
 }
 
-// variant is the image under test with a label of this test's own: helpers are
-// started from their action's image, and so can be told from those of others.
+// variant is the image under test with a label for one test. Helpers are started
+// from their action's image, so that the label identifies this test's helpers.
 type variant struct {
 	image, label string
 }
@@ -155,8 +159,8 @@ func newVariant(t *testing.T) variant {
 	return v
 }
 
-// containers are the IDs of those that were made of the image, whatever their
-// state, with these filters.
+// containers returns the IDs of the containers of the image, running or not, that
+// match the filters.
 func (v variant) containers(t *testing.T, filters ...string) []string {
 	t.Helper()
 	args := []string{"ps", "-a", "-q", "--no-trunc", "--filter", "label=" + v.label}
@@ -166,14 +170,14 @@ func (v variant) containers(t *testing.T, filters ...string) []string {
 	return strings.Fields(docker(t, args...))
 }
 
-// helpers are the helper containers that were made of the image.
+// helpers returns the IDs of the image's helper containers.
 func (v variant) helpers(t *testing.T, filters ...string) []string {
 	t.Helper()
 	return v.containers(t, append(filters, "label="+deadlineLabel)...)
 }
 
-// creations are the containers that were made of the image since a time, by
-// whether they are helpers.
+// creations returns how many helpers and other containers of the image were
+// created since a time.
 func (v variant) creations(t *testing.T, since time.Time) (helpers, others int) {
 	t.Helper()
 	out := docker(t, "events", "--since", unixNano(since), "--until", unixNano(time.Now()),
@@ -196,8 +200,8 @@ func unixNano(at time.Time) string {
 	return fmt.Sprintf("%d.%09d", at.Unix(), at.Nanosecond())
 }
 
-// server is what holds ports: it listens on those before an argument "--" and
-// stays.
+// server is the source of a program that listens on the ports of its arguments,
+// up to an argument "--".
 const server = `package main
 
 import (
@@ -240,7 +244,7 @@ var serverBinary = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
-// serverImage is the image of the server alone.
+// serverImage creates an image with the server as its only file.
 var serverImage = sync.OnceValues(func() (string, error) {
 	binary, err := serverBinary()
 	if err != nil {
@@ -264,8 +268,8 @@ var serverImage = sync.OnceValues(func() (string, error) {
 
 var serverName = fmt.Sprintf("portcheck-acceptance-server:%d", os.Getpid())
 
-// listen starts a process of the machine that holds ports, and returns its PID
-// and executable. What follows "--" stays in its command line.
+// listen starts a process on the machine that holds ports. It returns the PID and
+// the executable. Arguments after "--" only show in the command line.
 func listen(t *testing.T, env []string, args ...string) (int, string) {
 	t.Helper()
 	binary, err := serverBinary()
@@ -279,8 +283,8 @@ func listen(t *testing.T, env []string, args ...string) (int, string) {
 	return cmd.Process.Pid, binary
 }
 
-// serve starts a container that holds ports in its own namespace, and returns
-// its ID. options are those of docker create.
+// serve starts a container that holds ports in its own namespace and returns its
+// ID. options are options of docker create.
 func serve(t *testing.T, options []string, ports ...int) string {
 	t.Helper()
 	image, err := serverImage()
@@ -303,8 +307,8 @@ func serve(t *testing.T, options []string, ports ...int) string {
 	return id
 }
 
-// freePorts are ports of the machine that nobody has, and that the kernel gives
-// to nobody who does not name them.
+// freePorts returns ports that are free on the machine and outside of the
+// ephemeral range.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
@@ -322,7 +326,7 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-// bindable says why a port of the machine can't be had.
+// bindable returns the error of listening on a port of the machine.
 func bindable(port int) error {
 	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
 	if err == nil {
@@ -331,7 +335,8 @@ func bindable(port int) error {
 	return err
 }
 
-// temp is a directory with a short name, for sockets, that any user can reach.
+// temp creates a directory that any user can enter. Its name is short enough for
+// sockets.
 func temp(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "acc")

@@ -15,7 +15,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// With basic evidence the verdict is the same, and nobody is named.
+// TestBasicEvidence checks that basic evidence gives the same verdict, without
+// names.
 func TestBasicEvidence(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -52,7 +53,7 @@ func TestBasicEvidence(t *testing.T) {
 	o.status(t, "spare", check.Free)
 }
 
-// recorder keeps what passes between a step and the engine.
+// recorder keeps the traffic between a step and the engine.
 type recorder struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -70,8 +71,8 @@ func (r *recorder) has(word string) bool {
 	return bytes.Contains(r.text.Bytes(), []byte(word))
 }
 
-// Nothing of another process's environment leaves the helper, and nothing of
-// its command line unless that was asked for.
+// TestSecretsStay checks that nothing of a process's environment leaves the helper,
+// and nothing of its command line without show-command.
 func TestSecretsStay(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)

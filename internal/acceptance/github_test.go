@@ -15,7 +15,7 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// A step of a GitHub job tells the truth of the runner, from a container on a
+// TestGitHubStep checks the runner's ports from a step, which is a container on a
 // network of its own.
 func TestGitHubStep(t *testing.T) {
 	image := imageUnderTest(t)
@@ -96,7 +96,7 @@ func TestGitHubStep(t *testing.T) {
 	t.Logf("took %s", o.took)
 }
 
-// Later steps find the report, and can remove it.
+// TestGitHubReport checks that later steps can read and remove the report.
 func TestGitHubReport(t *testing.T) {
 	p := freePorts(t, 1)
 	o := step{image: imageUnderTest(t), inputs: map[string]string{"port": fmt.Sprint(p[0])}}.run(t).want(t, 0)
@@ -125,7 +125,8 @@ func ofRunner(t *testing.T, name string) {
 	}
 }
 
-// What the job's own services publish is said to be theirs, and can be accepted.
+// TestGitHubServices checks that the report names the job's services as holders of
+// their published ports, and that an owner accepts them.
 func TestGitHubServices(t *testing.T) {
 	image := imageUnderTest(t)
 	p := freePorts(t, 2)
@@ -141,7 +142,8 @@ func TestGitHubServices(t *testing.T) {
 	o.status(t, "own-cache", check.Owned)
 }
 
-// In a job with a container, the steps' ports are that container's.
+// TestGitHubJobContainer checks that in a job with a container, the target job
+// means that container's ports.
 func TestGitHubJobContainer(t *testing.T) {
 	image := imageUnderTest(t)
 	p := freePorts(t, 2)

@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// Podman's socket takes the same questions, and its helper tells the same truth.
+// TestPodman checks a step that uses Podman's socket.
 func TestPodman(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -28,7 +28,7 @@ func TestPodman(t *testing.T) {
 	engine.run(t, 0, "load", "-q", "-i", archive)
 	p := freePorts(t, 2)
 	pid, executable := listen(t, nil, fmt.Sprint(p[0]))
-	for _, mounted := range []string{engineSocket, "/run/podman/podman.sock"} { // both are looked for
+	for _, mounted := range []string{engineSocket, "/run/podman/podman.sock"} { // the step tries both
 		out := engine.run(t, 1, "run", "--rm", "--network", "none", "-v", engine.socket+":"+mounted, image,
 			"portcheck", "-t", "runner", "-p", fmt.Sprint(p[0]), "-p", fmt.Sprint(p[1]), "-f", "json")
 		o := outcome{report: readReport(t, out)}
@@ -46,7 +46,7 @@ func TestPodman(t *testing.T) {
 	}
 }
 
-// podman is an installation of one test, with a service.
+// podman is an installation for one test, with a service.
 type podman struct{ dir, socket string }
 
 func (p podman) command(args ...string) *exec.Cmd {
@@ -56,7 +56,7 @@ func (p podman) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs podman's client and returns what it said on stdout.
+// run runs podman's client and returns its stdout.
 func (p podman) run(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	cmd := p.command(args...)
@@ -85,7 +85,7 @@ func startPodman(t *testing.T) podman {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		t.Fatal(err)
 	}
-	// crun refuses hybrid cgroups, and podman's own limits may be above ours.
+	// crun refuses hybrid cgroups, and podman's default limits may exceed ours.
 	write(t, filepath.Join(dir, "containers.conf"), fmt.Sprintf(
 		"[containers]\ndefault_ulimits = [\"nofile=%d:%d\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n", files.Cur, files.Cur))
 	service := p.command("system", "service", "--time", "0", "unix://"+p.socket)
@@ -95,12 +95,12 @@ func startPodman(t *testing.T) podman {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = service.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		_ = service.Process.Signal(syscall.SIGTERM) // it may have ended already
 		_ = service.Wait()
 		if out, err := p.command("rmi", "--all", "--force").CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
-		// What it mounts on itself would keep the directory busy.
+		// podman mounts the directory on itself, which keeps it busy.
 		_ = syscall.Unmount(filepath.Join(dir, "root/overlay"), syscall.MNT_DETACH)
 	})
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {

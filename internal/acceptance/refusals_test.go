@@ -16,7 +16,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// An engine that can't be asked is no verdict: the step says why, and what to do.
+// TestNoEngine checks that there is no verdict without a usable engine, and that
+// the step reports the reason and what to do.
 func TestNoEngine(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -25,7 +26,7 @@ func TestNoEngine(t *testing.T) {
 	if err := os.Mkdir(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// By mode, so that nobody but root may use it, as the engine's own may not be.
+	// The mode allows root alone, which is not certain for the engine's socket.
 	forbidden := filepath.Join(temp(t), "docker.sock")
 	relay(t, forbidden, engineSocket)
 	if err := os.Chmod(forbidden, 0o600); err != nil {
@@ -54,7 +55,7 @@ func TestNoEngine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := step{image: image, inputs: map[string]string{"port": fmt.Sprint(p[0])}, socket: c.socket, flags: c.flags}
 			if c.flags != nil {
-				// That user can't write the runner's files; the log has it all.
+				// This user can't write the runner's files. The log is complete.
 				o := s.run(t).want(t, 3)
 				for _, w := range c.want {
 					if !strings.Contains(o.stdout, w) {
@@ -68,7 +69,8 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
-// A socket behind which nobody answers costs no more than the timeout.
+// TestSilentEngine checks that an engine that never answers costs no more than the
+// timeout.
 func TestSilentEngine(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -87,7 +89,7 @@ func TestSilentEngine(t *testing.T) {
 	}
 }
 
-// answer is an engine, or a plugin of one, that a test plays.
+// answer serves a fake engine, or a fake plugin of an engine.
 func answer(t *testing.T, socket string, handler http.Handler) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
@@ -99,21 +101,21 @@ func answer(t *testing.T, socket string, handler http.Handler) {
 	go func() { _ = s.Serve(l) }() // until it is closed
 }
 
-// relay is a socket that leads to another one.
+// relay forwards connections to a socket to another one.
 func relay(t *testing.T, from, to string, also ...io.Writer) {
 	t.Helper()
 	testbed.Serve(t, "unix", from, func(c net.Conn) { forward(c, to, also...) })
 }
 
-// closesWriting is a connection one half of which can be closed: that is how a
-// helper's stdin ends.
+// closesWriting is a connection that can be closed for writing, which ends a
+// helper's stdin.
 type closesWriting interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// forward copies both ways between a connection and a unix socket, and what
-// passes to others as well.
+// forward copies data both ways between a connection and a unix socket, and to
+// other writers.
 func forward(c net.Conn, to string, also ...io.Writer) {
 	dialled, err := net.Dial("unix", to)
 	if err != nil {

@@ -21,25 +21,25 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// others are the architectures that the image has an executable for beside its
-// own, by that, and what uname calls them.
+// others maps each architecture of the image to the other one for which it has an
+// executable, and to uname's name of that.
 var others = map[string]struct{ arch, machine string }{
 	"amd64": {"arm64", "aarch64"},
 	"arm64": {"amd64", "x86_64"},
 }
 
-// sshHost is this machine as a container reaches it by SSH.
+// sshHost is this machine as an SSH host for containers.
 type sshHost struct {
-	network    string // of the engine, one of its own as GitHub makes for each job
+	network    string // of the engine; GitHub creates one for each job
 	url        string
 	key        string // text of a private key, encrypted
 	passphrase string
 	known      string // line of known_hosts
-	tmp        string // where the host has its temporary files
+	tmp        string // directory for temporary files on the host
 }
 
-// serveSSH starts sshd where only containers of one network reach it. path is
-// what programs are looked for in.
+// serveSSH starts sshd at an address that only containers of one network reach.
+// path is the PATH of its sessions.
 func serveSSH(t *testing.T, path string) sshHost {
 	t.Helper()
 	imageUnderTest(t)
@@ -57,18 +57,18 @@ func serveSSH(t *testing.T, path string) sshHost {
 	return h
 }
 
-// variables give a job in the image what it needs to reach the host.
+// variables returns the variables with which a job can log in to the host.
 func (h sshHost) variables() map[string]string {
 	return map[string]string{"PORTCHECK_SSH_KEY": h.key, "PORTCHECK_SSH_PASSPHRASE": h.passphrase, "PORTCHECK_SSH_KNOWN_HOSTS": h.known}
 }
 
-// secrets are the words of key and passphrase that nobody may see.
+// secrets returns parts of the key and the passphrase that must not be shown.
 func (h sshHost) secrets() []string {
 	lines := strings.Split(strings.TrimSpace(h.key), "\n")
 	return append(lines[1:len(lines)-1], h.passphrase)
 }
 
-// keeps fails the test if a secret is in a text.
+// keeps fails the test if a text has a secret.
 func (h sshHost) keeps(t *testing.T, where, text string) {
 	t.Helper()
 	for _, secret := range h.secrets() {
@@ -79,7 +79,7 @@ func (h sshHost) keeps(t *testing.T, where, text string) {
 	}
 }
 
-// empty fails the test if something of ours has stayed on the host.
+// empty fails the test if portcheck has left a file on the host.
 func (h sshHost) empty(t *testing.T) {
 	t.Helper()
 	left, err := os.ReadDir(h.tmp)
@@ -88,7 +88,8 @@ func (h sshHost) empty(t *testing.T) {
 	}
 }
 
-// shop is a manifest whose first port is taken on the host, by whom it returns.
+// shop returns a manifest with a taken port, and the PID of that port's holder on
+// the host.
 func shop(t *testing.T) (text string, pid int) {
 	t.Helper()
 	p := freePorts(t, 3)
@@ -96,7 +97,7 @@ func shop(t *testing.T) (text string, pid int) {
 	return fmt.Sprintf("version: 1\napp: shop\nrange: %d-%d\nports:\n", p[2], p[2]+40) + need("web", p[0], "") + need("spare", p[1], ""), pid
 }
 
-// checked fails the test unless the report of shop is that of a run on the host.
+// checked fails the test unless the report has the right verdicts for shop.
 func (h sshHost) checked(t *testing.T, o outcome, pid int) check.Result {
 	t.Helper()
 	if target := o.target(t); target.Name != h.url || target.Namespace.Kind != "host" {
@@ -121,9 +122,9 @@ func (h sshHost) checked(t *testing.T, o outcome, pid int) check.Result {
 	return web
 }
 
-// The action reaches a host by SSH, with what a workflow has for it in secrets,
-// and these go nowhere else: not into what it says, and not to the engine, of
-// which it asks a helper for the other target.
+// TestGitHubSSH checks a host by SSH with credentials from a workflow's secrets.
+// They appear neither in the output nor in requests to the engine, which starts a
+// helper for the other target.
 func TestGitHubSSH(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -172,8 +173,8 @@ func TestGitHubSSH(t *testing.T) {
 	}
 }
 
-// asked is a connection that keeps what is asked through it, and not the answers:
-// the engine knows the environment of the step, and says so.
+// asked is a connection that records requests and not answers, because the engine's
+// answers contain the environment of the step.
 type asked struct {
 	closesWriting
 	keep io.Writer
@@ -181,12 +182,12 @@ type asked struct {
 
 func (a asked) Read(p []byte) (int, error) {
 	n, err := a.closesWriting.Read(p)
-	_, _ = a.keep.Write(p[:n]) // it never fails
+	_, _ = a.keep.Write(p[:n]) // a recorder never fails
 	return n, err
 }
 
-// keepsAll fails the test if a step shows a secret to anybody but the runner,
-// which it tells first of all what to mask.
+// keepsAll fails the test if a step shows a secret, except in the commands at its
+// start that make the runner mask the secrets.
 func (h sshHost) keepsAll(t *testing.T, o outcome) {
 	t.Helper()
 	var masked []string
@@ -211,7 +212,8 @@ func (h sshHost) keepsAll(t *testing.T, o outcome) {
 	h.keeps(t, "the step", said)
 }
 
-// What a workflow has forgotten is called by the name that it has there.
+// TestGitHubSSHWithoutInputs checks that the error names the missing input as
+// workflows spell it.
 func TestGitHubSSHWithoutInputs(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -231,8 +233,8 @@ func TestGitHubSSHWithoutInputs(t *testing.T) {
 	}
 }
 
-// In GitLab and Jenkins the key comes in variables, or in files that these name;
-// the user is any.
+// TestOtherCISSH checks SSH hosts in GitLab and Jenkins. The key is in variables,
+// or in files that they name, and the job may run as any user.
 func TestOtherCISSH(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -243,7 +245,7 @@ func TestOtherCISSH(t *testing.T) {
 	write(t, filepath.Join(files, "key"), h.key)
 	write(t, filepath.Join(files, "known_hosts"), h.known)
 	for name, c := range map[string]struct {
-		names []string // of the variables that are set
+		names []string // of the variables to set
 		args  []string
 	}{
 		"variables": {[]string{"PORTCHECK_SSH_KEY", "PORTCHECK_SSH_PASSPHRASE", "PORTCHECK_SSH_KNOWN_HOSTS"}, nil},
@@ -261,7 +263,7 @@ func TestOtherCISSH(t *testing.T) {
 				for variable, value := range h.variables() {
 					cmd.Env = append(cmd.Env, variable+"="+value)
 				}
-				o := said(t, cmd, files).want(t, 1)
+				o := outcomeOf(t, cmd, files).want(t, 1)
 				o.report = readReport(t, o.stdout)
 				h.checked(t, o, pid)
 				h.keeps(t, "portcheck", o.stdout+o.stderr)
@@ -270,8 +272,9 @@ func TestOtherCISSH(t *testing.T) {
 	}
 }
 
-// A host of the image's other architecture is sent the executable for it. Where
-// it does not run, as on a host that only says so, the files tell.
+// TestOtherArchitectureSSH checks that a host of the other architecture gets the
+// executable for it. This host only claims that architecture, so that the
+// executable fails and the verdict comes from the host's files.
 func TestOtherArchitectureSSH(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)

@@ -31,8 +31,8 @@ const runnerID = 1001
 type step struct {
 	image    string
 	manifest string            // portcheck.yml in the workspace; none if empty
-	inputs   map[string]string // those that the workflow gives
-	socket   string            // mounted as the engine's; "" is the real one, "-" none
+	inputs   map[string]string // set by the workflow
+	socket   string            // mounted as the engine's socket; "" is the real one, "-" none
 	flags    []string          // of docker run, beyond the runner's own
 	name     string            // of the container; "" for any
 
@@ -43,7 +43,7 @@ type step struct {
 	started        time.Time
 }
 
-// outcome is what a step has told.
+// outcome is the result of a step.
 type outcome struct {
 	code           int
 	stdout, stderr string
@@ -61,15 +61,15 @@ func (s step) run(t *testing.T) outcome {
 	return s.wait(t)
 }
 
-// start is what GitHub's runner does: every input of action.yml is there, under
-// a name in capitals, and files of the runner under other names.
+// start starts the step like GitHub's runner: with a variable for every input of
+// action.yml, and with variables for the runner's files.
 func (s *step) start(t *testing.T) {
 	t.Helper()
 	s.prepare(t)
 	s.launch(t)
 }
 
-// launch starts what prepare has prepared. options are those of docker's client.
+// launch starts the step after prepare. options are options of docker's client.
 func (s *step) launch(t *testing.T, options ...string) {
 	t.Helper()
 	s.cmd = exec.Command("docker", slices.Concat(options, []string{"run"}, s.args(t))...)
@@ -136,8 +136,7 @@ func (s *step) args(t *testing.T) []string {
 	return append(args, "--entrypoint", "/usr/local/bin/portcheck", s.image, "action")
 }
 
-// inputs are those of action.yml with their defaults; what a job has not got is
-// empty.
+// inputs returns all inputs of action.yml with their defaults.
 func inputs(t *testing.T) map[string]string {
 	t.Helper()
 	var action struct {
@@ -160,7 +159,7 @@ func inputs(t *testing.T) map[string]string {
 	return values
 }
 
-// wait waits for the end of a step and reads what it has written.
+// wait waits for the end of a step and reads its output.
 func (s *step) wait(t *testing.T) outcome {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -169,7 +168,7 @@ func (s *step) wait(t *testing.T) outcome {
 	select {
 	case err = <-ended:
 	case <-time.After(patience):
-		_, _ = try("rm", "-f", s.name) // told below
+		_, _ = try("rm", "-f", s.name) // the test fails below
 		_ = s.cmd.Process.Kill()
 		<-ended
 		t.Fatalf("the step has not ended within %s\n%s%s", patience, s.stdout.String(), s.stderr.String())
@@ -180,7 +179,7 @@ func (s *step) wait(t *testing.T) outcome {
 	return s.outcome(t, s.cmd.ProcessState.ExitCode(), s.stdout.String(), s.stderr.String(), time.Since(s.started))
 }
 
-// outcome reads what a step has written.
+// outcome reads the output of a step.
 func (s *step) outcome(t *testing.T, code int, stdout, stderr string, took time.Duration) outcome {
 	t.Helper()
 	o := outcome{
@@ -203,7 +202,7 @@ func readReport(t *testing.T, text string) check.Report {
 	return r
 }
 
-// outputs reads a GITHUB_OUTPUT file as the runner does.
+// outputs parses a GITHUB_OUTPUT file like the runner.
 func outputs(t *testing.T, text string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -232,7 +231,7 @@ func outputs(t *testing.T, text string) map[string]string {
 	return all
 }
 
-// want fails the test, with all that the step has said, if its code is another.
+// want fails the test with the step's output if the exit code differs.
 func (o outcome) want(t *testing.T, code int) outcome {
 	t.Helper()
 	if o.code != code {
@@ -245,7 +244,7 @@ func (o outcome) String() string {
 	return fmt.Sprintf("stdout:\n%sstderr:\n%s", o.stdout, o.stderr)
 }
 
-// result is the one on a need.
+// result returns the result for a need.
 func (o outcome) result(t *testing.T, name string) check.Result {
 	t.Helper()
 	i := slices.IndexFunc(o.report.Results, func(r check.Result) bool { return r.Name == name })
@@ -255,7 +254,7 @@ func (o outcome) result(t *testing.T, name string) check.Result {
 	return o.report.Results[i]
 }
 
-// status fails the test if a need has another one.
+// status fails the test if the status of a need differs.
 func (o outcome) status(t *testing.T, name string, want check.Status) check.Result {
 	t.Helper()
 	r := o.result(t, name)
@@ -265,7 +264,7 @@ func (o outcome) status(t *testing.T, name string, want check.Status) check.Resu
 	return r
 }
 
-// target is the only one.
+// target returns the only target.
 func (o outcome) target(t *testing.T) check.TargetReport {
 	t.Helper()
 	if len(o.report.Targets) != 1 {
@@ -274,7 +273,7 @@ func (o outcome) target(t *testing.T) check.TargetReport {
 	return o.report.Targets[0]
 }
 
-// holder is the only one of a result.
+// holder returns the only holder of a result.
 func holder(t *testing.T, r check.Result) check.Holder {
 	t.Helper()
 	if len(r.Holders) != 1 {
@@ -283,7 +282,7 @@ func holder(t *testing.T, r check.Result) check.Holder {
 	return r.Holders[0]
 }
 
-// degraded is what notices say could not be seen.
+// degraded returns the messages of the notices about missing evidence.
 func degraded(notices ...[]check.Notice) string {
 	var all []string
 	for _, n := range slices.Concat(notices...) {
@@ -294,7 +293,7 @@ func degraded(notices ...[]check.Notice) string {
 	return strings.Join(all, "\n")
 }
 
-// need is a line of a manifest.
+// need returns a line of a manifest.
 func need(name string, port int, more string) string {
 	return fmt.Sprintf("  - {name: %s, port: %d%s}\n", name, port, more)
 }
@@ -303,7 +302,7 @@ func manifest(needs ...string) string {
 	return "version: 1\napp: shop\nports:\n" + strings.Join(needs, "")
 }
 
-// shell runs a program for all that it says.
+// shell runs a program and returns its stdout and stderr.
 func shell(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -12,7 +12,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// On the host's network and among its processes, nothing else is started.
+// TestNoHelperOnTheHost checks that no helper is started if the step itself is in
+// the host's network and PID namespaces.
 func TestNoHelperOnTheHost(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -20,8 +21,8 @@ func TestNoHelperOnTheHost(t *testing.T) {
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
 	s := step{image: v.image, manifest: manifest(need("web", p[0], ""))}
 	onHost := []string{"--network", "host", "--pid", "host"}
-	// An engine that is in a PID namespace of its own calls that the host's, and a
-	// helper has to look then: nothing there proves that it sees all processes.
+	// If the engine runs in a PID namespace of its own, --pid=host means that one.
+	// Nothing proves then that the step sees all processes, so a helper is needed.
 	ns, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		t.Fatal(err)
@@ -55,15 +56,15 @@ func TestNoHelperOnTheHost(t *testing.T) {
 			case c.named && h.PID != pid:
 				t.Errorf("holder %+v, want pid %d", h, pid)
 			case !c.named && h.PID != 0, !c.named && degraded(r.Notices, target.Notices) == "":
-				// Docker's default rights don't reach into other processes.
+				// Docker's default capabilities don't suffice for other processes.
 				t.Errorf("holder %+v; notices %+v, %+v", h, r.Notices, target.Notices)
 			}
 		})
 	}
 }
 
-// `target: local` means the action's own container, where the host's ports are
-// free; `container:NAME` that one's.
+// TestTargetsByName checks the targets local, which is the action's own container,
+// and container:NAME.
 func TestTargetsByName(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -96,7 +97,7 @@ func TestTargetsByName(t *testing.T) {
 	}
 }
 
-// What can't be had is said in one line.
+// TestNoSuchContainer checks the error for a container that is missing or halted.
 func TestNoSuchContainer(t *testing.T) {
 	t.Parallel()
 	image := imageUnderTest(t)
@@ -114,8 +115,8 @@ func TestNoSuchContainer(t *testing.T) {
 	}
 }
 
-// reason fails the test unless a step that could not find out says why, to
-// whoever reads its log, its annotations or its report.
+// reason fails the test unless all results are unknown, and the annotations and the
+// report have these words.
 func (o outcome) reason(t *testing.T, words ...string) {
 	t.Helper()
 	annotations := ""
@@ -127,19 +128,19 @@ func (o outcome) reason(t *testing.T, words ...string) {
 	if annotations == "" {
 		t.Errorf("nothing is annotated\n%s", o)
 	}
-	told := ""
+	messages := ""
 	for _, r := range o.report.Results {
 		if r.Status != check.Unknown {
 			t.Errorf("%s is %s", r.Name, r.Status)
 		}
-		told += r.Message + "\n"
+		messages += r.Message + "\n"
 	}
-	if strings.Count(told, "\n") != len(o.report.Results) || told == "" {
-		t.Errorf("want one line for each result:\n%s", told)
+	if strings.Count(messages, "\n") != len(o.report.Results) || messages == "" {
+		t.Errorf("want one line for each result:\n%s", messages)
 	}
 	for _, w := range words {
-		if !strings.Contains(told, w) {
-			t.Errorf("the report does not say %q:\n%s", w, told)
+		if !strings.Contains(messages, w) {
+			t.Errorf("the report does not say %q:\n%s", w, messages)
 		}
 		if !strings.Contains(annotations, w) {
 			t.Errorf("no annotation says %q:\n%s", w, annotations)
@@ -147,7 +148,8 @@ func (o outcome) reason(t *testing.T, words ...string) {
 	}
 }
 
-// Two steps at once on one engine, as two runners on one machine start them.
+// TestStepsAtOnce runs two steps at the same time on one engine, like two runners
+// on one machine.
 func TestStepsAtOnce(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -193,7 +195,7 @@ func TestStepsAtOnce(t *testing.T) {
 	}
 }
 
-// A helper that was never started is removed by the next step after its
+// TestSweep checks that a step removes a helper that was never started after its
 // deadline, and not before.
 func TestSweep(t *testing.T) {
 	t.Parallel()

@@ -23,8 +23,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// An engine that is reached by TLS tells the same, and one that another
-// authority vouches for is not believed.
+// TestTLS checks a step that uses the engine by TLS, and that a certificate of
+// another authority is refused.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -70,7 +70,8 @@ func TestTLS(t *testing.T) {
 	at(other).run(t).want(t, 3).reason(t, "certificate")
 }
 
-// bridgeAddress is the machine's on the network where containers are by default.
+// bridgeAddress returns the machine's address on the default network of
+// containers.
 func bridgeAddress(t *testing.T) string {
 	t.Helper()
 	bridge, err := net.InterfaceByName(docker(t, "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.bridge.name"}}`))
@@ -90,7 +91,8 @@ func bridgeAddress(t *testing.T) string {
 	return ""
 }
 
-// serveTLS is a door to the engine for those who bring a certificate.
+// serveTLS forwards connections with a client certificate to the engine. It returns
+// its address.
 func serveTLS(t *testing.T, ip string, config *tls.Config) string {
 	t.Helper()
 	l, err := tls.Listen("tcp", net.JoinHostPort(ip, "0"), config)
@@ -132,7 +134,7 @@ func newAuthority(t *testing.T, name string) authority {
 	return authority{cert, key}
 }
 
-// issue makes the certificate of a server at an address, or of a client.
+// issue returns a certificate for a server at ip, or for a client if ip is nil.
 func (a authority) issue(t *testing.T, ip net.IP) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -35,7 +35,7 @@ ports:
   - {name: admin, port: 8443}
 `
 
-// fleet is three machines, and a directory of the controller's.
+// fleet is three machines and a directory of the controller.
 type fleet struct {
 	dir       string
 	portcheck string // the binary
@@ -44,16 +44,22 @@ type fleet struct {
 	servers   []*testbed.SSHD
 }
 
-// newFleet starts the machines. What one of them holds of the range can't be an
-// alternative on any.
-func newFleet(t *testing.T) *fleet {
+// needAnsible skips a test that runs Ansible.
+func needAnsible(t *testing.T) {
 	t.Helper()
+	testbed.Slow(t, "runs Ansible")
 	for _, name := range []string{"ansible-playbook", "ssh"} {
 		if _, err := exec.LookPath(name); err != nil {
 			testbed.Missing(t, "needs ansible-core and openssh-client")
 		}
 	}
-	dir, err := os.MkdirTemp("", "fleet") // t.TempDir may be too long for the sockets of ssh
+}
+
+// newFleet starts the machines. A port of the range that one of them holds is not
+// an alternative on any of them.
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fleet") // t.TempDir's name may be too long for the sockets of ssh
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +74,7 @@ func newFleet(t *testing.T) *fleet {
 	known := ""
 	for i, m := range f.machines {
 		name := fmt.Sprintf("app%d", i+1)
-		// In a home of its own no shell runs what root's has for its shells.
+		// With this HOME no shell reads root's startup files.
 		settings := []string{"Subsystem sftp internal-sftp", "SetEnv HOME=" + f.dir + " TMPDIR=" + f.tmp(t, name)}
 		if i > 0 {
 			settings = append(settings, "AuthorizedKeysFile "+f.servers[0].UserKey+".pub")
@@ -99,7 +105,7 @@ func (f *fleet) write(t *testing.T, name, text string) {
 	}
 }
 
-// tmp is the directory for temporary files of a machine, or of the controller.
+// tmp returns the directory for temporary files of a machine or of the controller.
 func (f *fleet) tmp(t *testing.T, name string) string {
 	t.Helper()
 	dir := f.path("tmp-" + name)
@@ -109,8 +115,8 @@ func (f *fleet) tmp(t *testing.T, name string) string {
 	return dir
 }
 
-// play runs the example on hosts of an inventory, with the role's variables, and
-// returns what it says and its exit code.
+// play runs the example on the hosts of an inventory with variables of the role.
+// It returns the output and the exit code.
 func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, args ...string) (string, int) {
 	t.Helper()
 	here := t.TempDir()
@@ -127,7 +133,8 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	if err := errors.Join(os.WriteFile(hosts, []byte(inventory), 0o600), os.WriteFile(extra, text, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	// Not a pipe: the connections that Ansible keeps for later would hold it open.
+	// A file, because the connections that Ansible keeps alive would hold a pipe
+	// open.
 	out, err := os.Create(filepath.Join(here, "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +148,7 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	cmd.Env = append(cmd.Environ(),
 		"HOME="+f.dir, "TMPDIR="+f.tmp(t, "controller"), "ANSIBLE_LOCAL_TEMP="+f.path("ansible"), "ANSIBLE_REMOTE_TMP="+f.path("remote"),
 		"ANSIBLE_PRIVATE_KEY_FILE="+f.servers[0].UserKey, "ANSIBLE_SSH_COMMON_ARGS=-o UserKnownHostsFile="+f.path("known_hosts"),
-		"ANSIBLE_SSH_CONTROL_PATH_DIR="+f.path("cp"), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=5", "LC_ALL=C.UTF-8")
+		"ANSIBLE_SSH_CONTROL_PATH_DIR="+f.path("cp"), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_TIMEOUT=30", "LC_ALL=C.UTF-8")
 	err = cmd.Run()
 	said, failed := os.ReadFile(out.Name())
 	if failed != nil {
@@ -153,8 +160,8 @@ func (f *fleet) play(t *testing.T, inventory string, variables map[string]any, a
 	return string(said), cmd.ProcessState.ExitCode()
 }
 
-// isClean fails if something is left on a machine or on the controller.
-func (f *fleet) isClean(t *testing.T) {
+// checkClean fails the test if a file is left on a machine or on the controller.
+func (f *fleet) checkClean(t *testing.T) {
 	t.Helper()
 	left, err := filepath.Glob(f.path("tmp-*/*"))
 	if err != nil || len(left) > 0 {
@@ -162,7 +169,7 @@ func (f *fleet) isClean(t *testing.T) {
 	}
 }
 
-// asJSON is a report as the merged one is written.
+// asJSON returns a report in the format of the merged report.
 func asJSON(t *testing.T, r check.Report) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -172,7 +179,7 @@ func asJSON(t *testing.T, r check.Report) string {
 	return b.String()
 }
 
-// onEach is what portcheck says on each machine, merged.
+// onEach runs portcheck on each machine and returns the merged report.
 func (f *fleet) onEach(t *testing.T) check.Report {
 	t.Helper()
 	var parts []check.Part
@@ -224,7 +231,7 @@ func contains(t *testing.T, out string, parts ...string) {
 	}
 }
 
-// fanOut is what one portcheck reports that reaches all hosts itself.
+// fanOut returns the report of one portcheck that connects to all hosts itself.
 func (f *fleet) fanOut(t *testing.T) check.Report {
 	t.Helper()
 	args := []string{"check", "-f", "json", "--identity", f.servers[0].UserKey, "--known-hosts", f.path("known_hosts")}
@@ -246,17 +253,15 @@ func (f *fleet) fanOut(t *testing.T) check.Report {
 	return r
 }
 
-// Ansible's merged report is what each host says by itself, and what our own run
-// over all of them finds.
+// TestAnsible compares Ansible's merged report with those of runs on each host, and
+// with that of one run over all hosts.
 func TestAnsible(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs Ansible against three hosts")
-	}
+	needAnsible(t)
 	if !testbed.Isolated(t) {
 		return
 	}
 	f := newFleet(t)
-	t.Cleanup(func() { f.isClean(t) })
+	t.Cleanup(func() { f.checkClean(t) })
 
 	t.Run("conflicts", func(t *testing.T) {
 		t.Parallel()
@@ -302,9 +307,7 @@ func TestAnsible(t *testing.T) {
 }
 
 func TestAnsibleSyntax(t *testing.T) {
-	if _, err := exec.LookPath("ansible-playbook"); err != nil {
-		testbed.Missing(t, "needs ansible-core")
-	}
+	needAnsible(t)
 	cmd := exec.Command("ansible-playbook", "-i", "inventory.ini", "--syntax-check", "check.yml")
 	cmd.Dir = "../../examples/ansible"
 	cmd.Env = append(cmd.Environ(), "HOME="+t.TempDir(), "LC_ALL=C.UTF-8")

@@ -1,3 +1,3 @@
-// Package fleets tests how many hosts are checked at a time: the role of
-// examples/ansible, run by Ansible against hosts that the tests make.
+// Package fleets tests checks of many hosts at a time: Ansible runs the role of
+// examples/ansible against hosts that the tests create.
 package fleets

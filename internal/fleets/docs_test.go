@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the output of commands into docs/fleets.md")
 
-// TestDocsShowRealOutput: what docs/fleets.md shows is what its command prints
-// of the reports in testdata.
+// TestDocsShowRealOutput compares the output that docs/fleets.md shows with what
+// its commands print for the reports in testdata.
 func TestDocsShowRealOutput(t *testing.T) {
 	file, err := filepath.Abs("../../docs/fleets.md")
 	if err != nil {
@@ -51,7 +51,8 @@ func TestDocsShowRealOutput(t *testing.T) {
 	}
 }
 
-// TestRoleDescribesItsVariables: all of them, and no others.
+// TestRoleDescribesItsVariables checks that the role's README lists its variables,
+// and no others.
 func TestRoleDescribesItsVariables(t *testing.T) {
 	const role = "../../examples/ansible/roles/portcheck/"
 	text, err := os.ReadFile(role + "defaults/main.yml")

@@ -1,3 +1,3 @@
-// Package hooks tests .pre-commit-hooks.yaml with the pre-commit that is
-// installed: in repositories of its own, as commits and pushes run it.
+// Package hooks tests .pre-commit-hooks.yaml with the installed pre-commit, by
+// commits and pushes in repositories that the tests create.
 package hooks

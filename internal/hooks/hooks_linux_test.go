@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -21,16 +22,14 @@ const (
 )
 
 func TestHooks(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds portcheck as pre-commit does")
-	}
+	testbed.Slow(t, "builds portcheck with pre-commit")
 	for _, program := range []string{"git", "pre-commit"} {
 		if _, err := exec.LookPath(program); err != nil {
 			testbed.Missing(t, "needs "+program)
 		}
 	}
-	// pre-commit gives go a GOPATH of its own: without its modules at hand it
-	// would fetch all of them again.
+	// pre-commit sets GOPATH to a directory of its own. Without these, go would
+	// download all modules again.
 	for _, name := range []string{"GOMODCACHE", "GOCACHE"} {
 		out, err := exec.Command("go", "env", name).Output()
 		if err != nil {
@@ -40,9 +39,9 @@ func TestHooks(t *testing.T) {
 	}
 	t.Setenv("PRE_COMMIT_HOME", t.TempDir())
 	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
-	for _, who := range []string{"AUTHOR", "COMMITTER"} {
-		t.Setenv("GIT_"+who+"_NAME", "test")
-		t.Setenv("GIT_"+who+"_EMAIL", "test@example.com")
+	for _, role := range []string{"AUTHOR", "COMMITTER"} {
+		t.Setenv("GIT_"+role+"_NAME", "test")
+		t.Setenv("GIT_"+role+"_EMAIL", "test@example.com")
 	}
 	hooks := snapshot(t)
 	revision := strings.TrimSpace(run(t, hooks, 0, "git", "rev-parse", "HEAD"))
@@ -62,7 +61,7 @@ func TestHooks(t *testing.T) {
 	t.Run("a commit without a manifest starts nothing", func(t *testing.T) {
 		contains(t, run(t, repo, 0, "git", "commit", "-m", "none"), "(no files to check)Skipped")
 	})
-	for _, name := range config.Names {
+	for _, name := range config.FileNames() {
 		t.Run("a commit that adds "+name, func(t *testing.T) {
 			write(t, repo, map[string]string{name: fmt.Sprintf(bad, "shop")})
 			contains(t, run(t, repo, 1, "git", "commit", "-m", "bad"), name+":7:11: error: admin: ")
@@ -89,10 +88,7 @@ func TestHooks(t *testing.T) {
 		run(t, repo, 0, "git", "reset", "-q", "--hard")
 	})
 	t.Run("a push is stopped by a port that is taken", func(t *testing.T) {
-		taken, err := net.Listen("tcp4", "0.0.0.0:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		taken := listen(t)
 		defer taken.Close()
 		_, number, _ := net.SplitHostPort(taken.Addr().String())
 		write(t, repo, map[string]string{"portcheck.yml": strings.Replace(fmt.Sprintf(good, "shop"), "8080", number, 1)})
@@ -106,7 +102,22 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// snapshot is a repository with the files of this one as they are now.
+// listen listens on a port outside of the ephemeral range: once it is closed, no
+// outgoing connection of another process gets the port.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	for tries := 0; ; tries++ {
+		l, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", 10000+rand.IntN(20000)))
+		if err == nil {
+			return l
+		}
+		if tries > 100 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// snapshot returns a new repository with the current files of this one.
 func snapshot(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -119,7 +130,7 @@ func snapshot(t *testing.T) string {
 	files := map[string]string{}
 	for _, name := range strings.Split(run(t, root, 0, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
 		data, err := os.ReadFile(filepath.Join(root, name))
-		if err == nil && name != "" { // else deleted and not committed yet
+		if err == nil && name != "" { // deleted files are still listed until the next commit
 			files[name] = string(data)
 		}
 	}
@@ -150,12 +161,13 @@ func write(t *testing.T, dir string, files map[string]string) {
 	run(t, dir, 0, "git", "add", "-A", "-f")
 }
 
-// run gives what a command prints, once it ended with the code.
+// run runs a command, fails the test unless it exits with the code, and returns
+// its output.
 func run(t *testing.T, dir string, code int, words ...string) string {
 	t.Helper()
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = dir
-	// Set by a git that runs the tests in a hook.
+	// git sets these if it runs the tests in a hook.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.HasPrefix(e, "GIT_DIR=") || strings.HasPrefix(e, "GIT_INDEX_FILE=") || strings.HasPrefix(e, "GIT_WORK_TREE=")
 	})

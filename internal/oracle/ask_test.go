@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// report is what the oracle reads of portcheck's.
+// report is the part of portcheck's report that the oracle reads.
 type report struct{ Results []result }
 
 type result struct {
@@ -28,15 +28,15 @@ func (r report) ok() bool {
 
 const itself = "nobody itself"
 
-// view is whose portcheck is asked, and how the manifest names the user.
+// view is a user that runs portcheck, and the run_as of the manifest.
 type view struct {
 	name  string
 	uid   int
 	runAs string
 }
 
-// viewsOf are the ways to ask about a server of a user. Each is a process of
-// its own; without root the server's user is asked for by being that user.
+// viewsOf returns the views on a server that runs as uid. Each view is a process
+// of its own. The view without root runs as the server's user.
 func viewsOf(uid int) []view {
 	if uid == rootID {
 		return []view{{"root", rootID, ""}}
@@ -44,7 +44,7 @@ func viewsOf(uid int) []view {
 	return []view{{"nobody by run_as", rootID, "nobody"}, {itself, nobodyID, ""}}
 }
 
-// ask runs portcheck on the manifest of a server.
+// ask runs portcheck on the manifest of a server and returns its report.
 func (w *world) ask(s server, v view, owner string) (report, error) {
 	var r report
 	file := filepath.Join(w.dir, "portcheck.yml")
@@ -67,12 +67,12 @@ func (w *world) ask(s server, v view, owner string) (report, error) {
 	return r, nil
 }
 
-// taken says whether it is for a holder that the need is not met.
+// taken reports whether the need fails because of a holder.
 func (r result) taken() bool {
 	return !r.OK && r.Status != "denied" && r.Status != "unavailable"
 }
 
-// pids are the holders that a result names.
+// pids returns the PIDs of the holders that a result names.
 func (r result) pids() []int {
 	var all []int
 	for _, h := range r.Holders {
@@ -84,10 +84,10 @@ func (r result) pids() []int {
 	return all
 }
 
-// listed are the processes that `portcheck list` names on the port.
+// listed returns the processes that `portcheck list` names on the port.
 func (w *world) listed() ([]int, error) {
 	cmd := w.program("portcheck", rootID, "list", "-f", "json")
-	cmd.Stderr = nil // it says that PID 1 can't be looked into
+	cmd.Stderr = nil // its warning that PID 1 can't be inspected
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("portcheck list: %w", err)

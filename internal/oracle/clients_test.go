@@ -23,23 +23,24 @@ const (
 	// A listener that shares a port by SO_REUSEPORT gets each new client with
 	// a chance of one half: 24 miss it once in 16 million.
 	manyClients = 24
-	// answerWithin is far beyond what an idle server takes: nobody waits for
-	// it unless something hangs.
+	// answerWithin is much longer than an idle server needs, so that only a
+	// hanging one reaches it.
 	answerWithin = 15 * time.Second
 
 	nobody      = "nobody"      // refused
 	unreachable = "unreachable" // this host has no such address
 )
 
-// vantage is a place that a client can call from, with the address it calls.
+// vantage is a place from which a client connects, and the address that it
+// connects to.
 type vantage struct {
 	protocol string
 	addr     netip.Addr
-	device   string // by which the call comes in; "": within the host
+	device   string // on which the connection arrives; "": within the host
 }
 
-// dial calls the port once and says who answers: a holder by its identity,
-// anybody else as "server", or nobody.
+// dial connects to the port once and returns what answers: the identity of a
+// holder, "server" for any other program, or nobody.
 func dial(protocol, addr, greeting string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
@@ -64,7 +65,7 @@ func askTCP(ctx context.Context, to, greeting string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	// Leave by a reset, so that no TIME_WAIT alters the situation.
+	// Close by a reset, because a TIME_WAIT would change the situation.
 	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
 		return "", err
 	}
@@ -77,13 +78,13 @@ func askTCP(ctx context.Context, to, greeting string) (string, error) {
 	answer := make([]byte, 512)
 	n, err := conn.Read(answer)
 	if n > 0 || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
-		err = nil // somebody took the connection, and no holder
+		err = nil // a program accepted the connection, but it is not a holder
 	}
 	return string(answer[:n]), err
 }
 
-// askUDP asks from an unconnected socket: a wildcard server answers from
-// whichever address the kernel prefers, not always the one that was called.
+// askUDP sends from an unconnected socket, because a wildcard server answers from
+// the address that the kernel prefers, which may be another one.
 func askUDP(ctx context.Context, to, greeting string) (string, error) {
 	addr, err := net.ResolveUDPAddr(udp, to)
 	if err != nil {
@@ -93,15 +94,15 @@ func askUDP(ctx context.Context, to, greeting string) (string, error) {
 	if addr.IP.To4() == nil {
 		family, level, option = "udp6", unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	}
-	// Without this, only a connected socket hears that nobody is there.
-	hearRefusals := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	// Without this, only a connected socket gets ECONNREFUSED.
+	withErrors := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); failed != nil {
 			return failed
 		}
 		return err
 	}}
-	conn, err := hearRefusals.ListenPacket(ctx, family, ":0")
+	conn, err := withErrors.ListenPacket(ctx, family, ":0")
 	if err != nil {
 		return "", err
 	}
@@ -127,12 +128,13 @@ func refusal(err error) (string, error) {
 	return "", err
 }
 
-// callers are those who answer at each vantage.
-type callers map[vantage][]string
+// answers maps each vantage to the identities that answered there.
+type answers map[vantage][]string
 
-// call lists who answers. Where somebody does, others may share the place.
-func (w *world) call(greeting func(protocol string) string) (callers, error) {
-	all := callers{}
+// call connects from each vantage. It connects several times where there is an
+// answer, because several listeners may share the port.
+func (w *world) call(greeting func(protocol string) string) (answers, error) {
+	all := answers{}
 	for _, v := range w.vantages() {
 		for range manyClients {
 			who, err := w.dial(v, greeting(v.protocol))
@@ -160,7 +162,7 @@ func (w *world) vantages() []vantage {
 		if w.peer != nil {
 			for _, d := range devices {
 				all = append(all, vantage{protocol, d.ipv4, d.name})
-				if !ipv6Off() { // else calls are neither answered nor refused
+				if !ipv6Off() { // without IPv6 packets are dropped silently
 					all = append(all, vantage{protocol, d.ipv6, d.name})
 				}
 			}
@@ -180,8 +182,8 @@ func (w *world) dial(v vantage, greeting string) (string, error) {
 	return w.peer.dial(v.protocol, addr.String(), greeting)
 }
 
-// moved says whether a client of an earlier listener now reaches another.
-func moved(before, after callers) bool {
+// moved reports whether a client of an earlier listener now reaches another one.
+func moved(before, after answers) bool {
 	for v, holders := range before {
 		if !slices.ContainsFunc(holders, func(who string) bool { return strings.HasPrefix(who, holderSays) }) {
 			continue
@@ -195,15 +197,15 @@ func moved(before, after callers) bool {
 	return false
 }
 
-// reached says whether everybody who calls one of the endpoints reaches the
-// server.
-func reached(after callers, endpoints []endpoint) bool {
+// reached reports whether all clients that connect to one of the endpoints reach
+// the server.
+func reached(after answers, endpoints []endpoint) bool {
 	for _, e := range endpoints {
-		for v, answers := range after {
-			if e.Protocol != v.protocol || !e.covers(v.addr) || e.Device != "" && e.Device != v.device || slices.Equal(answers, []string{unreachable}) {
+		for v, who := range after {
+			if e.Protocol != v.protocol || !e.covers(v.addr) || e.Device != "" && e.Device != v.device || slices.Equal(who, []string{unreachable}) {
 				continue
 			}
-			if !slices.Equal(answers, []string{"server"}) {
+			if !slices.Equal(who, []string{"server"}) {
 				return false
 			}
 		}
@@ -211,7 +213,8 @@ func reached(after callers, endpoints []endpoint) bool {
 	return true
 }
 
-// runPeer is the other end of the devices: it dials for those who ask on stdin.
+// runPeer is the other end of the devices. It dials what each line of stdin asks
+// for and prints the answer.
 func runPeer([]string) error {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var protocol, addr, greeting string

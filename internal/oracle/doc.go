@@ -1,12 +1,12 @@
-// Package oracle tests portcheck's word against what real servers then do: for
-// every situation on a port, every server and two users it asks portcheck,
-// starts the server and compares. It shares no code with what it tests.
+// Package oracle compares portcheck's verdicts with what real servers then do. For
+// every situation on a port, every server and two users it runs portcheck, starts
+// the server and compares. It shares no code with what it tests.
 //
-// portcheck has to say ok if and only if afterwards the server holds every
-// endpoint that its manifest entry names, whoever calls there reaches it, and
-// no new client of an earlier listener reaches another than before.
+// The verdict has to be ok if and only if the server then holds every endpoint of
+// its manifest entry, all clients of these endpoints reach it, and no new client of
+// an earlier listener reaches another program than before.
 //
-// A fifth of the matrix runs by default, all of it with:
+// By default a fifth of the matrix runs. All of it runs with:
 //
 //	PORTCHECK_ORACLE=full go test -v ./internal/oracle
 package oracle

@@ -4,10 +4,10 @@ package oracle
 
 import "net/netip"
 
-// number is the port that everybody wants.
+// number is the port that all programs here use.
 const number = 8080
 
-// endpoint is where a socket is bound.
+// endpoint is the local address of a socket.
 type endpoint struct {
 	Protocol string
 	Addr     netip.Addr // without zone
@@ -15,15 +15,15 @@ type endpoint struct {
 	Device   string
 }
 
-// meets says whether two sockets have an address in common.
-func (e endpoint) meets(o endpoint) bool {
+// overlaps reports whether two endpoints have an address in common.
+func (e endpoint) overlaps(o endpoint) bool {
 	if e.Protocol != o.Protocol || e.Device != "" && o.Device != "" && e.Device != o.Device {
 		return false
 	}
 	return e.covers(o.Addr) || o.covers(e.Addr)
 }
 
-// covers says whether a socket serves an address.
+// covers reports whether a socket receives connections to an address.
 func (e endpoint) covers(addr netip.Addr) bool {
 	mine, addr := e.Addr.Unmap(), addr.Unmap()
 	if !mine.IsUnspecified() {

@@ -18,18 +18,19 @@ import (
 
 const elsewhere = number + 1 // the port of the other end of an outgoing connection
 
-// options are those of a holder's socket. IPV6_V6ONLY is set either way, as
-// programs do, unless asIs leaves it to the system.
+// options are the options of a holder's socket. IPV6_V6ONLY is always set to 0 or
+// 1, as most programs do, unless asIs leaves the system's default.
 type options struct {
 	reuse, share, v6only, asIs bool
 	device                     string
 }
 
-// holder is a process that brings a situation about. Its first error stays.
+// holder is a process that creates a part of a situation. It keeps its first
+// error, and does nothing after that.
 type holder struct {
 	err    error
-	serves []int // sockets on which it says who it is
-	gone   bool  // it has nothing to report and nothing to do
+	serves []int // sockets on which it answers with its identity
+	gone   bool  // it neither reports nor stays
 }
 
 // held is a socket that a holder has on the port.
@@ -118,7 +119,7 @@ func sockaddr(addr string, port int) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: port, Addr: ip.As16()}
 }
 
-// What follows are the roles.
+// The following functions return roles.
 
 func listening(addr string, o options) func(*holder) {
 	return func(h *holder) { h.serves = append(h.serves, h.listen(addr, number, o)) }
@@ -132,7 +133,8 @@ func bound(protocol, addr string, o options) func(*holder) {
 	}
 }
 
-// outgoing connects from the port on addr; without one the kernel chooses.
+// outgoing connects from the port on addr. If addr is empty, the kernel chooses
+// the address and the port.
 func outgoing(addr string, o options) func(*holder) {
 	return func(h *holder) {
 		peer := "127.0.0.1"
@@ -157,7 +159,8 @@ func connected(addr string, o options) func(*holder) {
 	}
 }
 
-// connection is both ends of a connection to the port, whose listener is gone.
+// connection returns both ends of a connection to the port. The listener is
+// closed.
 func (h *holder) connection(addr, peer string, o options) (server, client int) {
 	listener := h.listen(addr, number, o)
 	client = h.socket(tcp, peer, plain)
@@ -229,8 +232,8 @@ func handedOver(o options, keep bool) func(*holder) {
 	}
 }
 
-// spawn starts another of Main's programs, which gets fd as its descriptor 3
-// and reports on the same stdout.
+// spawn starts another of Main's programs. It gets fd as its descriptor 3 and
+// reports to the same stdout.
 func (h *holder) spawn(name string, fd int) {
 	if h.err != nil {
 		return
@@ -248,7 +251,7 @@ func (h *holder) spawn(name string, fd int) {
 	h.try("start "+name, cmd.Start())
 }
 
-// runHolder is the program of a situation's role.
+// runHolder is the program that plays a role of a situation.
 func runHolder(args []string) error {
 	s, err := findSituation(args[0])
 	if err != nil {
@@ -263,13 +266,13 @@ func runHolder(args []string) error {
 	return h.stay()
 }
 
-// runHeir serves the listener that it was born with.
+// runHeir serves the listener that it inherits.
 func runHeir([]string) error {
 	h := &holder{serves: []int{3}}
 	return h.stay()
 }
 
-// runTaker serves the listener that it is sent over descriptor 3.
+// runTaker serves the listener that it receives over descriptor 3.
 func runTaker([]string) error {
 	rights := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(3, make([]byte, 1), rights, 0)
@@ -288,7 +291,8 @@ func runTaker([]string) error {
 	return h.stay()
 }
 
-// stay reports what this process holds and tells its clients who it is.
+// stay reports what this process holds and then answers clients with the
+// process's identity.
 func (h *holder) stay() error {
 	if h.err != nil || h.gone {
 		return h.err
@@ -314,7 +318,7 @@ func (h *holder) stay() error {
 	select {}
 }
 
-// holderSays begins a holder's answer, its socket's inode follows.
+// holderSays is the start of a holder's answer. The inode of its socket follows.
 const holderSays = "holder "
 
 func serve(fd int, identity []byte) {
@@ -325,7 +329,7 @@ func serve(fd int, identity []byte) {
 			break
 		}
 		go func() {
-			_, _ = unix.Write(client, identity) // a client that has left needs no answer
+			_, _ = unix.Write(client, identity) // the client may have closed the connection
 			var buffer [512]byte
 			for {
 				if n, err := unix.Read(client, buffer[:]); n <= 0 || err != nil {
@@ -346,7 +350,7 @@ func serve(fd int, identity []byte) {
 	}
 }
 
-// ownSockets are this process's sockets on the port, by its own word.
+// ownSockets returns the sockets that this process has on the port.
 func ownSockets() ([]held, error) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// row is a socket on the port as /proc/net shows it.
+// row is a socket on the port, as shown in /proc/net.
 type row struct {
 	endpoint
 	State string
@@ -26,8 +26,8 @@ var states = map[string]string{
 	"06": "TIME_WAIT", "07": "CLOSE", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0A": "LISTEN", "0B": "CLOSING",
 }
 
-// kernelTable reads the sockets of this network namespace whose local port is
-// the port. V6ONLY and the device are not shown.
+// kernelTable returns the sockets on the port in this network namespace.
+// /proc/net shows neither V6ONLY nor the device.
 func kernelTable() ([]row, error) {
 	var all []row
 	for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
@@ -59,8 +59,8 @@ func kernelTable() ([]row, error) {
 	return all, nil
 }
 
-// hexAddress reads "0100007F:1F90": each group of four bytes is a number of
-// the machine's byte order.
+// hexAddress parses "0100007F:1F90". Each group of four bytes is a number in the
+// machine's byte order.
 func hexAddress(s string) (netip.Addr, uint64, error) {
 	text, portText, _ := strings.Cut(s, ":")
 	raw, err := hex.DecodeString(text)
@@ -78,7 +78,7 @@ func hexAddress(s string) (netip.Addr, uint64, error) {
 	return addr, port, nil
 }
 
-// family lists a process and its descendants.
+// family returns a process and its descendants.
 func family(root int) map[int]bool {
 	parents := map[int]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right
@@ -103,7 +103,7 @@ func family(root int) map[int]bool {
 	return members
 }
 
-// inodes lists the sockets that processes have open.
+// inodes returns the inodes of the sockets that processes have open.
 func inodes(pids map[int]bool) map[uint64]bool {
 	all := map[uint64]bool{}
 	for pid := range pids {
@@ -122,16 +122,16 @@ func inodes(pids map[int]bool) map[uint64]bool {
 	return all
 }
 
-// ipv6Off says whether no interface of this network namespace has an IPv6
+// ipv6Off reports whether no interface of this network namespace has an IPv6
 // address.
 func ipv6Off() bool {
 	text, err := os.ReadFile("/proc/self/net/if_inet6")
 	return err != nil || len(text) == 0
 }
 
-// holdsAll says whether a process and its descendants hold all endpoints by
-// sockets that are not among the old ones: listening, or for UDP unconnected.
-// Where IPv6 is off, 0.0.0.0 is all that a dual-stack socket could serve.
+// holdsAll reports whether a process and its descendants hold all endpoints by
+// sockets that are not in old. The sockets have to listen, or for UDP to be
+// unconnected. Where IPv6 is off, 0.0.0.0 suffices for a dual-stack endpoint.
 func holdsAll(root int, endpoints []endpoint, old []row) (bool, error) {
 	table, err := kernelTable()
 	if err != nil {

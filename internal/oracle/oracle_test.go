@@ -33,11 +33,12 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// fullEnv asks for the whole matrix; by default a fifth is judged.
+// fullEnv selects the whole matrix. By default a fifth of it runs, and one pair
+// for each situation under -short.
 const fullEnv = "PORTCHECK_ORACLE"
 
-// atOnce bounds the pairs in work. Most of them wait: nginx tries a port that is
-// taken for 2.5 seconds.
+// atOnce is how many pairs run at the same time. Most of them wait: nginx retries
+// a port that is in use for 2.5 seconds.
 const atOnce = 8
 
 var users = []string{"root", "nobody"}
@@ -70,10 +71,11 @@ func TestWhatPortcheckSaysIsWhatServersThenDo(t *testing.T) {
 	}
 	all := pairs(present)
 	judgeAll(t, all, workDirs(t))
-	tell(t, all)
+	summarize(t, all)
 }
 
-// workDirs makes a directory that every user may enter, with Java's classes.
+// workDirs creates a directory that every user can enter, with the directories
+// work and classes in it. The latter has the compiled Java server.
 func workDirs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,7 +87,7 @@ func workDirs(t *testing.T) string {
 	if err := os.Mkdir(filepath.Join(dir, "work"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := exec.LookPath("javac"); err == nil {
+	if _, err := exec.LookPath("javac"); err == nil && !testing.Short() {
 		if out, err := exec.Command("javac", "-d", filepath.Join(dir, "classes"), "testdata/Server.java").CombinedOutput(); err != nil {
 			t.Fatalf("javac: %v\n%s", err, out)
 		}
@@ -93,13 +95,15 @@ func workDirs(t *testing.T) string {
 	return dir
 }
 
-// needPrograms skips a server that this machine lacks.
+// needPrograms skips a server if its program is missing on this machine. Under
+// -short it skips all servers but those of this test binary.
 func needPrograms(t *testing.T, s server) {
 	t.Helper()
 	name := s.argv[0]
 	if name == "SELF" {
 		return
 	}
+	testbed.Slow(t, "starts "+name)
 	tools := []string{name}
 	if name == "java" {
 		tools = append(tools, "javac")
@@ -111,14 +115,23 @@ func needPrograms(t *testing.T, s server) {
 	}
 }
 
-// pairs lists the whole matrix, or a fifth of it that meets every situation and
-// every server.
+// pairs returns the part of the matrix that runs. Every part has all situations
+// and all servers.
 func pairs(servers []server) []*pair {
+	inSample := func(situation, server, user int) bool { return (situation+server+2*user)%5 == 0 }
+	switch {
+	case testing.Short():
+		inSample = func(situation, server, user int) bool {
+			return server == situation%len(servers) && user == situation/len(servers)%len(users)
+		}
+	case os.Getenv(fullEnv) == "full":
+		inSample = func(int, int, int) bool { return true }
+	}
 	var all []*pair
 	for i, situation := range situations() {
 		for j, server := range servers {
 			for k, user := range users {
-				if os.Getenv(fullEnv) == "full" || (i+j+2*k)%5 == 0 {
+				if inSample(i, j, k) {
 					all = append(all, &pair{situation: situation.name, server: server.name, user: user})
 				}
 			}
@@ -145,13 +158,13 @@ func judgeAll(t *testing.T, all []*pair, dir string) {
 	wait.Wait()
 }
 
-// tally is what all answers come to.
+// tally sums up the findings of all pairs.
 type tally struct {
 	situations, servers     map[string]bool
 	judged                  int
 	cells                   map[string]int
 	asRoot, withoutRoot     struct{ named, there int }
-	outrun                  []string // pairs whose server runs and loses some of its clients to an earlier socket
+	outrun                  []string // pairs in which the server runs and loses clients to an earlier socket
 	wrongWords, wrongOthers []string
 }
 
@@ -196,8 +209,8 @@ func count(all []*pair) tally {
 	return c
 }
 
-// tell prints the confusion matrix and fails for every word that was wrong.
-func tell(t *testing.T, all []*pair) {
+// summarize logs the confusion matrix and fails the test for every wrong answer.
+func summarize(t *testing.T, all []*pair) {
 	t.Helper()
 	c := count(all)
 	for _, wrong := range append(c.wrongWords, c.wrongOthers...) {

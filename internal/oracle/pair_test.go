@@ -14,29 +14,30 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// finding is what came of one situation, server and user.
+// finding is the result of one situation, server and user.
 type finding struct {
-	Up      bool // the server holds all that its needs name
-	Reached bool // and whoever calls there reaches it
-	Moved   bool // and some client of an earlier listener reaches another
+	Up      bool // the server holds all endpoints of its needs
+	Reached bool // and all clients reach it
+	Moved   bool // and some client of an earlier listener reaches another one
 	Words   []word
-	Log     string // the server's
+	Log     string // of the server
 }
 
-// mayBind is the truth that portcheck's word is held against.
+// mayBind reports whether the server works, which is what portcheck has to
+// predict.
 func (f finding) mayBind() bool { return f.Up && f.Reached && !f.Moved }
 
-// word is what portcheck said to one view.
+// word is portcheck's answer to one view.
 type word struct {
 	View         string
 	OK           bool
 	Told         []string // status and message of each need
-	Named, There int      // holders of taken ports: named by the report, and all
-	Wrong        []string // what is not right about the holders
+	Named, There int      // holders of taken ports: in the report, and in truth
+	Wrong        []string // errors about the holders
 }
 
-// runPair is the program for one pair: args are the situation, the server, the
-// user, and two directories: one to mount upon, one with Java's classes.
+// runPair is the program for one pair. args are the situation, the server, the
+// user, a directory to mount on, and one with Java's classes.
 func runPair(args []string) error {
 	f, err := judge(args[0], args[1], args[2], args[3], args[4])
 	if err != nil {
@@ -91,7 +92,7 @@ func judge(situationName, serverName, user, dir, classes string) (finding, error
 	return f, nil
 }
 
-// consult asks portcheck from every view, and sees that this alters nothing.
+// consult asks portcheck from every view and checks that this changes nothing.
 func (w *world) consult(s server, f *finding) error {
 	before, err := kernelTable()
 	if err != nil {
@@ -143,7 +144,7 @@ func (w *world) word(s server, v view) (word, error) {
 	if said.OK || v.uid != rootID {
 		return said, nil
 	}
-	// With an owner every process is walked.
+	// With an owner, portcheck inspects every process.
 	owned, err := w.ask(s, v, "{process: no-such-owner}")
 	if err != nil {
 		return said, err
@@ -159,8 +160,8 @@ func (w *world) word(s server, v view) (word, error) {
 	return said, nil
 }
 
-// compareHolders holds the holders of a taken port against those that the
-// situation has. Root names all; nobody names a wrong one.
+// compareHolders compares the holders in the report with those of the situation.
+// As root all have to be named. A wrong one may never be named.
 func (said *word) compareHolders(r result, v view, there []int, all bool) {
 	named := r.pids()
 	wrong := slices.ContainsFunc(named, func(pid int) bool { return !slices.Contains(there, pid) })

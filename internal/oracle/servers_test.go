@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// server is a real one, with the manifest entry that describes it.
+// server is a real server, with the manifest entry that describes it.
 type server struct {
 	name    string
-	argv    []string // SELF is this test binary, FILE its file, CLASSES where Java's are
+	argv    []string // SELF stands for this test binary, FILE for file, CLASSES for the directory of Java's classes
 	file    string   // written into its working directory
-	text    string   // what is in there; default: testdata's file of that name
+	text    string   // content of file; default: the file of that name in testdata
 	needs   []need
-	says    string // what makes it answer
+	says    string // what a client sends to get an answer
 	devices bool   // needs v0 and v1
 }
 
@@ -28,7 +28,7 @@ type need struct {
 	socket    string // as in the manifest
 }
 
-// endpoints are what the need names on this host.
+// endpoints returns what the need names on this host.
 func (n need) endpoints() []endpoint {
 	var all []endpoint
 	add := func(addr string, v6only bool) {
@@ -55,7 +55,7 @@ func (n need) endpoints() []endpoint {
 	return all
 }
 
-// greeting is what a client sends to get an answer.
+// greeting returns what a client sends to get an answer.
 func (s server) greeting(protocol string) string {
 	if s.says == dnsQuery && protocol == tcp {
 		return "\x00" + string(rune(len(dnsQuery))) + dnsQuery // after its length, RFC 1035 section 4.2.2
@@ -71,7 +71,8 @@ func (s server) endpoints() []endpoint {
 	return all
 }
 
-// manifest describes the server; owner is added to each of its needs.
+// manifest returns a manifest that describes the server. If owner is not empty,
+// each need gets it.
 func (s server) manifest(user, owner string) string {
 	var b strings.Builder
 	b.WriteString("version: 1\napp: oracle\nports:\n")
@@ -92,13 +93,13 @@ const (
 	dnsQuery = "\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01" // x. IN A
 )
 
-// servers, and how they bind: seen with
+// servers returns all servers. Comments have how each one binds, found by
 // `strace -f -e trace=socket,setsockopt,bind,listen`.
 func servers() []server {
 	any4 := []string{"any4"}
 	python := "python3"
 	if _, err := os.Stat("/usr/bin/python3"); err == nil {
-		python = "/usr/bin/python3" // in PATH there may be a shim that takes its time
+		python = "/usr/bin/python3" // the one in PATH may be a slow shim
 	}
 	nginx := func(listen ...string) string {
 		return "daemon off; pid nginx.pid; worker_processes 1; events { worker_connections 32; }\n" +
@@ -206,7 +207,7 @@ func findServer(name string) (server, error) {
 	return server{}, fmt.Errorf("no server %q", name)
 }
 
-// runServer is the Go server: args are its protocol and address.
+// runServer is the Go server. args are its protocol and address.
 func runServer(args []string) error {
 	if args[0] == udp {
 		conn, err := net.ListenPacket(udp, args[1])
@@ -233,11 +234,12 @@ func runServer(args []string) error {
 			return err
 		}
 		fmt.Fprintln(conn, "server")
-		_ = conn.Close() // the client may have left
+		_ = conn.Close() // the client may have closed it
 	}
 }
 
-// programEnv makes the test binary run as one of its programs.
+// programEnv returns an environment in which the test binary runs as one of its
+// programs.
 func programEnv(name string) []string {
 	return append(os.Environ(), "PORTCHECK_TEST_PROGRAM="+name)
 }

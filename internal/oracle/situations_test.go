@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// situation is what a server finds on its port.
+// situation is the state of the port before a server starts.
 type situation struct {
 	name string
-	// shows is the state of the port's sockets in /proc/net: proof that the
-	// situation is what its name says. Bound ones are not shown there.
+	// shows is the state of the port's sockets in /proc/net, which proves that
+	// the situation matches its name. Sockets that are only bound do not show.
 	shows   string
 	devices bool               // needs v0 and v1
 	prepare func(*world) error // before the roles
-	after   func(*world) error // when they are ready
+	after   func(*world) error // when the roles are ready
 	roles   []role
 }
 
@@ -24,8 +24,8 @@ type situation struct {
 type role struct {
 	other     bool // runs as another user than the server will
 	elsewhere bool // in a network namespace of its own
-	says      int  // so many processes report in the end; 0: 1
-	dies      bool // and the first of them is gone by then
+	reports   int  // number of processes that report; 0: 1
+	dies      bool // the first process ends before the server starts
 	run       func(*holder)
 }
 
@@ -66,8 +66,8 @@ func situations() []situation {
 	one := func(name, shows string, r role) {
 		all = append(all, situation{name: name, shows: shows, roles: []role{r}})
 	}
-	// Whose process it is matters to SO_REUSEPORT alone. Elsewhere the user
-	// varies so that a check without root can name some holders and some not.
+	// The user of the process matters only for SO_REUSEPORT. Elsewhere it varies
+	// so that a check without root can name only some of the holders.
 	for _, o := range []options{plain, reuse} {
 		r := func(run func(*holder)) role { return role{other: o.reuse, run: run} }
 		for _, addr := range []string{"0.0.0.0", "::", "127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"} {
@@ -98,28 +98,28 @@ func situations() []situation {
 		one(variant("udp connected from 127.0.0.1", o), "ESTABLISHED", r(connected("127.0.0.1", o)))
 	}
 	for _, other := range []bool{false, true} {
-		whose := " of the same user"
+		ofUser := " of the same user"
 		if other {
-			whose = " of another user"
+			ofUser = " of another user"
 		}
 		r := func(run func(*holder)) role { return role{other: other, run: run} }
 		for _, addr := range []string{"0.0.0.0", "::", "127.0.0.1"} {
-			one(variant("tcp listener on "+addr, share)+whose, "LISTEN", r(listening(addr, share)))
+			one(variant("tcp listener on "+addr, share)+ofUser, "LISTEN", r(listening(addr, share)))
 		}
-		one(variant("tcp listener on 0.0.0.0", shareBoth)+whose, "LISTEN", r(listening("0.0.0.0", shareBoth)))
-		one(variant("tcp bound on 0.0.0.0", share)+whose, "", r(bound(tcp, "0.0.0.0", share)))
-		one(variant("udp on 0.0.0.0", share)+whose, "UNCONN", r(bound(udp, "0.0.0.0", share)))
-		one(variant("udp on 127.0.0.1", share)+whose, "UNCONN", r(bound(udp, "127.0.0.1", share)))
-		one(variant("udp on 0.0.0.0", shareBoth)+whose, "UNCONN", r(bound(udp, "0.0.0.0", shareBoth)))
-		one(variant("accepted, listener closed", share)+whose, "ESTABLISHED", r(accepted("0.0.0.0", "127.0.0.1", share)))
-		one(variant("TIME_WAIT", share)+whose, "TIME_WAIT", r(timeWait("127.0.0.1", share)))
+		one(variant("tcp listener on 0.0.0.0", shareBoth)+ofUser, "LISTEN", r(listening("0.0.0.0", shareBoth)))
+		one(variant("tcp bound on 0.0.0.0", share)+ofUser, "", r(bound(tcp, "0.0.0.0", share)))
+		one(variant("udp on 0.0.0.0", share)+ofUser, "UNCONN", r(bound(udp, "0.0.0.0", share)))
+		one(variant("udp on 127.0.0.1", share)+ofUser, "UNCONN", r(bound(udp, "127.0.0.1", share)))
+		one(variant("udp on 0.0.0.0", shareBoth)+ofUser, "UNCONN", r(bound(udp, "0.0.0.0", shareBoth)))
+		one(variant("accepted, listener closed", share)+ofUser, "ESTABLISHED", r(accepted("0.0.0.0", "127.0.0.1", share)))
+		one(variant("TIME_WAIT", share)+ofUser, "TIME_WAIT", r(timeWait("127.0.0.1", share)))
 	}
 	group := role{run: listening("0.0.0.0", share)}
 	all = append(all, situation{name: "tcp listeners of two processes, SO_REUSEPORT", shows: "LISTEN", roles: []role{group, group}})
 
 	one("tcp listener inherited from a dead parent", "LISTEN", role{dies: true, run: inherited(reuse)})
-	one("tcp listener handed over", "LISTEN", role{says: 2, run: handedOver(reuse, false)})
-	one("tcp listener handed over and kept", "LISTEN", role{says: 2, other: true, run: handedOver(reuse, true)})
+	one("tcp listener handed over", "LISTEN", role{reports: 2, run: handedOver(reuse, false)})
+	one("tcp listener handed over and kept", "LISTEN", role{reports: 2, other: true, run: handedOver(reuse, true)})
 	one("tcp listener in another network namespace", "", role{elsewhere: true, run: listening("0.0.0.0", plain)})
 
 	for _, o := range []options{{device: "v0"}, {device: "v1"}, {device: "v0", reuse: true, share: true}} {

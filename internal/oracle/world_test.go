@@ -24,7 +24,7 @@ import (
 //go:embed testdata
 var testdata embed.FS
 
-// patience bounds the start of a server: it comes up or ends long before.
+// patience bounds the start of a server, which normally takes much less.
 const patience = 20 * time.Second
 
 const (
@@ -32,11 +32,11 @@ const (
 	nobodyID = 65534
 )
 
-// world is one pair's machine: fresh namespaces, a situation, and a server.
+// world is the machine of one pair: fresh namespaces, a situation, and a server.
 type world struct {
-	dir  string // a tmpfs: every process's working directory
-	uid  int    // the server's
-	held []held // by the situation's processes
+	dir  string // working directory of every process, a tmpfs
+	uid  int    // of the server
+	held []held // by the processes of the situation
 	peer *peer  // nil without devices
 }
 
@@ -45,7 +45,7 @@ type device struct {
 	ipv4, ipv6 netip.Addr
 }
 
-// devices are veths, each with its other end in the peer's namespace.
+// devices are veths. The other end of each is in the peer's namespace.
 var devices = []device{
 	{"v0", netip.MustParseAddr("10.99.0.1"), netip.MustParseAddr("fe80::10")},
 	{"v1", netip.MustParseAddr("10.99.1.1"), netip.MustParseAddr("fe80::11")},
@@ -74,7 +74,7 @@ func (p *peer) dial(protocol, addr, greeting string) (string, error) {
 }
 
 func (w *world) addDevices() error {
-	for _, name := range []string{"ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"} { // each refusal counts
+	for _, name := range []string{"ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"} { // or some refusals are not sent
 		if err := sysctl(name, "0")(w); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (w *world) addDevices() error {
 	return run(there.String(), "nsenter", "-n", "-t", fmt.Sprint(cmd.Process.Pid), "ip", "-batch", "-")
 }
 
-// furnish lists what ip has to do for a device to be usable at once.
+// furnish returns commands for ip(8) that make a device usable at once.
 func furnish(device string, ipv4, ipv6 netip.Addr) string {
 	return fmt.Sprintf("link set %[1]s addrgenmode none\naddr add %[2]s/24 dev %[1]s\naddr add %[3]s/64 dev %[1]s nodad\nlink set %[1]s up\n", device, ipv4, ipv6)
 }
@@ -127,7 +127,7 @@ func run(stdin, name string, args ...string) error {
 	return nil
 }
 
-// program is one of Main's programs, as a process of its own.
+// program returns a command that runs one of Main's programs.
 func (w *world) program(name string, uid int, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = programEnv(name)
@@ -144,7 +144,7 @@ func as(uid int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 }
 
-// arrange brings the situation about.
+// arrange creates the situation.
 func (w *world) arrange(s situation) error {
 	if s.prepare != nil {
 		if err := s.prepare(w); err != nil {
@@ -196,9 +196,9 @@ func (w *world) cast(situation string, index int, r role) error {
 	if err := write.Close(); err != nil {
 		return err
 	}
-	reports := bufio.NewReader(read) // never closed: the holders live as long as this process
-	for range max(r.says, 1) {
-		line, err := reports.ReadString('\n')
+	lines := bufio.NewReader(read) // never closed: the holders live as long as this process
+	for range max(r.reports, 1) {
+		line, err := lines.ReadString('\n')
 		if err != nil {
 			return fmt.Errorf("no report: %w", err)
 		}
@@ -216,11 +216,11 @@ func (w *world) cast(situation string, index int, r role) error {
 	return nil
 }
 
-// holders are the processes that have a socket in the way of a need.
+// holders returns the processes that have a socket which conflicts with a need.
 func (w *world) holders(n need) []int {
 	var pids []int
 	for _, h := range w.held {
-		if slices.ContainsFunc(n.endpoints(), h.meets) && !slices.Contains(pids, h.PID) {
+		if slices.ContainsFunc(n.endpoints(), h.overlaps) && !slices.Contains(pids, h.PID) {
 			pids = append(pids, h.PID)
 		}
 	}
@@ -228,7 +228,7 @@ func (w *world) holders(n need) []int {
 	return pids
 }
 
-// listeners are the processes that listen on the port, or receive on it.
+// listeners returns the processes that listen or receive on the port.
 func (w *world) listeners() ([]int, error) {
 	rows, err := kernelTable()
 	if err != nil {
@@ -249,8 +249,8 @@ func (w *world) listeners() ([]int, error) {
 	return pids, nil
 }
 
-// start runs the server until it holds all of its endpoints or ends, and says
-// which.
+// start starts the server and waits until it holds all of its endpoints, or has
+// ended. It reports which of both.
 func (w *world) start(s server, classes string) (up bool, err error) {
 	if s.file != "" {
 		text := []byte(s.text)
@@ -292,7 +292,7 @@ func (w *world) start(s server, classes string) (up bool, err error) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // that it ended is all that counts
+		_ = cmd.Wait() // the exit code does not matter
 		close(ended)
 	}()
 	timeout := time.After(patience)
@@ -310,7 +310,7 @@ func (w *world) start(s server, classes string) (up bool, err error) {
 	}
 }
 
-// log is what the server had to say.
+// log returns the output of the server.
 func (w *world) log() string {
 	text, err := os.ReadFile(filepath.Join(w.dir, "log"))
 	if err != nil {

@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,12 +22,13 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// binaryEnv names the program that is tested. It is built once, before the tests
-// start themselves again in namespaces of their own.
+// binaryEnv names the file of the program under test. It is built once, before
+// tests start the test binary again in namespaces of their own.
 const binaryEnv = "PORTCHECK_TEST_BINARY"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(binaryEnv) != "" {
+	flag.Parse() // for testing.Short
+	if testing.Short() || os.Getenv(binaryEnv) != "" {
 		os.Exit(m.Run())
 	}
 	code, err := buildAndRun(m)
@@ -34,6 +37,19 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// slow skips a test under -short, where there is no program to test.
+func slow(t *testing.T) {
+	t.Helper()
+	testbed.Slow(t, "runs portcheck against SSH servers")
+}
+
+// isolated is testbed.Isolated, but skips the test under -short.
+func isolated(t *testing.T) bool {
+	t.Helper()
+	slow(t)
+	return testbed.Isolated(t)
 }
 
 func buildAndRun(m *testing.M) (int, error) {
@@ -54,19 +70,19 @@ func buildAndRun(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// patience is for what has to happen, and does so at once unless something is
-// wrong.
+// patience bounds waits for events that happen at once on an idle machine.
 const patience = 10 * time.Second
 
-// run is one run of the program to its end.
+// run is the result of one run of the program.
 type run struct {
 	stdout, stderr string
 	code           int
 	took           time.Duration
-	memory         int64 // the most that it had at once, in bytes
+	memory         int64 // peak resident size in bytes
 }
 
-// portcheck runs the program. Env are more variables, as "KEY=value".
+// portcheck runs the program. env are additional variables of its environment,
+// as "KEY=value".
 func portcheck(t *testing.T, env []string, args ...string) run {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -88,7 +104,7 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	return r
 }
 
-// reach are the flags with which sshd lets us in.
+// reach returns the flags that log in to s.
 func reach(t *testing.T, s *testbed.SSHD) []string {
 	t.Helper()
 	return []string{"--identity", s.UserKey, "--known-hosts", s.KnownHosts(t)}
@@ -103,7 +119,7 @@ func write(t *testing.T, name, text string) string {
 	return file
 }
 
-// report is what the tests read of a JSON report.
+// report is the part of a JSON report that the tests read.
 type report struct {
 	Targets []struct {
 		Name    string
@@ -129,7 +145,7 @@ func parse(t *testing.T, r run) (parsed report) {
 	return parsed
 }
 
-// leftovers are processes and files of ours on this machine.
+// leftovers lists portcheck's processes and temporary files on this machine.
 func leftovers(t *testing.T) []string {
 	t.Helper()
 	var left []string
@@ -164,7 +180,7 @@ func leftovers(t *testing.T) []string {
 	return left
 }
 
-// nothingLeft waits until the host has noticed that we are gone.
+// nothingLeft waits until the host has cleaned up after a run.
 func nothingLeft(t *testing.T, after string) {
 	t.Helper()
 	var left []string
@@ -178,8 +194,35 @@ func nothingLeft(t *testing.T, after string) {
 	}
 }
 
-// users are the only ones that can log in from here on, beside root: a user for
-// each shell, by name, with homes of their own below dir.
+// nextClient returns the address of the client that has connected to a listener
+// and waits to be accepted, "" if there is none. It connects a client of its own,
+// which is accepted after all others. A deadline would not do: Accept returns an
+// error after it even if a client is waiting.
+func nextClient(t *testing.T, l net.Listener) string {
+	t.Helper()
+	_, number, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if from := first.RemoteAddr().String(); from != own.LocalAddr().String() {
+		return from
+	}
+	return ""
+}
+
+// users replaces the users of this mount namespace. Beside root there is one for
+// each entry of shells, which maps names to login shells. Their homes are below
+// dir.
 func users(t *testing.T, dir string, shells map[string]string) {
 	t.Helper()
 	passwd := "root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n"
@@ -198,14 +241,14 @@ func users(t *testing.T, dir string, shells map[string]string) {
 	replace(t, "/etc/shadow", shadow, 0o600)
 }
 
-// replace puts a text in the place of a file, in this mount namespace alone.
+// replace replaces the content of a file in this mount namespace.
 func replace(t *testing.T, file, text string, mode fs.FileMode) {
 	t.Helper()
-	by := write(t, "by", text)
-	if err := os.Chmod(by, mode); err != nil {
+	source := write(t, "source", text)
+	if err := os.Chmod(source, mode); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount(by, file, "", syscall.MS_BIND, ""); err != nil {
+	if err := syscall.Mount(source, file, "", syscall.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -215,7 +258,7 @@ func replace(t *testing.T, file, text string, mode fs.FileMode) {
 	})
 }
 
-// root is a directory that every user can go through.
+// root creates a directory that every user can enter.
 func root(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "overssh-")
@@ -229,7 +272,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// install puts the program where every user can run it.
+// install copies the program to dir, where every user can run it.
 func install(t *testing.T, dir string) string {
 	t.Helper()
 	text, err := os.ReadFile(os.Getenv(binaryEnv))

@@ -17,20 +17,21 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// cutter is a proxy to sshd that ends each connection after so many bytes.
+// cutter is a proxy to sshd that can end a connection after a number of bytes.
 type cutter struct {
 	net.Listener
-	up, down   atomic.Int64 // seen so far
-	cutUp, cut int64        // of up and of down; -1: never
+	up, down       atomic.Int64 // bytes passed on so far
+	maxUp, maxDown int64        // a connection ends before it reaches one of these; -1: never
+	cut            atomic.Bool  // a connection was ended
 }
 
-func startCutter(t *testing.T, to string, cutUp, cutDown int64) *cutter {
+func startCutter(t *testing.T, to string, maxUp, maxDown int64) *cutter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:2222")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cutter{Listener: l, cutUp: cutUp, cut: cutDown}
+	c := &cutter{Listener: l, maxUp: maxUp, maxDown: maxDown}
 	go func() {
 		for {
 			near, err := l.Accept()
@@ -46,7 +47,7 @@ func startCutter(t *testing.T, to string, cutUp, cutDown int64) *cutter {
 func (c *cutter) pipe(near net.Conn, to string) {
 	far, err := net.Dial("tcp", to)
 	if err != nil {
-		_ = near.Close() // the program sees it, and the test with it
+		_ = near.Close() // the program fails, and the test with it
 		return
 	}
 	var both sync.WaitGroup
@@ -57,6 +58,7 @@ func (c *cutter) pipe(near net.Conn, to string) {
 		for {
 			n, err := src.Read(buffer)
 			if most >= 0 && seen.Load()+int64(n) >= most {
+				c.cut.Store(true)
 				return
 			}
 			seen.Add(int64(n))
@@ -65,15 +67,15 @@ func (c *cutter) pipe(near net.Conn, to string) {
 			}
 		}
 	}
-	both.Go(func() { move(far, near, &c.up, c.cutUp) })
-	both.Go(func() { move(near, far, &c.down, c.cut) })
+	both.Go(func() { move(far, near, &c.up, c.maxUp) })
+	both.Go(func() { move(near, far, &c.down, c.maxDown) })
 	both.Wait()
 }
 
-// Wherever the connection is cut, the run says at which step, and nothing of ours
-// stays on the host.
+// Wherever the connection is cut, the run reports the step, and leaves nothing on
+// the host.
 func TestCutConnectionLeavesNothing(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
@@ -84,18 +86,22 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 	}
 	whole.Close()
 	up, down := whole.up.Load(), whole.down.Load()
+	// The last bytes only close the session: a run that misses them is complete.
+	const closingUp, closingDown = 500, 2000
 	steps := map[string]int{}
-	try := func(cutUp, cutDown int64) {
-		c := startCutter(t, s.Addr, cutUp, cutDown)
+	try := func(maxUp, maxDown int64) {
+		c := startCutter(t, s.Addr, maxUp, maxDown)
 		defer c.Close()
 		r := portcheck(t, nil, args...)
-		if r.code == 0 && (cutUp > up-500 || cutDown > down-2000) { // all was said by then
+		// Runs differ by some bytes, so that one may end before its cut.
+		complete := !c.cut.Load() || maxUp >= up-closingUp || maxDown >= down-closingDown
+		if r.code == 0 && complete {
 			nothingLeft(t, "the last bytes")
 			return
 		}
 		said := regexp.MustCompile(`could not be checked: ([a-z ]+): \S.*\[unknown\]`).FindStringSubmatch(r.stdout)
 		if r.code != 3 || said == nil {
-			t.Errorf("cut after %d of %d bytes up, %d of %d down: exit code %d\n%s%s", cutUp, up, cutDown, down, r.code, r.stdout, r.stderr)
+			t.Errorf("cut after %d of %d bytes up, %d of %d down: exit code %d\n%s%s", maxUp, up, maxDown, down, r.code, r.stdout, r.stderr)
 			return
 		}
 		steps[said[1]]++
@@ -118,13 +124,15 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 	}
 }
 
-// Whenever we are ended, nothing of ours stays on the host.
+// Whenever a run is ended, it leaves nothing on the host.
 func TestEndedRunLeavesNothing(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
-	args := append([]string{"-t", "ssh://root@127.0.0.1", "-p", "8080"}, reach(t, s)...)
+	args := []string{"-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--identity", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
+	proxy := startCutter(t, s.Addr, -1, -1)
+	defer proxy.Close()
 	start := time.Now()
 	if r := portcheck(t, nil, args...); r.code != 0 {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -136,15 +144,25 @@ func TestEndedRunLeavesNothing(t *testing.T) {
 			var said strings.Builder
 			cmd := exec.Command(os.Getenv(binaryEnv), args...)
 			cmd.Stdout, cmd.Stderr = io.Discard, &said
+			before := proxy.up.Load()
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
+			}
+			if i > 0 { // once it has dialed, it handles signals
+				for deadline := time.Now().Add(patience); proxy.up.Load() == before; time.Sleep(time.Millisecond) {
+					if time.Now().After(deadline) {
+						_ = cmd.Process.Kill() // it may have ended already
+						_ = cmd.Wait()         // killed: the error is expected
+						t.Fatalf("no connection within %s\n%s", patience, said.String())
+					}
+				}
 			}
 			time.Sleep(whole * time.Duration(i) / moments)
 			if err := cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait()                                                                                          // what it says is the exit code
-			if code := cmd.ProcessState.ExitCode(); signal == syscall.SIGINT && code != 130 && code != 0 && i > 0 { // at first nobody listens yet
+			_ = cmd.Wait() // the exit code is compared below
+			if code := cmd.ProcessState.ExitCode(); signal == syscall.SIGINT && code != 130 && code != 0 && i > 0 {
 				t.Errorf("SIGINT after %d/%d of the time: exit code %d\n%s", i, moments, code, said.String())
 			}
 			nothingLeft(t, signal.String())

@@ -1,3 +1,3 @@
-// Package overssh tests the program against hosts that it reaches by SSH: real
-// sshds of Debian in network namespaces that the tests make.
+// Package overssh tests the program against SSH hosts: sshd in network namespaces
+// that the tests create, and hostile servers.
 package overssh

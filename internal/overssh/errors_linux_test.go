@@ -15,10 +15,10 @@ import (
 
 const canary = "canary-7f3a9c"
 
-// Each way in which a host can't be reached is one line with the step, within its
-// budget and with exit code 3; no word of a secret is in any of them.
+// TestHostThatCannotBeReached checks that each failure to reach a host is one line
+// with the step, within the timeout and with exit code 3, and shows no secret.
 func TestHostThatCannotBeReached(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	s := testbed.StartSSHD(t, "")
@@ -34,7 +34,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 		}
 	})
 	agent := testbed.ListenUnix(t)
-	testbed.Accept(t, agent, func(net.Conn) {}) // it hangs up on everybody
+	testbed.Accept(t, agent, func(net.Conn) {}) // closes each connection at once
 	public, err := os.ReadFile(s.Key(t, "other") + ".pub")
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +100,10 @@ func TestHostThatCannotBeReached(t *testing.T) {
 	}
 }
 
-// A run over many addresses of one sshd is complete and in order, and what is
-// kept on the host is sent once.
+// TestManyTargets checks that a run over many addresses of one sshd is complete
+// and in order, and that the executable for --agent-cache is kept only once.
 func TestManyTargets(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)

@@ -10,10 +10,10 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// Where no portcheck can run, its files are read: the verdict is by the table
-// alone, and says why.
+// TestHostThatRunsNothingOfOurs checks that the verdict comes from the files of a
+// host where portcheck can't run, and that the report has the reason.
 func TestHostThatRunsNothingOfOurs(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)
@@ -67,12 +67,12 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 	})
 }
 
-// homes is a setting that has every place for our program on one disk.
+// homes returns a setting that puts all directories for our program on one disk.
 func homes(dir string) string {
 	return "SetEnv TMPDIR=" + dir + " HOME=" + dir
 }
 
-// mount makes a file system and puts it over /var/tmp as well.
+// mount mounts a tmpfs and also binds it to /var/tmp.
 func mount(t *testing.T, options, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)

@@ -11,10 +11,10 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// What a first run says to add to the known hosts is all that the next one needs,
-// however long the host's key is.
+// TestTheLineToAddIsWhole checks that the line which the first run suggests for
+// the known hosts suffices for the next run, for all kinds and lengths of keys.
 func TestTheLineToAddIsWhole(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	for _, kind := range []string{"rsa", "ecdsa", "ed25519"} {

@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// everyKind is a manifest with needs of all kinds, met and unmet.
+// everyKind is a manifest with needs of all kinds, fulfilled and not.
 const everyKind = `version: 1
 app: shop
 range: 20000-20020
@@ -59,13 +59,13 @@ def answer(s):
     while True: keep.append(s.accept())
 threading.Thread(target=answer, args=(keep[-1],), daemon=True).start()
 print("ready")
-time.sleep(120)
+time.sleep(1000)
 `
 
-// A host's report is that of a run on the host itself, but for the names that we
-// gave it.
+// TestHostEqualsLocal checks that the report of a host equals that of a run on the
+// host itself, except for the target's name.
 func TestHostEqualsLocal(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	if _, err := exec.LookPath("sudo"); err != nil {

@@ -19,8 +19,9 @@ import (
 
 const ansi = "\x1b[2J\x1b[31m\r\n::error::gone\x00\u202e"
 
-// A host whose key is known may say anything all the same. Nothing of it is taken
-// for an answer, within the budget and in little memory.
+// TestHostilePortchecks checks that invalid output of the program on a host is
+// never taken for an answer, and that the run stays within its timeout and in
+// little memory. A known host key proves nothing about the output.
 func TestHostilePortchecks(t *testing.T) {
 	facts := func(change func(*host.Facts)) func(*stage) {
 		return answering(func(_ question, f *host.Facts) { change(f) })
@@ -38,19 +39,19 @@ func TestHostilePortchecks(t *testing.T) {
 	}{
 		"a line without end": {func(s *stage) {
 			s.say(ready)
-			_, _ = s.hear()
+			_, _ = s.receive()
 			for s.say(strings.Repeat("x", 32<<10)) {
 			}
 		}, "probe: the probe's answer: it is larger than 4194304 bytes"},
 		"lines without end": {func(s *stage) {
 			s.say(ready)
-			_, _ = s.hear()
+			_, _ = s.receive()
 			for s.say(strings.Repeat("{}\n", 10<<10)) {
 			}
 		}, "probe: the probe speaks version 0 of the protocol"},
 		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer can't be parsed: "},
-		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.hear(); s.leave(0) }, "probe: the probe ended without an answer"},
-		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.hear(); s.say(`{"version":2,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
+		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.receive(); s.leave(0) }, "probe: the probe ended without an answer"},
+		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.receive(); s.say(`{"version":2,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
 		"huge numbers": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
 		}), "probe: the probe's answer can't be parsed: "},
@@ -87,11 +88,11 @@ func TestHostilePortchecks(t *testing.T) {
 		"a process -1":         {held(func(s *host.Socket) { s.Holders[0].PID = -1 }), "does not fit the question: it has a process -1"},
 		"an unasked answer": {func(s *stage) {
 			s.say(ready + question{}.answer(host.Facts{}))
-			_, _ = s.hear()
+			_, _ = s.receive()
 		}, "probe: the probe's answer is to another request"},
 		"an answer too early, then the right one": {func(s *stage) {
 			s.say(ready + `{"version":2,"facts":{}}` + "\n")
-			if q, err := s.hear(); err == nil {
+			if q, err := s.receive(); err == nil {
 				s.say(q.answer(q.allFree()))
 			}
 		}, "probe: the probe's answer is to another request"},
@@ -120,7 +121,7 @@ func TestHostilePortchecks(t *testing.T) {
 	}
 }
 
-// Whoever takes their time is cut off, whatever they are doing meanwhile.
+// TestHostileSlowness checks that the timeout ends a run at every step.
 func TestHostileSlowness(t *testing.T) {
 	drip := func(s *stage, text string) {
 		for s.say(text) {
@@ -172,8 +173,8 @@ func TestHostileSlowness(t *testing.T) {
 	}
 }
 
-// Who does not receive portcheck as the script does is a host that does not run
-// it, and its files are no better.
+// TestHostileReceptions checks hosts that answer the bootstrap script wrongly, and
+// then have no useful files either.
 func TestHostileReceptions(t *testing.T) {
 	refuse := func(s *stage) { _, _ = s.Stderr().Write([]byte(ansi)); s.leave(1) }
 	hello := func(text string) func(*stage) {
@@ -221,8 +222,8 @@ func TestHostileReceptions(t *testing.T) {
 	}
 }
 
-// What a host calls its processes is shown as text in every format, however many
-// there are of them.
+// TestHostileNames checks that every format shows names from a host as plain text,
+// whatever their length and number.
 func TestHostileNames(t *testing.T) {
 	formats := []string{"text", "markdown", "github", "html", "json", "junit", "sarif", "codequality", "tap", "prometheus"}
 	holder := host.Holder{PID: 1, Process: ansi, Executable: "/" + ansi, User: ansi, Unit: ansi, Container: ansi, Command: []string{ansi}, Unseen: []string{ansi}}
@@ -248,7 +249,7 @@ func TestHostileNames(t *testing.T) {
 			}))
 			formats := formats
 			if len(holders) > 1 {
-				formats = []string{"text", "json", "html"} // each goes over all of them
+				formats = []string{"text", "json", "html"} // these are enough for long lists
 			}
 			dir := t.TempDir()
 			args := []string{"--remote-path", "/opt/portcheck", "--show-command"}
@@ -278,7 +279,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// A host gets no channel back to us, however it asks.
+// TestHostileChannels checks that a host can't open a channel to the client.
 func TestHostileChannels(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -20,14 +20,15 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// player is an SSH server that does what a play says: no real one is hostile.
+// player is an SSH server that follows a script, because no real server is
+// hostile.
 type player struct {
 	net.Listener
-	env  []string // with which portcheck is let in
+	env  []string // variables that let portcheck log in
 	play func(*stage)
 }
 
-// stage is a command that the host was asked to run.
+// stage is a command that portcheck runs on the host.
 type stage struct {
 	ssh.Channel
 	conn    *ssh.ServerConn
@@ -35,9 +36,10 @@ type stage struct {
 	lines   *bufio.Reader
 }
 
-// startPlayer starts one that lets everybody in.
+// startPlayer starts a player that accepts every key.
 func startPlayer(t *testing.T, play func(*stage)) *player {
 	t.Helper()
+	slow(t)
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +62,7 @@ func startPlayer(t *testing.T, play func(*stage)) *player {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() }) // connections end with who made them
+	t.Cleanup(func() { _ = l.Close() }) // connections end with their clients
 	p := &player{l, []string{
 		"PORTCHECK_SSH_KEY=" + string(pem.EncodeToMemory(text)),
 		"PORTCHECK_SSH_KNOWN_HOSTS=* " + string(ssh.MarshalAuthorizedKey(known)),
@@ -95,7 +97,7 @@ func (p *player) serve(c net.Conn, config *ssh.ServerConfig) {
 			for r := range requests {
 				var exec struct{ Command string }
 				isExec := r.Type == "exec" && ssh.Unmarshal(r.Payload, &exec) == nil
-				_ = r.Reply(isExec, nil) // or portcheck is gone
+				_ = r.Reply(isExec, nil) // fails if portcheck has ended
 				if isExec {
 					go func() {
 						p.play(&stage{channel, conn, exec.Command, bufio.NewReader(channel)})
@@ -107,19 +109,19 @@ func (p *player) serve(c net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// say writes text for as long as somebody is there.
+// say writes text and reports whether the connection is still open.
 func (s *stage) say(text string) bool {
 	_, err := io.WriteString(s, text)
 	return err == nil
 }
 
-// leave ends the command.
+// leave sends the exit status of the command.
 func (s *stage) leave(status byte) {
-	_, _ = s.SendRequest("exit-status", false, []byte{0, 0, 0, status}) // or portcheck is gone
+	_, _ = s.SendRequest("exit-status", false, []byte{0, 0, 0, status}) // fails if portcheck has ended
 }
 
-// hear waits for a question.
-func (s *stage) hear() (q question, err error) {
+// receive waits for a question.
+func (s *stage) receive() (q question, err error) {
 	line, err := s.line()
 	if err == nil {
 		err = json.Unmarshal([]byte(line), &q)
@@ -127,7 +129,7 @@ func (s *stage) hear() (q question, err error) {
 	return q, err
 }
 
-// line waits for a line that is not empty.
+// line waits for the next line that is not empty.
 func (s *stage) line() (string, error) {
 	for {
 		line, err := s.lines.ReadString('\n')
@@ -137,13 +139,13 @@ func (s *stage) line() (string, error) {
 	}
 }
 
-// question is one as it is sent.
+// question is a question of the protocol.
 type question struct {
 	ID string
 	host.Request
 }
 
-// allFree says of all that was asked that nobody is there.
+// allFree returns facts by which everything in the question is free.
 func (q question) allFree() host.Facts {
 	f := host.Facts{
 		Machine: host.Machine{OS: "linux", Arch: "amd64", IPv6: true, Elevated: true, Namespace: host.Namespace{Kind: host.NamespaceHost}},
@@ -164,7 +166,7 @@ func (q question) allFree() host.Facts {
 	return f
 }
 
-// answer is a whole answer, a line.
+// answer returns a complete answer, with its line end.
 func (q question) answer(f host.Facts) string {
 	text, err := json.Marshal(wire.Reply{Version: wire.Version, ID: q.ID, Facts: &f})
 	if err != nil {
@@ -175,8 +177,7 @@ func (q question) answer(f host.Facts) string {
 
 const ready = "\nportcheck-ready 2\n"
 
-// answering is the play of a portcheck that answers each question as change has
-// it.
+// answering returns the play of a portcheck that changes each of its answers.
 func answering(change func(q question, f *host.Facts)) func(*stage) {
 	return saying(func(q question) string {
 		f := q.allFree()
@@ -185,11 +186,11 @@ func answering(change func(q question, f *host.Facts)) func(*stage) {
 	})
 }
 
-// saying is the play of a portcheck that answers with any text.
+// saying returns the play of a portcheck that answers with any text.
 func saying(answer func(question) string) func(*stage) {
 	return func(s *stage) {
 		for s.say(ready); ; {
-			q, err := s.hear()
+			q, err := s.receive()
 			if errors.Is(err, io.EOF) {
 				s.leave(0)
 				return
@@ -201,14 +202,14 @@ func saying(answer func(question) string) func(*stage) {
 	}
 }
 
-// check runs portcheck against the player.
+// check runs portcheck with the player as its target.
 func (p *player) check(t *testing.T, args ...string) run {
 	t.Helper()
 	return portcheck(t, p.env, append([]string{"-t", p.target(), "-p", "8080", "--range", "20000-20009"}, args...)...)
 }
 
-// checkUnknown wants the run to end as it has to with a host that is not to be
-// trusted: unknown for a reason, of one line without a control character.
+// checkUnknown fails the test unless the status is unknown, for a reason of one
+// line without control characters.
 func (r run) checkUnknown(t *testing.T, reason string) {
 	t.Helper()
 	line, _, _ := strings.Cut(r.stdout, "\n")
@@ -218,7 +219,8 @@ func (r run) checkUnknown(t *testing.T, reason string) {
 	r.checkBounded(t)
 }
 
-// checkBounded wants no raw control character and not much memory.
+// checkBounded fails the test for raw control characters in the output, or if the
+// program used too much memory.
 func (r run) checkBounded(t *testing.T) {
 	t.Helper()
 	checkPrintable(t, "stdout", r.stdout)

@@ -10,15 +10,15 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// Whatever shell a user has, and whatever its startup files say before and after,
-// a portcheck of ours answers there.
+// TestLoginShells checks that portcheck runs under every login shell, also if the
+// startup files print text before and after.
 func TestLoginShells(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	testbed.NeedUsers(t)
 	testbed.Python(t, holders)
-	shells := map[string]string{} // by the user's name
+	shells := map[string]string{} // by user name
 	for _, name := range []string{"bash", "dash", "zsh", "tcsh"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -42,7 +42,7 @@ func TestLoginShells(t *testing.T) {
 		}
 	}
 	there := install(t, dir)
-	s := testbed.StartSSHD(t, "", "SetEnv LANG=C") // each has a home
+	s := testbed.StartSSHD(t, "", "SetEnv LANG=C") // users keep their own homes
 	args := append([]string{"-f", "json", "-p", "8080", "-p", "8900"}, reach(t, s)...)
 	for name := range shells {
 		args = append(args, "-t", "ssh://"+name+"@127.0.0.1")

@@ -1,4 +1,4 @@
-// Package pipelines tests what CI systems take from this repository, the GitLab
-// component, the examples and the problem matcher, with those systems' own
-// tools where they run on one machine.
+// Package pipelines tests what CI systems use of this repository: the GitLab
+// component, the examples and the problem matcher. It runs the systems' own tools
+// where they work on one machine.
 package pipelines

@@ -31,7 +31,8 @@ func TestDocLinksToWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestDocHasTheInputsAndHooks, with the defaults of the inputs.
+// TestDocHasTheInputsAndHooks checks that docs/ci.md lists all inputs with their
+// defaults, and all hooks.
 func TestDocHasTheInputsAndHooks(t *testing.T) {
 	doc := read(t, ciDoc)
 	var head struct {

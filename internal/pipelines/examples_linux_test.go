@@ -48,8 +48,8 @@ func workflows(t *testing.T) map[string]workflow {
 	return all
 }
 
-// TestWorkflowsUseWhatTheActionHas: actionlint can't know the inputs and outputs
-// of this action, as nothing says that it is in this repository.
+// TestWorkflowsUseWhatTheActionHas checks the inputs and outputs that the examples
+// use. actionlint can't, because it does not find this action's metadata.
 func TestWorkflowsUseWhatTheActionHas(t *testing.T) {
 	var action struct{ Inputs, Outputs map[string]any }
 	if err := yaml.Unmarshal([]byte(read(t, "../../action.yml")), &action); err != nil {
@@ -88,8 +88,8 @@ func TestWorkflowsUseWhatTheActionHas(t *testing.T) {
 	}
 }
 
-// TestOutputsMoveNeeds gives the step of github-outputs.yml the outputs of real
-// runs.
+// TestOutputsMoveNeeds runs the script of github-outputs.yml with the outputs of
+// real runs.
 func TestOutputsMoveNeeds(t *testing.T) {
 	if _, err := exec.LookPath("jq"); err != nil {
 		testbed.Missing(t, "needs jq")
@@ -123,7 +123,7 @@ func TestOutputsMoveNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		outputs := act(t, "INPUT_MANIFEST=portcheck.yml", "INPUT_RANGE=20000-20999", "INPUT_TARGET=local")
-		_ = os.Remove("env") // of the case before
+		_ = os.Remove("env") // written by the previous case
 		cmd := exec.Command("bash", "-e", "-o", "pipefail", "-c", script)
 		cmd.Env = append(os.Environ(), "GITHUB_ENV=env", "ALTERNATIVES="+outputs["alternatives"], "CONFLICTS="+outputs["conflicts"], "OK="+outputs["ok"])
 		out, err := cmd.CombinedOutput()
@@ -143,7 +143,7 @@ func TestOutputsMoveNeeds(t *testing.T) {
 	}
 }
 
-// hold has a program listen on 127.0.0.1:8080.
+// hold starts a program that listens on 127.0.0.1:8080.
 func hold(t *testing.T) {
 	t.Helper()
 	testbed.Python(t, `
@@ -153,7 +153,7 @@ print("ready")
 s.serve_forever()`)
 }
 
-// act runs the action's entrypoint and gives its outputs.
+// act runs the action's entrypoint and returns its outputs.
 func act(t *testing.T, inputs ...string) map[string]string {
 	t.Helper()
 	here, err := os.Getwd()
@@ -185,12 +185,13 @@ func act(t *testing.T, inputs ...string) map[string]string {
 	return all
 }
 
-// TestJenkinsfile runs its line, of which UNSTABLE and the reports depend.
+// TestJenkinsfile runs the command line of the Jenkinsfile, and checks its exit
+// codes and reports.
 func TestJenkinsfile(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, examples+"Jenkinsfile"), "script: '''")
 	line, rest, ok := strings.Cut(rest, "'''")
 	if !ok || !strings.Contains(rest, "code == 4") {
-		t.Fatal("no script whose exit code is looked at")
+		t.Fatal("no script with a look at its exit code")
 	}
 	words := strings.Fields(strings.ReplaceAll(line, `\\`, " "))
 	if words[0] != "portcheck" {
@@ -201,7 +202,7 @@ func TestJenkinsfile(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	hold(t)
-	at := slices.Index(words, "runner") // there is none in here
+	at := slices.Index(words, "runner") // the test has no runner
 	words[at] = "local"
 	for manifest, want := range map[string]int{
 		"version: 1\nports: [{name: web, port: 8080}]\n":                    1,
@@ -277,7 +278,7 @@ func TestProblemMatcher(t *testing.T) {
 		}
 		for _, x := range r.Results {
 			code, message, subject := string(x.Status), x.Message, x.Name
-			if x.Status.OK() { // then it is a duplicate
+			if x.Status.OK() { // only a duplicate is printed although it is ok
 				code = "duplicate"
 				message = x.Notices[slices.IndexFunc(x.Notices, func(n check.Notice) bool { return n.Code == "duplicate" })].Message
 			}

@@ -21,9 +21,10 @@ const (
 	gitlabFile = "../../examples/gitlab-ci.yml"
 )
 
-// TestGitLabComponent runs the example's pipeline with the component as it is
-// here, by gitlab-ci-local and its shell executor.
+// TestGitLabComponent runs the example's pipeline with the component of this
+// checkout, by gitlab-ci-local and its shell executor.
 func TestGitLabComponent(t *testing.T) {
+	testbed.Slow(t, "runs gitlab-ci-local")
 	for _, program := range []string{"gitlab-ci-local", "rsync", "git"} {
 		if _, err := exec.LookPath(program); err != nil {
 			testbed.Missing(t, "needs "+program)
@@ -135,7 +136,7 @@ func TestGitLabComponent(t *testing.T) {
 	})
 }
 
-// freeAddress is one that nobody has.
+// freeAddress returns an address that is not in use.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -172,7 +173,7 @@ func project(t *testing.T, pipeline string, files map[string]string) string {
 	return dir
 }
 
-// pipeline runs all jobs, and gives what they print.
+// pipeline runs all jobs and returns their output.
 func pipeline(t *testing.T, dir string, code int) string {
 	t.Helper()
 	cmd := exec.Command("gitlab-ci-local", "--force-shell-executor")
@@ -184,7 +185,7 @@ func pipeline(t *testing.T, dir string, code int) string {
 	return string(out)
 }
 
-// failures counts those of the JUnit report.
+// failures returns the number of failures in the JUnit report.
 func failures(t *testing.T, dir string) int {
 	t.Helper()
 	var report struct {

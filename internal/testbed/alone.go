@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TryAlone is TryProgram in fresh network, PID and mount namespaces, for root:
-// a test that needs thousands of them can't afford a test binary's whole run
-// in each, as Isolated makes one. The program calls Furnish first. It is PID 1
-// there: whatever it started ends with it.
+// TryAlone is like TryProgram, but in fresh network, PID and mount namespaces.
+// It needs root. It suits tests that need thousands of namespaces, because
+// Isolated runs a whole test binary in each. The program has to call Furnish
+// first. It is PID 1 there, so every process that it starts ends with it.
 func TryAlone(name string, args ...string) ([]byte, error) {
 	_, adjust := program(name, Faults{}, args)
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -30,13 +30,13 @@ func TryAlone(name string, args ...string) ([]byte, error) {
 	adjust(cmd)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
-	nurseryOnce.Do(openNursery)
+	smallTableForksOnce.Do(startSmallTableForks)
 	done := make(chan error)
-	nursery <- func() { done <- cmd.Start() }
+	smallTableForks <- func() { done <- cmd.Start() }
 	if err := <-done; err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(3*patience, func() { _ = cmd.Process.Kill() }) // it may have ended
+	timer := time.AfterFunc(3*patience, func() { _ = cmd.Process.Kill() }) // it may have ended already
 	defer timer.Stop()
 	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("%s %q: %w\n%s", name, args, err, problems.Bytes())
@@ -45,17 +45,18 @@ func TryAlone(name string, args ...string) ([]byte, error) {
 }
 
 var (
-	nursery     chan func()
-	nurseryOnce sync.Once
+	smallTableForks     chan func()
+	smallTableForksOnce sync.Once
 )
 
-// openNursery starts a thread that forks as the one of fork does, from a
-// network namespace whose children have small socket tables of their own: to
-// walk the machine's in each of them, at every look and when they end, takes
-// longer than all the rest. Kernels before 6.1 don't have the first setting,
-// those before 6.6 not the second.
-func openNursery() {
-	nursery = make(chan func())
+// startSmallTableForks starts a thread that forks like the one of fork. It does so from
+// a network namespace with settings that give each child's namespace a small
+// socket table of its own. By default all namespaces share the machine's table,
+// and walking that at every read and at the end of each namespace takes longer
+// than everything else. Kernels before 6.1 lack the first setting, those before
+// 6.6 the second.
+func startSmallTableForks() {
+	smallTableForks = make(chan func())
 	go func() {
 		runtime.LockOSThread() // never unlocked
 		if unix.Unshare(unix.CLONE_NEWNET) == nil {
@@ -63,14 +64,13 @@ func openNursery() {
 				_ = os.WriteFile("/proc/sys/net/ipv4/"+name, []byte("256"), 0o644)
 			}
 		}
-		for do := range nursery {
+		for do := range smallTableForks {
 			do()
 		}
 	}()
 }
 
-// Furnish gives the namespaces of TryAlone a /proc of their own and a loopback
-// interface that is up.
+// Furnish mounts /proc and brings up lo in the namespaces of TryAlone.
 func Furnish() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)

@@ -20,11 +20,12 @@ import (
 const (
 	// ProgramEnv names the program that the test binary runs as.
 	ProgramEnv = "PORTCHECK_TEST_PROGRAM"
-	faultsEnv  = "PORTCHECK_TEST_FAULTS" // what that program must live with, as JSON
+	faultsEnv  = "PORTCHECK_TEST_FAULTS" // the Faults of that program, as JSON
 )
 
-// Main is a TestMain: it runs the tests, or the program that StartProgram or
-// RunProgram asked for. A program that fails says why on stderr and exits 1.
+// Main is a TestMain. It runs the tests, or the program that StartProgram or
+// RunProgram started. A program that fails prints its error to stderr and exits
+// with code 1.
 func Main(m *testing.M, programs map[string]func(args []string) error) {
 	name := os.Getenv(ProgramEnv)
 	if name == "" {
@@ -32,7 +33,7 @@ func Main(m *testing.M, programs map[string]func(args []string) error) {
 	}
 	err := fmt.Errorf("no program %q", name)
 	if run := programs[name]; run != nil {
-		if err = suffer(); err == nil {
+		if err = applyFaults(); err == nil {
 			err = run(os.Args[1:])
 		}
 	}
@@ -43,16 +44,16 @@ func Main(m *testing.M, programs map[string]func(args []string) error) {
 	os.Exit(0)
 }
 
-// Faults are what a program has to live with. They are real: the kernel makes
-// them.
+// Faults are restrictions and failures that a program meets. The kernel causes
+// them, so nothing in the program is replaced.
 type Faults struct {
-	MoreFiles *int     // so many descriptors may be opened beyond those that are open; nil: no limit
-	Deny      []Denial // by a seccomp filter
-	HideProc  bool     // an empty tmpfs lies over /proc
+	MoreFiles *int     // descriptors that can still be opened; nil: no limit
+	Deny      []Denial // system calls that fail, by a seccomp filter
+	HideProc  bool     // an empty tmpfs is mounted over /proc
 	HidePID   bool     // /proc is mounted with hidepid=invisible
-	OwnPIDs   bool     // a PID namespace of its own, with a /proc of it
+	OwnPIDs   bool     // a PID namespace of its own, with its /proc
 	OwnNet    bool     // a network namespace of its own
-	UID       int      // become this user (and group) last; 0: no change
+	UID       int      // switch to this user and group last; 0: no change
 }
 
 // Denial makes a system call fail.
@@ -85,7 +86,7 @@ func program(name string, faults Faults, args []string) (*exec.Cmd, func(*exec.C
 	}
 }
 
-// StartProgram is Start for one of Main's programs.
+// StartProgram is like Start, for one of Main's programs.
 func StartProgram(t *testing.T, name string, faults Faults, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	_, adjust := program(name, faults, args)
@@ -103,8 +104,8 @@ func RunProgram(t *testing.T, name string, faults Faults, args ...string) []byte
 	return out
 }
 
-// TryProgram is RunProgram where a failure is to be handled, or several run at
-// the same time.
+// TryProgram is like RunProgram, but returns the error. It may be called from
+// several goroutines.
 func TryProgram(name string, faults Faults, args ...string) ([]byte, error) {
 	cmd, adjust := program(name, faults, args)
 	adjust(cmd)
@@ -113,7 +114,7 @@ func TryProgram(name string, faults Faults, args ...string) ([]byte, error) {
 	if err := fork(cmd); err != nil {
 		return nil, err
 	}
-	timer := time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() }) // it may have ended
+	timer := time.AfterFunc(2*patience, func() { _ = cmd.Process.Kill() }) // it may have ended already
 	defer timer.Stop()
 	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", name, err, problems.Bytes())
@@ -121,16 +122,16 @@ func TryProgram(name string, faults Faults, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// suffer brings about this program's faults.
-func suffer() error {
+// applyFaults applies the faults of this program.
+func applyFaults() error {
 	var f Faults
 	if text := os.Getenv(faultsEnv); text != "" {
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return err
 		}
 	}
-	// Go's poller takes descriptors of its own when it is first needed, and
-	// the program dies if it can't have them: that is no fault to test.
+	// Go's poller opens descriptors of its own on first use, and the program
+	// dies without them. That is not a fault to test, so they are opened now.
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func suffer() error {
 		}
 	}
 	if f.UID != 0 {
-		// All threads of the process: that is Go's own way.
+		// Package syscall switches all threads of the process.
 		if err := syscall.Setgroups(nil); err != nil {
 			return fmt.Errorf("setgroups: %w", err)
 		}
@@ -166,7 +167,7 @@ func suffer() error {
 		if err := syscall.Setresuid(f.UID, f.UID, f.UID); err != nil {
 			return fmt.Errorf("setresuid: %w", err)
 		}
-		// A process that was born as this user could be looked into by it.
+		// A process that this user had started would be dumpable, too.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("dumpable: %w", err)
 		}
@@ -177,8 +178,8 @@ func suffer() error {
 	return nil
 }
 
-// limitFiles sets RLIMIT_NOFILE, which bounds the numbers of descriptors, so
-// that so many are left to open.
+// limitFiles sets RLIMIT_NOFILE so that exactly left more descriptors can be
+// opened. The limit bounds the number of a descriptor, not their count.
 func limitFiles(left int) error {
 	fd := 0
 	for ; ; fd++ {

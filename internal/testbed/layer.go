@@ -7,8 +7,8 @@ import (
 	"bytes"
 )
 
-// Layer is an executable as the one file of an image: an archive for `docker
-// import`.
+// Layer returns an archive for `docker import` that makes an image with code as
+// its only file.
 func Layer(name string, code []byte) ([]byte, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)

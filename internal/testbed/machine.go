@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Machine is a network namespace with an address of its own, which the test's
-// namespace reaches as it would reach another machine. Files and processes are
-// the test's.
+// Machine is a network namespace with its own address, reachable from the
+// test's namespace like another machine. It shares the test's files and
+// processes.
 type Machine struct {
 	Addr string // 10.0.0.1 and so on
-	pid  int    // of a process that keeps the namespace
+	pid  int    // of a process that keeps the namespace alive
 }
 
-// StartMachines makes machines on one network with the calling test, until it
-// ends. The test has to be in a namespace of its own.
+// StartMachines starts machines on one network with the calling test. They stop
+// when the test ends. The test has to run in its own network namespace.
 func StartMachines(t *testing.T, count int) []*Machine {
 	t.Helper()
 	NeedRoot(t)
@@ -52,18 +52,21 @@ func startMachine(t *testing.T, number int) *Machine {
 	return m
 }
 
-// Words are a command that runs another one on the machine.
+// Words returns the words of a command that runs the given command on the
+// machine.
 func (m *Machine) Words(command ...string) []string {
 	return append([]string{"nsenter", "--net=/proc/" + strconv.Itoa(m.pid) + "/ns/net", "--"}, command...)
 }
 
-// StartSSHD is StartSSHD on the machine, at its port 22.
+// StartSSHD is like the function StartSSHD, but the server runs on the machine,
+// at port 22.
 func (m *Machine) StartSSHD(t *testing.T, settings ...string) *SSHD {
 	t.Helper()
 	return startSSHD(t, m.Words(), m.Addr+":22", settings)
 }
 
-// Hold has a process on the machine listen on TCP ports until the test ends.
+// Hold starts a process on the machine that listens on TCP ports until the test
+// ends.
 func (m *Machine) Hold(t *testing.T, ports ...int) {
 	t.Helper()
 	const script = `

@@ -1,5 +1,5 @@
-// Package testbed gives tests machines of their own: a fresh network namespace
-// a test, and real programs that hold ports in it.
+// Package testbed provides tests with fresh network namespaces and with real
+// programs that hold ports in them.
 package testbed
 
 import (
@@ -12,7 +12,7 @@ import (
 // ListenUnix listens on a unix socket until the test ends.
 func ListenUnix(t *testing.T) net.Listener {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "socket") // t.TempDir may be too long for one
+	dir, err := os.MkdirTemp("", "socket") // t.TempDir's name may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,12 +21,12 @@ func ListenUnix(t *testing.T) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() }) // a server may have closed it
+	t.Cleanup(func() { _ = l.Close() }) // a server may have closed it already
 	return l
 }
 
-// Serve answers every connection to an address until the test ends, each by a
-// call of answer.
+// Serve listens on an address until the test ends and calls answer for each
+// connection in its own goroutine.
 func Serve(t *testing.T, network, address string, answer func(net.Conn)) {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -36,9 +36,9 @@ func Serve(t *testing.T, network, address string, answer func(net.Conn)) {
 	Accept(t, l, answer)
 }
 
-// Accept is Serve for a listener, which it closes.
+// Accept is like Serve, for an existing listener. It closes the listener.
 func Accept(t *testing.T, l net.Listener, answer func(net.Conn)) {
-	t.Cleanup(func() { _ = l.Close() }) // the test may have closed it
+	t.Cleanup(func() { _ = l.Close() }) // the test may have closed it already
 	go func() {
 		for {
 			c, err := l.Accept()

@@ -20,26 +20,29 @@ import (
 // in with UserKey.
 type SSHD struct {
 	Addr    string // host:port
-	Dir     string // world-readable; for more keys and the like
-	UserKey string // file of a private key that may log in
-	HostKey string // file of the host's private key; .pub beside it
-	Log     string // file
+	Dir     string // world-readable; more keys can go there
+	UserKey string // file with a private key that is allowed to log in
+	HostKey string // file with the host's private key; the public key is in .pub
+	Log     string // file with the server's log
 	Process *os.Process
 	stop    func()
 }
 
-// StartSSHD starts sshd until the test ends, at an address of this network
-// namespace, 127.0.0.1:22 if empty. Settings are lines of sshd_config(5), of
-// which the first of a kind counts; SetEnv should name a HOME, since what a user
-// of this machine has in theirs may do anything.
+// StartSSHD runs sshd until the test ends. It listens on addr in this network
+// namespace, by default on 127.0.0.1:22. Settings are lines of sshd_config(5);
+// the first line for a keyword counts. SetEnv should set a HOME, because the
+// startup files in a real user's home can do anything. Tests that need sshd are
+// skipped under -short.
 func StartSSHD(t *testing.T, addr string, settings ...string) *SSHD {
 	t.Helper()
 	return startSSHD(t, nil, addr, settings)
 }
 
-// startSSHD has sshd started by another command, of which these are the words.
-func startSSHD(t *testing.T, by []string, addr string, settings []string) *SSHD {
+// startSSHD is like StartSSHD. If prefix is not empty, it is a command that runs
+// sshd.
+func startSSHD(t *testing.T, prefix []string, addr string, settings []string) *SSHD {
 	t.Helper()
+	Slow(t, "starts sshd")
 	NeedRoot(t)
 	for _, name := range []string{sshdPath, "ssh-keygen"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -49,7 +52,7 @@ func startSSHD(t *testing.T, by []string, addr string, settings []string) *SSHD 
 	if addr == "" {
 		addr = "127.0.0.1:22"
 	}
-	s, err := launchSSHD(by, addr, settings)
+	s, err := launchSSHD(prefix, addr, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,28 +60,28 @@ func startSSHD(t *testing.T, by []string, addr string, settings []string) *SSHD 
 	return s
 }
 
-const sshdPath = "/usr/sbin/sshd" // it refuses to be started by a relative name
+const sshdPath = "/usr/sbin/sshd" // sshd refuses to start by a relative name
 
-// LaunchSSHD is StartSSHD without a test; whoever calls it calls Stop.
+// LaunchSSHD is like StartSSHD, but needs no test. The caller has to call Stop.
 func LaunchSSHD(addr string, settings ...string) (*SSHD, error) {
 	return launchSSHD(nil, addr, settings)
 }
 
-func launchSSHD(by []string, addr string, settings []string) (*SSHD, error) {
-	dir, err := os.MkdirTemp("", "sshd-") // not a test's own: sshd's child leaves root, which alone may read that
+func launchSSHD(prefix []string, addr string, settings []string) (*SSHD, error) {
+	dir, err := os.MkdirTemp("", "sshd-") // t.TempDir is readable by root alone, and sshd's children drop root
 	if err != nil {
 		return nil, err
 	}
 	s := &SSHD{Addr: addr, Dir: dir, Log: filepath.Join(dir, "log"), stop: func() {}}
-	if err := s.launch(by, settings); err != nil {
+	if err := s.launch(prefix, settings); err != nil {
 		s.Stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *SSHD) launch(by, settings []string) error {
-	// Its children are confined to /run/sshd.
+func (s *SSHD) launch(prefix, settings []string) error {
+	// sshd confines its children to /run/sshd.
 	err := errors.Join(os.Chmod(s.Dir, 0o755), os.MkdirAll("/run/sshd", 0o755))
 	if err != nil {
 		return err
@@ -102,7 +105,7 @@ func (s *SSHD) launch(by, settings []string) error {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err
 	}
-	words := append(slices.Clone(by), sshdPath, "-D", "-f", file, "-E", s.Log)
+	words := append(slices.Clone(prefix), sshdPath, "-D", "-f", file, "-E", s.Log)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := fork(cmd); err != nil {
@@ -110,7 +113,7 @@ func (s *SSHD) launch(by, settings []string) error {
 	}
 	s.Process = cmd.Process
 	s.stop = func() {
-		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Process.Kill() // it may have ended already
 		_ = cmd.Wait()         // killed: the error is expected
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -119,30 +122,30 @@ func (s *SSHD) launch(by, settings []string) error {
 			return c.Close()
 		}
 		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(s.Log) // whatever there is
+			log, _ := os.ReadFile(s.Log) // may be missing
 			return fmt.Errorf("sshd was not ready within %s: %w\n%s", patience, err, log)
 		}
 	}
 }
 
-// Stop ends sshd and removes its keys.
+// Stop stops sshd and removes its directory.
 func (s *SSHD) Stop() {
 	s.stop()
 	_ = os.RemoveAll(s.Dir) // in a temporary directory
 }
 
-// MakeKey makes a key pair in s.Dir, of ssh-keygen(1)'s further arguments, and
-// returns the private one's file.
+// MakeKey creates a key pair in s.Dir and returns the file of the private key.
+// args are further arguments of ssh-keygen(1).
 func (s *SSHD) MakeKey(name string, args ...string) (string, error) {
 	file := filepath.Join(s.Dir, name)
-	args = append([]string{"-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file}, args...) // the last of a kind counts
+	args = append([]string{"-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file}, args...) // the last option of a kind counts
 	if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("ssh-keygen: %w\n%s", err, out)
 	}
 	return file, nil
 }
 
-// Key is MakeKey for a test.
+// Key is like MakeKey, but fails the test on an error.
 func (s *SSHD) Key(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	file, err := s.MakeKey(name, args...)
@@ -152,8 +155,8 @@ func (s *SSHD) Key(t *testing.T, name string, args ...string) string {
 	return file
 }
 
-// Known writes a known_hosts file that has this server's key under the given
-// names, else under that of its address, and returns its name.
+// Known writes a known_hosts file with this server's key and returns its name.
+// The entry has the given names, by default that of the server's address.
 func (s *SSHD) Known(names ...string) (string, error) {
 	public, err := os.ReadFile(s.HostKey + ".pub")
 	if err != nil {
@@ -170,7 +173,7 @@ func (s *SSHD) Known(names ...string) (string, error) {
 	return file, os.WriteFile(file, []byte(strings.Join(names, ",")+" "+string(public)), 0o644)
 }
 
-// KnownHosts is Known for a test.
+// KnownHosts is like Known, but fails the test on an error.
 func (s *SSHD) KnownHosts(t *testing.T, names ...string) string {
 	t.Helper()
 	file, err := s.Known(names...)

@@ -22,21 +22,21 @@ import (
 
 const (
 	isolatedEnv = "PORTCHECK_TEST_ISOLATED" // name of the test that runs in its own namespace
-	mustRunEnv  = "PORTCHECK_TEST_MUST_RUN" // set by .ci/run: nothing may be skipped
-	patience    = 20 * time.Second
+	patience    = 20 * time.Second          // for what happens within a second on an idle machine
 )
 
-// Isolated re-executes the calling test in a fresh network namespace whose only
-// interface is lo, and in a fresh PID namespace with a /proc of its own: there
-// every process can be looked into, and none outlives the test. It returns true
-// there, and false in the parent, which has nothing left to do:
+// Isolated re-executes the calling test in a fresh network namespace with lo as
+// its only interface, and in a fresh PID namespace with its own /proc. There the
+// test can inspect every process, and no process outlives it. Isolated returns
+// true in the child. In the parent it returns false once the child has ended,
+// with the child's outcome set on t:
 //
 //	if !testbed.Isolated(t) {
 //		return
 //	}
 //
-// Without root it takes a user namespace as well; where the system forbids
-// that, the test skips.
+// Without root it also creates a user namespace. The test is skipped on systems
+// that forbid that.
 func Isolated(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(isolatedEnv) == t.Name() {
@@ -50,7 +50,7 @@ func Isolated(t *testing.T) bool {
 	for i, p := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
-	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v", "-test.timeout=120s"}
+	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v", "-test.timeout=" + timeLeft(t).String()}
 	if testing.Short() {
 		args = append(args, "-test.short")
 	}
@@ -77,18 +77,46 @@ func Isolated(t *testing.T) bool {
 	if err == nil {
 		err = cmd.Wait()
 	}
-	text := out.String()
-	switch {
-	case cmd.Process == nil:
+	if cmd.Process == nil {
 		Missing(t, fmt.Sprintf("a network namespace can't be made here: %v", err))
-	case err != nil:
-		t.Errorf("in its own network namespace: %v\n%s", err, text)
-	case strings.Contains(text, "--- SKIP: "+t.Name()):
-		t.Skip(text)
-	case !strings.Contains(text, "--- PASS: "+t.Name()):
-		t.Errorf("did not run in its own network namespace:\n%s", text)
 	}
+	report(t, err, out.String())
 	return false
+}
+
+// timeLeft returns the timeout for a child of a test. It ends before the test's
+// own, so that the output has the child's goroutines. Zero is no timeout.
+func timeLeft(t *testing.T) time.Duration {
+	deadline, ok := t.Deadline()
+	if !ok {
+		return 0
+	}
+	return max(time.Until(deadline)-5*time.Second, time.Second)
+}
+
+// report sets the outcome of a test that ran in a process of its own. The
+// arguments are that process's error and the output of its verbose run.
+func report(t testing.TB, err error, output string) {
+	t.Helper()
+	switch {
+	case err != nil:
+		t.Errorf("in its own network namespace: %v\n%s", err, output)
+	case strings.Contains(output, outcome("SKIP", t)):
+		if !testing.Short() {
+			Missing(t, output)
+		}
+		t.Skip(output)
+	case !strings.Contains(output, outcome("PASS", t)):
+		t.Errorf("did not run in its own network namespace:\n%s", output)
+	case strings.Contains(output, "--- SKIP: "):
+		t.Logf("passed, but not all of its subtests ran:\n%s", output)
+	}
+}
+
+// outcome returns the start of the line that reports how t itself ended. The
+// name of a subtest goes on after the name of its parent.
+func outcome(word string, t testing.TB) string {
+	return "--- " + word + ": " + t.Name() + " ("
 }
 
 func bringUpLoopback(t *testing.T) {
@@ -108,9 +136,9 @@ func bringUpLoopback(t *testing.T) {
 	}
 }
 
-// environ is the environment for another run of the test binary: none of the CI
-// job that may run the tests, whose word on where we are the program heeds. Under
-// the race detector each would wait a second before it exits.
+// environ returns the environment for another run of the test binary. It leaves
+// out the variables of a CI job, because portcheck derives its target from them.
+// It also stops the race detector from sleeping for a second before each exit.
 func environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return slices.ContainsFunc([]string{"CI=", "CI_", "GITHUB_", "GITLAB_CI=", "JENKINS_URL=", "CHANGE_ID=", "INPUT_"}, func(p string) bool { return strings.HasPrefix(v, p) })
@@ -123,7 +151,7 @@ var (
 	forksOnce sync.Once
 )
 
-// fork starts a command from a thread that lives as long as the process does:
+// fork starts a command from a thread that lives as long as the process.
 // Pdeathsig kills a child when the thread that forked it ends, and the probe
 // ends threads on purpose.
 func fork(cmd *exec.Cmd) error {
@@ -141,17 +169,7 @@ func fork(cmd *exec.Cmd) error {
 	return <-done
 }
 
-// Missing skips a test for something that this machine lacks, or fails it where
-// every test has to run.
-func Missing(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv(mustRunEnv) != "" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
-// NeedRoot skips a test that can't work for other users.
+// NeedRoot skips a test that needs root.
 func NeedRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -159,8 +177,8 @@ func NeedRoot(t *testing.T) {
 	}
 }
 
-// NeedUsers skips a test that has to become other users: root of a user
-// namespace that maps itself alone can't.
+// NeedUsers skips a test that has to switch to other users. Root of a user
+// namespace that maps only root can't do that.
 func NeedUsers(t *testing.T) {
 	t.Helper()
 	NeedRoot(t)
@@ -169,7 +187,7 @@ func NeedUsers(t *testing.T) {
 	}
 }
 
-// HaveUsers says whether this process can become other users.
+// HaveUsers reports whether this process can switch to other users.
 func HaveUsers() bool {
 	var inside, outside, count int64
 	text, err := os.ReadFile("/proc/self/uid_map")
@@ -179,14 +197,14 @@ func HaveUsers() bool {
 	return err == nil && os.Geteuid() == 0 && count > 65534
 }
 
-// Start runs a program until the test ends and waits for its first line, which
-// says that it is ready. It returns the process and that line.
+// Start runs a program until the test ends and waits for its first line of
+// output, which means that it is ready. It returns the process and that line.
 func Start(t *testing.T, name string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	return StartWith(t, func(*exec.Cmd) {}, name, args...)
 }
 
-// StartWith is Start with a last word on the command before it runs.
+// StartWith is like Start, but calls adjust on the command before it runs.
 func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -195,7 +213,7 @@ func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Stderr = os.Stderr
-	// The group is ended as a whole: a holder may have children.
+	// The cleanup kills the whole group: a holder may have children.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	adjust(cmd)
 	out, err := cmd.StdoutPipe()
@@ -206,7 +224,7 @@ func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended already
 		_ = cmd.Wait()                                      // killed: the error is expected
 	})
 	lines := make(chan string, 1)
@@ -231,12 +249,13 @@ func StartWith(t *testing.T, adjust func(*exec.Cmd), name string, args ...string
 	return nil, ""
 }
 
-// Python runs a script that prints a line when it is ready, and then stays.
+// Python runs a script until the test ends. The script prints a line when it is
+// ready.
 func Python(t *testing.T, script string, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	python := "python3"
 	if _, err := os.Stat("/usr/bin/python3"); err == nil {
-		python = "/usr/bin/python3" // in PATH there may be a shim that takes its time
+		python = "/usr/bin/python3" // the one in PATH may be a slow shim
 	}
 	return Start(t, python, append([]string{"-u", "-c", script}, args...)...)
 }

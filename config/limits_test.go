@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestLimits checks, for each limit, a manifest that reaches it and one that
+// exceeds it by one.
+func TestLimits(t *testing.T) {
+	// with returns a manifest that has one more key than oneNeed.
+	with := func(format string, args ...any) string { return oneNeed("a") + fmt.Sprintf(format, args...) + "\n" }
+	// need returns a manifest whose need has one more key.
+	need := func(format string, args ...any) string {
+		return "version: 1\napp: a\nports:\n  - {name: web, port: 80, " + fmt.Sprintf(format, args...) + "}\n"
+	}
+	for _, c := range []struct {
+		name  string
+		limit int
+		text  func(n int) string
+		want  string // the problem beyond the limit
+	}{
+		{
+			"bytes", 1 << 20,
+			func(n int) string { return with("#%s", strings.Repeat("x", n-len(with("#")))) },
+			"-: is larger than 1 MiB, the limit of a manifest",
+		},
+		{
+			"values", 20_000, // oneNeed has 12, and x-a two more
+			func(n int) string { return with("x-a: [%s]", strings.Repeat("1,", n-14)) },
+			"-:5:39979: more than 20,000 values, the limit of a manifest",
+		},
+		{
+			"levels", 50,
+			func(n int) string { return with("x-a: %s%s", strings.Repeat("[", n-1), strings.Repeat("]", n-1)) },
+			"-:5:55: nested deeper than 50 levels, the limit of a manifest",
+		},
+		{
+			"targets", 256,
+			func(n int) string { return with("targets:\n%s", numbered("  t%d: ssh://h\n", n)) },
+			"-:262:3: more than 256 targets, the limit of a manifest",
+		},
+		{
+			"addresses of the defaults", 64,
+			func(n int) string { return with("defaults: {address: [%s]}", numbered("10.0.0.%d,", n)) },
+			"-:5:652: defaults.address: more than 64 addresses, the limit of a need",
+		},
+		{
+			"addresses of a need", 64,
+			func(n int) string { return need("address: [%s]", numbered("10.0.0.%d,", n)) },
+			"-:4:667: address: more than 64 addresses, the limit of a need",
+		},
+		{
+			"app", 100,
+			func(n int) string { return oneNeed(strings.Repeat("ü", n)) },
+			"-:2:6: app is longer than 100 characters",
+		},
+		{
+			"host", 100,
+			func(n int) string { return with("host: %s", strings.Repeat("h", n)) },
+			"-:5:7: host is longer than 100 characters",
+		},
+		{
+			"name", 63,
+			func(n int) string {
+				return "version: 1\napp: a\nports: [{port: 80, name: " + strings.Repeat("n", n) + "}]\n"
+			},
+			`-:3:26: name: "` + strings.Repeat("n", 40) + `..." is not a valid name: want 1 to 63 of a-z, 0-9, "_", "." and "-", starting with a letter or digit`,
+		},
+		{
+			"name of a target", 63,
+			func(n int) string { return with("targets: {%s: local}", strings.Repeat("n", n)) },
+			`-:5:11: targets: "` + strings.Repeat("n", 40) + `..." is not a valid name: want 1 to 63 of a-z, 0-9, "_", "." and "-", starting with a letter or digit`,
+		},
+		{
+			"text", 4096,
+			func(n int) string { return need("owner: {executable: %s}", strings.Repeat("/", n)) },
+			"-:4:47: owner.executable is longer than 4096 characters",
+		},
+		{
+			"user", 100,
+			func(n int) string { return need("run_as: %s", strings.Repeat("u", n)) },
+			"-:4:35: run_as is longer than 100 characters",
+		},
+		{
+			"user ID", 4294967294,
+			func(n int) string { return need("run_as: %d", n) },
+			`-:4:35: run_as: "4294967295" is not a user: want a user name or a number such as 1000`,
+		},
+		{
+			"label of a host name", 63,
+			func(n int) string { return need("expect: reachable, remote: %s.example", strings.Repeat("h", n)) },
+			`-:4:54: remote: "` + strings.Repeat("h", 40) + `..." is not a host: want a host name or an IP address, without a port`,
+		},
+		{
+			"host name", 253,
+			func(n int) string {
+				return need("expect: reachable, remote: %s%s.", strings.Repeat("host.", 40), strings.Repeat("h", n-200))
+			},
+			`-:4:54: remote: "host.host.host.host.host.host.host.host...." is not a host: want a host name or an IP address, without a port`,
+		},
+		{
+			"port", 65535,
+			func(n int) string { return fmt.Sprintf("version: 1\napp: a\nports: [{name: web, port: %d}]\n", n) },
+			`-:3:27: port: "65536" is not a port: want a decimal number from 1 to 65535`,
+		},
+		{
+			"host of a target", 253,
+			func(n int) string { return with("targets: {a: %q}", "ssh://"+strings.Repeat("h", n)) },
+			"-:5:14: targets.a: the host must have 1 to 253 letters, digits, dots, underscores and hyphens, and no hyphen as the first character",
+		},
+		{
+			"user of a target", 255,
+			func(n int) string { return with("targets: {a: %q}", "ssh://"+strings.Repeat("%5c", n)+"@h") },
+			"-:5:14: targets.a: the user must have 1 to 255 bytes, no control characters, and no hyphen as the first character",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit))); len(found) > 0 {
+				t.Errorf("at the limit: %s", lines(found))
+			}
+			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit+1))); lines(found) != c.want+"\n" {
+				t.Errorf("beyond the limit: got\n%swant\n%s", lines(found), c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// asNobody runs f on a thread that has the file permissions of the user nobody,
+// even if the test runs as root.
+func asNobody(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Error(err)
+			return
+		}
+		f()
+	}()
+	<-done
+}
+
+func TestUnreadable(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "file.yml", "locked/portcheck.yml")
+	for _, name := range []string{"file.yml", "locked"} {
+		if err := os.Chmod(name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer os.Chmod("locked", 0o700)
+	asNobody(t, func() {
+		_, found := Load([]string{"file.yml", "locked/portcheck.yml"}, nil)
+		want := "file.yml: cannot be read: permission denied\nlocked/portcheck.yml: cannot be read: permission denied\n"
+		if got := lines(found); got != want {
+			t.Errorf("Load: got\n%swant\n%s", got, want)
+		}
+		if file, found := Discover("locked"); file != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
+			t.Errorf("Discover: got %q, %v", file, found)
+		}
+		if files, found := Find("."); len(files) != 0 || lines(found) != "locked: cannot be read: permission denied\n" {
+			t.Errorf("Find: got %q, %v", files, found)
+		}
+	})
+}
+
+func TestReadError(t *testing.T) {
+	const file = "/proc/self/mem" // a regular file whose first page is not mapped
+	_, found := Load([]string{file}, nil)
+	if got, want := lines(found), file+": cannot be read: input/output error\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDirectoryNameThatIsNotUTF8(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "a\xff/portcheck.yml")
+	t.Chdir("a\xff")
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	want := `-:1:1: app is missing, and the directory's name "a\xff" cannot be used instead: it contains characters that are not printable` + "\n"
+	if got := lines(found); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestRemovedDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("gone", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir("gone")
+	if err := os.Remove("../gone"); err != nil {
+		t.Fatal(err)
+	}
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	want := `-:1:1: app is missing, and the directory's name "." cannot be used instead: `
+	if got := lines(found); !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "real.yml")
+	for link, target := range map[string]string{"a.yml": "real.yml", "b.yml": "nowhere", "loop.yml": "loop.yml"} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, found := Files([]string{"a.yml", "real.yml", "b.yml", "loop.yml"})
+	if want := []string{"a.yml", "b.yml", "loop.yml"}; len(found) > 0 || filepath.Join(files...) != filepath.Join(want...) {
+		t.Errorf("got %q, %v, want %q", files, found, want)
+	}
+	_, found = Load([]string{"b.yml", "loop.yml"}, nil)
+	if got, want := lines(found), "b.yml: no such file\nloop.yml: cannot be read: too many levels of symbolic links\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
