@@ -77,10 +77,10 @@ func (n Need) subject(proto port.Protocol) string {
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
 	switch {
-	case h.Told != nil && h.Told.Service != "":
-		parts = append(parts, "this job's service "+clip(h.Told.Service, 64))
-	case h.Told != nil && h.Told.Name != "":
-		parts = append(parts, "container "+clip(h.Told.Name, 64))
+	case h.ContainerInfo != nil && h.ContainerInfo.Service != "":
+		parts = append(parts, "this job's service "+clip(h.ContainerInfo.Service, 64))
+	case h.ContainerInfo != nil && h.ContainerInfo.Name != "":
+		parts = append(parts, "container "+clip(h.ContainerInfo.Name, 64))
 	case h.Container != "":
 		parts = append(parts, "container "+clip(h.Container, 12))
 	case h.Unit != "":

@@ -83,8 +83,8 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	container := func(pattern string, field func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
-		case h.Told != nil:
-			match(pattern, field(*h.Told), "")
+		case h.ContainerInfo != nil:
+			match(pattern, field(*h.ContainerInfo), "")
 		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
 		default:
@@ -93,7 +93,7 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	}
 	// The container of a CI service has a random name, and the service's name in
 	// the workflow.
-	service := h.Told != nil && matches(o.Container, h.Told.Service)
+	service := h.ContainerInfo != nil && matches(o.Container, h.ContainerInfo.Service)
 	if !service && !isContainerID(o.Container, h.Container) {
 		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
 	}

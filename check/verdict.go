@@ -374,8 +374,8 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container}
-		if h.Told != nil {
-			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.Told.Name, h.Told.Image, h.Told.Compose, h.Told.Service
+		if h.ContainerInfo != nil {
+			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service
 		}
 	}
 	if !h.Started.IsZero() {

@@ -217,17 +217,17 @@ var (
 	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
 	python = process(77, "/usr/bin/python3")
 	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
-	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", Told: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
+	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
 	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}}
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
 
-var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, Told: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
+var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
 
 // daemon is an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
-	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, Told: &host.ContainerInfo{Name: name}}
+	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, ContainerInfo: &host.ContainerInfo{Name: name}}
 }
 
 func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }
@@ -652,9 +652,9 @@ func TestHoldersInMessages(t *testing.T) {
 		"ghost (pid 5)":                               {{PID: 5, Process: "ghost", UID: -1}},
 		"a process (pid 5)":                           {{PID: 5, UID: -1}},
 		`app.exe (pid 5)`:                             {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},
-		"db (pid 5, this job's service pg)":           {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", Told: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
-		"db (pid 5, this job's service " + long + ")": {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Service: long + "y"}}},
-		"db (pid 5, container " + long + ")":          {{PID: 5, Executable: "/bin/db", Container: "0", Told: &host.ContainerInfo{Name: long + "y"}}},
+		"db (pid 5, this job's service pg)":           {{PID: 5, Executable: "/bin/db", Container: "0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "pg_1", Service: "pg"}}},
+		"db (pid 5, this job's service " + long + ")": {{PID: 5, Executable: "/bin/db", Container: "0", ContainerInfo: &host.ContainerInfo{Service: long + "y"}}},
+		"db (pid 5, container " + long + ")":          {{PID: 5, Executable: "/bin/db", Container: "0", ContainerInfo: &host.ContainerInfo{Name: long + "y"}}},
 		"db (pid 5, " + long + ")":                    {{PID: 5, Executable: "/bin/db", Unit: long + "y"}},
 		"db (pid 5, user " + long[:32] + ")":          {{PID: 5, Executable: "/bin/db", User: long}},
 		long + " (pid 7)":                             {{PID: 7, Process: long + "y", UID: -1}},
@@ -734,9 +734,9 @@ func TestAddressOfAConnect(t *testing.T) {
 func TestHolderFields(t *testing.T) {
 	full := named
 	full.Unit, full.Command, full.Started, full.User = "web.service", []string{"node", "app.js"}, time.Unix(1e9, 0), "ann"
-	info := *named.Told
+	info := *named.ContainerInfo
 	info.Service = "web"
-	full.Told = &info
+	full.ContainerInfo = &info
 	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "127.0.0.1:8080", full)}}.judge(t).Holders
 	uid, started := 1000, time.Unix(1e9, 0)
 	want := []Holder{{

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// parseLocalIPv4 reads the local table of /proc/net/fib_trie: the prefixes whose
-// addresses can be bound, most of them of one address. A leaf is
+// parseLocalIPv4 parses the local table of /proc/net/fib_trie. It returns the
+// prefixes with addresses that can be bound, most of them of one address. A leaf
+// is
 //
 //	|-- 127.0.0.0
 //	   /8 host LOCAL
@@ -53,7 +54,7 @@ type ipv6Address struct {
 	addr   netip.Addr
 	device string
 	index  uint64 // of the device
-	usable bool   // not still, or in vain, being checked for duplicates
+	usable bool   // duplicate address detection has ended, and found none
 }
 
 // Flags of include/uapi/linux/if_addr.h.
@@ -62,7 +63,7 @@ const (
 	addrTentative  = 0x40
 )
 
-// parseIPv6Addresses reads
+// parseIPv6Addresses parses /proc/net/if_inet6. A line is
 //
 //	address index prefix-length scope flags device
 func parseIPv6Addresses(text []byte) ([]ipv6Address, error) {

@@ -6,7 +6,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// bindAll makes the first attempt at every try, those of one user together.
+// bindAll makes the first attempt at every try.
 func (p *probe) bindAll() {
 	all := make([]int, len(p.req.Tries))
 	for i := range all {
@@ -15,6 +15,7 @@ func (p *probe) bindAll() {
 	p.bind(all)
 }
 
+// bind makes an attempt at each of these tries, those of one user together.
 func (p *probe) bind(tries []int) {
 	byUser := map[string][]int{}
 	var users []string
@@ -33,16 +34,13 @@ func (p *probe) bind(tries []int) {
 				}
 				p.facts.Tried[i].UID = uid
 				p.facts.Tried[i].Attempts = attempt(p.req.Tries[i], p.seen[i], p.whole[p.req.Tries[i].Protocol])
-				p.facts.Limits.explain(p.facts.Tried[i].Attempts, p.seen[i])
+				p.facts.Limits.markExcluded(p.facts.Tried[i].Attempts, p.seen[i])
 			}
 		})
 		if err == nil {
 			continue
 		}
 		outcome, errno := classify(op, err)
-		if outcome == Denied {
-			outcome = Failed // not the bind was denied, but the change of user
-		}
 		for _, i := range byUser[user] {
 			t := p.req.Tries[i]
 			p.facts.Tried[i] = Tried{Attempts: untried(t), UID: -1}
@@ -57,10 +55,10 @@ func (p *probe) bind(tries []int) {
 }
 
 // attempt binds every endpoint of every port as the app would. The sockets of
-// one port are held until its last is bound: closing each first would miss that
-// they exclude each other. Different ports never do, so a block needs no more
-// descriptors than one port. Without a whole table nobody can be spared, so a
-// binding that could share a live server's traffic is not made.
+// one port stay open until the last of them is bound, because they may exclude
+// each other. Different ports never do, so a block needs no more descriptors
+// than one port. Without a whole table, a server that shares its port can't be
+// seen, so a binding that could take a part of its traffic is not made.
 func attempt(t Try, visible []Socket, whole bool) []Attempt {
 	if t.Look || !whole && couldShare(t.Binding) {
 		return untried(t)
@@ -100,10 +98,10 @@ func attempt(t Try, visible []Socket, whole bool) []Attempt {
 	return all
 }
 
-// explain tells a bind that was denied because the OS keeps the port back from
-// one that lacks a right, or that met an exclusive listener: Windows says
-// WSAEACCES to all three.
-func (l Limits) explain(attempts []Attempt, visible []Socket) {
+// markExcluded marks the binds that were denied because the OS reserves the
+// port. Windows returns WSAEACCES for these, for a missing right, and for an
+// exclusive listener.
+func (l Limits) markExcluded(attempts []Attempt, visible []Socket) {
 	for i := range attempts {
 		a := &attempts[i]
 		if a.Outcome == Denied && l.Excluded[a.Protocol].Contains(a.Port) &&
@@ -113,6 +111,7 @@ func (l Limits) explain(attempts []Attempt, visible []Socket) {
 	}
 }
 
+// untried returns the attempts of a try of which nothing is bound.
 func untried(t Try) []Attempt {
 	var all []Attempt
 	for n := int(t.Ports.First); n <= int(t.Ports.Last); n++ {
@@ -123,8 +122,8 @@ func untried(t Try) []Attempt {
 	return all
 }
 
-// endpointsAt expands a binding with devices by their names, as the table has
-// them: a zone may be written as a number.
+// endpointsAt expands a binding at one port. A zone may be written as a number;
+// it becomes the device's name, which is what the table has.
 func endpointsAt(b port.Binding, n uint16) []port.Endpoint {
 	endpoints := b.At(n)
 	for i := range endpoints {
@@ -133,13 +132,13 @@ func endpointsAt(b port.Binding, n uint16) []port.Endpoint {
 	return endpoints
 }
 
-// couldShare says whether a binding's options ask to share a port.
+// couldShare reports whether a binding's options allow it to share a port.
 func couldShare(b port.Binding) bool {
 	return b.ReusePort || b.Protocol == port.UDP && b.ReuseAddress
 }
 
-// wouldShare says whether a bind could take traffic from a live server: its
-// options ask to share, and somebody is there to share with.
+// wouldShare reports whether a bind could take traffic from a running server:
+// its options allow it to share, and there is a listener to share with.
 func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) bool {
 	if !couldShare(b) {
 		return false

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newSocket keeps out a fork between socket and close-on-exec: macOS has no
-// SOCK_CLOEXEC.
+// newSocket holds the fork lock until the descriptor is close-on-exec, because
+// macOS has no SOCK_CLOEXEC.
 func newSocket(family, kind int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

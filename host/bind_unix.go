@@ -12,9 +12,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// openSocket opens and binds one socket as an app with this binding would, and
+// openSocket opens and binds one socket as an app with this binding would. It
 // does not listen: a listener conflicts at bind already, even under
-// SO_REUSEADDR, and a port that never listens accepts no client by mistake.
+// SO_REUSEADDR, and a socket that never listens accepts no client by mistake.
 // net.Listen would set options of its own.
 func openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM
@@ -28,7 +28,7 @@ func openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err
 	if err != nil {
 		return nil, "socket", err
 	}
-	release = func() { _ = unix.Close(fd) } // nothing was sent: close has nothing to report
+	release = func() { _ = unix.Close(fd) } // nothing was sent, so there is no error to report
 	if op, err = prepare(fd, b, e); err != nil {
 		release()
 		return nil, op, err
@@ -66,7 +66,7 @@ func prepare(fd int, b port.Binding, e port.Endpoint) (op string, err error) {
 		if e.Device != "" {
 			device, err := net.InterfaceByName(e.Device)
 			if err != nil {
-				return "bind", unix.EADDRNOTAVAIL // as bind says of a zone that is not there
+				return "bind", unix.EADDRNOTAVAIL // the errno of bind for a zone that does not exist
 			}
 			v6.ZoneId = uint32(device.Index)
 		}
@@ -75,8 +75,9 @@ func prepare(fd int, b port.Binding, e port.Endpoint) (op string, err error) {
 	return "bind", unix.Bind(fd, address)
 }
 
-// classify names an error by its errno. Only a bind can be refused for its
-// address or for want of a right.
+// classify returns the outcome for an error of an operation, and the error's
+// symbolic errno. Only a bind can be refused for its address or for a missing
+// right.
 func classify(op string, err error) (Outcome, string) {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
@@ -103,6 +104,7 @@ func classify(op string, err error) (Outcome, string) {
 	return Failed, name
 }
 
+// haveIPv6 reports whether an IPv6 socket can be opened.
 func haveIPv6() bool {
 	fd, err := newSocket(unix.AF_INET6, unix.SOCK_DGRAM)
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// openSocket opens and binds one socket as an app with this binding would, and
-// does not listen. SO_REUSEADDR is never set: here it would take the port from
-// whoever has it (Microsoft, "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE").
+// openSocket opens and binds one socket as an app with this binding would. It
+// does not listen, and never sets SO_REUSEADDR, which on Windows takes the port
+// away from the socket that has it (Microsoft, "Using SO_REUSEADDR and
+// SO_EXCLUSIVEADDRUSE").
 func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err error) {
 	family, kind, protocol := int32(windows.AF_INET), int32(windows.SOCK_STREAM), int32(windows.IPPROTO_TCP)
 	if e.Addr.Is6() {
@@ -27,7 +28,7 @@ func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err
 	if err != nil {
 		return nil, "socket", err
 	}
-	release = func() { _ = windows.Closesocket(socket) } // nothing was sent: close has nothing to report
+	release = func() { _ = windows.Closesocket(socket) } // nothing was sent, so there is no error to report
 	if op, err = prepare(socket, e); err != nil {
 		release()
 		return nil, op, err
@@ -35,8 +36,8 @@ func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err
 	return release, "", nil
 }
 
-// startWinsock makes sockets possible. The net package does so as well, but
-// promises it to nobody; calls are counted.
+// startWinsock initialises Winsock. The net package does so as well, but does
+// not promise it. Winsock counts the calls.
 var startWinsock = sync.OnceValue(func() error {
 	var data windows.WSAData
 	return windows.WSAStartup(0x202, &data) // version 2.2
@@ -66,15 +67,16 @@ func prepare(socket windows.Handle, e port.Endpoint) (op string, err error) {
 	if e.Device != "" {
 		device, err := net.InterfaceByName(e.Device)
 		if err != nil {
-			return "bind", windows.WSAEADDRNOTAVAIL // as bind says of a zone that is not there
+			return "bind", windows.WSAEADDRNOTAVAIL // the error of bind for a zone that does not exist
 		}
 		address.ZoneId = uint32(device.Index)
 	}
 	return "bind", windows.Bind(socket, address)
 }
 
-// classify names an error by its number. Only a bind can be refused for its
-// address or for want of a right.
+// classify returns the outcome for an error of an operation, and the error's
+// symbolic name. Only a bind can be refused for its address or for a missing
+// right.
 func classify(op string, err error) (Outcome, string) {
 	var errno windows.Errno
 	if !errors.As(err, &errno) {
@@ -92,7 +94,7 @@ func classify(op string, err error) (Outcome, string) {
 	case errno == windows.WSAEADDRINUSE:
 		return InUse, name
 	case errno == windows.WSAEACCES:
-		return Denied, name // Limits.explain knows of excluded ranges
+		return Denied, name // Limits.markExcluded recognises excluded ranges
 	case errno == windows.WSAEADDRNOTAVAIL:
 		return NoAddress, name
 	case errno == windows.WSAEAFNOSUPPORT:
@@ -122,6 +124,7 @@ var errnoNames = map[windows.Errno]string{
 	windows.WSAETIMEDOUT:         "WSAETIMEDOUT",
 }
 
+// haveIPv6 reports whether an IPv6 socket can be opened.
 func haveIPv6() bool {
 	socket, err := newSocket(windows.AF_INET6, windows.SOCK_DGRAM, windows.IPPROTO_UDP)
 	if err != nil {

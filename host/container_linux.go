@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// OwnContainer says whether this process runs in a container, and which IDs
-// that container may have: engines put a file of theirs, whose path has the ID,
-// in the place of /etc/hostname, and give the host name the ID's first digits.
-// With `--network container:X` both are those of X. The answer is a hint.
+// OwnContainer reports whether this process runs in a container, and returns the
+// IDs that the container may have. Engines mount a file with the ID in its path
+// at /etc/hostname, and use the first digits of the ID as the host name. With
+// `--network container:X` both are those of X, so the result is a hint.
 func OwnContainer() (ids []string, inside bool) {
 	if text, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
 		ids = parseOwnContainer(string(text))
@@ -25,9 +25,9 @@ func OwnContainer() (ids []string, inside bool) {
 	return ids, inside
 }
 
-// parseOwnContainer reads the source of the mounts on /etc/hostname and its
-// like out of mountinfo (proc_pid_mountinfo(5)): field 4 is the path within its
-// file system, field 5 the place.
+// parseOwnContainer returns the container IDs in the sources of the mounts at
+// /etc/hostname and the like. In mountinfo (proc_pid_mountinfo(5)), field 4 is
+// the path within the file system, and field 5 the mount point.
 func parseOwnContainer(mountinfo string) []string {
 	var ids []string
 	for line := range strings.Lines(mountinfo) {

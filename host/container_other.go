@@ -2,6 +2,6 @@
 
 package host
 
-// OwnContainer says whether this process runs in a container: on this system
-// none does that an engine could tell of.
+// OwnContainer returns false: on this system no process runs in a container that
+// an engine could describe.
 func OwnContainer() (ids []string, inside bool) { return nil, false }

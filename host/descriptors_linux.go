@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processes lists the PIDs in /proc, ascending.
+// processes returns the PIDs in /proc in ascending order.
 func processes() ([]int, error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -36,28 +36,30 @@ func processes() ([]int, error) {
 	return pids, nil
 }
 
-// descriptor is the proof that a process has a socket open.
+// descriptor is a descriptor of a socket, which proves that the process has the
+// socket open.
 type descriptor struct {
 	inode uint64
 	path  string // /proc/PID/fd/N
 }
 
-// still says whether the descriptor is open and of the same socket.
-func (d descriptor) still() bool {
+// stillOpen reports whether the descriptor still is one of the same socket.
+func (d descriptor) stillOpen() bool {
 	link, err := os.Readlink(d.path)
 	inode, ok := parseSocketLink([]byte(link))
 	return err == nil && ok && inode == d.inode
 }
 
-// socketsOf lists which of the wanted sockets a process has open, each once.
+// socketsOf returns a descriptor for each of the wanted sockets that a process
+// has open.
 func socketsOf(pid int, wanted map[uint64][]*Socket) ([]descriptor, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	found, open, err := socketsIn(dir+"/fd", wanted)
 	if open > 0 || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) {
 		return found, err
 	}
-	// Where the main thread has ended, its descriptors are no longer shown, to
-	// anybody but root not even as none; the other threads still have them.
+	// If the main thread has ended, its directory of descriptors is empty for
+	// root and can't be read by other users. The other threads still have them.
 	threads, listErr := os.ReadDir(dir + "/task")
 	if listErr != nil {
 		return nil, listErr
@@ -73,7 +75,7 @@ func socketsOf(pid int, wanted map[uint64][]*Socket) ([]descriptor, error) {
 	return found, err
 }
 
-// socketsIn reads one directory of descriptors, and says how many there are.
+// socketsIn reads one directory of descriptors. open is the number of them.
 func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, open int, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -82,7 +84,7 @@ func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, op
 	dir := os.NewFile(uintptr(fd), "fd")
 	defer dir.Close()
 	var link [64]byte
-	for { // in parts: a busy server has tens of thousands
+	for { // in batches: a busy server has tens of thousands
 		names, err := dir.Readdirnames(512)
 		open += len(names)
 		for _, name := range names {
@@ -109,11 +111,11 @@ func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, op
 	}
 }
 
-// parseSocketLink reads "socket:[12345]".
+// parseSocketLink parses "socket:[12345]".
 func parseSocketLink(link []byte) (inode uint64, ok bool) {
 	digits, found := bytes.CutPrefix(link, []byte("socket:["))
 	digits, closed := bytes.CutSuffix(digits, []byte("]"))
-	if !found || !closed || len(digits) == 0 || len(digits) > 19 { // an inode of a socket has 32 bits
+	if !found || !closed || len(digits) == 0 || len(digits) > 19 { // a socket's inode has 32 bits
 		return 0, false
 	}
 	for _, c := range digits {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,14 +29,14 @@ const (
 )
 
 const (
-	diagAttempts = 3 // of a dump that was interrupted, overrun or broken
-	// diagFilterRanges bounds the kernel-side port filter, which costs a
-	// comparison or two a range and socket.
+	diagAttempts = 3 // for a dump that is interrupted, overrun or broken
+	// diagFilterRanges bounds the port filter in the kernel, which compares
+	// each socket once or twice with each range.
 	diagFilterRanges = 256
 )
 
-// readDiag reads one protocol's sockets, both families. It fails rather than
-// return a part of them.
+// readDiag reads one protocol's sockets of both families. It returns all of them
+// or an error.
 func readDiag(ctx context.Context, q query, devices *devices) ([]Socket, error) {
 	var err error
 	for range diagAttempts {
@@ -46,12 +44,16 @@ func readDiag(ctx context.Context, q query, devices *devices) ([]Socket, error) 
 		if sockets, err = readDiagOnce(ctx, q, devices); err == nil {
 			return sockets, nil
 		}
-		passing := errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
-		if ctx.Err() != nil || !passing {
+		if ctx.Err() != nil || !mayWorkAgain(err) {
 			break
 		}
 	}
 	return nil, err
+}
+
+// mayWorkAgain reports whether another dump may work after this error of one.
+func mayWorkAgain(err error) bool {
+	return errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
 }
 
 func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
@@ -66,7 +68,7 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 		})
 		ipv6 := r.kind == diagByFamily && r.payload[0] == unix.AF_INET6
 		if ipv6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
-			continue // a kernel without IPv6 has no table of it
+			continue // a kernel without IPv6 has no such table
 		}
 		if err != nil {
 			return nil, err
@@ -75,11 +77,11 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 	return all, nil
 }
 
-// diagRequests are the dumps that answer a query.
+// diagRequests returns the dumps that answer a query.
 //
-// TCP is asked for in the older form of inet_diag, which alone brings both
-// families at once: on a host full of sockets, a dump costs the kernel a walk
-// over its hash tables, whatever it brings.
+// For TCP it uses the older form of inet_diag, the only one that returns both
+// families at once. Each dump makes the kernel walk over all its hash tables,
+// which is what takes time on a host with many sockets.
 // Source: inet_diag_dump_compat of net/ipv4/inet_diag.c.
 func diagRequests(q query) []dumpRequest {
 	if q.protocol == port.TCP {
@@ -91,37 +93,28 @@ func diagRequests(q query) []dumpRequest {
 	}
 }
 
-// tcpRequest is an inet_diag_req: family and lengths, socket ID, states, and a
-// field that the kernel does not use. It is zero but for what is set here.
+// tcpRequest returns an inet_diag_req: family and lengths, socket ID, states,
+// and a field that the kernel does not use. What is not set here is zero.
 func tcpRequest(q query) []byte {
 	states := uint32(1<<tcpListen | 1<<tcpBoundInactive)
 	if q.every {
 		states = ^uint32(0)
 	}
 	data := make([]byte, 4+diagIDLen+8)
-	noCookie(data[4:])
 	binary.NativeEndian.PutUint32(data[4+diagIDLen:], states)
 	return withFilter(data, q.ports)
 }
 
-// udpRequest is an inet_diag_req_v2: family, protocol, states, socket ID. All
-// states are wanted: a connected socket holds its port as well.
+// udpRequest returns an inet_diag_req_v2: family, protocol, states, socket ID.
+// It selects all states, because a connected socket holds its port as well.
 func udpRequest(family byte, q query) []byte {
 	data := make([]byte, 8+diagIDLen)
 	data[0], data[1] = family, unix.IPPROTO_UDP
 	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
-	noCookie(data[8:])
 	return withFilter(data, q.ports)
 }
 
-// noCookie sets the last 8 bytes of a socket ID, INET_DIAG_NOCOOKIE.
-func noCookie(id []byte) {
-	for i := diagIDLen - 8; i < diagIDLen; i++ {
-		id[i] = 0xff
-	}
-}
-
-// withFilter appends a port filter where one pays.
+// withFilter appends the port filter, if there is one.
 func withFilter(data []byte, ports *port.Bits) []byte {
 	code := portFilter(ports)
 	if code == nil {
@@ -132,10 +125,11 @@ func withFilter(data []byte, ports *port.Bits) []byte {
 	return append(data, code...)
 }
 
-// portFilter makes the bytecode "local port in one of these ranges", or nil if
-// there are too many of them or all ports are wanted. Each operation says how
-// far to go on when it holds and when it does not; the program accepts a socket
-// by arriving at its end, and refuses it by going 4 beyond.
+// portFilter returns the bytecode for "local port in one of these ranges", or
+// nil if there are too many ranges or all ports are wanted. Each operation has
+// two offsets of the next one: if it is true, and if it is false. A program
+// accepts a socket when it arrives at its end, and rejects it when it arrives 4
+// bytes behind the end.
 // Source: inet_diag_bc_run and inet_diag_bc_audit of net/ipv4/inet_diag.c.
 func portFilter(ports *port.Bits) []byte {
 	if ports == nil {
@@ -179,8 +173,8 @@ func portFilter(ports *port.Bits) []byte {
 	return code
 }
 
-// parseDiag reads an inet_diag_msg and its attributes. ok is false for a socket
-// that the query does not want.
+// parseDiag parses an inet_diag_msg and its attributes. ok is false for a socket
+// that the query does not select.
 func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok bool, err error) {
 	if len(data) < diagMessageLen {
 		return s, false, fmt.Errorf("%w: message of %d bytes, want %d", errDumpBroken, len(data), diagMessageLen)
@@ -204,7 +198,7 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	}
 	s.Inode = uint64(binary.NativeEndian.Uint32(data[68:]))
 	if uid := binary.NativeEndian.Uint32(data[64:]); s.Inode != 0 {
-		s.UID = &uid // of sockets without an inode the kernel says 0
+		s.UID = &uid // for a socket without an inode the kernel writes 0
 	}
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
 		size := int(binary.NativeEndian.Uint16(rest))
@@ -223,7 +217,7 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	return s, true, nil
 }
 
-// devices names interfaces by their index, each looked up once.
+// devices caches the names of interfaces by their index.
 type devices struct{ names map[uint32]string }
 
 func newDevices() *devices { return &devices{map[uint32]string{}} }
@@ -238,19 +232,4 @@ func (d *devices) name(index uint32) string {
 		d.names[index] = name
 	}
 	return name
-}
-
-func opErrno(err error) (op, errno string) {
-	var step *stepError
-	var path *os.PathError
-	switch {
-	case errors.As(err, &step):
-		op, err = step.op, step.err
-	case errors.As(err, &path):
-		op, err = path.Op+" "+path.Path, path.Err
-	}
-	if _, known := errors.AsType[unix.Errno](err); !known {
-		return op, strings.TrimPrefix(err.Error(), op+": ")
-	}
-	return op, ErrnoName(err)
 }

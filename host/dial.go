@@ -19,7 +19,7 @@ const (
 	dialsAtOnce = 16
 )
 
-// dialAll connects to each remote and hangs up at once.
+// dialAll connects to each remote, and closes the connection at once.
 func dialAll(ctx context.Context, dials []Dial) []Attempt {
 	all := make([]Attempt, len(dials))
 	caught := make([]*panics.Panic, len(dials))

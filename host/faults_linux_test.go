@@ -1,6 +1,7 @@
 package host
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ var (
 	denyIPv6    = testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_INET6, Errno: unix.EAFNOSUPPORT}
 )
 
-// Without descriptors nothing is found out, and nothing is said to be free.
+// Without descriptors nothing can be found out, and nothing is reported as free.
 func TestNoDescriptors(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -38,6 +39,9 @@ func TestNoDescriptors(t *testing.T) {
 	if len(facts.Open) != 1 || len(facts.Open[0]) > 0 {
 		t.Errorf("open: %v", facts.Open)
 	}
+	if !facts.Machine.IPv6 {
+		t.Error("the machine has no IPv6, though only descriptors are missing")
+	}
 	if got := outcomes(facts.Dialed); got != emfile {
 		t.Errorf("connect: %s, want %s", got, emfile)
 	}
@@ -51,9 +55,10 @@ func TestFewDescriptors(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
+	holder(t, tcpListener("127.0.0.1:8085"), tcpListener("127.0.0.1:8086"))
 	one := 1
-	facts := probeWith(t, testbed.Faults{MoreFiles: &one}, tries(t, "tcp loopback 8080", "tcp any4 8081-8084"))
-	for i, want := range []string{"ok failed(socket EMFILE)", "ok ok ok ok"} {
+	facts := probeWith(t, testbed.Faults{MoreFiles: &one}, tries(t, "tcp loopback 8080", "tcp any4 8081-8084", "tcp any4 8085-8086"))
+	for i, want := range []string{"ok failed(socket EMFILE)", "ok ok ok ok", "in-use in-use"} {
 		if got := outcomes(facts.Tried[i].Attempts); got != want {
 			t.Errorf("try %d: %s, want %s", i, got, want)
 		}
@@ -77,7 +82,7 @@ func TestNetlinkDenied(t *testing.T) {
 			t.Errorf("try %d: no table", i)
 		}
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	for _, s := range facts.Sockets {
@@ -89,9 +94,18 @@ func TestNetlinkDenied(t *testing.T) {
 		t.Errorf("open: %s", got)
 	}
 	wantGap(t, facts, Gap{Op: "socket(AF_NETLINK)", Errno: "EPERM", Kind: GapSockets})
+	for i, g := range facts.Gaps { // of two passes over the table
+		if slices.Contains(facts.Gaps[:i], g) {
+			t.Errorf("%+v is there twice", g)
+		}
+	}
+	text := encode(facts.Gaps)
+	if len(facts.Gaps) != 2 || !strings.Contains(text, "tcp sockets are read from /proc/net, which does not show") || !strings.Contains(text, `udp sockets are read from /proc/net"`) {
+		t.Errorf("gaps %s", text)
+	}
 }
 
-// What only /proc/net shows is said once, with every state a bind asks for.
+// Without netlink, a failed bind has its TIME_WAIT socket from /proc/net, once.
 func TestNetlinkDeniedTimeWait(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -101,13 +115,13 @@ func TestNetlinkDeniedTimeWait(t *testing.T) {
 	if got := outcomes(facts.Tried[0].Attempts) + " " + outcomes(facts.Tried[1].Attempts); got != "ok in-use" {
 		t.Error(got)
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 time-wait"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 time-wait"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }
 
 // Without any table a bind that works proves little, and one that would share
-// a live server's traffic must not be made at all.
+// a running server's traffic must not be made.
 func TestNoTable(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -126,12 +140,12 @@ func TestNoTable(t *testing.T) {
 		}
 	}
 	if len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
-		t.Errorf("sockets %s, open %s", told(facts.Sockets), facts.Open[0])
+		t.Errorf("sockets %s, open %s", describe(facts.Sockets), facts.Open[0])
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
 		wantGap(t, facts, Gap{Op: "open /proc/thread-self/net/" + protocol, Errno: "ENOENT", Kind: GapSockets})
 		if !strings.Contains(encode(facts.Gaps), "(socket(AF_NETLINK): EPERM)") {
-			t.Errorf("no word of sock_diag: %s", encode(facts.Gaps))
+			t.Errorf("sock_diag is not mentioned: %s", encode(facts.Gaps))
 		}
 	}
 	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_unprivileged_port_start", Errno: "ENOENT"})
@@ -160,8 +174,8 @@ func TestProcHidden(t *testing.T) {
 	wantGap(t, facts, Gap{Op: "read /proc", Errno: "ENOENT", Kind: GapHolders})
 }
 
-// Another PID namespace's processes are not in our /proc: nobody is named, and
-// nothing is made up.
+// The processes of another PID namespace are not in our /proc, so there is no
+// holder.
 func TestHolderInAnotherPIDNamespace(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -175,7 +189,7 @@ func TestHolderInAnotherPIDNamespace(t *testing.T) {
 	wantGap(t, facts, Gap{Kind: GapHolders})
 }
 
-// A machine without IPv6 is asked on IPv4.
+// On a machine without IPv6, 0.0.0.0 is tried instead of [::].
 func TestNoIPv6(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -196,14 +210,14 @@ func TestNoIPv6(t *testing.T) {
 		t.Errorf("%s", encode(first))
 	}
 	if facts.Machine.IPv6 {
-		t.Error("the machine is said to have IPv6")
+		t.Error("the machine has IPv6, want none")
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }
 
-// Any other failure of a bind is a failure, with its name.
+// Any other error of a bind is a failure with its errno.
 func TestBindFails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -225,6 +239,20 @@ func TestBindFails(t *testing.T) {
 	}
 }
 
+// If descriptors can't be read, holders are unknown, and there is a gap.
+func TestDescriptorsCannotBeRead(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, tcpListener("127.0.0.1:8080"))
+	deny := testbed.Denial{Call: unix.SYS_READLINKAT, Arg: -1, Errno: unix.EPERM}
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080"))
+	if s := onlySocket(t, facts); len(s.Holders) > 0 || s.Complete {
+		t.Errorf("%s", encode(s))
+	}
+	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EPERM", Kind: GapHolders})
+}
+
 func TestSetsockoptFails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -239,7 +267,7 @@ func TestSetsockoptFails(t *testing.T) {
 	}
 }
 
-// IPv6 switched off by sysctl leaves the family, but no address.
+// With IPv6 disabled by sysctl, there is the family, but no address.
 func TestIPv6Disabled(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -253,7 +281,7 @@ func TestIPv6Disabled(t *testing.T) {
 	}
 }
 
-// Whatever the default of the machine, any is dual-stack.
+// "any" is dual-stack whatever net.ipv6.bindv6only is.
 func TestBindV6OnlyDefault(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -266,7 +294,7 @@ func TestBindV6OnlyDefault(t *testing.T) {
 			t.Errorf("try %d: %s, want %s", i, got, want)
 		}
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }

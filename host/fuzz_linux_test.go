@@ -14,8 +14,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// What parses says again what was parsed: rendered and parsed once more it is
-// the same.
+// The parsers are checked by a round trip: what was parsed is formatted, parsed
+// again, and must be the same.
 
 func FuzzDiag(f *testing.F) {
 	f.Add(diagMessage{family: unix.AF_INET, state: tcpListen, port: 8080, addr: []byte{127, 0, 0, 1}, uid: 33, inode: 99, attrs: []diagAttr{cgroupAttr(1 << 40)}}.bytes(), false)

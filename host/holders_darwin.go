@@ -12,37 +12,39 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// place is what lsof and the kernel's list say alike of a socket.
-type place struct {
+// lsofKey is what identifies a socket both in lsof and in the kernel's list.
+type lsofKey struct {
 	protocol port.Protocol
 	addr     netip.Addr
 	port     uint16
 	state    State
 }
 
-func placeOf(e port.Endpoint, state State) place { return place{e.Protocol, e.Addr, e.Port, state} }
+func lsofKeyOf(e port.Endpoint, state State) lsofKey {
+	return lsofKey{e.Protocol, e.Addr, e.Port, state}
+}
 
-// findHolders asks lsof, by gopsutil, which processes have a socket at each
-// place. To anybody but root it shows his own processes alone.
+// findHolders runs lsof, by gopsutil, and adds to each socket the processes that
+// have one like it. Without root, lsof shows only the processes of the own user.
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
-		return []Gap{{What: "lsof can't be asked, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
+		return []Gap{{What: "lsof can't be run, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
 	}
-	pids := map[place][]int{}
+	pids := map[lsofKey][]int{}
 	for _, stat := range stats {
 		s, err := socktab.FromStat(stat)
 		if err != nil || len(s.PIDs) == 0 {
 			continue
 		}
-		at := placeOf(s.Endpoint, State(s.State()))
+		at := lsofKeyOf(s.Endpoint, State(s.State()))
 		if !slices.Contains(pids[at], s.PIDs[0]) {
 			pids[at] = append(pids[at], s.PIDs[0])
 		}
 	}
-	twins := map[place][]*Socket{}
+	twins := map[lsofKey][]*Socket{}
 	for _, s := range sockets {
-		at := placeOf(s.Endpoint, s.State)
+		at := lsofKeyOf(s.Endpoint, s.State)
 		twins[at] = append(twins[at], s)
 	}
 	root := os.Geteuid() == 0
@@ -67,11 +69,12 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 	if root {
 		return nil
 	}
-	return []Gap{{What: "lsof shows our own processes alone: run as root to have every holder named", Op: "lsof", Kind: GapHolders}}
+	return []Gap{{What: "lsof shows only the processes of this user: run as root to see every holder", Op: "lsof", Kind: GapHolders}}
 }
 
-// likely leaves, of sockets that share a place, those of the holder's user, if
-// there are such: with SO_REUSEPORT the others are somebody else's.
+// likely returns those of the sockets with one key that belong to the holder's
+// user, or all of them if none does. With SO_REUSEPORT, other users may have
+// the other sockets.
 func likely(h Holder, alike []*Socket) []*Socket {
 	own := slices.DeleteFunc(slices.Clone(alike), func(s *Socket) bool {
 		return s.UID == nil || int(*s.UID) != h.UID

@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findHolders gives each socket the processes that have a descriptor of it.
+// findHolders adds to each socket the processes that have a descriptor of it.
 //
-// With every, it looks into all processes. Otherwise it stops when each socket
-// has a holder and that process's parent, children and cgroup mates have been
-// looked into: a walk over all descriptors of a busy host costs more
-// than all else together. It starts where the socket's creator was, and looks
-// into processes with few descriptors before those with many.
+// With every, it examines all processes. Otherwise it stops when each socket has
+// a holder, and the parent, children and cgroup of each holder have been
+// examined: a walk over all descriptors of a busy host takes longer than the
+// rest of a probe. It starts with the cgroup of the socket's creator, and
+// examines processes with few descriptors before those with many.
 func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {
-	s := search{wanted: map[uint64][]*Socket{}, looked: map[int]bool{}, details: newDetails(showCommand)}
+	s := search{wanted: map[uint64][]*Socket{}, examined: map[int]bool{}, details: newDetails(showCommand)}
 	for _, socket := range sockets {
 		if socket.Inode != 0 {
 			s.wanted[socket.Inode] = append(s.wanted[socket.Inode], socket)
@@ -40,9 +40,9 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	}
 	s.pids = pids
 	if every {
-		s.lookInto(ctx, pids)
+		s.examine(ctx, pids)
 	} else {
-		s.lookAround(ctx)
+		s.examineLikely(ctx)
 	}
 	for _, same := range s.wanted {
 		for _, socket := range same {
@@ -52,47 +52,48 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	if ctx.Err() != nil {
 		return nil
 	}
-	return s.conclude(sockets)
+	return s.gaps(sockets)
 }
 
 // search is one search for the holders of all sockets together.
 type search struct {
-	wanted  map[uint64][]*Socket // by inode
-	missing int                  // inodes without a holder
-	pids    []int                // all processes, ascending
-	looked  map[int]bool
-	holders []int // in the order in which they were found
-	hidden  []int // could not be looked into
-	reason  error // why
-	details *details
+	wanted   map[uint64][]*Socket // by inode
+	missing  int                  // inodes without a holder
+	pids     []int                // all processes, ascending
+	examined map[int]bool
+	holders  []int // in the order found
+	hidden   []int // could not be examined
+	reason   error // why
+	details  *details
 }
 
-// lookAround looks where the holders probably are, and then around them.
-func (s *search) lookAround(ctx context.Context) {
+// examineLikely examines the processes that probably are holders, and then
+// their relatives.
+func (s *search) examineLikely(ctx context.Context) {
 	groups := newCgroups()
 	defer groups.close()
 	var creators []int
 	for _, same := range s.wanted {
 		creators = append(creators, groups.byID(same[0].Cgroup)...)
 	}
-	s.lookUntilFound(ctx, creators)
+	s.examineUntilFound(ctx, creators)
 	if s.missing > 0 {
-		s.lookUntilFound(ctx, s.pids)
+		s.examineUntilFound(ctx, s.pids)
 	}
-	// What is found among the relatives of a holder has relatives of its own.
+	// A holder that is found among the relatives has relatives of its own.
 	for i := 0; i < len(s.holders); i++ {
 		related, known := relatives(s.holders[i], groups)
 		if !known {
-			s.lookInto(ctx, s.pids)
+			s.examine(ctx, s.pids)
 			return
 		}
-		s.lookInto(ctx, related)
+		s.examine(ctx, related)
 	}
 }
 
-// lookUntilFound looks into processes, those with few descriptors first, until
+// examineUntilFound examines processes, those with few descriptors first, until
 // every socket has a holder.
-func (s *search) lookUntilFound(ctx context.Context, pids []int) {
+func (s *search) examineUntilFound(ctx context.Context, pids []int) {
 	type sized struct {
 		pid  int
 		size int64
@@ -100,21 +101,21 @@ func (s *search) lookUntilFound(ctx context.Context, pids []int) {
 	var order []sized
 	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		s.lookInto(ctx, pids) // in any order
+		s.examine(ctx, pids) // in any order
 		return
 	}
 	defer unix.Close(proc)
 	for _, pid := range pids {
-		if s.looked[pid] {
+		if s.examined[pid] {
 			continue
 		}
 		var stat unix.Stat_t
 		// Since Linux 6.2 the size is the number of descriptors, before it 0.
 		if err := unix.Fstatat(proc, strconv.Itoa(pid)+"/fd", &stat, 0); err != nil {
-			stat.Size = 0 // looking into it will tell
+			stat.Size = 0 // examine returns the error
 		}
 		if stat.Size == 0 {
-			stat.Size = math.MaxInt64 // most likely a kernel thread: last
+			stat.Size = math.MaxInt64 // last: most likely a kernel thread
 		}
 		order = append(order, sized{pid, stat.Size})
 	}
@@ -123,41 +124,42 @@ func (s *search) lookUntilFound(ctx context.Context, pids []int) {
 		if s.missing == 0 {
 			return
 		}
-		s.lookInto(ctx, []int{next.pid})
+		s.examine(ctx, []int{next.pid})
 	}
 }
 
-// lookInto looks into processes, each once.
-func (s *search) lookInto(ctx context.Context, pids []int) {
+// examine examines those of the processes that have not been examined yet.
+func (s *search) examine(ctx context.Context, pids []int) {
 	for _, pid := range pids {
 		if ctx.Err() != nil {
 			return
 		}
-		if s.looked[pid] {
+		if s.examined[pid] {
 			continue
 		}
-		s.looked[pid] = true
+		s.examined[pid] = true
 		found, err := socketsOf(pid, s.wanted)
 		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
 			s.hidden = append(s.hidden, pid)
 			s.reason = err
 		}
 		if len(found) > 0 {
-			s.credit(pid, found)
+			s.addHolder(pid, found)
 		}
 	}
 }
 
-// credit makes a process the holder of what it was seen to have open, if it
-// still has: between two reads a process may end and its PID go to another.
-func (s *search) credit(pid int, found []descriptor) {
+// addHolder makes a process the holder of the sockets that it was found to have
+// open, if it still has them open: between two reads a process may end, and
+// another one may get its PID.
+func (s *search) addHolder(pid int, found []descriptor) {
 	holder, ok := s.details.of(pid)
 	if !ok {
 		return
 	}
 	held := false
 	for _, d := range found {
-		if !d.still() {
+		if !d.stillOpen() {
 			continue
 		}
 		held = true
@@ -174,12 +176,13 @@ func (s *search) credit(pid int, found []descriptor) {
 	}
 }
 
-// conclude says what the search has left open.
-func (s *search) conclude(sockets []*Socket) []Gap {
+// gaps returns what the search could not see. If every process was examined, it
+// marks the sockets as complete.
+func (s *search) gaps(sockets []*Socket) []Gap {
 	gap := Gap{Kind: GapHolders}
 	switch {
 	case len(s.hidden) > 0:
-		gap.What = fmt.Sprintf("%d of %d processes can't be looked into", len(s.hidden), len(s.pids))
+		gap.What = fmt.Sprintf("%d of %d processes can't be examined", len(s.hidden), len(s.pids))
 		if len(s.hidden) == 1 {
 			gap.What += fmt.Sprintf(" (pid %d)", s.hidden[0])
 		}
@@ -189,22 +192,24 @@ func (s *search) conclude(sockets []*Socket) []Gap {
 	case s.stoppedEarly():
 		return nil
 	default:
-		return completeAll(sockets)
+		return markComplete(sockets)
 	}
 	if os.Geteuid() != 0 {
-		gap.What += "; as root every holder can be named"
+		gap.What += "; run as root to see every holder"
 	}
 	return []Gap{gap}
 }
 
+// stoppedEarly reports whether there are processes that were not examined.
 func (s *search) stoppedEarly() bool {
-	return slices.ContainsFunc(s.pids, func(pid int) bool { return !s.looked[pid] })
+	return slices.ContainsFunc(s.pids, func(pid int) bool { return !s.examined[pid] })
 }
 
-// completeAll says that nobody else has the sockets open. In a PID namespace of
-// our own, /proc shows that alone: a socket that nobody in there has open is
-// somebody's elsewhere.
-func completeAll(sockets []*Socket) []Gap {
+// markComplete marks the sockets of which all holders are known, after every
+// process in /proc has been examined. A PID namespace other than the initial one
+// shows only its own processes, so a socket without a holder there is held by a
+// process of another namespace.
+func markComplete(sockets []*Socket) []Gap {
 	ours, err := namespaceInode("/proc/self/ns/pid")
 	everything := err == nil && ours == initialPIDNamespace
 	elsewhere := false
@@ -213,7 +218,7 @@ func completeAll(sockets []*Socket) []Gap {
 		elsewhere = elsewhere || !socket.Complete
 	}
 	if elsewhere {
-		return []Gap{{What: "a socket is held by a process that /proc does not show: it runs in another PID namespace", Kind: GapHolders}}
+		return []Gap{{What: "a process that /proc does not show holds a socket: it runs in another PID namespace", Kind: GapHolders}}
 	}
 	return nil
 }

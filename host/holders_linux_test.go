@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// TestHolders asks about port 8080 while somebody holds it in many ways: what
-// each endpoint answers, and the sockets that overlap.
+// TestHolders probes port 8080 while it is held in many ways, and checks the
+// outcome of each bind, the sockets that overlap, and their holders.
 func TestHolders(t *testing.T) {
 	t.Parallel()
 	self := func(*testing.T) []int { return []int{os.Getpid()} }
@@ -30,10 +31,10 @@ func TestHolders(t *testing.T) {
 	free := func(ask string) answer { return answer{ask, "ok", ""} }
 	for _, c := range []struct {
 		name    string
-		hold    func(*testing.T) []int // returns who holds whatever has an inode
+		hold    func(*testing.T) []int // returns the holders of the sockets that have an inode
 		answers []answer
 	}{
-		{"nobody", func(*testing.T) []int { return nil }, []answer{
+		{"not held", func(*testing.T) []int { return nil }, []answer{
 			free("tcp any 8080"), free("udp any 8080"), free("tcp any6 8080"), free("tcp ::1 8080 exclusive"),
 			{"tcp loopback 8080-8082", "ok ok ok ok ok ok", ""},
 			{"tcp any,127.0.0.1 8080 exclusive", "ok in-use", ""}, // they exclude each other
@@ -109,6 +110,7 @@ s.listen()
 pid = os.fork()
 if pid == 0:
     time.sleep(600)
+files = [open("/dev/null") for _ in range(32)] # so that the child is examined first
 print(pid)
 time.sleep(600)`)
 			forked, err := strconv.Atoi(line)
@@ -169,7 +171,7 @@ time.sleep(600)`)
 			acceptedOnly(t, true)
 			return self(t)
 		}, []answer{
-			free("tcp any 8080"), // nobody holds it for good: the table is asked no further
+			free("tcp any 8080"), // no socket holds it for good, so the table is not read again
 			{"tcp any 8080 exclusive", "in-use", "127.0.0.1:8080 connected"},
 		}},
 		{"TIME_WAIT, SO_REUSEADDR", func(t *testing.T) []int {
@@ -213,7 +215,7 @@ time.sleep(600)`)
 				if got := outcomes(facts.Tried[0].Attempts); got != a.outcomes {
 					t.Errorf("%s: %s, want %s", a.ask, got, a.outcomes)
 				}
-				if got := told(facts.Sockets); got != a.sockets {
+				if got := describe(facts.Sockets); got != a.sockets {
 					t.Errorf("%s: sockets %q, want %q", a.ask, got, a.sockets)
 				}
 				if !facts.Tried[0].TableOK {
@@ -225,10 +227,13 @@ time.sleep(600)`)
 						want = nil
 					}
 					if got := pidsOf(s); !slices.Equal(got, want) {
-						t.Errorf("%s: %s is held by %v, want %v", a.ask, told([]Socket{s}), got, want)
+						t.Errorf("%s: %s is held by %v, want %v", a.ask, describe([]Socket{s}), got, want)
+					}
+					if !slices.IsSortedFunc(s.Holders, func(a, b Holder) int { return a.PID - b.PID }) {
+						t.Errorf("%s: the holders of %s are not in order: %+v", a.ask, describe([]Socket{s}), s.Holders)
 					}
 					if os.Geteuid() == 0 && !s.Complete {
-						t.Errorf("%s: the holders of %s are said to be incomplete", a.ask, told([]Socket{s}))
+						t.Errorf("%s: the holders of %s are incomplete", a.ask, describe([]Socket{s}))
 					}
 				}
 				if len(facts.Gaps) > 0 {
@@ -276,7 +281,8 @@ func timeWait(t *testing.T, reuse bool) {
 	}
 }
 
-// A zone keeps apart what different devices listen on, and may be a number.
+// Listeners on different devices have different zones, and a zone may be a
+// number.
 func TestLinkLocal(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -305,7 +311,7 @@ func addAddress(t *testing.T, address string) {
 	testbed.Start(t, "sh", "-c", fmt.Sprintf("ip addr add %s dev lo nodad && echo ready", address))
 }
 
-// One batch answers all its needs, and shows each socket once.
+// A batch answers all tries, and has each socket once.
 func TestBatch(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -319,13 +325,62 @@ func TestBatch(t *testing.T) {
 	if want := []string{"in-use", "in-use", "in-use", "ok", "ok ok ok in-use ok ok"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := told(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8081 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	for _, s := range facts.Sockets {
 		if !slices.Equal(pidsOf(s), []int{pid}) {
-			t.Errorf("%s is held by %v, want %d", told([]Socket{s}), pidsOf(s), pid)
+			t.Errorf("%s is held by %v, want %d", describe([]Socket{s}), pidsOf(s), pid)
 		}
+	}
+}
+
+// One process that listens on two addresses is one holder of each.
+func TestHolderOfTwoAddresses(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	pid := holder(t, tcpListener("127.0.0.1:8080"), tcpListener("[::1]:8080")).Process.Pid
+	for _, owners := range []bool{false, true} {
+		req := tries(t, "tcp loopback 8080", "tcp any 8080")
+		req.Tries[0].Owners = owners
+		facts := probeHere(t, req)
+		if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::1]:8080 listen"; got != want {
+			t.Errorf("owners %t: sockets %s, want %s", owners, got, want)
+		}
+		for _, s := range facts.Sockets {
+			if !slices.Equal(pidsOf(s), []int{pid}) {
+				t.Errorf("owners %t: %s is held by %v, want %d", owners, describe([]Socket{s}), pidsOf(s), pid)
+			}
+		}
+	}
+}
+
+// A socket without an inode has no owner and no holder, and is complete. The
+// listener beside it has both.
+func TestSocketWithoutInode(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	timeWait(t, true)
+	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
+	req := tries(t, "tcp any 8080 exclusive")
+	req.Tries[0].Owners = true
+	facts := probeHere(t, req)
+	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, 127.0.0.1:8080 time-wait"; got != want {
+		t.Fatalf("sockets %s, want %s", got, want)
+	}
+	for _, s := range facts.Sockets {
+		var want []int
+		if s.State == Listen {
+			want = []int{pid}
+		}
+		if !slices.Equal(pidsOf(s), want) || !s.Complete || (s.UID == nil) != (s.State == TimeWait) || (s.Inode == 0) != (s.State == TimeWait) {
+			t.Errorf("%s", encode(s))
+		}
+	}
+	if len(facts.Gaps) > 0 {
+		t.Errorf("gaps %+v", facts.Gaps)
 	}
 }
 
@@ -340,18 +395,18 @@ func TestConnectionsAreMerged(t *testing.T) {
 		connect(t, "", false, "127.0.0.1:8080")
 		accept(t, listener)
 	}
-	connect(t, "", false, "127.0.0.1:8080") // nobody has accepted it, so nobody holds its other end
+	connect(t, "", false, "127.0.0.1:8080") // not accepted, so no process holds its other end
 	req := tries(t, "tcp any 8080 exclusive")
-	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(probeHere(t, req).Sockets), "127.0.0.1:8080 listen"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 	req.Tries[0].Owners = true
-	if got, want := told(probeHere(t, req).Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
+	if got, want := describe(probeHere(t, req).Sockets), "127.0.0.1:8080 connected, 127.0.0.1:8080 connected, 127.0.0.1:8080 listen"; got != want {
 		t.Errorf("with owners: sockets %s, want %s", got, want)
 	}
 }
 
-// What is said of a holder is what /proc says.
+// The details of a holder are those in /proc.
 func TestHolderDetails(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -386,7 +441,7 @@ time.sleep(600)`, name)
 		t.Errorf("started %s, want about %s", h.Started, before)
 	}
 	if h.Command != nil {
-		t.Errorf("command %q, and nobody asked for it", h.Command)
+		t.Errorf("command %q without ShowCommand", h.Command)
 	}
 	req.ShowCommand = true
 	h = onlySocket(t, probeHere(t, req)).Holders[0]
@@ -395,7 +450,7 @@ time.sleep(600)`, name)
 	}
 }
 
-// A binary that was replaced since it started is still named.
+// The path of a binary that was removed since it started is still found.
 func TestReplacedExecutable(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -423,12 +478,23 @@ func TestReplacedExecutable(t *testing.T) {
 	}
 }
 
-// A process whose main thread has ended still holds its sockets.
+// A process still holds its sockets after its main thread has ended. Only root
+// can read that the directory of the thread's descriptors is empty.
 func TestMainThreadEnded(t *testing.T) {
-	if !inParallel(t) {
-		return
-	}
-	cmd, _ := testbed.Python(t, `
+	t.Parallel()
+	for name, uid := range map[string]int{"root": 0, "another user": nobody} {
+		t.Run(name, func(t *testing.T) {
+			if !inParallel(t) {
+				return
+			}
+			as := func(*exec.Cmd) {}
+			if uid != 0 {
+				testbed.NeedUsers(t)
+				as = func(cmd *exec.Cmd) {
+					cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+				}
+			}
+			cmd, _ := testbed.StartWith(t, as, "/usr/bin/python3", "-c", `
 import ctypes, socket, threading, time
 s = socket.socket()
 s.bind(("127.0.0.1", 8080))
@@ -441,9 +507,48 @@ def run():
     time.sleep(600)
 threading.Thread(target=run).start()
 ctypes.CDLL(None).pthread_exit(None)`)
-	s := onlySocket(t, probeHere(t, tries(t, "tcp any 8080")))
-	if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
-		t.Errorf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+			req := tries(t, "tcp any 8080")
+			req.ShowCommand = true
+			s := onlySocket(t, probeWith(t, testbed.Faults{UID: uid}, req))
+			if !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
+				t.Fatalf("held by %v, want %d", pidsOf(s), cmd.Process.Pid)
+			}
+			if s.Holders[0].Command != nil { // the kernel has dropped it with the main thread
+				t.Errorf("command %q", s.Holders[0].Command)
+			}
+		})
+	}
+}
+
+// A descriptor is one of a socket as long as its link is the same.
+func TestStillOpen(t *testing.T) {
+	for link, want := range map[string]bool{"socket:[5]": true, "socket:[6]": false, "pipe:[5]": false, "": false} {
+		path := filepath.Join(t.TempDir(), "fd")
+		if link != "" {
+			if err := os.Symlink(link, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := (descriptor{5, path}).stillOpen(); got != want {
+			t.Errorf("%q: %t, want %t", link, got, want)
+		}
+	}
+}
+
+// The gap names the one process that could not be examined, or counts them.
+func TestGapOfHiddenProcesses(t *testing.T) {
+	for _, c := range []struct {
+		hidden []int
+		want   string
+	}{{[]int{5}, "1 of 3 processes can't be examined (pid 5)"}, {[]int{5, 7}, "2 of 3 processes can't be examined"}} {
+		s := search{pids: []int{1, 5, 7}, hidden: c.hidden, reason: unix.EACCES}
+		want := Gap{What: c.want, Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders}
+		if os.Geteuid() != 0 {
+			want.What += "; run as root to see every holder"
+		}
+		if got := s.gaps(nil); len(got) != 1 || got[0] != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 }
 
@@ -529,13 +634,13 @@ func TestFactsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(encode(facts)), &again); err != nil {
 		t.Fatal(err)
 	}
-	if encode(again) != encode(facts) || told(again.Sockets) != "127.0.0.1:8080 listen" {
+	if encode(again) != encode(facts) || describe(again.Sockets) != "127.0.0.1:8080 listen" {
 		t.Errorf("%s became %s", encode(facts), encode(again))
 	}
 }
 
-// TestSearchStopsAroundTheHolder: without owner, the search names the whole
-// family of a holder and leaves the rest of the host alone, and says so.
+// TestSearchStopsAroundTheHolder: without owner, the search finds the relatives of
+// a holder, does not examine the rest of the host, and the socket is not Complete.
 func TestSearchStopsAroundTheHolder(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
@@ -587,7 +692,7 @@ time.sleep(100)
 			t.Errorf("owners %t: holders %v, want %v", owners, got, want)
 		}
 		if facts.Sockets[0].Complete != owners {
-			t.Errorf("owners %t: complete %t, though the bystander was looked into only if every process was", owners, facts.Sockets[0].Complete)
+			t.Errorf("owners %t: complete %t, want true only if every process was examined", owners, facts.Sockets[0].Complete)
 		}
 		if !owners && len(facts.Gaps) > 0 {
 			t.Errorf("gaps %+v, though every socket has its holder", facts.Gaps)
@@ -595,9 +700,9 @@ time.sleep(100)
 	}
 }
 
-// TestCgroupMatesAreLookedInto: a socket that was handed to a process of the
-// same cgroup, which is no relative, is named without looking everywhere.
-func TestCgroupMatesAreLookedInto(t *testing.T) {
+// TestCgroupMatesAreExamined: a process of the holder's cgroup that is no relative,
+// and got the socket by SCM_RIGHTS, is found.
+func TestCgroupMatesAreExamined(t *testing.T) {
 	t.Parallel()
 	testbed.NeedRoot(t)
 	if !testbed.Isolated(t) {
@@ -660,8 +765,8 @@ time.sleep(100)
 	}
 }
 
-// TestReusedPIDIsNoHolder: between two reads the holder ends and its PID goes to
-// another process, which must not be named.
+// TestReusedPIDIsNoHolder: between two reads the holder ends and another process
+// gets its PID, which must not become the holder.
 func TestReusedPIDIsNoHolder(t *testing.T) {
 	testbed.NeedRoot(t)
 	if !inParallel(t) {
@@ -677,8 +782,8 @@ func TestReusedPIDIsNoHolder(t *testing.T) {
 	t.Error("no PID was used again")
 }
 
-// testReusedPID says whether the PID of a holder, one from first on, went to
-// another process.
+// testReusedPID reports whether another process got the PID of a holder, which is
+// first or later.
 func testReusedPID(t *testing.T, first int) bool {
 	nextPID := func(pid int) {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, pid-1), 0o644); err != nil {
@@ -698,7 +803,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	if err != nil || len(sockets) != 1 {
 		t.Fatalf("%v, %v: want the listener", sockets, err)
 	}
-	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, looked: map[int]bool{}, details: newDetails(false)}
+	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, examined: map[int]bool{}, details: newDetails(false)}
 	found, err := socketsOf(pid, s.wanted)
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v: want the listener's descriptor", found, err)
@@ -709,18 +814,18 @@ func testReusedPID(t *testing.T, first int) bool {
 	if _, err := holder.Process.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	s.credit(pid, found)
+	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 {
-		t.Errorf("a process that has ended is named: %+v", sockets[0].Holders)
+		t.Errorf("a process that has ended is a holder: %+v", sockets[0].Holders)
 	}
 	nextPID(pid)
 	other, _ := testbed.Python(t, "import time\nprint('ready')\ntime.sleep(100)")
 	if other.Process.Pid != pid {
 		return false
 	}
-	s.credit(pid, found)
+	s.addHolder(pid, found)
 	if len(sockets[0].Holders) > 0 || s.missing != 1 {
-		t.Errorf("the PID's next process is named: %+v", sockets[0].Holders)
+		t.Errorf("the PID's next process is a holder: %+v", sockets[0].Holders)
 	}
 	return true
 }

@@ -8,18 +8,19 @@ import (
 	"runtime"
 )
 
-// findHolders describes the processes that the table named.
+// findHolders adds the details of the processes that the table lists.
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	gap := Gap{Kind: GapHolders}
 	switch {
 	case runtime.GOOS == "windows":
-		// dwOwningPid is who bound it; a child may have inherited the handle.
-		gap.What = "Windows names the process that bound a socket and nobody who inherited it"
+		// dwOwningPid is the process that bound the socket; a child may have
+		// inherited the handle.
+		gap.What = "Windows lists the process that bound a socket, and not those that inherited it"
 	case runtime.GOOS == "freebsd" && os.Geteuid() == 0:
 	case runtime.GOOS == "freebsd":
-		gap.What = "lsof shows our own processes alone: run as root to have every holder named"
+		gap.What = "lsof shows only the processes of this user: run as root to see every holder"
 	default:
-		gap.What = "netstat names no process"
+		gap.What = "netstat does not show processes"
 	}
 	d := newDetails(ctx, showCommand)
 	for _, s := range sockets {

@@ -14,12 +14,12 @@ var (
 	defaultUnprivilegedFrom = 1024
 )
 
-// limitsFrom reads the limits of a Linux machine out of its sysctls, whose text
-// and path read gives. What can't be read is assumed, with a gap.
+// limitsFrom returns the limits of a Linux machine. It reads the sysctls with read.
+// For one that can't be read it uses the default, and adds a gap.
 func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 	limits := Limits{Ephemeral: defaultEphemeral, UnprivilegedFrom: defaultUnprivilegedFrom}
 	var gaps []Gap
-	take := func(name string, parse func(string) error) {
+	load := func(name string, parse func(string) error) {
 		path := "/proc/sys/net/ipv4/" + name
 		text, err := read(path)
 		if err == nil {
@@ -28,19 +28,22 @@ func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 		if err != nil {
 			gaps = append(gaps, Gap{
 				What: fmt.Sprintf("the kernel's %s can't be read, so its default is assumed", name),
-				Op:   "read " + path, Errno: why(err),
+				Op:   "read " + path, Errno: errnoOrText(err),
 			})
 		}
 	}
-	take("ip_local_port_range", func(s string) (err error) {
-		limits.Ephemeral, err = parseEphemeral(s)
+	load("ip_local_port_range", func(s string) error {
+		r, err := parseEphemeral(s)
+		if err == nil {
+			limits.Ephemeral = r
+		}
 		return err
 	})
-	take("ip_local_reserved_ports", func(s string) (err error) {
+	load("ip_local_reserved_ports", func(s string) (err error) {
 		limits.Reserved, err = parseReserved(s)
 		return err
 	})
-	take("ip_unprivileged_port_start", func(s string) error {
+	load("ip_unprivileged_port_start", func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 || n > port.MaxPort+1 {
 			return fmt.Errorf("unexpected text %.80q", s)
@@ -51,7 +54,7 @@ func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 	return limits, gaps
 }
 
-// parseEphemeral reads "32768\t60999".
+// parseEphemeral parses "32768\t60999".
 func parseEphemeral(s string) (port.Range, error) {
 	fields := strings.Fields(s)
 	if len(fields) != 2 {
@@ -60,7 +63,7 @@ func parseEphemeral(s string) (port.Range, error) {
 	return port.ParseRange(fields[0] + "-" + fields[1])
 }
 
-// parseReserved reads "8080,9148-9150", or nothing.
+// parseReserved parses "8080,9148-9150", or an empty list.
 func parseReserved(s string) (port.Set, error) {
 	if s == "" {
 		return nil, nil
@@ -68,7 +71,7 @@ func parseReserved(s string) (port.Set, error) {
 	var set port.Set
 	for part := range strings.SplitSeq(s, ",") {
 		if part == "0" {
-			continue // the kernel accepts it; no app can ask for it
+			continue // the kernel accepts it, but no app can bind it
 		}
 		r, err := port.ParseRange(strings.TrimPrefix(part, "0-"))
 		if err != nil {

@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/org/portcheck/port"
 )
@@ -21,33 +20,32 @@ import (
 //	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
 type Local struct{}
 
-// Machine says what this machine is, without a probe.
+// Machine returns what this machine is, without a probe.
 func (Local) Machine() Machine { return readMachine() }
 
-// Close does nothing: Local keeps nothing open.
+// Close does nothing, because Local keeps nothing open.
 func (Local) Close() error { return nil }
 
 // query selects a part of the socket table.
 type query struct {
 	protocol port.Protocol
-	// every: all states; otherwise those that hold a port for good: listening
-	// and bound for TCP, all for UDP.
+	// every selects all states. Otherwise only those that hold a port for
+	// good are selected: listening and bound for TCP, all for UDP.
 	every bool
-	ports *port.Bits // nil: all
+	ports *port.Bits // nil selects all
 }
 
-// tableRead is what a reader of the socket table brings: the sockets, which
-// protocols were read to the end (a partial table is no table), and what could
-// not be seen.
+// tableRead is the result of reading the socket table: the sockets, the protocols
+// that were read whole, and what could not be seen. A partial table is not used.
 type tableRead struct {
 	sockets []Socket
 	whole   map[port.Protocol]bool
 	gaps    []Gap
 }
 
-// Probe implements Host. The order is: table, binds, a second look at whatever
-// was not quiet, holders, connects. None of our own sockets is open while the
-// table is read.
+// Probe implements Host. The order is: table, binds, the table again where
+// something was found, holders, connects. None of our own sockets is open while
+// the table is read.
 func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	p := newProbe(ctx, req)
 	p.facts.Machine = readMachine()
@@ -55,16 +53,15 @@ func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.facts.Limits, gaps = readLimits()
 	p.addGaps(gaps)
 	if req.needsTable() {
-		p.read()
+		p.readFirst()
 		p.bindAll()
-		p.settle()
-		p.scan()
-		p.gather()
+		p.recheck()
+		p.answerScans()
+		p.collectSockets()
 		p.nameHolders()
 		p.facts.Sockets = merge(p.facts.Sockets)
 	}
 	p.facts.Dialed = dialAll(ctx, req.Dials)
-	p.facts.Machine.Now = time.Now().UTC()
 	return p.facts, ctx.Err()
 }
 
@@ -74,8 +71,9 @@ type probe struct {
 	facts Facts
 	table table
 	whole map[port.Protocol]bool
-	seen  [][]Socket // per try: what the table shows
-	// strangers says of sockets whether no check has them open
+	seen  [][]Socket // the sockets that the table shows for each try
+	// strangers holds, for each socket that was examined, whether processes
+	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
 }
 
@@ -95,7 +93,7 @@ func (p *probe) addGaps(gaps []Gap) {
 	}
 }
 
-// wantedPorts are the ports to read of each protocol's table.
+// wantedPorts holds the ports to read of each protocol's table.
 type wantedPorts map[port.Protocol]*port.Bits
 
 func (w wantedPorts) add(proto port.Protocol, set port.Set) {
@@ -105,8 +103,9 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 	w[proto].AddSet(set)
 }
 
-// read makes the first pass over the table: whatever holds a port for good.
-func (p *probe) read() {
+// readFirst makes the first pass over the table, which reads the sockets that
+// hold a port for good.
+func (p *probe) readFirst() {
 	got := readTable(p.ctx, p.queries())
 	p.table, p.whole = newTable(got.sockets), got.whole
 	p.addGaps(got.gaps)
@@ -116,7 +115,7 @@ func (p *probe) read() {
 	}
 }
 
-// queries select what the request is about.
+// queries returns the queries for what the request is about.
 func (p *probe) queries() []query {
 	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
@@ -136,8 +135,8 @@ func (p *probe) queries() []query {
 	return queries
 }
 
-// scan answers the Scans from the first pass over the table.
-func (p *probe) scan() {
+// answerScans answers the Scans from the first pass over the table.
+func (p *probe) answerScans() {
 	for _, s := range p.req.Scans {
 		var reserved port.Bits
 		reserved.AddSet(p.facts.Limits.Reserved)
@@ -152,8 +151,8 @@ func (p *probe) scan() {
 	}
 }
 
-// gather collects the sockets that matter, each once.
-func (p *probe) gather() {
+// collectSockets adds the sockets that matter to the facts, each once.
+func (p *probe) collectSockets() {
 	for i, t := range p.req.Tries {
 		p.facts.Tried[i].TableOK = p.whole[t.Protocol]
 	}

@@ -2,107 +2,46 @@ package host
 
 import (
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/org/portcheck/port"
 )
 
-// TestLasting says when a probe stops looking again: when what it saw will not
-// change by itself.
-func TestLasting(t *testing.T) {
-	tcp := port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr("127.0.0.1"), Port: 8080}
-	udp := tcp
-	udp.Protocol = port.UDP
-	socket := func(e port.Endpoint, s State, inode uint64) Socket {
-		return Socket{Endpoint: e, State: s, Inode: inode}
+// A scan leaves out the ports that the OS reserves, of its own protocol.
+func TestScanExcluded(t *testing.T) {
+	scan := func(protocol port.Protocol) Scan {
+		return Scan{Binding: port.Binding{Protocol: protocol, Addresses: []port.Address{port.Any}}, Ports: port.Set{{First: 8000, Last: 8004}}}
 	}
-	list := func(s ...Socket) []Socket { return s }
-	listener, bound, connected := socket(tcp, Listen, 1), socket(tcp, Bound, 2), socket(tcp, Connected, 3)
-	timeWait, datagrams, peer := socket(tcp, TimeWait, 0), socket(udp, Listen, 4), socket(udp, Connected, 5)
-	elsewhere := socket(port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr("127.0.0.2"), Port: 8080}, Listen, 6)
+	p := newProbe(t.Context(), Request{Scans: []Scan{scan(port.TCP), scan(port.UDP)}})
+	p.whole = map[port.Protocol]bool{port.TCP: true, port.UDP: true}
+	p.facts.Limits = Limits{Reserved: port.Set{port.One(8004)}, Excluded: map[port.Protocol]port.Set{port.TCP: {{First: 8001, Last: 8002}}}}
+	p.answerScans()
+	if got, want := p.facts.Open[0].String()+" "+p.facts.Open[1].String(), "8000,8003 8000-8003"; got != want {
+		t.Errorf("open: %s, want %s", got, want)
+	}
+}
 
+func TestShares(t *testing.T) {
+	at := func(addr, device string) port.Endpoint {
+		return port.Endpoint{Protocol: port.TCP, Addr: netip.MustParseAddr(addr), Port: 8080, Device: device}
+	}
 	for name, c := range map[string]struct {
-		endpoint    port.Endpoint
-		outcome     Outcome
-		share       bool
-		before, now []Socket
-		strangers   []Socket // belong to processes that are no checks
-		want        bool
+		socket Socket
+		e      port.Endpoint
+		want   bool
 	}{
-		"free":                                   {endpoint: tcp, outcome: OK, want: true},
-		"free beside the same bound socket":      {endpoint: tcp, outcome: OK, before: list(bound), now: list(bound), want: true},
-		"free beside a new bound socket":         {endpoint: tcp, outcome: OK, now: list(bound), want: false},
-		"free, the bound socket has gone":        {endpoint: tcp, outcome: OK, before: list(bound), want: true},
-		"free beside a connection":               {endpoint: tcp, outcome: OK, now: list(connected), want: true},
-		"denied":                                 {endpoint: tcp, outcome: Denied, want: true},
-		"in use by nobody":                       {endpoint: tcp, outcome: InUse, want: false},
-		"in use by a listener":                   {endpoint: tcp, outcome: InUse, now: list(listener), want: true},
-		"in use by a listener elsewhere":         {endpoint: tcp, outcome: InUse, now: list(elsewhere), want: false},
-		"in use by a listener, a check beside":   {endpoint: tcp, outcome: InUse, now: list(listener, bound), want: true},
-		"in use by a connection":                 {endpoint: tcp, outcome: InUse, now: list(connected), want: true},
-		"in use by TIME_WAIT":                    {endpoint: tcp, outcome: InUse, now: list(timeWait), want: true},
-		"in use by TIME_WAIT or a check":         {endpoint: tcp, outcome: InUse, before: list(bound), now: list(timeWait, bound), want: false},
-		"in use by a bound socket":               {endpoint: tcp, outcome: InUse, before: list(bound), now: list(bound), want: false},
-		"in use by a stranger's bound socket":    {endpoint: tcp, outcome: InUse, before: list(bound), now: list(bound), strangers: list(bound), want: true},
-		"in use by a stranger's new socket":      {endpoint: tcp, outcome: InUse, now: list(bound), strangers: list(bound), want: false},
-		"UDP in use, maybe by a check":           {endpoint: udp, outcome: InUse, before: list(datagrams), now: list(datagrams), want: false},
-		"UDP in use by a stranger":               {endpoint: udp, outcome: InUse, before: list(datagrams), now: list(datagrams), strangers: list(datagrams), want: true},
-		"UDP in use by a connected socket":       {endpoint: udp, outcome: InUse, now: list(peer), want: true},
-		"not tried, to spare a server":           {endpoint: tcp, outcome: NotTried, share: true, before: list(listener), now: list(listener), want: true},
-		"not tried, and the server has gone":     {endpoint: tcp, outcome: NotTried, share: true, before: list(listener), want: false},
-		"not tried, and the server is elsewhere": {endpoint: tcp, outcome: NotTried, share: true, now: list(elsewhere), want: false},
+		"the same address":            {Socket{Endpoint: at("127.0.0.1", ""), State: Listen}, at("127.0.0.1", ""), true},
+		"another address":             {Socket{Endpoint: at("127.0.0.1", ""), State: Listen}, at("127.0.0.2", ""), false},
+		"not listening":               {Socket{Endpoint: at("127.0.0.1", ""), State: Bound}, at("127.0.0.1", ""), false},
+		"a connection":                {Socket{Endpoint: at("127.0.0.1", ""), State: Connected}, at("127.0.0.1", ""), false},
+		"a device, and everywhere":    {Socket{Endpoint: at("0.0.0.0", "eth0"), State: Listen}, at("0.0.0.0", ""), true},
+		"a device, and loopback":      {Socket{Endpoint: at("0.0.0.0", "eth0"), State: Listen}, at("127.0.0.1", ""), false},
+		"the loopback device, and it": {Socket{Endpoint: at("0.0.0.0", "lo"), State: Listen}, at("127.0.0.1", ""), true},
+		"no device, and loopback":     {Socket{Endpoint: at("0.0.0.0", ""), State: Listen}, at("127.0.0.1", ""), true},
+		"a device, and IPv6 loopback": {Socket{Endpoint: at("::", "eth0"), State: Listen}, at("::1", ""), false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			b := port.Binding{Protocol: c.endpoint.Protocol, Addresses: []port.Address{"127.0.0.1"}, ReusePort: c.share}
-			p := &probe{strangers: map[socketKey]bool{}}
-			p.req.Tries = []Try{{Binding: b, Ports: port.One(8080)}}
-			p.facts.Tried = []Tried{{Attempts: []Attempt{{Endpoint: c.endpoint, Outcome: c.outcome}}}}
-			p.seen = [][]Socket{c.now}
-			for _, s := range c.strangers {
-				p.strangers[keyOf(s)] = true
-			}
-			if got := p.lasting(0, c.before); got != c.want {
-				t.Errorf("lasting: %t, want %t", got, c.want)
-			}
-		})
-	}
-}
-
-func TestIsCheck(t *testing.T) {
-	t.Parallel()
-	own, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for exe, want := range map[string]bool{
-		own: true, "/usr/local/bin/portcheck": true, "/portcheck": true, "portcheck.exe": true,
-		"":                true, // nobody knows
-		"/usr/sbin/named": false, "/usr/bin/portcheckd": false, "/opt/portcheck/named": false,
-	} {
-		if got := isCheck(Holder{PID: 1, Executable: exe}); got != want {
-			t.Errorf("%q: %t, want %t", exe, got, want)
-		}
-	}
-}
-
-// A binding that asks to share is not made where nobody can be seen.
-func TestAttemptUnseen(t *testing.T) {
-	t.Parallel()
-	for name, b := range map[string]port.Binding{
-		"tcp reuse_port":    {Protocol: port.TCP, ReusePort: true},
-		"udp reuse_port":    {Protocol: port.UDP, ReusePort: true},
-		"udp reuse_address": {Protocol: port.UDP, ReuseAddress: true},
-	} {
-		b.Addresses = []port.Address{port.Loopback}
-		attempts := attempt(Try{Binding: b, Ports: port.Range{First: 8080, Last: 8081}}, nil, false)
-		if len(attempts) != 4 {
-			t.Errorf("%s: %d attempts", name, len(attempts))
-		}
-		for _, a := range attempts {
-			if a.Outcome != NotTried {
-				t.Errorf("%s: %+v", name, a)
-			}
+		if got := c.socket.Shares(c.e); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 func readMachine() Machine {
 	return Machine{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(), Elevated: os.Geteuid() == 0,
-		Namespace: Namespace{Kind: NamespaceUnknown, Reason: "it may be a jail's, or a routing domain's"},
+		Namespace: Namespace{Kind: NamespaceUnknown, Reason: "it may be that of a jail or of a routing domain"},
 		IPv6:      haveIPv6(),
 	}
 }

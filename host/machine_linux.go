@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initialPIDNamespace is PROC_PID_INIT_INO of include/uapi/linux/nsfs.h: the
-// inode of the PID namespace that the kernel booted with.
+// initialPIDNamespace is PROC_PID_INIT_INO of include/uapi/linux/nsfs.h, the
+// inode of the kernel's initial PID namespace.
 const initialPIDNamespace = 4026531836
 
 func readMachine() Machine {
@@ -35,62 +35,81 @@ func readMachine() Machine {
 	return m
 }
 
-// initialNetNamespace is NET_NS_INIT_INO of the same file, which kernels have
-// since 6.18. Older ones number the first network namespace as any other, from
-// 0xF0000000 on: this number is nobody else's.
+// initialNetNamespace is NET_NS_INIT_INO of the same file, the inode of the
+// kernel's initial network namespace since Linux 6.18. Older kernels number it
+// like any other namespace, from 0xF0000000 on, so no other namespace has this
+// number.
 const initialNetNamespace = 4026531833
 
-// readNamespace claims the host's network namespace only with proof: its inode
-// is the one that the kernel booted with; or we are in the initial PID
-// namespace, so that PID 1 is the host's, and share its network namespace.
 func readNamespace() Namespace {
 	own, err := namespaceInode("/proc/thread-self/ns/net")
 	if err != nil {
-		return Namespace{Kind: NamespaceUnknown, Reason: "/proc does not show it"}
+		return Namespace{Kind: NamespaceUnknown, Reason: "/proc does not show the network namespace"}
 	}
 	pid, err := namespaceInode("/proc/self/ns/pid")
 	if err != nil {
 		pid = 0
 	}
+	first, err := namespaceInode("/proc/1/ns/net")
+	if err != nil {
+		first = 0
+	}
+	return namespaceOf(own, pid, first, haveHardware)
+}
+
+// namespaceOf returns the namespace of a process, from the inodes of its network
+// namespace, of its PID namespace, and of the network namespace of PID 1, which
+// are 0 if they can't be read.
+//
+// It returns NamespaceHost only with proof. Either the network namespace is the
+// kernel's initial one; or the process is in the initial PID namespace, so that
+// PID 1 is the host's, and in the network namespace of PID 1.
+func namespaceOf(own, pid, first uint64, hasHardware func() bool) Namespace {
 	ns := Namespace{Kind: NamespaceUnknown, Inode: own, AllProcesses: pid == initialPIDNamespace}
-	switch first, err := namespaceInode("/proc/1/ns/net"); {
+	switch {
 	case own == initialNetNamespace:
-		ns.Kind, ns.Reason = NamespaceHost, "the kernel booted with it"
+		ns.Kind, ns.Reason = NamespaceHost, "it is the kernel's initial network namespace"
 	case pid == 0:
-		ns.Reason = "/proc does not show our PID namespace"
-	case !ns.AllProcesses && haveHardware():
-		// Docker's --network host alone looks like that.
-		ns.Reason = "the PID namespace is a container's, but the network devices are a machine's"
+		ns.Reason = "/proc does not show the PID namespace"
+	case !ns.AllProcesses && hasHardware():
+		// As in a container of Docker's --network host without --pid host.
+		ns.Reason = "the PID namespace is that of a container, but there are hardware network devices"
 	case !ns.AllProcesses:
-		ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not the host's"
-	case err != nil:
-		ns.Reason = "that of PID 1 can't be read to compare"
+		ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not that of the host"
+	case first == 0:
+		ns.Reason = "the network namespace of PID 1 can't be read"
 	case first == own:
-		ns.Kind, ns.Reason = NamespaceHost, "the host's PID 1 has it too"
+		ns.Kind, ns.Reason = NamespaceHost, "PID 1 of the host is in it"
 	default:
-		ns.Kind, ns.Reason = NamespaceContainer, "the host's PID 1 has another"
+		ns.Kind, ns.Reason = NamespaceContainer, "PID 1 of the host is in another one"
 	}
 	return ns
 }
 
-// haveHardware says whether a network device belongs to a bus: virtual ones, as
-// containers have, do not.
+// haveHardware reports whether a network device belongs to a bus. Virtual
+// devices, as containers have, do not.
 func haveHardware() bool {
 	devices, err := net.Interfaces()
 	if err != nil {
-		return true // nothing is proven
+		return true // can't be ruled out
 	}
 	return slices.ContainsFunc(devices, func(d net.Interface) bool {
-		_, err := os.Stat("/sys/class/net/" + d.Name + "/device") // of them all, if /sys is another namespace's
+		_, err := os.Stat("/sys/class/net/" + d.Name + "/device") // also for a device of that name elsewhere, if /sys is of another namespace
 		return err == nil
 	})
 }
 
+// namespaceInode returns the inode of the namespace that a link leads to.
 func namespaceInode(path string) (uint64, error) {
 	link, err := os.Readlink(path)
 	if err != nil {
 		return 0, err
 	}
+	return parseNamespaceLink(link)
+}
+
+// parseNamespaceLink parses "net:[4026531840]".
+func parseNamespaceLink(link string) (uint64, error) {
 	_, number, _ := strings.Cut(link, ":[")
 	return strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
 }
@@ -100,12 +119,12 @@ func readLimits() (Limits, []Gap) {
 	return limitsFrom(func(path string) (string, error) { return readSysctl(path, buffer) })
 }
 
-// sysctlSize holds the longest list of ports, every other one: 32,768 numbers of
-// up to five digits and a comma.
+// sysctlSize is enough for the longest list of ports, which has every other port:
+// 32,768 numbers of up to five digits and a comma.
 const sysctlSize = 256 << 10
 
-// readSysctl reads a sysctl at once: of a list of ports the kernel gives to the
-// first read what fits, and to the next one nothing.
+// readSysctl reads a sysctl in one read: of a list of ports, the kernel returns
+// to the first read what fits into its buffer, and to the next one nothing.
 func readSysctl(path string, buffer []byte) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -113,7 +132,7 @@ func readSysctl(path string, buffer []byte) (string, error) {
 	}
 	defer f.Close()
 	n, err := f.Read(buffer)
-	if err != nil && !errors.Is(err, io.EOF) { // an empty list has no line
+	if err != nil && !errors.Is(err, io.EOF) { // an empty list is an empty file
 		return "", err
 	}
 	if n == len(buffer) {

@@ -23,8 +23,8 @@ func readMachine() Machine {
 	}
 }
 
-// readNamespace tells a container, which has a network compartment of its own,
-// by the value that Windows writes into its registry.
+// readNamespace recognises a container, which has a network compartment of its
+// own, by the value that Windows writes into the container's registry.
 func readNamespace() Namespace {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, registry.QUERY_VALUE)
 	if err != nil {
@@ -41,11 +41,11 @@ func readNamespace() Namespace {
 	return Namespace{Kind: NamespaceContainer, Reason: "the registry has a ContainerType"}
 }
 
-// netshTimeout bounds a command that usually takes a tenth of a second.
+// netshTimeout bounds a command that usually takes 0.1 s.
 const netshTimeout = 5 * time.Second
 
-// readLimits asks netsh: Windows documents no call that lists the
-// excluded ranges. No port needs a right here.
+// readLimits runs netsh, because Windows documents no call that lists the
+// excluded ranges. No port needs a right on Windows.
 func readLimits() (Limits, []Gap) {
 	ctx, cancel := context.WithTimeout(context.Background(), netshTimeout)
 	defer cancel()
@@ -62,7 +62,7 @@ func readLimits() (Limits, []Gap) {
 		}
 	}
 	if err != nil {
-		gaps = append(gaps, Gap{What: "netsh can't be asked for the dynamic ports, so the default is assumed", Op: "netsh", Errno: ErrnoName(err)})
+		gaps = append(gaps, Gap{What: "netsh can't list the dynamic ports, so the default is assumed", Op: "netsh", Errno: ErrnoName(err)})
 	}
 	for _, protocol := range port.Protocols {
 		text, err := runNetsh(ctx, "excludedportrange", "protocol="+string(protocol))
@@ -71,7 +71,7 @@ func readLimits() (Limits, []Gap) {
 		}
 		if err != nil {
 			gaps = append(gaps, Gap{
-				What: fmt.Sprintf("netsh can't be asked which %s ports Windows keeps back, so such a port looks like one that is denied", protocol),
+				What: fmt.Sprintf("netsh can't list the %s ports that Windows reserves, so such a port looks like one that needs a right", protocol),
 				Op:   "netsh", Errno: ErrnoName(err),
 			})
 		}
@@ -79,7 +79,7 @@ func readLimits() (Limits, []Gap) {
 	return limits, gaps
 }
 
-// runNetsh starts the netsh of Windows itself, whatever PATH says.
+// runNetsh runs the netsh of the system directory, whatever PATH is.
 func runNetsh(ctx context.Context, what, protocol string) (string, error) {
 	system, err := windows.GetSystemDirectory()
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-// deviceName is the name of the interface that a zone names by name or index.
+// deviceName returns the name of the interface of a zone, which is a name or an
+// index.
 func deviceName(zone string) string {
 	index, err := strconv.Atoi(zone)
 	if err != nil {
@@ -20,8 +21,8 @@ func deviceName(zone string) string {
 	return device.Name
 }
 
-// userName names a uid. The empty name of a uid that no database knows is no
-// error.
+// userName returns the name of a uid. It is empty, without an error, for a uid
+// that no database has.
 func userName(uid int) (string, error) {
 	u, err := user.LookupId(strconv.Itoa(uid))
 	var unknown user.UnknownUserIdError
@@ -34,8 +35,8 @@ func userName(uid int) (string, error) {
 	return u.Username, nil
 }
 
-// ErrnoName is the symbolic errno of an error, "ENOENT"; of one without errno its
-// own words.
+// ErrnoName returns the symbolic errno of an error, such as "ENOENT", or the text
+// of an error that has no errno.
 func ErrnoName(err error) string {
 	_, name := classify("", err)
 	return name

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	dumpTimeout = 5 * time.Second // of the kernel's silence
-	// dumpBuffer holds any datagram of a dump: the kernel makes none above 32 KiB.
+	dumpTimeout = 5 * time.Second // for each receive
+	// dumpBuffer is enough for any datagram of a dump: the kernel sends at most
+	// 32 KiB.
 	dumpBuffer = 64 << 10
 )
 
@@ -21,36 +22,32 @@ var (
 	errDumpBroken      = errors.New("broken answer")
 )
 
-// dumpRequest is one question of netlink: a message type and its payload.
+// dumpRequest is a netlink request for a dump: a message type and its payload.
 type dumpRequest struct {
 	kind    uint16
 	payload []byte
 }
 
-// dump asks the kernel, on a socket of its own so that nothing is left over
-// from another question, and hands over each message of the answer. Without an
-// error the answer was seen to its end.
+// dump sends a request to the kernel and calls each with every message of the
+// answer. It uses a socket of its own, so that there is nothing left over from
+// another request. If it returns nil, the answer was read to its end.
 func dump(ctx context.Context, r dumpRequest, each func(message []byte) error) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return &stepError{"socket(AF_NETLINK)", err}
+		return &opError{"socket(AF_NETLINK)", err}
 	}
 	defer unix.Close(fd)
 	answer := dumpAnswer{kind: r.kind, sequence: 1}
-	wait := dumpTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		wait = max(min(wait, time.Until(deadline)), time.Millisecond) // 0 would be for ever
-	}
-	timeout := unix.NsecToTimeval(int64(wait))
+	timeout := unix.NsecToTimeval(int64(receiveTimeout(ctx)))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return &stepError{"setsockopt(SO_RCVTIMEO)", err}
+		return &opError{"setsockopt(SO_RCVTIMEO)", err}
 	}
-	if err := unix.Sendto(fd, answer.ask(r.payload), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return &stepError{"send to sock_diag", err}
+	if err := unix.Sendto(fd, answer.request(r.payload), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return &opError{"send to sock_diag", err}
 	}
-	own, err := unix.Getsockname(fd) // the send has given it an address
+	own, err := unix.Getsockname(fd) // the send has bound it
 	if err != nil {
-		return &stepError{"getsockname(AF_NETLINK)", err}
+		return &opError{"getsockname(AF_NETLINK)", err}
 	}
 	if netlink, ok := own.(*unix.SockaddrNetlink); ok {
 		answer.pid = netlink.Pid
@@ -62,7 +59,7 @@ func dump(ctx context.Context, r dumpRequest, each func(message []byte) error) e
 			continue
 		}
 		if sender, ok := from.(*unix.SockaddrNetlink); err == nil && ok && sender.Pid != 0 {
-			continue // any process may send to a netlink socket; the kernel is 0
+			continue // any process may send to a netlink socket; the kernel's is 0
 		}
 		if err == nil && flags&unix.MSG_TRUNC != 0 {
 			err = fmt.Errorf("%w: a datagram of more than %d bytes", errDumpBroken, dumpBuffer)
@@ -71,10 +68,19 @@ func dump(ctx context.Context, r dumpRequest, each func(message []byte) error) e
 			done, err = answer.read(buffer[:n], each)
 		}
 		if err != nil {
-			return &stepError{"receive from sock_diag", err}
+			return &opError{"receive from sock_diag", err}
 		}
 	}
 	return nil
+}
+
+// receiveTimeout returns how long one receive may take.
+func receiveTimeout(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return dumpTimeout
+	}
+	return max(min(dumpTimeout, time.Until(deadline)), time.Millisecond) // 0 would wait for ever
 }
 
 // Netlink's message header, flags and types of include/uapi/linux/netlink.h.
@@ -90,14 +96,14 @@ const (
 	typeOverrun     = 4
 )
 
-// dumpAnswer is what every message of an answer must say of itself.
+// dumpAnswer is what the header of every message of an answer must have.
 type dumpAnswer struct {
 	kind          uint16
 	sequence, pid uint32
 }
 
-// ask makes the request that is answered so.
-func (a dumpAnswer) ask(payload []byte) []byte {
+// request returns the message that is answered so.
+func (a dumpAnswer) request(payload []byte) []byte {
 	message := make([]byte, headerLen, headerLen+len(payload))
 	binary.NativeEndian.PutUint32(message, uint32(headerLen+len(payload)))
 	binary.NativeEndian.PutUint16(message[4:], a.kind)
@@ -107,7 +113,7 @@ func (a dumpAnswer) ask(payload []byte) []byte {
 	return append(message, payload...)
 }
 
-// read reads one datagram. done is true if it ends the answer.
+// read parses one datagram. done is true if it ends the answer.
 func (a dumpAnswer) read(datagram []byte, each func(message []byte) error) (done bool, err error) {
 	broken := func(format string, args ...any) (bool, error) {
 		return false, fmt.Errorf("%w: %s", errDumpBroken, fmt.Sprintf(format, args...))
@@ -132,7 +138,7 @@ func (a dumpAnswer) read(datagram []byte, each func(message []byte) error) (done
 		datagram = datagram[min((size+3)&^3, len(datagram)):]
 		switch {
 		case sequence != a.sequence || pid != a.pid:
-			return broken("an answer to another question")
+			return broken("an answer to another request")
 		case flags&flagInterrupted != 0:
 			return false, errDumpInterrupted
 		case kind == typeNoop:
@@ -160,7 +166,7 @@ func (a dumpAnswer) read(datagram []byte, each func(message []byte) error) (done
 	return done, nil
 }
 
-// status reads the negative errno that an end and an error start with.
+// status parses the negative errno at the start of an end and of an error.
 func status(payload []byte) (errno unix.Errno, ok bool) {
 	if len(payload) < 4 {
 		return 0, false

@@ -1,10 +1,12 @@
 package host
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +15,7 @@ const listDiag = diagTCP // any type does
 
 var testAnswer = dumpAnswer{kind: listDiag, sequence: 7, pid: 42}
 
-// message is one netlink message, its header as told.
+// message is one netlink message, with this header.
 func message(kind, flags uint16, sequence, pid uint32, payload ...byte) []byte {
 	m := binary.NativeEndian.AppendUint32(nil, uint32(headerLen+len(payload)))
 	m = binary.NativeEndian.AppendUint16(m, kind)
@@ -29,8 +31,8 @@ func message(kind, flags uint16, sequence, pid uint32, payload ...byte) []byte {
 
 func errnoBytes(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 
-// TestBrokenDumps: whatever is wrong with an answer makes all of it void; what
-// came before is not taken for the whole table.
+// TestBrokenDumps: an answer with any fault is an error, and the part before the
+// fault is not taken for the whole table.
 func TestBrokenDumps(t *testing.T) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)
@@ -48,8 +50,8 @@ func TestBrokenDumps(t *testing.T) {
 		{"half a header", good[:10], errDumpBroken},
 		{"message longer than the datagram", truncated, errDumpBroken},
 		{"message shorter than its header", slices.Concat(binary.NativeEndian.AppendUint32(nil, 3), good[4:]), errDumpBroken},
-		{"answer to an earlier question", slices.Concat(good, message(listDiag, flagMulti, 6, 42)), errDumpBroken},
-		{"end of an earlier question", message(typeDone, flagMulti, 6, 42, errnoBytes(0)...), errDumpBroken},
+		{"answer to an earlier request", slices.Concat(good, message(listDiag, flagMulti, 6, 42)), errDumpBroken},
+		{"end of an earlier request", message(typeDone, flagMulti, 6, 42, errnoBytes(0)...), errDumpBroken},
 		{"answer to another process", message(listDiag, flagMulti, 7, 43), errDumpBroken},
 		{"another type", message(99, flagMulti, 7, 42), errDumpBroken},
 		{"not part of a dump", message(listDiag, 0, 7, 42, 1, 2, 3, 4), errDumpBroken},
@@ -58,6 +60,8 @@ func TestBrokenDumps(t *testing.T) {
 		{"overrun", slices.Concat(good, message(typeOverrun, 0, 7, 42)), unix.ENOBUFS},
 		{"error", slices.Concat(good, message(typeError, 0, 7, 42, errnoBytes(-int32(unix.ENOMEM))...)), unix.ENOMEM},
 		{"error at the end", slices.Concat(good, message(typeDone, flagMulti, 7, 42, errnoBytes(-int32(unix.EINVAL))...)), unix.EINVAL},
+		{"highest errno", message(typeError, 0, 7, 42, errnoBytes(-4095)...), unix.Errno(4095)},
+		{"beyond the highest errno", message(typeError, 0, 7, 42, errnoBytes(-4096)...), errDumpBroken},
 		{"acknowledgement", message(typeError, 0, 7, 42, errnoBytes(0)...), errDumpBroken},
 		{"end without a status", message(typeDone, flagMulti, 7, 42), errDumpBroken},
 		{"end with a count", message(typeDone, flagMulti, 7, 42, errnoBytes(5)...), errDumpBroken},
@@ -77,8 +81,49 @@ func TestBrokenDumps(t *testing.T) {
 	}
 }
 
-// FuzzDump: no datagram makes the reader panic, read outside of it, or take it
-// for an end that holds none.
+// An error of the function that parses the messages ends the dump.
+func TestDumpReaderFails(t *testing.T) {
+	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
+	seen := 0
+	_, err := testAnswer.read(slices.Concat(good, good), func([]byte) error { seen++; return unix.EBADMSG })
+	if !errors.Is(err, unix.EBADMSG) || seen != 1 {
+		t.Errorf("%v after %d messages", err, seen)
+	}
+}
+
+func TestReceiveTimeout(t *testing.T) {
+	within := func(d time.Duration) context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	if got := receiveTimeout(t.Context()); got != dumpTimeout {
+		t.Errorf("without a deadline: %s", got)
+	}
+	if got := receiveTimeout(within(time.Hour)); got != dumpTimeout {
+		t.Errorf("a late deadline: %s", got)
+	}
+	if got := receiveTimeout(within(dumpTimeout / 2)); got > dumpTimeout/2 || got < time.Millisecond {
+		t.Errorf("an early deadline: %s", got)
+	}
+	if got := receiveTimeout(within(-time.Second)); got != time.Millisecond {
+		t.Errorf("a deadline in the past: %s", got)
+	}
+}
+
+// A dump is repeated only after errors that may be temporary.
+func TestMayWorkAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		errDumpInterrupted: true, errDumpBroken: true, unix.ENOBUFS: true, unix.EPERM: false, unix.EAGAIN: false, unix.ENOENT: false,
+	} {
+		if got := mayWorkAgain(&opError{"receive from sock_diag", err}); got != want {
+			t.Errorf("%v: %t, want %t", err, got, want)
+		}
+	}
+}
+
+// FuzzDump: no datagram makes read panic, return bytes outside of it, or find an
+// end where there is none.
 func FuzzDump(f *testing.F) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)

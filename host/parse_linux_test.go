@@ -98,7 +98,7 @@ func TestParseDiag(t *testing.T) {
 	for name, c := range map[string]struct {
 		message diagMessage
 		query   query
-		want    Socket // its port is 0: not wanted
+		want    Socket // zero if the query does not select it
 	}{
 		"IPv4 listener": {
 			diagMessage{family: unix.AF_INET, state: tcpListen, port: 8080, addr: []byte{127, 0, 0, 1}, uid: 33, inode: 99, attrs: []diagAttr{cgroupAttr(1 << 40)}},
@@ -174,7 +174,7 @@ func TestParseDiag(t *testing.T) {
 	}
 }
 
-// A message that lies about itself is an error: half a table is no table.
+// A message with wrong lengths is an error.
 func TestParseDiagBroken(t *testing.T) {
 	whole := diagMessage{family: unix.AF_INET, state: tcpListen, port: 80, attrs: []diagAttr{cgroupAttr(7)}}.bytes()
 	tcp := query{protocol: port.TCP}
@@ -254,14 +254,14 @@ func TestParseProcNet(t *testing.T) {
 	}
 }
 
-// A big-endian machine prints the same addresses in another order, and ports in
-// the same.
+// A big-endian machine prints addresses in another byte order, and ports in the
+// same.
 func TestParseProcNetBigEndian(t *testing.T) {
 	line := strings.Replace(strings.Split(procTCP, "\n")[1], "0100007F", "7F000001", 1)
 	line6 := strings.Replace(strings.Split(procTCP6, "\n")[4], "B80D0120000000000000000001000000", "20010DB8000000000000000000000001", 1)
 	text := strings.Join([]string{"local_address", line, line6, ""}, "\n")
 	sockets, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP}, binary.BigEndian)
-	if got, want := told(sockets), "127.0.0.1:8080 listen, [2001:db8::1]:82 listen"; err != nil || got != want {
+	if got, want := describe(sockets), "127.0.0.1:8080 listen, [2001:db8::1]:82 listen"; err != nil || got != want {
 		t.Errorf("%s (%v), want %s", got, err, want)
 	}
 }
@@ -270,25 +270,45 @@ func TestParseProcNetBroken(t *testing.T) {
 	header, rest, _ := strings.Cut(procTCP, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
 	for name, text := range map[string]string{
-		"empty":          "",
-		"no header":      rest,
-		"cut line":       header + "\n" + line[:60],
-		"empty line":     header + "\n\n" + line,
-		"port":           header + "\n" + strings.Replace(line, ":1F90", ":1F9X", 1),
-		"port too large": header + "\n" + strings.Replace(line, ":1F90", ":11F90", 1),
-		"no port":        header + "\n" + strings.Replace(line, ":1F90", "", 1),
-		"short address":  header + "\n" + strings.Replace(line, "0100007F", "01007F", 1),
-		"bad address":    header + "\n" + strings.Replace(line, "0100007F", "0100007G", 1),
-		"state":          header + "\n" + strings.Replace(line, " 0A ", " -1 ", 1),
-		"uid":            header + "\n" + strings.Replace(line, " 33 ", " x ", 1),
-		"inode":          header + "\n" + strings.Replace(line, "70213", "?", 1),
-		"endless line":   header + "\n" + strings.Repeat("A", 1<<20),
+		"empty":           "",
+		"no header":       rest,
+		"cut line":        header + "\n" + line[:60],
+		"empty line":      header + "\n\n" + line,
+		"port":            header + "\n" + strings.Replace(line, ":1F90", ":1F9X", 1),
+		"port too large":  header + "\n" + strings.Replace(line, ":1F90", ":11F90", 1),
+		"no port":         header + "\n" + strings.Replace(line, ":1F90", "", 1),
+		"short address":   header + "\n" + strings.Replace(line, "0100007F", "01007F", 1),
+		"bad address":     header + "\n" + strings.Replace(line, "0100007F", "0100007G", 1),
+		"state":           header + "\n" + strings.Replace(line, " 0A ", " -1 ", 1),
+		"state too large": header + "\n" + strings.Replace(line, " 0A ", " 10A ", 1),
+		"uid too large":   header + "\n" + strings.Replace(line, " 33 ", " 4294967296 ", 1),
+		"nine fields":     header + "\n" + strings.Join(strings.Fields(line)[:9], " "),
+		"uid":             header + "\n" + strings.Replace(line, " 33 ", " x ", 1),
+		"inode":           header + "\n" + strings.Replace(line, "70213", "?", 1),
+		"endless line":    header + "\n" + strings.Repeat("A", 1<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := parseProcNet(strings.NewReader(text), query{protocol: port.TCP, every: true}, binary.NativeEndian); err == nil {
 				t.Errorf("no error, but %v", got)
 			}
 		})
+	}
+}
+
+// The numbers are those of include/net/tcp_states.h.
+func TestStateOf(t *testing.T) {
+	for n, want := range map[byte]State{
+		1: Connected, 2: Connected, 3: Connected, 4: Closing, 5: Closing, 6: TimeWait, 7: Bound, 8: Closing, 9: Closing,
+		10: Listen, 11: Closing, 12: Connected, 13: Bound, 14: Closing,
+	} {
+		if got := stateOf(port.TCP, n); got != want {
+			t.Errorf("TCP %d: %s, want %s", n, got, want)
+		}
+	}
+	for n, want := range map[byte]State{1: Connected, 7: Listen} {
+		if got := stateOf(port.UDP, n); got != want {
+			t.Errorf("UDP %d: %s, want %s", n, got, want)
+		}
 	}
 }
 
@@ -300,7 +320,7 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}
 	}
-	for _, text := range []string{"", "812", "812 (nginx", "812 nginx)", ") (", "812 (nginx)", "812 (nginx) S 1", "812 (nginx)" + strings.Replace(rest, "4711", "x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "-1", 1)} {
+	for _, text := range []string{"", "812", "812 (nginx", "812 nginx)", ") (", "812 (nginx)", "812 (nginx) S 1", "812 nginx)" + rest, "812 nginx" + rest, "812 )nginx(" + rest, "812 (nginx)" + strings.Repeat(" 1", 19), "812 (nginx)" + strings.Replace(rest, "S 1", "S x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "-1", 1)} {
 		if got, err := parseStat([]byte(text)); err == nil {
 			t.Errorf("%q: no error, but %+v", text, got)
 		}
@@ -350,7 +370,7 @@ func TestParseCgroup(t *testing.T) {
 		"escaped underscore":                     {"0::/system.slice/__shop.service\n", "_shop.service", ""},
 		"seen from a cgroup namespace":           {"0::/../../system.slice/nginx.service\n", "nginx.service", ""},
 		"v1":                                     {"12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
-		"v1: systemd's word goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
+		"v1: systemd's path goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
 		"v1 without systemd":                     {"5:memory:/docker/" + id + "\n", "", id},
 		"hybrid":                                 {"9:name=systemd:/system.slice/nginx.service\n8:pids:/\n0::/system.slice/nginx.service\n", "nginx.service", ""},
 		"hybrid, moved in v2 only":               {"9:name=systemd:/\n8:pids:/\n0::/portcheck-test.service\n", "portcheck-test.service", ""},

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// details reads what is to be said of a process.
+// details reads the details of processes.
 type details struct {
 	command bool
 	boot    time.Time // zero if unknown
@@ -25,8 +25,8 @@ func newDetails(command bool) *details {
 	return d
 }
 
-// of describes a process; ok is false if it ended, or its PID went to another,
-// while it was read.
+// of returns the details of a process. ok is false if the process ended, or
+// another one got its PID, while they were read.
 func (d *details) of(pid int) (h Holder, ok bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	before, err := readStat(dir)
@@ -40,7 +40,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 		}
 	}
 	exe, err := os.Readlink(dir + "exe")
-	// The kernel marks a binary that an update has replaced since.
+	// The kernel adds this to a binary that was replaced since the start.
 	h.Executable = strings.TrimSuffix(exe, " (deleted)")
 	unseen("executable", err)
 
@@ -72,7 +72,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	return h, err == nil && after.start == before.start
 }
 
-// user names a uid, and asks the system but once.
+// user returns the name of a uid, which it looks up once.
 func (d *details) user(uid int) (string, error) {
 	if name, known := d.users[uid]; known {
 		return name, nil
@@ -101,8 +101,8 @@ func readStat(dir string) (stat, error) {
 	return parseStat(text)
 }
 
-// parseStat reads /proc/PID/stat. The name, in parentheses, may hold anything,
-// ") S 1 (" included: the last parenthesis ends it.
+// parseStat parses /proc/PID/stat. The name, in parentheses, may hold any
+// characters, even ") S 1 (", so the last parenthesis ends it.
 func parseStat(text []byte) (stat, error) {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
@@ -124,7 +124,7 @@ func parseStat(text []byte) (stat, error) {
 	return stat{string(text[open+1 : end]), parent, start}, nil
 }
 
-// parseBootTime reads "btime 1767225600" of /proc/stat.
+// parseBootTime parses "btime 1767225600" of /proc/stat.
 func parseBootTime(text []byte) (time.Time, error) {
 	for line := range bytes.Lines(text) {
 		if rest, found := bytes.CutPrefix(line, []byte("btime ")); found {
@@ -138,9 +138,9 @@ func parseBootTime(text []byte) (time.Time, error) {
 	return time.Time{}, errors.New("no btime line")
 }
 
-// parseCgroup reads the systemd unit and the container ID out of
-// /proc/PID/cgroup, whose lines are "hierarchy:controllers:path". The unified
-// hierarchy and systemd's own come first; on a host with neither, any will do.
+// parseCgroup returns the systemd unit and the container ID in /proc/PID/cgroup,
+// which has lines of "hierarchy:controllers:path". The unified hierarchy and
+// that of systemd come first, then the others.
 func parseCgroup(text string) (unit, container string) {
 	var first, others []string
 	for line := range strings.Lines(text) {
@@ -164,12 +164,12 @@ func parseCgroup(text string) (unit, container string) {
 		}
 	}
 	if container != "" {
-		unit = "" // docker-<id>.scope names nothing that people stop
+		unit = "" // the container is named instead of docker-<id>.scope
 	}
 	return unit, container
 }
 
-// parseCgroupPath finds the innermost unit and container of one path, such as
+// parseCgroupPath returns the innermost unit and container of one path, such as
 //
 //	/system.slice/nginx.service
 //	/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service
@@ -188,10 +188,10 @@ func parseCgroupPath(path string) (unit, container string) {
 	return unit, container
 }
 
-// containerID takes the 64 hexadecimal digits out of "<id>", "docker-<id>.scope",
+// containerID returns the 64 hexadecimal digits of "<id>", "docker-<id>.scope",
 // "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like; and
-// of "<slice>:cri-containerd:<id>", which containerd makes when it takes a name
-// meant for systemd as a path.
+// of "<slice>:cri-containerd:<id>", which containerd creates if it takes a name
+// that is meant for systemd as a path.
 func containerID(name string) (string, bool) {
 	name = strings.TrimSuffix(name, ".scope")
 	name = name[strings.LastIndexAny(name, "-:")+1:]

@@ -9,7 +9,7 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// details reads what is to be said of a process, once for each.
+// details reads the details of processes, and caches them.
 type details struct {
 	ctx     context.Context
 	command bool
@@ -20,8 +20,8 @@ func newDetails(ctx context.Context, command bool) *details {
 	return &details{ctx, command, map[int]Holder{}}
 }
 
-// of describes a process; ok is false if it ended, or its PID went to another,
-// while it was read.
+// of returns the details of a process. ok is false if the process ended, or
+// another one got its PID, while they were read.
 func (d *details) of(pid int) (h Holder, ok bool) {
 	h, known := d.known[pid]
 	if !known {
@@ -31,15 +31,15 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	return h, h.PID != 0
 }
 
-// read leaves unit and container empty and seen: these systems have neither
-// systemd nor containers that share the host's processes.
+// read leaves unit and container empty, and does not list them as unseen: these
+// systems have neither systemd nor containers that share the host's processes.
 func (d *details) read(pid int) Holder {
 	p, err := process.NewProcessWithContext(d.ctx, int32(pid))
 	if err != nil {
 		return Holder{}
 	}
 	h := Holder{PID: pid, UID: -1}
-	h.Process, _ = p.NameWithContext(d.ctx) // the executable says more, and says if it is unseen
+	h.Process, _ = p.NameWithContext(d.ctx) // if it can't be read, neither can the executable
 	if h.Executable, err = p.ExeWithContext(d.ctx); err != nil || h.Executable == "" {
 		h.Unseen = append(h.Unseen, "executable")
 	}
@@ -63,15 +63,15 @@ func (d *details) read(pid int) Holder {
 	return h
 }
 
-// owner is the effective user. Windows has no uid.
+// owner returns the effective user. Windows has no uid.
 func owner(ctx context.Context, p *process.Process) (uid int, name string, err error) {
 	uids, err := p.UidsWithContext(ctx)
 	if err != nil || len(uids) == 0 {
 		name, err = p.UsernameWithContext(ctx)
 		return -1, name, err
 	}
-	// gopsutil gives the effective uid alone on macOS, and real, effective,
-	// saved elsewhere.
+	// gopsutil returns the effective uid alone on macOS, and real, effective
+	// and saved uid elsewhere.
 	uid = int(uids[min(1, len(uids)-1)])
 	name, err = userName(uid)
 	return uid, name, err

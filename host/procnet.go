@@ -14,8 +14,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// The kernel's numbers of socket states; 13 is known since 6.8, and asking an
-// older kernel for it brings nothing.
+// The kernel's numbers of socket states. 13 exists since Linux 6.8; an older
+// kernel ignores it in a request.
 // Source: include/net/tcp_states.h.
 const (
 	tcpEstablished   = 1
@@ -28,8 +28,8 @@ const (
 	tcpBoundInactive = 13
 )
 
-// parseProcNet reads the text of /proc/net/{tcp,udp}{,6}, which a machine of that
-// byte order wrote.
+// parseProcNet parses the text of /proc/net/{tcp,udp}{,6} of a machine with this
+// byte order.
 func parseProcNet(r io.Reader, q query, order binary.ByteOrder) ([]Socket, error) {
 	lines := bufio.NewScanner(r)
 	if !lines.Scan() || !strings.Contains(lines.Text(), "local_address") {
@@ -49,7 +49,7 @@ func parseProcNet(r io.Reader, q query, order binary.ByteOrder) ([]Socket, error
 	return all, lines.Err()
 }
 
-// parseProcNetLine reads
+// parseProcNetLine parses
 //
 //	sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
 func parseProcNetLine(line string, protocol port.Protocol, order binary.ByteOrder) (Socket, error) {

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// readProcNet reads one protocol from /proc/net. It has no row for a socket
+// readProcNet reads one protocol from /proc/net, which has no row for a TCP socket
 // that is bound and does not listen, and no V6ONLY flag: a listener on [::] is
 // taken for dual-stack.
 func readProcNet(q query) ([]Socket, error) {
@@ -24,7 +24,7 @@ func readProcNet(q query) ([]Socket, error) {
 		sockets, err := parseProcNet(f, q, binary.NativeEndian)
 		_ = f.Close()
 		if err != nil {
-			return nil, &stepError{"read " + path, err}
+			return nil, &opError{"read " + path, err}
 		}
 		all = append(all, sockets...)
 	}

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relatives are the processes that most likely share a holder's sockets: its
-// parent, children and cgroup mates. known is false if the kernel does not tell.
+// relatives returns the processes that most likely share a holder's sockets: its
+// parent, its children and the processes of its cgroup. known is false if the
+// kernel does not list them.
 func relatives(pid int, groups *cgroups) (all []int, known bool) {
 	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
 	if err != nil {
@@ -29,7 +30,7 @@ func relatives(pid int, groups *cgroups) (all []int, known bool) {
 	return slices.Concat([]int{stat.parent}, children, mates), known
 }
 
-// childrenOf lists the children that each thread of a process has.
+// childrenOf returns the children of all threads of a process.
 func childrenOf(pid int) ([]int, error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	threads, err := os.ReadDir(dir)
@@ -48,8 +49,9 @@ func childrenOf(pid int) ([]int, error) {
 	return all, nil
 }
 
-// unlessEnded drops the error of a process or thread that has ended. A kernel
-// without CONFIG_PROC_CHILDREN gives the same error for one that lives.
+// unlessEnded returns nil instead of the error of a process or thread that has
+// ended. A kernel without CONFIG_PROC_CHILDREN returns the same error for one
+// that still runs.
 func unlessEnded(err error, dir string) error {
 	if err != nil && unix.Access(dir, unix.F_OK) != nil {
 		return nil
@@ -57,24 +59,25 @@ func unlessEnded(err error, dir string) error {
 	return err
 }
 
+// numbers returns the positive numbers of a list of PIDs.
 func numbers(r io.Reader) []int {
 	var all []int
 	words := bufio.NewScanner(r)
 	words.Split(bufio.ScanWords)
 	for words.Scan() {
-		if n, err := strconv.Atoi(words.Text()); err == nil && n > 0 { // 0: of another PID namespace
+		if n, err := strconv.Atoi(words.Text()); err == nil && n > 0 { // 0 is a process of another PID namespace
 			all = append(all, n)
 		}
 	}
 	return all
 }
 
-// cgroups finds processes by their cgroup. All of it is a hint: where the
-// cgroup file system is empty, as in `ip netns exec`, or may not be searched,
-// nothing is found.
+// cgroups finds processes by their cgroup. What it returns is a hint: nothing is
+// found where the cgroup file system is empty, as in `ip netns exec`, or may not
+// be searched.
 type cgroups struct {
 	unified string // mount point of cgroup v2; "" if there is none
-	fd      int    // of it; -1 if it can't be opened
+	fd      int    // of unified; -1 if it can't be opened
 }
 
 func newCgroups() *cgroups {
@@ -98,12 +101,12 @@ func (c *cgroups) close() {
 	}
 }
 
-// byID lists the processes of the cgroup with this ID, the inode number of its
-// directory. Only root may open a file by its number.
+// byID returns the processes of the cgroup with this ID, which is the inode of
+// its directory. Only root may open a file by its inode.
 func (c *cgroups) byID(id uint64) []int {
 	const (
 		fileIDKernfs = 0xfe // FILEID_KERNFS of include/linux/exportfs.h
-		rootID       = 1    // the root cgroup is no group
+		rootID       = 1    // of the root cgroup
 	)
 	if c.fd < 0 || id == 0 || id == rootID {
 		return nil
@@ -123,8 +126,8 @@ func (c *cgroups) byID(id uint64) []int {
 	return numbers(procs)
 }
 
-// matesOf lists the processes in the cgroup of a process. The root cgroup is no
-// group: its processes have nothing in common.
+// matesOf returns the processes in the cgroup of a process. For the root cgroup
+// it returns none, because its processes have nothing in common.
 func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
@@ -145,7 +148,7 @@ func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	return numbers(procs), true
 }
 
-// parseUnifiedMount finds where cgroup v2 is mounted:
+// parseUnifiedMount returns the mount point of cgroup v2:
 //
 //	28 1 0:25 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw
 func parseUnifiedMount(mountinfo string) string {
@@ -159,7 +162,7 @@ func parseUnifiedMount(mountinfo string) string {
 	return ""
 }
 
-// parseUnifiedCgroup finds the cgroup v2 path, in the line "0::/path".
+// parseUnifiedCgroup returns the cgroup v2 path, from the line "0::/path".
 func parseUnifiedCgroup(text string) (path string, found bool) {
 	for line := range strings.Lines(text) {
 		if path, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found {

@@ -10,9 +10,9 @@ import (
 	"github.com/org/portcheck/internal/panics"
 )
 
-// asUser runs fn, which is told the uid, with the rights that a process of that
-// user starts with: its uid, its groups, no capabilities. The change is made to
-// one thread alone, which ends with it; Go's own Setuid would change the whole
+// asUser calls fn with the uid of a user, and with the rights that a process of
+// that user starts with: its uid, its groups, no capabilities. It changes a
+// single thread, which ends with fn; syscall.Setuid would change the whole
 // process.
 func asUser(name string, fn func(uid int)) (op string, err error) {
 	if name == "" {
@@ -35,7 +35,7 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 	return op, err
 }
 
-// onSpareThread runs fn on a thread that ends with it.
+// onSpareThread runs fn on a thread that ends when fn returns.
 func onSpareThread(fn func()) {
 	var caught *panics.Panic
 	done := make(chan struct{})
@@ -43,19 +43,20 @@ func onSpareThread(fn func()) {
 		defer close(done)
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			// The runtime never ends the main thread, whose user is what
-			// /proc and ps show for the whole process. While we keep it,
-			// the next goroutine gets another.
+			// The runtime never ends the main thread, and /proc and ps show
+			// its user for the whole process. While it is locked here, the
+			// next goroutine runs on another thread.
 			defer runtime.UnlockOSThread()
 			caught = panics.Catch(func() { onSpareThread(fn) })
 			return
 		}
-		caught = panics.Catch(fn) // not unlocked: the thread must not be used again
+		caught = panics.Catch(fn) // still locked, so that the runtime ends the thread
 	}()
 	<-done
 	caught.Repanic()
 }
 
+// become changes the user of this thread, and drops its capabilities.
 func become(uid, gid int, groups []uint32) (op string, err error) {
 	var list unsafe.Pointer
 	if len(groups) > 0 {
@@ -68,15 +69,15 @@ func become(uid, gid int, groups []uint32) (op string, err error) {
 	} else {
 		op = "setgroups"
 	}
-	// setresuid is tried even then: it is the right that people know by name.
+	// setresuid is tried in any case: its error is the one that people know.
 	if _, _, e := unix.RawSyscall(sysSetresuid, uintptr(uid), uintptr(uid), uintptr(uid)); e != 0 {
 		return "setresuid", e
 	}
 	if errno != 0 {
 		return op, errno
 	}
-	// From root the kernel drops all capabilities with the uid; from another
-	// user that holds CAP_SETUID it keeps them.
+	// If root changes its uid, the kernel drops all capabilities; if another
+	// user with CAP_SETUID does, it keeps them.
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	return "capset", unix.Capset(&header, &none[0])

@@ -4,7 +4,7 @@ package host
 
 import "golang.org/x/sys/unix"
 
-// The calls without the suffix take 16-bit IDs here.
+// The calls without the suffix take 16-bit IDs on these architectures.
 const (
 	sysSetgroups = unix.SYS_SETGROUPS32
 	sysSetresgid = unix.SYS_SETRESGID32

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/internal/testbed"
 )
 
@@ -49,7 +52,7 @@ func TestRunAs(t *testing.T) {
 	req := tries(t, "tcp any 80 as=nobody", "tcp any 80", "tcp any 80 as=65534", "tcp any 8080 as=nobody", "udp any4 80 as=nobody", "tcp any 80 as=root")
 	wants := []string{"denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok"}
 	uids := []int{nobody, 0, nobody, nobody, nobody, 0}
-	// Often and at the same time, so that the main thread gets its turn too.
+	// Often and at the same time, so that the main thread runs some of them.
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -70,7 +73,7 @@ func TestRunAs(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// A thread ends a moment after the goroutine that it was spared for.
+	// A thread ends a moment after its goroutine.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		uids := threadUIDs(t)
 		for path, uid := range uids {
@@ -82,12 +85,13 @@ func TestRunAs(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("threads that are another user's: %v", uids)
+			t.Fatalf("threads of another user: %v", uids)
 		}
 	}
 }
 
-// SO_REUSEPORT is for sockets of one user; whoever is spared stays unasked.
+// Only sockets of one user share a port by SO_REUSEPORT, but no bind is made next
+// to a listener for another user either.
 func TestRunAsReusePort(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -106,7 +110,7 @@ func TestRunAsUnknownUser(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	facts := probeHere(t, tries(t, "tcp loopback 8080 as=portcheck-no-such-user", "tcp any 8080"))
+	facts := probeHere(t, tries(t, "tcp loopback 8080 as=portcheck-no-such-user", "tcp any 8080", "tcp any 8080 as=portcheck-no-such-user look"))
 	tried := facts.Tried[0]
 	if len(tried.Attempts) != 2 || tried.UID != -1 {
 		t.Fatalf("%+v", tried)
@@ -118,6 +122,9 @@ func TestRunAsUnknownUser(t *testing.T) {
 	}
 	if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
 		t.Errorf("the other try: %s", got)
+	}
+	if got := outcomes(facts.Tried[2].Attempts); got != "not-tried" || facts.Tried[2].Attempts[0].Op != "" {
+		t.Errorf("a try without a bind: %+v", facts.Tried[2])
 	}
 }
 
@@ -139,7 +146,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	if len(facts.Sockets) != 2 {
-		t.Fatalf("sockets %s", told(facts.Sockets))
+		t.Fatalf("sockets %s", describe(facts.Sockets))
 	}
 	roots, own := facts.Sockets[0], facts.Sockets[1]
 	if roots.Port != 8080 || roots.UID == nil || *roots.UID != 0 || len(roots.Holders) > 0 || roots.Complete {
@@ -149,9 +156,73 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("our own user's socket (pid %d): %s", mine, encode(own))
 	}
 	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
+	if text := encode(facts.Gaps); !strings.Contains(text, "run as root to see every holder") {
+		t.Errorf("gaps %s", text)
+	}
 }
 
-// wantGap looks for a gap, whatever its words are.
+// If the change of user fails, the attempt has the system call that failed.
+func TestRunAsFails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	for _, c := range []struct {
+		call uintptr
+		want string
+	}{
+		{sysSetgroups, "failed(setgroups EPERM)"},
+		{sysSetresgid, "failed(setresgid EPERM)"},
+		{sysSetresuid, "failed(setresuid EPERM)"},
+		{unix.SYS_CAPSET, "failed(capset EPERM)"},
+	} {
+		deny := testbed.Denial{Call: c.call, Arg: -1, Errno: unix.EPERM}
+		facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{deny}}, tries(t, "tcp any 8080 as=nobody", "tcp any 8080"))
+		if got := outcomes(facts.Tried[0].Attempts); got != c.want || facts.Tried[0].UID != -1 {
+			t.Errorf("%s with uid %d, want %s", got, facts.Tried[0].UID, c.want)
+		}
+		if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
+			t.Errorf("%s: our own user: %s", c.want, got)
+		}
+	}
+}
+
+// A panic on a thread of another user reaches the caller.
+func TestRunAsPanic(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	uid := -1
+	p := panics.Catch(func() {
+		_, _ = asUser("nobody", func(id int) { uid = id; panic("broken") })
+	})
+	if uid != nobody || p == nil || p.Value != "broken" {
+		t.Errorf("uid %d, caught %v", uid, p)
+	}
+	if os.Geteuid() != 0 {
+		t.Errorf("uid %d afterwards", os.Geteuid())
+	}
+}
+
+// Details of a process that another user may not read are listed as unseen.
+func TestUnseenDetails(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
+	var h Holder
+	var ok bool
+	if _, err := asUser("nobody", func(int) { h, ok = newDetails(false).of(pid) }); err != nil {
+		t.Fatal(err)
+	}
+	if !ok || h.Executable != "" || !slices.Equal(h.Unseen, []string{"executable"}) || h.UID != 0 || h.User == "" || h.Process == "" {
+		t.Errorf("%t: %+v", ok, h)
+	}
+}
+
+// wantGap checks that there is a gap like this, with any text.
 func wantGap(t *testing.T, facts Facts, want Gap) {
 	t.Helper()
 	for _, g := range facts.Gaps {
@@ -165,7 +236,7 @@ func wantGap(t *testing.T, facts Facts, want Gap) {
 	t.Errorf("gaps %s, want %+v", encode(facts.Gaps), want)
 }
 
-// /proc that hides other users' processes hides holders, and that is said.
+// A /proc that hides other users' processes hides holders, and there is a gap.
 func TestHidePID(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -189,7 +260,7 @@ func TestElevated(t *testing.T) {
 	}
 }
 
-// A user may be named by a number that no database knows.
+// A user may be a number that no database has.
 func TestRunAsNumber(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// asUser runs fn, which is told the uid, as our own user alone: only Linux lets
-// one thread change its user and leave the others be.
+// asUser calls fn with the uid of this process. It returns an error for any other
+// user: only Linux can change the user of a single thread.
 func asUser(name string, fn func(uid int)) (op string, err error) {
 	if name != "" {
 		own, err := isOwnUser(name)
@@ -40,7 +40,7 @@ func isOwnUser(name string) (bool, error) {
 		if _, notNumber := strconv.ParseUint(name, 10, 31); notNumber != nil {
 			return false, err
 		}
-		return name == own, nil // a number needs no entry in passwd
+		return name == own, nil // a number without an entry in passwd is valid
 	}
 	return u.Uid == own, nil
 }

@@ -9,7 +9,7 @@ import (
 // capNetBindService is CAP_NET_BIND_SERVICE of include/uapi/linux/capability.h.
 const capNetBindService = 10
 
-// parseEffectiveUID reads "Uid:\t1000\t1000\t1000\t1000" of /proc/PID/status.
+// parseEffectiveUID parses "Uid:\t1000\t1000\t1000\t1000" of /proc/PID/status.
 func parseEffectiveUID(status []byte) (int, error) {
 	fields, err := statusLine(status, "Uid:")
 	if err != nil {
@@ -25,8 +25,8 @@ func parseEffectiveUID(status []byte) (int, error) {
 	return int(uid), nil
 }
 
-// parseMayBindLow reads "CapEff:\t0000000000000400" of /proc/PID/status, and
-// says whether the process may bind ports that need a right.
+// parseMayBindLow parses "CapEff:\t0000000000000400" of /proc/PID/status. It
+// reports whether the process may bind ports that need a right.
 func parseMayBindLow(status []byte) (bool, error) {
 	fields, err := statusLine(status, "CapEff:")
 	if err != nil {
@@ -42,7 +42,7 @@ func parseMayBindLow(status []byte) (bool, error) {
 	return effective&(1<<capNetBindService) != 0, nil
 }
 
-// statusLine gives the fields of the first line with a key.
+// statusLine returns the fields of the first line with this key.
 func statusLine(status []byte, key string) ([][]byte, error) {
 	for line := range bytes.Lines(status) {
 		if rest, found := bytes.CutPrefix(line, []byte(key)); found {

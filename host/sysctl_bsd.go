@@ -10,8 +10,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// readEphemeral reads the ports of outgoing connections from two sysctls, and
-// assumes the system's default, with a gap, where it can't.
+// readEphemeral returns the ports of outgoing connections, which it reads from two
+// sysctls. If one can't be read, it returns assumed and a gap.
 func readEphemeral(first, last string, assumed port.Range) (port.Range, []Gap) {
 	var ends [2]uint16
 	for i, name := range []string{first, last} {
@@ -27,6 +27,6 @@ func readEphemeral(first, last string, assumed port.Range) (port.Range, []Gap) {
 		}
 		ends[i] = uint16(n)
 	}
-	// The kernel counts down if the first is the higher one.
+	// The first is the higher one where the kernel counts down.
 	return port.Range{First: min(ends[0], ends[1]), Last: max(ends[0], ends[1])}, nil
 }

@@ -24,7 +24,7 @@ func newTable(sockets []Socket) table {
 	return t
 }
 
-// overlapping lists the sockets that overlap a try.
+// overlapping returns the sockets that overlap a try.
 func (t table) overlapping(try Try) []Socket {
 	var all []Socket
 	for n := int(try.Ports.First); n <= int(try.Ports.Last); n++ {
@@ -33,7 +33,7 @@ func (t table) overlapping(try Try) []Socket {
 	return all
 }
 
-// at lists the sockets that overlap a binding at one port.
+// at returns the sockets that overlap a binding at one port.
 func (t table) at(b port.Binding, n uint16) []Socket {
 	candidates := t.byPort[n]
 	if len(candidates) == 0 {
@@ -49,9 +49,9 @@ func (t table) at(b port.Binding, n uint16) []Socket {
 	return all
 }
 
-// socketKey tells sockets apart. TIME_WAIT and orphaned sockets have no inode:
-// they count once for each local endpoint. Where the OS numbers no socket, the
-// table names the process that holds it.
+// socketKey identifies a socket. TIME_WAIT and orphaned sockets have no inode, so
+// those of one local endpoint count as one socket. On an OS that doesn't number
+// its sockets, pid is the holder in the table.
 type socketKey struct {
 	port.Endpoint
 	state State
@@ -67,26 +67,27 @@ func keyOf(s Socket) socketKey {
 	return k
 }
 
-// same says whether two readings of the table show one socket.
+// same reports whether two entries, read at different times, are of one socket.
 func (s Socket) same(o Socket) bool {
-	if s.Inode != 0 || o.Inode != 0 {
+	if s.Inode != 0 {
 		return s.Inode == o.Inode
 	}
 	return keyOf(s) == keyOf(o)
 }
 
-// merge leaves one entry of connections that differ in their peer alone: a busy
-// server has thousands on one local endpoint, with the same holders.
+// merge returns the sockets with a single entry for connections that differ only
+// in their peer. A busy server has thousands of these on one local endpoint,
+// with the same holders.
 func merge(sockets []Socket) []Socket {
 	var kept []Socket
-	known := map[story]bool{}
+	known := map[connectionKey]bool{}
 	for _, s := range sockets {
 		if holdsForGood(s) {
 			kept = append(kept, s)
 			continue
 		}
-		if told := storyOf(s); !known[told] {
-			known[told] = true
+		if key := connectionKeyOf(s); !known[key] {
+			known[key] = true
 			kept = append(kept, s)
 		}
 	}
@@ -94,18 +95,18 @@ func merge(sockets []Socket) []Socket {
 	return kept
 }
 
-// story is what there is to tell of a connection.
-type story struct {
+// connectionKey is what the facts hold of a connection.
+type connectionKey struct {
 	port.Endpoint
 	state    State
 	complete bool
 	holders  string
 }
 
-func storyOf(s Socket) story {
-	t := story{Endpoint: s.Endpoint, state: s.State, complete: s.Complete}
+func connectionKeyOf(s Socket) connectionKey {
+	k := connectionKey{Endpoint: s.Endpoint, state: s.State, complete: s.Complete}
 	for _, h := range s.Holders {
-		t.holders += strconv.Itoa(h.PID) + " "
+		k.holders += strconv.Itoa(h.PID) + " "
 	}
-	return t
+	return k
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// pcbLists are the sysctls that netstat(1) reads as well. They show the sockets
-// of all users to everybody, but of the processes only who touched a socket
-// last, which proves nothing.
+// pcbLists are the sysctls that netstat(1) reads as well. They show every user the
+// sockets of all users. Of the processes they show only the last that used a
+// socket, which need not hold it.
 var pcbLists = map[port.Protocol]string{
 	port.TCP: "net.inet.tcp.pcblist_n",
 	port.UDP: "net.inet.udp.pcblist_n",
 }
 
-// readTable reads the kernel's lists. Socket.Inode is the kernel's generation
-// number, which no two sockets of a protocol share.
+// readTable reads the kernel's lists. It sets Socket.Inode to the kernel's
+// generation number, which is unique among the sockets of a protocol.
 func readTable(ctx context.Context, queries []query) tableRead {
 	read := tableRead{whole: map[port.Protocol]bool{}}
 	for _, q := range queries {
@@ -40,14 +40,14 @@ func readTable(ctx context.Context, queries []query) tableRead {
 			})
 			continue
 		}
-		read.sockets = append(read.sockets, q.choose(all)...)
+		read.sockets = append(read.sockets, q.socketsFrom(all)...)
 		read.whole[q.protocol] = true
 	}
 	return read
 }
 
-// readPCBList tries again if the list has outgrown the buffer that the kernel
-// had asked for.
+// readPCBList tries again if the list has grown since the kernel returned its
+// size.
 func readPCBList(name string) (list []byte, err error) {
 	for range 3 {
 		if list, err = unix.SysctlRaw(name); !errors.Is(err, unix.ENOMEM) {

@@ -7,8 +7,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// readTable reads the socket table by sock_diag, which filters in the kernel;
-// for a protocol that it can't answer, by /proc/net, with a gap.
+// readTable reads the socket table by sock_diag, which filters in the kernel. A
+// protocol for which that fails it reads from /proc/net, and adds a gap.
 func readTable(ctx context.Context, queries []query) tableRead {
 	read := tableRead{whole: map[port.Protocol]bool{}}
 	if len(queries) == 0 {
@@ -35,7 +35,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		}
 		read.sockets = append(read.sockets, sockets...)
 		read.whole[q.protocol] = true
-		what := fmt.Sprintf("sock_diag can't be asked, so the %s sockets are read from /proc/net", q.protocol)
+		what := fmt.Sprintf("sock_diag can't be used, so the %s sockets are read from /proc/net", q.protocol)
 		if q.protocol == port.TCP {
 			what += ", which does not show sockets that are bound and do not listen"
 		}

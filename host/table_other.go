@@ -15,8 +15,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// readTable asks gopsutil, which asks Windows' GetExtendedTcpTable and
-// GetExtendedUdpTable, lsof on FreeBSD, netstat on OpenBSD and NetBSD.
+// readTable reads the socket table by gopsutil, which calls GetExtendedTcpTable and
+// GetExtendedUdpTable on Windows, and runs lsof on FreeBSD and netstat on OpenBSD
+// and NetBSD.
 func readTable(ctx context.Context, queries []query) tableRead {
 	read := tableRead{whole: map[port.Protocol]bool{}}
 	for _, q := range queries {
@@ -28,10 +29,10 @@ func readTable(ctx context.Context, queries []query) tableRead {
 			})
 			continue
 		}
-		read.sockets = append(read.sockets, q.choose(all)...)
+		read.sockets = append(read.sockets, q.socketsFrom(all)...)
 		if runtime.GOOS == "freebsd" && os.Geteuid() != 0 {
 			read.gaps = append(read.gaps, Gap{
-				What: "lsof shows the sockets of our own processes alone: run as root to see all",
+				What: "lsof shows only the sockets of this user: run as root to see all",
 				Op:   "lsof", Kind: GapSockets,
 			})
 			continue
@@ -41,14 +42,15 @@ func readTable(ctx context.Context, queries []query) tableRead {
 	return read
 }
 
-// readProtocol fails if one entry can't be read: a partial table is no table.
+// readProtocol returns an error if one entry can't be parsed: a partial table is
+// not used.
 func readProtocol(ctx context.Context, protocol port.Protocol) ([]socktab.Socket, error) {
 	stats, err := net.ConnectionsWithContext(ctx, string(protocol))
 	if err != nil {
 		return nil, err
 	}
 	if len(stats) == 0 && runtime.GOOS == "freebsd" {
-		return nil, errors.New("lsof shows no socket: gopsutil does not tell that from a failure")
+		return nil, errors.New("lsof shows no sockets, which may be a failure that gopsutil does not report")
 	}
 	var all []socktab.Socket
 	for _, stat := range stats {
@@ -58,7 +60,7 @@ func readProtocol(ctx context.Context, protocol port.Protocol) ([]socktab.Socket
 		}
 		// Windows lists a dual-stack socket with both families: the stack
 		// "opens an endpoint for both" (Microsoft, "Dual Stack Sockets on
-		// Windows Vista"). OpenBSD has none. Elsewhere it is not known.
+		// Windows Vista"). OpenBSD has none. On other systems it is unknown.
 		s.V6Only = s.Addr.Is6() && s.Addr.IsUnspecified() && (runtime.GOOS == "windows" || runtime.GOOS == "openbsd")
 		if s.Port != 0 {
 			all = append(all, s)

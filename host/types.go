@@ -1,5 +1,5 @@
-// Package host says what is true of one machine: which endpoints bind, what
-// its socket table holds, and which processes hold those sockets.
+// Package host finds out which endpoints can be bound on one machine, what its
+// socket table holds, and which processes hold those sockets.
 package host
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// Host is one machine, or one network namespace of it, opened once and asked
-// often.
+// Host is one machine, or one network namespace of it. It is opened once and
+// probed any number of times.
 type Host interface {
-	// Probe answers one batch. It changes nothing and may be repeated. An
-	// error means that nothing could be found out; what could not be seen
-	// otherwise is in Facts.Gaps.
+	// Probe answers one batch. It changes nothing and may be repeated. It
+	// returns an error if nothing could be found out; what else could not be
+	// seen is in Facts.Gaps.
 	Probe(ctx context.Context, req Request) (Facts, error)
-	// Close leaves nothing of ours behind.
+	// Close removes everything of ours from the machine.
 	Close() error
 }
 
@@ -33,12 +33,12 @@ type Request struct {
 type Try struct {
 	port.Binding
 	Ports  port.Range `json:"ports"`
-	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; "" is our own user
+	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; empty for the user of the probe
 	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
-	Owners bool       `json:"owners,omitempty"` // every holder matters: look into every process
+	Owners bool       `json:"owners,omitempty"` // every holder matters: examine every process
 }
 
-// Scan asks which ports of Ports nobody visibly holds, for a binding.
+// Scan asks which ports of Ports no visible socket holds, for a binding.
 type Scan struct {
 	port.Binding
 	Ports port.Set `json:"ports"`
@@ -61,19 +61,18 @@ type Facts struct {
 	Gaps    []Gap      `json:"gaps"`
 }
 
-// Machine says whose ports these are.
+// Machine describes the machine that was probed.
 type Machine struct {
 	OS        string    `json:"os"`   // GOOS
 	Arch      string    `json:"arch"` // GOARCH
 	Namespace Namespace `json:"namespace"`
 	BootID    string    `json:"boot_id,omitempty"`
-	Now       time.Time `json:"now"`
 	UID       int       `json:"uid"`      // effective uid of the probe; -1 where there is none
 	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports
 	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
 }
 
-// NamespaceKind says whose network namespace was probed.
+// NamespaceKind is the kind of network namespace that was probed.
 type NamespaceKind string
 
 // The kinds. NamespaceHost is claimed only with proof.
@@ -87,9 +86,9 @@ const (
 type Namespace struct {
 	Kind  NamespaceKind `json:"kind"`
 	Inode uint64        `json:"inode,omitempty"` // of /proc/self/ns/net; 0 where the OS has none
-	// Reason says how the kind is known, or why it is not: a phrase for people.
+	// Reason is how the kind is known, or why it is unknown: a phrase for people.
 	Reason string `json:"reason,omitempty"`
-	// AllProcesses: /proc shows the processes of the whole machine.
+	// AllProcesses is true if /proc shows the processes of the whole machine.
 	AllProcesses bool `json:"all_processes,omitempty"`
 }
 
@@ -97,7 +96,7 @@ type Namespace struct {
 type Limits struct {
 	Ephemeral        port.Range                 `json:"ephemeral"`          // ports of outgoing connections
 	Reserved         port.Set                   `json:"reserved,omitempty"` // never handed out automatically
-	Excluded         map[port.Protocol]port.Set `json:"excluded,omitempty"` // kept back by the OS (Windows)
+	Excluded         map[port.Protocol]port.Set `json:"excluded,omitempty"` // reserved by the OS (Windows)
 	UnprivilegedFrom int                        `json:"unprivileged_from"`  // the first port that needs no right
 }
 
@@ -111,17 +110,17 @@ const (
 	Denied    Outcome = "denied"     // no right to bind
 	NoAddress Outcome = "no-address" // the address is not on this host
 	NoFamily  Outcome = "no-family"  // the host has no such address family
-	Excluded  Outcome = "excluded"   // kept back by the OS
+	Excluded  Outcome = "excluded"   // reserved by the OS
 	Failed    Outcome = "failed"     // anything else: see Op and Errno
 	NotTried  Outcome = "not-tried"
 )
 
-// Attempt is what one endpoint, or one connect, answered.
+// Attempt is the result of one bind, or of one connect.
 type Attempt struct {
 	port.Endpoint
 	Outcome Outcome `json:"outcome"`
-	Op      string  `json:"op,omitempty"`    // the operation that failed: socket, setsockopt, bind, setresuid, connect, resolve; "read PATH" where a file told
-	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's word, or why nothing was tried
+	Op      string  `json:"op,omitempty"`    // the operation that failed: socket, setsockopt, bind, setresuid, connect, resolve; "read PATH" if it is known from a file
+	Errno   string  `json:"errno,omitempty"` // its symbolic errno, "EADDRINUSE"; or the resolver's error, or why nothing was tried
 }
 
 // Tried answers a Try. Attempts has one entry for each endpoint of each port,
@@ -131,20 +130,19 @@ type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
 	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
-	// NoBindReason says why nothing can be bound on this machine, so that the
-	// socket table has the last word: a phrase for people. It is empty where
-	// binds are made.
+	// NoBindReason is why nothing can be bound on this machine, so that the
+	// socket table decides: a phrase for people. It is empty if binds are made.
 	NoBindReason string `json:"table_only,omitempty"`
 }
 
-// State is a socket's state as far as binding is concerned.
+// State is a socket's state as far as it matters to a bind.
 type State string
 
 // The states.
 const (
 	Listen    State = "listen"    // TCP listening, or UDP bound and unconnected
 	Bound     State = "bound"     // TCP bound and not listening
-	Connected State = "connected" // established, or on the way there
+	Connected State = "connected" // established or connecting
 	TimeWait  State = "time-wait"
 	Closing   State = "closing" // any other state after established
 )
@@ -155,54 +153,55 @@ type Socket struct {
 	State   State    `json:"state"`
 	UID     *uint32  `json:"uid,omitempty"` // owner of the socket; nil where the kernel keeps none
 	Inode   uint64   `json:"inode,omitempty"`
-	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator: a hint where to look, no proof
+	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator; the holder may be in another
 	Holders []Holder `json:"holders,omitempty"`
-	// Complete says that every process was looked at, so that nobody else
-	// can hold this socket. It is false if one could not be read.
+	// Complete is true if every process was examined, so that there is no other
+	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`
 }
 
-// Shares says whether a new socket on e could take a part of the traffic of this
-// one, if both asked to share. A socket that is bound to a device other than the
-// loopback one gets nothing that is sent to a loopback address, and loses
-// nothing to who is bound there.
+// Shares reports whether a new socket on e could take a part of the traffic of
+// this one, if both have the options to share. A socket that is bound to a device
+// other than the loopback device receives nothing that is sent to a loopback
+// address, and so loses nothing to a socket there.
 func (s Socket) Shares(e port.Endpoint) bool {
-	elsewhere := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
-	return s.State == Listen && s.Overlaps(e) && !elsewhere
+	otherDevice := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
+	return s.State == Listen && s.Overlaps(e) && !otherDevice
 }
 
-// loopbackDevice is its name on every Linux; other systems tell of no devices.
+// loopbackDevice is its name on every Linux. Other systems don't show devices.
 const loopbackDevice = "lo"
 
-// Holder is a process that has the socket open. Proof is a descriptor of its
-// own with the socket's inode. What could not be read is empty and named in
-// Unseen; what is empty and not in Unseen is known to be absent.
+// Holder is a process that has the socket open, which is proven by a descriptor
+// with the socket's inode. What could not be read is empty and listed in Unseen;
+// what is empty and not in Unseen is known to be absent.
 type Holder struct {
 	PID        int       `json:"pid"`
-	Process    string    `json:"process,omitempty"`    // the process's own name; it can be forged
+	Process    string    `json:"process,omitempty"`    // the process's own name, which can be forged
 	Executable string    `json:"executable,omitempty"` // path of the binary
 	UID        int       `json:"uid"`                  // effective; -1 where unknown
 	User       string    `json:"user,omitempty"`
 	Unit       string    `json:"unit,omitempty"`      // systemd unit
-	Container  string    `json:"container,omitempty"` // container ID; a proxy's is that of the container whose port it holds
+	Container  string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
 	Started    time.Time `json:"started,omitzero"`
 	Command    []string  `json:"command,omitempty"`
 	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
-	// Told is what a container engine says of the container; nil if none was
-	// asked, or if it knows no such container. Its text is anybody's.
-	Told *ContainerInfo `json:"told,omitempty"`
+	// ContainerInfo is a container engine's description of the container; nil if
+	// no engine was asked, or if it has no such container. Anybody may have
+	// written its text.
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
 
-// ContainerName is the word in Unseen for a container of which an engine should
-// have told, and did not.
+// ContainerName is in Unseen if an engine should have described the container,
+// and did not.
 const ContainerName = "container name"
 
-// ContainerInfo is what a container engine says of a container.
+// ContainerInfo describes a container.
 type ContainerInfo struct {
 	Name    string `json:"name"`
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
-	Service string `json:"service,omitempty"` // name of the CI job's own service that it is
+	Service string `json:"service,omitempty"` // name of the CI job's service, if it is one
 }
 
 // Gap is something that could not be seen.
@@ -213,14 +212,14 @@ type Gap struct {
 	Kind  GapKind `json:"kind,omitempty"`
 }
 
-// GapKind says which facts a gap leaves out. It is empty where none are: a
-// default is assumed, for one.
+// GapKind is the kind of facts that a gap leaves out. It is empty if no facts are
+// missing, for example if a default is assumed.
 type GapKind string
 
 // The kinds of gaps.
 const (
 	GapSockets    GapKind = "sockets"         // sockets are missing
 	GapHolders    GapKind = "holders"         // holders of sockets are missing
-	GapContainers GapKind = "container-names" // what an engine knows of the containers of holders whose Unseen has ContainerName
-	GapNamespace  GapKind = "namespace"       // these may be the ports of another namespace than people mean
+	GapContainers GapKind = "container-names" // the descriptions of containers, of holders with ContainerName in Unseen
+	GapNamespace  GapKind = "namespace"       // the ports may be those of another namespace than the user means
 )

@@ -12,37 +12,45 @@ import (
 	"sync"
 )
 
-// users names uids and finds the user of a name.
+// users looks up users by uid and by name.
 type users interface {
 	name(uid int) (string, error) // "" for a uid that has none
 	find(name string) (account, error)
 }
 
-// account is a user as setgroups(2) and setresuid(2) want it.
+// account is what setgroups(2) and setresuid(2) need of a user.
 type account struct {
 	uid, gid int
 	groups   []uint32
 }
 
-// machineUsers are the users of the machine whose processes /proc shows. In a
-// container that has the host's PID namespace, the container's own passwd would
-// give the host's uids wrong names.
+// machineUsers returns the users of the machine that /proc shows. In a container
+// with the host's PID namespace, the container's own passwd has other
+// names for the host's uids.
 var machineUsers = sync.OnceValue(func() users {
-	pid, err := namespaceInode("/proc/self/ns/pid")
-	if err != nil || pid != initialPIDNamespace {
-		return ownUsers{}
+	inode := func(path string) uint64 {
+		n, err := namespaceInode(path)
+		if err != nil {
+			return 0
+		}
+		return n
 	}
-	own, err := namespaceInode("/proc/self/ns/mnt")
-	if first, err1 := namespaceInode("/proc/1/ns/mnt"); err == nil && err1 == nil && first == own {
-		return ownUsers{}
-	}
-	if ids, _ := OwnContainer(); len(ids) > 0 {
-		return filesUsers{"/proc/1/root/etc"}
-	}
-	return ownUsers{}
+	ids, _ := OwnContainer()
+	return usersOf(inode("/proc/self/ns/pid"), inode("/proc/self/ns/mnt"), inode("/proc/1/ns/mnt"), len(ids) > 0)
 })
 
-// ownUsers are those of the system that we run in.
+// usersOf returns the users for a process, from the inodes of its PID namespace,
+// of its mount namespace and of the mount namespace of PID 1, which are 0 if they
+// can't be read, and whether it runs in a container.
+func usersOf(pid, own, first uint64, inContainer bool) users {
+	sameFiles := own == first && own != 0
+	if pid == initialPIDNamespace && !sameFiles && inContainer {
+		return etcUsers{"/proc/1/root/etc"}
+	}
+	return ownUsers{}
+}
+
+// ownUsers are the users of the system that this process runs in.
 type ownUsers struct{}
 
 func (ownUsers) name(uid int) (string, error) { return userName(uid) }
@@ -55,7 +63,7 @@ func (ownUsers) find(name string) (account, error) {
 			return account{}, err
 		}
 		if u, err = user.LookupId(name); err != nil {
-			return account{uid: int(n), gid: int(n)}, nil // a number needs no entry in passwd
+			return account{uid: int(n), gid: int(n)}, nil // a number without an entry in passwd is valid
 		}
 	}
 	ids, err := u.GroupIds()
@@ -82,11 +90,11 @@ func newAccount(uid, gid string, groups []string) (a account, err error) {
 	return a, nil
 }
 
-// filesUsers are those of passwd and group in a directory that is another
-// system's /etc. What its name service would add is not seen.
-type filesUsers struct{ etc string }
+// etcUsers are the users in passwd and group of a directory that is the /etc of
+// another system. Users that its name service would add are not seen.
+type etcUsers struct{ etc string }
 
-func (f filesUsers) name(uid int) (string, error) {
+func (f etcUsers) name(uid int) (string, error) {
 	entries, err := f.read("passwd", 7)
 	if err != nil {
 		return "", err
@@ -99,7 +107,7 @@ func (f filesUsers) name(uid int) (string, error) {
 	return "", nil
 }
 
-func (f filesUsers) find(name string) (account, error) {
+func (f etcUsers) find(name string) (account, error) {
 	entries, err := f.read("passwd", 7)
 	if err != nil {
 		return account{}, fmt.Errorf("the host's users can't be read: %w", err)
@@ -129,8 +137,8 @@ func (f filesUsers) find(name string) (account, error) {
 	return newAccount(u[2], u[3], groups)
 }
 
-// read gives the lines of a file like passwd(5) that have enough fields.
-func (f filesUsers) read(file string, fields int) ([][]string, error) {
+// read returns the lines of a file like passwd(5) that have enough fields.
+func (f etcUsers) read(file string, fields int) ([][]string, error) {
 	text, err := os.ReadFile(f.etc + "/" + file)
 	if err != nil {
 		return nil, err

@@ -158,7 +158,7 @@ func nameHolders(sockets []host.Socket, containers []container) bool {
 			}
 			switch {
 			case c >= 0:
-				h.Container, h.Told = containers[c].id, &containers[c].info
+				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
 			case containers != nil && h.Container == "" && path.Base(h.Executable) == "dockerd":
 				// It holds ports of its own too, such as that of its API.
 			default:

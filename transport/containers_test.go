@@ -94,8 +94,8 @@ func TestNameHolders(t *testing.T) {
 			got := ""
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
-				if h.Told != nil {
-					got = strings.Join([]string{h.Container, h.Told.Name, h.Told.Image, h.Told.Compose}, " ")
+				if h.ContainerInfo != nil {
+					got = strings.Join([]string{h.Container, h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose}, " ")
 				}
 			}
 			if got != c.want {
@@ -105,7 +105,7 @@ func TestNameHolders(t *testing.T) {
 				t.Errorf("whole: %v", whole)
 			}
 			for _, h := range shared {
-				if h.Told != nil || len(h.Unseen) > 0 {
+				if h.ContainerInfo != nil || len(h.Unseen) > 0 {
 					t.Error("the probe's own holder was changed")
 				}
 			}
@@ -180,7 +180,7 @@ func TestEngine(t *testing.T) {
 		t.Fatalf("%v, gaps %v, asked %d times", err, facts.Gaps, *asked)
 	}
 	for i, want := range []string{"shop-web-1", "shop-web-1", "db"} {
-		if told := facts.Sockets[i].Holders[0].Told; told == nil || told.Name != want {
+		if told := facts.Sockets[i].Holders[0].ContainerInfo; told == nil || told.Name != want {
 			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, told, want)
 		} else if (told.Service == "postgres") != (want == "db") {
 			t.Errorf("%s is the job's service %q", want, told.Service)

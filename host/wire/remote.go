@@ -14,18 +14,18 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// remote is the near end of a conversation with Serve.
+// remote is the client of a Serve.
 type remote struct {
 	mu     sync.Mutex
 	stream io.ReadWriteCloser
 	lines  *bufio.Reader
 	limit  int
-	err    error // the conversation is over
+	err    error // of every Probe, once the stream is closed
 }
 
-// NewHost asks the Serve at the other end of a stream, which it owns. A reply
-// of more than limit bytes, or one that is none, ends the conversation; so does
-// a request that is given up.
+// NewHost returns a Host that is probed by the Serve at the other end of stream,
+// which the Host closes. An invalid reply, a reply of more than limit bytes, and
+// a request that is cancelled close the stream, after which every Probe fails.
 func NewHost(stream io.ReadWriteCloser, limit int) host.Host {
 	return &remote{stream: stream, lines: bufio.NewReaderSize(stream, 64<<10), limit: limit}
 }
@@ -36,10 +36,10 @@ func (r *remote) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	if r.err != nil {
 		return host.Facts{}, r.err
 	}
-	given := context.AfterFunc(ctx, func() { _ = r.stream.Close() }) // whoever reads or writes learns of it
+	stop := context.AfterFunc(ctx, func() { _ = r.stream.Close() }) // ends a read or write that is under way
 	reply, err := r.ask(req)
-	if !given() || err != nil {
-		r.err = errors.New("the conversation with the probe has ended")
+	if !stop() || err != nil {
+		r.err = errors.New("the connection to the probe is closed")
 		_ = r.stream.Close() // the error that matters is the first
 		if ctx.Err() != nil {
 			return host.Facts{}, ctx.Err()
@@ -53,16 +53,16 @@ func (r *remote) Probe(ctx context.Context, req host.Request) (host.Facts, error
 }
 
 func (r *remote) ask(req host.Request) (Reply, error) {
-	q := question{rand.Text(), req}
+	q := request{rand.Text(), req}
 	line, err := json.Marshal(q)
 	if err != nil {
 		return Reply{}, err
 	}
 	switch _, err := r.stream.Write(append(line, '\n')); {
 	case errors.Is(err, io.EOF):
-		return Reply{}, errors.New("the probe ended before it was asked")
+		return Reply{}, errors.New("the probe ended before the request")
 	case err != nil:
-		return Reply{}, fmt.Errorf("the probe does not take requests: %w", err)
+		return Reply{}, fmt.Errorf("send to the probe: %w", err)
 	}
 	text, err := readLine(r.lines, r.limit)
 	switch {
@@ -74,33 +74,33 @@ func (r *remote) ask(req host.Request) (Reply, error) {
 		return Reply{}, fmt.Errorf("the probe's answer: %w", err)
 	}
 	if parts := countParts(text); parts > r.limit/bytesPerPart {
-		return Reply{}, fmt.Errorf("the probe's answer: it has %d parts, which is more than its size can need", parts)
+		return Reply{}, fmt.Errorf("the probe's answer: %d structs and lists are too many for its size", parts)
 	}
 	var reply Reply
 	if err := json.Unmarshal(text, &reply); err != nil {
-		return Reply{}, fmt.Errorf("the probe's answer is none: %.80q", text)
+		return Reply{}, fmt.Errorf("the probe's answer can't be parsed: %.80q", text)
 	}
 	switch {
 	case reply.Version != Version:
-		return Reply{}, fmt.Errorf("the probe speaks version %d of the conversation, and this portcheck version %d: use the same release at both ends", reply.Version, Version)
+		return Reply{}, fmt.Errorf("the probe speaks version %d of the protocol, and this portcheck version %d: use the same release at both ends", reply.Version, Version)
 	case reply.Error == "" && reply.Facts == nil:
 		return Reply{}, errors.New("the probe's answer has no facts")
 	case reply.ID != q.ID:
-		return Reply{}, errors.New("the probe's answer is to another question than this one")
+		return Reply{}, errors.New("the probe's answer is to another request")
 	}
 	return reply, nil
 }
 
 func (r *remote) Close() error {
-	// Not under the lock: it ends a Probe that is under way.
+	// Without the lock, so that it ends a Probe that is under way.
 	return r.stream.Close()
 }
 
-// bytesPerPart is less than a part of an honest answer takes on average. A part
-// can become 300 bytes in memory, though two are enough to write it.
+// bytesPerPart is less than the average size of a struct or list in a real
+// answer. In memory each can take 300 bytes, though its JSON needs only two.
 const bytesPerPart = 30
 
-// countParts is how many structs and lists a text of JSON can become.
+// countParts returns how many structs and lists a JSON text has at most.
 func countParts(text []byte) int {
 	return bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("null"))
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -13,7 +14,8 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// answering is a host whose probes answer with a boot ID, or with an error.
+// answering is a host that answers with the host of the first Dial as boot ID, and
+// with an error.
 type answering struct{ err error }
 
 func (a answering) Probe(_ context.Context, req host.Request) (host.Facts, error) {
@@ -22,7 +24,7 @@ func (a answering) Probe(_ context.Context, req host.Request) (host.Facts, error
 
 func (answering) Close() error { return nil }
 
-func conversation(t *testing.T, h host.Host) host.Host {
+func connected(t *testing.T, h host.Host) host.Host {
 	t.Helper()
 	near, far := net.Pipe()
 	go func() {
@@ -35,15 +37,15 @@ func conversation(t *testing.T, h host.Host) host.Host {
 }
 
 func TestRemoteAsksServe(t *testing.T) {
-	r := conversation(t, answering{})
+	r := connected(t, answering{})
 	for _, word := range []string{"one", "two", strings.Repeat("x", 200_000)} {
 		facts, err := r.Probe(t.Context(), host.Request{Dials: []host.Dial{{Host: word}}})
 		if err != nil || facts.Machine.BootID != word {
 			t.Fatalf("%.10s: %.20s, %v", word, facts.Machine.BootID, err)
 		}
 	}
-	// An error of the far end is told, and ends nothing.
-	r = conversation(t, answering{errors.New("no /proc")})
+	// An error of the probed host does not close the connection.
+	r = connected(t, answering{errors.New("no /proc")})
 	for range 2 {
 		if _, err := r.Probe(t.Context(), host.Request{Dials: []host.Dial{{}}}); err == nil || err.Error() != "no /proc" {
 			t.Errorf("error %v", err)
@@ -60,7 +62,7 @@ func TestRemoteGivesUp(t *testing.T) {
 	if _, err := r.Probe(ctx, host.Request{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := r.Probe(t.Context(), host.Request{}); err == nil || !strings.Contains(err.Error(), "has ended") {
+	if _, err := r.Probe(t.Context(), host.Request{}); err == nil || !strings.Contains(err.Error(), "is closed") {
 		t.Errorf("after giving up: %v", err)
 	}
 }
@@ -69,14 +71,14 @@ func TestRemoteRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
 		"nothing":          {"", "without an answer"},
 		"half a line":      {`{"version":2`, "in the middle"},
-		"no JSON":          {"Permission denied, \x1b[31mplease\n", `is none: "Permission denied, \x1b[31m`},
+		"not JSON":         {"Permission denied, \x1b[31mplease\n", `can't be parsed: "Permission denied, \x1b[31m`},
 		"no facts":         {`{"version":2}` + "\n", "no facts"},
 		"another version":  {`{"version":1,"facts":{}}` + "\n", "version 1"},
 		"too much":         {`{"version":2,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
-		"another's answer": {`{"version":2,"id":"x","facts":{}}` + "\n", "to another question"},
-		"an old answer":    {`{"version":2,"facts":{}}` + "\n", "to another question"},
-		"too many parts":   {`{"version":2,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "it has 504 parts"},
-		"parts of nothing": {`{"version":2,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "it has 504 parts"},
+		"another request":  {`{"version":2,"id":"x","facts":{}}` + "\n", "to another request"},
+		"an old answer":    {`{"version":2,"facts":{}}` + "\n", "to another request"},
+		"too many parts":   {`{"version":2,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "504 structs and lists"},
+		"parts of nothing": {`{"version":2,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "504 structs and lists"},
 		"without end":      {strings.Repeat("x", 5000), "larger than 4096 bytes"},
 	} {
 		near, far := net.Pipe()
@@ -90,7 +92,77 @@ func TestRemoteRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := r.Probe(t.Context(), host.Request{}); err == nil {
-			t.Errorf("%s: the conversation goes on", name)
+			t.Errorf("%s: still open", name)
 		}
 	}
 }
+
+// answerWith probes a host once, with the reply that the function returns for the
+// request's ID.
+func answerWith(t *testing.T, limit int, reply func(id string) string) (host.Facts, error) {
+	t.Helper()
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		var q request
+		if err := json.NewDecoder(far).Decode(&q); err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(far, reply(q.ID)) // the client may have closed it
+	}()
+	r := NewHost(near, limit)
+	defer r.Close()
+	return r.Probe(t.Context(), host.Request{})
+}
+
+// A reply may have as many bytes, and as many structs and lists, as the limit
+// allows, and not one more.
+func TestRemoteLimits(t *testing.T) {
+	const limit = 3000
+	sized := func(size int) func(string) string {
+		return func(id string) string {
+			reply := `{"version":2,"id":"` + id + `","facts":{},"x":"`
+			return reply + strings.Repeat("x", size-len(reply)-3) + "\"}\n"
+		}
+	}
+	parts := func(count int, part string) func(string) string {
+		return func(id string) string { // one struct of each of reply and facts, and the list
+			return `{"version":2,"id":"` + id + `","facts":{"gaps":[` + strings.Repeat(part+",", count-4) + part + "]}}\n"
+		}
+	}
+	for name, c := range map[string]struct {
+		reply func(id string) string
+		want  string // "": no error
+	}{
+		"as many bytes as allowed":      {sized(limit), ""},
+		"one byte more":                 {sized(limit + 1), "larger than 3000 bytes"},
+		"as many structs as allowed":    {parts(limit/bytesPerPart, "{}"), ""},
+		"one struct more":               {parts(limit/bytesPerPart+1, "{}"), "101 structs and lists"},
+		"one null more":                 {parts(limit/bytesPerPart+1, "null"), "101 structs and lists"},
+		"an error beside facts":         {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{},"error":"no luck"}` + "\n" }, "no luck"},
+		"neither an error nor facts":    {func(id string) string { return `{"version":2,"id":"` + id + `"}` + "\n" }, "no facts"},
+		"a newer version":               {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{}}` + "\n" }, "the probe speaks version 3 of the protocol, and this portcheck version 2"},
+		"a line that ends with the end": {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{}}` }, "in the middle of its answer"},
+	} {
+		if _, err := answerWith(t, limit, c.reply); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// An error of the stream is returned with what it was for.
+func TestRemoteCannotSend(t *testing.T) {
+	for err, want := range map[error]string{io.EOF: "the probe ended before the request", io.ErrShortWrite: "send to the probe: short write"} {
+		r := NewHost(brokenStream{err}, 4096)
+		if _, got := r.Probe(t.Context(), host.Request{}); got == nil || got.Error() != want {
+			t.Errorf("%v: %v, want %q", err, got, want)
+		}
+	}
+}
+
+type brokenStream struct{ err error }
+
+func (s brokenStream) Read([]byte) (int, error)  { return 0, s.err }
+func (s brokenStream) Write([]byte) (int, error) { return 0, s.err }
+func (brokenStream) Close() error                { return nil }

@@ -1,5 +1,5 @@
-// Package wire asks a host.Host over a stream, one JSON line for each request
-// and each reply. Serve is the far end, NewHost the near one.
+// Package wire probes a host.Host over a stream, with one JSON line for each
+// request and each reply. Serve is the server, NewHost the client.
 package wire
 
 import (
@@ -15,9 +15,10 @@ import (
 // Version is the version of the protocol. Both ends must have the same one.
 const Version = 2
 
-// question is a Request on the wire.
-type question struct {
-	// ID comes back with the answer, so that none is taken for another's.
+// request is a Request on the wire.
+type request struct {
+	// ID is repeated in the reply, so that a reply is not taken for that to
+	// another request.
 	ID string `json:"id,omitempty"`
 	host.Request
 }
@@ -25,24 +26,24 @@ type question struct {
 // Reply answers one Request on the wire.
 type Reply struct {
 	Version int         `json:"version"`
-	ID      string      `json:"id,omitempty"` // the question's
+	ID      string      `json:"id,omitempty"` // the request's
 	Facts   *host.Facts `json:"facts,omitempty"`
 	Error   string      `json:"error,omitempty"`
 }
 
-// Serve is a probe's far end: it reads Requests from r, one JSON line each, and
-// writes one Reply line for each, in order. The end of r means that the caller
-// is gone: Serve drops what it does and returns nil.
+// Serve reads Requests from r, one JSON line each, probes h, and writes one Reply
+// line for each, in order. At the end of r the client is gone: Serve cancels the
+// probe that is under way, and returns nil.
 func Serve(ctx context.Context, h host.Host, r io.Reader, w io.Writer) error {
-	ctx, gone := context.WithCancel(ctx)
-	defer gone()
-	requests := make(chan question)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	requests := make(chan request)
 	failed := make(chan error, 1)
 	go func() {
-		defer gone()
+		defer cancel()
 		lines := json.NewDecoder(r)
 		for {
-			var req question
+			var req request
 			if err := lines.Decode(&req); err != nil {
 				if !errors.Is(err, io.EOF) {
 					failed <- fmt.Errorf("read request: %w", err)

@@ -14,7 +14,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// fakeHost answers with what the test says.
+// fakeHost is a host of one function.
 type fakeHost func(context.Context, host.Request) (host.Facts, error)
 
 func (f fakeHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
@@ -34,7 +34,7 @@ func echo(_ context.Context, req host.Request) (host.Facts, error) {
 	return facts, nil
 }
 
-// converse asks one thing after the other and returns the replies.
+// converse sends one request after the other and returns the replies.
 func converse(t *testing.T, requests ...string) []Reply {
 	t.Helper()
 	in, asks := io.Pipe()
@@ -97,10 +97,10 @@ func TestServeLines(t *testing.T) {
 	in, asks := io.Pipe()
 	answers, out := io.Pipe()
 	go func() {
-		_ = Serve(t.Context(), fakeHost(echo), in, out) // TestServe looks at it
+		_ = Serve(t.Context(), fakeHost(echo), in, out) // TestServe checks it
 		_ = out.Close()
 	}()
-	go func() { _, _ = io.WriteString(asks, `{"listeners":true}`) }() // no newline: a request is whole without
+	go func() { _, _ = io.WriteString(asks, `{"listeners":true}`) }() // a request needs no newline
 	line := make([]byte, 1<<10)
 	n, err := answers.Read(line)
 	if err != nil || bytes.Count(line[:n], []byte("\n")) != 1 || line[n-1] != '\n' {
@@ -176,7 +176,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// Whatever is asked, what is answered are Replies, a line each.
+// Whatever the requests are, every line of the output is a Reply.
 func FuzzServe(f *testing.F) {
 	f.Add([]byte("{}\n{\"listeners\":true}\n"))
 	f.Add([]byte(`{"tries":[{"protocol":"tcp","addresses":["any"],"ports":{"first":80,"last":81}}],"scans":[{"ports":[{"first":1,"last":2}]}],"dials":[{"host":"h","port":1}]}`))
@@ -191,7 +191,7 @@ func FuzzServe(f *testing.F) {
 			}
 		}
 		if json.Valid(text) && bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) && err == nil {
-			t.Fatalf("a list of requests is taken for one: %q", text)
+			t.Fatalf("a list of requests is taken for one request: %q", text)
 		}
 	})
 }

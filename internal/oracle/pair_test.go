@@ -123,7 +123,7 @@ func (w *world) word(s server, v view) (word, error) {
 	}
 	said.OK = plain.ok()
 	for i, r := range plain.Results {
-		said.Told = append(said.Told, r.Status+": "+r.Message)
+		said.ContainerInfo = append(said.ContainerInfo, r.Status+": "+r.Message)
 		if r.taken() {
 			said.compareHolders(r, v, w.holders(s.needs[i]), false)
 		}

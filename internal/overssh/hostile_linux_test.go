@@ -48,26 +48,26 @@ func TestHostilePortchecks(t *testing.T) {
 			_, _ = s.receive()
 			for s.say(strings.Repeat("{}\n", 10<<10)) {
 			}
-		}, "probe: the probe speaks version 0 of the conversation"},
-		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer is none: "},
+		}, "probe: the probe speaks version 0 of the protocol"},
+		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer can't be parsed: "},
 		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.receive(); s.leave(0) }, "probe: the probe ended without an answer"},
 		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.receive(); s.say(`{"version":2,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
 		"huge numbers": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
-		}), "probe: the probe's answer is none: "},
+		}), "probe: the probe's answer can't be parsed: "},
 		"a port too high": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"tried":[{"attempts":[{"port":73616}]}]}}`+"\n")
-		}), "probe: the probe's answer is none: "},
+		}), "probe: the probe's answer can't be parsed: "},
 		"fields twice": {saying(func(q question) string {
 			return strings.TrimSuffix(q.answer(q.allFree()), "}\n") + `,"facts":{"tried":[],"open":[]}}` + "\n"
 		}), "does not match the request"},
-		"nested": {saying(func(question) string { return strings.Repeat("[", 100_000) + "\n" }), "probe: the probe's answer is none: "},
+		"nested": {saying(func(question) string { return strings.Repeat("[", 100_000) + "\n" }), "probe: the probe's answer can't be parsed: "},
 		"a million parts": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
-		}), "probe: the probe's answer: it has 1000005 parts"},
+		}), "probe: the probe's answer: 1000005 structs and lists"},
 		"a million parts of nothing": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"tried":[`) + comma(800_000, "null") + "]}}\n"
-		}), "probe: the probe's answer: it has 800003 parts"},
+		}), "probe: the probe's answer: 800003 structs and lists"},
 		"as many parts as may be": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
 		}), "does not match the request"},
@@ -89,13 +89,13 @@ func TestHostilePortchecks(t *testing.T) {
 		"an unasked answer": {func(s *stage) {
 			s.say(ready + question{}.answer(host.Facts{}))
 			_, _ = s.receive()
-		}, "probe: the probe's answer is to another question than this one"},
+		}, "probe: the probe's answer is to another request"},
 		"an answer too early, then the right one": {func(s *stage) {
 			s.say(ready + `{"version":2,"facts":{}}` + "\n")
 			if q, err := s.receive(); err == nil {
 				s.say(q.answer(q.allFree()))
 			}
-		}, "probe: the probe's answer is to another question than this one"},
+		}, "probe: the probe's answer is to another request"},
 		"an error": {saying(func(q question) string {
 			return sprint(q, `{"version":2,"id":%q,"error":"\u001b[2J\n::error::x"}`+"\n")
 		}), `probe: \x1b[2J\n::error::x`},
@@ -227,7 +227,7 @@ func TestHostileReceptions(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	formats := []string{"text", "markdown", "github", "html", "json", "junit", "sarif", "codequality", "tap", "prometheus"}
 	holder := host.Holder{PID: 1, Process: ansi, Executable: "/" + ansi, User: ansi, Unit: ansi, Container: ansi, Command: []string{ansi}, Unseen: []string{ansi}}
-	holder.Told = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
+	holder.ContainerInfo = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
 	for name, holders := range map[string][]host.Holder{
 		"hostile names": {holder},
 		"very long":     {{PID: math.MaxInt, Process: strings.Repeat(ansi, 10_000)}},

@@ -1,5 +1,5 @@
-// Package netsh reads what Windows' netsh says about ports. Its words are in
-// the user's language: only numbers and rulers are read.
+// Package netsh parses what Windows' netsh prints about ports. The words are in
+// the user's language, so only numbers and rulers are parsed.
 package netsh
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// ParseDynamic reads the answer to "netsh int ipv4 show dynamicport tcp":
+// ParseDynamic parses the output of "netsh int ipv4 show dynamicport tcp":
 //
 //	Start Port      : 49152
 //	Number of Ports : 16384
@@ -34,16 +34,16 @@ func ParseDynamic(text string) (port.Range, error) {
 	return port.Range{First: numbers[0], Last: uint16(last)}, nil
 }
 
-// ParseExcluded reads the answer to "netsh int ipv4 show excludedportrange
-// protocol=tcp", where a star marks what an administrator has added:
+// ParseExcluded parses the output of "netsh int ipv4 show excludedportrange
+// protocol=tcp", where a star marks the ranges of an administrator:
 //
 //	Start Port    End Port
 //	----------    --------
 //	        80          80
 //	     50000       50059     *
 //
-// Without the ruler it is no such answer; with nothing below, nothing is kept
-// back.
+// A text without the ruler is an error. Without a line below the ruler, no port
+// is reserved.
 func ParseExcluded(text string) (port.Set, error) {
 	var set port.Set
 	ruled := false

@@ -41,18 +41,18 @@ const (
 	tcpSize  = 40
 )
 
-// tcpStates are the names of bsd/netinet/tcp_fsm.h's numbers.
+// tcpStates are the names of the states in bsd/netinet/tcp_fsm.h.
 var tcpStates = [...]string{
 	"CLOSED", "LISTEN", "SYN_SENT", "SYN_RECEIVED", "ESTABLISHED", "CLOSE_WAIT",
 	"FIN_WAIT_1", "CLOSING", "LAST_ACK", "FIN_WAIT_2", "TIME_WAIT",
 }
 
-// ParsePCBList reads macOS's list of a protocol's sockets and leaves out those
-// that have no port yet. A list without its closing record is cut off: an
-// error.
+// ParsePCBList parses macOS's list of a protocol's sockets, and leaves out those
+// without a port. It returns an error for a list without its closing record,
+// which is cut off.
 func ParsePCBList(list []byte, protocol port.Protocol) ([]Socket, error) {
 	if len(list) < generationSize {
-		return nil, fmt.Errorf("%d bytes are no list", len(list))
+		return nil, fmt.Errorf("a list of %d bytes is too short", len(list))
 	}
 	if count := binary.LittleEndian.Uint32(list[4:]); count == 0 && len(list) == generationSize {
 		return nil, nil
@@ -89,7 +89,7 @@ func ParsePCBList(list []byte, protocol port.Protocol) ([]Socket, error) {
 			if len(record) < socketSize {
 				return nil, fmt.Errorf("a socket record of %d bytes", len(record))
 			}
-			// All is zero where the connection has outlived its socket.
+			// The record is zero if the connection has outlived its socket.
 			if binary.LittleEndian.Uint16(record[socketType:]) != 0 {
 				uid := binary.LittleEndian.Uint32(record[socketUID:])
 				current.UID = &uid
@@ -128,8 +128,8 @@ func parsePCB(record []byte, protocol port.Protocol) (Socket, error) {
 	return s, nil
 }
 
-// pcbAddr reads 16 bytes that hold an IPv6 address, or an IPv4 address in their
-// last four.
+// pcbAddr returns the address in 16 bytes: an IPv6 address, or an IPv4 address in
+// the last four.
 func pcbAddr(b []byte, versions byte) netip.Addr {
 	if versions&versionIPv6 == 0 {
 		return netip.AddrFrom4([4]byte(b[12:16]))

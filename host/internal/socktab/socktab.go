@@ -1,5 +1,5 @@
-// Package socktab turns what systems other than Linux say of their sockets
-// into one form: pure functions that are tested on every system.
+// Package socktab converts the socket tables of systems other than Linux to one
+// form. Its functions are pure, and tested on every system.
 package socktab
 
 import (
@@ -13,14 +13,14 @@ import (
 // Socket is one entry of a socket table.
 type Socket struct {
 	port.Endpoint
-	Remote netip.AddrPort // the zero value: unconnected
-	Status string         // of TCP, as RFC 9293 names it and gopsutil spells it: "LISTEN", "FIN_WAIT_1"
+	Remote netip.AddrPort // the zero value if unconnected
+	Status string         // of TCP: the name in RFC 9293 as gopsutil spells it, "LISTEN", "FIN_WAIT_1"
 	UID    *uint32        // owner; nil if unknown
 	ID     uint64         // the kernel's number of the socket; 0 if unknown
 	PIDs   []int          // processes that are known to have it open
 }
 
-// State is the name that package host gives to the socket's state.
+// State returns the socket's state as a host.State.
 func (s Socket) State() string {
 	connected := s.Remote.IsValid()
 	switch {
@@ -38,8 +38,8 @@ func (s Socket) State() string {
 	return "closing"
 }
 
-// Group makes one entry of those that differ in their process alone: lsof
-// shows a socket once for each process that has it open.
+// Group merges entries that differ only in their process: lsof shows a socket
+// once for each process that has it open.
 func Group(all []Socket) []Socket {
 	type key struct {
 		port.Endpoint
@@ -65,8 +65,8 @@ func Group(all []Socket) []Socket {
 	return grouped
 }
 
-// unscope takes the interface's index out of a link-local address: the BSDs
-// keep it in the second 16 bits (KAME).
+// unscope removes the interface's index from a link-local address. The BSDs keep
+// it in the second 16 bits (KAME).
 func unscope(addr netip.Addr) (plain netip.Addr, device string) {
 	if !addr.Is6() || !addr.IsLinkLocalUnicast() {
 		return addr, ""

@@ -66,7 +66,7 @@ func TestFromStat(t *testing.T) {
 			net.ConnectionStat{Family: inet6, Type: dgram, Laddr: net.Addr{IP: "*", Port: 53}, Pid: 12},
 			socktab.Socket{Endpoint: endpoint(port.UDP, "::", 53), PIDs: []int{12}},
 		},
-		"Windows, UDP, whose PID is unknown": {
+		"Windows, UDP without a PID": {
 			net.ConnectionStat{Family: inet6, Type: dgram, Laddr: net.Addr{IP: "::1", Port: 123}},
 			socktab.Socket{Endpoint: endpoint(port.UDP, "::1", 123)},
 		},

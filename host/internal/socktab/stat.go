@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// FromStat reads an entry as gopsutil gives it. V6Only is left false: no
-// source of gopsutil's says it.
+// FromStat converts an entry of gopsutil. V6Only is left false, because no source
+// of gopsutil has it.
 func FromStat(c net.ConnectionStat) (Socket, error) {
 	s := Socket{Status: c.Status}
 	switch c.Type {
@@ -21,10 +21,10 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	case syscall.SOCK_DGRAM:
 		s.Protocol, s.Status = port.UDP, ""
 	default:
-		return Socket{}, fmt.Errorf("socket type %d is neither TCP's nor UDP's", c.Type)
+		return Socket{}, fmt.Errorf("socket type %d is neither that of TCP nor that of UDP", c.Type)
 	}
 	if c.Laddr.Port > port.MaxPort || c.Raddr.Port > port.MaxPort {
-		return Socket{}, fmt.Errorf("ports %d and %d", c.Laddr.Port, c.Raddr.Port)
+		return Socket{}, fmt.Errorf("port %d or %d is out of range", c.Laddr.Port, c.Raddr.Port)
 	}
 	local, err := parseIP(c.Laddr.IP, c.Family)
 	if err != nil {
@@ -32,7 +32,7 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	}
 	s.Port = uint16(c.Laddr.Port)
 	s.Addr, s.Device = unscope(local)
-	// Windows gives a listener a remote address that means nothing.
+	// The remote address of a listener has no meaning on Windows.
 	if c.Raddr.Port != 0 && c.Status != "LISTEN" {
 		remote, err := parseIP(c.Raddr.IP, c.Family)
 		if err != nil {
@@ -46,7 +46,7 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	return s, nil
 }
 
-// parseIP reads an address, or lsof's star for all of a family.
+// parseIP parses an address, or lsof's star for all addresses of a family.
 func parseIP(s string, family uint32) (netip.Addr, error) {
 	if s != "*" && s != "" {
 		ip, err := netip.ParseAddr(strings.Trim(s, "[]"))

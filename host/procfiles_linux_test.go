@@ -13,7 +13,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// filesHere is this machine as who can only read its files sees it.
+// filesHere probes this machine by its files.
 func filesHere(t *testing.T, req Request) Facts {
 	t.Helper()
 	read := func(_ context.Context, path string) ([]byte, error) { return os.ReadFile(path) }
@@ -24,9 +24,9 @@ func filesHere(t *testing.T, req Request) Facts {
 	return facts
 }
 
-// What the files show is what the machine shows of itself, but for sockets that
-// are bound and do not listen, and for V6ONLY.
-func TestFilesSeeWhatLocalSees(t *testing.T) {
+// A probe by files finds the same as a local one, except for sockets that are
+// bound and do not listen, and for V6ONLY.
+func TestFilesAndLocalAgree(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
@@ -51,7 +51,7 @@ func TestFilesSeeWhatLocalSees(t *testing.T) {
 			held = append(held, s)
 		}
 	}
-	if got, want := told(held), told(want); got != want || len(held) < 7 {
+	if got, want := describe(held), describe(want); got != want || len(held) < 7 {
 		t.Errorf("the files show %s\nthe machine  %s", got, want)
 	}
 	for i, s := range held {
@@ -60,8 +60,8 @@ func TestFilesSeeWhatLocalSees(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"127.0.0.1:8080 time-wait", "127.0.0.1:8087 connected"} {
-		if !strings.Contains(told(files.Sockets), s) {
-			t.Errorf("no %s in %s", s, told(files.Sockets))
+		if !strings.Contains(describe(files.Sockets), s) {
+			t.Errorf("no %s in %s", s, describe(files.Sockets))
 		}
 	}
 	if got, want := encode(files.Limits), encode(here.Limits); got != want {
@@ -72,8 +72,8 @@ func TestFilesSeeWhatLocalSees(t *testing.T) {
 	}
 }
 
-// Addresses that a bind refuses are the ones that the files do not have.
-func TestFilesKnowTheAddresses(t *testing.T) {
+// Addresses that can't be bound are those that the files do not have.
+func TestFilesAddresses(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
@@ -86,7 +86,7 @@ func TestFilesKnowTheAddresses(t *testing.T) {
 		for i, spec := range specs {
 			want := strings.ReplaceAll(outcomes(here.Tried[i].Attempts), "ok", "not-tried")
 			if got := outcomes(files.Tried[i].Attempts); got != want {
-				t.Errorf("%s, %s: the files say %s, a bind %s", when, spec, got, want)
+				t.Errorf("%s, %s: %s by the files, %s by a bind", when, spec, got, want)
 			}
 		}
 	}
@@ -100,8 +100,8 @@ func TestFilesKnowTheAddresses(t *testing.T) {
 	compare("IPv6 off")
 }
 
-// A long list of reserved ports comes in pieces, of which the kernel gives the
-// first alone: it is not taken for the whole.
+// A long list of reserved ports is read in pieces, of which the kernel returns
+// only the first one. It is not taken for the whole list.
 func TestFilesLongListOfReservedPorts(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -118,8 +118,8 @@ func TestFilesLongListOfReservedPorts(t *testing.T) {
 	}
 }
 
-// Whatever the files hold, the probe ends, and a table that is said to be whole
-// is made of lines that all say what a socket is.
+// Whatever the files hold, the probe returns, and a table that is reported as
+// whole has only lines that parse.
 func FuzzFiles(f *testing.F) {
 	all := machineFiles()
 	f.Add(all["/proc/net/tcp"], all["/proc/net/tcp6"], all[ifInet6Path], all[fibTriePath], all["/proc/self/status"], "amd64")
@@ -149,7 +149,7 @@ func FuzzFiles(f *testing.F) {
 		}
 		if !facts.Tried[0].TableOK {
 			if len(facts.Open[0]) > 0 || len(facts.Sockets) > 1 { // that of udp
-				t.Fatalf("no table, but %s and %s", facts.Open[0], told(facts.Sockets))
+				t.Fatalf("no table, but %s and %s", facts.Open[0], describe(facts.Sockets))
 			}
 			return
 		}
@@ -176,7 +176,7 @@ func FuzzFiles(f *testing.F) {
 			}
 		}
 		if got > want || want > 0 && got == 0 {
-			t.Fatalf("%d listeners of %d: %s", got, want, told(facts.Sockets))
+			t.Fatalf("%d listeners of %d: %s", got, want, describe(facts.Sockets))
 		}
 	})
 }

@@ -21,7 +21,7 @@ func row(local, state string, uid, inode int) string {
 	return fmt.Sprintf("   0: %s 00000000:0000 %s 00000000:00000000 00:00000000 00000000 %5d        0 %d 1 0000000000000000 100 0 0 10 0\n", local, state, uid, inode)
 }
 
-// machineFiles are the files of a little-endian machine: a web server, a
+// machineFiles returns the files of a little-endian machine: a web server, a
 // connection to it, another from port 50000, and a name server.
 func machineFiles() map[string]string {
 	return map[string]string{
@@ -45,7 +45,7 @@ func machineFiles() map[string]string {
 	}
 }
 
-// changed are the files with some of them changed; "" takes one away.
+// changed returns machineFiles with changes; an empty text removes the file.
 func changed(with map[string]string) map[string]string {
 	all := machineFiles()
 	maps.Copy(all, with)
@@ -85,8 +85,8 @@ func tcpTry(address port.Address, first, last uint16) Try {
 	return Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{address}, ReuseAddress: true}, Ports: port.Range{First: first, Last: last}}
 }
 
-// tellAttempts is "[::]:8080 not-tried".
-func tellAttempts(attempts []Attempt) string {
+// describeAttempts returns "[::]:8080 not-tried".
+func describeAttempts(attempts []Attempt) string {
 	var all []string
 	for _, a := range attempts {
 		all = append(all, strings.TrimPrefix(a.Endpoint.String(), "tcp ")+" "+string(a.Outcome))
@@ -94,7 +94,7 @@ func tellAttempts(attempts []Attempt) string {
 	return strings.Join(all, ", ")
 }
 
-func tellSockets(sockets []Socket) string {
+func describeSockets(sockets []Socket) string {
 	var all []string
 	for _, s := range sockets {
 		all = append(all, s.Endpoint.String()+" "+string(s.State))
@@ -103,7 +103,7 @@ func tellSockets(sockets []Socket) string {
 	return strings.Join(all, ", ")
 }
 
-func TestFilesTellTheMachine(t *testing.T) {
+func TestFilesMachine(t *testing.T) {
 	facts := probeFiles(t, machineFiles(), Request{})
 	m := facts.Machine
 	if m.OS != "linux" || m.Arch != "amd64" || m.UID != 1000 || m.Elevated || !m.IPv6 || m.BootID != "5f0e6a6e-1111-2222-3333-444455556666" {
@@ -120,8 +120,9 @@ func TestFilesTellTheMachine(t *testing.T) {
 	}
 }
 
-// Who logs in is what was said, and may what /proc says.
-func TestFilesTellTheLoginsRights(t *testing.T) {
+// The uid is that of the caller, if it is known, and the rights are those in
+// /proc.
+func TestFilesRights(t *testing.T) {
 	const capable = "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000400\n"
 	for name, c := range map[string]struct {
 		uid      int
@@ -131,11 +132,12 @@ func TestFilesTellTheLoginsRights(t *testing.T) {
 	}{
 		"root, not readable":         {0, "", 0, true},
 		"a user, not readable":       {1000, "", 1000, false},
-		"nobody knows":               {-1, "", -1, false},
+		"unknown":                    {-1, "", -1, false},
 		"nonsense":                   {-1, "CapEff:\tx\nUid:\t-1\t-1\t-1\t-1\n", -1, false},
 		"root without capabilities":  {0, "Uid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n", 0, false},
 		"a user with the capability": {-1, capable, 1000, true},
-		"said to be another":         {33, capable, 33, true},
+		"root by the caller alone":   {0, capable, 0, true},
+		"another uid":                {33, capable, 33, true},
 	} {
 		files := changed(map[string]string{statusPath: c.status})
 		facts, err := FromFiles(reader(files), Machine{Arch: "amd64", UID: c.uid}, "x").Probe(t.Context(), Request{})
@@ -154,7 +156,7 @@ func TestFilesAnswerTries(t *testing.T) {
 	}{
 		"a listener hides its connections": {nil, tcpTry(port.Any, 8080, 8080), "[::]:8080 not-tried", "tcp 127.0.0.1:8080 listen"},
 		"connections alone":                {nil, tcpTry(port.Any, 50000, 50001), "[::]:50000 not-tried, [::]:50001 not-tried", "tcp 192.0.2.5:50000 connected, tcp 192.0.2.5:50001 time-wait"},
-		"nobody":                           {nil, tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 not-tried", ""},
+		"not held":                         {nil, tcpTry(port.Loopback, 9, 9), "127.0.0.1:9 not-tried, [::1]:9 not-tried", ""},
 		"[::] serves IPv4 too":             {nil, tcpTry(port.Any4, 443, 443), "0.0.0.0:443 not-tried", "tcp [::]:443 listen"},
 		"an address of the machine":        {nil, tcpTry("192.0.2.5", 9, 9), "192.0.2.5:9 not-tried", ""},
 		"a whole prefix":                   {nil, tcpTry("203.0.113.9", 9, 9), "203.0.113.9:9 not-tried", ""},
@@ -183,10 +185,10 @@ func TestFilesAnswerTries(t *testing.T) {
 			}
 			facts := probeFiles(t, c.files, Request{Tries: []Try{c.try}})
 			tried := facts.Tried[0]
-			if got := tellAttempts(tried.Attempts); got != c.attempts {
+			if got := describeAttempts(tried.Attempts); got != c.attempts {
 				t.Errorf("attempts %s, want %s", got, c.attempts)
 			}
-			if got := tellSockets(facts.Sockets); got != c.sockets {
+			if got := describeSockets(facts.Sockets); got != c.sockets {
 				t.Errorf("sockets %s, want %s", got, c.sockets)
 			}
 			if !tried.TableOK || tried.NoBindReason != "/tmp is full" || tried.UID != 1000 {
@@ -201,6 +203,43 @@ func TestFilesAnswerTries(t *testing.T) {
 	}
 }
 
+// The attempt has the file that shows why a bind can't work, or that can't be
+// read.
+func TestFilesReasons(t *testing.T) {
+	const nonlocal4, nonlocal6 = "/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind"
+	const denied = "error: Permission denied"
+	for name, c := range map[string]struct {
+		change  map[string]string
+		address port.Address
+		want    Attempt
+	}{
+		"no such address":                 {nil, "192.0.2.6", Attempt{Outcome: NoAddress, Op: "read " + fibTriePath}},
+		"no such IPv6 address":            {nil, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"only local addresses":            {map[string]string{nonlocal4: "0\n"}, "192.0.2.6", Attempt{Outcome: NoAddress, Op: "read " + fibTriePath}},
+		"only local IPv6 addresses":       {map[string]string{nonlocal6: "0\n"}, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"any IPv6 address may be bound":   {map[string]string{nonlocal6: "1\n"}, "2001:db8::9", Attempt{Outcome: NotTried}},
+		"any IPv4 address may be bound":   {map[string]string{nonlocal4: "1\n"}, "2001:db8::9", Attempt{Outcome: NoAddress, Op: "read " + ifInet6Path}},
+		"the sysctl can't be read":        {map[string]string{nonlocal4: denied}, "192.0.2.6", Attempt{Outcome: Failed, Op: "read " + nonlocal4, Errno: "Permission denied"}},
+		"the IPv6 sysctl can't be read":   {map[string]string{nonlocal6: denied}, "2001:db8::9", Attempt{Outcome: Failed, Op: "read " + nonlocal6, Errno: "Permission denied"}},
+		"the addresses can't be read":     {map[string]string{fibTriePath: denied}, "192.0.2.5", Attempt{Outcome: Failed, Op: "read " + fibTriePath, Errno: "Permission denied"}},
+		"there is no file of addresses":   {map[string]string{fibTriePath: ""}, "192.0.2.5", Attempt{Outcome: Failed, Op: "read " + fibTriePath, Errno: "ENOENT"}},
+		"IPv6 addresses can't be read":    {map[string]string{ifInet6Path: denied}, "2001:db8::1", Attempt{Outcome: Failed, Op: "read " + ifInet6Path, Errno: "Permission denied"}},
+		"IPv6 addresses are cut off":      {map[string]string{ifInet6Path: "2001"}, "2001:db8::1", Attempt{Outcome: Failed, Op: "read " + ifInet6Path, Errno: errCutShort.Error()}},
+		"loopback needs no file":          {map[string]string{fibTriePath: denied}, "127.0.0.1", Attempt{Outcome: NotTried}},
+		"the wildcard needs no file":      {map[string]string{fibTriePath: denied}, port.Any4, Attempt{Outcome: NotTried}},
+		"the IPv6 wildcard needs no file": {map[string]string{ifInet6Path: denied}, port.Any6, Attempt{Outcome: NotTried}},
+	} {
+		got := probeFiles(t, changed(c.change), Request{Tries: []Try{tcpTry(c.address, 9, 9)}}).Tried[0].Attempts
+		if len(got) != 1 || got[0].Outcome != c.want.Outcome || got[0].Op != c.want.Op || got[0].Errno != c.want.Errno {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	got := probeFiles(t, withoutIPv6(nil), Request{Tries: []Try{tcpTry("::1", 9, 9)}}).Tried[0].Attempts
+	if len(got) != 1 || got[0].Outcome != NoFamily || got[0].Op != "read "+ifInet6Path || got[0].Errno != "ENOENT" {
+		t.Errorf("no IPv6: %+v", got)
+	}
+}
+
 func TestFilesKeepTheSocketsUser(t *testing.T) {
 	facts := probeFiles(t, machineFiles(), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
 	if len(facts.Sockets) != 1 {
@@ -212,7 +251,7 @@ func TestFilesKeepTheSocketsUser(t *testing.T) {
 }
 
 func TestFilesRunAs(t *testing.T) {
-	for user, want := range map[string]int{"": 1000, "root": 0, "33": 33, "www-data": -1, "-1": -1} {
+	for user, want := range map[string]int{"": 1000, "root": 0, "33": 33, "www-data": -1, "-1": -1, "2147483647": 2147483647, "2147483648": -1, "1a": -1} {
 		try := tcpTry(port.Any, 9, 9)
 		try.RunAs = user
 		if got := probeFiles(t, machineFiles(), Request{Tries: []Try{try}}).Tried[0].UID; got != want {
@@ -227,7 +266,7 @@ func TestFilesAnswerScansAndListeners(t *testing.T) {
 		t.Errorf("open: %s", got)
 	}
 	facts := probeFiles(t, machineFiles(), Request{Listeners: true})
-	if got, want := tellSockets(facts.Sockets), "tcp 127.0.0.1:8080 listen, tcp [2001:db8::1]:9000 listen, tcp [::]:443 listen, udp 127.0.0.53:53 listen"; got != want {
+	if got, want := describeSockets(facts.Sockets), "tcp 127.0.0.1:8080 listen, tcp [2001:db8::1]:9000 listen, tcp [::]:443 listen, udp 127.0.0.53:53 listen"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -244,17 +283,17 @@ func TestFilesOfBothByteOrders(t *testing.T) {
 	for arch, local := range map[string]string{"arm64": "0100007F", "mips64le": "0100007F", "s390x": "7F000001", "mips": "7F000001"} {
 		files := changed(map[string]string{"/proc/net/tcp": tableHeader + row(local+":1F90", "0A", 33, 70213), "/proc/net/tcp6": tableHeader})
 		facts, err := FromFiles(reader(files), Machine{Arch: arch}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry("127.0.0.1", 8080, 8080)}})
-		if got := tellSockets(facts.Sockets); err != nil || got != "tcp 127.0.0.1:8080 listen" {
+		if got := describeSockets(facts.Sockets); err != nil || got != "tcp 127.0.0.1:8080 listen" {
 			t.Errorf("%s: %s (%v)", arch, got, err)
 		}
 	}
 	facts, err := FromFiles(reader(machineFiles()), Machine{Arch: "vax"}, "x").Probe(t.Context(), Request{Tries: []Try{tcpTry(port.Any, 1, 1)}})
 	if err != nil || facts.Tried[0].TableOK {
-		t.Errorf("a machine whose byte order is not known: %+v (%v)", facts.Tried, err)
+		t.Errorf("a machine of unknown byte order: %+v (%v)", facts.Tried, err)
 	}
 }
 
-// A table that is not whole is none, and says why.
+// A table that can't be read whole is not used, and there is a gap with the reason.
 func TestFilesBrokenTable(t *testing.T) {
 	whole := machineFiles()["/proc/net/tcp"]
 	for name, c := range map[string]struct {
@@ -270,14 +309,14 @@ func TestFilesBrokenTable(t *testing.T) {
 		"without a header":             {changed(map[string]string{"/proc/net/tcp": strings.TrimPrefix(whole, tableHeader)}), "header"},
 		"in the middle of a line":      {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-40]}), "in the middle of a line"},
 		"one byte short":               {changed(map[string]string{"/proc/net/tcp": whole[:len(whole)-1]}), "in the middle of a line"},
-		"a line that is none":          {changed(map[string]string{"/proc/net/tcp": whole + "\x1b[2J::error::x\n"}), "number of fields"},
+		"a broken line":                {changed(map[string]string{"/proc/net/tcp": whole + "\x1b[2J::error::x\n"}), "number of fields"},
 		"a message instead of a table": {changed(map[string]string{"/proc/net/tcp": "This account is not available.\n"}), "header"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := Request{Tries: []Try{tcpTry(port.Any, 8080, 8081)}, Scans: []Scan{{Binding: tcpTry(port.Any, 1, 1).Binding, Ports: port.Set{port.One(9)}}}}
 			facts := probeFiles(t, c.files, req)
 			if facts.Tried[0].TableOK || len(facts.Tried[0].Attempts) != 2 || len(facts.Sockets) > 0 || len(facts.Open[0]) > 0 {
-				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], tellSockets(facts.Sockets), facts.Open[0])
+				t.Errorf("%+v, sockets %s, open %s", facts.Tried[0], describeSockets(facts.Sockets), facts.Open[0])
 			}
 			i := slices.IndexFunc(facts.Gaps, func(g Gap) bool { return g.Kind == GapSockets })
 			if i < 0 || !strings.Contains(facts.Gaps[i].Errno, c.errno) || !strings.HasPrefix(facts.Gaps[i].Op, "read /proc/net/tcp") {
@@ -290,7 +329,7 @@ func TestFilesBrokenTable(t *testing.T) {
 	}
 }
 
-// A list of ports that was read in pieces is not taken for the whole.
+// A list of ports that is cut off is not taken for the whole list.
 func TestFilesBrokenSysctls(t *testing.T) {
 	for name, text := range map[string]string{
 		"gone": "", "refused": "error: Permission denied", "cut short": "8080,90", "nonsense": strings.Repeat("x", 1<<20) + "\n",
@@ -314,6 +353,11 @@ func TestFilesNothingToRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// The error has the reason of the first file.
+	different := func(_ context.Context, path string) ([]byte, error) { return nil, errors.New("no " + path) }
+	if _, err := FromFiles(different, Machine{Arch: "amd64"}, "x").Probe(t.Context(), req); err == nil || err.Error() != "no file of /proc can be read: no "+bootIDPath {
+		t.Errorf("different reasons: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	gone := func(ctx context.Context, _ string) ([]byte, error) { return nil, ctx.Err() }
@@ -322,8 +366,8 @@ func TestFilesNothingToRead(t *testing.T) {
 	}
 }
 
-// A host can make up as many sockets as fit into a file; to sort them out takes
-// no longer than to read them.
+// A hostile machine can list as many sockets as fit into a file. Processing them
+// takes no longer than reading them.
 func TestFilesFullOfConnections(t *testing.T) {
 	var text strings.Builder
 	text.WriteString(tableHeader)
@@ -335,5 +379,28 @@ func TestFilesFullOfConnections(t *testing.T) {
 	facts := probeFiles(t, changed(map[string]string{"/proc/net/tcp": text.String()}), Request{Tries: []Try{tcpTry(port.Any, 8080, 8080)}})
 	if len(facts.Sockets) != connections || time.Since(start) > 10*time.Second {
 		t.Errorf("%d sockets after %s", len(facts.Sockets), time.Since(start))
+	}
+}
+
+// A text that is too long, or cut off, is not taken for a boot ID.
+func TestFilesBootID(t *testing.T) {
+	for text, want := range map[string]string{
+		"5f0e6a6e\n": "5f0e6a6e", strings.Repeat("x", 62) + "\n": strings.Repeat("x", 62), strings.Repeat("x", 63) + "\n": "", "": "", "5f0e": "", "error: EIO": "",
+	} {
+		facts := probeFiles(t, changed(map[string]string{bootIDPath: text}), Request{})
+		if got := facts.Machine.BootID; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestShorten(t *testing.T) {
+	x := strings.Repeat("x", 198)
+	for text, want := range map[string]string{
+		"": "", "short": "short", x + "xx": x + "xx", x + "xxx": x + "xx…", x + "xé": x + "x…", x + "é": x + "é", x + "éx": x + "é…",
+	} {
+		if got := shorten(text); got != want {
+			t.Errorf("%d bytes: %q, want %q", len(text), got, want)
+		}
 	}
 }

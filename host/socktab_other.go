@@ -7,10 +7,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// choose keeps what the query asks for.
-func (q query) choose(all []socktab.Socket) []Socket {
-	var chosen []Socket
-	for _, e := range all {
+// socketsFrom returns the sockets of a table that the query selects.
+func (q query) socketsFrom(table []socktab.Socket) []Socket {
+	var selected []Socket
+	for _, e := range table {
 		s := Socket{Endpoint: e.Endpoint, State: State(e.State()), UID: e.UID, Inode: e.ID}
 		if s.Protocol != q.protocol || q.ports != nil && !q.ports.Has(s.Port) {
 			continue
@@ -22,7 +22,7 @@ func (q query) choose(all []socktab.Socket) []Socket {
 		for _, pid := range e.PIDs {
 			s.Holders = append(s.Holders, Holder{PID: pid, UID: -1})
 		}
-		chosen = append(chosen, s)
+		selected = append(selected, s)
 	}
-	return chosen
+	return selected
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// sock is a socket as a test wants it held.
+// sock describes a socket that a test opens.
 type sock struct {
 	Protocol                 port.Protocol
 	Addr                     string // "127.0.0.1:8080"
@@ -98,7 +98,8 @@ func (s sock) hold(t *testing.T) int {
 	return fd
 }
 
-// connect makes a socket bound to local (or to nothing) and connects it.
+// connect connects a socket that is bound to local, or to any port if that is
+// empty.
 func connect(t *testing.T, local string, reuse bool, remote string) int {
 	t.Helper()
 	if local == "" {
@@ -175,7 +176,7 @@ func runProbe(args []string) error {
 	return nil
 }
 
-// probeWith probes from a process that lives with faults.
+// probeWith probes from a process with these faults.
 func probeWith(t *testing.T, faults testbed.Faults, req Request) Facts {
 	t.Helper()
 	var facts Facts
@@ -251,7 +252,7 @@ func tries(t *testing.T, specs ...string) Request {
 	return req
 }
 
-// outcomes tells attempts in short: "ok", "in-use", "failed(socket EMFILE)".
+// outcomes formats attempts in short: "ok", "in-use", "failed(socket EMFILE)".
 func outcomes(attempts []Attempt) string {
 	var all []string
 	for _, a := range attempts {
@@ -264,8 +265,8 @@ func outcomes(attempts []Attempt) string {
 	return strings.Join(all, " ")
 }
 
-// told tells sockets in short: "127.0.0.1:8080 listen, [::]:8080%lo bound v6only".
-func told(sockets []Socket) string {
+// describe formats sockets in short: "127.0.0.1:8080 listen, [::]:8080%lo bound v6only".
+func describe(sockets []Socket) string {
 	var all []string
 	for _, s := range sockets {
 		line := netip.AddrPortFrom(s.Addr, s.Port).String()
@@ -282,11 +283,11 @@ func told(sockets []Socket) string {
 	return strings.Join(all, ", ")
 }
 
-// onlySocket is the one socket that these facts show.
+// onlySocket returns the one socket of the facts.
 func onlySocket(t *testing.T, facts Facts) Socket {
 	t.Helper()
 	if len(facts.Sockets) != 1 {
-		t.Fatalf("%d sockets, want 1: %s", len(facts.Sockets), told(facts.Sockets))
+		t.Fatalf("%d sockets, want 1: %s", len(facts.Sockets), describe(facts.Sockets))
 	}
 	return facts.Sockets[0]
 }
@@ -312,13 +313,14 @@ func sysctl(t *testing.T, name, value string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := io.WriteString(f, value); err != nil { // one write: that is what the kernel wants
+	if _, err := io.WriteString(f, value); err != nil { // the kernel takes the value of one write
 		t.Fatal(err)
 	}
 }
 
 func (t Try) ports() port.Set { return port.Set{t.Ports} }
 
+// inParallel is testbed.Isolated for tests that run in parallel.
 func inParallel(t *testing.T) bool {
 	t.Helper()
 	t.Parallel()

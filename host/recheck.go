@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// settleFor bounds how long a bind that failed without a lasting reason
-	// is repeated: checks that run beside this one hold their sockets for
-	// less than a millisecond each, but may be scheduled out.
-	settleFor = 250 * time.Millisecond
-	settleGap = 10 * time.Millisecond // between two looks, plus up to as much jitter
+	// recheckFor bounds how long a bind that failed without a lasting reason
+	// is repeated. Another portcheck that runs at the same time holds each
+	// socket for less than a millisecond, but may be scheduled out.
+	recheckFor      = 250 * time.Millisecond
+	recheckInterval = 10 * time.Millisecond // plus up to as much jitter
 )
 
-// settle looks again at every try that was not quiet, with all states of its
-// ports, and repeats binds that failed for no lasting reason. A check that runs
-// beside this one shows as a failed bind, or as a bound socket, that is gone a
-// moment later.
-func (p *probe) settle() {
+// recheck reads the table again, with all states, for every try that met a
+// socket, and repeats binds that failed for no lasting reason. Another portcheck
+// that runs at the same time shows as a failed bind, or as a bound socket, that
+// is gone a moment later.
+func (p *probe) recheck() {
 	start := time.Now()
 	var open []int
 	for i := range p.req.Tries {
-		if (p.conflict(i) || len(p.seen[i]) > 0) && !p.explained(i) {
+		if (p.hasConflict(i) || len(p.seen[i]) > 0) && !p.firstPassSuffices(i) {
 			open = append(open, i)
 		}
 	}
@@ -40,26 +40,26 @@ func (p *probe) settle() {
 			select {
 			case <-p.ctx.Done():
 				return
-			case <-time.After(settleGap + rand.N(settleGap)):
+			case <-time.After(recheckInterval + rand.N(recheckInterval)):
 			}
 		}
 		if round > 0 {
 			p.bind(open)
 		}
-		p.look(open)
-		p.meetStrangers(open)
-		last := time.Since(start) > settleFor
+		p.readTableAgain(open)
+		p.findStrangers(open)
+		last := time.Since(start) > recheckFor
 		open = slices.DeleteFunc(open, func(i int) bool {
-			return last || p.lasting(i, before[i])
+			return last || p.stable(i, before[i])
 		})
 	}
 }
 
-// explained says whether the first pass already tells all that matters of try i:
-// who listens, if that is what was asked, or a listener for each bind that
-// failed. All that hold a port by themselves are in the first pass; with Owners,
-// connections matter too.
-func (p *probe) explained(i int) bool {
+// firstPassSuffices reports whether the first pass has all that matters about
+// try i: the listeners, if that is all the try asks for, or a listener for each
+// bind that failed. The first pass has every socket that can hold a port by
+// itself. With Owners, connections matter too.
+func (p *probe) firstPassSuffices(i int) bool {
 	t, seen := p.req.Tries[i], p.seen[i]
 	if t.Look || t.Owners {
 		return t.Look
@@ -68,8 +68,8 @@ func (p *probe) explained(i int) bool {
 		listener := slices.ContainsFunc(seen, func(s Socket) bool {
 			return s.State == Listen && s.Protocol == port.TCP && s.Overlaps(a.Endpoint)
 		})
-		quiet := a.Outcome == OK && !anyOverlaps(seen, a.Endpoint)
-		if !quiet && (a.Outcome != InUse || !listener) {
+		free := a.Outcome == OK && !anyOverlaps(seen, a.Endpoint)
+		if !free && (a.Outcome != InUse || !listener) {
 			return false
 		}
 	}
@@ -82,12 +82,12 @@ func (p *probe) anyBound(tries []int) bool {
 	})
 }
 
-func (p *probe) conflict(i int) bool {
+func (p *probe) hasConflict(i int) bool {
 	return slices.ContainsFunc(p.facts.Tried[i].Attempts, func(a Attempt) bool { return a.Outcome == InUse })
 }
 
-// look reads all states of the ports of these tries.
-func (p *probe) look(tries []int) {
+// readTableAgain reads all states of the ports of these tries.
+func (p *probe) readTableAgain(tries []int) {
 	wanted := wantedPorts{}
 	for _, i := range tries {
 		wanted.add(p.req.Tries[i].Protocol, port.Set{p.req.Tries[i].Ports})
@@ -109,17 +109,17 @@ func (p *probe) look(tries []int) {
 	}
 }
 
-// lasting says whether what try i showed will not change by itself: the bind
-// worked and the table shows the same sockets as before, or it failed and the
-// table shows why.
-func (p *probe) lasting(i int, before []Socket) bool {
+// stable reports whether the result of try i will not change by itself: the
+// bind worked and the table shows the same sockets as before, or the bind failed
+// and the table shows why.
+func (p *probe) stable(i int, before []Socket) bool {
 	t, now := p.req.Tries[i], p.seen[i]
 	for _, a := range p.facts.Tried[i].Attempts {
 		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), now) {
-			return false // whom we spared has left
+			return false // the server that the bind would have disturbed has left
 		}
 	}
-	if !p.conflict(i) {
+	if !p.hasConflict(i) {
 		return !slices.ContainsFunc(now, func(s Socket) bool {
 			return holdsForGood(s) && !slices.ContainsFunc(before, s.same)
 		})
@@ -128,38 +128,38 @@ func (p *probe) lasting(i int, before []Socket) bool {
 		if a.Outcome != InUse {
 			continue
 		}
-		var listens, shown, doubt bool
+		var listens, shown, doubtful bool
 		for _, s := range now {
 			if !s.Overlaps(a.Endpoint) {
 				continue
 			}
 			shown = true
 			listens = listens || s.State == Listen && t.Protocol == port.TCP
-			doubt = doubt || maybeCheck(s) && !(p.strangers[keyOf(s)] && slices.ContainsFunc(before, s.same))
+			doubtful = doubtful || couldBeCheck(s) && !(p.strangers[keyOf(s)] && slices.ContainsFunc(before, s.same))
 		}
-		if !listens && (doubt || !shown) {
+		if !listens && (doubtful || !shown) {
 			return false
 		}
 	}
 	return true
 }
 
-// maybeCheck says whether a socket could be that of a check beside this one: it
-// binds, and neither listens nor connects.
-func maybeCheck(s Socket) bool {
+// couldBeCheck reports whether a socket could be that of another portcheck,
+// which binds, and neither listens nor connects.
+func couldBeCheck(s Socket) bool {
 	return s.State == Bound || s.State == Listen && s.Protocol == port.UDP
 }
 
-// meetStrangers finds out which of the sockets that made binds fail belong to
-// processes that are no checks, so that nobody has to wait for them to go.
-func (p *probe) meetStrangers(tries []int) {
+// findStrangers finds out which of the sockets that made binds fail belong to
+// processes other than portcheck: there is no use in waiting for these to go.
+func (p *probe) findStrangers(tries []int) {
 	var unknown []Socket
 	for _, i := range tries {
-		if !p.conflict(i) {
+		if !p.hasConflict(i) {
 			continue
 		}
 		for _, s := range p.seen[i] {
-			if _, known := p.strangers[keyOf(s)]; !known && maybeCheck(s) {
+			if _, known := p.strangers[keyOf(s)]; !known && couldBeCheck(s) {
 				p.strangers[keyOf(s)] = false
 				s.Holders = slices.Clone(s.Holders)
 				unknown = append(unknown, s)
@@ -174,14 +174,14 @@ func (p *probe) meetStrangers(tries []int) {
 	for i := range unknown {
 		pointers[i], keys[i] = &unknown[i], keyOf(unknown[i])
 	}
-	findHolders(p.ctx, pointers, false, false) // what it can't see is said by nameHolders
+	findHolders(p.ctx, pointers, false, false) // nameHolders adds the gaps
 	for i, s := range unknown {
-		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, isCheck)
+		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, mayBePortcheck)
 	}
 }
 
-// isCheck says whether a process is, or could be, a portcheck.
-func isCheck(h Holder) bool {
+// mayBePortcheck reports whether a process is, or could be, a portcheck.
+func mayBePortcheck(h Holder) bool {
 	own, err := os.Executable()
 	name := strings.TrimSuffix(filepath.Base(h.Executable), ".exe")
 	return h.Executable == "" || name == "portcheck" || err == nil && h.Executable == own

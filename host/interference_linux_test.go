@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,12 +18,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// concurrentRounds is what the promise is made for: two checks at the same
-// time, so often.
+// concurrentRounds is how often two probes run at the same time.
 const concurrentRounds = 500
 
-// Two checks of the same free ports, at the same time, are never in each
-// other's way.
+// Two probes of the same free ports, at the same time, never see each other.
 func TestConcurrentProbes(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -36,12 +34,15 @@ func TestConcurrentProbes(t *testing.T) {
 		}
 		req.Tries = append(req.Tries, Try{Binding: b, Ports: port.One(n)})
 	}
-	// Each says when it is ready, and both start when both are.
-	dir := t.TempDir()
+	// They start together: the open of a FIFO waits for that of its other end.
+	fifo := filepath.Join(t.TempDir(), "start")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var wait sync.WaitGroup
-	for _, name := range []string{"a", "b"} {
+	for _, name := range []string{"read", "write"} {
 		wait.Go(func() {
-			out, err := testbed.TryProgram("concurrent", testbed.Faults{}, dir, name, encode(req))
+			out, err := testbed.TryProgram("concurrent", testbed.Faults{}, fifo, name, encode(req))
 			if err != nil {
 				t.Error(err)
 			}
@@ -52,21 +53,16 @@ func TestConcurrentProbes(t *testing.T) {
 }
 
 func runConcurrent(args []string) error {
-	dir, own := args[0], args[1]
+	fifo, mode := args[0], map[string]int{"read": unix.O_RDONLY, "write": unix.O_WRONLY}[args[1]]
 	var req Request
 	if err := json.Unmarshal([]byte(args[2]), &req); err != nil {
 		return err
 	}
-	if err := os.WriteFile(dir+"/"+own, nil, 0o600); err != nil {
+	fd, err := unix.Open(fifo, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return err
 	}
-	for ready := 0; ready < 2; time.Sleep(time.Millisecond) {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		ready = len(names)
-	}
+	defer unix.Close(fd)
 	start := time.Now()
 	slowest := time.Duration(0)
 	for round := range concurrentRounds {
@@ -79,7 +75,7 @@ func runConcurrent(args []string) error {
 		for i, tried := range facts.Tried {
 			for _, a := range tried.Attempts {
 				if a.Outcome != OK || !tried.TableOK {
-					return fmt.Errorf("round %d: port %d (%+v): %+v, sockets %s, gaps %+v", round, req.Tries[i].Ports.First, req.Tries[i], a, told(facts.Sockets), facts.Gaps)
+					return fmt.Errorf("round %d: port %d (%+v): %+v, sockets %s, gaps %+v", round, req.Tries[i].Ports.First, req.Tries[i], a, describe(facts.Sockets), facts.Gaps)
 				}
 			}
 		}
@@ -110,13 +106,13 @@ func probeWhile(t *testing.T, req Request, work func(), check func(Facts)) {
 	}
 }
 
-// A client that knocks at a port while it is probed is refused each time.
+// A client that connects to a port while it is probed is refused each time.
 func TestNeverAccepts(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
 	req := tries(t, "tcp any 8080", "tcp any 8080 exclusive", "tcp any 8080 shared", "tcp loopback 8080")
-	knock := func() {
+	dial := func() {
 		for i := range 4000 {
 			addr := []string{"127.0.0.1:8080", "[::1]:8080"}[i%2]
 			conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
@@ -131,7 +127,7 @@ func TestNeverAccepts(t *testing.T) {
 			}
 		}
 	}
-	probeWhile(t, req, knock, func(facts Facts) {
+	probeWhile(t, req, dial, func(facts Facts) {
 		for i, tried := range facts.Tried {
 			if got := outcomes(tried.Attempts); strings.Trim(got, "ok ") != "" {
 				t.Errorf("try %d: %s", i, got)
@@ -140,7 +136,7 @@ func TestNeverAccepts(t *testing.T) {
 	})
 }
 
-// A live server that shares its port loses no connection to the probe.
+// A running server that shares its port loses no connection to the probe.
 func TestReusePortServer(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -157,7 +153,7 @@ func TestReusePortServer(t *testing.T) {
 			if err != nil {
 				return // closed
 			}
-			_, _ = conn.Write([]byte{42}) // the client says what is missing
+			_, _ = conn.Write([]byte{42}) // the client reports what is missing
 			_ = conn.Close()
 		}
 	}()
@@ -181,13 +177,13 @@ func TestReusePortServer(t *testing.T) {
 				t.Errorf("try %d: %s", i, got)
 			}
 		}
-		if !strings.Contains(told(facts.Sockets), "127.0.0.1:8080 listen") {
-			t.Errorf("sockets %s", told(facts.Sockets))
+		if !strings.Contains(describe(facts.Sockets), "127.0.0.1:8080 listen") {
+			t.Errorf("sockets %s", describe(facts.Sockets))
 		}
 	})
 }
 
-// A live UDP server with SO_REUSEADDR, or SO_REUSEPORT, loses no datagram.
+// A running UDP server with SO_REUSEADDR, or SO_REUSEPORT, loses no datagram.
 func TestReuseUDPServer(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{"reuse", "shared"} {
@@ -220,10 +216,53 @@ func TestReuseUDPServer(t *testing.T) {
 						t.Errorf("try %d: %s", i, got)
 					}
 				}
-				if got, want := told(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+				if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
 					t.Errorf("sockets %s, want %s", got, want)
 				}
 			})
 		})
+	}
+}
+
+// Only sockets that made a bind fail, and that could be another portcheck's, are
+// examined. They are a stranger's if another program has them open.
+func TestFindStrangers(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	const script = `
+import socket, time
+all = []
+for port in (8080, 8081):
+    s = socket.socket()
+    s.bind(("127.0.0.1", port))
+    all.append(s)
+print("ready")
+time.sleep(600)`
+	testbed.Python(t, script)
+	sock{Protocol: port.TCP, Addr: "127.0.0.1:8082"}.hold(t) // of this program
+	tcpListener("127.0.0.1:8083").hold(t)
+	p := newProbe(t.Context(), tries(t, "tcp 127.0.0.1 8080", "tcp 127.0.0.1 8081", "tcp 127.0.0.1 8082", "tcp 127.0.0.1 8083"))
+	p.readFirst()
+	for i, outcome := range []Outcome{InUse, OK, InUse, InUse} {
+		p.facts.Tried[i].Attempts = []Attempt{{Outcome: outcome}}
+		if len(p.seen[i]) != 1 {
+			t.Fatalf("try %d: sockets %s", i, describe(p.seen[i]))
+		}
+	}
+	p.findStrangers([]int{0, 1, 2, 3})
+	for i, want := range []string{"stranger", "not examined", "portcheck", "not examined"} {
+		got := "not examined"
+		if stranger, examined := p.strangers[keyOf(p.seen[i][0])]; examined && stranger {
+			got = "stranger"
+		} else if examined {
+			got = "portcheck"
+		}
+		if got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+	if len(p.seen[0][0].Holders) > 0 || len(p.facts.Gaps) > 0 {
+		t.Errorf("holders %+v, gaps %+v: these are for the end of a probe", p.seen[0][0].Holders, p.facts.Gaps)
 	}
 }

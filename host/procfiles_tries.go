@@ -11,8 +11,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// nameZones writes the zones of addresses as the machine names its devices.
-func (p *filesProbe) nameZones() {
+// nameZones replaces numeric zones in the addresses of the Tries by the names of
+// the devices.
+func (p *procProbe) nameZones() {
 	p.req.Tries = slices.Clone(p.req.Tries)
 	for i := range p.req.Tries {
 		addresses := slices.Clone(p.req.Tries[i].Addresses)
@@ -23,7 +24,7 @@ func (p *filesProbe) nameZones() {
 	}
 }
 
-func (p *filesProbe) nameZone(a port.Address) port.Address {
+func (p *procProbe) nameZone(a port.Address) port.Address {
 	addr, zone, _ := strings.Cut(string(a), "%")
 	index, err := strconv.ParseUint(zone, 10, 32)
 	if err != nil {
@@ -37,27 +38,27 @@ func (p *filesProbe) nameZone(a port.Address) port.Address {
 	return a
 }
 
-// judgeAddresses answers the Tries: what of them can't be bound, and what the
-// table shows there.
-func (p *filesProbe) judgeAddresses() {
+// answerTries answers the Tries: which addresses can't be bound, and which
+// sockets the table shows there.
+func (p *procProbe) answerTries() {
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
 		attempts := p.untried(t)
 		p.facts.Tried[i] = Tried{Attempts: attempts, UID: p.uidOf(t.RunAs), NoBindReason: p.files.reason}
 		for _, a := range attempts {
-			p.seen[i] = append(p.seen[i], p.matter(a.Endpoint)...)
+			p.seen[i] = append(p.seen[i], p.socketsAt(a.Endpoint)...)
 		}
 	}
 }
 
-// untried has one entry for each endpoint of each port, as Tried wants it. What
-// the files tell of an address is the same at every port.
-func (p *filesProbe) untried(t Try) []Attempt {
+// untried returns one attempt for each endpoint of each port, as Tried has them.
+// The result for an address is the same at every port.
+func (p *procProbe) untried(t Try) []Attempt {
 	var model []Attempt
 	for _, e := range t.At(t.Ports.First) {
 		a := Attempt{Endpoint: e, Outcome: NotTried}
 		if !t.Look {
-			a.Outcome, a.Op, a.Errno = p.outlook(e)
+			a.Outcome, a.Op, a.Errno = p.bindFailure(e)
 		}
 		model = append(model, a)
 		if a.Outcome == NoFamily && e.Addr.IsUnspecified() && !e.V6Only {
@@ -75,9 +76,9 @@ func (p *filesProbe) untried(t Try) []Attempt {
 	return all
 }
 
-// outlook says of an endpoint whose address the machine does not have that it
-// can't be bound.
-func (p *filesProbe) outlook(e port.Endpoint) (outcome Outcome, op, errno string) {
+// bindFailure returns NoFamily or NoAddress if the machine does not have the
+// address of an endpoint, Failed if that can't be read, and otherwise NotTried.
+func (p *procProbe) bindFailure(e port.Endpoint) (outcome Outcome, op, errno string) {
 	path, sysctl := fibTriePath, "/proc/sys/net/ipv4/ip_nonlocal_bind"
 	if e.Addr.Is6() {
 		path, sysctl = ifInet6Path, "/proc/sys/net/ipv6/ip_nonlocal_bind"
@@ -91,7 +92,7 @@ func (p *filesProbe) outlook(e port.Endpoint) (outcome Outcome, op, errno string
 	}
 	switch here, err := p.hasAddress(e); {
 	case err != nil:
-		return Failed, op, why(err)
+		return Failed, op, errnoOrText(err)
 	case here:
 		return NotTried, "", ""
 	}
@@ -99,12 +100,13 @@ func (p *filesProbe) outlook(e port.Endpoint) (outcome Outcome, op, errno string
 	case errors.Is(err, fs.ErrNotExist), err == nil && strings.TrimSpace(text) == "0":
 		return NoAddress, op, ""
 	case err != nil:
-		return Failed, "read " + sysctl, why(err)
+		return Failed, "read " + sysctl, errnoOrText(err)
 	}
-	return NotTried, "", "" // the machine lets apps bind addresses that it does not have
+	return NotTried, "", "" // the machine allows binding to any address
 }
 
-func (p *filesProbe) hasAddress(e port.Endpoint) (bool, error) {
+// hasAddress reports whether the machine has the address of an endpoint.
+func (p *procProbe) hasAddress(e port.Endpoint) (bool, error) {
 	if e.Addr.Is4() {
 		local, err := p.localIPv4()
 		return slices.ContainsFunc(local, func(l netip.Prefix) bool { return l.Contains(e.Addr) }), err
@@ -114,9 +116,9 @@ func (p *filesProbe) hasAddress(e port.Endpoint) (bool, error) {
 	}), p.ipv6Err
 }
 
-// matter are the sockets that overlap an endpoint; beside a listener, its
-// connections tell nothing new.
-func (p *filesProbe) matter(e port.Endpoint) []Socket {
+// socketsAt returns the sockets that overlap an endpoint. If there is one that
+// holds the port for good, the connections are left out.
+func (p *procProbe) socketsAt(e port.Endpoint) []Socket {
 	var all []Socket
 	for _, i := range p.table.byPort[e.Port] {
 		if s := p.table.sockets[i]; s.Protocol == e.Protocol && s.Overlaps(e) {
@@ -129,9 +131,9 @@ func (p *filesProbe) matter(e port.Endpoint) []Socket {
 	return all
 }
 
-// uidOf is the uid of the user that an app runs as, as far as it is known without
-// asking the machine for its users.
-func (p *filesProbe) uidOf(user string) int {
+// uidOf returns the uid of the user that an app runs as, or -1 if only the
+// machine's user database has it.
+func (p *procProbe) uidOf(user string) int {
 	if user == "root" {
 		return 0
 	}
@@ -145,8 +147,9 @@ func (p *filesProbe) uidOf(user string) int {
 	return int(n)
 }
 
-func (p *filesProbe) undialed(d Dial) Attempt {
+// notDialed returns the attempt for a Dial, which can't be made on that machine.
+func (p *procProbe) notDialed(d Dial) Attempt {
 	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: NotTried, Op: "connect", Errno: p.files.reason}
-	a.Addr, _ = netip.ParseAddr(d.Host) // a name stays without an address
+	a.Addr, _ = netip.ParseAddr(d.Host) // the zero Addr for a name
 	return a
 }

@@ -28,10 +28,31 @@ func TestExplainExcluded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			attempts := []Attempt{c.attempt}
-			c.limits.explain(attempts, c.visible)
+			c.limits.markExcluded(attempts, c.visible)
 			if got := attempts[0].Outcome; got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// Without a table, a binding that could share a server's port is not made.
+func TestAttemptUnseen(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]port.Binding{
+		"tcp reuse_port":    {Protocol: port.TCP, ReusePort: true},
+		"udp reuse_port":    {Protocol: port.UDP, ReusePort: true},
+		"udp reuse_address": {Protocol: port.UDP, ReuseAddress: true},
+	} {
+		b.Addresses = []port.Address{port.Loopback}
+		attempts := attempt(Try{Binding: b, Ports: port.Range{First: 8080, Last: 8081}}, nil, false)
+		if len(attempts) != 4 {
+			t.Errorf("%s: %d attempts", name, len(attempts))
+		}
+		for _, a := range attempts {
+			if a.Outcome != NotTried {
+				t.Errorf("%s: %+v", name, a)
+			}
+		}
 	}
 }

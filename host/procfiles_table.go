@@ -10,8 +10,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// readTables reads the tables that the request is about, each whole or not at all.
-func (p *filesProbe) readTables() {
+// readTables reads the tables that the request is about. A table that can't be
+// read whole is not used.
+func (p *procProbe) readTables() {
 	p.whole = map[port.Protocol]bool{}
 	var all []Socket
 	for _, q := range p.queries() {
@@ -20,41 +21,41 @@ func (p *filesProbe) readTables() {
 		if failed != nil {
 			p.addGaps([]Gap{{
 				What: fmt.Sprintf("the kernel's %s socket table can't be read", q.protocol),
-				Op:   failed.op, Errno: why(failed.err), Kind: GapSockets,
+				Op:   failed.op, Errno: errnoOrText(failed.err), Kind: GapSockets,
 			}})
 			continue
 		}
 		p.whole[q.protocol] = true
 		all = append(all, sockets...)
 		if q.protocol == port.TCP {
-			p.addGaps([]Gap{{What: "/proc/net does not show tcp sockets that are bound and do not listen, and a listener on [::] is taken for one that serves IPv4 as well", Kind: GapSockets}})
+			p.addGaps([]Gap{{What: "/proc/net does not show tcp sockets that are bound and do not listen, and a listener on [::] is assumed to serve IPv4 as well", Kind: GapSockets}})
 		}
 	}
 	p.table = newTable(all)
 }
 
-func (p *filesProbe) readTable(q query) ([]Socket, *stepError) {
+func (p *procProbe) readTable(q query) ([]Socket, *opError) {
 	path := "/proc/net/" + string(q.protocol)
 	order, err := byteOrder(p.facts.Machine.Arch)
 	if err != nil {
-		return nil, &stepError{"read " + path, err}
+		return nil, &opError{"read " + path, err}
 	}
 	parse := func(text []byte) ([]Socket, error) { return parseProcNet(bytes.NewReader(text), q, order) }
 	all, err := readWhole(p, path, parse)
 	if err != nil {
-		return nil, &stepError{"read " + path, err}
+		return nil, &opError{"read " + path, err}
 	}
 	more, err := readWhole(p, path+"6", parse)
 	switch {
 	case err == nil:
 		p.facts.Machine.IPv6 = true
 	case !errors.Is(err, fs.ErrNotExist) || p.facts.Machine.IPv6:
-		return nil, &stepError{"read " + path + "6", err}
+		return nil, &opError{"read " + path + "6", err}
 	}
 	return append(all, more...), nil
 }
 
-// byteOrder is that of a GOARCH that Go has for Linux.
+// byteOrder returns the byte order of a GOARCH of Linux.
 func byteOrder(arch string) (binary.ByteOrder, error) {
 	switch arch {
 	case "386", "amd64", "arm", "arm64", "loong64", "mipsle", "mips64le", "ppc64le", "riscv64":
@@ -62,5 +63,5 @@ func byteOrder(arch string) (binary.ByteOrder, error) {
 	case "mips", "mips64", "ppc64", "s390x":
 		return binary.BigEndian, nil
 	}
-	return nil, fmt.Errorf("the byte order of architecture %.20q is not known", arch)
+	return nil, fmt.Errorf("the byte order of architecture %.20q is unknown", arch)
 }

@@ -1,0 +1,93 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The kind of a namespace is claimed only with proof.
+func TestNamespaceOf(t *testing.T) {
+	const pids, net = initialPIDNamespace, initialNetNamespace
+	for name, c := range map[string]struct {
+		own, pid, first uint64
+		hardware        bool
+		kind            NamespaceKind
+		all             bool
+		reason          string
+	}{
+		"the initial one":                   {net, pids, net, true, NamespaceHost, true, "initial"},
+		"the initial one, in a container":   {net, 7, 5, false, NamespaceHost, false, "initial"},
+		"the initial one, no PID namespace": {net, 0, 0, false, NamespaceHost, false, "initial"},
+		"that of PID 1":                     {5, pids, 5, false, NamespaceHost, true, "PID 1 of the host is in it"},
+		"another than that of PID 1":        {6, pids, 5, true, NamespaceContainer, true, "PID 1 of the host is in another one"},
+		"PID 1 can't be read":               {6, pids, 0, true, NamespaceUnknown, true, "PID 1 can't be read"},
+		"that of PID 1 in a container":      {5, 7, 5, false, NamespaceContainer, false, "PID namespace is not that of the host"},
+		"that of PID 1, hardware devices":   {5, 7, 5, true, NamespaceUnknown, false, "hardware"},
+		"the PID namespace can't be read":   {5, 0, 5, true, NamespaceUnknown, false, "does not show the PID namespace"},
+		"neither PID namespace nor PID 1":   {5, 0, 0, false, NamespaceUnknown, false, "does not show the PID namespace"},
+		"a container with a readable PID 1": {6, 7, 5, false, NamespaceContainer, false, "PID namespace"},
+	} {
+		ns := namespaceOf(c.own, c.pid, c.first, func() bool { return c.hardware })
+		if ns.Kind != c.kind || ns.Inode != c.own || ns.AllProcesses != c.all || !strings.Contains(ns.Reason, c.reason) {
+			t.Errorf("%s: %+v, want %s, %t, %q", name, ns, c.kind, c.all, c.reason)
+		}
+	}
+	if pids != 4026531836 || net != 4026531833 { // of include/uapi/linux/nsfs.h
+		t.Errorf("initial namespaces %d and %d", pids, net)
+	}
+}
+
+func TestParseNamespaceLink(t *testing.T) {
+	for link, want := range map[string]uint64{"net:[4026531840]": 4026531840, "pid:[1]": 1, "mnt:[18446744073709551615]": 1<<64 - 1} {
+		if got, err := parseNamespaceLink(link); err != nil || got != want {
+			t.Errorf("%s: %d, %v", link, got, err)
+		}
+	}
+	for _, link := range []string{"", "net", "net:[]", "net:[x]", "net:4026531840", "net:[-1]", "net:[18446744073709551616]"} {
+		if got, err := parseNamespaceLink(link); err == nil {
+			t.Errorf("%s: no error, but %d", link, got)
+		}
+	}
+	if got, err := namespaceInode(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Errorf("no link: no error, but %d", got)
+	}
+}
+
+func TestReadSysctl(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) string {
+		path := filepath.Join(dir, "file")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, text := range []string{"", "\n", "8080\n", "123456\n"} {
+		if got, err := readSysctl(write(text), make([]byte, 8)); err != nil || got != text {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	// What fills the buffer may be cut off.
+	for _, text := range []string{"1234567\n", "12345678\n"} {
+		if got, err := readSysctl(write(text), make([]byte, 8)); err == nil || !strings.Contains(err.Error(), "more than 8 bytes") {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for what, path := range map[string]string{"no file": dir + "/none", "a directory": dir} {
+		if got, err := readSysctl(path, make([]byte, 8)); err == nil {
+			t.Errorf("%s: no error, but %q", what, got)
+		}
+	}
+}
+
+// lo is not a device of a bus.
+func TestNoHardware(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	if haveHardware() {
+		t.Error("a namespace with lo alone has hardware devices")
+	}
+}

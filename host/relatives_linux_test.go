@@ -1,0 +1,118 @@
+package host
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+func TestNumbers(t *testing.T) {
+	if got := numbers(strings.NewReader("12 0 x\n-5 7\n1\n 2a 4194304 ")); !slices.Equal(got, []int{12, 7, 1, 4194304}) {
+		t.Errorf("%v", got)
+	}
+	if got := numbers(strings.NewReader("")); len(got) > 0 {
+		t.Errorf("nothing: %v", got)
+	}
+}
+
+func TestParseUnifiedMount(t *testing.T) {
+	for text, want := range map[string]string{
+		"28 1 0:25 / /sys/fs/cgroup rw,relatime shared:9 - cgroup2 cgroup2 rw\n": "/sys/fs/cgroup",
+		"40 27 0:33 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" +
+			"41 27 0:34 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n" +
+			"42 27 0:34 / /mnt rw - cgroup2 none rw\n": "/sys/fs/cgroup/unified",
+		"41 27 0:34 / /five - cgroup2 none rw\n":      "/five",
+		"41 27 0:34 / - cgroup2 none rw\n":            "",
+		"40 27 0:33 / /sys/fs/cgroup rw - cgroup x\n": "",
+		"40 27 0:33 / /cgroup2 rw - tmpfs cgroup2\n":  "",
+		"41 27 0:34 / /x rw":                          "",
+		"":                                            "",
+	} {
+		if got := parseUnifiedMount(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestParseUnifiedCgroup(t *testing.T) {
+	for text, want := range map[string]string{
+		"9:name=systemd:/\n0::/system.slice/nginx.service\n": "/system.slice/nginx.service",
+		"0::/\n":                  "/",
+		"0::/a":                   "/a",
+		"9:name=systemd:/x\n":     "-",
+		"10::/x\n8:0::/y\n 0::/z": "-",
+		"":                        "-",
+	} {
+		got, found := parseUnifiedCgroup(text)
+		if !found {
+			got += "-"
+		}
+		if got != want {
+			t.Errorf("%q: %q, %t, want %q", text, got, found, want)
+		}
+	}
+}
+
+// A process that has ended has no relatives, which is known. The relatives of a
+// running process are unknown if they can't be listed.
+func TestRelativesThatCannotBeListed(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	groups := newCgroups()
+	defer groups.close()
+	if all, known := relatives(ended.Process.Pid, groups); len(all) > 0 || !known {
+		t.Errorf("ended: %v, known %t", all, known)
+	}
+	if all, err := childrenOf(ended.Process.Pid); len(all) > 0 || err != nil {
+		t.Errorf("children of an ended process: %v, %v", all, err)
+	}
+	if mates, known := groups.matesOf(ended.Process.Pid); len(mates) > 0 || !known {
+		t.Errorf("cgroup of an ended process: %v, known %t", mates, known)
+	}
+	if err := unlessEnded(unix.ENOENT, "/proc/self"); err == nil {
+		t.Error("an error of a process that runs is dropped")
+	}
+	if err := unlessEnded(nil, "/proc/none"); err != nil {
+		t.Error(err)
+	}
+	none := &cgroups{fd: -1}
+	defer none.close()
+	if mates, known := none.matesOf(os.Getpid()); len(mates) > 0 || known {
+		t.Errorf("without cgroup v2: %v, known %t", mates, known)
+	}
+	if got := none.byID(7); len(got) > 0 {
+		t.Errorf("without cgroup v2: %v", got)
+	}
+}
+
+// The processes of the root cgroup have nothing in common.
+func TestRootCgroup(t *testing.T) {
+	testbed.NeedRoot(t)
+	groups := newCgroups()
+	defer groups.close()
+	if groups.unified == "" {
+		testbed.Missing(t, "needs cgroup v2")
+	}
+	for _, id := range []uint64{0, 1} {
+		if got := groups.byID(id); len(got) > 0 {
+			t.Errorf("cgroup %d: %d processes", id, len(got))
+		}
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, _ := parseUnifiedCgroup(string(text)); path == "/" {
+		if mates, known := groups.matesOf(os.Getpid()); len(mates) > 0 || !known {
+			t.Errorf("root cgroup: %v, known %t", mates, known)
+		}
+	}
+}
