@@ -90,7 +90,7 @@ func TestNameHolders(t *testing.T) {
 			shared := slices.Clone(c.socket.Holders)
 			c.socket.Holders = shared
 			sockets := []host.Socket{c.socket}
-			whole := nameHolders(sockets, containers)
+			complete := nameHolders(sockets, containers)
 			got := ""
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
@@ -101,8 +101,8 @@ func TestNameHolders(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if whole != (c.want != host.ContainerName) {
-				t.Errorf("whole: %v", whole)
+			if complete != (c.want != host.ContainerName) {
+				t.Errorf("complete: %v", complete)
 			}
 			for _, h := range shared {
 				if h.Told != nil || len(h.Unseen) > 0 {
@@ -138,9 +138,9 @@ func TestNamesThatAreTooLongAreNone(t *testing.T) {
 // What an engine elsewhere publishes holds no port of this machine.
 func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
-	for near, want := range map[bool]int{true: 1, false: 0} {
-		if got := (namingHost{}).containers(entries, near); len(got[0].published) != want {
-			t.Errorf("near %v: %v", near, got)
+	for local, want := range map[bool]int{true: 1, false: 0} {
+		if got := (namingHost{}).containers(entries, local); len(got[0].published) != want {
+			t.Errorf("local %v: %v", local, got)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func TestEngine(t *testing.T) {
 	}
 	// What it does not know is a gap.
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
-	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not know every container") {
+	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not have every container") {
 		t.Errorf("gaps %v", facts.Gaps)
 	}
 }
@@ -216,51 +216,51 @@ func TestEngineFails(t *testing.T) {
 		what      string
 		op, errno string
 	}{
-		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be asked", "connect", "ENOENT"},
+		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be queried", "connect", "ENOENT"},
 		"a directory": {at("unix://" + dir), "it is a directory", "connect", "ECONNREFUSED"},
 		"ssh":         {at("ssh://user:secret@10.0.0.1"), "DOCKER_HOST is a ssh:// address", "", ""},
-		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be asked", "connect", "ECONNREFUSED"},
+		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be queried", "connect", "ECONNREFUSED"},
 		"hanging": {by(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
-		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		}), "can't be queried", "GET /containers/json", "no answer in time"},
 		"hanging in the middle": {by(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "[")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		}), "can't be queried", "GET /containers/json", "no answer in time"},
 		"too large": {by(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "["+strings.Repeat(" ", 8<<20)+"]")
-		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
+		}), "can't be queried", "GET /containers/json", "its answer is larger than 8 MB"},
 		"endless": {by(func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
 					return
 				}
 			}
-		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
-		"bad JSON": {by(write("[{")), "can't be asked", "GET /containers/json", "its answer is not what an engine says"},
+		}), "can't be queried", "GET /containers/json", "its answer is larger than 8 MB"},
+		"bad JSON": {by(write("[{")), "can't be queried", "GET /containers/json", "its answer is not valid for an engine"},
 		"status 500": {by(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"message":"::error::evil"}`, http.StatusInternalServerError)
-		}), "can't be asked: the engine refuses: ::error::evil", "", ""},
+		}), "can't be queried: the engine refused: ::error::evil", "", ""},
 		"a redirect": {by(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
-		}), "can't be asked: the engine answers GET /containers/json with HTTP status 302", "", ""},
-		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be asked", "GET /containers/json", "EOF"},
+		}), "can't be queried: the engine answered GET /containers/json with HTTP status 302", "", ""},
+		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be queried", "GET /containers/json", "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := withEngine(scripted{sockets: []host.Socket{
 				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
 			}}, Options{Env: c.env(t)}).(namingHost)
-			h.patience = 200 * time.Millisecond
+			h.timeout = 200 * time.Millisecond
 			if name == "too large" || name == "endless" {
-				h.patience = namingPatience
+				h.timeout = namingTimeout
 			}
 			start := time.Now()
 			facts, err := h.Probe(t.Context(), host.Request{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(start); took > namingPatience+time.Second {
+			if took := time.Since(start); took > namingTimeout+time.Second {
 				t.Errorf("took %s", took)
 			}
 			if len(facts.Gaps) != 1 {

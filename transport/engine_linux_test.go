@@ -124,7 +124,7 @@ func TestDocker(t *testing.T) {
 					degraded += n.Message
 				}
 			}
-			if missing != strings.Contains(degraded, "docker.sock can't be asked (connect: ENOENT)") {
+			if missing != strings.Contains(degraded, "docker.sock can't be queried (connect: ENOENT)") {
 				t.Errorf("degraded: %q", degraded)
 			}
 		})

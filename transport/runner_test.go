@@ -11,7 +11,7 @@ import (
 
 // What an engine calls the host's network is the host's only if the engine has
 // that itself.
-func TestSharesHost(t *testing.T) {
+func TestHostNetwork(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string // the engine's security options
 		seen    host.Namespace
@@ -37,7 +37,7 @@ func TestSharesHost(t *testing.T) {
 		}
 		defer e.Close()
 		facts := host.Facts{Machine: host.Machine{Namespace: c.seen}}
-		if err := sharesHost(e)(t.Context(), &facts); err != nil {
+		if err := hostNetwork(e)(t.Context(), &facts); err != nil {
 			t.Fatal(err)
 		}
 		warned := slices.ContainsFunc(facts.Gaps, func(g host.Gap) bool { return g.Kind == host.GapNamespace })

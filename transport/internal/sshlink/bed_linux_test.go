@@ -29,11 +29,11 @@ func startSSHD(t *testing.T, addr string, settings ...string) *testbed.SSHD {
 func options(t *testing.T, s *testbed.SSHD) Options {
 	t.Helper()
 	return Options{
-		Env:        map[string]string{"HOME": t.TempDir()},
-		Identities: []string{s.UserKey},
-		KnownHosts: s.KnownHosts(t),
-		Connect:    30 * time.Second,
-		Handshake:  30 * time.Second,
+		Env:              map[string]string{"HOME": t.TempDir()},
+		Identities:       []string{s.UserKey},
+		KnownHosts:       s.KnownHosts(t),
+		ConnectTimeout:   30 * time.Second,
+		HandshakeTimeout: 30 * time.Second,
 	}
 }
 

@@ -32,8 +32,8 @@ func route(t *testing.T, dir, target string) ([]hop, error) {
 	return New(Options{Env: map[string]string{"HOME": dir, "USER": "me"}}).route(address(t, target))
 }
 
-// way is a route for humans: user@host:port, one after the other.
-func way(hops []hop) string {
+// describeRoute returns a route as user@host:port, one after the other.
+func describeRoute(hops []hop) string {
 	var all []string
 	for _, h := range hops {
 		all = append(all, h.user+"@"+h.address())
@@ -91,8 +91,8 @@ Match all
 		"ssh://[::1]:7":     "me@[::1]:7",
 	} {
 		hops, err := route(t, dir, target)
-		if err != nil || way(hops) != want {
-			t.Errorf("%s: %s, %v; want %s", target, way(hops), err, want)
+		if err != nil || describeRoute(hops) != want {
+			t.Errorf("%s: %s, %v; want %s", target, describeRoute(hops), err, want)
 		}
 	}
 }
@@ -136,16 +136,16 @@ func TestConfigsThatCantBeUsed(t *testing.T) {
 	for text, want := range map[string]string{
 		"Host *\n\tProxyCommand nc %h %p\n":              "config: app1: ProxyCommand is not supported: use ProxyJump",
 		"ProxyUseFdpass yes\n":                           "config: app1: ProxyUseFdpass is not supported: use ProxyJump",
-		"\nMatch exec \"true\"\n":                        "config: HOME/.ssh/config:2: no support for Match exec true: use Match all, or Match host PATTERNS alone",
-		"Include config\n":                               "config: HOME/.ssh/config: files include each other more than 16 deep",
+		"\nMatch exec \"true\"\n":                        "config: HOME/.ssh/config:2: Match exec true is not supported: use Match all, or Match host PATTERNS alone",
+		"Include config\n":                               "config: HOME/.ssh/config: Include is nested more than 16 deep",
 		"HostName -oX\n":                                 "config: app1: HostName: the host must have",
 		"HostName a/b\n":                                 "config: app1: HostName: the host must have",
 		"Port 0\n":                                       "config: app1: the port must be 1 to 65535",
 		"ProxyJump a b\n":                                "config: app1: ProxyJump: the host must have",
 		"ProxyJump u:canary@a\n":                         "config: app1: ProxyJump: a password",
-		"Host *\n\tProxyJump jump\n":                     "config: the ProxyJump of app1 leads over more than 8 hosts, or in a circle",
-		"ProxyJump a,b,c,d,e,f,g,h,i\n":                  "config: the ProxyJump of app1 leads over more than 8 hosts, or in a circle",
-		"HostKeyAlias a,b\n":                             "config: app1: HostKeyAlias a,b is no host's name",
+		"Host *\n\tProxyJump jump\n":                     "config: the ProxyJump of app1 has more than 8 hosts, or is circular",
+		"ProxyJump a,b,c,d,e,f,g,h,i\n":                  "config: the ProxyJump of app1 has more than 8 hosts, or is circular",
+		"HostKeyAlias a,b\n":                             "config: app1: HostKeyAlias a,b is not a host name",
 		"IdentityFile ~/%C\n":                            "config: app1: IdentityFile: the token %C is not supported",
 		"Host app1\n\tUser a\nHost [\nInclude [\nHost x": "config: can't include HOME/.ssh/[: syntax error in pattern",
 	} {
