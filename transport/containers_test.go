@@ -36,12 +36,17 @@ const answer = `[
 
 // scripted is a host with facts that are known beforehand.
 type scripted struct {
+	facts   host.Facts
 	sockets []host.Socket
 	err     error
 }
 
 func (s scripted) Probe(context.Context, host.Request) (host.Facts, error) {
-	return host.Facts{Sockets: slices.Clone(s.sockets)}, s.err
+	facts := s.facts
+	if s.sockets != nil {
+		facts.Sockets = slices.Clone(s.sockets)
+	}
+	return facts, s.err
 }
 
 func (scripted) Close() error { return nil }

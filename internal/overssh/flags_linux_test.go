@@ -269,8 +269,8 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", "/nonexistent/key"}, "authentication: /nonexistent/key can't be read: no such file or directory"},
 		{[]string{"-i", filepath.Dir(public)}, "authentication: " + filepath.Dir(public) + " can't be read: is a directory"},
 		{[]string{"-i", public}, "authentication: " + public + " is a public key: the private one is needed"},
-		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known hosts /nonexistent/known can't be read: no such file or directory"},
-		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known hosts " + filepath.Dir(known) + " can't be read: is a directory"},
+		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known_hosts file /nonexistent/known can't be read: no such file or directory"},
+		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known_hosts file " + filepath.Dir(known) + " can't be read: is a directory"},
 	} {
 		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}

@@ -105,7 +105,7 @@ func TestHostilePortchecks(t *testing.T) {
 			}
 			s.leave(1)
 		}, "probe: the probe ended without an answer; stderr of the host: "},
-		"another version": {func(s *stage) { s.say("\nportcheck-ready 1" + ansi) }, "start: /opt/portcheck (--remote-path) speaks version"},
+		"another version": {func(s *stage) { s.say("\nportcheck-ready 1" + ansi) }, "start: /opt/portcheck (--remote-path) uses version"},
 		"noise without end": {func(s *stage) {
 			for s.say(ansi) {
 			}

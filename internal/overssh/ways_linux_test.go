@@ -134,7 +134,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"local.example":            "169.254.1.1 is refused: it is link-local",
 		"alias":                    "169.254.169.254 is refused",
 		"behind":                   "169.254.169.254 is refused",
-		"by":                       "by 169.254.169.254: 169.254.169.254 is refused",
+		"by":                       "via 169.254.169.254: 169.254.169.254 is refused",
 	} {
 		r := portcheck(t, []string{"HOME=" + filepath.Dir(filepath.Dir(config))}, append([]string{"-t", "ssh://" + target}, args...)...)
 		r.checkUnknown(t, "could not be checked: connect: ")
