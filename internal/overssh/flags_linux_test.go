@@ -240,7 +240,7 @@ func TestAgentDir(t *testing.T) {
 		{empty, "table", "there is no portcheck executable for linux/riscv64 in " + empty + " (--agent-dir)"},
 		{"/nonexistent", "table", "there is no portcheck executable for linux/riscv64 in /nonexistent (--agent-dir)"},
 		{file, "table", "(--agent-dir)"},
-		{directory, "table", filepath.Join(directory, name) + " is no file"},
+		{directory, "table", filepath.Join(directory, name) + " is not a regular file"},
 		{broken, "table", "the portcheck executable could not be run on the host (exit status 126)"},
 	} {
 		r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1", "-p", "8900", "--agent-dir", c.dir}, reach(t, s)...)...)
