@@ -398,3 +398,35 @@ func TestAttach(t *testing.T) {
 	}
 	close(late)
 }
+
+// After a failure no connection stays open.
+func TestFailuresCloseTheirConnection(t *testing.T) {
+	ended := make(chan struct{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.Accept(t, l, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") // to TLS, that is garbage
+		_, _ = io.Copy(io.Discard, c)
+		ended <- struct{}{}
+	})
+	ca := authority(t)
+	for _, env := range []map[string]string{
+		{"DOCKER_HOST": "http://" + l.Addr().String()},
+		{"DOCKER_HOST": "https://" + l.Addr().String(), "DOCKER_CERT_PATH": certificates(t, t.TempDir(), ca, nil)},
+	} {
+		e, err := New(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Attach(t.Context(), "x"); err == nil {
+			t.Errorf("%s: attached", e)
+		}
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: a connection stays open", e)
+		}
+	}
+}
