@@ -87,7 +87,7 @@ func TestParseSystem(t *testing.T) {
 	}
 }
 
-// checkText wants each of some words in a text.
+// checkText checks that text contains each of words.
 func checkText(t *testing.T, text string, words ...string) {
 	t.Helper()
 	for _, w := range words {

@@ -23,7 +23,7 @@ const (
 	dbID  = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 )
 
-// answer is what an engine says of two containers, cut to a few of its fields.
+// answer is an engine's list of containers, reduced to a few of its fields.
 const answer = `[
  {"Id":"` + webID + `","Names":["/other/alias","/shop-web-1"],"Image":"shop/web:1","State":"running",
   "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"web"},
@@ -34,7 +34,7 @@ const answer = `[
  {"Id":"short","Names":["/evil"],"Image":"x","Ports":[{"IP":"0.0.0.0","PublicPort":7070,"Type":"tcp"}]}
 ]`
 
-// scripted is a host with facts that are known beforehand.
+// scripted is a host with given facts.
 type scripted struct {
 	facts   host.Facts
 	sockets []host.Socket
@@ -71,7 +71,7 @@ func TestNameHolders(t *testing.T) {
 	nested.Container = strings.Repeat("0", 64) // of the container in which the engine runs
 	for name, c := range map[string]struct {
 		socket host.Socket
-		want   string // "ID name image compose", or what is unseen
+		want   string // "ID name image compose", or the fields in Unseen
 	}{
 		"by ID":                               {listener(port.TCP, "0.0.0.0:80", inside(dbID)), dbID + " db postgres:18 "},
 		"by ID, with a compose service":       {listener(port.TCP, "0.0.0.0:80", inside(webID)), webID + " shop-web-1 shop/web:1 shop/web"},
@@ -89,7 +89,7 @@ func TestNameHolders(t *testing.T) {
 		"held by rootlessport":                {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
 		"an engine in a container":            {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
 		"a process that calls itself a proxy": {listener(port.TCP, "0.0.0.0:8080", fake), ""},
-		"nobody":                              {listener(port.TCP, "0.0.0.0:8080"), ""},
+		"no holder":                           {listener(port.TCP, "0.0.0.0:8080"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			shared := slices.Clone(c.socket.Holders)
@@ -118,7 +118,7 @@ func TestNameHolders(t *testing.T) {
 	}
 }
 
-// parse reads an engine's list as a probe does.
+// parse returns the containers of an engine's list, as a probe reads it.
 func parse(t *testing.T, text string) []container {
 	t.Helper()
 	env, _ := serve(t, write(text))
@@ -140,7 +140,7 @@ func TestNamesThatAreTooLongAreNone(t *testing.T) {
 	}
 }
 
-// What an engine elsewhere publishes holds no port of this machine.
+// The published ports of an engine on another machine are not this machine's.
 func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
 	for local, want := range map[bool]int{true: 1, false: 0} {
@@ -150,7 +150,7 @@ func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	}
 }
 
-// play answers on a unix socket as an engine would.
+// play serves an engine's answers on a unix socket.
 func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	t.Helper()
 	l := testbed.ListenUnix(t)
@@ -160,7 +160,7 @@ func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	return map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()}
 }
 
-// serve answers the question for containers, and counts how often it comes.
+// serve serves the answer to the request for containers, and counts the requests.
 func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked *int) {
 	t.Helper()
 	asked = new(int)
@@ -185,13 +185,13 @@ func TestEngine(t *testing.T) {
 		t.Fatalf("%v, gaps %v, asked %d times", err, facts.Gaps, *asked)
 	}
 	for i, want := range []string{"shop-web-1", "shop-web-1", "db"} {
-		if told := facts.Sockets[i].Holders[0].Told; told == nil || told.Name != want {
-			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, told, want)
-		} else if (told.Service == "postgres") != (want == "db") {
-			t.Errorf("%s is the job's service %q", want, told.Service)
+		if container := facts.Sockets[i].Holders[0].Told; container == nil || container.Name != want {
+			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, container, want)
+		} else if (container.Service == "postgres") != (want == "db") {
+			t.Errorf("%s is the job's service %q", want, container.Service)
 		}
 	}
-	// It is not asked where no container is involved.
+	// Without a container among the holders there is no request.
 	other := []host.Socket{listener(port.TCP, "0.0.0.0:8080", fake), listener(port.TCP, "0.0.0.0:1")}
 	for _, h := range []host.Host{scripted{sockets: other}, scripted{sockets: held, err: errors.New("broken")}} {
 		facts, _ = withEngine(h, Options{Env: env}).Probe(t.Context(), host.Request{})
@@ -199,15 +199,15 @@ func TestEngine(t *testing.T) {
 			t.Errorf("asked %d times, gaps %v", *asked, facts.Gaps)
 		}
 	}
-	// What it does not know is a gap.
+	// A container that it does not list is a gap.
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
 	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not have every container") {
 		t.Errorf("gaps %v", facts.Gaps)
 	}
 }
 
-// Whatever is wrong with the engine is a gap that names operation and reason,
-// and never costs the probe's answer or more than its time.
+// A failure of the engine is a gap with operation and reason. It does not fail
+// the probe, and does not take longer than the timeout.
 func TestEngineFails(t *testing.T) {
 	dir := t.TempDir()
 	at := func(address string) func(*testing.T) map[string]string {

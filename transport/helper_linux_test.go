@@ -32,7 +32,7 @@ const (
 	helperID  = "helper"
 )
 
-// fakeEngine is an engine with a few containers. Its helpers answer with facts.
+// fakeEngine is an engine with a few containers. Its helper answers with facts.
 type fakeEngine struct {
 	details []engine.Details
 	labels  map[string]string // value of imageLabel, by image
@@ -209,7 +209,7 @@ func gaps(facts host.Facts) string {
 	return strings.Join(all, "; ")
 }
 
-// checkError wants an error with some words, or none if there are no words.
+// checkError checks that err contains each of words, or is nil if there are none.
 func checkError(t *testing.T, what string, err error, words ...string) {
 	t.Helper()
 	if err == nil && len(words) > 0 || err != nil && len(words) == 0 {
@@ -309,7 +309,7 @@ func TestFindSelf(t *testing.T) {
 		return
 	}
 	const other, third = "1111", "2222"
-	pod := details(selfID, "pod", someImage, "bridge") // whose network ours has joined
+	pod := details(selfID, "pod", someImage, "bridge") // with the network that ours has joined
 	joined := func(id, image, network string) engine.Details { return details(id, "joined-"+id, image, network) }
 	exited := joined(other, ourImage, "container:"+selfID)
 	exited.State.Running, exited.State.Status = false, "exited"
@@ -371,8 +371,8 @@ func TestFindSelf(t *testing.T) {
 	}
 }
 
-// What an engine refuses a helper is given up, one right after the other, and
-// the report names what that costs.
+// A helper gives up the rights that the engine refuses, one after the other, and
+// a gap names the consequence.
 func TestHelpersWithFewerRights(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -538,8 +538,8 @@ func TestCanceledHelpers(t *testing.T) {
 	})
 }
 
-// Only helpers that have expired for long enough are removed, and not all at
-// once.
+// A sweep removes a limited number of helpers that expired some time ago, and no
+// others.
 func TestSweep(t *testing.T) {
 	e := startEngine(t)
 	at := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
@@ -579,7 +579,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// In a container that the CI system chose, the user learns whose ports these are.
+// In a container that the CI system chose, a gap names the container.
 func TestWarningOfAContainer(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return

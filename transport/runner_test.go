@@ -9,8 +9,8 @@ import (
 	"github.com/org/portcheck/transport/internal/engine"
 )
 
-// What an engine calls the host's network is the host's only if the engine has
-// that itself.
+// An engine's "host" network is the machine's only if the engine runs in that
+// itself.
 func TestHostNetwork(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string // the engine's security options
@@ -18,7 +18,7 @@ func TestHostNetwork(t *testing.T) {
 		want    host.NamespaceKind
 		warned  bool
 	}{
-		"the engine's word":        {`[]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceHost, false},
+		"not the engine's own":     {`[]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceHost, false},
 		"no proof":                 {`["name=seccomp,profile=default"]`, host.Namespace{Kind: host.NamespaceUnknown, AllProcesses: true}, host.NamespaceHost, false},
 		"without root":             {`["name=seccomp","name=rootless"]`, host.Namespace{Kind: host.NamespaceUnknown}, host.NamespaceUnknown, true},
 		"without root, in one":     {`["name=rootless"]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceUnknown, true},

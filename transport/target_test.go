@@ -7,7 +7,7 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// The kinds of the grammar and those that can be opened are the same.
+// The table of openers has exactly the kinds of config.TargetKinds.
 func TestEveryKindOfTargetHasAnOpener(t *testing.T) {
 	for _, k := range config.TargetKinds {
 		if openers[k.Name] == nil {

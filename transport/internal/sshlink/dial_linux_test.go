@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// drip sends a text a byte at a time, again and again, until nobody listens.
+// drip sends a text a byte at a time, again and again, until the connection ends.
 func drip(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		for i := 0; ; i++ {
@@ -80,7 +80,7 @@ func TestHostsThatDontAnswerAsTheyShould(t *testing.T) {
 	}
 }
 
-// full listens on an address and answers nobody: whoever connects waits.
+// full listens on an address with a full backlog: further connections wait.
 func full(t *testing.T, addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -278,7 +278,7 @@ Host by-silent
 	checkStep(t, err, "host key", "host key: the key ssh-ed25519 "+fingerprint(t, second.HostKey+".pub"), " is unknown")
 }
 
-// Whoever gives up gets an answer at once, and nothing stays behind.
+// A canceled Dial returns at once, and leaves no connection and no goroutine.
 func TestCancelled(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return

@@ -18,8 +18,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// serveSSH starts a server of SSH that lets everybody in, and returns a link to
-// it. answer gets the requests for channels, the first is number 1.
+// serveSSH starts an SSH server without authentication, and returns a link to
+// it. answer is called with each request for a channel; the first is number 1.
 func serveSSH(t *testing.T, answer func(number int64, c ssh.NewChannel)) *Link {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(nil)
