@@ -203,7 +203,7 @@ func (b *bootstrap) subject() string {
 func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	word, argument, _ := strings.Cut(reply, " ")
 	exit := &sshlink.ExitError{}
-	if reply == "" || word == "end" {
+	if reply == "" || word == "end" || word == "broken" {
 		ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 		defer cancel()
 		if err := b.session.Wait(ctx); b.installed != "" && errors.As(err, &exit) {

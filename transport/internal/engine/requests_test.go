@@ -143,7 +143,7 @@ func TestRootless(t *testing.T) {
 }
 
 func TestAnswersThatAreLarge(t *testing.T) {
-	for size, want := range map[int]string{bodyLimit: "", bodyLimit + 1: "its answer is larger than 8 MB"} {
+	for size, want := range map[int]string{8 << 20: "", 8<<20 + 1: "its answer is larger than 8 MB"} {
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "[]"+strings.Repeat(" ", size-2))
 		})
@@ -152,7 +152,7 @@ func TestAnswersThatAreLarge(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
-	for size, want := range map[int]string{refusalLimit: "the engine refused: xx", refusalLimit + 1: "with HTTP status 500"} {
+	for size, want := range map[int]string{4096: "the engine refused: xx", 4097: "with HTTP status 500"} {
 		const frame = `{"message":" "}`
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
