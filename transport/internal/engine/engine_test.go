@@ -165,13 +165,13 @@ func attached(t *testing.T, text []byte) *Stream {
 }
 
 func TestStreamTakesFramesApart(t *testing.T) {
-	long := strings.Repeat("x", stderrLimit)
+	long := strings.Repeat("x", 4096)
 	s := attached(t, bytes.Join([][]byte{frame(1, "ab"), frame(2, "warn"), frame(1, ""), frame(2, long), frame(2, "more"), frame(1, "cd")}, nil))
 	out, err := io.ReadAll(s)
 	if err != nil || string(out) != "abcd" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if stderr := s.Stderr(); stderr != ("warn" + long)[:stderrLimit] {
+	if stderr := s.Stderr(); stderr != ("warn" + long)[:4096] {
 		t.Errorf("stderr %d bytes, %.10q", len(stderr), stderr)
 	}
 }

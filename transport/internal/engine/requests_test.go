@@ -430,3 +430,27 @@ func TestFailuresCloseTheirConnection(t *testing.T) {
 		}
 	}
 }
+
+func TestAttachmentsThatEndAtOnce(t *testing.T) {
+	for name, answer := range map[string]func(net.Conn){
+		"before the request": func(net.Conn) {},
+		"after it":           func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<10)) },
+		"in the answer": func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1<<10))
+			_, _ = io.WriteString(c, "HTTP/1.1 101")
+		},
+	} {
+		l := testbed.ListenUnix(t)
+		testbed.Accept(t, l, answer)
+		e, err := New(map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 { // the end may be noticed at the write or at the read
+			var u *Unreached
+			if s, err := e.Attach(t.Context(), "x"); s != nil || !errors.As(err, &u) || u.Op == "" {
+				t.Errorf("%s: %v, %v", name, s, err)
+			}
+		}
+	}
+}
