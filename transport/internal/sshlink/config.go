@@ -201,7 +201,7 @@ func parseMatch(criteria []string) (patterns, error) {
 	case len(rest) == 2 && (strings.EqualFold(rest[0], "host") || strings.EqualFold(rest[0], "originalhost")):
 		return strings.Split(rest[1], ","), nil
 	}
-	return nil, fmt.Errorf("Match %s is not supported: use Match all, or Match host PATTERNS alone", shorten(strings.Join(criteria, " ")))
+	return nil, fmt.Errorf("unsupported Match %s: use Match all, or Match host PATTERNS alone", shorten(strings.Join(criteria, " ")))
 }
 
 // inHome returns the path of a file in the home directory, "" if there is no
