@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -66,6 +68,18 @@ func TestBinaries(t *testing.T) {
 	}
 	if again, err := all.find(foreign); err != nil || again != bin {
 		t.Errorf("it is read again: %v", err)
+	}
+	gone := binaries{dir: dir}
+	if bin, err = gone.find(foreign); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "portcheck-plan9-mips")); err != nil {
+		t.Fatal(err)
+	}
+	_, hashErr := bin.hash()
+	_, packErr := bin.packed()
+	if !errors.Is(hashErr, fs.ErrNotExist) || !errors.Is(packErr, fs.ErrNotExist) {
+		t.Errorf("a file that has gone: %v, %v", hashErr, packErr)
 	}
 	// Without a directory, those of other systems are beside our own.
 	if _, err := (&binaries{}).find(system{"plan9", "386"}); err != nil {

@@ -166,6 +166,7 @@ func TestSSHRunsWhatIsInstalled(t *testing.T) {
 	}{
 		"ours":            {"exec " + here + ` "$@"`, false, nil},
 		"by sudo":         {"test $SUDO && exec " + here + ` "$@"`, true, nil},
+		"after a banner":  {"head -c 60000 /dev/zero | tr '\\000' x; echo; exec " + here + ` "$@"`, false, nil},
 		"it ends":         {"exit 0", false, []string{"start: PATH (--remote-path) is not a portcheck executable that answers: it exited at once"}},
 		"it fails":        {"echo 'no such flag' >&2; exit 2", false, []string{"start: PATH (--remote-path) is not a portcheck executable that answers: exit status 2: no such flag"}},
 		"another version": {"echo portcheck-ready 1; exec cat", false, []string{`start: PATH (--remote-path) uses version "1" of the probe protocol, and this portcheck version ` + fmt.Sprint(wire.Version)}},
@@ -183,15 +184,42 @@ func TestSSHRunsWhatIsInstalled(t *testing.T) {
 			t.Errorf("%s: called with %q, %v", name, args, err)
 		}
 	}
-	silent := program(t, "silent", "exec cat > /dev/null")
-	o := sshOptions(t, s, func(o *SSHOptions) { o.RemotePath = silent })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	began := time.Now()
-	_, err := Open(ctx, sshTarget, o)
-	checkError(t, "silent", err, "start: no answer in time")
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("silent: it took %s", took)
+	o := sshOptions(t, s, func(o *SSHOptions) { o.RemotePath = here })
+	h, err := Open(t.Context(), sshTarget, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Probe(canceled, host.Request{}); err != context.Canceled {
+		t.Errorf("canceled: %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Errorf("canceled: %v", err)
+	}
+	none := testbed.StartSSHD(t, "127.0.0.2:22", "MaxSessions 0")
+	_, err = probe(t, "ssh://root@127.0.0.2", sshOptions(t, none, func(o *SSHOptions) { o.RemotePath = here }))
+	if err == nil || !strings.HasPrefix(err.Error(), "session: can't open a session") {
+		t.Errorf("no session: %v", err)
+	}
+}
+
+// A host that never answers does not outlast the context.
+func TestSSHHostsThatAreSilent(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "", "ForceCommand exec cat > /dev/null", "SetEnv HOME="+room(t))
+	for _, path := range []string{"", "/opt/portcheck"} {
+		o := sshOptions(t, s, func(o *SSHOptions) { o.RemotePath = path })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := Open(ctx, sshTarget, o)
+		checkError(t, path, err, "start: no answer in time")
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%q: it took %s", path, took)
+		}
 	}
 }
 
@@ -221,7 +249,7 @@ func TestSSHReadsFiles(t *testing.T) {
 		arch           string
 		reason         string
 	}{
-		{"another system", "SetEnv HOME=/nonexistent PATH=" + riscv + ":/usr/bin:/bin", func(o *SSHOptions) { o.AgentDir = "/nonexistent" }, "riscv64", "there is no portcheck executable for linux/riscv64 in /nonexistent (--agent-dir)"},
+		{"another system", "MaxSessions 1\nSetEnv HOME=/nonexistent PATH=" + riscv + ":/usr/bin:/bin", func(o *SSHOptions) { o.AgentDir = "/nonexistent" }, "riscv64", "there is no portcheck executable for linux/riscv64 in /nonexistent (--agent-dir)"},
 		{"an executable that is broken", "SetEnv HOME=/nonexistent PATH=" + riscv + ":/usr/bin:/bin", func(o *SSHOptions) { o.AgentDir = filepath.Dir(broken) }, "riscv64", "the portcheck executable could not be run on the host (exit status 12"},
 		{"no head", "SetEnv HOME=/nonexistent PATH=" + tools(t, "head"), nil, "", `the host has no "head" command`},
 		{"no uname", "SetEnv HOME=/nonexistent PATH=" + tools(t, "uname"), nil, "", "the host's system is unknown: uname does not run there"},
