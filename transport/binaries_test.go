@@ -33,6 +33,7 @@ func TestBinaries(t *testing.T) {
 		{"plan9", "386"}:               {"there is no portcheck executable for plan9/386 in " + dir + " (--agent-dir)"},
 		{"plan9", ""}:                  {"the host's system is unknown"},
 		{"", "arm"}:                    {"the host's system is unknown"},
+		{"az", "a0_9z"}:                {"there is no portcheck executable for az/a0_9z in"},
 		{"linux", "../x"}:              {`no portcheck executable for a system named "linux/../x"`},
 		{"lin.ux", "arm"}:              {"for a system named"},
 		{"linux", "ARM"}:               {"for a system named"},

@@ -451,6 +451,7 @@ func TestHelpersThatFail(t *testing.T) {
 		"an unknown machine": {func(*fakeEngine) {}, nil},
 		"another machine":    {func(e *fakeEngine) { e.facts.Machine.BootID = "another" }, []string{"is on another machine than this container"}},
 		"it dies":            {func(e *fakeEngine) { e.stderr = "exec format error\n" }, []string{"the probe ended", "; stderr of the helper container: exec format error"}},
+		"it dies silently":   {func(e *fakeEngine) { e.stderr = " \n" }, []string{"the probe ended"}},
 		"no start":           {func(e *fakeEngine) { e.fail(500, "broken", "POST /containers/"+helperID+"/start") }, []string{"a helper container can't be started: the engine refused: broken"}},
 		"no attachment":      {func(e *fakeEngine) { e.fail(500, "closed", "POST /containers/"+helperID+"/attach") }, []string{"a helper container can't be started: the engine refused: closed"}},
 	} {
@@ -458,6 +459,9 @@ func TestHelpersThatFail(t *testing.T) {
 		c.adjust(e)
 		_, err := probe(t, "container:web", e.options())
 		checkError(t, name, err, c.want...)
+		if err != nil && e.stderr == " \n" && strings.Contains(err.Error(), "stderr") {
+			t.Errorf("%s: %v", name, err)
+		}
 		e.checkRemoved(t)
 	}
 }
