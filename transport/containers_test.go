@@ -129,11 +129,21 @@ func parse(t *testing.T, text string) []container {
 	return all
 }
 
-func TestNamesThatAreTooLongAreNone(t *testing.T) {
-	long := strings.Repeat("x", nameLimit+1)
+func TestInvalidNames(t *testing.T) {
+	long := strings.Repeat("x", 513)
 	all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q,"Labels":{"com.docker.compose.project":%q,"com.docker.compose.service":"web"}}]`, webID, long, long))
 	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a"}) {
 		t.Errorf("%v", all)
+	}
+	longest := strings.Repeat("x", 512)
+	all = parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q}]`, webID, longest))
+	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a", Image: longest}) {
+		t.Errorf("%v", all)
+	}
+	for _, id := range []string{"", "abc", webID[1:], webID + "0", strings.ToUpper(webID), webID[1:] + "g"} {
+		if all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"]}]`, id)); len(all) != 0 {
+			t.Errorf("%q: %v", id, all)
+		}
 	}
 	if all := parse(t, "null"); len(all) != 0 {
 		t.Errorf("null: %v", all)

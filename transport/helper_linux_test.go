@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,6 +230,7 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 	}
 	runIn(t, selfID)
 	e := startEngine(t)
+	e.list = []engine.Container{{ID: "expired", Labels: map[string]string{deadlineLabel: "1"}}}
 	for _, c := range []struct {
 		target, network string
 		kind            host.NamespaceKind // that the helper sees
@@ -249,6 +251,12 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 			t.Errorf("%s: %v, %+v, gaps %s", c.target, err, facts.Machine.Namespace, gaps(facts))
 		}
 		e.checkRemoved(t)
+		if !slices.Contains(e.removed, "expired") {
+			t.Errorf("%s: an expired helper was left", c.target)
+		}
+		if !regexp.MustCompile("^portcheck-[a-z2-7]{12}$").MatchString(e.name) {
+			t.Errorf("%s: the helper is named %q", c.target, e.name)
+		}
 		if len(e.created) != 1 {
 			t.Fatalf("%s: %d helpers", c.target, len(e.created))
 		}
@@ -552,7 +560,7 @@ func TestSweep(t *testing.T) {
 	} {
 		e.list = append(e.list, engine.Container{ID: "keep-" + id, Labels: map[string]string{deadlineLabel: deadline}})
 	}
-	for i := range sweepLimit + 3 {
+	for i := range 19 {
 		e.list = append(e.list, engine.Container{ID: fmt.Sprint("old-", i), Labels: map[string]string{deadlineLabel: at(-20 * time.Second)}})
 	}
 	client, err := engine.New(e.env)
@@ -572,7 +580,7 @@ func TestSweep(t *testing.T) {
 	if want := `1{"label":["` + deadlineLabel + `"]}`; asked != want {
 		t.Errorf("asked for %s, want %s", asked, want)
 	}
-	if len(e.removed) != sweepLimit || slices.ContainsFunc(e.removed, func(id string) bool { return strings.HasPrefix(id, "keep") }) {
+	if len(e.removed) != 16 || slices.ContainsFunc(e.removed, func(id string) bool { return strings.HasPrefix(id, "keep") }) {
 		t.Errorf("removed %q", e.removed)
 	}
 	e.removed = nil

@@ -219,7 +219,11 @@ func TestAgentsThatFail(t *testing.T) {
 		return l.Addr().String()
 	}
 	refuses := serve(func(c net.Conn) { _ = agent.ServeAgent(brokenAgent{keyring}, c) }) // ends with the client
-	silent := serve(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	ended := make(chan struct{})
+	silent := serve(func(c net.Conn) {
+		_, _ = io.Copy(io.Discard, c)
+		close(ended)
+	})
 	hangsUp := serve(func(net.Conn) {})
 
 	o := options(t, s)
@@ -239,6 +243,11 @@ func TestAgentsThatFail(t *testing.T) {
 	checkStep(t, err, "authentication", "no answer within 1s; unusable: the agent did not answer within 1s")
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("a silent agent held us for %s", took)
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection to the agent stays open")
 	}
 }
 

@@ -3,6 +3,7 @@ package sshlink
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -204,7 +205,7 @@ func TestMatch(t *testing.T) {
 
 // Files may include each other as deep as OpenSSH allows.
 func TestIncludeDepth(t *testing.T) {
-	for depth, want := range map[int]string{includeDepth: "deep", includeDepth + 1: ""} {
+	for depth, want := range map[int]string{16: "deep", 17: ""} {
 		files := map[string]string{"config": "Include 1\n"}
 		for i := 1; i < depth; i++ {
 			files[fmt.Sprint(i)] = fmt.Sprintf("Include %d\n", i+1)
@@ -223,7 +224,32 @@ func TestIncludeDepth(t *testing.T) {
 func TestRouteOverManyHosts(t *testing.T) {
 	list := strings.Split("a,b,c,d,e,f,g,h", ",")
 	hops, err := route(t, home(t, map[string]string{"config": "Host app1\n\tProxyJump " + strings.Join(list, ",") + "\n"}), "ssh://app1")
-	if err != nil || len(hops) != maxJumps+1 || hops[0].host != "a" || hops[maxJumps].host != "app1" {
+	if err != nil || len(hops) != 9 || hops[0].host != "a" || hops[8].host != "app1" {
 		t.Errorf("%s, %v", describeRoute(hops), err)
+	}
+}
+
+// Without HOME, the home directory is Windows' USERPROFILE; without USER, the
+// user is that of the process.
+func TestHomeAndUser(t *testing.T) {
+	current, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := home(t, map[string]string{"config": "Host app2\n\tUser other\n"})
+	for name, c := range map[string]struct {
+		env  map[string]string
+		host string
+		want string
+	}{
+		"HOME":        {map[string]string{"HOME": dir, "USERPROFILE": "/none", "USER": "me"}, "app2", "other"},
+		"USERPROFILE": {map[string]string{"USERPROFILE": dir, "USER": "me"}, "app2", "other"},
+		"USER":        {map[string]string{"USER": "me"}, "app2", "me"},
+		"neither":     {nil, "app2", current.Username},
+	} {
+		hops, err := New(Options{Env: c.env}).route(address(t, "ssh://"+c.host))
+		if err != nil || hops[0].user != c.want {
+			t.Errorf("%s: %v, %v; want %s", name, hops, err, c.want)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func TestSessions(t *testing.T) {
 		}
 		_, err = l.Output(soon(t), "yes 12345 | head -c 3000000 >&2; exit 1", 100)
 		var exit *ExitError
-		if !errors.As(err, &exit) || len(exit.Stderr) != stderrLimit || !strings.HasPrefix(exit.Stderr, "12345\n12345") {
+		if !errors.As(err, &exit) || len(exit.Stderr) != 4096 || !strings.HasPrefix(exit.Stderr, "12345\n12345") {
 			t.Errorf("%.100v", err)
 		}
 	})
