@@ -622,3 +622,44 @@ func TestWarningOfAContainer(t *testing.T) {
 		runIn(t, "")
 	}
 }
+
+func TestRunnerByEngine(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	const unseen = "holders: the processes of the machine can't be seen from this container's PID namespace, and there is no helper container: "
+	for name, c := range map[string]struct {
+		ns      host.Namespace
+		network string // of our own container
+		broken  bool
+		helpers int
+		gap     string
+		want    []string
+	}{
+		"all processes and the host's network": {host.Namespace{Kind: host.NamespaceUnknown, AllProcesses: true}, "host", false, 0, "", nil},
+		"the host's network":                   {host.Namespace{Kind: host.NamespaceUnknown}, "host", false, 1, "", nil},
+		"all processes":                        {host.Namespace{Kind: host.NamespaceContainer, AllProcesses: true}, "bridge", false, 1, "", nil},
+		"neither":                              {host.Namespace{Kind: host.NamespaceContainer}, "bridge", false, 1, "", nil},
+		"host, no engine":                      {host.Namespace{Kind: host.NamespaceHost}, "host", true, 0, unseen + "the engine refused: broken", nil},
+		"no engine":                            {host.Namespace{Kind: host.NamespaceContainer}, "host", true, 0, "", []string{"this would test the container, not the runner: the engine refused: broken"}},
+	} {
+		e := startEngine(t)
+		e.details[0].HostConfig.NetworkMode = c.network
+		if c.broken {
+			e.fail(http.StatusInternalServerError, "broken", "GET /containers/"+selfID+"/json")
+		}
+		h, err := openRunnerByEngine(t.Context(), c.ns, e.options())
+		checkError(t, name, err, c.want...)
+		if err != nil {
+			continue
+		}
+		facts, err := h.Probe(t.Context(), host.Request{})
+		if err != nil || gaps(facts) != c.gap || len(e.created) != c.helpers {
+			t.Errorf("%s: %v, gaps %s, %d helpers", name, err, gaps(facts), len(e.created))
+		}
+		if err := h.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -17,13 +17,31 @@ import (
 // openRunner opens the machine that runs this job: locally if we share its
 // network namespace and see its processes, else by a helper container that does.
 func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, error) {
-	here := withEngine(host.Local{}, o)
 	machine := host.Local{}.Machine()
-	ns := machine.Namespace
-	_, inside := host.OwnContainer()
-	if ns.AllProcesses && (ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inside) || machine.OS != "linux" {
-		return here, nil
+	_, inContainer := host.OwnContainer()
+	if seesRunner(machine, inContainer) {
+		return withEngine(host.Local{}, o), nil
 	}
+	return openRunnerByEngine(ctx, machine.Namespace, o)
+}
+
+// seesRunner reports whether a local probe has the network namespace and the
+// processes of the machine that runs this job.
+func seesRunner(m host.Machine, inContainer bool) bool {
+	ns := m.Namespace
+	switch {
+	case m.OS != "linux":
+		return true
+	case !ns.AllProcesses:
+		return false
+	}
+	return ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inContainer
+}
+
+// openRunnerByEngine opens the machine that runs this job from a container in
+// the network namespace ns.
+func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host.Host, error) {
+	here := withEngine(host.Local{}, o)
 	h, err := openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
 		if self.HostConfig.NetworkMode == "host" && ns.AllProcesses {
 			return correctedHost{here, hostNetwork(e)}, nil

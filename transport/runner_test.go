@@ -60,3 +60,30 @@ func TestAuto(t *testing.T) {
 		}
 	}
 }
+
+func TestSeesRunner(t *testing.T) {
+	linux := func(kind host.NamespaceKind, allProcesses bool) host.Machine {
+		return host.Machine{OS: "linux", Namespace: host.Namespace{Kind: kind, AllProcesses: allProcesses}}
+	}
+	for _, c := range []struct {
+		m           host.Machine
+		inContainer bool
+		want        bool
+	}{
+		{host.Machine{OS: "darwin"}, false, true},
+		{host.Machine{OS: "windows"}, true, true},
+		{linux(host.NamespaceHost, true), false, true},
+		{linux(host.NamespaceHost, true), true, true},
+		{linux(host.NamespaceHost, false), true, false},
+		{linux(host.NamespaceUnknown, true), false, true},
+		{linux(host.NamespaceUnknown, true), true, false},
+		{linux(host.NamespaceUnknown, false), false, false},
+		{linux(host.NamespaceContainer, true), false, false},
+		{linux(host.NamespaceContainer, true), true, false},
+		{linux(host.NamespaceContainer, false), true, false},
+	} {
+		if got := seesRunner(c.m, c.inContainer); got != c.want {
+			t.Errorf("%+v, in a container %v: %v", c.m, c.inContainer, got)
+		}
+	}
+}
