@@ -498,11 +498,14 @@ func TestCanceledHelpers(t *testing.T) {
 		}
 		e.checkRemoved(t)
 	})
-	hang := func(e *fakeEngine) {
+	hang := func(e *fakeEngine) (ended chan struct{}) {
+		ended = make(chan struct{})
 		e.on["POST /containers/create"] = func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // only then the end of the connection is seen
 			<-r.Context().Done()
+			close(ended)
 		}
+		return ended
 	}
 	t.Run("never created", func(t *testing.T) {
 		e := startEngine(t)
@@ -513,7 +516,7 @@ func TestCanceledHelpers(t *testing.T) {
 		if _, err := Open(ctx, "container:web", e.options()); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if took := time.Since(began); took < cleanupTimeout || took > 3*cleanupTimeout {
+		if took := time.Since(began); took < cleanupTimeout || took > 8*cleanupTimeout {
 			t.Errorf("it took %s", took)
 		}
 		if len(e.removed) != 1 {
@@ -522,15 +525,16 @@ func TestCanceledHelpers(t *testing.T) {
 	})
 	t.Run("deadline", func(t *testing.T) {
 		e := startEngine(t)
-		hang(e)
+		ended := hang(e)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		began := time.Now()
 		if _, err := Open(ctx, "container:web", e.options()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if took := time.Since(began); took > cleanupTimeout {
-			t.Errorf("it took %s", took)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("the request has no deadline")
 		}
 	})
 	t.Run("probe", func(t *testing.T) {
