@@ -287,3 +287,32 @@ func TestSSHReadsFiles(t *testing.T) {
 		checkError(t, c.settings, err, c.want)
 	}
 }
+
+// A host that hangs up in the middle of the transfer is an error at that step.
+func TestSSHHostsThatHangUp(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	hello := `echo; echo "portcheck-hello $(uname -sm)"; `
+	for i, c := range []struct{ script, want string }{
+		{hello + "exit 1", "transfer: the host does not run portcheck's commands"},
+		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; exit 1", "transfer: "},
+		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; read verb; echo portcheck-send; exit 1", "transfer: "},
+		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; exit 1", "transfer: "},
+		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; echo portcheck-end 7; exit 1", "transfer: the portcheck executable could not be run on the host (exit status 7)"},
+	} {
+		host := fmt.Sprintf("127.0.0.%d", i+1)
+		s := testbed.StartSSHD(t, host+":22", "ForceCommand "+program(t, "hello", c.script))
+		for _, cache := range []bool{true, false} {
+			o := sshOptions(t, s, func(o *SSHOptions) { o.Sudo, o.AgentCache = true, cache })
+			for range 2 { // that it has hung up may be noticed by a read or by a write
+				_, err := Open(t.Context(), "ssh://root@"+host, o)
+				want := c.want
+				if !cache {
+					want = "transfer: " // it is asked for other things then
+				}
+				checkError(t, fmt.Sprintf("%s, cache %v", c.script, cache), err, want, "(with --sudo there is no fallback)")
+			}
+		}
+	}
+}
