@@ -293,20 +293,24 @@ func TestSSHHostsThatHangUp(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
+	command := program(t, "command", "")
+	s := testbed.StartSSHD(t, "", "ForceCommand "+command)
+	sent := sshOptions(t, s, func(o *SSHOptions) { o.Sudo = true })
+	cached := sshOptions(t, s, func(o *SSHOptions) { o.Sudo, o.AgentCache = true, true })
 	hello := `echo; echo "portcheck-hello $(uname -sm)"; `
-	for i, c := range []struct{ script, want string }{
+	for _, c := range []struct{ script, want string }{
 		{hello + "exit 1", "transfer: the host does not run portcheck's commands"},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; exit 1", "transfer: "},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; read verb; echo portcheck-send; exit 1", "transfer: "},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; exit 1", "transfer: "},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; echo portcheck-end 7; exit 1", "transfer: the portcheck executable could not be run on the host (exit status 7)"},
 	} {
-		host := fmt.Sprintf("127.0.0.%d", i+1)
-		s := testbed.StartSSHD(t, host+":22", "ForceCommand "+program(t, "hello", c.script))
-		for _, cache := range []bool{true, false} {
-			o := sshOptions(t, s, func(o *SSHOptions) { o.Sudo, o.AgentCache = true, cache })
+		if err := os.WriteFile(command, []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for cache, o := range map[bool]Options{true: cached, false: sent} {
 			for range 2 { // that it has hung up may be noticed by a read or by a write
-				_, err := Open(t.Context(), "ssh://root@"+host, o)
+				_, err := Open(t.Context(), sshTarget, o)
 				want := c.want
 				if !cache {
 					want = "transfer: " // it is asked for other things then
