@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/wire"
 	"github.com/org/portcheck/internal/testbed"
@@ -318,5 +319,44 @@ func TestSSHHostsThatHangUp(t *testing.T) {
 				checkError(t, fmt.Sprintf("%s, cache %v", c.script, cache), err, want, "(with --sudo there is no fallback)")
 			}
 		}
+	}
+}
+
+// A line that can't be sent any more is an error.
+func TestSendAfterTheEnd(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "", "SetEnv HOME="+room(t))
+	target, err := config.ParseTarget(sshTarget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := sshOptions(t, s, nil).SSH.dialer.Dial(t.Context(), target.SSH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	session, err := link.Start(t.Context(), "echo broken pipe >&2")
+	if err == nil {
+		err = session.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBootstrap(link, session, "")
+	err = b.send(t.Context(), "kept x")
+	checkError(t, "send", err, "the host does not run portcheck's commands: broken pipe")
+	if !errors.As(err, new(cannotRunError)) {
+		t.Errorf("%T: the files of the host are not read instead", err)
+	}
+	bin := &binary{func() (string, error) { return "x", nil }, func() ([]byte, error) { return []byte("x"), nil }}
+	for _, keep := range []bool{true, false} {
+		checkError(t, "run", b.runBinary(t.Context(), bin, keep), "the host does not run portcheck's commands: broken pipe")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.send(ctx, "kept x"); err != context.Canceled {
+		t.Errorf("canceled: %v", err)
 	}
 }
