@@ -293,3 +293,32 @@ func TestEngineFails(t *testing.T) {
 		})
 	}
 }
+
+// The address of the socket itself decides between containers that publish the
+// same port.
+func TestPublisher(t *testing.T) {
+	publishes := func(at string) container {
+		return container{published: []port.Endpoint{listener(port.TCP, at).Endpoint}}
+	}
+	for _, c := range []struct {
+		published []string
+		socket    string
+		want      int
+	}{
+		{[]string{"0.0.0.0:80"}, "127.0.0.5:80", 0},
+		{[]string{"0.0.0.0:80", "127.0.0.2:80"}, "127.0.0.2:80", 1},
+		{[]string{"127.0.0.2:80", "0.0.0.0:80"}, "127.0.0.2:80", 0},
+		{[]string{"127.0.0.2:80", "127.0.0.3:80"}, "0.0.0.0:80", -1},
+		{[]string{"127.0.0.2:80", "127.0.0.2:80"}, "127.0.0.2:80", -1},
+		{[]string{"127.0.0.2:81"}, "127.0.0.2:80", -1},
+		{nil, "127.0.0.2:80", -1},
+	} {
+		var all []container
+		for _, at := range c.published {
+			all = append(all, publishes(at))
+		}
+		if got := publisher(all, listener(port.TCP, c.socket).Endpoint); got != c.want {
+			t.Errorf("%s of %q: %d, want %d", c.socket, c.published, got, c.want)
+		}
+	}
+}
