@@ -16,12 +16,12 @@ import (
 	"sync"
 )
 
-// agents are the executables of portcheck that can be sent to a host, each read
-// once however many hosts there are.
-type agents struct {
-	dir   string // of those for other systems; empty: beside our own
+// binaries are the executables of portcheck that can be sent to hosts. Each is
+// read once, however many hosts there are.
+type binaries struct {
+	dir   string // of those for other systems; if empty, beside our own
 	mu    sync.Mutex
-	known map[system]*agent
+	found map[system]*binary
 }
 
 // system is an operating system and an architecture as Go names them.
@@ -29,61 +29,59 @@ type system struct{ os, arch string }
 
 func (s system) String() string { return s.os + "/" + s.arch }
 
-// isPlain says whether its names can be names of systems. A host could tell any
-// text, and have a path to any file of ours for it.
+// isPlain reports whether s can be the name of a system. A host could send a
+// path instead, to receive another file of ours.
 func (s system) isPlain() bool {
 	return !strings.ContainsFunc(s.os+s.arch, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' })
 }
 
-// agent is one executable.
-type agent struct {
-	// hash is the SHA-256 of its content, in hex.
-	hash func() (string, error)
-	// packed is its content, compressed by gzip.
-	packed func() ([]byte, error)
+// binary is one executable.
+type binary struct {
+	hash   func() (string, error) // SHA-256 of its content, in hex
+	packed func() ([]byte, error) // its content, compressed by gzip
 }
 
-// find returns the executable for a system. The error says that there is none.
-func (a *agents) find(s system) (*agent, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if found := a.known[s]; found != nil {
-		return found, nil
+// find returns the executable for a system.
+func (b *binaries) find(s system) (*binary, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if bin := b.found[s]; bin != nil {
+		return bin, nil
 	}
 	switch {
 	case !s.isPlain():
-		return nil, fmt.Errorf("there is no portcheck for a system named %.80q", s)
+		return nil, fmt.Errorf("there is no portcheck executable for a system named %.80q", s)
 	case s.os == "" || s.arch == "":
-		return nil, errors.New("it does not tell what system it is: uname does not run there")
+		return nil, errors.New("the host's system is unknown: uname does not run there")
 	}
-	name, err := a.file(s)
+	name, err := b.file(s)
 	if err != nil {
 		return nil, err
 	}
-	found := &agent{
+	bin := &binary{
 		hash:   sync.OnceValues(func() (string, error) { return hashOf(name) }),
 		packed: sync.OnceValues(func() ([]byte, error) { return pack(name) }),
 	}
-	if a.known == nil {
-		a.known = map[system]*agent{}
+	if b.found == nil {
+		b.found = map[system]*binary{}
 	}
-	a.known[s] = found
-	return found, nil
+	b.found[s] = bin
+	return bin, nil
 }
 
-// file is where the executable for a system is.
-func (a *agents) file(s system) (string, error) {
+// file returns the path of the executable for a system.
+func (b *binaries) file(s system) (string, error) {
 	own, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("portcheck can't find its own executable: %w", err)
 	}
 	if s == (system{runtime.GOOS, runtime.GOARCH}) {
 		if s.os == "linux" {
-			own = "/proc/self/exe" // whatever has become of the file since we were started
+			own = "/proc/self/exe" // also after the file was replaced or removed
 		}
 		return own, nil
 	}
-	dir := a.dir
+	dir := b.dir
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(own), "..", "lib", "portcheck")
 	}
@@ -91,11 +89,11 @@ func (a *agents) file(s system) (string, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("there is no portcheck for %s in %s (--agent-dir)", s, dir)
+		return "", fmt.Errorf("there is no portcheck executable for %s in %s (--agent-dir)", s, dir)
 	case err != nil:
-		return "", fmt.Errorf("the portcheck for %s (--agent-dir): %w", s, err)
+		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
 	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("the portcheck for %s (--agent-dir): %s is no file", s, name)
+		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %s is not a regular file", s, name)
 	}
 	return name, nil
 }
@@ -113,7 +111,8 @@ func hashOf(name string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// packLevel takes half the time of gzip's default for two percent more to send.
+// packLevel is the gzip level: half the time of the default, two percent more
+// data.
 const packLevel = 4
 
 func pack(name string) ([]byte, error) {
@@ -133,5 +132,5 @@ func pack(name string) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(packed.Bytes()), nil // the buffer has up to twice the room
+	return bytes.Clone(packed.Bytes()), nil // the buffer's capacity is up to twice its length
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,19 +15,21 @@ import (
 	"github.com/org/portcheck/transport/internal/sshlink"
 )
 
-// receptionist is the shell script that takes our executable in and runs it. It
-// tells what system it is on, then does what it reads from its stdin, line by
-// line, and answers in lines that begin with "portcheck-". Whatever ends it, it
-// leaves nothing in the host's file system, unless it was told to keep.
+// bootstrapScript is the shell script that receives an executable and runs it.
+// It prints the host's system, then executes commands from its stdin, one a
+// line, and replies in lines that begin with "portcheck-". However it ends, it
+// removes its files from the host, except the executables that "keep" stores.
 //
-// Its arguments: a command to run the executable with (or nothing), and how long
-// that may live.
+// Its arguments are a command to run the executable with, which may be empty,
+// and the lifetime of the executable.
 //
-// Its first line is empty: the login shell may have left one unfinished.
+// Its first line of output is empty, since the login shell may have printed an
+// incomplete line before.
 //
-// It has no single quote, backslash or exclamation mark, and is sent as one line:
-// the user's login shell reads it first, which may be csh or fish.
-const receptionist = `
+// It contains no single quote, backslash or exclamation mark and is sent as one
+// line, because the user's login shell parses it first, which may be csh or
+// fish.
+const bootstrapScript = `
 umask 077;
 dir= ;
 leave() { if test -n "$dir"; then rm -rf "$dir"; fi; };
@@ -38,7 +41,7 @@ run() {
   echo "portcheck-end $?";
   exit;
 };
-room() {
+workdir() {
   for at in "$@"; do
     dir=$(mktemp -d "$at/portcheck.XXXXXXXXXX" 2>/dev/null) || continue;
     echo : > "$dir/try" && chmod 700 "$dir/try" && "$dir/try" && rm "$dir/try" && return;
@@ -64,8 +67,8 @@ while read -r verb hash size; do
     for tool in mktemp head gzip chmod rm; do
       command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; exit; };
     done;
-    if test $verb = keep; then mkdir -p "$store" && test -O "$store" && room "$store"; fi;
-    if test -z "$dir"; then verb=take; room "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
+    if test $verb = keep; then mkdir -p "$store" && test -O "$store" && workdir "$store"; fi;
+    if test -z "$dir"; then verb=take; workdir "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
     if test -z "$dir"; then echo portcheck-nowhere; exit; fi;
     echo portcheck-send;
     file=$dir/portcheck;
@@ -85,215 +88,215 @@ while read -r verb hash size; do
 done
 `
 
-// reception is the conversation with the receptionist, or with the probe that a
-// host has.
-type reception struct {
+// bootstrap is a session that runs bootstrapScript or an installed portcheck,
+// until the probe takes requests.
+type bootstrap struct {
 	link      *sshlink.Link
 	session   *sshlink.Session
 	lines     *bufio.Reader
-	installed string // where that is; empty for ours, which is sent
+	installed string // path of the installed portcheck; empty with bootstrapScript
 }
 
-// unfit is a host that does not run our executable, or a connection that was
-// lost before it did.
-type unfit struct{ error }
+// cannotRunError is the reason why a host does not run an executable of ours,
+// or a connection that was lost before it did.
+type cannotRunError struct{ error }
 
-func (u unfit) Unwrap() error { return u.error }
+func (e cannotRunError) Unwrap() error { return e.error }
 
 const (
-	noise = 64 << 10 // bytes that a login shell may say before the script does
-	// grace is for the last words of a command whose stdout has ended.
-	grace = 2 * time.Second
+	preambleLimit = 64 << 10        // bytes of other output, such as a login shell's, before a reply
+	exitTimeout   = 2 * time.Second // until a command exits after the end of its stdout or stdin
 )
 
-// welcome starts the receptionist and returns what system it is on.
-func welcome(ctx context.Context, link *sshlink.Link, sudo string, life time.Duration) (*reception, system, error) {
-	command := fmt.Sprintf("exec sh -c '%s' portcheck '%s' %s", strings.Join(strings.Fields(receptionist), " "), sudo, seconds(life))
+// startBootstrap starts bootstrapScript and returns the host's system.
+func startBootstrap(ctx context.Context, link *sshlink.Link, sudo string, lifetime time.Duration) (*bootstrap, system, error) {
+	command := fmt.Sprintf("exec sh -c '%s' portcheck '%s' %s", oneLine(bootstrapScript), sudo, seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
 		return nil, system{}, err
 	}
-	r := newReception(link, session, "")
-	said, err := r.hear(ctx, "hello")
+	b := newBootstrap(link, session, "")
+	uname, err := b.readReply(ctx, "hello")
 	if err != nil {
-		r.dismiss(ctx)
+		b.stop(ctx)
 		return nil, system{}, err
 	}
-	return r, parseSystem(said), nil
+	return b, parseSystem(uname), nil
 }
 
-func newReception(link *sshlink.Link, session *sshlink.Session, installed string) *reception {
-	// Who is to answer skips empty lines. To an SFTP server, which some hosts
-	// start whatever the command is, they are a broken message: it ends, and
-	// would else wait as long as we do.
-	_, _ = io.WriteString(session, "\n\n\n\n") // if it fails, no answer comes
-	return &reception{link, session, bufio.NewReaderSize(session, 64<<10), installed}
+func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string) *bootstrap {
+	// The script and the probe skip empty lines. To an SFTP server, which some
+	// hosts start whatever the command is, these are an invalid message, so it
+	// exits instead of waiting for more.
+	_, _ = io.WriteString(session, "\n\n\n\n") // after a failure, reading the reply fails too
+	return &bootstrap{link, session, bufio.NewReaderSize(session, 64<<10), installed}
 }
 
-// visit starts the portcheck that a host has, by sudo if that is not empty.
-func visit(ctx context.Context, link *sshlink.Link, path, sudo string, life time.Duration) (*reception, error) {
-	command := fmt.Sprintf("exec %s %s probe --ready --for %s", sudo, quote(path), seconds(life))
+// startInstalled starts the portcheck at path on the host, by sudo unless that
+// is empty.
+func startInstalled(ctx context.Context, link *sshlink.Link, path, sudo string, lifetime time.Duration) (*bootstrap, error) {
+	command := fmt.Sprintf("exec %s %s probe --ready --for %s", sudo, quote(path), seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
 		return nil, err
 	}
-	r := newReception(link, session, path)
-	if err := r.ready(ctx); err != nil {
+	b := newBootstrap(link, session, path)
+	if err := b.waitReady(ctx); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return b, nil
 }
 
+// seconds returns d for a command line, rounded up to whole seconds.
 func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())+1) + "s" }
 
-// dismiss ends the receptionist, and waits for that: a host may allow one session
-// at a time.
-func (r *reception) dismiss(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, grace)
+// stop ends the script and waits for its exit, since a host may allow only one
+// session at a time.
+func (b *bootstrap) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
-	_ = r.session.CloseWrite() // it may have ended by itself, and how changes nothing
-	_ = r.session.Wait(ctx)
-	_ = r.session.Close()
+	_ = b.session.CloseWrite() // the script may have exited already; its status does not matter
+	_ = b.session.Wait(ctx)
+	_ = b.session.Close()
 }
 
-// hear reads the receptionist's next line and returns what follows its word,
-// which has to be one of those given; it is put before what follows if there
-// are several.
-func (r *reception) hear(ctx context.Context, words ...string) (string, error) {
-	stop := context.AfterFunc(ctx, func() { _ = r.link.Close() }) // the read learns of it, whatever the host does
+// readReply reads the next reply, whose first word must be one of words, and
+// returns its text: the words after the first if only one word is allowed, else
+// all of it.
+func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, error) {
+	stop := context.AfterFunc(ctx, func() { _ = b.link.Close() }) // so that the read fails, whatever the host does
 	defer stop()
-	for left := noise; left > 0; {
-		line, err := r.lines.ReadSlice('\n')
+	for left := preambleLimit; left > 0; {
+		line, err := b.lines.ReadSlice('\n')
 		left -= len(line)
-		text, ours := strings.CutPrefix(strings.TrimRight(string(line), "\r\n"), "portcheck-")
+		text, isReply := strings.CutPrefix(strings.TrimRight(string(line), "\r\n"), "portcheck-")
 		switch {
 		case ctx.Err() != nil:
 			return "", ctx.Err()
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return "", unfit{r.ended(ctx, "")}
-		case !ours:
+			return "", cannotRunError{b.failure(ctx, "")}
+		case !isReply:
 			continue
 		}
 		word, rest, _ := strings.Cut(text, " ")
-		for _, w := range words {
-			if w == word && len(words) == 1 {
-				return rest, nil
-			}
-			if w == word {
-				return text, nil
-			}
+		switch {
+		case !slices.Contains(words, word):
+			return "", cannotRunError{b.failure(ctx, text)}
+		case len(words) == 1:
+			return rest, nil
 		}
-		return "", unfit{r.ended(ctx, text)}
+		return text, nil
 	}
-	return "", unfit{fmt.Errorf("%sit says more than %d bytes that are none of ours", r.who(), noise)}
+	return "", cannotRunError{fmt.Errorf("%smore than %d bytes of output without a reply", b.subject(), preambleLimit)}
 }
 
-// who names the portcheck that a host has.
-func (r *reception) who() string {
-	if r.installed == "" {
+// subject returns the start of a message about an installed portcheck.
+func (b *bootstrap) subject() string {
+	if b.installed == "" {
 		return ""
 	}
-	return r.installed + " (--remote-path) is no portcheck that answers: "
+	return b.installed + " (--remote-path) is not a portcheck executable that answers: "
 }
 
-// ended is why the receptionist did not get further, after its last line if it
-// has not hung up.
-func (r *reception) ended(ctx context.Context, last string) error {
-	word, status, _ := strings.Cut(last, " ")
+// failure returns the error for an unexpected reply, or for the end of the
+// output if reply is empty.
+func (b *bootstrap) failure(ctx context.Context, reply string) error {
+	word, argument, _ := strings.Cut(reply, " ")
 	exit := &sshlink.ExitError{}
-	if last == "" || word == "end" {
-		ctx, cancel := context.WithTimeout(ctx, grace)
+	if reply == "" || word == "end" || word == "broken" {
+		ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 		defer cancel()
-		if err := r.session.Wait(ctx); r.installed != "" && errors.As(err, &exit) {
-			return fmt.Errorf("%s%w", r.who(), exit)
+		if err := b.session.Wait(ctx); b.installed != "" && errors.As(err, &exit) {
+			return fmt.Errorf("%s%w", b.subject(), exit)
 		}
 	}
-	said := strings.Join(strings.Fields(r.session.Said()), " ")
-	if said != "" {
-		said = ": " + said
+	stderr := oneLine(b.session.Stderr())
+	if stderr != "" {
+		stderr = ": " + stderr
 	}
 	switch {
-	case last == "" && r.installed != "":
-		return fmt.Errorf("%sit ended at once%s", r.who(), said)
+	case reply == "" && b.installed != "":
+		return fmt.Errorf("%sit exited at once%s", b.subject(), stderr)
 	case word == "nowhere":
-		return errors.New("there is no directory in which a program can be put and run (of TMPDIR or /tmp, /var/tmp and the home directory): they are read-only, full or mounted noexec")
+		return errors.New("no directory of the host is writable and allows execution (of TMPDIR or /tmp, /var/tmp and the home directory): they are read-only, full or mounted noexec")
 	case word == "lacks":
-		return fmt.Errorf("it has no %.20q, which is needed to take a program in", status)
+		return fmt.Errorf("the host has no %.20q command, which is needed to receive the portcheck executable", argument)
 	case word == "broken":
-		return fmt.Errorf("the program could not be unpacked there%s", said)
+		return fmt.Errorf("the portcheck executable could not be unpacked on the host%s", stderr)
 	case word == "end":
-		return fmt.Errorf("the program could not be run there (exit status %s)%s", status, said)
-	case last != "":
-		return fmt.Errorf("%sit says %.80q out of turn", r.who(), last)
-	case said != "":
-		return fmt.Errorf("it does not run our commands%s", said)
+		return fmt.Errorf("the portcheck executable could not be run on the host (exit status %s)%s", argument, stderr)
+	case reply != "":
+		return fmt.Errorf("%sunexpected reply %.80q", b.subject(), reply)
+	case stderr != "":
+		return fmt.Errorf("the host does not run portcheck's commands%s", stderr)
 	}
-	return errors.New("it does not run our commands: a forced command, or no shell")
+	return errors.New("the host does not run portcheck's commands: a forced command, or no shell")
 }
 
-// dispatch has the agent run there: a kept one if it is the same, else one that
-// is sent.
-func (r *reception) dispatch(ctx context.Context, a *agent, keep bool) error {
+// runBinary runs bin on the host. With keep, it uses the copy that the host has
+// stored, or stores one there.
+func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error {
 	hash, verb := "-", "take"
 	if keep {
 		verb = "keep"
 		var err error
-		if hash, err = a.hash(); err != nil {
+		if hash, err = bin.hash(); err != nil {
 			return err
 		}
-		if err := r.say(ctx, "kept "+hash); err != nil {
+		if err := b.send(ctx, "kept "+hash); err != nil {
 			return err
 		}
-		said, err := r.hear(ctx, "run", "missing")
+		reply, err := b.readReply(ctx, "run", "missing")
 		if err != nil {
 			return err
 		}
-		if said == "run" {
-			return r.ready(ctx)
+		if reply == "run" {
+			return b.waitReady(ctx)
 		}
 	}
-	packed, err := a.packed()
+	packed, err := bin.packed()
 	if err != nil {
 		return err
 	}
-	if err := r.say(ctx, fmt.Sprintf("%s %s %d", verb, hash, len(packed))); err != nil {
+	if err := b.send(ctx, fmt.Sprintf("%s %s %d", verb, hash, len(packed))); err != nil {
 		return err
 	}
-	if _, err := r.hear(ctx, "send"); err != nil {
+	if _, err := b.readReply(ctx, "send"); err != nil {
 		return err
 	}
-	go func() { _, _ = r.session.Write(packed) }() // if it fails, no answer comes
-	if _, err := r.hear(ctx, "run"); err != nil {
+	go func() { _, _ = b.session.Write(packed) }() // after a failure, reading the reply fails too
+	if _, err := b.readReply(ctx, "run"); err != nil {
 		return err
 	}
-	return r.ready(ctx)
+	return b.waitReady(ctx)
 }
 
-// say sends a line to the receptionist. It is small enough to be taken at once.
-func (r *reception) say(ctx context.Context, line string) error {
-	if _, err := io.WriteString(r.session, line+"\n"); err != nil {
+// send sends a line to the script. It is short enough for the write not to
+// block.
+func (b *bootstrap) send(ctx context.Context, line string) error {
+	if _, err := io.WriteString(b.session, line+"\n"); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return unfit{r.ended(ctx, "")}
+		return cannotRunError{b.failure(ctx, "")}
 	}
 	return nil
 }
 
-// ready waits until the agent takes requests.
-func (r *reception) ready(ctx context.Context) error {
-	version, err := r.hear(ctx, "ready")
+// waitReady waits until the probe takes requests.
+func (b *bootstrap) waitReady(ctx context.Context) error {
+	version, err := b.readReply(ctx, "ready")
 	if err == nil && version != strconv.Itoa(wire.Version) {
 		which := "the portcheck that was sent"
-		if r.installed != "" {
-			which = r.installed + " (--remote-path)"
+		if b.installed != "" {
+			which = b.installed + " (--remote-path)"
 		}
-		return fmt.Errorf("%s speaks version %.20q of the conversation, and this portcheck version %d: use the same release at both ends", which, version, wire.Version)
+		return fmt.Errorf("%s uses version %.20q of the probe protocol, and this portcheck version %d: use the same release at both ends", which, version, wire.Version)
 	}
 	return err
 }
 
-// parseSystem reads `uname -sm`.
+// parseSystem parses the output of `uname -sm`.
 func parseSystem(text string) system {
 	name, machine, _ := strings.Cut(text, " ")
 	s := system{os: strings.ToLower(name), arch: machine}

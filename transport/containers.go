@@ -17,22 +17,24 @@ import (
 )
 
 const (
-	namingPatience = 2 * time.Second
-	nameLimit      = 512 // bytes of a name; docker's own are far shorter, labels can be of any length
+	namingTimeout = 2 * time.Second
+	nameLimit     = 512 // bytes of a name; Docker's own are far shorter, labels can have any length
 )
 
-// namingHost is a host whose containers an engine names. The engine is asked
-// only where a holder is in a container or holds a port for one.
+// namingHost is a host that completes the holders of its facts with the names of
+// their containers. It queries the engine only if a holder is in a container or
+// holds a port for one.
 type namingHost struct {
 	host.Host
 	find     func() (*engine.Engine, error)
-	services map[string]string // container ID -> name of the job's service
-	patience time.Duration
+	services map[string]string // names of the job's services, by container ID
+	timeout  time.Duration
 }
 
-// withEngine names containers by the engine that the environment points to.
+// withEngine returns h with names of containers from the engine that the
+// environment points to.
 func withEngine(h host.Host, o Options) host.Host {
-	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingPatience}
+	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout}
 }
 
 // Probe implements host.Host.
@@ -43,7 +45,7 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	}
 	containers, gap := n.list(ctx)
 	if !nameHolders(facts.Sockets, containers) && gap == nil {
-		gap = &host.Gap{What: "the container engine does not know every container here"}
+		gap = &host.Gap{What: "the container engine does not have every container here"}
 	}
 	if gap != nil {
 		gap.Kind = host.GapContainers
@@ -52,23 +54,22 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	return facts, nil
 }
 
-// list asks the engine for its running containers. It is never nil without a
-// gap.
+// list returns the engine's running containers. The list is nil only with a gap.
 func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	e, err := n.find()
 	if err != nil {
 		return nil, &host.Gap{What: err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.patience)
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	defer e.Close()
 	entries, err := e.List(ctx, false)
 	var unreached *engine.Unreached
 	switch {
 	case err == nil:
-		return n.containers(entries, e.Near()), nil
+		return n.containers(entries, e.IsLocal()), nil
 	case errors.As(err, &unreached):
-		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be asked", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
+		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
 		if unreached.Hint != "" && !errors.Is(err, fs.ErrNotExist) {
 			gap.What += ": " + unreached.Hint
 		}
@@ -77,19 +78,19 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 		}
 		return nil, gap
 	}
-	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be asked: %s", e, err)}
+	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
 }
 
-// container is what is used of an engine's entry for one.
+// container is the part of an engine's entry that is used here.
 type container struct {
 	id        string // 64 hexadecimal digits
 	info      host.ContainerInfo
 	published []port.Endpoint
 }
 
-// containers takes what is used out of the engine's list. What an engine far
-// away publishes is not here.
-func (n namingHost) containers(entries []engine.Container, near bool) []container {
+// containers converts the engine's list. The published ports of an engine on
+// another machine are left out.
+func (n namingHost) containers(entries []engine.Container, local bool) []container {
 	all := []container{}
 	for _, e := range entries {
 		if !isContainerID(e.ID) {
@@ -104,10 +105,10 @@ func (n namingHost) containers(entries []engine.Container, near bool) []containe
 			if p.IP == "" {
 				ip, err = netip.IPv4Unspecified(), nil
 			}
-			if p.PublicPort == 0 || err != nil || !near {
-				continue // exposed and not published, or nothing that we know
+			if p.PublicPort == 0 || err != nil || !local {
+				continue // exposed but not published, or invalid
 			}
-			// What is published on :: and on 0.0.0.0 has an entry for each.
+			// A port that is published on both :: and 0.0.0.0 has two entries.
 			c.published = append(c.published, port.Endpoint{
 				Protocol: port.Protocol(p.Type), Addr: ip.WithZone(""), Port: p.PublicPort, V6Only: true, Device: ip.Zone(),
 			})
@@ -117,7 +118,7 @@ func (n namingHost) containers(entries []engine.Container, near bool) []containe
 	return all
 }
 
-// short leaves out what is too long for a name.
+// short returns name, or "" if it is too long.
 func short(name string) string {
 	if len(name) > nameLimit {
 		return ""
@@ -127,20 +128,19 @@ func short(name string) string {
 
 func isContainerID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
 
-// involvesContainer says whether an engine may know a holder's container.
+// involvesContainer reports whether an engine may have a holder's container.
 func involvesContainer(h host.Holder) bool { return h.Container != "" || isProxy(h) }
 
-// isProxy says whether a process holds ports for containers. Its name could be
-// forged; the path of its executable can't.
+// isProxy reports whether a process holds ports for containers. It goes by the
+// path of the executable, since a process can choose its own name.
 func isProxy(h host.Holder) bool {
 	return slices.Contains([]string{"docker-proxy", "rootlessport", "dockerd"}, path.Base(h.Executable))
 }
 
-// nameHolders fills in what the engine says of each holder's container. Of nil
-// containers it says nothing. It returns false if one remains without a name
-// that should have one.
+// nameHolders sets the container of each holder. It reports whether no container
+// remained without a name. containers is nil if the engine could not be queried.
 func nameHolders(sockets []host.Socket, containers []container) bool {
-	whole := true
+	complete := true
 	for i := range sockets {
 		s := &sockets[i]
 		if !slices.ContainsFunc(s.Holders, involvesContainer) {
@@ -160,20 +160,21 @@ func nameHolders(sockets []host.Socket, containers []container) bool {
 			case c >= 0:
 				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
 			case containers != nil && h.Container == "" && path.Base(h.Executable) == "dockerd":
-				// It holds ports of its own too, such as that of its API.
+				// dockerd listens on ports of its own too, such as that of its API.
 			default:
 				h.Unseen = append(slices.Clone(h.Unseen), host.ContainerName)
-				whole = false
+				complete = false
 			}
 		}
 	}
-	return whole
+	return complete
 }
 
-// publisher finds the one container that publishes a socket's port; -1 if there
-// is none, or more than one that could be meant.
+// publisher returns the index of the container that publishes a socket's port,
+// or -1 if there is none or more than one. One that publishes the socket's own
+// address wins over those with an overlapping address.
 func publisher(containers []container, s port.Endpoint) int {
-	found, exact, several := -1, false, false
+	found, exact, ambiguous := -1, false, false
 	for i, c := range containers {
 		for _, p := range c.published {
 			if !p.Overlaps(s) {
@@ -182,13 +183,13 @@ func publisher(containers []container, s port.Endpoint) int {
 			same := p.Addr.Unmap() == s.Addr.Unmap()
 			switch {
 			case found < 0 || same && !exact:
-				found, exact, several = i, same, false
+				found, exact, ambiguous = i, same, false
 			case found != i && same == exact:
-				several = true
+				ambiguous = true
 			}
 		}
 	}
-	if several {
+	if ambiguous {
 		return -1
 	}
 	return found

@@ -23,7 +23,7 @@ const (
 	dbID  = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 )
 
-// answer is what an engine says of two containers, cut to a few of its fields.
+// answer is an engine's list of containers, reduced to a few of its fields.
 const answer = `[
  {"Id":"` + webID + `","Names":["/other/alias","/shop-web-1"],"Image":"shop/web:1","State":"running",
   "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"web"},
@@ -34,14 +34,19 @@ const answer = `[
  {"Id":"short","Names":["/evil"],"Image":"x","Ports":[{"IP":"0.0.0.0","PublicPort":7070,"Type":"tcp"}]}
 ]`
 
-// scripted is a host with facts that are known beforehand.
+// scripted is a host with given facts.
 type scripted struct {
+	facts   host.Facts
 	sockets []host.Socket
 	err     error
 }
 
 func (s scripted) Probe(context.Context, host.Request) (host.Facts, error) {
-	return host.Facts{Sockets: slices.Clone(s.sockets)}, s.err
+	facts := s.facts
+	if s.sockets != nil {
+		facts.Sockets = slices.Clone(s.sockets)
+	}
+	return facts, s.err
 }
 
 func (scripted) Close() error { return nil }
@@ -66,7 +71,7 @@ func TestNameHolders(t *testing.T) {
 	nested.Container = strings.Repeat("0", 64) // of the container in which the engine runs
 	for name, c := range map[string]struct {
 		socket host.Socket
-		want   string // "ID name image compose", or what is unseen
+		want   string // "ID name image compose", or the fields in Unseen
 	}{
 		"by ID":                               {listener(port.TCP, "0.0.0.0:80", inside(dbID)), dbID + " db postgres:18 "},
 		"by ID, with a compose service":       {listener(port.TCP, "0.0.0.0:80", inside(webID)), webID + " shop-web-1 shop/web:1 shop/web"},
@@ -84,13 +89,13 @@ func TestNameHolders(t *testing.T) {
 		"held by rootlessport":                {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
 		"an engine in a container":            {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
 		"a process that calls itself a proxy": {listener(port.TCP, "0.0.0.0:8080", fake), ""},
-		"nobody":                              {listener(port.TCP, "0.0.0.0:8080"), ""},
+		"no holder":                           {listener(port.TCP, "0.0.0.0:8080"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			shared := slices.Clone(c.socket.Holders)
 			c.socket.Holders = shared
 			sockets := []host.Socket{c.socket}
-			whole := nameHolders(sockets, containers)
+			complete := nameHolders(sockets, containers)
 			got := ""
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
@@ -101,8 +106,8 @@ func TestNameHolders(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if whole != (c.want != host.ContainerName) {
-				t.Errorf("whole: %v", whole)
+			if complete != (c.want != host.ContainerName) {
+				t.Errorf("complete: %v", complete)
 			}
 			for _, h := range shared {
 				if h.ContainerInfo != nil || len(h.Unseen) > 0 {
@@ -113,7 +118,7 @@ func TestNameHolders(t *testing.T) {
 	}
 }
 
-// parse reads an engine's list as a probe does.
+// parse returns the containers of an engine's list, as a probe reads it.
 func parse(t *testing.T, text string) []container {
 	t.Helper()
 	env, _ := serve(t, write(text))
@@ -124,28 +129,38 @@ func parse(t *testing.T, text string) []container {
 	return all
 }
 
-func TestNamesThatAreTooLongAreNone(t *testing.T) {
-	long := strings.Repeat("x", nameLimit+1)
+func TestInvalidNames(t *testing.T) {
+	long := strings.Repeat("x", 513)
 	all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q,"Labels":{"com.docker.compose.project":%q,"com.docker.compose.service":"web"}}]`, webID, long, long))
 	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a"}) {
 		t.Errorf("%v", all)
+	}
+	longest := strings.Repeat("x", 512)
+	all = parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"],"Image":%q}]`, webID, longest))
+	if len(all) != 1 || all[0].info != (host.ContainerInfo{Name: "a", Image: longest}) {
+		t.Errorf("%v", all)
+	}
+	for _, id := range []string{"", "abc", webID[1:], webID + "0", strings.ToUpper(webID), webID[1:] + "g"} {
+		if all := parse(t, fmt.Sprintf(`[{"Id":%q,"Names":["/a"]}]`, id)); len(all) != 0 {
+			t.Errorf("%q: %v", id, all)
+		}
 	}
 	if all := parse(t, "null"); len(all) != 0 {
 		t.Errorf("null: %v", all)
 	}
 }
 
-// What an engine elsewhere publishes holds no port of this machine.
+// The published ports of an engine on another machine are not this machine's.
 func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
-	for near, want := range map[bool]int{true: 1, false: 0} {
-		if got := (namingHost{}).containers(entries, near); len(got[0].published) != want {
-			t.Errorf("near %v: %v", near, got)
+	for local, want := range map[bool]int{true: 1, false: 0} {
+		if got := (namingHost{}).containers(entries, local); len(got[0].published) != want {
+			t.Errorf("local %v: %v", local, got)
 		}
 	}
 }
 
-// play answers on a unix socket as an engine would.
+// play serves an engine's answers on a unix socket.
 func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	t.Helper()
 	l := testbed.ListenUnix(t)
@@ -155,7 +170,7 @@ func play(t *testing.T, answer http.HandlerFunc) (env map[string]string) {
 	return map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()}
 }
 
-// serve answers the question for containers, and counts how often it comes.
+// serve serves the answer to the request for containers, and counts the requests.
 func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked *int) {
 	t.Helper()
 	asked = new(int)
@@ -180,13 +195,13 @@ func TestEngine(t *testing.T) {
 		t.Fatalf("%v, gaps %v, asked %d times", err, facts.Gaps, *asked)
 	}
 	for i, want := range []string{"shop-web-1", "shop-web-1", "db"} {
-		if told := facts.Sockets[i].Holders[0].ContainerInfo; told == nil || told.Name != want {
-			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, told, want)
-		} else if (told.Service == "postgres") != (want == "db") {
-			t.Errorf("%s is the job's service %q", want, told.Service)
+		if container := facts.Sockets[i].Holders[0].ContainerInfo; container == nil || container.Name != want {
+			t.Errorf("%s: %v, want %s", facts.Sockets[i].Endpoint, container, want)
+		} else if (container.Service == "postgres") != (want == "db") {
+			t.Errorf("%s is the job's service %q", want, container.Service)
 		}
 	}
-	// It is not asked where no container is involved.
+	// Without a container among the holders there is no request.
 	other := []host.Socket{listener(port.TCP, "0.0.0.0:8080", fake), listener(port.TCP, "0.0.0.0:1")}
 	for _, h := range []host.Host{scripted{sockets: other}, scripted{sockets: held, err: errors.New("broken")}} {
 		facts, _ = withEngine(h, Options{Env: env}).Probe(t.Context(), host.Request{})
@@ -194,15 +209,15 @@ func TestEngine(t *testing.T) {
 			t.Errorf("asked %d times, gaps %v", *asked, facts.Gaps)
 		}
 	}
-	// What it does not know is a gap.
+	// A container that it does not list is a gap.
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
-	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not know every container") {
+	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not have every container") {
 		t.Errorf("gaps %v", facts.Gaps)
 	}
 }
 
-// Whatever is wrong with the engine is a gap that names operation and reason,
-// and never costs the probe's answer or more than its time.
+// A failure of the engine is a gap with operation and reason. It does not fail
+// the probe, and does not take longer than the timeout.
 func TestEngineFails(t *testing.T) {
 	dir := t.TempDir()
 	at := func(address string) func(*testing.T) map[string]string {
@@ -216,51 +231,51 @@ func TestEngineFails(t *testing.T) {
 		what      string
 		op, errno string
 	}{
-		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be asked", "connect", "ENOENT"},
+		"no socket":   {at("unix://" + dir + "/none"), dir + "/none can't be queried", "connect", "ENOENT"},
 		"a directory": {at("unix://" + dir), "it is a directory", "connect", "ECONNREFUSED"},
 		"ssh":         {at("ssh://user:secret@10.0.0.1"), "DOCKER_HOST is a ssh:// address", "", ""},
-		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be asked", "connect", "ECONNREFUSED"},
+		"tcp":         {at("tcp://user:secret@127.0.0.1:1"), "tcp://127.0.0.1:1 can't be queried", "connect", "ECONNREFUSED"},
 		"hanging": {by(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
-		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		}), "can't be queried", "GET /containers/json", "no answer in time"},
 		"hanging in the middle": {by(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "[")
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}), "can't be asked", "GET /containers/json", "no answer in time"},
+		}), "can't be queried", "GET /containers/json", "no answer in time"},
 		"too large": {by(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "["+strings.Repeat(" ", 8<<20)+"]")
-		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
+		}), "can't be queried", "GET /containers/json", "its answer is larger than 8 MB"},
 		"endless": {by(func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
 					return
 				}
 			}
-		}), "can't be asked", "GET /containers/json", "its answer is larger than 8 MB"},
-		"bad JSON": {by(write("[{")), "can't be asked", "GET /containers/json", "its answer is not what an engine says"},
+		}), "can't be queried", "GET /containers/json", "its answer is larger than 8 MB"},
+		"bad JSON": {by(write("[{")), "can't be queried", "GET /containers/json", "its answer is not valid for an engine"},
 		"status 500": {by(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"message":"::error::evil"}`, http.StatusInternalServerError)
-		}), "can't be asked: the engine refuses: ::error::evil", "", ""},
+		}), "can't be queried: the engine refused: ::error::evil", "", ""},
 		"a redirect": {by(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
-		}), "can't be asked: the engine answers GET /containers/json with HTTP status 302", "", ""},
-		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be asked", "GET /containers/json", "EOF"},
+		}), "can't be queried: the engine answered GET /containers/json with HTTP status 302", "", ""},
+		"it hangs up": {by(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), "can't be queried", "GET /containers/json", "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := withEngine(scripted{sockets: []host.Socket{
 				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
 			}}, Options{Env: c.env(t)}).(namingHost)
-			h.patience = 200 * time.Millisecond
+			h.timeout = 200 * time.Millisecond
 			if name == "too large" || name == "endless" {
-				h.patience = namingPatience
+				h.timeout = namingTimeout
 			}
 			start := time.Now()
 			facts, err := h.Probe(t.Context(), host.Request{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(start); took > namingPatience+time.Second {
+			if took := time.Since(start); took > namingTimeout+time.Second {
 				t.Errorf("took %s", took)
 			}
 			if len(facts.Gaps) != 1 {
@@ -276,5 +291,34 @@ func TestEngineFails(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The address of the socket itself decides between containers that publish the
+// same port.
+func TestPublisher(t *testing.T) {
+	publishes := func(at string) container {
+		return container{published: []port.Endpoint{listener(port.TCP, at).Endpoint}}
+	}
+	for _, c := range []struct {
+		published []string
+		socket    string
+		want      int
+	}{
+		{[]string{"0.0.0.0:80"}, "127.0.0.5:80", 0},
+		{[]string{"0.0.0.0:80", "127.0.0.2:80"}, "127.0.0.2:80", 1},
+		{[]string{"127.0.0.2:80", "0.0.0.0:80"}, "127.0.0.2:80", 0},
+		{[]string{"127.0.0.2:80", "127.0.0.3:80"}, "0.0.0.0:80", -1},
+		{[]string{"127.0.0.2:80", "127.0.0.2:80"}, "127.0.0.2:80", -1},
+		{[]string{"127.0.0.2:81"}, "127.0.0.2:80", -1},
+		{nil, "127.0.0.2:80", -1},
+	} {
+		var all []container
+		for _, at := range c.published {
+			all = append(all, publishes(at))
+		}
+		if got := publisher(all, listener(port.TCP, c.socket).Endpoint); got != c.want {
+			t.Errorf("%s of %q: %d, want %d", c.socket, c.published, got, c.want)
+		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// server is what runs in the container: it listens on a port and stays.
+// server is the program in the container. It listens on a port.
 const server = `package main
 
 import (
@@ -42,8 +42,8 @@ func main() {
 }
 `
 
-// A real engine, in a network namespace of its own, names the containers that
-// publish a port, and those that hold one in its namespace.
+// A real engine, in a network namespace of its own, has the names of containers
+// that publish a port, and of those that hold one in its namespace.
 func TestDocker(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -124,15 +124,15 @@ func TestDocker(t *testing.T) {
 					degraded += n.Message
 				}
 			}
-			if missing != strings.Contains(degraded, "docker.sock can't be asked (connect: ENOENT)") {
+			if missing != strings.Contains(degraded, "docker.sock can't be queried (connect: ENOENT)") {
 				t.Errorf("degraded: %q", degraded)
 			}
 		})
 	}
 }
 
-// startDocker starts an engine with nothing in common with another one, and
-// returns its client: `docker ARGS`, or "address" for that of its socket.
+// startDocker starts an engine with directories of its own, and returns its
+// client: `docker ARGS`, or "address" for the address of its socket.
 func startDocker(t *testing.T) func(t *testing.T, args ...string) string {
 	t.Helper()
 	for _, name := range []string{"docker", "dockerd", "docker-proxy", "iptables"} {
@@ -229,8 +229,8 @@ func image(t *testing.T, docker func(t *testing.T, args ...string) string) {
 	docker(t, "import", file, "example/web:1")
 }
 
-// await waits until the server in a container listens. It makes no connection,
-// whose end would be seen on the port for a moment.
+// await waits until the server in a container listens. It does not connect to
+// the port, where a closed connection would be visible for a moment.
 func await(t *testing.T, docker func(t *testing.T, args ...string) string, name string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); docker(t, "logs", name) != "ready"; time.Sleep(50 * time.Millisecond) {

@@ -12,19 +12,19 @@ import (
 	"github.com/org/portcheck/transport/internal/sshlink"
 )
 
-// filesHost is a host where no portcheck can run. Its files are read by plain
-// commands, which a forced command may let through.
+// filesHost is a host on which no portcheck can run. Its files are read by plain
+// commands, which a forced command may allow.
 type filesHost struct {
 	host.Host
 	link *sshlink.Link
 }
 
-// newFilesHost reads a host's files. It is told why no portcheck runs there, and
-// at which step that was found out.
-func newFilesHost(ctx context.Context, link *sshlink.Link, at, reason string) (host.Host, error) {
+// newFilesHost returns a host that is read by its files. step and reason are
+// those of the failure to run a portcheck there.
+func newFilesHost(ctx context.Context, link *sshlink.Link, step, reason string) (host.Host, error) {
 	read := func(ctx context.Context, path string) ([]byte, error) {
-		text, err := link.Output(ctx, "cat "+path, sshAnswerLimit)
-		if exit := new(sshlink.ExitError); errors.As(err, &exit) && strings.Contains(exit.Said, "No such file") {
+		text, err := link.Output(ctx, "cat "+path, sshReplyLimit)
+		if exit := new(sshlink.ExitError); errors.As(err, &exit) && strings.Contains(exit.Stderr, "No such file") {
 			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 		}
 		return text, err
@@ -36,17 +36,17 @@ func newFilesHost(ctx context.Context, link *sshlink.Link, at, reason string) (h
 		case errors.As(err, &lost):
 			err = fmt.Errorf("the connection was lost: %w", err)
 		default:
-			err = fmt.Errorf("%s, and /proc/net/tcp can't be read instead (%w)", reason, err)
+			err = fmt.Errorf("%s, and the fallback, /proc/net/tcp, can't be read (%w)", reason, err)
 		}
-		return nil, &sshlink.StepError{Step: at, Err: err}
+		return nil, &sshlink.StepError{Step: step, Err: err}
 	}
 	machine := host.Machine{OS: "linux", UID: -1}
-	for _, command := range []string{"uname -m", "cat /proc/sys/kernel/arch"} { // the file is there since Linux 6.1
-		if text, err := link.Output(ctx, command, lineLimit); err == nil && machine.Arch == "" {
+	for _, command := range []string{"uname -m", "cat /proc/sys/kernel/arch"} { // the file exists since Linux 6.1
+		if text, err := link.Output(ctx, command, shortOutputLimit); err == nil && machine.Arch == "" {
 			machine.Arch = parseSystem("Linux " + strings.TrimSpace(string(text))).arch
 		}
 	}
-	if text, err := link.Output(ctx, "id -u", lineLimit); err == nil {
+	if text, err := link.Output(ctx, "id -u", shortOutputLimit); err == nil {
 		if uid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 			machine.UID = uid
 		}
@@ -54,7 +54,8 @@ func newFilesHost(ctx context.Context, link *sshlink.Link, at, reason string) (h
 	return filesHost{host.FromFiles(read, machine, reason), link}, nil
 }
 
-// lineLimit is of the answers of small commands, in bytes.
-const lineLimit = 4 << 10
+// shortOutputLimit is the limit of the output of commands that print one line,
+// in bytes.
+const shortOutputLimit = 4 << 10
 
 func (h filesHost) Close() error { return h.link.Close() }

@@ -17,83 +17,94 @@ import (
 )
 
 const (
-	// deadlineLabel marks a helper: the Unix time after which it is nobody's.
+	// deadlineLabel marks a helper container. Its value is the Unix time at
+	// which the helper has ended by itself.
 	deadlineLabel = "io.github.org.portcheck.deadline"
-	// sweepGrace is beyond the time at which a helper ends by itself.
-	sweepGrace  = 15 * time.Second
-	sweepLimit  = 16              // helpers that are removed at one start
-	answerLimit = 16 << 20        // bytes; a socket with its holder takes about 500
-	farewell    = 2 * time.Second // for what is still to be made or removed when nobody waits for it any more
+	// sweepDelay is the time after a helper's deadline when others remove it.
+	sweepDelay = 15 * time.Second
+	sweepLimit = 16 // expired helpers that one start removes
+
+	helperReplyLimit = 16 << 20        // bytes; a socket with its holder takes about 500
+	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation
 )
 
-// sibling is a host that is asked through a helper container beside our own.
-type sibling struct {
-	host.Host // the conversation
+// helper is a host that is probed by a helper container beside our own.
+type helper struct {
+	host.Host // exchanges requests and replies
 	engine    *engine.Engine
 	name      string
 	stream    *engine.Stream
 	gaps      []host.Gap
-	bootID    string
-	place     func(context.Context, *host.Facts) error
+	bootID    string // of the machine that we run on
+	correct   correction
 	sweeping  sync.WaitGroup
 }
 
-// newSibling starts a helper of an image in a network namespace, "host" or
-// "container:ID". place completes what the helper knows of where it is.
-func newSibling(ctx context.Context, e *engine.Engine, image, network string, o Options, place func(context.Context, *host.Facts) error) (host.Host, error) {
-	s := &sibling{engine: e, name: "portcheck-" + strings.ToLower(rand.Text()[:12]), place: place, bootID: host.Local{}.Machine().BootID}
-	s.sweeping.Go(func() { sweep(ctx, e) })
-	spec := helper(image, network, o)
+// newHelper starts a helper from an image in a network namespace: "host" or
+// "container:ID".
+func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
+	h := &helper{engine: e, name: "portcheck-" + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
+	h.sweeping.Go(func() { sweep(ctx, e) })
+	spec := helperSpec(image, network, o)
 	var err error
-	for _, r := range recipes(o.Evidence) {
-		r.change(&spec)
-		if r.lost != "" {
-			s.gaps = []host.Gap{{Kind: host.GapHolders, What: r.lost}}
+	for _, v := range variants(o.Evidence) {
+		v.change(&spec)
+		if v.limitation != "" {
+			h.gaps = []host.Gap{{Kind: host.GapHolders, What: v.limitation}}
 			if err != nil {
-				s.gaps[0].What += fmt.Sprintf(" (%s)", err)
+				h.gaps[0].What += fmt.Sprintf(" (%s)", err)
 			}
 		}
-		err = s.start(ctx, spec)
+		err = h.start(ctx, spec)
 		var refused *engine.Refusal
 		if err == nil || !errors.As(err, &refused) || engine.IsNotFound(err) {
 			break
 		}
 	}
 	if err != nil {
-		s.sweeping.Wait()
+		h.sweeping.Wait()
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
-	s.Host = wire.NewHost(s.stream, answerLimit)
-	return withEngine(s, o), nil
+	h.Host = wire.NewHost(h.stream, helperReplyLimit)
+	return withEngine(h, o), nil
 }
 
-// recipe is a way to make a helper that is tried where the engine refused the
-// one before.
-type recipe struct {
-	change func(*engine.Spec)
-	lost   string // what the helper can't see then
+// variant is a change to a helper's spec, which is tried after the engine has
+// refused the spec without it.
+type variant struct {
+	change     func(*engine.Spec)
+	limitation string // what the helper can't see with it
 }
 
-func recipes(evidence Evidence) []recipe {
-	const byChoice = "the helper container has no right to see other processes (evidence: basic), so who holds a port can't be named"
+func variants(evidence Evidence) []variant {
+	const byChoice = "the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"
 	if evidence == Basic {
-		return []recipe{{blind, byChoice}, {ownUsers, byChoice}}
+		return []variant{{withoutProcesses, byChoice}, {withoutHostUserNamespace, byChoice}}
 	}
-	return []recipe{
+	return []variant{
 		{func(*engine.Spec) {}, ""},
-		{confined, "the container engine refuses a helper without AppArmor: where that is on, other processes can't be looked into"},
-		{ownUsers, "the container engine refuses a helper in the host's user namespace, so other processes may not be seen"},
-		{blind, "the container engine refuses a helper that sees other processes, so who holds a port can't be named"},
+		{withAppArmor, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected"},
+		{withoutHostUserNamespace, "the container engine refused a helper in the host's user namespace, so some processes may be invisible"},
+		{withoutProcesses, "the container engine refused a helper that sees other processes, so the holders of ports are unknown"},
 	}
 }
 
-func confined(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }
+func withAppArmor(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }
 
-func ownUsers(s *engine.Spec) { s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", "" }
+func withoutHostUserNamespace(s *engine.Spec) {
+	s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", ""
+}
 
-// helper is a container that answers requests on its stdin and sees all
-// processes of the machine.
-func helper(image, network string, o Options) engine.Spec {
+// withoutProcesses removes all access to other processes.
+func withoutProcesses(s *engine.Spec) {
+	withAppArmor(s)
+	s.HostConfig.PidMode, s.HostConfig.CgroupnsMode = "", ""
+	s.HostConfig.CapAdd = []string{"NET_BIND_SERVICE"}
+}
+
+// helperSpec returns the configuration of a container that answers requests on
+// its stdin and sees all processes of the machine.
+func helperSpec(image, network string, o Options) engine.Spec {
 	return engine.Spec{
 		Image:      image,
 		Entrypoint: []string{"/usr/local/bin/portcheck"},
@@ -107,8 +118,8 @@ func helper(image, network string, o Options) engine.Spec {
 		HostConfig: engine.HostConfig{
 			NetworkMode: network, PidMode: "host", UsernsMode: "host", CgroupnsMode: "host",
 			CapDrop: []string{"ALL"},
-			// SYS_PTRACE and DAC_READ_SEARCH read /proc/PID of others, SETUID
-			// and SETGID are for run_as.
+			// SYS_PTRACE and DAC_READ_SEARCH are needed to read /proc/PID of
+			// other processes, SETUID and SETGID for run_as.
 			CapAdd:         []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"},
 			SecurityOpt:    []string{"no-new-privileges", "apparmor=unconfined"},
 			ReadonlyRootfs: true, AutoRemove: true,
@@ -117,20 +128,14 @@ func helper(image, network string, o Options) engine.Spec {
 	}
 }
 
-// blind takes from a helper whatever shows processes.
-func blind(s *engine.Spec) {
-	confined(s)
-	s.HostConfig.PidMode, s.HostConfig.CgroupnsMode = "", ""
-	s.HostConfig.CapAdd = []string{"NET_BIND_SERVICE"}
-}
-
-// start makes the helper and attaches to it, or leaves nothing. The engine is
-// not told to stop when ctx ends: what it makes meanwhile could not be removed.
-func (s *sibling) start(ctx context.Context, spec engine.Spec) error {
-	patient := context.WithoutCancel(ctx)
+// start creates the helper, starts it and attaches to it. After a failure it
+// removes what was created. Canceling ctx does not abort a request to the
+// engine, which could create the container all the same, after its removal.
+func (h *helper) start(ctx context.Context, spec engine.Spec) error {
+	uncanceled := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		patient, cancel = context.WithDeadline(patient, deadline)
+		uncanceled, cancel = context.WithDeadline(uncanceled, deadline)
 		defer cancel()
 	}
 	type result struct {
@@ -139,90 +144,91 @@ func (s *sibling) start(ctx context.Context, spec engine.Spec) error {
 	}
 	done := make(chan result, 1)
 	go func() {
-		stream, err := s.make(patient, spec)
+		stream, err := h.run(uncanceled, spec)
 		done <- result{stream, err}
 	}()
-	var made result
+	var r result
 	select {
-	case made = <-done:
+	case r = <-done:
 	case <-ctx.Done():
 		select {
-		case made = <-done:
-		case <-time.After(farewell):
+		case r = <-done:
+		case <-time.After(cleanupTimeout):
 		}
-		made.err = cmp.Or(made.err, ctx.Err())
+		r.err = cmp.Or(r.err, ctx.Err())
 	}
-	s.stream = made.stream
-	if made.err != nil {
-		s.remove()
+	h.stream = r.stream
+	if r.err != nil {
+		h.remove()
 	}
-	return made.err
+	return r.err
 }
 
-func (s *sibling) make(ctx context.Context, spec engine.Spec) (*engine.Stream, error) {
-	id, err := s.engine.Create(ctx, s.name, spec)
+func (h *helper) run(ctx context.Context, spec engine.Spec) (*engine.Stream, error) {
+	id, err := h.engine.Create(ctx, h.name, spec)
 	if err != nil {
 		return nil, err
 	}
-	// Attached before it runs, so that nothing that it says is missed; started
-	// at the same time, since a helper that runs ends by itself.
+	// Start while attaching. Attaching only after the start could miss output.
+	// Starting only after attaching could leave a container that was created
+	// and does not end by itself, if attaching hangs.
 	started := make(chan error, 1)
-	go func() { started <- s.engine.Start(ctx, id) }()
-	stream, err := s.engine.Attach(ctx, id)
-	if failed := <-started; failed != nil {
-		err = failed // and an attachment to it is worth nothing
+	go func() { started <- h.engine.Start(ctx, id) }()
+	stream, err := h.engine.Attach(ctx, id)
+	if startErr := <-started; startErr != nil {
+		err = startErr // an attachment to a container that did not start is of no use
 	}
 	return stream, err
 }
 
 // Probe implements host.Host.
-func (s *sibling) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
-	facts, err := s.Host.Probe(ctx, req)
+func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	facts, err := h.Host.Probe(ctx, req)
 	if err != nil {
-		if said := strings.TrimSpace(s.stream.Said()); said != "" && ctx.Err() == nil {
-			err = fmt.Errorf("%w; the helper container says: %s", err, said)
+		if stderr := strings.TrimSpace(h.stream.Stderr()); stderr != "" && ctx.Err() == nil {
+			err = fmt.Errorf("%w; stderr of the helper container: %s", err, stderr)
 		}
 		return facts, err
 	}
-	if there := facts.Machine.BootID; there != s.bootID && there != "" && s.bootID != "" {
-		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", s.engine)
+	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
+		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
 	}
-	facts.Gaps = append(facts.Gaps, s.gaps...)
-	return facts, s.place(ctx, &facts)
+	facts.Gaps = append(facts.Gaps, h.gaps...)
+	return facts, h.correct(ctx, &facts)
 }
 
-// Close ends the helper and waits until it is gone.
-func (s *sibling) Close() error {
-	err := s.Host.Close()
-	s.remove()
-	s.sweeping.Wait()
-	s.engine.Close()
+// Close ends the helper and waits until the engine has removed it.
+func (h *helper) Close() error {
+	err := h.Host.Close()
+	h.remove()
+	h.sweeping.Wait()
+	h.engine.Close()
 	return err
 }
 
-// remove makes sure that no helper of ours is left, whatever became of our
-// context. If the engine does not answer, the helper ends by itself.
-func (s *sibling) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+// remove removes the helper, also after the context of its start has ended. If
+// the engine does not answer, the helper ends by itself at its deadline.
+func (h *helper) remove() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	_ = s.engine.Remove(ctx, s.name) // its deadline is the second net
-	if s.stream != nil {
-		s.stream.Close()
+	_ = h.engine.Remove(ctx, h.name) // a later portcheck sweeps what is left
+	if h.stream != nil {
+		h.stream.Close()
 	}
 }
 
-// sweep removes helpers that nobody ended: created by a portcheck that was
-// killed before it could start them. Those of jobs beside us have not expired.
+// sweep removes expired helpers. Such are left when a portcheck is killed
+// between creating and starting one. Helpers of other jobs have not expired.
 func sweep(ctx context.Context, e *engine.Engine) {
 	all, err := e.List(ctx, true, deadlineLabel)
 	if err != nil {
-		return // whoever needs the engine says so
+		return // starting our own helper reports errors of the engine
 	}
 	limit := sweepLimit
 	for _, c := range all {
 		deadline, err := strconv.ParseInt(c.Labels[deadlineLabel], 10, 64)
-		if err == nil && time.Now().After(time.Unix(deadline, 0).Add(sweepGrace)) && limit > 0 {
-			_ = e.Remove(ctx, c.ID) // the next one will try again
+		if err == nil && time.Now().After(time.Unix(deadline, 0).Add(sweepDelay)) && limit > 0 {
+			_ = e.Remove(ctx, c.ID) // after a failure, a later sweep tries again
 			limit--
 		}
 	}

@@ -14,21 +14,39 @@ import (
 	"github.com/org/portcheck/transport/internal/engine"
 )
 
-// openRunner reaches the machine that runs this job: here, if we share its
-// network namespace and see its processes; else by a helper container that does.
+// openRunner opens the machine that runs this job: locally if we share its
+// network namespace and see its processes, else by a helper container that does.
 func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, error) {
-	here := withEngine(host.Local{}, o)
 	machine := host.Local{}.Machine()
-	ns := machine.Namespace
-	_, inside := host.OwnContainer()
-	if ns.AllProcesses && (ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inside) || machine.OS != "linux" {
-		return here, nil
+	_, inContainer := host.OwnContainer()
+	if seesRunner(machine, inContainer) {
+		return withEngine(host.Local{}, o), nil
 	}
-	h, err := besides(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
+	return openRunnerByEngine(ctx, machine.Namespace, o)
+}
+
+// seesRunner reports whether a local probe has the network namespace and the
+// processes of the machine that runs this job.
+func seesRunner(m host.Machine, inContainer bool) bool {
+	ns := m.Namespace
+	switch {
+	case m.OS != "linux":
+		return true
+	case !ns.AllProcesses:
+		return false
+	}
+	return ns.Kind == host.NamespaceHost || ns.Kind == host.NamespaceUnknown && !inContainer
+}
+
+// openRunnerByEngine opens the machine that runs this job from a container in
+// the network namespace ns.
+func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host.Host, error) {
+	here := withEngine(host.Local{}, o)
+	h, err := openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
 		if self.HostConfig.NetworkMode == "host" && ns.AllProcesses {
-			return placed{here, sharesHost(e)}, nil
+			return correctedHost{here, hostNetwork(e)}, nil
 		}
-		return newSibling(ctx, e, self.Image, "host", o, sharesHost(e))
+		return newHelper(ctx, e, self.Image, "host", o, hostNetwork(e))
 	})
 	switch {
 	case err == nil:
@@ -36,8 +54,8 @@ func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, ctx.Err()
 	case ns.Kind == host.NamespaceHost:
-		return placed{here, func(_ context.Context, facts *host.Facts) error {
-			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapHolders, What: "the processes of the machine can't be seen from this container's PID namespace, and a helper container can't be had: " + err.Error()})
+		return correctedHost{here, func(_ context.Context, facts *host.Facts) error {
+			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapHolders, What: "the processes of the machine can't be seen from this container's PID namespace, and there is no helper container: " + err.Error()})
 			return nil
 		}}, nil
 	}
@@ -48,9 +66,9 @@ func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, err
 	return nil, err
 }
 
-// sharesHost says of a network namespace that the engine calls the host's what
-// that is worth.
-func sharesHost(e *engine.Engine) func(context.Context, *host.Facts) error {
+// hostNetwork returns the correction for facts from the engine's "host" network,
+// which is the machine's only if the engine itself runs there.
+func hostNetwork(e *engine.Engine) correction {
 	return func(ctx context.Context, facts *host.Facts) error {
 		ns := &facts.Machine.Namespace
 		if ns.Kind == host.NamespaceHost {
@@ -61,41 +79,42 @@ func sharesHost(e *engine.Engine) func(context.Context, *host.Facts) error {
 		case err != nil:
 			return err
 		case rootless:
-			*ns = host.Namespace{Kind: host.NamespaceUnknown, Inode: ns.Inode, Reason: "the engine's own, which runs without root"}
-			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs without root: these are the ports of its own network namespace, and others of this machine can be taken", e)})
+			*ns = host.Namespace{Kind: host.NamespaceUnknown, Inode: ns.Inode, Reason: "that of the container engine, which runs without root"}
+			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs without root: these are the ports of its own network namespace, not the machine's", e)})
 		case ns.Kind == host.NamespaceContainer && ns.AllProcesses:
-			// Proven: the engine itself is in a container.
-			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs in a network namespace of its own: these are the ports there", e)})
+			// With all processes in view this is certain: the engine itself
+			// runs in a container.
+			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs in its own network namespace: these are the ports there, not the machine's", e)})
 		default:
-			ns.Kind, ns.Reason = host.NamespaceHost, "the container engine says so"
+			ns.Kind, ns.Reason = host.NamespaceHost, "according to the container engine"
 		}
 		return nil
 	}
 }
 
-// openJob reaches the container in which the steps of this job run.
+// openJob opens the container in which the steps of this job run.
 func openJob(ctx context.Context, _ config.Target, o Options) (host.Host, error) {
 	if o.Job.Container == "" {
-		return nil, errors.New("this job has no container of its own, or did not say which (input job-container)")
+		return nil, errors.New("this job has no container of its own, or its ID is not set (input job-container)")
 	}
 	return openContainer(ctx, config.Target{Kind: "container", Name: o.Job.Container}, o)
 }
 
-// openContainer reaches the network namespace of a container by a helper that
+// openContainer opens the network namespace of a container by a helper that
 // joins it.
 func openContainer(ctx context.Context, target config.Target, o Options) (host.Host, error) {
 	name := target.Name
-	return besides(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
+	return openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
 		c, err := e.Inspect(ctx, name)
 		switch {
 		case engine.IsNotFound(err):
-			return nil, fmt.Errorf("the container engine at %s knows no container %q", e, name)
+			return nil, fmt.Errorf("the container engine at %s has no container %q", e, name)
 		case err != nil:
 			return nil, err
 		case !c.State.Running:
-			return nil, fmt.Errorf("container %q does not run, so it has no ports", name)
+			return nil, fmt.Errorf("container %q is not running, so it has no ports", name)
 		}
-		return newSibling(ctx, e, self.Image, joinNetwork+c.ID, o, func(_ context.Context, facts *host.Facts) error {
+		return newHelper(ctx, e, self.Image, joinNetwork+c.ID, o, func(_ context.Context, facts *host.Facts) error {
 			ns := &facts.Machine.Namespace
 			if ns.Kind != host.NamespaceHost { // --network host
 				ns.Kind, ns.Reason = host.NamespaceContainer, "a helper has joined that of "+strings.TrimPrefix(c.Name, "/")
@@ -105,13 +124,13 @@ func openContainer(ctx context.Context, target config.Target, o Options) (host.H
 	})
 }
 
-// joinNetwork begins the network mode of a container that shares the network
-// namespace of another one, whose ID or name follows.
+// joinNetwork is the prefix of the network mode of a container that shares
+// another container's network namespace. That container's ID or name follows.
 const joinNetwork = "container:"
 
-// besides opens a host by the engine that has started us. The engine is closed
-// with the host.
-func besides(ctx context.Context, o Options, open func(*engine.Engine, engine.Details) (host.Host, error)) (host.Host, error) {
+// openByEngine calls open with the engine and with the container that we run in.
+// The engine is closed with the host.
+func openByEngine(ctx context.Context, o Options, open func(*engine.Engine, engine.Details) (host.Host, error)) (host.Host, error) {
 	e, err := engine.New(o.Env)
 	if err != nil {
 		return nil, err
@@ -127,14 +146,15 @@ func besides(ctx context.Context, o Options, open func(*engine.Engine, engine.De
 	return nil, err
 }
 
-// imageLabel marks our images, with the version of the conversation that the
-// probe in them speaks. Only such an image is started as a helper.
+// imageLabel is the label of portcheck's images. Its value is the version of the
+// probe protocol. Only an image with this label and our version is started as a
+// helper.
 const imageLabel = "io.github.org.portcheck.probe"
 
-var errNotInside = errors.New("this needs a helper container of portcheck's own image, and portcheck runs in none: start it from its image, with the engine's socket mounted (docker run --rm -v /var/run/docker.sock:/var/run/docker.sock IMAGE portcheck …)")
+var errNotInside = errors.New("this needs a helper container from portcheck's image, and portcheck does not run in a container: start it from its image, with the engine's socket mounted (docker run --rm -v /var/run/docker.sock:/var/run/docker.sock IMAGE portcheck …)")
 
-// findSelf finds the container that we run in. What the system tells of it may
-// be another's, so that only one of an image of ours is taken.
+// findSelf finds the container that we run in. The IDs that the system shows may
+// be those of another container, so only one from an image of ours counts.
 func findSelf(ctx context.Context, e *engine.Engine) (engine.Details, error) {
 	ids, _ := host.OwnContainer()
 	if len(ids) == 0 {
@@ -154,7 +174,7 @@ func findSelf(ctx context.Context, e *engine.Engine) (engine.Details, error) {
 		}
 		seen = append(seen, d)
 	}
-	// With --network container:X what we see is X's.
+	// With --network container:X the visible ID is that of X.
 	joined, err := joinedTo(ctx, e, seen)
 	switch {
 	case err != nil:
@@ -162,25 +182,27 @@ func findSelf(ctx context.Context, e *engine.Engine) (engine.Details, error) {
 	case len(joined) > 0 && !slices.ContainsFunc(joined, func(d engine.Details) bool { return d.Image != joined[0].Image }):
 		return joined[0], nil
 	case len(joined) > 0:
-		return engine.Details{}, errors.New("several containers of portcheck share this network namespace, and which of them this is can't be told")
+		return engine.Details{}, errors.New("several containers from different portcheck images share this network namespace, so the image for a helper is ambiguous")
 	case len(seen) > 0:
-		return engine.Details{}, fmt.Errorf("this container's image, %q, is not one of portcheck's with this version, so no helper can be started from it", seen[0].Config.Image)
+		return engine.Details{}, fmt.Errorf("this container's image, %q, is not a portcheck image of this version, so no helper can be started from it", seen[0].Config.Image)
 	}
-	return engine.Details{}, fmt.Errorf("the container engine at %s does not know this container: it is on another machine, or another engine has started us; mount the socket of the one that has", e)
+	return engine.Details{}, fmt.Errorf("the container engine at %s has no record of this container: it is on another machine, or another engine started the container; mount the socket of that engine", e)
 }
 
+// isOurs reports whether an image is one of portcheck's with our version of the
+// probe protocol.
 func isOurs(ctx context.Context, e *engine.Engine, image string) (bool, error) {
 	labels, err := e.ImageLabels(ctx, image)
 	return labels[imageLabel] == strconv.Itoa(wire.Version), err
 }
 
-// joinedTo are the containers of our images that share the network
-// namespace of one of those given.
+// joinedTo returns the containers from our images that share the network
+// namespace of one of others.
 func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([]engine.Details, error) {
 	if len(others) == 0 {
 		return nil, nil
 	}
-	// All, since the engine may not know yet that we run.
+	// All, since the engine may not list us as running yet.
 	all, err := e.List(ctx, true, imageLabel)
 	if err != nil {
 		return nil, err
@@ -189,7 +211,7 @@ func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([
 	for _, c := range all {
 		d, err := e.Inspect(ctx, c.ID)
 		if engine.IsNotFound(err) {
-			continue // it has ended since
+			continue // removed since
 		}
 		if err != nil {
 			return nil, err
@@ -199,12 +221,12 @@ func joinedTo(ctx context.Context, e *engine.Engine, others []engine.Details) ([
 		if !isJoined || i < 0 || d.State.Status == "exited" || d.State.Status == "dead" {
 			continue
 		}
-		ours, err := isOurs(ctx, e, d.Image) // a container's labels can be anybody's
+		ours, err := isOurs(ctx, e, d.Image) // a container's labels can be set by anyone
 		if err != nil {
 			return nil, err
 		}
 		if ours {
-			// The network that both have joined.
+			// The network of the namespace that both share.
 			d.HostConfig.NetworkMode = others[i].HostConfig.NetworkMode
 			joined = append(joined, d)
 		}

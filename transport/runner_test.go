@@ -9,16 +9,16 @@ import (
 	"github.com/org/portcheck/transport/internal/engine"
 )
 
-// What an engine calls the host's network is the host's only if the engine has
-// that itself.
-func TestSharesHost(t *testing.T) {
+// An engine's "host" network is the machine's only if the engine runs in that
+// itself.
+func TestHostNetwork(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string // the engine's security options
 		seen    host.Namespace
 		want    host.NamespaceKind
 		warned  bool
 	}{
-		"the engine's word":        {`[]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceHost, false},
+		"not the engine's own":     {`[]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceHost, false},
 		"no proof":                 {`["name=seccomp,profile=default"]`, host.Namespace{Kind: host.NamespaceUnknown, AllProcesses: true}, host.NamespaceHost, false},
 		"without root":             {`["name=seccomp","name=rootless"]`, host.Namespace{Kind: host.NamespaceUnknown}, host.NamespaceUnknown, true},
 		"without root, in one":     {`["name=rootless"]`, host.Namespace{Kind: host.NamespaceContainer}, host.NamespaceUnknown, true},
@@ -37,7 +37,7 @@ func TestSharesHost(t *testing.T) {
 		}
 		defer e.Close()
 		facts := host.Facts{Machine: host.Machine{Namespace: c.seen}}
-		if err := sharesHost(e)(t.Context(), &facts); err != nil {
+		if err := hostNetwork(e)(t.Context(), &facts); err != nil {
 			t.Fatal(err)
 		}
 		warned := slices.ContainsFunc(facts.Gaps, func(g host.Gap) bool { return g.Kind == host.GapNamespace })
@@ -57,6 +57,33 @@ func TestAuto(t *testing.T) {
 			if got := Auto(job); got != want {
 				t.Errorf("%+v: %s, want %s", job, got, want)
 			}
+		}
+	}
+}
+
+func TestSeesRunner(t *testing.T) {
+	linux := func(kind host.NamespaceKind, allProcesses bool) host.Machine {
+		return host.Machine{OS: "linux", Namespace: host.Namespace{Kind: kind, AllProcesses: allProcesses}}
+	}
+	for _, c := range []struct {
+		m           host.Machine
+		inContainer bool
+		want        bool
+	}{
+		{host.Machine{OS: "darwin"}, false, true},
+		{host.Machine{OS: "windows"}, true, true},
+		{linux(host.NamespaceHost, true), false, true},
+		{linux(host.NamespaceHost, true), true, true},
+		{linux(host.NamespaceHost, false), true, false},
+		{linux(host.NamespaceUnknown, true), false, true},
+		{linux(host.NamespaceUnknown, true), true, false},
+		{linux(host.NamespaceUnknown, false), false, false},
+		{linux(host.NamespaceContainer, true), false, false},
+		{linux(host.NamespaceContainer, true), true, false},
+		{linux(host.NamespaceContainer, false), true, false},
+	} {
+		if got := seesRunner(c.m, c.inContainer); got != c.want {
+			t.Errorf("%+v, in a container %v: %v", c.m, c.inContainer, got)
 		}
 	}
 }

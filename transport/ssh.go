@@ -14,85 +14,88 @@ import (
 	"github.com/org/portcheck/transport/internal/sshlink"
 )
 
-// SSHOptions say how hosts are reached by SSH, and with what.
+// SSHOptions configure the connections to ssh:// targets and the portcheck that
+// runs there.
 type SSHOptions struct {
-	Identities []string // files of private keys
-	KnownHosts string   // a file in place of the user's and the system's
-	RemotePath string   // a portcheck that is installed on the hosts; empty: ours is sent
-	AgentDir   string   // executables for other systems than ours, named portcheck-OS-ARCH
-	AgentCache bool     // the hosts keep what is sent
-	Sudo       bool     // it runs there by `sudo -n`
-	// Names are what the user gives variables by, where that has another name.
+	Identities []string // private key files
+	KnownHosts string   // file that replaces the user's and the system's known_hosts
+	RemotePath string   // portcheck executable installed on the hosts; if empty, one is sent
+	AgentDir   string   // directory of executables for other systems, named portcheck-OS-ARCH
+	AgentCache bool     // the hosts keep the executable that was sent
+	Sudo       bool     // run the executable by `sudo -n`
+	// Names maps an environment variable to the name by which the user sets
+	// it, such as an action's input, for messages.
 	Names map[string]string
 }
 
-// SSH is what all hosts of one run share: keys, known hosts, and the executables
-// that are sent. It may be used by several goroutines.
+// SSH holds what all ssh:// targets of a run share: keys, known hosts and the
+// executables to send. It is safe for concurrent use.
 type SSH struct {
 	SSHOptions
-	dialer *sshlink.Dialer
-	agents agents
+	dialer   *sshlink.Dialer
+	binaries binaries
 }
 
-// The budgets of single steps; the target's own bounds all of them together.
+// Timeouts of single steps. The target's timeout limits all steps together.
 const (
-	connectBudget   = 10 * time.Second
-	handshakeBudget = 10 * time.Second
+	connectTimeout   = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
 )
 
-// sshAnswerLimit is in bytes: what a host sends is not trusted.
-const sshAnswerLimit = 4 << 20
+// sshReplyLimit is the size limit of a reply from a host, in bytes. Hosts are
+// not trusted.
+const sshReplyLimit = 4 << 20
 
-// NewSSH makes the SSH of a run. It reads nothing yet.
+// NewSSH returns the SSH of a run. It reads no file yet.
 func NewSSH(o SSHOptions, env map[string]string) *SSH {
 	return &SSH{
 		SSHOptions: o,
 		dialer: sshlink.New(sshlink.Options{
 			Env: env, Names: o.Names, Identities: o.Identities, KnownHosts: o.KnownHosts,
-			Connect: connectBudget, Handshake: handshakeBudget,
+			ConnectTimeout: connectTimeout, HandshakeTimeout: handshakeTimeout,
 		}),
-		agents: agents{dir: o.AgentDir},
+		binaries: binaries{dir: o.AgentDir},
 	}
 }
 
-// openSSH reaches a host and has a portcheck answer there; where none can run,
-// the host's files are read instead.
+// openSSH connects to a host and starts a portcheck there. Where none can run,
+// it falls back to reading the host's files.
 func openSSH(ctx context.Context, target config.Target, o Options) (host.Host, error) {
 	s := o.SSH
 	link, err := s.dialer.Dial(ctx, target.SSH)
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.start(ctx, link, o.Lifetime)
+	h, err := s.open(ctx, link, o.Lifetime)
 	if err != nil {
-		_ = link.Close() // the error that matters is the first
+		_ = link.Close() // the first error is the one to report
 		return nil, err
 	}
 	return h, nil
 }
 
-func (s *SSH) start(ctx context.Context, link *sshlink.Link, life time.Duration) (host.Host, error) {
+func (s *SSH) open(ctx context.Context, link *sshlink.Link, lifetime time.Duration) (host.Host, error) {
 	if s.RemotePath != "" {
-		r, err := visit(ctx, link, s.RemotePath, s.sudo(), life)
+		b, err := startInstalled(ctx, link, s.RemotePath, s.sudo(), lifetime)
 		if err != nil {
 			return nil, atStep("start", err)
 		}
-		return newSSHHost(r), nil
+		return newSSHHost(b), nil
 	}
-	r, at, err := s.send(ctx, link, life)
-	cause := unfit{}
+	b, step, err := s.startSent(ctx, link, lifetime)
+	cause := cannotRunError{}
 	switch {
 	case err == nil:
-		return newSSHHost(r), nil
+		return newSSHHost(b), nil
 	case errors.As(err, &cause) && !s.Sudo:
-		return newFilesHost(ctx, link, at, cause.Error())
+		return newFilesHost(ctx, link, step, cause.Error())
 	case errors.As(err, &cause):
-		err = fmt.Errorf("%w (with --sudo nothing else will do)", cause)
+		err = fmt.Errorf("%w (with --sudo there is no fallback)", cause)
 	}
-	return nil, atStep(at, err)
+	return nil, atStep(step, err)
 }
 
-// atStep says at which step something failed, if that is not said.
+// atStep returns err as an error of a step, unless it already is one.
 func atStep(step string, err error) error {
 	if errors.As(err, new(*sshlink.StepError)) {
 		return err
@@ -100,7 +103,7 @@ func atStep(step string, err error) error {
 	return &sshlink.StepError{Step: step, Err: err}
 }
 
-// sudo is the command to run portcheck by, if any.
+// sudo returns the command that runs portcheck as root, "" for none.
 func (s *SSH) sudo() string {
 	if s.Sudo {
 		return "sudo -n"
@@ -108,64 +111,70 @@ func (s *SSH) sudo() string {
 	return ""
 }
 
-// send has our executable run on the host, or says at which step that failed.
-func (s *SSH) send(ctx context.Context, link *sshlink.Link, life time.Duration) (r *reception, at string, err error) {
-	r, there, err := welcome(ctx, link, s.sudo(), life)
+// startSent sends an executable to the host and runs it. It returns the step
+// that failed with the error.
+func (s *SSH) startSent(ctx context.Context, link *sshlink.Link, lifetime time.Duration) (b *bootstrap, step string, err error) {
+	b, remote, err := startBootstrap(ctx, link, s.sudo(), lifetime)
 	if err != nil {
 		return nil, "start", err
 	}
-	a, err := s.agents.find(there)
+	bin, err := s.binaries.find(remote)
 	if err != nil {
-		err = unfit{err}
+		err = cannotRunError{err}
 	} else {
-		err = r.dispatch(ctx, a, s.AgentCache)
+		err = b.runBinary(ctx, bin, s.AgentCache)
 	}
 	if err != nil {
-		r.dismiss(ctx)
+		b.stop(ctx)
 		return nil, "transfer", err
 	}
-	return r, "", nil
+	return b, "", nil
 }
 
-// sshHost is a host on which a portcheck answers.
+// sshHost is a host with a running portcheck that answers requests.
 type sshHost struct {
-	host.Host // the conversation
+	host.Host // exchanges requests and replies
 	link      *sshlink.Link
 	session   *sshlink.Session
 }
 
-func newSSHHost(r *reception) *sshHost {
-	return &sshHost{wire.NewHost(conversation{r.lines, r.session, r.link}, sshAnswerLimit), r.link, r.session}
+func newSSHHost(b *bootstrap) *sshHost {
+	return &sshHost{wire.NewHost(sessionStream{b.lines, b.session, b.link}, sshReplyLimit), b.link, b.session}
 }
 
 // Probe implements host.Host.
 func (h *sshHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 	facts, err := h.Host.Probe(ctx, req)
 	if err != nil && ctx.Err() == nil {
-		if said := strings.Join(strings.Fields(h.session.Said()), " "); said != "" {
-			err = fmt.Errorf("%w; the host says: %s", err, said)
+		if stderr := oneLine(h.session.Stderr()); stderr != "" {
+			err = fmt.Errorf("%w; stderr of the host: %s", err, stderr)
 		}
 		err = &sshlink.StepError{Step: "probe", Err: err}
 	}
 	return facts, err
 }
 
-// Close ends what runs on the host, and waits for that, before the connection.
+// Close ends the portcheck on the host, waits for its exit, and closes the
+// connection.
 func (h *sshHost) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	_ = h.session.CloseWrite() // it may have ended by itself
-	_ = h.session.Wait(ctx)    // that it failed, or is slow, changes nothing now
+	_ = h.session.CloseWrite() // it may have exited already
+	_ = h.session.Wait(ctx)    // the exit status does not matter any more
 	return h.link.Close()
 }
 
-// conversation reads where the reception has stopped reading. Its end is that of
-// the link: a session ends only when the host agrees.
-type conversation struct {
+// sessionStream is the stream of a session, read from where the bootstrap has
+// stopped reading. Its Close closes the link, since closing a session needs the
+// host's cooperation.
+type sessionStream struct {
 	io.Reader
 	io.Writer
 	io.Closer
 }
 
-// quote makes a word of text for the host's shell.
+// oneLine returns text with each run of white space replaced by a space.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// quote returns text as one word for the host's shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

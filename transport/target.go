@@ -1,5 +1,5 @@
-// Package transport is how we get to a host: a table of kinds, each with the
-// targets that it takes and how it opens them.
+// Package transport opens targets: it turns the text of a target, such as
+// "runner" or "ssh://web-1", into a host.Host to probe.
 package transport
 
 import (
@@ -11,42 +11,42 @@ import (
 	"github.com/org/portcheck/host"
 )
 
-// Options are what opening a target needs beside its name.
+// Options are the settings for opening targets.
 type Options struct {
-	Env      map[string]string // where the container engine is: DOCKER_HOST and the like
+	Env      map[string]string // environment variables that locate the container engine, such as DOCKER_HOST
 	Evidence Evidence
-	// Lifetime is how long a helper may live if nobody is left to end it.
+	// Lifetime is the time after which a probe on a target ends by itself.
 	Lifetime time.Duration
 	Job      Job
-	SSH      *SSH // for ssh:// targets alone
+	SSH      *SSH // for ssh:// targets; may be nil for others
 }
 
-// Evidence is how much a helper container may see.
+// Evidence is the level of access of a helper container.
 type Evidence string
 
-// The kinds of evidence.
+// The levels of access.
 const (
-	// Full sees every process of the machine, and so names who holds a port.
+	// Full shows every process of the machine, and so the holders of ports.
 	Full Evidence = "full"
-	// Basic sees ports alone: it has no right over processes, nor their list.
+	// Basic shows ports without processes.
 	Basic Evidence = "basic"
 )
 
-// Evidences lists them.
+// Evidences lists the levels.
 var Evidences = []Evidence{Full, Basic}
 
-// Job is what the CI system says of the job that we are in.
+// Job describes the CI job that we run in.
 type Job struct {
-	// Action: the job runs us as a container action.
+	// Action is true if the job runs us as a container action.
 	Action bool
-	// System is the name of a CI system that may run us in a container of its
-	// own making; empty for none.
+	// System is the name of a CI system that may run us in a container that it
+	// created; empty for none.
 	System string
 	// Container is the ID of the container that the job's steps run in, if any.
 	Container string
-	// Services are the containers that the job has started beside it: ID -> name.
+	// Services maps the IDs of the job's service containers to their names.
 	Services map[string]string
-	// Chosen: nobody named a target, so that it was chosen by what is above.
+	// Chosen is true if the user named no target, so that Auto chose it.
 	Chosen bool
 }
 
@@ -60,8 +60,8 @@ var openers = map[string]func(context.Context, config.Target, Options) (host.Hos
 	"ssh":       openSSH,
 }
 
-// Auto is the target that auto stands for in a job: where the job's own ports
-// are. An engine's socket beside us changes nothing in that.
+// Auto returns the target that "auto" stands for in a job: the one whose ports
+// the job's steps use. It does not depend on whether an engine's socket exists.
 func Auto(job Job) string {
 	switch {
 	case job.Container != "":
@@ -84,38 +84,42 @@ func openAuto(ctx context.Context, target config.Target, o Options) (host.Host, 
 }
 
 func openLocal(_ context.Context, _ config.Target, o Options) (host.Host, error) {
-	return withEngine(placed{host.Local{}, o.Job.warnOfContainer}, o), nil
+	return withEngine(correctedHost{host.Local{}, o.Job.warnOfContainer}, o), nil
 }
 
-// placed is a host whose facts say more of the place than the place itself
-// knows.
-type placed struct {
+// correction corrects and completes what a probe has found out about its network
+// namespace, by what the engine or the job is known to be.
+type correction func(context.Context, *host.Facts) error
+
+// correctedHost is a host with a correction of its facts.
+type correctedHost struct {
 	host.Host
-	place func(context.Context, *host.Facts) error
+	correct correction
 }
 
-func (p placed) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
-	facts, err := p.Host.Probe(ctx, req)
+// Probe implements host.Host.
+func (h correctedHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	facts, err := h.Host.Probe(ctx, req)
 	if err == nil {
-		err = p.place(ctx, &facts)
+		err = h.correct(ctx, &facts)
 	}
 	return facts, err
 }
 
-// warnOfContainer says whose ports are tested in a container that nobody asked
-// for by name.
+// warnOfContainer is a correction that warns if the ports are those of a
+// container of the CI system, and the user did not choose that.
 func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	if !j.Chosen || j.System == "" || facts.Machine.Namespace.Kind == host.NamespaceHost {
 		return nil
 	}
 	if _, inside := host.OwnContainer(); inside {
 		facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
-			"these are the ports of the container in which %s runs this job, not those of the machine: to test the machine's mount the engine's socket and use `--target runner`, to test another container's `--target container:NAME`; `--target local` says that this container is meant", j.System)})
+			"these are the ports of the container in which %s runs this job, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`; to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", j.System)})
 	}
 	return nil
 }
 
-// Open reaches the target with the given text.
+// Open opens the target with the given text.
 func Open(ctx context.Context, text string, o Options) (host.Host, error) {
 	target, err := config.ParseTarget(text)
 	if err != nil {

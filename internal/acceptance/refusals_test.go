@@ -48,9 +48,9 @@ func TestNoEngine(t *testing.T) {
 		want   []string
 	}{
 		"directory":         {directory, nil, []string{"it is a directory", "`target: local`"}},
-		"no socket":         {"-", nil, []string{"no socket is there: mount the engine's", "`target: local`"}},
+		"no socket":         {"-", nil, []string{"there is no socket: mount the engine's socket", "`target: local`"}},
 		"permission":        {forbidden, []string{"-u", "1000:1000"}, []string{"run as root, or as a member of the group"}},
-		"unknown container": {stranger, nil, []string{"does not know this container", "mount the socket of the one that has"}},
+		"unknown container": {stranger, nil, []string{"has no record of this container", "mount the socket of that engine"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := step{image: image, inputs: map[string]string{"port": fmt.Sprint(p[0])}, socket: c.socket, flags: c.flags}

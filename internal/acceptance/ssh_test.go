@@ -219,7 +219,7 @@ func TestGitHubSSHWithoutInputs(t *testing.T) {
 	image := imageUnderTest(t)
 	h := serveSSH(t, os.Getenv("PATH"))
 	for forgotten, want := range map[string]string{
-		"ssh-key":         "there is no key to offer: give one by the input ssh-key",
+		"ssh-key":         "there is no key to offer: set the input ssh-key",
 		"ssh-passphrase":  "the input ssh-key is encrypted: set the input ssh-passphrase",
 		"ssh-known-hosts": "then add this line to the input ssh-known-hosts: " + strings.Fields(h.known)[0] + " ",
 	} {
@@ -311,7 +311,7 @@ func TestOtherArchitectureSSH(t *testing.T) {
 		if r.Method != check.Table || len(r.Holders) > 0 && r.Holders[0].PID != 0 || len(r.Alternatives) > 0 {
 			t.Errorf("%s is not judged by the table alone: %+v", r.Name, r)
 		}
-		if why := degraded(r.Notices, o.target(t).Notices); !strings.Contains(why, "the program could not be run there (exit status 126)") {
+		if why := degraded(r.Notices, o.target(t).Notices); !strings.Contains(why, "the portcheck executable could not be run on the host (exit status 126)") {
 			t.Errorf("%s: degraded: %q", r.Name, why)
 		}
 	}

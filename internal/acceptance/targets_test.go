@@ -105,8 +105,8 @@ func TestNoSuchContainer(t *testing.T) {
 	halted := docker(t, "create", image)
 	t.Cleanup(func() { docker(t, "rm", halted) })
 	for target, want := range map[string]string{
-		"container:nobody-has-this": `knows no container "nobody-has-this"`,
-		"container:" + halted:       "does not run",
+		"container:nobody-has-this": `has no container "nobody-has-this"`,
+		"container:" + halted:       "is not running",
 	} {
 		t.Run(want, func(t *testing.T) {
 			o := step{image: image, inputs: map[string]string{"port": fmt.Sprint(p[0]), "target": target}}.run(t).want(t, 3)

@@ -193,7 +193,7 @@ func count(all []*pair) tally {
 			c.cells[cell]++
 			if w.OK != p.mayBind() {
 				c.wrongWords = append(c.wrongWords, fmt.Sprintf("%s: %s, asked by %s: up %t, reached %t, clients moved %t; portcheck: %s\n%s",
-					cell, p, w.View, p.Up, p.Reached, p.Moved, strings.Join(w.ContainerInfo, "; "), p.Log))
+					cell, p, w.View, p.Up, p.Reached, p.Moved, strings.Join(w.Verdicts, "; "), p.Log))
 			}
 			for _, wrong := range w.Wrong {
 				c.wrongOthers = append(c.wrongOthers, fmt.Sprintf("%s, asked by %s: %s", p, w.View, wrong))

@@ -31,7 +31,7 @@ func (f finding) mayBind() bool { return f.Up && f.Reached && !f.Moved }
 type word struct {
 	View         string
 	OK           bool
-	Told         []string // status and message of each need
+	Verdicts     []string // status and message of each need
 	Named, There int      // holders of taken ports: in the report, and in truth
 	Wrong        []string // errors about the holders
 }
@@ -123,7 +123,7 @@ func (w *world) word(s server, v view) (word, error) {
 	}
 	said.OK = plain.ok()
 	for i, r := range plain.Results {
-		said.ContainerInfo = append(said.ContainerInfo, r.Status+": "+r.Message)
+		said.Verdicts = append(said.Verdicts, r.Status+": "+r.Message)
 		if r.taken() {
 			said.compareHolders(r, v, w.holders(s.needs[i]), false)
 		}

@@ -33,11 +33,11 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 		setting string
 		reason  string
 	}{
-		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck for linux/riscv64"},
+		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck executable for linux/riscv64"},
 		{"noexec", homes(noexec), "mounted noexec"},
 		{"a full disk", homes(whole), "full"},
-		{"a disk that fills up", homes(small), "could not be unpacked there"},
-		{"a forced command", "ForceCommand " + only, "it does not run our commands: not allowed"},
+		{"a disk that fills up", homes(small), "could not be unpacked on the host"},
+		{"a forced command", "ForceCommand " + only, "the host does not run portcheck's commands: not allowed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.setting)
@@ -61,7 +61,7 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 	t.Run("and no /proc/net", func(t *testing.T) {
 		s := testbed.StartSSHD(t, "127.0.0.1:2200", "ForceCommand /bin/false")
 		r := portcheck(t, nil, append([]string{"-t", "ssh://root@127.0.0.1:2200", "-p", "8080"}, reach(t, s)...)...)
-		if r.code != 3 || !strings.Contains(r.stdout, "could not be checked: start: it does not run our commands") {
+		if r.code != 3 || !strings.Contains(r.stdout, "could not be checked: start: the host does not run portcheck's commands") {
 			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	})

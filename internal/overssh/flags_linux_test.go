@@ -38,18 +38,18 @@ func TestRemotePathThatIsNone(t *testing.T) {
 		name, path string
 		reason     string // after the path
 	}{
-		{"ends", "/bin/true", "is no portcheck that answers: it ended at once"},
-		{"fails", "/bin/false", "is no portcheck that answers: exit status 1"},
-		{"another program", "/bin/cat", "is no portcheck that answers: exit status 1: "},
-		{"no file", "/nonexistent/portcheck", "is no portcheck that answers: exit status 127: "},
-		{"a directory", "/usr/bin", "is no portcheck that answers: exit status 126: "},
-		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is no portcheck that answers: exit status 126: "},
-		{"a name that is a command", "/bin/true; echo portcheck-ready 2; true '", "is no portcheck that answers: exit status 127: "},
-		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `speaks version "1" of the conversation, and this portcheck version 2: use the same release at both ends`},
-		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is no portcheck that answers: exit status 2: unknown flag: --ready"},
-		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is no portcheck that answers: "},
-		{"garbage without end", script(t, `exec cat /dev/urandom`), "is no portcheck that answers: it says more than 65536 bytes that are none of ours"},
-		{"control characters", script(t, `printf '\033[2J\n\033[31m' >&2; exit 3`), "is no portcheck that answers: exit status 3: "},
+		{"ends", "/bin/true", "is not a portcheck executable that answers: it exited at once"},
+		{"fails", "/bin/false", "is not a portcheck executable that answers: exit status 1"},
+		{"another program", "/bin/cat", "is not a portcheck executable that answers: exit status 1: "},
+		{"no file", "/nonexistent/portcheck", "is not a portcheck executable that answers: exit status 127: "},
+		{"a directory", "/usr/bin", "is not a portcheck executable that answers: exit status 126: "},
+		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is not a portcheck executable that answers: exit status 126: "},
+		{"a name that is a command", "/bin/true; echo portcheck-ready 2; true '", "is not a portcheck executable that answers: exit status 127: "},
+		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 2: use the same release at both ends`},
+		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is not a portcheck executable that answers: exit status 2: unknown flag: --ready"},
+		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is not a portcheck executable that answers: "},
+		{"garbage without end", script(t, `exec cat /dev/urandom`), "is not a portcheck executable that answers: more than 65536 bytes of output without a reply"},
+		{"control characters", script(t, `printf '\033[2J\n\033[31m' >&2; exit 3`), "is not a portcheck executable that answers: exit status 3: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,10 +195,10 @@ func TestSudo(t *testing.T) {
 	}{
 		{"one", nil, false, ""},
 		{"one", []string{"--sudo", "--remote-path", there}, true, ""},
-		{"one", []string{"--sudo"}, false, "could not be checked: transfer: the program could not be run there (exit status 1): sudo: a password is required (with --sudo nothing else will do)"},
-		{"one", []string{"--sudo", "--remote-path", "/bin/true"}, false, "could not be checked: start: /bin/true (--remote-path) is no portcheck that answers: exit status 1: sudo: a password is required"},
+		{"one", []string{"--sudo"}, false, "could not be checked: transfer: the portcheck executable could not be run on the host (exit status 1): sudo: a password is required (with --sudo there is no fallback)"},
+		{"one", []string{"--sudo", "--remote-path", "/bin/true"}, false, "could not be checked: start: /bin/true (--remote-path) is not a portcheck executable that answers: exit status 1: sudo: a password is required"},
 		{"all", []string{"--sudo"}, true, ""},
-		{"none", []string{"--sudo"}, false, "could not be checked: transfer: the program could not be run there (exit status 1): sudo: a password is required (with --sudo nothing else will do)"},
+		{"none", []string{"--sudo"}, false, "could not be checked: transfer: the portcheck executable could not be run on the host (exit status 1): sudo: a password is required (with --sudo there is no fallback)"},
 	} {
 		what := fmt.Sprintf("%s %q", c.user, c.args)
 		args := append(append([]string{"-t", "ssh://" + c.user + "@127.0.0.1", "-p", "8080"}, reach(t, s)...), c.args...)
@@ -240,11 +240,11 @@ func TestAgentDir(t *testing.T) {
 	}
 	for _, c := range []struct{ dir, method, reason string }{
 		{right, "bind+table", ""},
-		{empty, "table", "there is no portcheck for linux/riscv64 in " + empty + " (--agent-dir)"},
-		{"/nonexistent", "table", "there is no portcheck for linux/riscv64 in /nonexistent (--agent-dir)"},
+		{empty, "table", "there is no portcheck executable for linux/riscv64 in " + empty + " (--agent-dir)"},
+		{"/nonexistent", "table", "there is no portcheck executable for linux/riscv64 in /nonexistent (--agent-dir)"},
 		{file, "table", "(--agent-dir)"},
-		{directory, "table", filepath.Join(directory, name) + " is no file"},
-		{broken, "table", "the program could not be run there (exit status 126)"},
+		{directory, "table", filepath.Join(directory, name) + " is not a regular file"},
+		{broken, "table", "the portcheck executable could not be run on the host (exit status 126)"},
 	} {
 		r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1", "-p", "8900", "--agent-dir", c.dir}, reach(t, s)...)...)
 		if got := parse(t, r); r.code != 0 || got.Results[0].Method != c.method || !strings.Contains(r.stdout, c.reason) {
@@ -273,8 +273,8 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", "/nonexistent/key"}, "authentication: /nonexistent/key can't be read: no such file or directory"},
 		{[]string{"-i", filepath.Dir(public)}, "authentication: " + filepath.Dir(public) + " can't be read: is a directory"},
 		{[]string{"-i", public}, "authentication: " + public + " is a public key: the private one is needed"},
-		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known hosts /nonexistent/known can't be read: no such file or directory"},
-		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known hosts " + filepath.Dir(known) + " can't be read: is a directory"},
+		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known_hosts file /nonexistent/known can't be read: no such file or directory"},
+		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known_hosts file " + filepath.Dir(known) + " can't be read: is a directory"},
 	} {
 		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}

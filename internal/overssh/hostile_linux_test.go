@@ -105,13 +105,13 @@ func TestHostilePortchecks(t *testing.T) {
 				_, _ = s.Stderr().Write([]byte(strings.Repeat(ansi, 2<<10)))
 			}
 			s.leave(1)
-		}, "probe: the probe ended without an answer; the host says: "},
-		"another version": {func(s *stage) { s.say("\nportcheck-ready 1" + ansi) }, "start: /opt/portcheck (--remote-path) speaks version"},
+		}, "probe: the probe ended without an answer; stderr of the host: "},
+		"another version": {func(s *stage) { s.say("\nportcheck-ready 1" + ansi) }, "start: /opt/portcheck (--remote-path) uses version"},
 		"noise without end": {func(s *stage) {
 			for s.say(ansi) {
 			}
-		}, "start: /opt/portcheck (--remote-path) is no portcheck that answers: it says more than 65536 bytes that are none of ours"},
-		"hung up": {func(s *stage) { _ = s.conn.Close() }, "start: /opt/portcheck (--remote-path) is no portcheck that answers: "},
+		}, "start: /opt/portcheck (--remote-path) is not a portcheck executable that answers: more than 65536 bytes of output without a reply"},
+		"hung up": {func(s *stage) { _ = s.conn.Close() }, "start: /opt/portcheck (--remote-path) is not a portcheck executable that answers: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,17 +194,17 @@ func TestHostileReceptions(t *testing.T) {
 		play   func(*stage)
 		reason string
 	}{
-		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck for a system named"},
-		"a path for a system":    {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck for a system named \"linux/x/.."},
-		"no system":              {hello("\nportcheck-hello \n"), "transfer: it does not tell what system it is: uname does not run there"},
-		"ready for nothing":      {hello("\nportcheck-ready 2\n"), `start: it says "ready 2" out of turn`},
-		"an end for nothing":     {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the program could not be run there (exit status 0"},
-		"run before it was sent": {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent speaks version "7"`},
+		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck executable for a system named"},
+		"a path for a system":    {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck executable for a system named \"linux/x/.."},
+		"no system":              {hello("\nportcheck-hello \n"), "transfer: the host's system is unknown: uname does not run there"},
+		"ready for nothing":      {hello("\nportcheck-ready 2\n"), `start: unexpected reply "ready 2"`},
+		"an end for nothing":     {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the portcheck executable could not be run on the host (exit status 0"},
+		"run before it was sent": {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent uses version "7"`},
 		"files without end": {func(s *stage) {
 			for strings.HasPrefix(s.command, "cat ") && s.say(strings.Repeat("0\n", 10<<10)) {
 			}
 			s.leave(1)
-		}, "start: it does not run our commands: a forced command, or no shell, and /proc/net/tcp can't be read instead (the command wrote more than 4194304 bytes)"},
+		}, "start: the host does not run portcheck's commands: a forced command, or no shell, and the fallback, /proc/net/tcp, can't be read (the command wrote more than 4194304 bytes)"},
 		"files of nonsense": {func(s *stage) {
 			if strings.HasPrefix(s.command, "cat ") {
 				s.say(strings.Repeat(ansi, 1000) + "\n")

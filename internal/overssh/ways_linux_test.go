@@ -141,7 +141,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"local.example":            "169.254.1.1 is refused: it is link-local",
 		"alias":                    "169.254.169.254 is refused",
 		"behind":                   "169.254.169.254 is refused",
-		"by":                       "by 169.254.169.254: 169.254.169.254 is refused",
+		"by":                       "via 169.254.169.254: 169.254.169.254 is refused",
 	} {
 		r := portcheck(t, []string{"HOME=" + filepath.Dir(filepath.Dir(config))}, append([]string{"-t", "ssh://" + target}, args...)...)
 		r.checkUnknown(t, "could not be checked: connect: ")
@@ -192,20 +192,20 @@ func TestHostsThatLackSomething(t *testing.T) {
 		method     string // "" for the status unknown
 		reason     string
 	}{
-		{"no head", "root", []string{without("head")}, nil, table, `it has no \"head\"`},
-		{"no gzip", "root", []string{without("gzip")}, nil, table, `it has no \"gzip\"`},
-		{"no mktemp", "root", []string{without("mktemp")}, nil, table, `it has no \"mktemp\"`},
-		{"no uname", "root", []string{without("uname")}, nil, table, "it does not tell what system it is: uname does not run there"},
+		{"no head", "root", []string{without("head")}, nil, table, `the host has no \"head\" command`},
+		{"no gzip", "root", []string{without("gzip")}, nil, table, `the host has no \"gzip\" command`},
+		{"no mktemp", "root", []string{without("mktemp")}, nil, table, `the host has no \"mktemp\" command`},
+		{"no uname", "root", []string{without("uname")}, nil, table, "the host's system is unknown: uname does not run there"},
 		{"no sha256sum", "root", []string{without("sha256sum")}, []string{"--agent-cache"}, whole, ""},
 		{"no home", "homeless", []string{"SetEnv LANG=C"}, []string{"--agent-cache"}, whole, ""},
 		{"a home of somebody else's", "poor", []string{"SetEnv LANG=C"}, []string{"--agent-cache"}, whole, ""},
 		{"one session at a time", "root", []string{"MaxSessions 1"}, nil, whole, ""},
-		{"one session at a time, by its files", "root", []string{"MaxSessions 1", riscv}, nil, table, "there is no portcheck for linux/riscv64"},
+		{"one session at a time, by its files", "root", []string{"MaxSessions 1", riscv}, nil, table, "there is no portcheck executable for linux/riscv64"},
 		{"a banner", "root", []string{"Banner " + banner, "PrintMotd yes"}, nil, whole, ""},
-		{"no login", "nologin", []string{"SetEnv LANG=C"}, nil, "", "start: it does not run our commands"},
-		{"no shell", "false", []string{"SetEnv LANG=C"}, nil, "", "start: it does not run our commands"},
-		{"files alone", "root", []string{"ForceCommand internal-sftp"}, nil, "", "start: it does not run our commands"},
-		{"no session at all", "root", []string{"MaxSessions 0"}, nil, "", "session: the host opens no session"},
+		{"no login", "nologin", []string{"SetEnv LANG=C"}, nil, "", "start: the host does not run portcheck's commands"},
+		{"no shell", "false", []string{"SetEnv LANG=C"}, nil, "", "start: the host does not run portcheck's commands"},
+		{"files alone", "root", []string{"ForceCommand internal-sftp"}, nil, "", "start: the host does not run portcheck's commands"},
+		{"no session at all", "root", []string{"MaxSessions 0"}, nil, "", "session: can't open a session"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.settings...)

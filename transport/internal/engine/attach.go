@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// saidLimit is how much is kept of what a container writes to stderr.
-const saidLimit = 4 << 10
+// stderrLimit is the number of bytes of a container's stderr that are kept.
+const stderrLimit = 4 << 10
 
-// Stream is a container's stdin and stdout. Closing it is the end of stdin.
+// Stream is a connection to a container's stdin, stdout and stderr.
 type Stream struct {
 	conn   net.Conn
 	reader *bufio.Reader
-	left   int64 // bytes of the stdout frame that is being read
+	left   int64 // unread bytes of the current stdout frame
 
-	mu   sync.Mutex
-	said []byte // the beginning of stderr
+	mu     sync.Mutex
+	stderr []byte // its beginning
 }
 
-// Attach connects to a container that was made with OpenStdin and without a
-// terminal. The context is of the beginning alone.
+// Attach connects to a container that was created with OpenStdin and without a
+// terminal. The context limits the attaching alone, not the stream.
 func (e *Engine) Attach(ctx context.Context, id string) (*Stream, error) {
 	path := "/containers/" + id + "/attach"
 	op := http.MethodPost + " " + path
@@ -34,9 +34,9 @@ func (e *Engine) Attach(ctx context.Context, id string) (*Stream, error) {
 	if err != nil {
 		return nil, e.unreached(op, err)
 	}
-	given := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // in the past: whoever waits gives up
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // in the past, so that reads and writes fail
 	s, err := attach(conn, path, op)
-	if !given() && err == nil {
+	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -63,23 +63,23 @@ func attach(conn net.Conn, path, op string) (*Stream, error) {
 		return nil, err
 	}
 	reader := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(reader, req)
+	response, err := http.ReadResponse(reader, req)
 	if err != nil {
 		return nil, err
 	}
-	// Engines that do not upgrade answer 200 and go on as if they had.
-	if answer.StatusCode != http.StatusSwitchingProtocols && answer.StatusCode != http.StatusOK {
-		return nil, refusal(op, answer)
+	// Engines that do not upgrade the connection answer 200 and stream all the same.
+	if response.StatusCode != http.StatusSwitchingProtocols && response.StatusCode != http.StatusOK {
+		return nil, refusal(op, response)
 	}
 	return &Stream{conn: conn, reader: reader}, nil
 }
 
-// Read reads the container's stdout. What comes in between from its stderr is
-// kept for Said.
+// Read reads the container's stdout. It keeps what arrives from stderr in
+// between for Stderr.
 //
-// The engine frames both in one stream: a byte for which of them, three zeros,
-// four bytes of length (https://docs.docker.com/reference/api/engine/, "Attach
-// to a container").
+// The engine multiplexes both in frames: one byte for the stream, three zeros,
+// four bytes for the length (https://docs.docker.com/reference/api/engine/,
+// "Attach to a container").
 func (s *Stream) Read(p []byte) (int, error) {
 	for s.left == 0 {
 		var header [8]byte
@@ -103,30 +103,32 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// keep reads a frame of stderr.
 func (s *Stream) keep(size int64) error {
 	s.mu.Lock()
-	room := min(size, int64(saidLimit-len(s.said)))
+	room := min(size, int64(stderrLimit-len(s.stderr)))
 	s.mu.Unlock()
 	text := make([]byte, room)
 	if _, err := io.ReadFull(s.reader, text); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.said = append(s.said, text...)
+	s.stderr = append(s.stderr, text...)
 	s.mu.Unlock()
 	_, err := io.CopyN(io.Discard, s.reader, size-room)
 	return err
 }
 
-// Said is the beginning of what the container has written to stderr.
-func (s *Stream) Said() string {
+// Stderr returns the beginning of what the container has written to stderr, at
+// most 4 KiB.
+func (s *Stream) Stderr() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return string(s.said)
+	return string(s.stderr)
 }
 
 // Write writes to the container's stdin.
 func (s *Stream) Write(p []byte) (int, error) { return s.conn.Write(p) }
 
-// Close ends the container's stdin, and whoever reads or writes here.
+// Close closes the container's stdin and ends pending reads and writes.
 func (s *Stream) Close() error { return s.conn.Close() }

@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// Container is an entry of the engine's list. All of its text is anybody's.
+// Container is an entry of the engine's list. All of its text is untrusted.
 type Container struct {
 	ID     string `json:"Id"` // 64 hexadecimal digits
 	Names  []string
-	Image  string // the name by which it was started
+	Image  string // the name that was given when the container was created
 	Labels map[string]string
 	Ports  []Port
 }
 
-// Name is the container's own; "/other/alias" is a link from another one.
+// Name returns the container's own name. A name like "/other/alias" is a link
+// from another container.
 func (c Container) Name() string {
 	for _, name := range c.Names {
 		if name = strings.TrimPrefix(name, "/"); !strings.Contains(name, "/") {
@@ -27,15 +28,15 @@ func (c Container) Name() string {
 	return ""
 }
 
-// Port is a port of a container. PublicPort is 0 if it is not published.
+// Port is a port of a container. PublicPort is 0 unless it is published.
 type Port struct {
 	IP         string
 	PublicPort uint16
 	Type       string // tcp, udp, sctp
 }
 
-// List lists running containers; with all those that are not, too. Labels, if
-// any, narrows it to those that have all of them.
+// List returns the running containers, with all the others too, that have each
+// of the labels.
 func (e *Engine) List(ctx context.Context, all bool, labels ...string) ([]Container, error) {
 	query := url.Values{}
 	if all {
@@ -49,13 +50,13 @@ func (e *Engine) List(ctx context.Context, all bool, labels ...string) ([]Contai
 		query.Set("filters", string(filters))
 	}
 	var list []Container
-	if err := e.ask(ctx, http.MethodGet, "/containers/json", query, nil, &list); err != nil {
+	if err := e.do(ctx, http.MethodGet, "/containers/json", query, nil, &list); err != nil {
 		return nil, err
 	}
 	return list, nil
 }
 
-// Details are what the engine says of one container.
+// Details is the engine's description of one container.
 type Details struct {
 	ID    string `json:"Id"`
 	Name  string // with a leading slash
@@ -64,30 +65,31 @@ type Details struct {
 		Running bool
 		Status  string // created, running, exited, dead…
 	}
-	// Config.Labels has the image's labels, too: those are no proof of an image.
+	// Config.Labels is left out: it merges the image's labels with those that
+	// were set for the container, so it does not identify an image.
 	Config     struct{ Image string }
 	HostConfig struct{ NetworkMode, PidMode string }
 }
 
-// Inspect describes a container by its ID or name.
+// Inspect returns the description of a container, by its ID or name.
 func (e *Engine) Inspect(ctx context.Context, name string) (d Details, err error) {
-	return d, e.ask(ctx, http.MethodGet, "/containers/"+url.PathEscape(name)+"/json", nil, nil, &d)
+	return d, e.do(ctx, http.MethodGet, "/containers/"+url.PathEscape(name)+"/json", nil, nil, &d)
 }
 
-// ImageLabels are the labels of an image.
+// ImageLabels returns the labels of an image.
 func (e *Engine) ImageLabels(ctx context.Context, id string) (map[string]string, error) {
 	var image struct {
 		Config struct{ Labels map[string]string }
 	}
-	err := e.ask(ctx, http.MethodGet, "/images/"+url.PathEscape(id)+"/json", nil, nil, &image)
+	err := e.do(ctx, http.MethodGet, "/images/"+url.PathEscape(id)+"/json", nil, nil, &image)
 	return image.Config.Labels, err
 }
 
-// Rootless says whether the engine runs without root: then its host network is
-// a namespace of its own.
+// Rootless reports whether the engine runs without root. Its "host" network is
+// then a network namespace of its own.
 func (e *Engine) Rootless(ctx context.Context) (bool, error) {
 	var info struct{ SecurityOptions []string }
-	if err := e.ask(ctx, http.MethodGet, "/info", nil, nil, &info); err != nil {
+	if err := e.do(ctx, http.MethodGet, "/info", nil, nil, &info); err != nil {
 		return false, err
 	}
 	for _, o := range info.SecurityOptions {
@@ -98,7 +100,7 @@ func (e *Engine) Rootless(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Spec is a container to be made.
+// Spec is the configuration of a container to create.
 type Spec struct {
 	Image        string
 	Entrypoint   []string
@@ -115,7 +117,7 @@ type Spec struct {
 	HostConfig   HostConfig
 }
 
-// HostConfig is how a container is set apart from the machine.
+// HostConfig is the part of a Spec about isolation from the machine.
 type HostConfig struct {
 	NetworkMode    string
 	PidMode        string `json:",omitempty"`
@@ -129,32 +131,32 @@ type HostConfig struct {
 	LogConfig      LogConfig
 }
 
-// LogConfig is where the engine keeps what a container writes.
+// LogConfig selects the logging driver.
 type LogConfig struct{ Type string }
 
-// Create makes a container and returns its ID.
+// Create creates a container and returns its ID.
 func (e *Engine) Create(ctx context.Context, name string, spec Spec) (string, error) {
-	var made struct {
+	var created struct {
 		ID string `json:"Id"`
 	}
-	err := e.ask(ctx, http.MethodPost, "/containers/create", url.Values{"name": {name}}, spec, &made)
-	return made.ID, err
+	err := e.do(ctx, http.MethodPost, "/containers/create", url.Values{"name": {name}}, spec, &created)
+	return created.ID, err
 }
 
 // Start starts a container.
 func (e *Engine) Start(ctx context.Context, id string) error {
-	return e.ask(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
+	return e.do(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
 }
 
-// Remove removes a container by its ID or name, running or not, with its
-// volumes. One that does not exist any more is no error.
+// Remove removes a container with its volumes, by ID or name, running or not.
+// It is not an error if the container does not exist.
 func (e *Engine) Remove(ctx context.Context, name string) error {
-	err := e.ask(ctx, http.MethodDelete, "/containers/"+url.PathEscape(name), url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
+	err := e.do(ctx, http.MethodDelete, "/containers/"+url.PathEscape(name), url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
 	if IsNotFound(err) {
 		return nil
 	}
 	if r, refused := err.(*Refusal); refused && r.Status == http.StatusConflict {
-		return nil // its removal is under way already
+		return nil // a removal is already in progress
 	}
 	return err
 }

@@ -1,5 +1,4 @@
-// Package engine talks to a container engine: Docker, or Podman by the same
-// HTTP interface.
+// Package engine is a client of the Docker Engine API, which Podman serves too.
 package engine
 
 import (
@@ -23,23 +22,24 @@ import (
 
 const (
 	defaultSocket = "/var/run/docker.sock"
-	answerLimit   = 8 << 20 // bytes; a container takes about 2 KB of a list
-	errorLimit    = 4 << 10 // bytes of an error's text that are told
+	bodyLimit     = 8 << 20 // bytes of a response; a list has about 2 KB for each container
+	refusalLimit  = 4 << 10 // bytes of a response that refuses a request
 )
 
-// Engine is a container engine that has not been asked yet.
+// Engine is a client of one container engine. It connects when a method needs
+// it to.
 type Engine struct {
-	network, address string // as of net.Dial
+	network, address string // as in net.Dial
 	tls              *tls.Config
 	transport        *http.Transport
 }
 
-// New finds the engine as docker's own client does: DOCKER_HOST, with TLS if
-// DOCKER_TLS or DOCKER_TLS_VERIFY is set, from the certificates in
-// DOCKER_CERT_PATH. Without DOCKER_HOST it is the first socket of Docker and
-// Podman that exists. The engine's certificate is always verified.
+// New returns a client of the engine that the docker command would use: at
+// DOCKER_HOST, by TLS if DOCKER_TLS or DOCKER_TLS_VERIFY is set, with the
+// certificates in DOCKER_CERT_PATH. Without DOCKER_HOST it is the first socket
+// of Docker or Podman that exists. The engine's certificate is always verified.
 func New(env map[string]string) (*Engine, error) {
-	e := &Engine{network: "unix", address: socket(env)}
+	e := &Engine{network: "unix", address: defaultAddress(env)}
 	host := env["DOCKER_HOST"]
 	scheme, rest, isAddress := strings.Cut(host, "://")
 	switch {
@@ -69,20 +69,20 @@ func New(env map[string]string) (*Engine, error) {
 	case !isAddress:
 		return nil, errBadAddress
 	default:
-		return nil, fmt.Errorf("DOCKER_HOST is a %s:// address, and only engines at unix:// and tcp:// addresses can be asked", scheme)
+		return nil, fmt.Errorf("DOCKER_HOST is a %s:// address: only unix:// and tcp:// addresses are supported", scheme)
 	}
 	e.transport = &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
-		DisableCompression: true, // the limit is of what is read
+		DisableCompression: true, // so that bodyLimit counts what is received
 	}
 	return e, nil
 }
 
-// errBadAddress quotes nothing: the text may hold a password.
-var errBadAddress = errors.New("DOCKER_HOST is no address: want unix:///PATH or tcp://HOST:PORT")
+// errBadAddress does not quote the variable, which may contain a password.
+var errBadAddress = errors.New("DOCKER_HOST is not a valid address: use unix:///PATH or tcp://HOST:PORT")
 
-// socket is the one to ask without a DOCKER_HOST.
-func socket(env map[string]string) string {
+// defaultAddress returns the path of the socket to use without a DOCKER_HOST.
+func defaultAddress(env map[string]string) string {
 	candidates := []string{defaultSocket, "/run/podman/podman.sock"}
 	if dir := env["XDG_RUNTIME_DIR"]; dir != "" {
 		candidates = append(candidates, dir+"/docker.sock", dir+"/podman/podman.sock") // rootless ones
@@ -103,23 +103,23 @@ func tlsConfig(env map[string]string, name string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
 	authority, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
 	if err != nil {
-		return nil, fmt.Errorf("DOCKER_TLS is set, but the certificate of its authority can't be read: %w", err)
+		return nil, fmt.Errorf("TLS is on for DOCKER_HOST, but the CA certificate can't be read: %w", err)
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(authority) {
-		return nil, fmt.Errorf("%s holds no certificate", filepath.Join(dir, "ca.pem"))
+		return nil, fmt.Errorf("%s contains no certificate", filepath.Join(dir, "ca.pem"))
 	}
 	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	switch {
 	case err == nil:
 		config.Certificates = []tls.Certificate{own}
-	case !errors.Is(err, os.ErrNotExist): // without one, the engine may not ask for it
-		return nil, fmt.Errorf("the client's certificate in %s can't be used: %w", dir, err)
+	case !errors.Is(err, os.ErrNotExist): // not every engine requires a client certificate
+		return nil, fmt.Errorf("the client certificate in %s can't be used: %w", dir, err)
 	}
 	return config, nil
 }
 
-// String is where the engine is, for people.
+// String returns the engine's address for messages.
 func (e *Engine) String() string {
 	if e.network == "unix" {
 		return e.address
@@ -127,8 +127,8 @@ func (e *Engine) String() string {
 	return e.network + "://" + e.address
 }
 
-// Near says whether the engine's address is of this machine.
-func (e *Engine) Near() bool {
+// IsLocal reports whether the engine's address is on this machine.
+func (e *Engine) IsLocal() bool {
 	host, _, err := net.SplitHostPort(e.address)
 	if e.network == "unix" || err == nil && host == "localhost" {
 		return true
@@ -137,7 +137,7 @@ func (e *Engine) Near() bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// Close ends connections that are kept for a next question.
+// Close closes idle connections.
 func (e *Engine) Close() { e.transport.CloseIdleConnections() }
 
 func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
@@ -154,43 +154,45 @@ func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 	return secured, nil
 }
 
-// Refusal is an answer of the engine that says no.
+// Refusal is an error response of the engine.
 type Refusal struct {
-	Op      string // the method and path asked for
+	Op      string // method and path of the request
 	Status  int    // HTTP status
-	Message string // the engine's words: hostile text
+	Message string // from the engine: untrusted text, may be empty
 }
 
 func (r *Refusal) Error() string {
 	if r.Message == "" {
-		return fmt.Sprintf("the engine answers %s with HTTP status %d", r.Op, r.Status)
+		return fmt.Sprintf("the engine answered %s with HTTP status %d", r.Op, r.Status)
 	}
-	return "the engine refuses: " + r.Message
+	return "the engine refused: " + r.Message
 }
 
-// IsNotFound says whether the engine knows no such container or image.
+// IsNotFound reports whether err is the engine's answer that there is no such
+// container or image.
 func IsNotFound(err error) bool {
 	var refusal *Refusal
 	return errors.As(err, &refusal) && refusal.Status == http.StatusNotFound
 }
 
-// Unreached is an engine that could not be asked, or did not answer.
+// Unreached is the error of a request that got no usable response.
 type Unreached struct {
 	Engine string
-	Op     string // what failed, "connect"; or the method and path that got no answer
-	Hint   string // what that may be; or empty
+	Op     string // "connect" or another system call that failed, else method and path of the request
+	Hint   string // the likely reason and the remedy; may be empty
 	err    error
 }
 
 func (u *Unreached) Error() string {
-	text := fmt.Sprintf("the container engine at %s can't be asked (%s: %s)", u.Engine, u.Op, u.Reason())
+	text := fmt.Sprintf("the container engine at %s can't be queried (%s: %s)", u.Engine, u.Op, u.Reason())
 	if u.Hint != "" {
 		text += ": " + u.Hint
 	}
 	return text
 }
 
-// Reason is the cause in the fewest words: an errno's, or the library's.
+// Reason returns a short text of the cause, without addresses where there is an
+// errno.
 func (u *Unreached) Reason() string {
 	var errno syscall.Errno
 	switch {
@@ -204,7 +206,7 @@ func (u *Unreached) Reason() string {
 
 func (u *Unreached) Unwrap() error { return u.err }
 
-// unreached says what an engine may be that can't be asked.
+// unreached returns an Unreached for err with a hint.
 func (e *Engine) unreached(op string, err error) error {
 	u := &Unreached{Engine: e.String(), Op: op, err: err}
 	var failed *net.OpError
@@ -216,26 +218,27 @@ func (e *Engine) unreached(op string, err error) error {
 	}
 	if e.network != "unix" {
 		if strings.Contains(err.Error(), "malformed HTTP response") {
-			u.Hint = "it seems to speak TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+			u.Hint = "the engine seems to use TLS: set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
 		}
 		return u
 	}
 	info, statErr := os.Stat(e.address)
 	switch {
 	case statErr == nil && info.IsDir():
-		u.Hint = "it is a directory, which Docker makes where a socket is missing"
+		u.Hint = "it is a directory, which Docker creates where the source of a bind mount is missing: mount the engine's socket"
 	case errors.Is(err, os.ErrPermission):
 		u.Hint = "run as root, or as a member of the group that the socket belongs to"
 	case errors.Is(err, os.ErrNotExist):
-		u.Hint = "no socket is there: mount the engine's, or name another one with DOCKER_HOST"
+		u.Hint = "there is no socket: mount the engine's socket, or set DOCKER_HOST"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		u.Hint = "the socket is there, but nobody listens to it"
+		u.Hint = "the socket exists, but no process listens on it: start the engine"
 	}
 	return u
 }
 
-// ask sends one request and decodes the answer into reply, if that is not nil.
-func (e *Engine) ask(ctx context.Context, method, path string, query url.Values, body, reply any) error {
+// do sends one request, with body as JSON unless it is nil, and decodes the
+// response into reply unless that is nil.
+func (e *Engine) do(ctx context.Context, method, path string, query url.Values, body, reply any) error {
 	op := method + " " + path
 	target := "http://engine" + path
 	if len(query) > 0 {
@@ -256,35 +259,35 @@ func (e *Engine) ask(ctx context.Context, method, path string, query url.Values,
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	answer, err := e.transport.RoundTrip(req)
+	response, err := e.transport.RoundTrip(req)
 	if err != nil {
 		return e.unreached(op, err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode >= http.StatusMultipleChoices {
-		return refusal(op, answer)
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return refusal(op, response)
 	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit+1))
+	text, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit+1))
 	switch {
 	case err != nil:
 		return e.unreached(op, err)
-	case len(text) > answerLimit:
-		return e.unreached(op, fmt.Errorf("its answer is larger than %d MB", answerLimit>>20))
+	case len(text) > bodyLimit:
+		return e.unreached(op, fmt.Errorf("its answer is larger than %d MB", bodyLimit>>20))
 	case reply == nil:
 		return nil
 	}
 	if err := json.Unmarshal(text, reply); err != nil {
-		return e.unreached(op, errors.New("its answer is not what an engine says"))
+		return e.unreached(op, errors.New("its answer is not valid for an engine"))
 	}
 	return nil
 }
 
-func refusal(op string, answer *http.Response) error {
-	r := &Refusal{Op: op, Status: answer.StatusCode}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, errorLimit))
-	var said struct{ Message string }
-	if err == nil && json.Unmarshal(text, &said) == nil {
-		r.Message = strings.TrimSpace(said.Message)
+func refusal(op string, response *http.Response) error {
+	r := &Refusal{Op: op, Status: response.StatusCode}
+	text, err := io.ReadAll(io.LimitReader(response.Body, refusalLimit))
+	var body struct{ Message string }
+	if err == nil && json.Unmarshal(text, &body) == nil {
+		r.Message = strings.TrimSpace(body.Message)
 	}
 	return r
 }

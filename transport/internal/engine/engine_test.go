@@ -31,9 +31,9 @@ func TestNewFindsTheEngine(t *testing.T) {
 	}
 	defer l.Close()
 	for name, c := range map[string]struct {
-		env  map[string]string
-		want string // where, or the error's beginning
-		near bool
+		env   map[string]string
+		want  string // where, or the error's beginning
+		local bool
 	}{
 		"a socket":         {map[string]string{"DOCKER_HOST": "unix:///run/x.sock"}, "/run/x.sock", true},
 		"an address":       {map[string]string{"DOCKER_HOST": "tcp://docker:2375"}, "tcp://docker:2375", false},
@@ -41,9 +41,9 @@ func TestNewFindsTheEngine(t *testing.T) {
 		"IPv6":             {map[string]string{"DOCKER_HOST": "tcp://[::1]:1"}, "tcp://[::1]:1", true},
 		"near":             {map[string]string{"DOCKER_HOST": "http://localhost:1"}, "tcp://localhost:1", true},
 		"ssh":              {map[string]string{"DOCKER_HOST": "ssh://me:secret@host"}, "DOCKER_HOST is a ssh:// address", false},
-		"no host":          {map[string]string{"DOCKER_HOST": "tcp://:secret@"}, "DOCKER_HOST is no address", false},
-		"no address":       {map[string]string{"DOCKER_HOST": "docker:2375"}, "DOCKER_HOST is no address", false},
-		"no certificates":  {map[string]string{"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": dir}, "DOCKER_TLS is set, but the certificate of its authority can't be read", false},
+		"no host":          {map[string]string{"DOCKER_HOST": "tcp://:secret@"}, "DOCKER_HOST is not a valid address", false},
+		"no address":       {map[string]string{"DOCKER_HOST": "docker:2375"}, "DOCKER_HOST is not a valid address", false},
+		"no certificates":  {map[string]string{"DOCKER_HOST": "tcp://docker:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": dir}, "TLS is on for DOCKER_HOST, but the CA certificate can't be read", false},
 		"Podman, rootless": {map[string]string{"XDG_RUNTIME_DIR": dir}, "", true},
 	} {
 		e, err := New(c.env)
@@ -59,8 +59,8 @@ func TestNewFindsTheEngine(t *testing.T) {
 				c.want = dir + "/podman/podman.sock"
 			}
 		}
-		if e.String() != c.want || e.Near() != c.near {
-			t.Errorf("%s: %s, near %v", name, e, e.Near())
+		if e.String() != c.want || e.IsLocal() != c.local {
+			t.Errorf("%s: %s, local %v", name, e, e.IsLocal())
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestListsThatAreNone(t *testing.T) {
 	const whole = `[{"Id":"x","Names":["/web"],"Ports":[{"PublicPort":80,"Type":"tcp"}]}]`
 	for _, text := range []string{"", "{}", "x", whole[:40], whole + "x", `[{"Ports":[{"PublicPort":65536}]}]`, `[{"Id":1}]`, strings.Repeat("[", 1<<20)} {
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
-		if all, err := e.List(t.Context(), false); err == nil || !strings.Contains(err.Error(), "not what an engine says") {
+		if all, err := e.List(t.Context(), false); err == nil || !strings.Contains(err.Error(), "not valid for an engine") {
 			t.Errorf("%.20q: %v, %v", text, all, err)
 		}
 	}
@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err := e.Create(t.Context(), "x", Spec{})
 	var refusal *Refusal
-	if !errors.As(err, &refusal) || refusal.Status != http.StatusForbidden || err.Error() != "the engine refuses: authorization denied by plugin x: no" {
+	if !errors.As(err, &refusal) || refusal.Status != http.StatusForbidden || err.Error() != "the engine refused: authorization denied by plugin x: no" {
 		t.Errorf("create: %v", err)
 	}
 	if _, err := e.Attach(t.Context(), "x"); !errors.As(err, &refusal) {
@@ -165,14 +165,14 @@ func attached(t *testing.T, text []byte) *Stream {
 }
 
 func TestStreamTakesFramesApart(t *testing.T) {
-	long := strings.Repeat("x", saidLimit)
+	long := strings.Repeat("x", 4096)
 	s := attached(t, bytes.Join([][]byte{frame(1, "ab"), frame(2, "warn"), frame(1, ""), frame(2, long), frame(2, "more"), frame(1, "cd")}, nil))
 	out, err := io.ReadAll(s)
 	if err != nil || string(out) != "abcd" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if said := s.Said(); said != ("warn" + long)[:saidLimit] {
-		t.Errorf("said %d bytes, %.10q", len(said), said)
+	if stderr := s.Stderr(); stderr != ("warn" + long)[:4096] {
+		t.Errorf("stderr %d bytes, %.10q", len(stderr), stderr)
 	}
 }
 

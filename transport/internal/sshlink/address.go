@@ -7,20 +7,20 @@ import (
 	"syscall"
 )
 
-// refusedAddress is an address that no target may have: a link's own, or one
-// where a cloud tells its machines' secrets.
-type refusedAddress struct {
+// refusedAddressError is the error for an address that no target may have, such
+// as that of a cloud's metadata service, which serves secrets of the machine.
+type refusedAddressError struct {
 	addr   netip.Addr
 	reason string
 }
 
-func (e *refusedAddress) Error() string {
+func (e *refusedAddressError) Error() string {
 	return fmt.Sprintf("%s is refused: %s", e.addr, e.reason)
 }
 
-// refuse is asked by net.Dialer with the address that it is about to dial, after
-// resolution.
-func refuse(_ context.Context, _, address string, _ syscall.RawConn) error {
+// control is a net.Dialer.ControlContext. It is called after name resolution,
+// with the address that is about to be dialed.
+func control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
@@ -29,21 +29,22 @@ func refuse(_ context.Context, _, address string, _ syscall.RawConn) error {
 }
 
 func checkAddress(addr netip.Addr) error {
-	plain := embedded(addr)
+	base := embedded(addr)
 	reason := ""
 	switch {
-	case isMetadata(plain):
+	case isMetadata(base):
 		reason = "it is a cloud's metadata service"
-	case plain.IsLinkLocalUnicast():
+	case base.IsLinkLocalUnicast():
 		reason = "it is link-local"
-	case plain.IsMulticast():
+	case base.IsMulticast():
 		reason = "it is multicast"
 	default:
 		return nil
 	}
-	return &refusedAddress{addr, reason}
+	return &refusedAddressError{addr, reason}
 }
 
+// isMetadata reports whether addr is that of a cloud's metadata service.
 func isMetadata(addr netip.Addr) bool {
 	switch addr {
 	case netip.AddrFrom4([4]byte{169, 254, 169, 254}),
@@ -56,8 +57,8 @@ func isMetadata(addr netip.Addr) bool {
 	return false
 }
 
-// embedded is the IPv4 address within an IPv6 one that is mapped or goes through
-// NAT64 (RFC 6052), else the address without its zone.
+// embedded returns the IPv4 address in an IPv4-mapped or a NAT64 (RFC 6052) IPv6
+// address, else addr without its zone.
 func embedded(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
 	nat64 := netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96)

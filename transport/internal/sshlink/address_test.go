@@ -11,7 +11,7 @@ func TestRefusedAddresses(t *testing.T) {
 		"127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "2001:db8::1",
 		"::ffff:10.0.0.1", "64:ff9b::a00:1", "192.0.0.191", "169.253.0.1",
 	} {
-		if err := refuse(t.Context(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(a), 22).String(), nil); err != nil {
+		if err := control(t.Context(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(a), 22).String(), nil); err != nil {
 			t.Errorf("%s: %v", a, err)
 		}
 	}

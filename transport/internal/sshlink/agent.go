@@ -12,15 +12,15 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// keyAgent is a connection to the user's agent, for one login.
+// keyAgent is a connection to the user's ssh-agent, for one login.
 type keyAgent struct {
-	ctx    context.Context
-	conn   net.Conn
-	budget time.Duration
-	failed error // at its last word
+	ctx     context.Context
+	conn    net.Conn
+	timeout time.Duration // of the login, for messages
+	failed  error         // of the last signature
 }
 
-func openAgent(ctx context.Context, socket string, budget time.Duration) (*keyAgent, error) {
+func openAgent(ctx context.Context, socket string, timeout time.Duration) (*keyAgent, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -30,11 +30,11 @@ func openAgent(ctx context.Context, socket string, budget time.Duration) (*keyAg
 		}
 		return nil, fmt.Errorf("the agent can't be reached at SSH_AUTH_SOCK: %w", err)
 	}
-	context.AfterFunc(ctx, func() { conn.Close() }) // at the latest when the login has ended
-	return &keyAgent{ctx: ctx, conn: conn, budget: budget}, nil
+	context.AfterFunc(ctx, func() { conn.Close() }) // ctx ends with the login
+	return &keyAgent{ctx: ctx, conn: conn, timeout: timeout}, nil
 }
 
-// keys are the agent's, in its order.
+// keys returns the agent's keys, in its order.
 func (a *keyAgent) keys() ([]key, error) {
 	signers, err := agent.NewClient(a.conn).Signers()
 	if err != nil {
@@ -42,10 +42,10 @@ func (a *keyAgent) keys() ([]key, error) {
 	}
 	var all []key
 	for _, s := range signers {
-		signer, able := s.(ssh.AlgorithmSigner)
-		public, known := s.PublicKey().(*agent.Key)
-		if able && known {
-			all = append(all, key{fmt.Sprintf("the agent's %q", cut(public.Comment)), agentSigner{signer, a}})
+		signer, isSigner := s.(ssh.AlgorithmSigner)
+		public, isKey := s.PublicKey().(*agent.Key)
+		if isSigner && isKey {
+			all = append(all, key{fmt.Sprintf("the agent's %q", shorten(public.Comment)), agentSigner{signer, a}})
 		}
 	}
 	return all, nil
@@ -53,12 +53,12 @@ func (a *keyAgent) keys() ([]key, error) {
 
 func (a *keyAgent) explain(what string, err error) error {
 	if a.ctx.Err() != nil {
-		return fmt.Errorf("the agent gave no answer within %s", a.budget)
+		return fmt.Errorf("the agent did not answer within %s", a.timeout)
 	}
 	return fmt.Errorf("the agent can't %s: %s", what, brief(err))
 }
 
-// agentSigner remembers why the agent did not sign.
+// agentSigner records the error of a signature in its agent.
 type agentSigner struct {
 	ssh.AlgorithmSigner
 	agent *keyAgent

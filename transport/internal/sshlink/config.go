@@ -12,20 +12,20 @@ import (
 	"strings"
 )
 
-const includeDepth = 16 // as ssh has it
+const includeDepth = 16 // the limit of OpenSSH
 
-// config is what the files of ssh_config(5) say, in their order.
+// clientConfig is the settings of the ssh_config(5) files, in their order.
 type clientConfig []setting
 
-// setting is one keyword with its arguments, and the hosts that it is for.
+// setting is one keyword with its arguments.
 type setting struct {
 	keyword string // in lower case
 	values  []string
-	when    []patterns // all of them have to match: a block's own, and those of files that include it
+	when    []patterns // those of its block and of the blocks that include its file; all must match
 }
 
-// patterns are those of a Host line: one has to match, and none that begins with
-// an exclamation mark may.
+// patterns are the arguments of a Host line: at least one must match, and none
+// that begins with an exclamation mark may match.
 type patterns []string
 
 func (ps patterns) match(alias string) bool {
@@ -42,17 +42,16 @@ func (ps patterns) match(alias string) bool {
 	return matched
 }
 
-// wildcard says whether a text is as a pattern has it, with * for any part and ?
-// for any character.
+// wildcard reports whether text matches pattern, in which * stands for any text
+// and ? for any character.
 func wildcard(pattern, text string) bool {
-	// path.Match has two more signs, and a * of its stops at a slash, which no
-	// host's name has.
+	// path.Match has two more special characters, which are escaped, and its *
+	// does not match a slash, which is not in any host name.
 	ok, err := path.Match(strings.NewReplacer(`\`, `\\`, "[", `\[`).Replace(pattern), text)
 	return ok && err == nil
 }
 
-// all are the values of a keyword for a host's alias; the first setting counts,
-// except where a keyword may be repeated.
+// all returns the values of each setting of a keyword for a host.
 func (c clientConfig) all(alias, keyword string) [][]string {
 	var all [][]string
 	for _, s := range c {
@@ -63,15 +62,16 @@ func (c clientConfig) all(alias, keyword string) [][]string {
 	return all
 }
 
-// one is the value that counts, "" if there is none.
-func (c clientConfig) one(alias, keyword string) string {
+// first returns the value of the first setting of a keyword for a host, which
+// takes precedence, or "" if there is none.
+func (c clientConfig) first(alias, keyword string) string {
 	if all := c.all(alias, keyword); len(all) > 0 {
 		return strings.Join(all[0], " ")
 	}
 	return ""
 }
 
-// readConfig reads the user's file and the system's. Neither has to exist.
+// readConfig reads the user's file and the system's. Either may be missing.
 func (d *Dialer) readConfig() (clientConfig, error) {
 	var c clientConfig
 	for _, file := range []struct{ dir, name string }{{d.inHome(".ssh"), "config"}, {d.systemDir(), "ssh_config"}} {
@@ -87,11 +87,11 @@ func (d *Dialer) readConfig() (clientConfig, error) {
 	return c, nil
 }
 
-// readFile reads a file that counts for hosts that match when. The files that it
-// includes are relative to dir.
+// readFile reads a file whose settings are for hosts that match when. Names of
+// included files are relative to dir.
 func (d *Dialer) readFile(file, dir string, when []patterns, depth int) (clientConfig, error) {
 	if depth > includeDepth {
-		return nil, fmt.Errorf("%s: files include each other more than %d deep", file, includeDepth)
+		return nil, fmt.Errorf("%s: Include is nested more than %d deep", file, includeDepth)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -110,7 +110,7 @@ func (d *Dialer) readFile(file, dir string, when []patterns, depth int) (clientC
 				block = append(slices.Clip(when), values)
 			case "match":
 				var hosts patterns
-				hosts, err = matched(values)
+				hosts, err = parseMatch(values)
 				block = append(slices.Clip(when), hosts)
 			case "include":
 				var part clientConfig
@@ -140,7 +140,7 @@ func (d *Dialer) include(files []string, dir string, when []patterns, depth int)
 		}
 		files, err := filepath.Glob(p)
 		if err != nil {
-			return nil, fmt.Errorf("can't include %s: %w", cut(p), err)
+			return nil, fmt.Errorf("can't include %s: %w", shorten(p), err)
 		}
 		for _, f := range files {
 			part, err := d.readFile(f, dir, when, depth)
@@ -153,8 +153,8 @@ func (d *Dialer) include(files []string, dir string, when []patterns, depth int)
 	return c, nil
 }
 
-// directive splits a line into its keyword, in lower case, and the arguments,
-// which may be quoted. A comment has no keyword.
+// directive splits a line into its keyword, in lower case, and its arguments,
+// which may be quoted. The keyword of an empty line and of a comment is "".
 func directive(line string) (keyword string, values []string, err error) {
 	line = strings.TrimSpace(line)
 	if line == "" || line[0] == '#' {
@@ -162,7 +162,7 @@ func directive(line string) (keyword string, values []string, err error) {
 	}
 	end := strings.IndexAny(line, " \t=\"")
 	if end < 0 {
-		return "", nil, fmt.Errorf("%s has no value", cut(line))
+		return "", nil, fmt.Errorf("%s has no value", shorten(line))
 	}
 	keyword = strings.ToLower(line[:end])
 	rest := strings.TrimPrefix(strings.TrimLeft(line[end:], " \t"), "=")
@@ -171,7 +171,7 @@ func directive(line string) (keyword string, values []string, err error) {
 		if rest[0] == '"' {
 			var closed bool
 			if word, rest, closed = strings.Cut(rest[1:], `"`); !closed {
-				return "", nil, fmt.Errorf("a quote of %s is not closed", cut(keyword))
+				return "", nil, fmt.Errorf("the value of %s has an unclosed quote", shorten(keyword))
 			}
 		} else {
 			end := strings.IndexAny(rest, " \t\"")
@@ -183,14 +183,14 @@ func directive(line string) (keyword string, values []string, err error) {
 		values = append(values, word)
 	}
 	if len(values) == 0 {
-		return "", nil, fmt.Errorf("%s has no value", cut(keyword))
+		return "", nil, fmt.Errorf("%s has no value", shorten(keyword))
 	}
 	return keyword, values, nil
 }
 
-// matched are the patterns of a Match line. We go over the files once, and names
-// are what the target has.
-func matched(criteria []string) (patterns, error) {
+// parseMatch returns the patterns of a Match line. "host" and "originalhost" are
+// the same here, and "final" is always true, since the files are read only once.
+func parseMatch(criteria []string) (patterns, error) {
 	rest := criteria
 	if strings.EqualFold(rest[0], "final") {
 		rest = rest[1:]
@@ -201,10 +201,11 @@ func matched(criteria []string) (patterns, error) {
 	case len(rest) == 2 && (strings.EqualFold(rest[0], "host") || strings.EqualFold(rest[0], "originalhost")):
 		return strings.Split(rest[1], ","), nil
 	}
-	return nil, fmt.Errorf("no support for Match %s: use Match all, or Match host PATTERNS alone", cut(strings.Join(criteria, " ")))
+	return nil, fmt.Errorf("unsupported Match %s: use Match all, or Match host PATTERNS alone", shorten(strings.Join(criteria, " ")))
 }
 
-// inHome is a file of the user's, "" if there is no home directory.
+// inHome returns the path of a file in the home directory, "" if there is no
+// home directory.
 func (d *Dialer) inHome(names ...string) string {
 	home := d.o.Env["HOME"]
 	if home == "" {
@@ -223,7 +224,8 @@ func (d *Dialer) expandHome(file string) string {
 	return file
 }
 
-// systemDir is where the system keeps its settings of SSH, "" if nowhere.
+// systemDir returns the directory of the system's SSH configuration, "" if there
+// is none.
 func (d *Dialer) systemDir() string {
 	if runtime.GOOS != "windows" {
 		return "/etc/ssh"

@@ -16,21 +16,21 @@ import (
 
 const clientVersion = "SSH-2.0-portcheck"
 
-// Dial reaches a target. The error is a *StepError, or context.Canceled.
+// Dial connects to a target. The error is a *StepError, or context.Canceled.
 func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, error) {
-	way, err := d.route(target)
+	hops, err := d.route(target)
 	if err != nil {
 		return nil, err
 	}
 	l := &Link{}
-	for i, h := range way {
-		if err := d.extend(ctx, l, h); err != nil {
-			_ = l.Close() // half a link is none
+	for i, h := range hops {
+		if err := d.addHop(ctx, l, h); err != nil {
+			_ = l.Close() // the first error is the one to report
 			if ctx.Err() != nil {
-				err = unfinished(ctx, err)
+				err = contextError(ctx, err)
 			}
-			if i < len(way)-1 {
-				return nil, by(h, err)
+			if i < len(hops)-1 {
+				return nil, viaHop(h, err)
 			}
 			return nil, err
 		}
@@ -38,8 +38,9 @@ func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 	return l, nil
 }
 
-// unfinished says at which step a context has ended, if it ended by itself.
-func unfinished(ctx context.Context, err error) error {
+// contextError returns the error of an ended ctx. If its deadline has passed,
+// the error has the step of err.
+func contextError(ctx context.Context, err error) error {
 	var failed *StepError
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.As(err, &failed) {
 		return &StepError{failed.Step, ctx.Err()}
@@ -47,18 +48,18 @@ func unfinished(ctx context.Context, err error) error {
 	return ctx.Err()
 }
 
-// by says at which host on the way an error is.
-func by(h hop, err error) error {
+// viaHop adds the name of a jump host to an error that occurred there.
+func viaHop(h hop, err error) error {
 	var failed *StepError
 	if errors.As(err, &failed) {
-		return &StepError{failed.Step, fmt.Errorf("by %s: %w", h.name, failed.Err)}
+		return &StepError{failed.Step, fmt.Errorf("via %s: %w", h.name, failed.Err)}
 	}
 	return err
 }
 
-// extend leads a link on to the next host. What fails at home fails before the
-// host hears of it.
-func (d *Dialer) extend(ctx context.Context, l *Link, h hop) error {
+// addHop connects a link to the next host. Errors in local files are found
+// before it sends anything to the host.
+func (d *Dialer) addHop(ctx context.Context, l *Link, h hop) error {
 	keys, err := d.hostKeysFor(h)
 	if err != nil {
 		return err
@@ -82,77 +83,77 @@ func (d *Dialer) extend(ctx context.Context, l *Link, h hop) error {
 	return nil
 }
 
-// within is a context for a step that has a budget; 0 is none.
-func within(ctx context.Context, budget time.Duration) (context.Context, context.CancelFunc) {
-	if budget <= 0 {
+// withTimeout is context.WithTimeout, without a limit if timeout is 0.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, budget)
+	return context.WithTimeout(ctx, timeout)
 }
 
-// late says that a step's budget is used up.
-func late(budget time.Duration) string { return fmt.Sprintf("no answer within %s", budget) }
+// timedOut returns the message for a step that has exceeded its timeout.
+func timedOut(timeout time.Duration) string { return fmt.Sprintf("no answer within %s", timeout) }
 
 func (d *Dialer) connect(ctx context.Context, l *Link, h hop) (net.Conn, error) {
-	ctx, cancel := within(ctx, d.o.Connect)
+	ctx, cancel := withTimeout(ctx, d.o.ConnectTimeout)
 	defer cancel()
 	var conn net.Conn
 	var err error
 	if len(l.clients) == 0 {
-		dialer := net.Dialer{ControlContext: refuse}
+		dialer := net.Dialer{ControlContext: control}
 		conn, err = dialer.DialContext(ctx, "tcp", h.address())
 	} else {
 		conn, err = l.tunnel(ctx, h)
 	}
 	if err != nil {
-		settle(ctx)
-		return nil, d.unconnected(ctx, h, err)
+		awaitDeadline(ctx)
+		return nil, d.connectError(ctx, h, err)
 	}
 	return conn, nil
 }
 
-// settle waits for a context whose time is up: net.Dialer keeps the time by a
-// clock of its own, which may be a little ahead.
-func settle(ctx context.Context) {
+// awaitDeadline waits until ctx is done if its deadline has passed. net.Dialer
+// has a timer of its own for the deadline, which may fire a little earlier.
+func awaitDeadline(ctx context.Context) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= 0 {
 		<-ctx.Done()
 	}
 }
 
-func (d *Dialer) unconnected(ctx context.Context, h hop, err error) error {
+func (d *Dialer) connectError(ctx context.Context, h hop, err error) error {
 	var unresolved *net.DNSError
-	var refused *refusedAddress
+	var refused *refusedAddressError
 	var denied *ssh.OpenChannelError
 	var errno syscall.Errno
-	tooLate := ctx.Err() != nil
+	expired := ctx.Err() != nil
 	switch {
-	case errors.As(err, &unresolved) && tooLate:
-		return &StepError{"resolve", fmt.Errorf("the name %s: %s", h.host, late(d.o.Connect))}
+	case errors.As(err, &unresolved) && expired:
+		return &StepError{"resolve", fmt.Errorf("the name %s: %s", h.host, timedOut(d.o.ConnectTimeout))}
 	case errors.As(err, &unresolved):
-		return &StepError{"resolve", fmt.Errorf("the name %s has no address: %s", h.host, cut(unresolved.Err))}
+		return &StepError{"resolve", fmt.Errorf("the name %s has no address: %s", h.host, shorten(unresolved.Err))}
 	case errors.As(err, &refused):
 		return &StepError{"connect", refused}
-	case tooLate:
-		return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), late(d.o.Connect))}
+	case expired:
+		return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), timedOut(d.o.ConnectTimeout))}
 	case errors.As(err, &denied) && denied.Reason == ssh.Prohibited:
-		return &StepError{"connect", fmt.Errorf("%s: the host before does not forward connections", h.address())}
+		return &StepError{"connect", fmt.Errorf("%s: the jump host does not allow forwarding", h.address())}
 	case errors.As(err, &denied):
-		return &StepError{"connect", fmt.Errorf("%s can't be reached from the host before: %s", h.address(), cut(denied.Message))}
+		return &StepError{"connect", fmt.Errorf("%s can't be reached from the jump host: %s", h.address(), shorten(denied.Message))}
 	case errors.As(err, &errno):
 		return &StepError{"connect", fmt.Errorf("%s: %w", h.address(), errno)}
 	}
 	return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), brief(err))}
 }
 
-// handshake agrees on keys with the host at the other end of conn and lets the
-// user in. It closes base, on which conn is built, if that takes too long:
-// tunnels know no deadlines.
+// handshake does the SSH handshake with the host at the other end of conn and
+// logs the user in. When its time is up it closes base, the connection below
+// conn, since connections through a tunnel have no deadlines.
 func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h hop, keys *hostKeys, in *login) (*ssh.Client, error) {
-	ctx, cancel := within(ctx, d.o.Handshake)
+	ctx, cancel := withTimeout(ctx, d.o.HandshakeTimeout)
 	defer cancel()
-	inTime := context.AfterFunc(ctx, func() { _ = base.Close() }) // whoever reads or writes hears of it
+	stop := context.AfterFunc(ctx, func() { _ = base.Close() }) // so that reads and writes fail
 	in.ctx = ctx
-	var trusted atomic.Bool // set by a goroutine of the connection's
+	var trusted atomic.Bool // set by a goroutine of the connection
 	c, channels, requests, err := ssh.NewClientConn(conn, h.keyName, &ssh.ClientConfig{
 		User:          h.user,
 		ClientVersion: clientVersion,
@@ -166,31 +167,33 @@ func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h
 		HostKeyAlgorithms: keys.algorithms(h.keyName),
 		AuthCallback:      in.next,
 	})
-	if err == nil && inTime() {
+	if err == nil && stop() {
 		return ssh.NewClient(c, channels, requests), nil
 	}
 	if err == nil {
-		_ = c.Close() // its connection is closed already
+		_ = c.Close() // fails, since base is closed
 	}
-	return nil, unshaken(ctx, in, trusted.Load(), err)
+	return nil, handshakeError(ctx, in, trusted.Load(), err)
 }
 
-func unshaken(ctx context.Context, in *login, trusted bool, err error) error {
+// handshakeError returns the error of a handshake. After the host key was found
+// to be trusted, failures are those of the login.
+func handshakeError(ctx context.Context, in *login, trusted bool, err error) error {
 	var failed *StepError
 	var uncommon *ssh.AlgorithmNegotiationError
 	switch {
 	case errors.As(err, &failed):
 		return failed
 	case trusted && ctx.Err() != nil:
-		return in.failed(late(in.budget))
+		return in.failed(timedOut(in.timeout))
 	case trusted:
-		return in.failed("the host hung up: " + brief(err))
+		return in.failed("the host closed the connection: " + brief(err))
 	case ctx.Err() != nil:
-		return &StepError{"handshake", errors.New(late(in.budget))}
+		return &StepError{"handshake", errors.New(timedOut(in.timeout))}
 	case errors.As(err, &uncommon):
-		return &StepError{"handshake", fmt.Errorf("no algorithm in common for %s, the host has: %s", uncommon.What, cut(fmt.Sprint(uncommon.RequestedAlgorithms)))}
+		return &StepError{"handshake", fmt.Errorf("no common algorithm for %s, the host offers: %s", uncommon.What, shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return &StepError{"handshake", errors.New("the host hung up")}
+		return &StepError{"handshake", errors.New("the host closed the connection")}
 	}
-	return &StepError{"handshake", fmt.Errorf("the host does not speak SSH as it should: %s", brief(err))}
+	return &StepError{"handshake", fmt.Errorf("the host violates the SSH protocol: %s", brief(err))}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// drip sends a text a byte at a time, again and again, until nobody listens.
+// drip sends a text a byte at a time, again and again, until the connection ends.
 func drip(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		for i := 0; ; i++ {
@@ -54,19 +54,19 @@ func TestHostsThatDontAnswerAsTheyShould(t *testing.T) {
 		1001: "handshake: no answer within 1s",
 		1002: "handshake: no answer within 1s",
 		1003: "handshake: no answer within 1s",
-		1004: "handshake: the host does not speak SSH as it should: overflow reading version string",
-		1005: "handshake: the host does not speak SSH as it should: overflow reading version string",
-		1006: "handshake: the host hung up",
-		1007: "handshake: the host does not speak SSH as it should: invalid packet length, packet too large",
+		1004: "handshake: the host violates the SSH protocol: overflow reading version string",
+		1005: "handshake: the host violates the SSH protocol: overflow reading version string",
+		1006: "handshake: the host closed the connection",
+		1007: "handshake: the host violates the SSH protocol: invalid packet length, packet too large",
 		1008: "handshake: no answer within 1s",
-		1009: "handshake: no algorithm in common for key exchange, the host has: [diffie-hellman-group18-sha512 kex-strict-s-v00@openssh.com]",
+		1009: "handshake: no common algorithm for key exchange, the host offers: [diffie-hellman-group18-sha512 kex-strict-s-v00@openssh.com]",
 		1010: "connect: 127.0.0.1:1010: connection refused",
 	} {
 		t.Run(fmt.Sprint(port), func(t *testing.T) {
 			t.Parallel()
 			o := o
 			if strings.HasSuffix(want, "within 1s") {
-				o.Handshake = time.Second
+				o.HandshakeTimeout = time.Second
 			}
 			began := time.Now()
 			err := try(t, o, fmt.Sprintf("ssh://root@127.0.0.1:%d", port))
@@ -80,7 +80,7 @@ func TestHostsThatDontAnswerAsTheyShould(t *testing.T) {
 	}
 }
 
-// full listens on an address and answers nobody: whoever connects waits.
+// full listens on an address with a full backlog: further connections wait.
 func full(t *testing.T, addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -132,7 +132,7 @@ func TestAddressesThatCantBeReached(t *testing.T) {
 	} {
 		o := o
 		if strings.HasSuffix(want, "within 500ms") {
-			o.Connect = 500 * time.Millisecond
+			o.ConnectTimeout = 500 * time.Millisecond
 		}
 		began := time.Now()
 		err := try(t, o, target)
@@ -247,10 +247,10 @@ Host by-silent
 		}
 	}
 	for target, want := range map[string]string{
-		"ssh://root@by2":             "connect: 127.0.0.1:22: the host before does not forward connections",
-		"ssh://root@by-stranger":     "authentication: by 127.0.0.1: nobody-here@127.0.0.1: no key is accepted",
-		"ssh://root@by-closed":       "connect: by 127.0.0.1: 127.0.0.1:1: connection refused",
-		"ssh://root@closed-behind":   "connect: 127.0.0.1:1 can't be reached from the host before: Connection refused",
+		"ssh://root@by2":             "connect: 127.0.0.1:22: the jump host does not allow forwarding",
+		"ssh://root@by-stranger":     "authentication: via 127.0.0.1: nobody-here@127.0.0.1: no key is accepted",
+		"ssh://root@by-closed":       "connect: via 127.0.0.1: 127.0.0.1:1: connection refused",
+		"ssh://root@closed-behind":   "connect: 127.0.0.1:1 can't be reached from the jump host: Connection refused",
 		"ssh://root@metadata-behind": "connect: 169.254.169.254 is refused",
 	} {
 		err := try(t, o, target)
@@ -259,10 +259,10 @@ Host by-silent
 		}
 	}
 	hasty := o
-	hasty.Handshake = time.Second
+	hasty.HandshakeTimeout = time.Second
 	for target, want := range map[string]string{
 		"ssh://root@silent-behind": "handshake: no answer within 1s",
-		"ssh://root@by-silent":     "handshake: by 127.0.0.4: no answer within 1s",
+		"ssh://root@by-silent":     "handshake: via 127.0.0.4: no answer within 1s",
 	} {
 		err := try(t, hasty, target)
 		if err == nil || err.Error() != want {
@@ -272,13 +272,13 @@ Host by-silent
 	// The host key of each is checked.
 	o.KnownHosts = second.KnownHosts(t)
 	err := try(t, o, "ssh://root@by1")
-	checkStep(t, err, "host key", "by jump1: the key ssh-ed25519 ", " is unknown")
+	checkStep(t, err, "host key", "via jump1: the key ssh-ed25519 ", " is unknown")
 	o.KnownHosts = first.KnownHosts(t)
 	err = try(t, o, "ssh://root@by1")
 	checkStep(t, err, "host key", "host key: the key ssh-ed25519 "+fingerprint(t, second.HostKey+".pub"), " is unknown")
 }
 
-// Whoever gives up gets an answer at once, and nothing stays behind.
+// A canceled Dial returns at once, and leaves no connection and no goroutine.
 func TestCancelled(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -292,7 +292,7 @@ func TestCancelled(t *testing.T) {
 	})
 	o := options(t, s)
 	o.Env["HOME"] = home(t, map[string]string{"config": "Host behind\n\tHostName 127.0.0.1\n\tPort 1001\n\tProxyJump root@127.0.0.1\n"})
-	o.Handshake = time.Minute
+	o.HandshakeTimeout = time.Minute
 	settled := runtime.NumGoroutine()
 	for _, target := range []string{"ssh://root@127.0.0.1:1001", "ssh://root@behind"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -344,7 +344,7 @@ func TestManyLinks(t *testing.T) {
 	s := startSSHD(t, "0.0.0.0:22")
 	o := options(t, s)
 	o.KnownHosts = s.KnownHosts(t, "127.1.*")
-	o.Handshake = 30 * time.Second
+	o.HandshakeTimeout = 30 * time.Second
 	d := New(o)
 	var before, after runtime.MemStats
 	runtime.GC()

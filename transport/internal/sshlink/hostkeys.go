@@ -15,21 +15,21 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostKeys are the keys that hosts are known by.
+// hostKeys are the known host keys of a set of files.
 type hostKeys struct {
 	db      *knownhosts.HostKeyDB
 	origins map[string]string // of the files that db has read
-	place   string            // where a new line belongs
-	unread  []string          // "FILE:LINE" of lines that mean nothing to us
+	addTo   string            // the file or variable to which a line should be added
+	invalid []string          // "FILE:LINE" of lines that can't be parsed
 }
 
-// known is a text of known hosts, and where it is from.
-type known struct{ origin, text string }
+// knownText is the content of a known_hosts file or of the variable.
+type knownText struct{ origin, text string }
 
-// hostKeysFor are the keys that count for a host. They are read once a run and set
-// of files.
+// hostKeysFor returns the known host keys for a host. Each set of files is read
+// once.
 func (d *Dialer) hostKeysFor(h hop) (*hostKeys, error) {
-	files, place := d.knownFiles(h)
+	files, addTo := d.knownFiles(h)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id := strings.Join(files, "\n")
@@ -44,14 +44,14 @@ func (d *Dialer) hostKeysFor(h hop) (*hostKeys, error) {
 	if err != nil {
 		return nil, &StepError{"host key", err}
 	}
-	keys.place = place
+	keys.addTo = addTo
 	d.hostKeys[id] = keys
 	return keys, nil
 }
 
-// knownFiles are the files that count for a host, none if the variable does, and
-// where a line is to be added.
-func (d *Dialer) knownFiles(h hop) (files []string, place string) {
+// knownFiles returns the known_hosts files for a host, none if the variable
+// replaces them, and the file or variable to which a line should be added.
+func (d *Dialer) knownFiles(h hop) (files []string, addTo string) {
 	if d.o.KnownHosts != "" {
 		return []string{d.o.KnownHosts}, d.o.KnownHosts
 	}
@@ -59,33 +59,33 @@ func (d *Dialer) knownFiles(h hop) (files []string, place string) {
 		return nil, d.o.name(knownHostsVariable)
 	}
 	files = slices.DeleteFunc(slices.Concat(h.userKnownHosts, h.globalKnownHosts), func(f string) bool { return f == "" || f == "none" })
-	if _, other := d.o.Names[knownHostsVariable]; other || len(files) == 0 {
+	if _, renamed := d.o.Names[knownHostsVariable]; renamed || len(files) == 0 {
 		return files, d.o.name(knownHostsVariable)
 	}
 	return files, files[0]
 }
 
-// knownTexts reads files, or the variable if there are none. Those that were not
-// asked for need not exist.
-func (d *Dialer) knownTexts(files []string) ([]known, error) {
+// knownTexts reads files, or the variable if there are none. Only the file of
+// Options has to exist.
+func (d *Dialer) knownTexts(files []string) ([]knownText, error) {
 	if len(files) == 0 {
-		return []known{{d.o.name(knownHostsVariable), d.o.Env[knownHostsVariable]}}, nil
+		return []knownText{{d.o.name(knownHostsVariable), d.o.Env[knownHostsVariable]}}, nil
 	}
-	var all []known
+	var all []knownText
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if d.o.KnownHosts == "" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the known hosts %s %w", f, unreadable(err))
+			return nil, fmt.Errorf("the known_hosts file %s %w", f, unreadable(err))
 		}
-		all = append(all, known{f, string(text)})
+		all = append(all, knownText{f, string(text)})
 	}
 	return all, nil
 }
 
-func parseKnown(texts []known) (*hostKeys, error) {
+func parseKnown(texts []knownText) (*hostKeys, error) {
 	k := &hostKeys{origins: map[string]string{}}
 	var files []string
 	for _, t := range texts {
@@ -93,11 +93,11 @@ func parseKnown(texts []known) (*hostKeys, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The parser reads files, each of them twice, and a text may come from
-		// a variable or a pipe.
+		// The parser reads files, each of them twice, but a text may be from a
+		// variable or a pipe.
 		file, remove, err := asFile(clean)
 		if err != nil {
-			return nil, fmt.Errorf("the known hosts can't be put where their parser finds them: %w", err)
+			return nil, fmt.Errorf("can't create a temporary file for the known hosts: %w", err)
 		}
 		defer remove()
 		k.origins[file] = t.origin
@@ -114,10 +114,10 @@ func parseKnown(texts []known) (*hostKeys, error) {
 	return k, nil
 }
 
-// clean leaves out the lines that can't be read, and keeps the numbers of the
-// others. A revocation that can't be read is an error: without it a bad key would
-// be good.
-func (k *hostKeys) clean(t known) (string, error) {
+// clean returns a text with invalid lines emptied, so that the numbers of the
+// others stay. An invalid @revoked line is an error: without the line, a revoked
+// key would be trusted.
+func (k *hostKeys) clean(t knownText) (string, error) {
 	var b strings.Builder
 	number := 0
 	for line := range strings.Lines(t.text) {
@@ -127,9 +127,9 @@ func (k *hostKeys) clean(t known) (string, error) {
 			if _, _, _, _, _, err := ssh.ParseKnownHosts([]byte(line)); err != nil {
 				where := fmt.Sprintf("%s:%d", t.origin, number)
 				if strings.HasPrefix(line, "@revoked") {
-					return "", fmt.Errorf("%s: this @revoked line can't be read: correct it", where)
+					return "", fmt.Errorf("%s: this @revoked line can't be parsed: correct it", where)
 				}
-				k.unread = append(k.unread, where)
+				k.invalid = append(k.invalid, where)
 				line = ""
 			}
 		}
@@ -138,18 +138,18 @@ func (k *hostKeys) clean(t known) (string, error) {
 	return b.String(), nil
 }
 
-// algorithms are what a host is asked to prove itself with, best first: a
-// certificate if an authority is known for it, then the types of key that are
-// known, so that it does not offer one that is not.
+// algorithms returns the host key algorithms to accept from a host, in order of
+// preference: certificates if an authority is known for the host, then the types
+// of its known keys, so that the host does not offer a key of another type.
 func (k *hostKeys) algorithms(keyName string) []string {
 	const certificate = "-cert-v01@openssh.com"
-	familiar := k.db.HostKeyAlgorithms(keyName)
-	certified := slices.ContainsFunc(familiar, func(a string) bool { return strings.HasSuffix(a, certificate) })
+	known := k.db.HostKeyAlgorithms(keyName)
+	certified := slices.ContainsFunc(known, func(a string) bool { return strings.HasSuffix(a, certificate) })
 	rank := func(algorithm string) int {
 		switch {
 		case strings.HasSuffix(algorithm, certificate):
 			return 0
-		case slices.Contains(familiar, algorithm):
+		case slices.Contains(known, algorithm):
 			return 1
 		case algorithm == ssh.KeyAlgoED25519: // the shortest line to add
 			return 2
@@ -163,7 +163,7 @@ func (k *hostKeys) algorithms(keyName string) []string {
 
 // check is an ssh.HostKeyCallback.
 func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) error {
-	// A certificate of somebody else's is as good as the key within.
+	// A certificate of an unknown authority counts as the key that it contains.
 	if cert, ok := key.(*ssh.Certificate); ok && !k.isAuthority(keyName, cert.SignatureKey) {
 		key = cert.Key
 	}
@@ -182,7 +182,7 @@ func (k *hostKeys) isAuthority(keyName string, key ssh.PublicKey) bool {
 func (k *hostKeys) explain(keyName string, key ssh.PublicKey, err error) error {
 	var revoked *xknownhosts.RevokedError
 	if errors.As(err, &revoked) {
-		return fmt.Errorf("the key %s is revoked by %s: whoever has this key may not be the host", describe(key), k.where(revoked.Revoked))
+		return fmt.Errorf("the key %s is revoked by %s: the server that uses it may not be the host", describe(key), k.where(revoked.Revoked))
 	}
 	if cert, ok := key.(*ssh.Certificate); ok {
 		return fmt.Errorf("the certificate of the key %s is not valid: %s", describe(cert.Key), brief(err))
@@ -199,14 +199,14 @@ func (k *hostKeys) explain(keyName string, key ssh.PublicKey, err error) error {
 		return fmt.Errorf("the key %s has no certificate of the authority that %s names for the host", describe(key), k.where(unlike.Want[0]))
 	}
 	old := unlike.Want[own]
-	return fmt.Errorf("the key has changed: %s instead of %s, which %s has for the host; somebody may be in between. If the host is new, %s and replace that line",
+	return fmt.Errorf("the key has changed: %s instead of %s, which %s has for the host. This may be an attack; if the host was reinstalled, %s and replace that line",
 		describe(key), describe(old.Key), k.where(old), compare(key))
 }
 
 func (k *hostKeys) unknown(keyName string, key ssh.PublicKey) error {
-	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), compare(key), k.place, xknownhosts.Line([]string{keyName}, key))
-	if n := len(k.unread); n > 0 {
-		text += fmt.Sprintf(" (%d of the lines there can't be read, the first is %s)", n, k.unread[0])
+	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), compare(key), k.addTo, xknownhosts.Line([]string{keyName}, key))
+	if n := len(k.invalid); n > 0 {
+		text += fmt.Sprintf(" (%d of the known_hosts lines can't be parsed, the first is %s)", n, k.invalid[0])
 	}
 	return errors.New(text)
 }
@@ -215,10 +215,10 @@ func (k *hostKeys) where(known xknownhosts.KnownKey) string {
 	return fmt.Sprintf("%s:%d", k.origins[known.Filename], known.Line)
 }
 
-// describe is a key's type and fingerprint, as ssh-keygen -l tells them.
+// describe returns a key's type and fingerprint as ssh-keygen -l prints them.
 func describe(key ssh.PublicKey) string { return key.Type() + " " + ssh.FingerprintSHA256(key) }
 
-// compare is how a human can tell whether a key is the host's.
+// compare returns the advice how to verify that a key is the host's.
 func compare(key ssh.PublicKey) string {
 	kind := "ed25519"
 	switch {
@@ -227,5 +227,5 @@ func compare(key ssh.PublicKey) string {
 	case key.Type() == ssh.KeyAlgoRSA:
 		kind = "rsa"
 	}
-	return fmt.Sprintf("compare it with what `ssh-keygen -lf %s` says on the host", "/etc/ssh/ssh_host_"+kind+"_key.pub")
+	return fmt.Sprintf("compare it with the output of `ssh-keygen -lf %s` on the host", "/etc/ssh/ssh_host_"+kind+"_key.pub")
 }

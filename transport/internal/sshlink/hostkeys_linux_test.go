@@ -62,12 +62,12 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 	other := strings.TrimSpace(read(t, s.UserKey+".pub"))
 	otherPrint := "ssh-ed25519 " + fingerprint(t, s.UserKey+".pub")
 	const (
-		compared = "compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host"
+		compared = "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host"
 		lax      = "StrictHostKeyChecking no\nCheckHostIP no\nNoHostAuthenticationForLocalhost yes\n"
 	)
 	unknown := "host key: the key " + print + " is unknown: " + compared + ", then add this line to PLACE: [127.0.0.1]:2222 " + line
-	changed := "host key: the key has changed: " + print + " instead of " + otherPrint + ", which PLACE:1 has for the host; somebody may be in between. If the host is new, " + compared + " and replace that line"
-	revoked := "host key: the key " + print + " is revoked by PLACE:2: whoever has this key may not be the host"
+	changed := "host key: the key has changed: " + print + " instead of " + otherPrint + ", which PLACE:1 has for the host. This may be an attack; if the host was reinstalled, " + compared + " and replace that line"
+	revoked := "host key: the key " + print + " is revoked by PLACE:2: the server that uses it may not be the host"
 	rsaFile := s.Key(t, "rsa", "-t", "rsa")
 	for name, c := range map[string]struct{ lines, want string }{
 		"unknown":           {"other " + public, unknown},
@@ -77,8 +77,8 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 		"changed type":      {"[127.0.0.1]:2222 " + read(t, rsaFile+".pub"), strings.Replace(changed, otherPrint, "ssh-rsa "+fingerprint(t, rsaFile+".pub"), 1)},
 		"revoked":           {"[127.0.0.1]:2222 " + public + "\n@revoked * " + public, revoked},
 		"an authority's":    {"@cert-authority * " + other, "host key: the key " + print + " has no certificate of the authority that PLACE:1 names for the host"},
-		"broken":            {"# x\n[127.0.0.1]:2222 ssh-ed25519 AAAA\nnonsense here too\n", unknown + " (2 of the lines there can't be read, the first is PLACE:2)"},
-		"broken revocation": {"[127.0.0.1]:2222 " + public + "\n@revoked * ssh-ed25519 AAAA", "host key: PLACE:2: this @revoked line can't be read: correct it"},
+		"broken":            {"# x\n[127.0.0.1]:2222 ssh-ed25519 AAAA\nnonsense here too\n", unknown + " (2 of the known_hosts lines can't be parsed, the first is PLACE:2)"},
+		"broken revocation": {"[127.0.0.1]:2222 " + public + "\n@revoked * ssh-ed25519 AAAA", "host key: PLACE:2: this @revoked line can't be parsed: correct it"},
 		"broken pattern":    {"[127.0.0.1 " + public, "host key: the known hosts can't be parsed: knownhosts: PLACE: no valid entries, line 1: address [127.0.0.1: missing port in address"},
 	} {
 		for place, o := range places(t, s, c.lines, lax) {
@@ -91,7 +91,7 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 	o := options(t, s)
 	o.KnownHosts = t.TempDir() + "/missing"
 	err := try(t, o, "ssh://root@127.0.0.1:2222")
-	checkStep(t, err, "host key", "the known hosts "+o.KnownHosts+" can't be read: no such file")
+	checkStep(t, err, "host key", "the known_hosts file "+o.KnownHosts+" can't be read: no such file")
 	o.KnownHosts = ""
 	o.Env["HOME"] = ""
 	err = try(t, o, "ssh://root@127.0.0.1:2222")

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// key is a private key that may be offered, with or without a certificate.
+// key is a private key to offer, with or without a certificate.
 type key struct {
-	name   string // where it is from, for humans
+	name   string // its origin, for messages
 	signer ssh.Signer
 }
 
@@ -27,21 +27,21 @@ func (k key) String() string {
 	return fmt.Sprintf("%s (%s)", k.name, ssh.FingerprintSHA256(public))
 }
 
-// isOf says whether it is the other half of a public key.
+// isOf reports whether k is the private key of public.
 func (k key) isOf(public ssh.PublicKey) bool {
 	return bytes.Equal(k.signer.PublicKey().Marshal(), public.Marshal())
 }
 
-// identity is what a file of a private key holds: keys to offer, or the reason
-// that there are none.
+// identity is the content of a private key file: keys to offer, or an error.
 type identity struct {
 	keys   []key
-	public ssh.PublicKey // also if the private one can't be used; nil if not known
+	public ssh.PublicKey // also with an error; nil if unknown
 	err    error
 }
 
-// givenKeys are those of the variable and of the options, none if neither is set.
-func (d *Dialer) givenKeys() ([]key, error) {
+// readGivenKeys returns the keys of the environment variable and of the options,
+// none if neither is set.
+func (d *Dialer) readGivenKeys() ([]key, error) {
 	var all []key
 	if text := d.o.Env[keyVariable]; strings.TrimSpace(text) != "" {
 		signer, err := d.parseKey([]byte(text))
@@ -60,8 +60,9 @@ func (d *Dialer) givenKeys() ([]key, error) {
 	return all, nil
 }
 
-// identity reads a private key and the certificate beside it. It is read, and
-// decrypted, once a run: that is made to be slow.
+// identity returns the content of a private key file and of the certificate
+// beside it. It reads and decrypts each file once, since decryption is slow by
+// design.
 func (d *Dialer) identity(file string) identity {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,7 +77,7 @@ func (d *Dialer) identity(file string) identity {
 func (d *Dialer) readIdentity(file string) identity {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		public, _ := readPublic(file + ".pub") // nil: the agent won't be asked for it
+		public, _ := readPublic(file + ".pub") // nil on error: then the agent's key is not recognized
 		return identity{public: public, err: unreadable(err)}
 	}
 	signer, err := d.parseKey(text)
@@ -91,14 +92,15 @@ func (d *Dialer) readIdentity(file string) identity {
 		return id
 	}
 	id := identity{public: signer.PublicKey(), keys: []key{{file, signer}}}
-	public, _ := readPublic(file + "-cert.pub") // most keys have none
+	public, _ := readPublic(file + "-cert.pub") // most keys have no certificate
 	if cert, ok := public.(*ssh.Certificate); ok {
 		id.keys = withCertificates(id.keys, []*ssh.Certificate{cert})
 	}
 	return id
 }
 
-// unreadable is an error of reading a file without the file's name.
+// unreadable returns the message of an error of reading a file, without the
+// file's name.
 func unreadable(err error) error {
 	var failed *fs.PathError
 	if errors.As(err, &failed) {
@@ -116,7 +118,8 @@ func readPublic(file string) (ssh.PublicKey, error) {
 	return public, err
 }
 
-// withCertificates puts the certificates for a key before it.
+// withCertificates returns keys with the certificates for each key inserted
+// before it.
 func withCertificates(keys []key, certificates []*ssh.Certificate) []key {
 	var all []key
 	for _, k := range keys {
@@ -130,10 +133,10 @@ func withCertificates(keys []key, certificates []*ssh.Certificate) []key {
 	return all
 }
 
-// parseKey reads a private key. Its errors follow the name of where the text is
-// from, and say nothing of what is in it.
+// parseKey parses a private key. Its errors are worded to follow the name of the
+// origin, and quote nothing of the text.
 func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
-	// CI systems change the ends of lines, and cut the last one.
+	// CI systems change line endings, and remove the last one.
 	text = append(bytes.TrimSpace(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))), '\n')
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -148,7 +151,7 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
 		if errors.Is(err, x509.IncorrectPasswordError) {
-			return nil, fmt.Errorf("is encrypted with another passphrase than %s", d.o.name(passphraseVariable))
+			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", d.o.name(passphraseVariable))
 		}
 	}
 	if err == nil {
@@ -163,33 +166,34 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 	case "PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE":
 		return nil, errPublic
 	}
-	return nil, errors.New("holds no private key that can be used: RSA, ECDSA and Ed25519 can, not DSA or security keys")
+	return nil, errors.New("contains no usable private key: RSA, ECDSA and Ed25519 are supported, DSA and security keys are not")
 }
 
-// needsPassphrase keeps the public half of a key that is encrypted.
+// needsPassphrase is the error for an encrypted key without a passphrase. The
+// error that it wraps has the public key.
 type needsPassphrase struct {
-	by      string // what the passphrase is given by
-	missing *ssh.PassphraseMissingError
+	variable string // that holds the passphrase, by the name that the user sets
+	missing  *ssh.PassphraseMissingError
 }
 
 func (e *needsPassphrase) Error() string {
-	return "is encrypted: set " + e.by
+	return "is encrypted: set " + e.variable
 }
 
 func (e *needsPassphrase) Unwrap() error { return e.missing }
 
 var errPublic = errors.New("is a public key: the private one is needed")
 
-// notPrivate says what a text is that is no PEM.
+// notPrivate returns the error for a text that is not PEM.
 func notPrivate(text []byte) error {
 	if _, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil || bytes.HasPrefix(text, []byte("---- BEGIN SSH2 PUBLIC KEY")) {
 		return errPublic
 	}
 	if bytes.HasPrefix(text, []byte("PuTTY-User-Key-File-")) {
-		return errors.New("is a key of PuTTY: convert it by `puttygen -O private-openssh`")
+		return errors.New("is a PuTTY key: convert it by `puttygen -O private-openssh`")
 	}
-	if bytes.HasPrefix(text, []byte("/")) && bytes.Count(text, []byte("\n")) == 1 { // as GitLab's variables of the type file
-		return errors.New("holds the name of a file and no private key: give that name by --identity")
+	if bytes.HasPrefix(text, []byte("/")) && bytes.Count(text, []byte("\n")) == 1 { // such as a GitLab variable of type file
+		return errors.New("contains the name of a file instead of a private key: pass that name by --identity")
 	}
-	return errors.New("is no private key: it must be whole, from -----BEGIN to -----END")
+	return errors.New("is not a private key: it must be complete, from -----BEGIN to -----END")
 }

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Link is a connection to a host, its user let in.
+// Link is a connection to a host with a logged-in user.
 type Link struct {
-	conn    net.Conn      // to the first host; all else goes through it
-	clients []*ssh.Client // the hosts on the way, the last of them the target
-	used    atomic.Bool   // a session was opened
+	conn    net.Conn      // to the first hop; everything goes through it
+	clients []*ssh.Client // one for each hop; the last is the target's
+	used    atomic.Bool   // true once a session was opened
 }
 
-// tunnel connects to a host from the one that the link has reached. Only that one
-// can tell what a name means there.
+// tunnel opens a connection from the last hop that the link has reached to the
+// next one. That hop resolves the name, so only an address can be checked here.
 func (l *Link) tunnel(ctx context.Context, h hop) (net.Conn, error) {
 	if addr, err := netip.ParseAddr(h.host); err == nil {
 		if err := checkAddress(addr); err != nil {
@@ -30,8 +30,8 @@ func (l *Link) tunnel(ctx context.Context, h hop) (net.Conn, error) {
 	return l.clients[len(l.clients)-1].DialContext(ctx, "tcp", h.address())
 }
 
-// Start starts a command, which the user's login shell reads. The context is of
-// the start alone. The error is a *StepError, or the context's.
+// Start starts a command by the user's login shell. The context limits the start
+// alone, not the session. The error is a *StepError, or the context's.
 func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
 	type started struct {
 		session *Session
@@ -51,15 +51,15 @@ func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
 	case <-ctx.Done():
 		go func() {
 			if late := <-done; late.err == nil {
-				_ = late.session.Close() // nobody waits for it
+				_ = late.session.Close()
 			}
 		}()
 		return nil, ctx.Err()
 	}
 }
 
-// Output runs a command to its end and returns what it wrote to stdout. More
-// than limit bytes are an error. A command that fails is an *ExitError.
+// Output runs a command and returns its stdout. More than limit bytes are an
+// error. The error of a command that fails is an *ExitError.
 func (l *Link) Output(ctx context.Context, command string, limit int) ([]byte, error) {
 	s, err := l.Start(ctx, command)
 	if err != nil {
@@ -77,7 +77,7 @@ func (l *Link) Output(ctx context.Context, command string, limit int) ([]byte, e
 	}()
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err() // the reader ends with the link, if not before
+		return nil, ctx.Err() // the goroutine ends with the link, if not before
 	case got := <-done:
 		if got.err != nil {
 			return nil, &StepError{"session", got.err}
@@ -89,16 +89,16 @@ func (l *Link) Output(ctx context.Context, command string, limit int) ([]byte, e
 	}
 }
 
-// Close ends the connection, its sessions and the hops on the way.
+// Close closes the connection with its sessions and hops.
 func (l *Link) Close() error {
 	if l.conn == nil {
 		return nil
 	}
 	err := l.conn.Close()
 	for _, c := range l.clients {
-		_ = c.Close() // what it goes through is closed
+		_ = c.Close() // fails, since its connection is closed
 	}
-	if errors.Is(err, net.ErrClosed) { // the host hung up first
+	if errors.Is(err, net.ErrClosed) { // closed by the host, or by an earlier call
 		return nil
 	}
 	return err

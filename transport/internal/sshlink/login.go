@@ -12,29 +12,29 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// maxOffered is how many keys a server of OpenSSH hears before it hangs up
-// (MaxAuthTries).
+// maxOffered is the number of keys that an OpenSSH server accepts tries of before
+// it closes the connection (the default of MaxAuthTries in sshd_config(5)).
 const maxOffered = 6
 
-// login lets a user in by one key after the other.
+// login authenticates a user with one key after the other.
 type login struct {
-	ctx     context.Context // ends with the handshake's budget
-	who     string          // user@host
-	keyBy   string          // what a key is given by
-	budget  time.Duration
-	sources []func() []key // asked for more keys when the ones before were refused
-	ready   []key
-	seen    map[string]bool // public keys that were offered
-	offered []string
-	skipped []string // what can't be offered, and why
-	agent   *keyAgent
+	ctx         context.Context // that of the handshake
+	account     string          // user@host
+	keyVariable string          // by the name that the user sets
+	timeout     time.Duration   // of the handshake, for messages
+	sources     []func() []key  // of more keys, called when those before were refused
+	ready       []key
+	seen        map[string]bool // public keys that were offered
+	offered     []string
+	skipped     []string // keys and agents that can't be used, each with the reason
+	agent       *keyAgent
 }
 
-// login prepares one for a host. Keys that were given have to be good; those that
-// lie about may be anything.
+// login prepares the login to a host. A key that was given explicitly must be
+// usable; others are skipped if they are not.
 func (d *Dialer) login(h hop) (*login, error) {
-	l := &login{who: h.user + "@" + h.name, keyBy: d.o.name(keyVariable), budget: d.o.Handshake, seen: map[string]bool{}}
-	given, err := d.offered()
+	l := &login{account: h.user + "@" + h.name, keyVariable: d.o.name(keyVariable), timeout: d.o.HandshakeTimeout, seen: map[string]bool{}}
+	given, err := d.givenKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,8 @@ func (d *Dialer) login(h hop) (*login, error) {
 	return l, nil
 }
 
-// findKeys prepares what is offered when no key was given: the files of the
-// config, then the agent's, then the usual files.
+// findKeys sets the keys to offer if none was given: those of ssh_config(5), then
+// the agent's, then those in the default files.
 func (d *Dialer) findKeys(l *login, h hop) {
 	certificates := l.certificates(h.certificates)
 	var named []ssh.PublicKey
@@ -80,7 +80,7 @@ func (l *login) certificates(files []string) []*ssh.Certificate {
 		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
 			all = append(all, cert)
 		} else {
-			l.skip(f, errors.New("is no certificate that can be read"))
+			l.skip(f, errors.New("is not a readable certificate"))
 		}
 	}
 	return all
@@ -95,7 +95,7 @@ func (l *login) agentKeys(socket string) []key {
 		return nil
 	}
 	var err error
-	if l.agent, err = openAgent(l.ctx, socket, l.budget); err != nil {
+	if l.agent, err = openAgent(l.ctx, socket, l.timeout); err != nil {
 		l.skipped = append(l.skipped, err.Error())
 		return nil
 	}
@@ -106,7 +106,7 @@ func (l *login) agentKeys(socket string) []key {
 	return keys
 }
 
-// defaultKeys are those that ssh looks for. It is usual that some don't exist.
+// defaultKeys returns the keys in ssh's default files. Missing files are normal.
 func (d *Dialer) defaultKeys(l *login) []key {
 	var all []key
 	for _, base := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
@@ -123,7 +123,7 @@ func (d *Dialer) defaultKeys(l *login) []key {
 	return all
 }
 
-// next is an ssh.ClientAuthCallback: what is tried after the last attempt failed.
+// next is an ssh.ClientAuthCallback. It returns the next key to try.
 func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if !slices.Contains(c.AllowedMethods, "publickey") {
 		return nil, l.refused(c)
@@ -148,27 +148,27 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 
 func (l *login) refused(c *ssh.ClientAuthContext) error {
 	if l.ctx.Err() != nil {
-		return l.failed(late(l.budget))
+		return l.failed(timedOut(l.timeout))
 	}
 	return l.failed(l.refusal(c))
 }
 
 func (l *login) refusal(c *ssh.ClientAuthContext) string {
-	methods := cut(strings.Join(c.AllowedMethods, ", "))
+	methods := shorten(strings.Join(c.AllowedMethods, ", "))
 	switch {
 	case len(c.PartialSuccessMethods) > 0:
-		return fmt.Sprintf("a key was accepted, but the host asks for more (%s), which is not supported", methods)
+		return fmt.Sprintf("a key was accepted, but the host also requires %s, which is not supported", methods)
 	case !slices.Contains(c.AllowedMethods, "publickey"):
-		return fmt.Sprintf("the host accepts no keys, but %s, which is not supported", methods)
+		return fmt.Sprintf("the host accepts no keys, only %s, which is not supported", methods)
 	case len(l.offered) == 0:
-		return "there is no key to offer: give one by " + l.keyBy + ", a file or an agent"
+		return "there is no key to offer: set " + l.keyVariable + ", or use a key file or an agent"
 	}
 	return fmt.Sprintf("no key is accepted (the host accepts %s)", methods)
 }
 
-// failed is why the user was not let in, with all that was tried.
+// failed returns the error of the login with all keys that were tried.
 func (l *login) failed(reason string) error {
-	text := fmt.Sprintf("%s: %s", l.who, reason)
+	text := fmt.Sprintf("%s: %s", l.account, reason)
 	if l.agent != nil && l.agent.failed != nil {
 		l.skipped = append(l.skipped, l.agent.failed.Error())
 	}
@@ -176,7 +176,7 @@ func (l *login) failed(reason string) error {
 		text += "; offered: " + strings.Join(l.offered, ", ")
 	}
 	if len(l.skipped) > 0 {
-		text += "; not usable: " + strings.Join(l.skipped, ", ")
+		text += "; unusable: " + strings.Join(l.skipped, ", ")
 	}
 	return &StepError{"authentication", errors.New(text)}
 }

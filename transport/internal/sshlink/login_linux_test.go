@@ -121,24 +121,24 @@ func TestLoginsThatFail(t *testing.T) {
 		"encrypted text":             {env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"PORTCHECK_SSH_KEY is encrypted: set PORTCHECK_SSH_PASSPHRASE"}},
 		"encrypted, old":             {identities: []string{old}, want: []string{old + " is encrypted: set"}},
 		"encrypted, default":         {files: map[string]string{"id_rsa": read(t, encrypted)}, want: []string{"there is no key to offer", "/.ssh/id_rsa is encrypted: set"}},
-		"wrong passphrase":           {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{encrypted}, want: []string{encrypted + " is encrypted with another passphrase than PORTCHECK_SSH_PASSPHRASE"}},
-		"wrong passphrase, old":      {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{old}, want: []string{old + " is encrypted with another passphrase"}},
+		"wrong passphrase":           {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{encrypted}, want: []string{encrypted + " can't be decrypted with the passphrase in PORTCHECK_SSH_PASSPHRASE"}},
+		"wrong passphrase, old":      {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{old}, want: []string{old + " can't be decrypted with the passphrase"}},
 		"missing file":               {identities: []string{dir + "/missing"}, want: []string{dir + "/missing can't be read: no such file"}},
 		"a directory":                {identities: []string{dir}, want: []string{dir + " can't be read: is a directory"}},
 		"a public key":               {identities: []string{key + ".pub"}, want: []string{".pub is a public key: the private one is needed"}},
 		"a public key as text":       {env: map[string]string{keyVariable: read(t, key+".pub")}, want: []string{"PORTCHECK_SSH_KEY is a public key"}},
 		"a public key of others":     {env: map[string]string{keyVariable: "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5NWUxZg==\n-----END PUBLIC KEY-----"}, want: []string{"is a public key"}},
-		"no key at all":              {env: map[string]string{keyVariable: canary}, want: []string{"PORTCHECK_SSH_KEY is no private key"}},
-		"a file's name as text":      {env: map[string]string{keyVariable: secret + "\n"}, want: []string{"PORTCHECK_SSH_KEY holds the name of a file and no private key: give that name by --identity"}, not: []string{secret}},
-		"a body alone":               {env: map[string]string{keyVariable: body}, want: []string{"PORTCHECK_SSH_KEY is no private key"}},
-		"a PEM of something":         {env: map[string]string{keyVariable: "-----BEGIN " + canary + "-----\nYWJj\n-----END " + canary + "-----"}, want: []string{"holds no private key that can be used"}},
+		"no key at all":              {env: map[string]string{keyVariable: canary}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
+		"a file's name as text":      {env: map[string]string{keyVariable: secret + "\n"}, want: []string{"PORTCHECK_SSH_KEY contains the name of a file instead of a private key: pass that name by --identity"}, not: []string{secret}},
+		"a body alone":               {env: map[string]string{keyVariable: body}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
+		"a PEM of something":         {env: map[string]string{keyVariable: "-----BEGIN " + canary + "-----\nYWJj\n-----END " + canary + "-----"}, want: []string{"contains no usable private key"}},
 		"a damaged key":              {env: map[string]string{keyVariable: strings.Replace(read(t, key), "A", "B", 12)}, want: []string{"PORTCHECK_SSH_KEY "}},
 		"a key of PuTTY":             {env: map[string]string{keyVariable: "PuTTY-User-Key-File-3: ssh-ed25519\nComment: " + canary}, want: []string{"puttygen"}},
 		"PKCS #8":                    {env: map[string]string{keyVariable: "-----BEGIN ENCRYPTED PRIVATE KEY-----\nYWJj\n-----END ENCRYPTED PRIVATE KEY-----"}, want: []string{"ssh-keygen -p"}},
 		"no agent":                   {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, want: []string{"there is no key to offer", "the agent can't be reached at SSH_AUTH_SOCK: connect: no such file"}},
-		"no key, by another name":    {names: map[string]string{keyVariable: "the input"}, want: []string{"there is no key to offer: give one by the input, a file"}, not: []string{keyVariable}},
+		"no key, by another name":    {names: map[string]string{keyVariable: "the input"}, want: []string{"there is no key to offer: set the input, or use a key file"}, not: []string{keyVariable}},
 		"encrypted, another name":    {names: map[string]string{keyVariable: "the input", passphraseVariable: "the other"}, env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"the input is encrypted: set the other"}, not: []string{"PORTCHECK_SSH"}},
-		"a certificate that is none": {files: map[string]string{"config": "CertificateFile ~/.ssh/config\n"}, want: []string{"/.ssh/config is no certificate"}},
+		"a certificate that is none": {files: map[string]string{"config": "CertificateFile ~/.ssh/config\n"}, want: []string{"/.ssh/config is not a readable certificate"}},
 		"the agent's other keys": {
 			env:   map[string]string{"SSH_AUTH_SOCK": startAgent(t, s.UserKey)},
 			files: map[string]string{"config": "IdentitiesOnly yes\n"},
@@ -179,10 +179,10 @@ func TestHostsThatWantMore(t *testing.T) {
 	}
 	s := startSSHD(t, "", "PasswordAuthentication yes", "AuthenticationMethods publickey,password")
 	err := try(t, options(t, s), "ssh://root@127.0.0.1")
-	checkStep(t, err, "authentication", "a key was accepted, but the host asks for more (password)")
+	checkStep(t, err, "authentication", "a key was accepted, but the host also requires password")
 	s = startSSHD(t, "127.0.0.2:22", "PasswordAuthentication yes", "PubkeyAuthentication no")
 	err = try(t, options(t, s), "ssh://root@127.0.0.2")
-	checkStep(t, err, "authentication", "the host accepts no keys, but password")
+	checkStep(t, err, "authentication", "the host accepts no keys, only password")
 }
 
 // brokenAgent has a key with which it never signs.
@@ -219,7 +219,11 @@ func TestAgentsThatFail(t *testing.T) {
 		return l.Addr().String()
 	}
 	refuses := serve(func(c net.Conn) { _ = agent.ServeAgent(brokenAgent{keyring}, c) }) // ends with the client
-	silent := serve(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	ended := make(chan struct{})
+	silent := serve(func(c net.Conn) {
+		_, _ = io.Copy(io.Discard, c)
+		close(ended)
+	})
 	hangsUp := serve(func(net.Conn) {})
 
 	o := options(t, s)
@@ -233,12 +237,17 @@ func TestAgentsThatFail(t *testing.T) {
 		checkStep(t, err, "authentication", want...)
 	}
 	o.Env["SSH_AUTH_SOCK"] = silent
-	o.Handshake = time.Second
+	o.HandshakeTimeout = time.Second
 	began := time.Now()
 	err = try(t, o, "ssh://root@127.0.0.1")
-	checkStep(t, err, "authentication", "no answer within 1s; not usable: the agent gave no answer within 1s")
+	checkStep(t, err, "authentication", "no answer within 1s; unusable: the agent did not answer within 1s")
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("a silent agent held us for %s", took)
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection to the agent stays open")
 	}
 }
 

@@ -16,13 +16,13 @@ const (
 	maxJumps    = 8
 )
 
-// hop is a host on the way, with what the files of ssh_config(5) say of it. The
-// last one is the target.
+// hop is a host of a route, the target or a jump host, with its settings in
+// ssh_config(5).
 type hop struct {
-	name             string // as the target or a ProxyJump has it
+	name             string // as written in the target or in a ProxyJump
 	user, host, port string
-	keyName          string // host:port, under which known_hosts has it
-	jumps            []config.SSHAddress
+	keyName          string              // host:port to look up in known_hosts
+	jumps            []config.SSHAddress // its ProxyJump
 
 	userKnownHosts, globalKnownHosts []string // files
 	identities, certificates         []string // files
@@ -31,33 +31,34 @@ type hop struct {
 
 func (h hop) address() string { return net.JoinHostPort(h.host, h.port) }
 
-// route is the way to a target. A list of jumps is the whole way to where it is
-// said for, but for what its first host needs itself.
+// route returns the hops to a target, the target last. The jump hosts of a host
+// are the whole route to it, except that the first of them may have a ProxyJump
+// of its own.
 func (d *Dialer) route(target config.SSHAddress) ([]hop, error) {
 	last, err := d.hop(target)
 	if err != nil {
 		return nil, err
 	}
-	way := []hop{last}
-	for len(way[0].jumps) > 0 {
+	hops := []hop{last}
+	for len(hops[0].jumps) > 0 {
 		var via []hop
-		for _, j := range way[0].jumps {
+		for _, j := range hops[0].jumps {
 			h, err := d.hop(j)
 			if err != nil {
 				return nil, err
 			}
 			via = append(via, h)
 		}
-		way = append(via, way...)
-		if len(way) > maxJumps+1 {
-			return nil, &StepError{"config", fmt.Errorf("the ProxyJump of %s leads over more than %d hosts, or in a circle", last.name, maxJumps)}
+		hops = append(via, hops...)
+		if len(hops) > maxJumps+1 {
+			return nil, &StepError{"config", fmt.Errorf("the ProxyJump of %s has more than %d hosts, or is circular", last.name, maxJumps)}
 		}
 	}
-	return way, nil
+	return hops, nil
 }
 
-// hop looks a host up in the files of ssh_config(5). The name's own user and port
-// win.
+// hop looks up the settings of a host. The user and the port of the address take
+// precedence.
 func (d *Dialer) hop(n config.SSHAddress) (hop, error) {
 	c, err := d.config()
 	if err != nil {
@@ -71,17 +72,17 @@ func (d *Dialer) hop(n config.SSHAddress) (hop, error) {
 }
 
 func (d *Dialer) configure(h *hop, c clientConfig) error {
-	one := func(keyword string) string { return c.one(h.name, keyword) }
+	first := func(keyword string) string { return c.first(h.name, keyword) }
 	for _, unsupported := range []string{"ProxyCommand", "ProxyUseFdpass"} {
-		if v := one(unsupported); v != "" && v != "none" && v != "no" {
+		if v := first(unsupported); v != "" && v != "none" && v != "no" {
 			return fmt.Errorf("%s is not supported: use ProxyJump", unsupported)
 		}
 	}
 	var err error
-	if h.host, err = hostName(h.name, one("HostName")); err != nil {
+	if h.host, err = hostName(h.name, first("HostName")); err != nil {
 		return err
 	}
-	if port := one("Port"); h.port == "" && port != "" {
+	if port := first("Port"); h.port == "" && port != "" {
 		if h.port, err = config.ParseSSHPort(port); err != nil {
 			return err
 		}
@@ -90,26 +91,26 @@ func (d *Dialer) configure(h *hop, c clientConfig) error {
 		h.port = defaultPort
 	}
 	if h.user == "" {
-		h.user = one("User")
+		h.user = first("User")
 	}
 	if h.user == "" {
 		h.user = d.localUser()
 	}
 	h.keyName = net.JoinHostPort(strings.ToLower(h.host), h.port)
-	if alias := one("HostKeyAlias"); alias != "" {
+	if alias := first("HostKeyAlias"); alias != "" {
 		if !config.IsSSHHost(alias) {
-			return fmt.Errorf("HostKeyAlias %s is no host's name", cut(alias))
+			return fmt.Errorf("HostKeyAlias %s is not a host name", shorten(alias))
 		}
 		h.keyName = net.JoinHostPort(strings.ToLower(alias), defaultPort)
 	}
-	if h.jumps, err = jumps(one("ProxyJump")); err != nil {
+	if h.jumps, err = jumps(first("ProxyJump")); err != nil {
 		return err
 	}
-	h.identitiesOnly = strings.EqualFold(one("IdentitiesOnly"), "yes")
+	h.identitiesOnly = strings.EqualFold(first("IdentitiesOnly"), "yes")
 	return d.configureFiles(h, c)
 }
 
-// configureFiles reads the keywords that name files.
+// configureFiles sets the fields that are lists of files.
 func (d *Dialer) configureFiles(h *hop, c clientConfig) error {
 	first := func(keyword string) [][]string {
 		all := c.all(h.name, keyword)
@@ -142,7 +143,7 @@ func (d *Dialer) configureFiles(h *hop, c clientConfig) error {
 	return nil
 }
 
-// hostName is where an alias leads.
+// hostName returns the host that an alias stands for by its HostName setting.
 func hostName(alias, setting string) (string, error) {
 	if setting == "" {
 		return alias, nil
@@ -186,14 +187,14 @@ func (d *Dialer) localUser() string {
 	return ""
 }
 
-// expand is the file that a keyword of ssh_config(5) names.
+// expand returns a file name of ssh_config(5) with ~ and tokens replaced.
 func (d *Dialer) expand(file string, h *hop) (string, error) {
 	return replace(d.expandHome(file), map[byte]string{
 		'd': d.inHome(), 'u': d.localUser(), 'h': h.host, 'n': h.name, 'p': h.port, 'r': h.user,
 	})
 }
 
-// replace puts values for the tokens of ssh_config(5): %h and the like.
+// replace returns text with the tokens of ssh_config(5), such as %h, replaced.
 func replace(text string, tokens map[byte]string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -204,7 +205,7 @@ func replace(text string, tokens map[byte]string) (string, error) {
 		i++
 		switch {
 		case i == len(text):
-			return "", fmt.Errorf("a %% at the end: write %%%%")
+			return "", fmt.Errorf("%q ends with %%: write %%%%", shorten(text))
 		case text[i] == '%':
 			b.WriteByte('%')
 		case tokens[text[i]] == "":

@@ -13,36 +13,37 @@ import (
 )
 
 const (
-	saidLimit = 4 << 10 // bytes
-	clearing  = 20 * time.Millisecond
+	stderrLimit     = 4 << 10               // bytes of stderr that are kept
+	sessionRetries  = 20                    // after a host refused another session
+	sessionInterval = 20 * time.Millisecond // between them
 )
 
-// Session is a command that runs on the host: Read its stdout, Write to its
-// stdin.
+// Session is a command that runs on a host. Read reads its stdout, Write writes
+// to its stdin.
 type Session struct {
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  io.Reader
-	said    *head
+	stderr  *headBuffer
 	ended   chan struct{}
-	err     error // of the command, once it has ended
+	err     error // of the command; set when ended is closed
 }
 
-// start opens a session. After another one a host that allows one at a time
-// (MaxSessions) may refuse it for a moment: it hears of our request before it has
-// cleared away.
+// start opens a session. It retries if the link had another one before: a host
+// that allows one session at a time (MaxSessions in sshd_config(5)) may receive
+// the request before it has cleaned up the previous session.
 func start(client *ssh.Client, command string, afterAnother bool) (*Session, error) {
 	failed := func(err error) error { return &StepError{"session", err} }
 	session, err := client.NewSession()
-	for tries := 0; afterAnother && tries < 20 && errors.As(err, new(*ssh.OpenChannelError)); tries++ {
-		time.Sleep(clearing)
+	for tries := 0; afterAnother && tries < sessionRetries && errors.As(err, new(*ssh.OpenChannelError)); tries++ {
+		time.Sleep(sessionInterval)
 		session, err = client.NewSession()
 	}
 	if err != nil {
-		return nil, failed(fmt.Errorf("the host opens no session: %s", brief(err)))
+		return nil, failed(fmt.Errorf("can't open a session: %s", brief(err)))
 	}
-	s := &Session{session: session, said: &head{}, ended: make(chan struct{})}
-	session.Stderr = s.said
+	s := &Session{session: session, stderr: &headBuffer{}, ended: make(chan struct{})}
+	session.Stderr = s.stderr
 	if s.stdout, err = session.StdoutPipe(); err != nil {
 		return nil, failed(err)
 	}
@@ -50,8 +51,8 @@ func start(client *ssh.Client, command string, afterAnother bool) (*Session, err
 		return nil, failed(err)
 	}
 	if err := session.Start(command); err != nil {
-		_ = session.Close() // nothing runs in it
-		return nil, failed(errors.New("the host does not run commands"))
+		_ = session.Close()
+		return nil, failed(errors.New("the host refused to run a command"))
 	}
 	go func() {
 		s.err = s.result(session.Wait())
@@ -60,31 +61,34 @@ func start(client *ssh.Client, command string, afterAnother bool) (*Session, err
 	return s, nil
 }
 
-// result is what became of the command.
+// result returns the error of the command for that of its session.
 func (s *Session) result(err error) error {
 	var exit *ssh.ExitError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &exit) && exit.Signal() == "":
-		return &ExitError{exit.ExitStatus(), s.Said()}
+		return &ExitError{exit.ExitStatus(), s.Stderr()}
 	}
-	return &ExitError{-1, s.Said()}
+	return &ExitError{-1, s.Stderr()}
 }
 
-// Read reads its stdout, io.EOF after the end.
+// Read reads the command's stdout.
 func (s *Session) Read(p []byte) (int, error) { return s.stdout.Read(p) }
 
-// Write writes to its stdin. It waits while the host takes nothing.
+// Write writes to the command's stdin. It blocks while the host's buffers are
+// full.
 func (s *Session) Write(p []byte) (int, error) { return s.stdin.Write(p) }
 
-// Said is the beginning of what it has written to stderr so far, at most 4 KiB.
-func (s *Session) Said() string { return s.said.String() }
+// Stderr returns the beginning of what the command has written to stderr so far,
+// at most 4 KiB.
+func (s *Session) Stderr() string { return s.stderr.String() }
 
-// CloseWrite ends its stdin.
+// CloseWrite closes the command's stdin.
 func (s *Session) CloseWrite() error { return ignoreEOF(s.stdin.Close()) }
 
-// Wait waits for its end. The error is an *ExitError if it failed.
+// Wait waits until the command has exited. The error is an *ExitError if the
+// command failed.
 func (s *Session) Wait(ctx context.Context) error {
 	select {
 	case <-s.ended:
@@ -94,11 +98,12 @@ func (s *Session) Wait(ctx context.Context) error {
 	}
 }
 
-// Close ends the session without waiting for the command. Who reads or waits is
-// told when the host agrees, or when the link is closed.
+// Close closes the session without waiting for the command. Pending calls of
+// Read and Wait return when the host confirms, or when the link is closed.
 func (s *Session) Close() error { return ignoreEOF(s.session.Close()) }
 
-// ignoreEOF leaves out the news that the other side has closed already.
+// ignoreEOF returns nil if err is io.EOF, which means that the other side has
+// closed the session already.
 func ignoreEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -106,39 +111,39 @@ func ignoreEOF(err error) error {
 	return err
 }
 
-// head keeps the beginning of what is written to it and drops the rest.
-type head struct {
+// headBuffer keeps the first stderrLimit bytes that are written to it.
+type headBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (h *head) Write(p []byte) (int, error) {
+func (h *headBuffer) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.text.Write(p[:min(len(p), saidLimit-h.text.Len())])
+	h.text.Write(p[:min(len(p), stderrLimit-h.text.Len())])
 	return len(p), nil
 }
 
-func (h *head) String() string {
+func (h *headBuffer) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.text.String()
 }
 
-// ExitError is a command that ended otherwise than by exit 0.
+// ExitError is the error of a command that did not exit with status 0.
 type ExitError struct {
-	Status int    // -1: by a signal, or not told
-	Said   string // the beginning of what it wrote to stderr
+	Status int    // -1 if the command was killed by a signal, or the status is unknown
+	Stderr string // the beginning of what it wrote to stderr
 }
 
-// Error says the status and what the command said, on one line.
+// Error returns the status and the stderr as one line.
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("exit status %d", e.Status)
 	if e.Status < 0 {
-		text = "the command was ended, its exit status is not known"
+		text = "the command was killed, or its exit status is unknown"
 	}
-	if e.Said == "" {
+	if e.Stderr == "" {
 		return text
 	}
-	return fmt.Sprintf("%s: %s", text, cut(e.Said))
+	return fmt.Sprintf("%s: %s", text, shorten(e.Stderr))
 }

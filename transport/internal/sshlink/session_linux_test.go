@@ -38,8 +38,8 @@ func TestSessions(t *testing.T) {
 		if err != nil || !bytes.Equal(got, sent) {
 			t.Errorf("%d bytes of %d came back: %v", len(got), len(sent), err)
 		}
-		if err := c.Wait(soon(t)); err != nil || c.Said() != "done\n" {
-			t.Errorf("%v, said %q", err, c.Said())
+		if err := c.Wait(soon(t)); err != nil || c.Stderr() != "done\n" {
+			t.Errorf("%v, stderr %q", err, c.Stderr())
 		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -52,7 +52,7 @@ func TestSessions(t *testing.T) {
 		}{
 			"echo out; printf 'no\nno\n' >&2; exit 7": {7, "exit status 7: no no"},
 			"exit 3":     {3, "exit status 3"},
-			"kill -9 $$": {-1, "the command was ended, its exit status is not known"},
+			"kill -9 $$": {-1, "the command was killed, or its exit status is unknown"},
 		} {
 			_, err := l.Output(soon(t), command, 100)
 			var exit *ExitError
@@ -68,7 +68,7 @@ func TestSessions(t *testing.T) {
 		}
 		_, err = l.Output(soon(t), "yes 12345 | head -c 3000000 >&2; exit 1", 100)
 		var exit *ExitError
-		if !errors.As(err, &exit) || len(exit.Said) != saidLimit || !strings.HasPrefix(exit.Said, "12345\n12345") {
+		if !errors.As(err, &exit) || len(exit.Stderr) != 4096 || !strings.HasPrefix(exit.Stderr, "12345\n12345") {
 			t.Errorf("%.100v", err)
 		}
 	})
@@ -154,7 +154,7 @@ func TestLinksThatEnd(t *testing.T) {
 			t.Errorf("%s: %v", how, err)
 		}
 		_, err = l.Start(soon(t), "true")
-		checkStep(t, err, "session", "the host opens no session: the connection has ended")
+		checkStep(t, err, "session", "can't open a session: the connection has ended")
 		if err := l.Close(); err != nil {
 			t.Errorf("%s, closed again: %v", how, err)
 		}
@@ -167,7 +167,7 @@ func TestHostsThatRunNothing(t *testing.T) {
 	}
 	s := startSSHD(t, "", "MaxSessions 0")
 	_, err := whoami(t, options(t, s), "ssh://root@127.0.0.1")
-	checkStep(t, err, "session", "the host opens no session")
+	checkStep(t, err, "session", "can't open a session")
 	s = startSSHD(t, "127.0.0.2:22", "ForceCommand echo forced; exit 3")
 	l, err := New(options(t, s)).Dial(t.Context(), address(t, "ssh://root@127.0.0.2"))
 	if err != nil {

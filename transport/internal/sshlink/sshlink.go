@@ -1,5 +1,5 @@
-// Package sshlink reaches a host by SSH and runs commands there: it knows names,
-// keys, host keys and jumps, and nothing of ports.
+// Package sshlink connects to hosts by SSH and runs commands there. It handles
+// ssh_config(5), keys, agents, known hosts and jump hosts.
 package sshlink
 
 import (
@@ -10,63 +10,65 @@ import (
 	"time"
 )
 
-// Variables that hold texts, for pipelines that keep no files.
+// Environment variables whose values are the content of files, for pipelines
+// without files.
 const (
 	keyVariable        = "PORTCHECK_SSH_KEY"
 	passphraseVariable = "PORTCHECK_SSH_PASSPHRASE"
 	knownHostsVariable = "PORTCHECK_SSH_KNOWN_HOSTS"
 )
 
-// Options are what all links of one run have in common.
+// Options are the settings of a Dialer.
 type Options struct {
-	// Env are the variables of our process: HOME, USER, SSH_AUTH_SOCK, and
-	// PORTCHECK_SSH_KEY, _PASSPHRASE and _KNOWN_HOSTS, which hold texts.
+	// Env is the environment of our process: HOME, USER, SSH_AUTH_SOCK and the
+	// PORTCHECK_SSH_ variables.
 	Env map[string]string
-	// Names are what the user gives these variables by, where that has another
-	// name; by variable.
+	// Names maps an environment variable to the name by which the user sets
+	// it, such as an action's input, for messages.
 	Names      map[string]string
-	Identities []string // files of private keys; the only ones that are offered then
-	KnownHosts string   // a file that replaces the user's and the system's
-	// Budgets of the steps, for each hop: Connect until the TCP connection is
-	// made, Handshake until the user is let in. Zero is no limit.
-	Connect, Handshake time.Duration
+	Identities []string // private key files; if set, no other keys are offered
+	KnownHosts string   // file that replaces the user's and the system's known_hosts
+	// ConnectTimeout limits the time until the TCP connection to a hop is
+	// made, HandshakeTimeout the time from there until the user is logged in.
+	// Zero means no limit.
+	ConnectTimeout, HandshakeTimeout time.Duration
 }
 
-// name is what the user gives a variable by.
+// name returns the name by which the user sets a variable.
 func (o Options) name(variable string) string {
-	if name, other := o.Names[variable]; other {
+	if name, ok := o.Names[variable]; ok {
 		return name
 	}
 	return variable
 }
 
-// Dialer makes links. It reads keys and files once, when the first link needs
-// them. It may be used by several goroutines.
+// Dialer connects to hosts. It reads keys and files once, when the first
+// connection needs them. It is safe for concurrent use.
 type Dialer struct {
-	o       Options
-	config  func() (clientConfig, error)
-	offered func() ([]key, error) // the keys that were given, nil if none were
+	o         Options
+	config    func() (clientConfig, error)
+	givenKeys func() ([]key, error) // the keys that Options name; empty if it names none
 
 	mu         sync.Mutex
 	hostKeys   map[string]*hostKeys // by the names of their files
 	identities map[string]identity  // by file
 }
 
-// New makes a Dialer. It reads nothing yet.
+// New returns a Dialer. It reads no file yet.
 func New(o Options) *Dialer {
 	d := &Dialer{o: o, hostKeys: map[string]*hostKeys{}, identities: map[string]identity{}}
 	d.config = sync.OnceValues(d.readConfig)
-	d.offered = sync.OnceValues(d.givenKeys)
+	d.givenKeys = sync.OnceValues(d.readGivenKeys)
 	return d
 }
 
-// StepError says at which step of the way a host could not be reached.
+// StepError is an error of one step of the connection to a host.
 type StepError struct {
 	Step string // config, resolve, connect, handshake, host key, authentication, session
 	Err  error
 }
 
-// Error is "STEP: what went wrong", one line.
+// Error returns "STEP: CAUSE" as one line.
 func (e *StepError) Error() string {
 	if errors.Is(e.Err, context.DeadlineExceeded) {
 		return e.Step + ": no answer in time"
@@ -74,5 +76,5 @@ func (e *StepError) Error() string {
 	return fmt.Sprintf("%s: %s", e.Step, e.Err)
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }

@@ -7,24 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-const briefLimit = 200 // bytes of what a library or the other side says
+const shortLimit = 200 // bytes of text from a library or the other side in a message
 
-// brief is what a library says of a failure, which may quote the other side: one
-// line, cut to 200 bytes.
+// brief returns the message of a library's error, which may quote the other
+// side, as shorten does.
 func brief(err error) string {
 	if errors.Is(err, io.EOF) {
 		return "the connection has ended"
 	}
 	text := strings.TrimPrefix(err.Error(), "ssh: handshake failed: ")
-	return cut(strings.TrimPrefix(text, "ssh: "))
+	return shorten(strings.TrimPrefix(text, "ssh: "))
 }
 
-func cut(text string) string {
+// shorten returns text as one line of at most 200 bytes, plus "..." if it was
+// longer.
+func shorten(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
-	if len(text) <= briefLimit {
+	if len(text) <= shortLimit {
 		return text
 	}
-	end := briefLimit
+	end := shortLimit
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}

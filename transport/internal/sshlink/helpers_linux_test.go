@@ -15,25 +15,25 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// canary is in private keys and passphrases, and may be nowhere else.
+// canary is part of private keys and passphrases, and must not be in any message.
 const canary = "canary5e1f"
 
-// startSSHD starts a server on which the user's shell reads none of the user's own
-// files, whatever may be in them.
+// startSSHD starts a server on which the user's shell does not read the startup
+// files of the machine's user.
 func startSSHD(t *testing.T, addr string, settings ...string) *testbed.SSHD {
 	t.Helper()
 	return testbed.StartSSHD(t, addr, append(settings, "SetEnv HOME=/nonexistent")...)
 }
 
-// options are those that reach a server with its user's key.
+// options returns Options to reach a server with its user's key.
 func options(t *testing.T, s *testbed.SSHD) Options {
 	t.Helper()
 	return Options{
-		Env:        map[string]string{"HOME": t.TempDir()},
-		Identities: []string{s.UserKey},
-		KnownHosts: s.KnownHosts(t),
-		Connect:    30 * time.Second,
-		Handshake:  30 * time.Second,
+		Env:              map[string]string{"HOME": t.TempDir()},
+		Identities:       []string{s.UserKey},
+		KnownHosts:       s.KnownHosts(t),
+		ConnectTimeout:   30 * time.Second,
+		HandshakeTimeout: 30 * time.Second,
 	}
 }
 
@@ -47,7 +47,7 @@ func try(t *testing.T, o Options, target string) error {
 	return l.Close()
 }
 
-// whoami dials a target and says who runs commands there.
+// whoami dials a target and returns the name of the user that runs commands there.
 func whoami(t *testing.T, o Options, target string) (string, error) {
 	t.Helper()
 	l, err := New(o).Dial(t.Context(), address(t, target))
@@ -59,7 +59,8 @@ func whoami(t *testing.T, o Options, target string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// checkStep wants an error of a step, on one line, that says each of some words.
+// checkStep checks that err is a one-line error of a step and contains each of
+// words.
 func checkStep(t *testing.T, err error, step string, words ...string) {
 	t.Helper()
 	var failed *StepError
@@ -94,7 +95,7 @@ func write(t *testing.T, file, text string) string {
 	return file
 }
 
-// run is the output of a program that must not fail.
+// run runs a program that must not fail and returns its output.
 func run(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -106,7 +107,7 @@ func run(t *testing.T, env []string, name string, args ...string) string {
 	return string(out)
 }
 
-// fingerprint is that of a public key's file.
+// fingerprint returns the fingerprint of a public key file.
 func fingerprint(t *testing.T, file string) string {
 	t.Helper()
 	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(read(t, file)))
@@ -132,7 +133,7 @@ func startAgent(t *testing.T, keys ...string) string {
 	return socket
 }
 
-// soon is a context for what ends by itself, however busy the machine is.
+// soon returns a context for steps that end by themselves, also on a busy machine.
 func soon(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asFile gives a text a file's name without writing it to disk.
+// asFile returns the name of a file with the given text, which exists in memory
+// only, and a function that removes it.
 func asFile(text string) (name string, remove func(), err error) {
 	fd, err := unix.MemfdCreate("known_hosts", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -7,13 +7,14 @@ import (
 	"os"
 )
 
-// asFile gives a text a file's name, of a file that only we can read.
+// asFile returns the name of a temporary file with the given text, which only
+// the user can read, and a function that removes it.
 func asFile(text string) (name string, remove func(), err error) {
 	f, err := os.CreateTemp("", "known_hosts")
 	if err != nil {
 		return "", nil, err
 	}
-	remove = func() { _ = os.Remove(f.Name()) } // no secret
+	remove = func() { _ = os.Remove(f.Name()) } // if it stays, it contains no secret
 	_, err = io.WriteString(f, text)
 	if closing := f.Close(); err == nil {
 		err = closing

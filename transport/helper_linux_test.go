@@ -1,0 +1,669 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/wire"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/transport/internal/engine"
+)
+
+const (
+	selfID    = "aaaabbbbccccddddaaaabbbbccccddddaaaabbbbccccddddaaaabbbbccccdddd"
+	ourImage  = "sha256:portcheck"
+	oldImage  = "sha256:older"
+	someImage = "sha256:else"
+	helperID  = "helper"
+)
+
+// fakeEngine is an engine with a few containers. Its helper answers with facts.
+type fakeEngine struct {
+	details []engine.Details
+	labels  map[string]string // value of imageLabel, by image
+	list    []engine.Container
+	info    string
+	facts   host.Facts
+	stderr  string                      // of a helper, which ends then
+	refuse  func(engine.Spec) string    // the reason, "" for none
+	on      map[string]http.HandlerFunc // by "METHOD path", in place of the answer below
+	env     map[string]string           // that leads to the engine
+
+	mu      sync.Mutex
+	created []engine.Spec
+	name    string
+	removed []string
+}
+
+// startEngine starts an engine, with a container of ours in which this process
+// seems to run, and a container named web.
+func startEngine(t *testing.T) *fakeEngine {
+	t.Helper()
+	e := &fakeEngine{labels: map[string]string{ourImage: strconv.Itoa(wire.Version), oldImage: "1"}, info: `{}`, on: map[string]http.HandlerFunc{}}
+	e.details = []engine.Details{details(selfID, "portcheck", ourImage, "bridge"), details(webID, "web", someImage, "bridge")}
+	e.env = play(t, e.serve)
+	return e
+}
+
+func details(id, name, image, network string) (d engine.Details) {
+	d.ID, d.Name, d.Image = id, "/"+name, image
+	d.State.Running, d.State.Status = true, "running"
+	d.Config.Image = name + ":1"
+	d.HostConfig.NetworkMode = network
+	return d
+}
+
+func (e *fakeEngine) serve(w http.ResponseWriter, r *http.Request) {
+	answer := e.on[r.Method+" "+r.URL.Path]
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case answer != nil:
+		answer(w, r)
+	case r.URL.Path == "/info":
+		write(e.info)(w, r)
+	case r.URL.Path == "/containers/json":
+		_ = json.NewEncoder(w).Encode(e.list)
+	case r.URL.Path == "/containers/create":
+		e.create(w, r)
+	case len(parts) == 3 && parts[0] == "containers" && parts[2] == "json":
+		for _, d := range e.details {
+			if d.ID == parts[1] || d.Name == "/"+parts[1] {
+				_ = json.NewEncoder(w).Encode(d)
+				return
+			}
+		}
+		http.Error(w, `{"message":"no such container"}`, http.StatusNotFound)
+	case len(parts) == 3 && parts[0] == "images":
+		_, _ = fmt.Fprintf(w, `{"Config":{"Labels":{%q:%q}}}`, imageLabel, e.labels[parts[1]])
+	case r.URL.Path == "/containers/"+helperID+"/attach":
+		e.attach(w)
+	case r.Method == http.MethodDelete:
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.removed = append(e.removed, parts[1])
+	}
+}
+
+func (e *fakeEngine) create(w http.ResponseWriter, r *http.Request) {
+	var spec engine.Spec
+	if err := json.NewDecoder(r.Body).Decode(&spec); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	e.mu.Lock()
+	e.created = append(e.created, spec)
+	e.name = r.URL.Query().Get("name")
+	e.mu.Unlock()
+	if e.refuse != nil {
+		if reason := e.refuse(spec); reason != "" {
+			http.Error(w, `{"message":"`+reason+`"}`, http.StatusForbidden)
+			return
+		}
+	}
+	write(`{"Id":"`+helperID+`"}`)(w, r)
+}
+
+// framed writes to stdout or stderr of a container's stream.
+type framed struct {
+	w    io.Writer
+	kind byte
+}
+
+func (f framed) Write(p []byte) (int, error) {
+	n := len(p)
+	_, err := f.w.Write(append([]byte{f.kind, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, p...))
+	return len(p), err
+}
+
+func (e *fakeEngine) attach(w http.ResponseWriter) {
+	conn, buffered, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+	if e.stderr != "" {
+		_, _ = io.WriteString(framed{conn, 2}, e.stderr)
+		_, _ = buffered.ReadString('\n') // the request
+		return
+	}
+	_ = wire.Serve(context.Background(), scripted{facts: e.facts}, buffered, framed{conn, 1}) // ends with the connection
+}
+
+func (e *fakeEngine) fail(status int, message string, requests ...string) {
+	for _, r := range requests {
+		e.on[r] = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"`+message+`"}`, status) }
+	}
+}
+
+func (e *fakeEngine) checkRemoved(t *testing.T) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.name == "" || !slices.Contains(e.removed, e.name) {
+		t.Errorf("helper %q: removed %q", e.name, e.removed)
+	}
+}
+
+func (e *fakeEngine) options() Options {
+	return Options{Env: e.env, Evidence: Full, Lifetime: time.Minute}
+}
+
+// runIn makes this process seem to run in the container with an ID, none if it
+// is empty. It needs a mount namespace.
+func runIn(t *testing.T, id string) {
+	t.Helper()
+	for _, f := range []string{"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"} {
+		_ = unix.Unmount(f, unix.MNT_DETACH) // of the container in which the tests may run
+	}
+	if id == "" {
+		return
+	}
+	dir := t.TempDir() + "/" + id
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/hosts", []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(dir+"/hosts", "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount("/etc/hosts", unix.MNT_DETACH) })
+}
+
+// probe opens a target and probes it once.
+func probe(t *testing.T, target string, o Options) (host.Facts, error) {
+	t.Helper()
+	h, err := Open(t.Context(), target, o)
+	if err != nil {
+		return host.Facts{}, err
+	}
+	facts, err := h.Probe(t.Context(), host.Request{})
+	if failed := h.Close(); failed != nil && err == nil {
+		t.Errorf("%s: close: %v", target, failed)
+	}
+	return facts, err
+}
+
+func gaps(facts host.Facts) string {
+	var all []string
+	for _, g := range facts.Gaps {
+		all = append(all, string(g.Kind)+": "+g.What)
+	}
+	return strings.Join(all, "; ")
+}
+
+// checkError checks that err contains each of words, or is nil if there are none.
+func checkError(t *testing.T, what string, err error, words ...string) {
+	t.Helper()
+	if err == nil && len(words) > 0 || err != nil && len(words) == 0 {
+		t.Errorf("%s: %v; want %q", what, err, words)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: %v; want %q", what, err, w)
+		}
+	}
+}
+
+func TestContainersAreProbedByAHelper(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	e := startEngine(t)
+	e.list = []engine.Container{{ID: "expired", Labels: map[string]string{deadlineLabel: "1"}}}
+	for _, c := range []struct {
+		target, network string
+		kind            host.NamespaceKind // that the helper sees
+		want            host.Namespace
+	}{
+		{"container:web", "container:" + webID, host.NamespaceUnknown, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
+		{"container:web", "container:" + webID, host.NamespaceHost, host.Namespace{Kind: host.NamespaceHost}},
+		{"job", "container:" + webID, host.NamespaceContainer, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
+		{"auto", "container:" + webID, host.NamespaceContainer, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
+		{"runner", "host", host.NamespaceContainer, host.Namespace{Kind: host.NamespaceHost, Reason: "according to the container engine"}},
+	} {
+		e.facts.Machine = host.Machine{BootID: host.Local{}.Machine().BootID, Namespace: host.Namespace{Kind: c.kind}}
+		e.created, e.removed = nil, nil
+		o := e.options()
+		o.Job.Container = webID
+		facts, err := probe(t, c.target, o)
+		if err != nil || facts.Machine.Namespace != c.want || len(facts.Gaps) > 0 {
+			t.Errorf("%s: %v, %+v, gaps %s", c.target, err, facts.Machine.Namespace, gaps(facts))
+		}
+		e.checkRemoved(t)
+		if !slices.Contains(e.removed, "expired") {
+			t.Errorf("%s: an expired helper was left", c.target)
+		}
+		if !regexp.MustCompile("^portcheck-[a-z2-7]{12}$").MatchString(e.name) {
+			t.Errorf("%s: the helper is named %q", c.target, e.name)
+		}
+		if len(e.created) != 1 {
+			t.Fatalf("%s: %d helpers", c.target, len(e.created))
+		}
+		spec := e.created[0]
+		deadline, _ := strconv.ParseInt(spec.Labels[deadlineLabel], 10, 64)
+		if left := time.Until(time.Unix(deadline, 0)); left < 30*time.Second || left > time.Minute {
+			t.Errorf("%s: the helper expires in %s", c.target, left)
+		}
+		if got := spec.HostConfig; spec.Image != ourImage || got.NetworkMode != c.network || got.PidMode != "host" || !got.AutoRemove || !got.ReadonlyRootfs ||
+			!slices.Equal(spec.Cmd, []string{"probe", "--for", "1m0s"}) || !spec.OpenStdin || !spec.StdinOnce {
+			t.Errorf("%s: spec %+v", c.target, spec)
+		}
+	}
+}
+
+func TestTargetsThatNeedAnEngine(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	for name, c := range map[string]struct {
+		target string
+		adjust func(*fakeEngine, *Options)
+		want   []string
+	}{
+		"no such container":    {"container:none", nil, []string{`has no container "none"`}},
+		"one that has stopped": {"container:web", func(e *fakeEngine, _ *Options) { e.details[1].State.Running = false }, []string{`container "web" is not running`}},
+		"an engine that fails": {"container:web", func(e *fakeEngine, _ *Options) { e.fail(500, "broken", "GET /containers/web/json") }, []string{"the engine refused: broken"}},
+		"a job without one":    {"job", nil, []string{"this job has no container of its own"}},
+		"no engine":            {"container:web", func(_ *fakeEngine, o *Options) { o.Env = map[string]string{"DOCKER_HOST": "ssh://x"} }, []string{"DOCKER_HOST is a ssh:// address"}},
+		"runner":               {"runner", func(e *fakeEngine, _ *Options) { e.fail(500, "broken", "GET /containers/"+selfID+"/json") }, []string{"this would test the container, not the runner: the engine refused: broken"}},
+		"runner by auto":       {"auto", func(e *fakeEngine, o *Options) { e.details, o.Job.Action = nil, true }, []string{"this would test the container, not the runner", "has no record of this container", "(`target: local` tests this container's ports)"}},
+		"rootless, unknown":    {"runner", func(e *fakeEngine, _ *Options) { e.fail(500, "broken", "GET /info") }, []string{"the engine refused: broken"}},
+	} {
+		runIn(t, selfID)
+		e := startEngine(t)
+		o := e.options()
+		if c.adjust != nil {
+			c.adjust(e, &o)
+		}
+		_, err := probe(t, c.target, o)
+		checkError(t, name, err, c.want...)
+		if err != nil && c.target == "runner" && strings.Contains(err.Error(), "target: local") {
+			t.Errorf("%s: %v: the user chose the target", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	runIn(t, selfID)
+	if _, err := Open(ctx, "runner", startEngine(t).options()); err != context.Canceled {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+// A helper is started from the image of the container that we run in, and never
+// from an image that is not ours.
+func TestFindSelf(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const other, third = "1111", "2222"
+	pod := details(selfID, "pod", someImage, "bridge") // with the network that ours has joined
+	joined := func(id, image, network string) engine.Details { return details(id, "joined-"+id, image, network) }
+	exited := joined(other, ourImage, "container:"+selfID)
+	exited.State.Running, exited.State.Status = false, "exited"
+	dead := joined(other, ourImage, "container:"+selfID)
+	dead.State.Running, dead.State.Status = false, "dead"
+	created := joined(other, ourImage, "container:"+selfID)
+	created.State.Running, created.State.Status = false, "created"
+	for name, c := range map[string]struct {
+		self    string
+		details []engine.Details
+		fail    []string
+		status  int
+		id      string // of the container that is found
+		network string
+		want    []string // or of the error
+	}{
+		"ours":                   {selfID, []engine.Details{details(selfID, "p", ourImage, "host")}, nil, 0, selfID, "host", nil},
+		"no container":           {"", nil, nil, 0, "", "", []string{"portcheck does not run in a container"}},
+		"an unknown one":         {selfID, nil, nil, 0, "", "", []string{"has no record of this container"}},
+		"another image":          {selfID, []engine.Details{pod}, nil, 0, "", "", []string{`this container's image, "pod:1", is not a portcheck image of this version`}},
+		"another version":        {selfID, []engine.Details{details(selfID, "p", oldImage, "host")}, nil, 0, "", "", []string{`"p:1", is not a portcheck image of this version`}},
+		"it can't be inspected":  {selfID, []engine.Details{pod}, []string{"GET /containers/" + selfID + "/json"}, 500, "", "", []string{"the engine refused: broken"}},
+		"its image can't be":     {selfID, []engine.Details{details(selfID, "p", ourImage, "host")}, []string{"GET /images/" + ourImage + "/json"}, 500, "", "", []string{"the engine refused: broken"}},
+		"joined by ID":           {selfID, []engine.Details{pod, joined(other, ourImage, "container:"+selfID)}, nil, 0, other, "bridge", nil},
+		"joined by name":         {selfID, []engine.Details{pod, joined(other, ourImage, "container:pod")}, nil, 0, other, "bridge", nil},
+		"joined, not listed yet": {selfID, []engine.Details{pod, created}, nil, 0, other, "bridge", nil},
+		"joined to another":      {selfID, []engine.Details{pod, joined(other, ourImage, "container:else")}, nil, 0, "", "", []string{"is not a portcheck image"}},
+		"not joined":             {selfID, []engine.Details{pod, joined(other, ourImage, selfID)}, nil, 0, "", "", []string{"is not a portcheck image"}},
+		"joined, exited":         {selfID, []engine.Details{pod, exited}, nil, 0, "", "", []string{"is not a portcheck image"}},
+		"joined, dead":           {selfID, []engine.Details{pod, dead}, nil, 0, "", "", []string{"is not a portcheck image"}},
+		"joined, not ours":       {selfID, []engine.Details{pod, joined(other, oldImage, "container:"+selfID)}, nil, 0, "", "", []string{"is not a portcheck image"}},
+		"joined, gone since":     {selfID, []engine.Details{pod, joined(other, ourImage, "container:"+selfID)}, []string{"GET /containers/" + other + "/json"}, 404, "", "", []string{"is not a portcheck image"}},
+		"joined, broken":         {selfID, []engine.Details{pod, joined(other, ourImage, "container:"+selfID)}, []string{"GET /containers/" + other + "/json"}, 500, "", "", []string{"the engine refused: broken"}},
+		"joined, broken image":   {selfID, []engine.Details{pod, joined(other, ourImage, "container:"+selfID)}, []string{"GET /images/" + ourImage + "/json"}, 500, "", "", []string{"the engine refused: broken"}},
+		"joined, broken list":    {selfID, []engine.Details{pod}, []string{"GET /containers/json"}, 500, "", "", []string{"the engine refused: broken"}},
+		"two joined":             {selfID, []engine.Details{pod, joined(other, ourImage, "container:pod"), joined(third, ourImage, "container:pod")}, nil, 0, other, "bridge", nil},
+		"two joined, two images": {selfID, []engine.Details{pod, joined(other, ourImage, "container:pod"), joined(third, "sha256:also", "container:pod")}, nil, 0, "", "", []string{"different portcheck images share this network namespace"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runIn(t, c.self)
+			fake := startEngine(t)
+			fake.labels["sha256:also"] = fake.labels[ourImage]
+			fake.details = c.details
+			for _, d := range c.details {
+				fake.list = append(fake.list, engine.Container{ID: d.ID})
+			}
+			fake.fail(c.status, "broken", c.fail...)
+			e, err := engine.New(fake.env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			self, err := findSelf(t.Context(), e)
+			checkError(t, name, err, c.want...)
+			if err == nil && (self.ID != c.id || self.HostConfig.NetworkMode != c.network) {
+				t.Errorf("found %q in the network %q", self.ID, self.HostConfig.NetworkMode)
+			}
+		})
+	}
+}
+
+// A helper gives up the rights that the engine refuses, one after the other, and
+// a gap names the consequence.
+func TestHelpersWithFewerRights(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	unconfined := func(s engine.Spec) bool { return slices.Contains(s.HostConfig.SecurityOpt, "apparmor=unconfined") }
+	userns := func(s engine.Spec) bool { return s.HostConfig.UsernsMode != "" || s.HostConfig.CgroupnsMode == "host" }
+	processes := func(s engine.Spec) bool {
+		return s.HostConfig.PidMode != "" || slices.Contains(s.HostConfig.CapAdd, "SYS_PTRACE")
+	}
+	none := func(engine.Spec) bool { return false }
+	either := func(all ...func(engine.Spec) bool) func(engine.Spec) bool {
+		return func(s engine.Spec) bool {
+			return slices.ContainsFunc(all, func(f func(engine.Spec) bool) bool { return f(s) })
+		}
+	}
+	for name, c := range map[string]struct {
+		evidence Evidence
+		refused  func(engine.Spec) bool
+		created  int
+		gap      string
+	}{
+		"all":                      {Full, none, 1, ""},
+		"no unconfined":            {Full, unconfined, 2, "holders: the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected (the engine refused: no)"},
+		"no user namespace":        {Full, either(unconfined, userns), 3, "holders: the container engine refused a helper in the host's user namespace, so some processes may be invisible (the engine refused: no)"},
+		"no processes":             {Full, either(unconfined, userns, processes), 4, "holders: the container engine refused a helper that sees other processes, so the holders of ports are unknown (the engine refused: no)"},
+		"basic":                    {Basic, either(unconfined, processes), 1, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"},
+		"basic, no user namespace": {Basic, either(unconfined, userns, processes), 2, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown (the engine refused: no)"},
+	} {
+		e := startEngine(t)
+		e.refuse = func(s engine.Spec) string {
+			if c.refused(s) {
+				return "no"
+			}
+			return ""
+		}
+		o := e.options()
+		o.Evidence = c.evidence
+		facts, err := probe(t, "container:web", o)
+		if err != nil || gaps(facts) != c.gap || len(e.created) != c.created {
+			t.Errorf("%s: %v, %d tries, gaps %s", name, err, len(e.created), gaps(facts))
+		}
+		e.checkRemoved(t)
+	}
+	for name, c := range map[string]struct {
+		answer  http.HandlerFunc
+		created int
+		want    string
+	}{
+		"refused whatever it is": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, 4, "a helper container can't be started: the engine answered POST /containers/create with HTTP status 403"},
+		"no image":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, 1, "HTTP status 404"},
+		"the engine breaks":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 1, "can't be queried"},
+	} {
+		e := startEngine(t)
+		tries := 0
+		e.on["POST /containers/create"] = func(w http.ResponseWriter, r *http.Request) { tries++; c.answer(w, r) }
+		_, err := probe(t, "container:web", e.options())
+		checkError(t, name, err, c.want)
+		if tries != c.created {
+			t.Errorf("%s: %d tries", name, tries)
+		}
+	}
+}
+
+func TestHelpersThatFail(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	boot := host.Local{}.Machine().BootID
+	for name, c := range map[string]struct {
+		adjust func(*fakeEngine)
+		want   []string
+	}{
+		"this machine":       {func(e *fakeEngine) { e.facts.Machine.BootID = boot }, nil},
+		"an unknown machine": {func(*fakeEngine) {}, nil},
+		"another machine":    {func(e *fakeEngine) { e.facts.Machine.BootID = "another" }, []string{"is on another machine than this container"}},
+		"it dies":            {func(e *fakeEngine) { e.stderr = "exec format error\n" }, []string{"the probe ended", "; stderr of the helper container: exec format error"}},
+		"it dies silently":   {func(e *fakeEngine) { e.stderr = " \n" }, []string{"the probe ended"}},
+		"no start":           {func(e *fakeEngine) { e.fail(500, "broken", "POST /containers/"+helperID+"/start") }, []string{"a helper container can't be started: the engine refused: broken"}},
+		"no attachment":      {func(e *fakeEngine) { e.fail(500, "closed", "POST /containers/"+helperID+"/attach") }, []string{"a helper container can't be started: the engine refused: closed"}},
+	} {
+		e := startEngine(t)
+		c.adjust(e)
+		_, err := probe(t, "container:web", e.options())
+		checkError(t, name, err, c.want...)
+		if err != nil && e.stderr == " \n" && strings.Contains(err.Error(), "stderr") {
+			t.Errorf("%s: %v", name, err)
+		}
+		e.checkRemoved(t)
+	}
+}
+
+// A helper that an engine creates while a run is given up is removed all the
+// same.
+func TestCanceledHelpers(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	t.Run("created late", func(t *testing.T) {
+		e := startEngine(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		e.on["POST /containers/create"] = func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			select { // the request is not given up with the run
+			case <-r.Context().Done():
+				t.Error("the request was aborted")
+			case <-time.After(100 * time.Millisecond):
+			}
+			e.create(w, r)
+		}
+		if _, err := Open(ctx, "container:web", e.options()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		e.checkRemoved(t)
+	})
+	hang := func(e *fakeEngine) (ended chan struct{}) {
+		ended = make(chan struct{})
+		e.on["POST /containers/create"] = func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // only then the end of the connection is seen
+			<-r.Context().Done()
+			close(ended)
+		}
+		return ended
+	}
+	t.Run("never created", func(t *testing.T) {
+		e := startEngine(t)
+		hang(e)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		began := time.Now()
+		if _, err := Open(ctx, "container:web", e.options()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < cleanupTimeout || took > 8*cleanupTimeout {
+			t.Errorf("it took %s", took)
+		}
+		if len(e.removed) != 1 {
+			t.Errorf("removed %q", e.removed)
+		}
+	})
+	t.Run("deadline", func(t *testing.T) {
+		e := startEngine(t)
+		ended := hang(e)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err := Open(ctx, "container:web", e.options()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("the request has no deadline")
+		}
+	})
+	t.Run("probe", func(t *testing.T) {
+		e := startEngine(t)
+		e.stderr = "words"
+		h, err := Open(t.Context(), "container:web", e.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := h.Probe(ctx, host.Request{}); err != context.Canceled {
+			t.Error(err)
+		}
+		_ = h.Close() // its stream is closed already
+		e.checkRemoved(t)
+	})
+}
+
+// A sweep removes a limited number of helpers that expired some time ago, and no
+// others.
+func TestSweep(t *testing.T) {
+	e := startEngine(t)
+	at := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
+	for id, deadline := range map[string]string{
+		"running": at(time.Minute), "ending": at(-5 * time.Second), "": "", "none": "x",
+	} {
+		e.list = append(e.list, engine.Container{ID: "keep-" + id, Labels: map[string]string{deadlineLabel: deadline}})
+	}
+	for i := range 19 {
+		e.list = append(e.list, engine.Container{ID: fmt.Sprint("old-", i), Labels: map[string]string{deadlineLabel: at(-20 * time.Second)}})
+	}
+	client, err := engine.New(e.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var asked string
+	list := e.list
+	e.on["GET /containers/json"] = func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Query().Get("all") + r.URL.Query().Get("filters")
+		var text bytes.Buffer
+		_ = json.NewEncoder(&text).Encode(list)
+		write(text.String())(w, r)
+	}
+	sweep(t.Context(), client)
+	if want := `1{"label":["` + deadlineLabel + `"]}`; asked != want {
+		t.Errorf("asked for %s, want %s", asked, want)
+	}
+	if len(e.removed) != 16 || slices.ContainsFunc(e.removed, func(id string) bool { return strings.HasPrefix(id, "keep") }) {
+		t.Errorf("removed %q", e.removed)
+	}
+	e.removed = nil
+	e.fail(500, "broken", "GET /containers/json")
+	sweep(t.Context(), client)
+	if len(e.removed) > 0 {
+		t.Errorf("removed %q", e.removed)
+	}
+}
+
+// In a container that the CI system chose, a gap names the container.
+func TestWarningOfAContainer(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	for name, c := range map[string]struct {
+		self, target string
+		system       string
+		warned       bool
+	}{
+		"chosen":        {selfID, "auto", "GitLab", true},
+		"named":         {selfID, "local", "GitLab", false},
+		"no CI system":  {selfID, "auto", "", false},
+		"no containers": {"", "auto", "GitLab", false},
+	} {
+		if c.self == "" {
+			if _, inside := host.OwnContainer(); inside {
+				continue // the tests run in one
+			}
+		}
+		runIn(t, c.self)
+		facts, err := probe(t, c.target, Options{Job: Job{System: c.system}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(gaps(facts), "these are the ports of the container in which GitLab runs this job"); got != c.warned {
+			t.Errorf("%s: gaps %s", name, gaps(facts))
+		}
+		runIn(t, "")
+	}
+}
+
+func TestRunnerByEngine(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	const unseen = "holders: the processes of the machine can't be seen from this container's PID namespace, and there is no helper container: "
+	for name, c := range map[string]struct {
+		ns      host.Namespace
+		network string // of our own container
+		broken  bool
+		helpers int
+		gap     string
+		want    []string
+	}{
+		"all processes and the host's network": {host.Namespace{Kind: host.NamespaceUnknown, AllProcesses: true}, "host", false, 0, "", nil},
+		"the host's network":                   {host.Namespace{Kind: host.NamespaceUnknown}, "host", false, 1, "", nil},
+		"all processes":                        {host.Namespace{Kind: host.NamespaceContainer, AllProcesses: true}, "bridge", false, 1, "", nil},
+		"neither":                              {host.Namespace{Kind: host.NamespaceContainer}, "bridge", false, 1, "", nil},
+		"host, no engine":                      {host.Namespace{Kind: host.NamespaceHost}, "host", true, 0, unseen + "the engine refused: broken", nil},
+		"no engine":                            {host.Namespace{Kind: host.NamespaceContainer}, "host", true, 0, "", []string{"this would test the container, not the runner: the engine refused: broken"}},
+	} {
+		e := startEngine(t)
+		e.details[0].HostConfig.NetworkMode = c.network
+		if c.broken {
+			e.fail(http.StatusInternalServerError, "broken", "GET /containers/"+selfID+"/json")
+		}
+		h, err := openRunnerByEngine(t.Context(), c.ns, e.options())
+		checkError(t, name, err, c.want...)
+		if err != nil {
+			continue
+		}
+		facts, err := h.Probe(t.Context(), host.Request{})
+		if err != nil || gaps(facts) != c.gap || len(e.created) != c.helpers {
+			t.Errorf("%s: %v, gaps %s, %d helpers", name, err, gaps(facts), len(e.created))
+		}
+		if err := h.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,456 @@
+package engine
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// Each method sends the request of the Docker Engine API and reads its answer.
+func TestRequests(t *testing.T) {
+	const all = `[{"Id":"1","Names":["/x/alias","/web"],"Image":"i","Labels":{"a":"b"},"Ports":[{"IP":"::1","PublicPort":80,"Type":"tcp"}]},{"Id":"2"}]`
+	answers := map[string]string{
+		"GET /containers/json": all,
+		"GET /containers/json?all=1&filters=%7B%22label%22%3A%5B%22a%22%2C%22b%22%5D%7D": all,
+		"GET /containers/a%2Fb/json":             `{"Id":"1","Name":"/web","Image":"sha256:i","State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host"}}`,
+		"GET /images/sha256:i%2Fx/json":          `{"Config":{"Labels":{"a":"b"}}}`,
+		"GET /info":                              `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
+		"POST /containers/create?name=n":         `{"Id":"1"}`,
+		"POST /containers/a%2Fb/start":           "",
+		"DELETE /containers/a%2Fb?force=1&v=1":   "",
+		"DELETE /containers/gone?force=1&v=1":    "404",
+		"DELETE /containers/leaving?force=1&v=1": "409",
+		"DELETE /containers/broken?force=1&v=1":  "500",
+		"GET /images/broken/json":                "500",
+		"GET /containers/broken/json":            "500",
+		"POST /containers/broken/start":          "500",
+		"GET /containers/json?all=1":             "500",
+		"POST /containers/create?name=moved":     "300",
+	}
+	var spec string
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.Method+" "+r.URL.RequestURI()]
+		if !ok {
+			t.Errorf("unexpected %s %s", r.Method, r.URL.RequestURI())
+		}
+		if r.URL.Path == "/containers/create" {
+			text, _ := io.ReadAll(r.Body)
+			spec = r.Header.Get("Content-Type") + " " + string(text)
+		} else if r.Header.Get("Content-Type") != "" {
+			t.Errorf("%s has a body", r.URL)
+		}
+		if len(answer) == 3 {
+			w.WriteHeader(map[string]int{"300": 300, "404": 404, "409": 409, "500": 500}[answer])
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	})
+	ctx := t.Context()
+	check := func(what string, got, want any, err error) {
+		t.Helper()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", what, got, err, want)
+		}
+	}
+	want := []Container{
+		{ID: "1", Names: []string{"/x/alias", "/web"}, Image: "i", Labels: map[string]string{"a": "b"}, Ports: []Port{{"::1", 80, "tcp"}}},
+		{ID: "2"},
+	}
+	list, err := e.List(ctx, false)
+	check("list", list, want, err)
+	list, err = e.List(ctx, true, "a", "b")
+	check("list with labels", list, want, err)
+	if list[0].Name() != "web" || list[1].Name() != "" {
+		t.Errorf("names %q, %q", list[0].Name(), list[1].Name())
+	}
+	d, err := e.Inspect(ctx, "a/b")
+	var details Details
+	details.ID, details.Name, details.Image = "1", "/web", "sha256:i"
+	details.State.Running, details.State.Status, details.Config.Image = true, "running", "i:1"
+	details.HostConfig.NetworkMode, details.HostConfig.PidMode = "host", "host"
+	check("inspect", d, details, err)
+	labels, err := e.ImageLabels(ctx, "sha256:i/x")
+	check("labels", labels, map[string]string{"a": "b"}, err)
+	rootless, err := e.Rootless(ctx)
+	check("rootless", rootless, true, err)
+	id, err := e.Create(ctx, "n", Spec{Image: "i", OpenStdin: true, HostConfig: HostConfig{NetworkMode: "host"}})
+	check("create", id, "1", err)
+	var sent struct {
+		Image      string
+		OpenStdin  bool
+		HostConfig map[string]any
+	}
+	if text, ok := strings.CutPrefix(spec, "application/json "); !ok || json.Unmarshal([]byte(text), &sent) != nil || sent.Image != "i" || !sent.OpenStdin || sent.HostConfig["NetworkMode"] != "host" {
+		t.Errorf("create sent %s", spec)
+	}
+	if _, ok := sent.HostConfig["PidMode"]; ok {
+		t.Errorf("create sent %s: podman does not take an empty PidMode", spec)
+	}
+	for what, err := range map[string]error{
+		"start": e.Start(ctx, "a/b"), "remove": e.Remove(ctx, "a/b"), "remove one that is gone": e.Remove(ctx, "gone"), "remove one that is leaving": e.Remove(ctx, "leaving"),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, listErr := e.List(ctx, true)
+	_, inspectErr := e.Inspect(ctx, "broken")
+	_, labelsErr := e.ImageLabels(ctx, "broken")
+	_, createErr := e.Create(ctx, "moved", Spec{})
+	for what, err := range map[string]error{
+		"list": listErr, "inspect": inspectErr, "labels": labelsErr, "create": createErr, "start": e.Start(ctx, "broken"), "remove": e.Remove(ctx, "broken"),
+	} {
+		var refused *Refusal
+		if !errors.As(err, &refused) || IsNotFound(err) || !strings.Contains(err.Error(), "with HTTP status") {
+			t.Errorf("%s, refused: %v", what, err)
+		}
+	}
+}
+
+func TestRootless(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{}`: false, `{"SecurityOptions":["name=seccomp,profile=default"]}`: false, `{"SecurityOptions":["name=seccomp","name=rootless"]}`: true,
+	} {
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+		if got, err := e.Rootless(t.Context()); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	e := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	if _, err := e.Rootless(t.Context()); err == nil {
+		t.Error("an engine that fails is no answer")
+	}
+}
+
+func TestAnswersThatAreLarge(t *testing.T) {
+	for size, want := range map[int]string{8 << 20: "", 8<<20 + 1: "its answer is larger than 8 MB"} {
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "[]"+strings.Repeat(" ", size-2))
+		})
+		_, err := e.List(t.Context(), false)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	for size, want := range map[int]string{4096: "the engine refused: xx", 4097: "with HTTP status 500"} {
+		const frame = `{"message":" "}`
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, `{"message":" `+strings.Repeat("x", size-len(frame))+`"}`)
+		})
+		if _, err := e.List(t.Context(), false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+// What can't be reached has a hint, and the operation that failed.
+func TestUnreached(t *testing.T) {
+	dir, err := os.MkdirTemp("", "run") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dir + "/dead", Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	alert, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.Accept(t, alert, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1))
+		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46\n") // as TLS refuses what is not TLS
+	})
+	for name, c := range map[string]struct {
+		at        string
+		op, hint  string
+		errno     error
+		inMessage string
+	}{
+		"no socket":   {"unix://" + dir + "/none", "connect", "there is no socket: mount", syscall.ENOENT, dir + "/none can't be queried (connect: no such file or directory): there is no"},
+		"a directory": {"unix://" + dir, "connect", "it is a directory", syscall.ECONNREFUSED, "(connect: connection refused): it is"},
+		"dead":        {"unix://" + dir + "/dead", "connect", "no process listens on it", syscall.ECONNREFUSED, "(connect: connection refused): the socket exists"},
+		"tcp":         {"tcp://127.0.0.1:1", "connect", "", syscall.ECONNREFUSED, "tcp://127.0.0.1:1 can't be queried (connect: connection refused)"},
+		"TLS":         {"tcp://" + alert.Addr().String(), "GET /containers/json", "set DOCKER_TLS_VERIFY", nil, "malformed HTTP response"},
+	} {
+		e, err := New(map[string]string{"DOCKER_HOST": c.at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.List(t.Context(), false)
+		var u *Unreached
+		switch {
+		case !errors.As(err, &u):
+			t.Errorf("%s: %v", name, err)
+		case u.Op != c.op || !strings.Contains(u.Hint, c.hint) || c.hint == "" && u.Hint != "" || c.errno != nil && !errors.Is(err, c.errno) || !strings.Contains(err.Error(), c.inMessage):
+			t.Errorf("%s: %+v: %v", name, u, err)
+		}
+		if c.op != "connect" {
+			continue // attaching does not answer either, with other words
+		}
+		if _, err := e.Attach(t.Context(), "x"); !errors.As(err, &u) || u.Op != "connect" {
+			t.Errorf("%s, attach: %v", name, err)
+		}
+	}
+}
+
+// pair is a certificate with its key.
+type pair struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func issue(t *testing.T, template *x509.Certificate, issuer *pair) *pair {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(time.Hour)
+	own := &pair{template, key}
+	if issuer == nil {
+		issuer = own
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer.certificate, &key.PublicKey, issuer.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.certificate, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+func authority(t *testing.T) *pair {
+	t.Helper()
+	return issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+}
+
+func (p *pair) pem(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	der, err := x509.MarshalECPrivateKey(p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.certificate.Raw}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+}
+
+// secureServer starts an engine with TLS and returns its address.
+func secureServer(t *testing.T, ca *pair, auth tls.ClientAuthType) string {
+	t.Helper()
+	own := issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca)
+	clients := x509.NewCertPool()
+	clients.AddCert(ca.certificate)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{own.certificate.Raw}, PrivateKey: own.key}},
+		ClientAuth:   auth, ClientCAs: clients,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })}
+	go func() { _ = server.Serve(l) }() // ends with Close
+	t.Cleanup(func() { _ = server.Close() })
+	return l.Addr().String()
+}
+
+// certificates makes a directory as of DOCKER_CERT_PATH. The client's pair may
+// be nil.
+func certificates(t *testing.T, dir string, ca, client *pair) string {
+	t.Helper()
+	text, _ := ca.pem(t)
+	files := map[string][]byte{"ca.pem": text}
+	if client != nil {
+		files["cert.pem"], files["key.pem"] = client.pem(t)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestTLS(t *testing.T) {
+	ca, stranger := authority(t), authority(t)
+	client := issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca)
+	open, closed := secureServer(t, ca, tls.NoClientCert), secureServer(t, ca, tls.RequireAndVerifyClientCert)
+	with := certificates(t, t.TempDir(), ca, client)
+	without := certificates(t, t.TempDir(), ca, nil)
+	wrong := certificates(t, t.TempDir(), stranger, client)
+	home := t.TempDir()
+	certificates(t, home+"/.docker", ca, client)
+	for name, c := range map[string]struct {
+		env  map[string]string
+		want string
+	}{
+		"DOCKER_TLS_VERIFY":     {map[string]string{"DOCKER_HOST": "tcp://" + closed, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": with}, ""},
+		"DOCKER_TLS":            {map[string]string{"DOCKER_HOST": "tcp://" + closed, "DOCKER_TLS": "1", "DOCKER_CERT_PATH": with}, ""},
+		"https":                 {map[string]string{"DOCKER_HOST": "https://" + closed, "DOCKER_CERT_PATH": with}, ""},
+		"the user's":            {map[string]string{"DOCKER_HOST": "https://" + closed, "HOME": home}, ""},
+		"no client certificate": {map[string]string{"DOCKER_HOST": "https://" + open, "DOCKER_CERT_PATH": without}, ""},
+		"one is required":       {map[string]string{"DOCKER_HOST": "https://" + closed, "DOCKER_CERT_PATH": without}, "certificate required"},
+		"another authority":     {map[string]string{"DOCKER_HOST": "https://" + open, "DOCKER_CERT_PATH": wrong}, "unknown authority"},
+		"no TLS":                {map[string]string{"DOCKER_HOST": "http://" + open}, "HTTP status 400"},
+	} {
+		e, err := New(c.env)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_, err = e.List(t.Context(), false)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) && !strings.Contains(err.Error(), "TLS")) {
+			t.Errorf("%s: %v", name, err)
+		}
+		e.Close()
+	}
+	broken := certificates(t, t.TempDir(), ca, client)
+	if err := os.WriteFile(broken+"/key.pem", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := certificates(t, t.TempDir(), ca, client)
+	if err := os.WriteFile(empty+"/ca.pem", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		broken: "the client certificate in " + broken + " can't be used", empty: empty + "/ca.pem contains no certificate", "/nonexistent": "TLS is on for DOCKER_HOST, but the CA certificate can't be read",
+	} {
+		if _, err := New(map[string]string{"DOCKER_HOST": "https://docker", "DOCKER_CERT_PATH": dir}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	for host, want := range map[string]string{"https://docker": "tcp://docker:2376", "https://docker:1": "tcp://docker:1"} {
+		if e, err := New(map[string]string{"DOCKER_HOST": host, "DOCKER_CERT_PATH": with}); err != nil || e.String() != want {
+			t.Errorf("%s: %s, %v", host, e, err)
+		}
+	}
+}
+
+// An engine that does not upgrade the connection is attached to all the same,
+// and one that answers late not at all.
+func TestAttach(t *testing.T) {
+	late := make(chan struct{})
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.RawQuery != "stream=1&stdin=1&stdout=1&stderr=1" || r.Header.Get("Upgrade") != "tcp" {
+			t.Errorf("%s %s, %v", r.Method, r.URL, r.Header)
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		if r.URL.Path == "/containers/late/attach" {
+			<-late
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+		text := make([]byte, 4)
+		_, _ = io.ReadFull(conn, text)
+		_, _ = conn.Write(frame(1, string(text)))
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := e.Attach(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel() // which ends the attaching alone
+	if _, err := io.WriteString(s, "ping"); err != nil {
+		t.Error(err)
+	}
+	if text, err := io.ReadAll(s); err != nil || string(text) != "ping" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Attach(ctx, "late"); !errors.Is(err, context.Canceled) {
+		t.Errorf("late: %v", err)
+	}
+	close(late)
+}
+
+// After a failure no connection stays open.
+func TestFailuresCloseTheirConnection(t *testing.T) {
+	ended := make(chan struct{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.Accept(t, l, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") // to TLS, that is garbage
+		_, _ = io.Copy(io.Discard, c)
+		ended <- struct{}{}
+	})
+	ca := authority(t)
+	for _, env := range []map[string]string{
+		{"DOCKER_HOST": "http://" + l.Addr().String()},
+		{"DOCKER_HOST": "https://" + l.Addr().String(), "DOCKER_CERT_PATH": certificates(t, t.TempDir(), ca, nil)},
+	} {
+		e, err := New(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Attach(t.Context(), "x"); err == nil {
+			t.Errorf("%s: attached", e)
+		}
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: a connection stays open", e)
+		}
+	}
+}
+
+func TestAttachmentsThatEndAtOnce(t *testing.T) {
+	for name, answer := range map[string]func(net.Conn){
+		"before the request": func(net.Conn) {},
+		"after it":           func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<10)) },
+		"in the answer": func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1<<10))
+			_, _ = io.WriteString(c, "HTTP/1.1 101")
+		},
+	} {
+		l := testbed.ListenUnix(t)
+		testbed.Accept(t, l, answer)
+		e, err := New(map[string]string{"DOCKER_HOST": "unix://" + l.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 { // the end may be noticed at the write or at the read
+			var u *Unreached
+			if s, err := e.Attach(t.Context(), "x"); s != nil || !errors.As(err, &u) || u.Op == "" {
+				t.Errorf("%s: %v, %v", name, s, err)
+			}
+		}
+	}
+}
