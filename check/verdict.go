@@ -71,7 +71,7 @@ func impliesIPv4(n Need, a host.Attempt) bool {
 // judgeEndpoint is the table of verdicts: the outcome of the bind against what
 // the socket table shows.
 func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket, f host.Facts) Status {
-	status := Unknown
+	var status Status
 	shares := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Shares(a.Endpoint) })
 	switch a.Outcome {
 	case host.OK:

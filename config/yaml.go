@@ -64,7 +64,7 @@ func documents(data []byte) ([]*yaml.Node, error) {
 		for len(docs) < 2 {
 			var doc yaml.Node
 			err := dec.Decode(&doc)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,7 +45,7 @@ func (e *Engine) Attach(ctx context.Context, id string) (*Stream, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		if _, refused := err.(*Refusal); refused {
+		if errors.As(err, new(*Refusal)) {
 			return nil, err
 		}
 		return nil, e.unreached(op, err)

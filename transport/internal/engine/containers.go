@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -155,7 +156,8 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 	if IsNotFound(err) {
 		return nil
 	}
-	if r, refused := err.(*Refusal); refused && r.Status == http.StatusConflict {
+	var r *Refusal
+	if errors.As(err, &r) && r.Status == http.StatusConflict {
 		return nil // a removal is already in progress
 	}
 	return err
