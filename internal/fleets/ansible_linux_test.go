@@ -30,7 +30,7 @@ ports:
   - {name: web, port: 8080}
   - {name: workers, port: 8100-8102, protocol: [tcp, udp], range: 20100-20119}
   - {name: metrics, port: 9102, severity: warning}
-  - {name: ssh, port: 22, expect: listening}
+  - {name: agent, port: 9000, expect: listening}
   - {name: registry, port: 22, expect: reachable, remote: 10.0.0.1}
   - {name: admin, port: 8443}
 `
@@ -56,7 +56,9 @@ func needAnsible(t *testing.T) {
 }
 
 // newFleet starts the machines. A port of the range that one of them holds is not
-// an alternative on any of them.
+// an alternative on any of them. The reports don't name an sshd as a holder,
+// because it forks for each connection, and the child has the listening socket
+// open for a moment.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fleet") // t.TempDir's name may be too long for the sockets of ssh
@@ -90,9 +92,9 @@ func newFleet(t *testing.T) *fleet {
 	}
 	f.write(t, "known_hosts", known)
 	f.inventory += "[app:vars]\nansible_user=root\nansible_python_interpreter=/usr/bin/python3\n"
-	f.machines[0].Hold(t, 8080, 20000, 8101)
-	f.machines[1].Hold(t, 20001, 20100, 20105)
-	f.machines[2].Hold(t, 8080, 20002, 9102)
+	f.machines[0].Hold(t, 8080, 9000, 20000, 8101)
+	f.machines[1].Hold(t, 9000, 20001, 20100, 20105)
+	f.machines[2].Hold(t, 8080, 9000, 20002, 9102)
 	return f
 }
 
