@@ -35,7 +35,7 @@ func TestNamespaceOf(t *testing.T) {
 		}
 	}
 	if pids != 4026531836 || net != 4026531833 { // of include/uapi/linux/nsfs.h
-		t.Errorf("initial namespaces %d and %d", pids, net)
+		t.Errorf("initial namespaces %d and %d", uint64(pids), uint64(net))
 	}
 }
 
