@@ -103,8 +103,8 @@ func TestAllocateSeveral(t *testing.T) {
 	}
 }
 
-// A range of which nothing can be bound is tried in few rounds, and none of them
-// is larger than one request may be.
+// A range of which nothing can be bound is tried in few draws, and no draw is
+// larger than one request may be.
 func TestAllocateTriesMoreEachRound(t *testing.T) {
 	all := port.Set{{First: 1, Last: 65535}}
 	rounds := 0

@@ -86,12 +86,13 @@ func TestMergeEqualsOneRun(t *testing.T) {
 		}
 	}
 	if min(seen.three, seen.fewer, seen.ephemeral, seen.unknown) < 100 {
-		t.Errorf("the fleets are not as manifold as they should be: %+v", seen)
+		t.Errorf("the fleets are not as varied as they should be: %+v", seen)
 	}
 }
 
-// randomFleet is three hosts and what they need. Every port that the table shows
-// as open can be bound: of others, searches that compete learn in another order.
+// randomFleet is three hosts and their needs. Every port that the table shows as
+// open can be bound. If a bind failed, the choices would depend on the order of the
+// searches, which differs between one run and several.
 func randomFleet(random *rand.Rand) ([]Need, []sim) {
 	some := func(odds float64) port.Set {
 		return port.Set{{First: 9000, Last: 9030}}.Without(func(uint16) bool { return random.Float64() > odds })
@@ -184,7 +185,8 @@ func TestMergeOfReportsWithoutCandidates(t *testing.T) {
 	}
 }
 
-// TestMergeHeedsAllow, though reports have no field for it.
+// TestMergeHeedsAllow checks that merge applies a need's allow, for which reports
+// have no field.
 func TestMergeHeedsAllow(t *testing.T) {
 	sims := func() []Target {
 		limits := host.Limits{Ephemeral: port.Range{First: 9000, Last: 9009}}
@@ -203,8 +205,8 @@ func TestMergeHeedsAllow(t *testing.T) {
 	}
 }
 
-// TestMergeOfTwoManifestsOnOneHost: what one declares is no alternative for the
-// other, though their runs did not know of each other.
+// TestMergeOfTwoManifestsOnOneHost: a port that one declares is no alternative for
+// the other, although each was checked in a run of its own.
 func TestMergeOfTwoManifestsOnOneHost(t *testing.T) {
 	local := func() []Target { return []Target{targetOf("local", &sim{taken: set(t, "8080")})} }
 	parts := apart(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 3, Candidates: 9}, local())
@@ -259,7 +261,7 @@ func TestMergeKeepsTheOrderOfTheParts(t *testing.T) {
 	}
 }
 
-// The port of a remote is none of the target's own.
+// The port of a remote is not a port of the target.
 func TestMergeLeavesPortsOfRemotes(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x", inRange("5432-5433"), onTarget("0")), needOf("a.yml", "db", reachable, onTarget("0"))}
 	parts := apart(t, needs, Options{Alternatives: 2, Candidates: 5}, []Target{targetOf("0", &sim{taken: set(t, "8080")})})
@@ -268,7 +270,7 @@ func TestMergeLeavesPortsOfRemotes(t *testing.T) {
 	}
 }
 
-// A target of two reports is the same one if all that they show of it is.
+// Two reports have the same target if all that they show of it is equal.
 func TestMergeComparesTargets(t *testing.T) {
 	part := func(file string, change func(*TargetReport)) Part {
 		r := run(t, []Need{needOf(file+".yml", "x")}, Options{}, targetOf("local", &sim{}))

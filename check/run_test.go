@@ -580,8 +580,8 @@ func TestFreePortsFails(t *testing.T) {
 	}
 }
 
-// What a target could not show is a notice on it, unless the results say it
-// where it matters.
+// A gap is a notice on its target, except for gaps about holders and containers,
+// which are notices on the results that they affect.
 func TestGapsAreNoticesOfTheTarget(t *testing.T) {
 	f := machine()
 	n := needOf("a.yml", "x")
@@ -642,7 +642,7 @@ func TestList(t *testing.T) {
 	}
 	f.Tried[1].TableOK = false
 	if _, err = List(context.Background(), targetOf("local", canned(f)), Options{}); err == nil {
-		t.Error("half a table is none")
+		t.Error("a partial table was accepted")
 	}
 }
 

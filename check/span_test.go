@@ -36,7 +36,7 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 	}
 }
 
-// Without the table nothing is known of a range, least of all that it is taken.
+// Without the table, the ports of a range are unknown, and not shown as taken.
 func TestNoSpanWithoutATable(t *testing.T) {
 	n := needOf("a.yml", "x", inRange("9000-9003"))
 	f := machine()

@@ -57,8 +57,8 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 func knowinglyStrict(r Result) bool { return r.Port == 8083 && r.Status == InUse }
 
 // occupy opens what is in the way on ports from 8080 on: listeners, a V6ONLY one
-// on 8083, a connection from 8084, and one accepted on 8085, whose listener has
-// gone.
+// on 8083, a connection from 8084, and one accepted on 8085 by a listener that was
+// closed.
 func occupy(t *testing.T) {
 	t.Helper()
 	must := func(closer interface{ Close() error }, err error) {
@@ -85,8 +85,8 @@ func occupy(t *testing.T) {
 	}
 }
 
-// everyNeed is of each kind of need one for each port, asked of both targets in
-// turn.
+// everyNeed returns a need of each kind for each port, protocol and address, on each
+// of the two targets.
 func everyNeed() []Need {
 	var all []Need
 	for number := uint16(8080); number <= 8086; number++ {

@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// altered is a machine whose answers are changed on the way.
+// altered is a machine with answers that are changed on the way.
 type altered struct {
 	*sim
 	change func(*host.Facts)

@@ -11,7 +11,7 @@ import (
 func TestLimits(t *testing.T) {
 	// with returns a manifest that has one more key than oneNeed.
 	with := func(format string, args ...any) string { return oneNeed("a") + fmt.Sprintf(format, args...) + "\n" }
-	// need returns a manifest whose need has one more key.
+	// need returns a manifest with a need that has one more key.
 	need := func(format string, args ...any) string {
 		return "version: 1\napp: a\nports:\n  - {name: web, port: 80, " + fmt.Sprintf(format, args...) + "}\n"
 	}

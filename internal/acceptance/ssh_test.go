@@ -202,7 +202,7 @@ func (h sshHost) keepsAll(t *testing.T, o outcome) {
 	}
 	for _, secret := range h.secrets() {
 		if !slices.Contains(masked, secret) {
-			t.Errorf("the runner is not told first to mask a line of the key, or its passphrase\n%s", o)
+			t.Errorf("no command to mask a line of the key, or its passphrase, comes first\n%s", o)
 		}
 	}
 	said := o.stdout + rest + o.summary + fmt.Sprint(o.outputs)
@@ -273,7 +273,7 @@ func TestOtherCISSH(t *testing.T) {
 }
 
 // TestOtherArchitectureSSH checks that a host of the other architecture gets the
-// executable for it. This host only claims that architecture, so that the
+// executable for it. This host only prints that architecture, so that the
 // executable fails and the verdict comes from the host's files.
 func TestOtherArchitectureSSH(t *testing.T) {
 	t.Parallel()

@@ -164,7 +164,8 @@ func TestAnswersThatAreLarge(t *testing.T) {
 	}
 }
 
-// What can't be reached has a hint, and the operation that failed.
+// The error of an engine that can't be reached has a hint, and the operation that
+// failed.
 func TestUnreached(t *testing.T) {
 	dir, err := os.MkdirTemp("", "run") // t.TempDir may be too long for a socket
 	if err != nil {
