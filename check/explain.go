@@ -100,7 +100,7 @@ func (n Need) explainInUse(r *Result, e evidence) {
 	case len(e.sockets) == 0:
 		n.noteNoSocket(r, e.facts.Gaps)
 	case allTimeWait(e.sockets):
-		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `reuse_address: true` here)")
+		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
 	}
 	n.noteUnseen(r, e.sockets, e.facts.Gaps)
 }

@@ -19,7 +19,7 @@ type Part struct {
 // Rename renames the part's only target, in its results as well.
 func (p *Part) Rename(target string) error {
 	if len(p.Targets) > 1 {
-		return fmt.Errorf("the report has %d targets, and %s= can name only one: leave the name out", len(p.Targets), target)
+		return fmt.Errorf("the report has %d targets, but %s= can name only one: leave out %s=", len(p.Targets), target, target)
 	}
 	p.Targets, p.Results = slices.Clone(p.Targets), slices.Clone(p.Results)
 	for i := range p.Targets {

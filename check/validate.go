@@ -45,7 +45,7 @@ func validateTry(attempts []host.Attempt, t host.Try) error {
 	for n := range (port.Set{t.Ports}).All {
 		for _, e := range t.At(n) {
 			if len(rest) == 0 || !sameEndpoint(rest[0].Endpoint, e) {
-				return fmt.Errorf("it has no attempt, or another one, where that of %s is due", e)
+				return fmt.Errorf("it lacks the attempt for %s, or has another in its place", e)
 			}
 			first := rest[0]
 			rest = rest[1:]

@@ -204,7 +204,7 @@ func overlaps(n int) []string {
 	column := 43
 	for i := range n {
 		a := fmt.Sprintf("10.0.0.%d", i)
-		all = append(all, fmt.Sprintf("a.yml:4:%d: address: %q overlaps \"any\": one app cannot bind both without reuse_port", column, a))
+		all = append(all, fmt.Sprintf("a.yml:4:%d: address: %q overlaps \"any\": one app cannot bind both without socket.reuse_port", column, a))
 		column += len(a + ",")
 	}
 	return all

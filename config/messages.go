@@ -84,7 +84,7 @@ const (
 	tooManyPorts     kind = "more than 65,536 ports in total, the limit of a run"
 	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"
 	tooManyAddresses kind = "%s: more than 64 addresses, the limit of a need"
-	addressOverlap   kind = "address: %s overlaps %s: one app cannot bind both without reuse_port"
+	addressOverlap   kind = "address: %s overlaps %s: one app cannot bind both without socket.reuse_port"
 	reuseOfBoth      kind = "socket.reuse_address means different things for tcp and udp: write one need for each protocol"
 	remoteMissing    kind = "remote is missing: expect: reachable needs the host to connect to"
 	remoteUnused     kind = "remote has no effect without expect: reachable"

@@ -89,7 +89,7 @@ func remedyUnavailable(r check.Result) string {
 	missing := "the address"
 	for _, e := range r.Endpoints {
 		if e.Outcome == "no-family" {
-			return "enable IPv6 there, or use an IPv4 address"
+			return "enable IPv6 on the host, or use an IPv4 address"
 		}
 		if e.Outcome == "no-address" {
 			missing = e.Address

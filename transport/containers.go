@@ -45,7 +45,7 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	}
 	containers, gap := n.list(ctx)
 	if !nameHolders(facts.Sockets, containers) && gap == nil {
-		gap = &host.Gap{What: "the container engine does not have every container here"}
+		gap = &host.Gap{What: "the container engine does not list every container that holds a port here"}
 	}
 	if gap != nil {
 		gap.Kind = host.GapContainers

@@ -211,7 +211,7 @@ func TestEngine(t *testing.T) {
 	}
 	// A container that it does not list is a gap.
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
-	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not have every container") {
+	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not list every container") {
 		t.Errorf("gaps %v", facts.Gaps)
 	}
 }
@@ -253,7 +253,7 @@ func TestEngineFails(t *testing.T) {
 				}
 			}
 		}), "can't be queried", "GET /containers/json", "its answer is larger than 8 MB"},
-		"bad JSON": {by(write("[{")), "can't be queried", "GET /containers/json", "its answer is not valid for an engine"},
+		"bad JSON": {by(write("[{")), "can't be queried", "GET /containers/json", "its answer is not that of a container engine"},
 		"status 500": {by(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, `{"message":"::error::evil"}`, http.StatusInternalServerError)
 		}), "can't be queried: the engine refused: ::error::evil", "", ""},

@@ -85,7 +85,7 @@ func variants(evidence Evidence) []variant {
 		{func(*engine.Spec) {}, ""},
 		{withAppArmor, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected"},
 		{withoutHostUserNamespace, "the container engine refused a helper in the host's user namespace, so some processes may be invisible"},
-		{withoutProcesses, "the container engine refused a helper that sees other processes, so the holders of ports are unknown"},
+		{withoutProcesses, "the container engine refused a helper with access to other processes, so the holders of ports are unknown"},
 	}
 }
 

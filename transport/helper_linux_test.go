@@ -406,7 +406,7 @@ func TestHelpersWithFewerRights(t *testing.T) {
 		"all":                      {Full, none, 1, ""},
 		"no unconfined":            {Full, unconfined, 2, "holders: the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected (the engine refused: no)"},
 		"no user namespace":        {Full, either(unconfined, userns), 3, "holders: the container engine refused a helper in the host's user namespace, so some processes may be invisible (the engine refused: no)"},
-		"no processes":             {Full, either(unconfined, userns, processes), 4, "holders: the container engine refused a helper that sees other processes, so the holders of ports are unknown (the engine refused: no)"},
+		"no processes":             {Full, either(unconfined, userns, processes), 4, "holders: the container engine refused a helper with access to other processes, so the holders of ports are unknown (the engine refused: no)"},
 		"basic":                    {Basic, either(unconfined, processes), 1, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"},
 		"basic, no user namespace": {Basic, either(unconfined, userns, processes), 2, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown (the engine refused: no)"},
 	} {

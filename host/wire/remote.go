@@ -82,7 +82,7 @@ func (r *remote) ask(req host.Request) (Reply, error) {
 	}
 	switch {
 	case reply.Version != Version:
-		return Reply{}, fmt.Errorf("the probe speaks version %d of the protocol, and this portcheck version %d: use the same release at both ends", reply.Version, Version)
+		return Reply{}, fmt.Errorf("the probe uses version %d of the protocol, and this portcheck version %d: use the same release at both ends", reply.Version, Version)
 	case reply.Error == "" && reply.Facts == nil:
 		return Reply{}, errors.New("the probe's answer has no facts")
 	case reply.ID != q.ID:

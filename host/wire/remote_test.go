@@ -142,7 +142,7 @@ func TestRemoteLimits(t *testing.T) {
 		"one null more":                 {parts(limit/bytesPerPart+1, "null"), "101 structs and lists"},
 		"an error beside facts":         {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{},"error":"no luck"}` + "\n" }, "no luck"},
 		"neither an error nor facts":    {func(id string) string { return `{"version":2,"id":"` + id + `"}` + "\n" }, "no facts"},
-		"a newer version":               {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{}}` + "\n" }, "the probe speaks version 3 of the protocol, and this portcheck version 2"},
+		"a newer version":               {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{}}` + "\n" }, "the probe uses version 3 of the protocol, and this portcheck version 2"},
 		"a line that ends with the end": {func(id string) string { return `{"version":2,"id":"` + id + `","facts":{}}` }, "in the middle of its answer"},
 	} {
 		if _, err := answerWith(t, limit, c.reply); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
+	reports "github.com/org/portcheck/report"
 )
 
 const ansi = "\x1b[2J\x1b[31m\r\n::error::gone\x00\u202e"
@@ -48,7 +49,7 @@ func TestHostilePortchecks(t *testing.T) {
 			_, _ = s.receive()
 			for s.say(strings.Repeat("{}\n", 10<<10)) {
 			}
-		}, "probe: the probe speaks version 0 of the protocol"},
+		}, "probe: the probe uses version 0 of the protocol"},
 		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer can't be parsed: "},
 		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.receive(); s.leave(0) }, "probe: the probe ended without an answer"},
 		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.receive(); s.say(`{"version":2,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
@@ -77,7 +78,7 @@ func TestHostilePortchecks(t *testing.T) {
 		"the range without end": {saying(func(q question) string {
 			return strings.Replace(q.answer(q.allFree()), `"open":[[`, `"open":[[`+comma(130_000, `{"first":1,"last":65535}`)+",", 1)
 		}), "does not match the request"},
-		"another port":         {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Port = 8081 }), "does not match the request: it has no attempt, or another one, where that of tcp [::]:8080 is due"},
+		"another port":         {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Port = 8081 }), "does not match the request: it lacks the attempt for tcp [::]:8080, or has another in its place"},
 		"another address":      {facts(func(f *host.Facts) { f.Tried[0].Attempts[0].Addr = netip.IPv6Loopback() }), "does not match the request"},
 		"a port more":          {facts(func(f *host.Facts) { f.Tried[0].Attempts = append(f.Tried[0].Attempts, f.Tried[0].Attempts[0]) }), "does not match the request"},
 		"an answer more":       {facts(func(f *host.Facts) { f.Tried = append(f.Tried, f.Tried[0]) }), "does not match the request"},
@@ -225,7 +226,7 @@ func TestHostileReceptions(t *testing.T) {
 // TestHostileNames checks that every format shows names from a host as plain text,
 // whatever their length and number.
 func TestHostileNames(t *testing.T) {
-	formats := []string{"text", "markdown", "github", "html", "json", "junit", "sarif", "codequality", "tap", "prometheus"}
+	formats := reports.Names()
 	holder := host.Holder{PID: 1, Process: ansi, Executable: "/" + ansi, User: ansi, Unit: ansi, Container: ansi, Command: []string{ansi}, Unseen: []string{ansi}}
 	holder.ContainerInfo = &host.ContainerInfo{Name: ansi, Image: ansi, Compose: ansi, Service: ansi}
 	for name, holders := range map[string][]host.Holder{

@@ -277,7 +277,7 @@ func (e *Engine) do(ctx context.Context, method, path string, query url.Values, 
 		return nil
 	}
 	if err := json.Unmarshal(text, reply); err != nil {
-		return e.unreached(op, errors.New("its answer is not valid for an engine"))
+		return e.unreached(op, errors.New("its answer is not that of a container engine"))
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestListsThatAreNone(t *testing.T) {
 	const whole = `[{"Id":"x","Names":["/web"],"Ports":[{"PublicPort":80,"Type":"tcp"}]}]`
 	for _, text := range []string{"", "{}", "x", whole[:40], whole + "x", `[{"Ports":[{"PublicPort":65536}]}]`, `[{"Id":1}]`, strings.Repeat("[", 1<<20)} {
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
-		if all, err := e.List(t.Context(), false); err == nil || !strings.Contains(err.Error(), "not valid for an engine") {
+		if all, err := e.List(t.Context(), false); err == nil || !strings.Contains(err.Error(), "not that of a container engine") {
 			t.Errorf("%.20q: %v, %v", text, all, err)
 		}
 	}
