@@ -43,7 +43,7 @@ func TestGitHubStep(t *testing.T) {
 	}
 	web := o.status(t, "web", check.InUse)
 	if len(web.Holders) == 0 {
-		t.Fatalf("nobody holds web: %s", web.Message)
+		t.Fatalf("web has no holder: %s", web.Message)
 	}
 	for _, h := range web.Holders {
 		want := check.Container{ID: published, Name: fmt.Sprintf("shop-web-%d", p[1]), Image: serverName, Compose: "shop/web"}
@@ -76,7 +76,7 @@ func TestGitHubStep(t *testing.T) {
 	}
 	for _, want := range []string{"api", "web", fmt.Sprint(p[0]), fmt.Sprint(p[1])} {
 		if !strings.Contains(o.summary, want) {
-			t.Errorf("the summary does not say %s:\n%s", want, o.summary)
+			t.Errorf("no %s in the summary:\n%s", want, o.summary)
 		}
 	}
 
