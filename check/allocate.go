@@ -6,7 +6,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// mostTried bounds how many blocks one choice draws in one round.
+// mostTried bounds how many blocks one choice draws before they are tried.
 const mostTried = 4096
 
 // pool is what the blocks of one choice are taken from.
@@ -60,23 +60,23 @@ type choice struct {
 	wanted     int
 	shared     bool     // its blocks may also be those of other choices
 	candidates []uint16 // not drawn yet, in order of preference
-	skipped    []uint16 // candidates that overlap blocks of other choices in this round
+	skipped    []uint16 // candidates that overlap blocks of other choices since the last keep
 	fallback   []uint16 // ephemeral candidates, for when no others are left
-	trying     []uint16 // drawn in this round
+	trying     []uint16 // drawn since the last keep
 	failed     map[uint16]bool
 	chosen     []uint16 // the result, in order of preference
 }
 
-// newChoice returns a choice of blocks that no other choice of an allocation
-// gets. Ephemeral ones are chosen only if there are no others.
+// newChoice returns a choice that shares no block with the other choices of its
+// allocation. It chooses ephemeral blocks only if no others can be chosen.
 func newChoice(p pool, wanted int) *choice {
 	c := &choice{pool: p, wanted: wanted, failed: map[uint16]bool{}}
 	c.candidates, c.fallback = p.blocks()
 	return c
 }
 
-// newOffer returns a choice of blocks that other choices may get as well,
-// ephemeral ones last.
+// newOffer returns a choice that may share its blocks with other choices. It
+// prefers blocks that are not ephemeral.
 func newOffer(p pool, wanted int) *choice {
 	c := newChoice(p, wanted)
 	c.candidates, c.fallback = append(c.candidates, c.fallback...), nil
@@ -113,7 +113,8 @@ func (c *choice) drawOne(used *port.Bits) bool {
 	return false
 }
 
-// use keeps a block from the other choices.
+// use adds a block to the used ports, so that no other choice draws it. The blocks
+// of a shared choice are not added.
 func (c *choice) use(used *port.Bits, first uint16) {
 	if !c.shared {
 		used.AddSet(port.Set{c.block(first)})
@@ -131,8 +132,8 @@ func (c *choice) keep() {
 	c.trying, c.skipped = nil, nil
 }
 
-// useFallback gives up the candidates that are left, all of which other choices
-// have, and reports whether there are ephemeral ones to try instead.
+// useFallback drops the candidates that are left, since each overlaps a block of
+// another choice, and reports whether there are ephemeral ones to try instead.
 func (c *choice) useFallback() bool {
 	c.candidates, c.skipped = nil, nil
 	if len(c.chosen) > 0 || len(c.fallback) == 0 {
@@ -189,7 +190,7 @@ func (a *allocation) drawRound() bool {
 	return drawn
 }
 
-// keep ends a round: it chooses from what was drawn.
+// keep follows each draw: every choice chooses from the blocks that it drew.
 func (a *allocation) keep() {
 	for _, c := range a.choices {
 		c.keep()

@@ -103,8 +103,8 @@ func TestAllocateSeveral(t *testing.T) {
 	}
 }
 
-// If no port of a range can be bound, it is tried in few rounds, and each round is
-// small enough for one request.
+// If no port of a range can be bound, it is tried in few draws, and no draw is
+// larger than one request may be.
 func TestAllocateTriesMoreEachRound(t *testing.T) {
 	all := port.Set{{First: 1, Last: 65535}}
 	rounds := 0

@@ -42,7 +42,8 @@ func Lint(needs []Need, tool string) Report {
 const rivalsShown = 3
 
 // findRivals returns for each result the other needs that can't be bound beside
-// it, at most one more than is shown.
+// it. It returns at most rivalsShown and one more, so that a message can add
+// "others".
 func findRivals(needs []Need) map[resultKey][]Need {
 	type portKey struct {
 		target string

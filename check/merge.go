@@ -56,8 +56,8 @@ func Merge(parts []Part, tool string, alternatives int) (Report, []config.Proble
 	return merged, nil
 }
 
-// problemsOf returns the problems of all parts. What several hosts report of one
-// manifest is listed once.
+// problemsOf returns the problems of all parts. A problem of one manifest that
+// several hosts report is listed once.
 func problemsOf(parts []Part) []config.Problem {
 	all := []config.Problem{}
 	seen := map[config.Problem]bool{}

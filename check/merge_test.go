@@ -185,7 +185,8 @@ func TestMergeOfReportsWithoutCandidates(t *testing.T) {
 	}
 }
 
-// TestMergeHeedsAllow checks that merge heeds allow, for which reports have no field.
+// TestMergeHeedsAllow checks that merge applies a need's allow, for which reports
+// have no field.
 func TestMergeHeedsAllow(t *testing.T) {
 	sims := func() []Target {
 		limits := host.Limits{Ephemeral: port.Range{First: 9000, Last: 9009}}

@@ -3,8 +3,8 @@ package check
 import "time"
 
 // Progress receives the progress of a run: for each target one call of Started,
-// then calls of Waiting, then one of Done. Calls are never concurrent, and there
-// are none once the run is cancelled.
+// then calls of Waiting, then one of Done. Calls are never concurrent, and end when
+// the run is cancelled.
 type Progress interface {
 	Started(target string)
 	// Waiting reports that an unmet need begins to wait, for at most left, or

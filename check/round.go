@@ -213,7 +213,7 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs and judges them. With ranges it also asks
+// probe asks about some needs and judges them. If ranges is true, it also asks
 // which ports of their ranges are open.
 func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
@@ -273,8 +273,9 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	})
 }
 
-// askRange asks which ports of a need's range are open. It follows a try,
-// whose answer shows whether the socket table is whole.
+// askRange asks which ports of a need's range are open. It takes from the last
+// try of the batch whether the socket table is whole, so that try has to be of the
+// same protocol.
 func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
 	tried := len(b.Tries) - 1
 	b.scan(host.Scan{Binding: n.Binding(proto), Ports: n.Range}, func(open port.Set, a answer) {

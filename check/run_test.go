@@ -579,8 +579,8 @@ func TestFreePortsFails(t *testing.T) {
 	}
 }
 
-// Missing evidence is a notice of the target, unless the results that depend on it
-// have the notice.
+// A gap is a notice on its target, except for gaps about holders and containers,
+// which are notices on the results that they affect.
 func TestGapsAreNoticesOfTheTarget(t *testing.T) {
 	f := machine()
 	n := needOf("a.yml", "x")
@@ -641,7 +641,7 @@ func TestList(t *testing.T) {
 	}
 	f.Tried[1].TableOK = false
 	if _, err = List(context.Background(), targetOf("local", canned(f)), Options{}); err == nil {
-		t.Error("List returned a part of a table")
+		t.Error("a partial table was accepted")
 	}
 }
 

@@ -49,7 +49,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 			all = append(all, searches[key])
 		}
 		if o.Candidates > 0 && n.Expect == config.Free {
-			// What the need can have on its own target, whatever its others offer.
+			// The ports on this target alone, whatever the entry's other targets offer.
 			offers[i] = newSearch(n, roundsOn(n.Target, rounds), claims, o.Candidates, newOffer)
 			all = append(all, offers[i])
 		}
@@ -156,8 +156,9 @@ func newSearch(n Need, rounds []*round, c claims, wanted int, choose func(pool, 
 	return s
 }
 
-// poolOf returns the ports that a need can have on the targets of rounds, or why
-// they can't be found out. Then, and if the need has no range, there are none.
+// poolOf returns the pool of ports that a need can have on the targets of rounds.
+// It is empty if the need has no range. If the ports can't be found out, it is empty
+// too, and reason is why.
 func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	var within, excluded port.Bits
 	within.AddSet(n.Range)

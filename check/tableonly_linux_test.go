@@ -85,8 +85,8 @@ func occupy(t *testing.T) {
 	}
 }
 
-// everyNeed returns a need of each kind for each port, first on one target and then
-// on the other.
+// everyNeed returns a need of each kind for each port, protocol and address, on each
+// of the two targets.
 func everyNeed() []Need {
 	var all []Need
 	for number := uint16(8080); number <= 8086; number++ {

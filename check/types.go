@@ -163,7 +163,7 @@ type Notice struct {
 	Code    config.NoticeCode `json:"code"`
 	Message string            `json:"message"`
 	// Severity is set if the notice is more than a note: on a target that may
-	// not be the network namespace that was meant.
+	// be another network namespace than the user intended.
 	Severity config.Severity `json:"severity,omitempty"`
 }
 

@@ -32,7 +32,7 @@ func validate(f host.Facts, req host.Request) error {
 	}
 	for i, d := range req.Dials {
 		if a := f.Dialed[i]; a.Protocol != port.TCP || a.Port != d.Port || !knownOutcomes[a.Outcome] {
-			return fmt.Errorf("it has another connect than the requested one to %s port %d", d.Host, d.Port)
+			return fmt.Errorf("it has another connect instead of the one to %s port %d", d.Host, d.Port)
 		}
 	}
 	return validateMachine(f)

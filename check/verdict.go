@@ -120,7 +120,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	return status
 }
 
-// besideListener returns the verdict on a binding that shares its port and was
+// besideListener returns the verdict on a binding that may share its port. It was
 // not tried, because another process listens there.
 func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Status {
 	if sharesWithinUser(b) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
@@ -132,14 +132,14 @@ func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Sta
 }
 
 // sharesWithinUser reports whether the binding can share its port only with
-// sockets of the same user. SO_REUSEPORT has this limit; SO_REUSEADDR of UDP has
-// none.
+// sockets of the same user. SO_REUSEPORT has this limit, SO_REUSEADDR of UDP does
+// not.
 func sharesWithinUser(b port.Binding) bool {
 	return b.ReusePort && !(b.Protocol == port.UDP && b.ReuseAddress)
 }
 
-// judgeListening returns the verdict on a need for a listener. One overlapping
-// listener for each port is enough.
+// judgeListening returns the verdict on a need for a listener. Each port needs one
+// listener, on any of the need's addresses.
 func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Result {
 	r := n.result(proto)
 	r.Endpoints = endpoints(tried.Attempts)
@@ -283,8 +283,8 @@ func overlapping(sockets []host.Socket, e port.Endpoint) []host.Socket {
 	return all
 }
 
-// distinct drops repeated sockets: one that overlaps several endpoints of a need
-// was found for each.
+// distinct drops repeated sockets: a socket is found once for each endpoint of the
+// need that it overlaps.
 func distinct(sockets []host.Socket) []host.Socket {
 	type identity struct {
 		port.Endpoint

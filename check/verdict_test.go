@@ -668,7 +668,7 @@ func TestHoldersInMessages(t *testing.T) {
 	}
 }
 
-// For a block, the message names at most five of the endpoints that are taken.
+// The message on a block names the first five endpoints that are taken.
 func TestEndpointsInMessages(t *testing.T) {
 	for taken, want := range map[int]string{
 		5:  "tcp 8080-8089: tcp [::]:8080, tcp [::]:8081, tcp [::]:8082, tcp [::]:8083, tcp [::]:8084 is in use by nginx (pid 812, nginx.service)",
@@ -752,7 +752,7 @@ func TestHolderFields(t *testing.T) {
 	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 0 || got[0].User != "root" {
 		t.Errorf("%+v", got)
 	}
-	// If the user of a process is unknown, it is that of its socket.
+	// A process with an unknown user has the user of its socket.
 	got = verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", gone), 7)}}.judge(t).Holders
 	if len(got) != 1 || got[0].UID == nil || *got[0].UID != 7 {
 		t.Errorf("%+v", got)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Job is what the CI system says about the current job.
+// Job describes the current job, from the CI system's variables.
 type Job struct {
 	// System is the name of the CI system, or "" for GitHub Actions or none.
 	System string
@@ -30,8 +30,8 @@ func ReadJob(env Env) Job {
 }
 
 // ReadActionJob returns the Job that the action's inputs job-container and
-// job-services describe. The action sets them from GitHub's job context. With an
-// error, the rest of the Job is valid.
+// job-services describe. The action sets them from GitHub's job context. If it
+// returns an error, the rest of the Job is valid.
 func ReadActionJob(env Env) (Job, error) {
 	job := Job{Container: Input(env, "job-container"), Services: map[string]string{}}
 	text := Input(env, "job-services")

@@ -71,7 +71,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.failOn, "fail-on", "error", "which unmet needs fail the run: error, warning (also those of severity warning) or never")
 	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet")
-	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for needs whose status could not be determined")
+	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for needs with the status unknown")
 }
 
 func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {

@@ -71,9 +71,9 @@ func actionOutputs(r check.Report, file string) []ci.Output {
 }
 
 // reportFile returns the path of a JSON report that later steps can open: the one
-// of -o json=FILE, or else a new file in the runner's temporary directory. A
-// container action sees the temporary directory and the workspace under other
-// paths than later steps do. Only the workspace is certain to be shared, so there
+// of -o json=FILE, or else a new file in the runner's temporary directory. In a
+// container action, the paths of the temporary directory and of the workspace differ
+// from those in later steps. Only the workspace is certain to be shared, so there
 // the file is in the workspace, and the path is relative to it.
 func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string, error) {
 	for _, f := range out.files {

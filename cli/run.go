@@ -23,7 +23,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	// What the exit code is computed from, set by a command that writes a report.
+	// The exit code is computed from these. A command that writes a report sets
+	// them.
 	report  check.Report
 	verdict verdictOptions
 }

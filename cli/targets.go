@@ -66,7 +66,7 @@ func isTargetName(s string) bool {
 	return s != "" && !strings.ContainsAny(s, ":/@")
 }
 
-// newSpec returns a target. Without a name it is named as its spec.
+// newSpec returns a target. If name is empty, its spec is its name.
 func (t targetFlags) newSpec(name, spec string, at config.Position) targetSpec {
 	auto := spec == "auto"
 	if auto {

@@ -11,7 +11,7 @@ import (
 func TestLimits(t *testing.T) {
 	// with returns a manifest that has one more key than oneNeed.
 	with := func(format string, args ...any) string { return oneNeed("a") + fmt.Sprintf(format, args...) + "\n" }
-	// need returns a manifest whose need has one more key.
+	// need returns a manifest with a need that has one more key.
 	need := func(format string, args ...any) string {
 		return "version: 1\napp: a\nports:\n  - {name: web, port: 80, " + fmt.Sprintf(format, args...) + "}\n"
 	}
@@ -84,8 +84,8 @@ func TestLimits(t *testing.T) {
 			"-:4:35: run_as is longer than 100 characters",
 		},
 		{
-			"user ID", 4294967294,
-			func(n int) string { return need("run_as: %d", n) },
+			"user ID", 4, // the last digit, since the number does not fit an int of 32 bits
+			func(n int) string { return need("run_as: 429496729%d", n) },
 			`-:4:35: run_as: "4294967295" is not a user: want a user name or a number such as 1000`,
 		},
 		{

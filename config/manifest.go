@@ -30,7 +30,8 @@ type defaults struct {
 	allow     []NoticeCode
 }
 
-// parseManifest parses one manifest. With problems, the Manifest is incomplete.
+// parseManifest parses one manifest. If it returns problems, the Manifest is
+// incomplete.
 func parseManifest(file string, data []byte) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {

@@ -80,8 +80,8 @@ func texts[S ~string](list []S) []string {
 	return all
 }
 
-// correctionMax is the number of words that a message lists, and that a mistyped
-// word is compared with.
+// correctionMax bounds how many allowed words a message lists. A mistyped word is
+// compared with these alone.
 const correctionMax = 20
 
 // correction returns what to write instead of word: the most similar allowed word,

@@ -51,7 +51,7 @@ func TestUnreadable(t *testing.T) {
 }
 
 func TestReadError(t *testing.T) {
-	const file = "/proc/self/mem" // a regular file whose first page is not mapped
+	const file = "/proc/self/mem" // a regular file; its first page is not mapped
 	_, found := Load([]string{file}, nil)
 	if got, want := lines(found), file+": cannot be read: input/output error\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)

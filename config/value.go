@@ -306,8 +306,8 @@ func (w *walker) user(key string, n *yaml.Node) (string, bool) {
 	return s, true
 }
 
-// isUID reports whether s is a user ID in canonical form. The highest number is
-// none: setresuid(2) takes it for "no change".
+// isUID reports whether s is a user ID in canonical form. The highest number is not
+// a user ID: setresuid(2) takes it for "no change".
 func isUID(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return err == nil && n < 1<<32-1 && strconv.FormatUint(n, 10) == s

@@ -36,7 +36,7 @@ func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err
 	return release, "", nil
 }
 
-// startWinsock initialises Winsock. The net package does so as well, but does
+// startWinsock initializes Winsock. The net package does so as well, but does
 // not promise it. Winsock counts the calls.
 var startWinsock = sync.OnceValue(func() error {
 	var data windows.WSAData
@@ -94,7 +94,7 @@ func classify(op string, err error) (Outcome, string) {
 	case errno == windows.WSAEADDRINUSE:
 		return InUse, name
 	case errno == windows.WSAEACCES:
-		return Denied, name // Limits.markExcluded recognises excluded ranges
+		return Denied, name // Limits.markExcluded recognizes excluded ranges
 	case errno == windows.WSAEADDRNOTAVAIL:
 		return NoAddress, name
 	case errno == windows.WSAEAFNOSUPPORT:

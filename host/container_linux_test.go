@@ -40,7 +40,7 @@ func TestParseOwnContainer(t *testing.T) {
 	}
 }
 
-// The file system of a container is recognised by the engine's marker files, or
+// The file system of a container is recognized by the engine's marker files, or
 // by the mounts of the engine alone.
 func TestOwnContainer(t *testing.T) {
 	if !inParallel(t) {

@@ -77,7 +77,7 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 	return all, nil
 }
 
-// diagRequests returns the dumps that answer a query.
+// diagRequests returns the requests for the dumps that answer a query.
 //
 // For TCP it uses the older form of inet_diag, the only one that returns both
 // families at once. Each dump makes the kernel walk over all its hash tables,
@@ -94,7 +94,7 @@ func diagRequests(q query) []dumpRequest {
 }
 
 // tcpRequest returns an inet_diag_req: family and lengths, socket ID, states,
-// and a field that the kernel does not use. What is not set here is zero.
+// and a field that the kernel does not use. Fields that are not set are zero.
 func tcpRequest(q query) []byte {
 	states := uint32(1<<tcpListen | 1<<tcpBoundInactive)
 	if q.every {

@@ -25,7 +25,7 @@ func lsofKeyOf(e port.Endpoint, state State) lsofKey {
 }
 
 // findHolders runs lsof, by gopsutil, and adds to each socket the processes that
-// have one like it. Without root, lsof shows only the processes of the own user.
+// have one like it. Without root, lsof shows only the processes of this user.
 func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
@@ -72,9 +72,9 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 	return []Gap{{What: "lsof shows only the processes of this user: run as root to see every holder", Op: "lsof", Kind: GapHolders}}
 }
 
-// likely returns those of the sockets with one key that belong to the holder's
-// user, or all of them if none does. With SO_REUSEPORT, other users may have
-// the other sockets.
+// likely chooses the sockets of a holder among alike, which have the same lsofKey:
+// those of the holder's user, or all of them if no socket is that user's. With
+// SO_REUSEPORT, the others may be other users'.
 func likely(h Holder, alike []*Socket) []*Socket {
 	own := slices.DeleteFunc(slices.Clone(alike), func(s *Socket) bool {
 		return s.UID == nil || int(*s.UID) != h.UID

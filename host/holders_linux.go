@@ -15,9 +15,9 @@ import (
 
 // findHolders adds to each socket the processes that have a descriptor of it.
 //
-// With every, it examines all processes. Otherwise it stops when each socket has
-// a holder, and the parent, children and cgroup of each holder have been
-// examined: a walk over all descriptors of a busy host takes longer than the
+// If every is true, it examines all processes. Otherwise it stops when each
+// socket has a holder, and the parent, children and cgroup of each holder have
+// been examined: a walk over all descriptors of a busy host takes longer than the
 // rest of a probe. It starts with the cgroup of the socket's creator, and
 // examines processes with few descriptors before those with many.
 func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {

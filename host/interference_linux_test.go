@@ -21,7 +21,7 @@ import (
 // concurrentRounds is how often two probes run at the same time.
 const concurrentRounds = 500
 
-// Two probes of the same free ports at the same time never report each other.
+// Two probes of the same free ports, at the same time, both find them free.
 func TestConcurrentProbes(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -15,8 +15,9 @@ import (
 //	readLimits() (Limits, []Gap)
 //	openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error)
 //	classify(op string, err error) (Outcome, string)  // by errno, never by text
+//	haveIPv6() bool
 //	asUser(name string, fn func(uid int)) (op string, err error)
-//	readTable(ctx, []query) (tableRead)
+//	readTable(ctx, []query) tableRead
 //	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
 type Local struct{}
 

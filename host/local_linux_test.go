@@ -239,7 +239,7 @@ func TestDialTimeout(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	facts, err := Local{}.Probe(ctx, req)
-	// The connects may see the deadline a moment before ctx has its error.
+	// The connects may time out a moment before ctx has its error.
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > dialTimeout {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The kind of a namespace is claimed only with proof.
+// NamespaceHost is returned only with proof.
 func TestNamespaceOf(t *testing.T) {
 	const pids, net = initialPIDNamespace, initialNetNamespace
 	for name, c := range map[string]struct {
@@ -35,7 +35,7 @@ func TestNamespaceOf(t *testing.T) {
 		}
 	}
 	if pids != 4026531836 || net != 4026531833 { // of include/uapi/linux/nsfs.h
-		t.Errorf("initial namespaces %d and %d", pids, net)
+		t.Errorf("initial namespaces %d and %d", uint64(pids), uint64(net))
 	}
 }
 
@@ -69,7 +69,7 @@ func TestReadSysctl(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
-	// What fills the buffer may be cut off.
+	// A text that fills the buffer may be cut off.
 	for _, text := range []string{"1234567\n", "12345678\n"} {
 		if got, err := readSysctl(write(text), make([]byte, 8)); err == nil || !strings.Contains(err.Error(), "more than 8 bytes") {
 			t.Errorf("%q: %q, %v", text, got, err)

@@ -23,7 +23,7 @@ func readMachine() Machine {
 	}
 }
 
-// readNamespace recognises a container, which has a network compartment of its
+// readNamespace recognizes a container, which has a network compartment of its
 // own, by the value that Windows writes into the container's registry.
 func readNamespace() Namespace {
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, registry.QUERY_VALUE)

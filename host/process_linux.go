@@ -190,8 +190,8 @@ func parseCgroupPath(path string) (unit, container string) {
 
 // containerID returns the 64 hexadecimal digits of "<id>", "docker-<id>.scope",
 // "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like; and
-// of "<slice>:cri-containerd:<id>", which containerd creates if it takes a name
-// that is meant for systemd as a path.
+// of "<slice>:cri-containerd:<id>", which containerd creates if it uses a name in
+// systemd's form as a path.
 func containerID(name string) (string, bool) {
 	name = strings.TrimSuffix(name, ".scope")
 	name = name[strings.LastIndexAny(name, "-:")+1:]

@@ -19,8 +19,8 @@ type ReadFile func(ctx context.Context, path string) ([]byte, error)
 // FromFiles returns a Linux machine of which only files can be read, because no
 // program of ours can run there, for this reason. Nothing is bound: the outcome
 // of an Attempt is NotTried, unless the files show that the bind can't work. No
-// holder is known. Of machine it uses Arch, a GOARCH, which decides about the
-// byte order of addresses, and UID, which is -1 if it is unknown.
+// holder is known. It uses two fields of machine: Arch, a GOARCH, which decides
+// about the byte order of addresses, and UID, which is -1 if it is unknown.
 //
 // Probe returns an error if no file of the machine can be read.
 func FromFiles(read ReadFile, machine Machine, reason string) Host {

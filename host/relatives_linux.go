@@ -72,9 +72,9 @@ func numbers(r io.Reader) []int {
 	return all
 }
 
-// cgroups finds processes by their cgroup. What it returns is a hint: nothing is
-// found where the cgroup file system is empty, as in `ip netns exec`, or may not
-// be searched.
+// cgroups finds processes by their cgroup. Its results are hints: it finds nothing
+// where the cgroup file system is empty, as in `ip netns exec`, or may not be
+// searched.
 type cgroups struct {
 	unified string // mount point of cgroup v2; "" if there is none
 	fd      int    // of unified; -1 if it can't be opened

@@ -12,8 +12,8 @@ import (
 )
 
 // pcbLists are the sysctls that netstat(1) reads as well. They show every user the
-// sockets of all users. Of the processes they show only the last that used a
-// socket, which need not hold it.
+// sockets of all users. They show only one process of a socket, the last that used
+// it, which need not hold it.
 var pcbLists = map[port.Protocol]string{
 	port.TCP: "net.inet.tcp.pcblist_n",
 	port.UDP: "net.inet.udp.pcblist_n",

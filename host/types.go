@@ -67,7 +67,7 @@ type Machine struct {
 	Arch      string    `json:"arch"` // GOARCH
 	Namespace Namespace `json:"namespace"`
 	BootID    string    `json:"boot_id,omitempty"`
-	UID       int       `json:"uid"`      // effective uid of the probe; -1 where there is none
+	UID       int       `json:"uid"`      // effective uid of the probe; -1 if unknown, or if the OS has none
 	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports
 	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
 }
@@ -75,7 +75,7 @@ type Machine struct {
 // NamespaceKind is the kind of network namespace that was probed.
 type NamespaceKind string
 
-// The kinds. NamespaceHost is claimed only with proof.
+// The kinds. NamespaceHost is reported only with proof.
 const (
 	NamespaceHost      NamespaceKind = "host"
 	NamespaceContainer NamespaceKind = "container"
@@ -173,8 +173,9 @@ func (s Socket) Shares(e port.Endpoint) bool {
 const loopbackDevice = "lo"
 
 // Holder is a process that has the socket open, which is proven by a descriptor
-// with the socket's inode. What could not be read is empty and listed in Unseen;
-// what is empty and not in Unseen is known to be absent.
+// with the socket's inode. A field that could not be read is empty and listed in
+// Unseen. A field that is empty and not in Unseen does not apply: the process is in
+// no unit, for example.
 type Holder struct {
 	PID        int       `json:"pid"`
 	Process    string    `json:"process,omitempty"`    // the process's own name, which can be forged

@@ -9,7 +9,7 @@ import (
 )
 
 // alternatives returns the hint that names ports to use instead, or the reason
-// why there are none. It is empty where another port would not help.
+// why no port is suggested. It is empty where another port would not help.
 func alternatives(r check.Result) string {
 	found := len(r.Alternatives)
 	switch {

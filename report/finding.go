@@ -34,8 +34,8 @@ func problemFinding(p config.Problem) finding {
 	return finding{at: p.Position, severity: config.SeverityError, message: p.Message, code: manifestCode}
 }
 
-// unmetFindings returns the reasons why a result is not met, the first with
-// hints. There are none if it is met.
+// unmetFindings returns the reasons why a result is not met, the first with hints.
+// If the result is met, it returns none.
 func unmetFindings(r check.Result, manyTargets bool) []finding {
 	if r.OK {
 		return nil

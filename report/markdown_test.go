@@ -40,7 +40,7 @@ func TestSummaryStaysBelowGitHubsLimit(t *testing.T) {
 	}
 }
 
-// What does not fit is the least severe.
+// The findings that do not fit, and are left out, are the least severe ones.
 func TestSummaryHasTheWorstFirst(t *testing.T) {
 	t.Parallel()
 	r := crowd(4096)

@@ -71,8 +71,8 @@ type gauge struct {
 	values     map[string]int
 }
 
-// addMin adds a sample. Of several with the same labels, which would make the
-// file invalid, the lowest value is kept: ids are unique, and if a bug makes two
+// addMin adds a sample. If several have the same labels, which would make the file
+// invalid, it keeps the lowest value: ids are unique, and if a bug makes two
 // results share one, it must not hide a conflict.
 func (g *gauge) addMin(labels []label, value int) {
 	text := labelText(labels)

@@ -26,7 +26,7 @@ var remedies = map[check.Status]func(check.Result) string{
 }
 
 // Remedies returns what a person can do about a result that is not met, a
-// sentence each. There are none if it is met. Names from outside are safe in
+// sentence each. If it is met, it returns none. Names from outside are safe in
 // them, and are part of a command only if they are one word to every shell.
 func Remedies(r check.Result) []string {
 	if r.OK {
@@ -146,9 +146,9 @@ func remedyUnknown(r check.Result) string {
 	}
 }
 
-// stop returns how to stop the first holder that can be stopped, with the time
-// since when it has run and the number of others. Processes of one unit or
-// container stop together.
+// stop returns how to stop the first holder that can be stopped, with the time of
+// its start and the number of other holders. Processes of one unit or container
+// stop together.
 func stop(r check.Result) string {
 	ways := map[string]bool{}
 	var firstWay string
@@ -200,7 +200,7 @@ func stopHolder(h check.Holder, r check.Result) string {
 	}
 	switch {
 	case name == "docker-proxy":
-		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` names it", h.Port, Safe(string(r.Protocol)))
+		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` shows its name", h.Port, Safe(string(r.Protocol)))
 	case isWord(h.Unit) && stoppable(h.Unit):
 		return "stop its service: `systemctl stop " + h.Unit + "`"
 	case h.PID == 1:
@@ -221,8 +221,8 @@ func stoppable(unit string) bool {
 		strings.HasSuffix(unit, ".service") && !strings.HasPrefix(unit, "user@")
 }
 
-// ownerHint returns the owner mapping that all holders match. It is empty if
-// there is none, or no manifest to write it to.
+// ownerHint returns the owner mapping that all holders match. It is empty if no
+// mapping matches all, or if there is no manifest to write it to.
 func ownerHint(r check.Result) string {
 	if len(r.Holders) == 0 || r.Source.IsFlag() {
 		return ""

@@ -98,7 +98,7 @@ func TestUnmetIsAlwaysShown(t *testing.T) {
 	}
 }
 
-// Where nothing can be bound, the output does not claim that the range is taken.
+// Where nothing can be bound, the output does not show the range as taken.
 func TestNoAlternativesWhereNothingIsBound(t *testing.T) {
 	r := results()["no-alternative"]
 	r.NoSearchReason = "no port can be test-bound on app1"

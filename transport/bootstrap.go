@@ -160,9 +160,9 @@ func (b *bootstrap) stop(ctx context.Context) {
 	_ = b.session.Close()
 }
 
-// readReply reads the next reply, whose first word must be one of words, and
-// returns its text: the words after the first if only one word is allowed, else
-// all of it.
+// readReply reads the next reply. The reply must begin with one of words. If only
+// one word is allowed, readReply returns the text after it, otherwise all of the
+// text.
 func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, error) {
 	stop := context.AfterFunc(ctx, func() { _ = b.link.Close() }) // so that the read fails, whatever the host does
 	defer stop()
@@ -233,8 +233,8 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	return errors.New("the host does not run portcheck's commands: a forced command, or no shell")
 }
 
-// runBinary runs bin on the host. With keep, it uses the copy that the host has
-// stored, or stores one there.
+// runBinary runs bin on the host. If keep is true, it uses the copy that the host
+// has stored, or stores one there.
 func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error {
 	hash, verb := "-", "take"
 	if keep {

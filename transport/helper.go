@@ -103,7 +103,7 @@ func withoutProcesses(s *engine.Spec) {
 }
 
 // helperSpec returns the configuration of a container that answers requests on
-// its stdin and sees all processes of the machine.
+// its stdin and has access to all processes of the machine.
 func helperSpec(image, network string, o Options) engine.Spec {
 	return engine.Spec{
 		Image:      image,
@@ -129,7 +129,7 @@ func helperSpec(image, network string, o Options) engine.Spec {
 }
 
 // start creates the helper, starts it and attaches to it. After a failure it
-// removes what was created. Canceling ctx does not abort a request to the
+// removes what was created. Cancelling ctx does not abort a request to the
 // engine, which could create the container all the same, after its removal.
 func (h *helper) start(ctx context.Context, spec engine.Spec) error {
 	uncanceled := context.WithoutCancel(ctx)
@@ -217,7 +217,7 @@ func (h *helper) remove() {
 	}
 }
 
-// sweep removes expired helpers. Such are left when a portcheck is killed
+// sweep removes expired helpers. They are left if a portcheck is killed
 // between creating and starting one. Helpers of other jobs have not expired.
 func sweep(ctx context.Context, e *engine.Engine) {
 	all, err := e.List(ctx, true, deadlineLabel)

@@ -60,8 +60,8 @@ var openers = map[string]func(context.Context, config.Target, Options) (host.Hos
 	"ssh":       openSSH,
 }
 
-// Auto returns the target that "auto" stands for in a job: the one whose ports
-// the job's steps use. It does not depend on whether an engine's socket exists.
+// Auto returns the target that "auto" stands for in a job: the one with the ports
+// that the job's steps use. It does not depend on whether an engine's socket exists.
 func Auto(job Job) string {
 	switch {
 	case job.Container != "":

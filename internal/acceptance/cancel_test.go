@@ -122,7 +122,7 @@ func sweepAll(t *testing.T, v variant) {
 		}
 	}
 	if left := v.helpers(t); len(left) > 0 {
-		t.Errorf("more helpers after the last sweep: %s", describe(t, left))
+		t.Errorf("helpers were created without a request: %s", describe(t, left))
 	}
 }
 
@@ -167,7 +167,7 @@ var engineAPI = &http.Client{
 	}},
 }
 
-// state is the engine's state of a container. It is zero if there is none.
+// state is the engine's state of a container, zero if the container does not exist.
 type state struct {
 	Status                string
 	Running               bool

@@ -44,7 +44,7 @@ func TestBasicEvidence(t *testing.T) {
 	}
 	for _, secret := range []string{executable, fmt.Sprintf("pid %d", pid)} {
 		if strings.Contains(o.stdout, secret) {
-			t.Errorf("%q is in the output\n%s", secret, o)
+			t.Errorf("the output has %q\n%s", secret, o)
 		}
 	}
 	if why := degraded(web.Notices, o.target(t).Notices); !strings.Contains(why, "evidence: basic") {

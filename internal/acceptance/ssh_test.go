@@ -273,7 +273,7 @@ func TestOtherCISSH(t *testing.T) {
 }
 
 // TestOtherArchitectureSSH checks that a host of the other architecture gets the
-// executable for it. This host only claims that architecture, so that the
+// executable for it. This host only prints that architecture, so that the
 // executable fails and the verdict comes from the host's files.
 func TestOtherArchitectureSSH(t *testing.T) {
 	t.Parallel()

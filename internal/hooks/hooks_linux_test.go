@@ -46,7 +46,7 @@ func TestHooks(t *testing.T) {
 	hooks := snapshot(t)
 	revision := strings.TrimSpace(run(t, hooks, 0, "git", "rev-parse", "HEAD"))
 
-	t.Run("try-repo stops at a duplicate port and says where", func(t *testing.T) {
+	t.Run("try-repo stops at a duplicate port and shows its place", func(t *testing.T) {
 		repo := repository(t, map[string]string{"deploy/portcheck.yml": fmt.Sprintf(bad, "shop")})
 		out := run(t, repo, 1, "pre-commit", "try-repo", hooks, "portcheck-lint")
 		contains(t, out, "deploy/portcheck.yml:5:11: error: web: ", "deploy/portcheck.yml:7:11: error: admin: ", "[duplicate]")

@@ -76,7 +76,7 @@ func TestGitLabComponent(t *testing.T) {
 			t.Errorf("the pipeline did not continue:\n%s", out)
 		}
 	})
-	t.Run("fail-on never lets it pass, and the reports tell it still", func(t *testing.T) {
+	t.Run("fail-on never lets the job pass, and the reports still show the conflict", func(t *testing.T) {
 		dir := project(t, with("      stage: check\n      fail-on: never\n      target: local\n"), map[string]string{"portcheck.yml": manifest})
 		pipeline(t, dir, 0)
 		if got := quality(t, dir); len(got) != 1 {

@@ -131,7 +131,7 @@ func applyFaults() error {
 		}
 	}
 	// Go's poller opens descriptors of its own on first use, and the program
-	// dies without them. That is not a fault to test, so they are opened now.
+	// fails without them. That is not a fault to test, so they are opened now.
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err

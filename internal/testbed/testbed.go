@@ -151,7 +151,7 @@ var (
 	forksOnce sync.Once
 )
 
-// fork starts a command from a thread that lives as long as the process.
+// fork starts a command from a thread that ends with the process, not before.
 // Pdeathsig kills a child when the thread that forked it ends, and the probe
 // ends threads on purpose.
 func fork(cmd *exec.Cmd) error {

@@ -134,8 +134,8 @@ func try(ctx context.Context, all []mutant, n, workers int, limit time.Duration)
 	return tried
 }
 
-// report prints the survivors and a table of packages. The error says which of
-// them are below their floor.
+// report prints the survivors and a table of packages. The error names those
+// that are below their floor.
 func report(tried []mutant, reasons map[string]string) error {
 	type count struct{ killed, all int }
 	counts := map[string]count{}

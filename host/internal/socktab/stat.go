@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// FromStat converts an entry of gopsutil. V6Only is left false, because no source
-// of gopsutil has it.
+// FromStat converts an entry of gopsutil. V6Only is left false, because gopsutil
+// does not return it.
 func FromStat(c net.ConnectionStat) (Socket, error) {
 	s := Socket{Status: c.Status}
 	switch c.Type {

@@ -36,8 +36,8 @@ type Port struct {
 	Type       string // tcp, udp, sctp
 }
 
-// List returns the running containers, with all the others too, that have each
-// of the labels.
+// List returns the running containers that have each of the labels. If all is true,
+// it also returns those that do not run.
 func (e *Engine) List(ctx context.Context, all bool, labels ...string) ([]Container, error) {
 	query := url.Values{}
 	if all {

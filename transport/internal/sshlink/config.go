@@ -87,8 +87,8 @@ func (d *Dialer) readConfig() (clientConfig, error) {
 	return c, nil
 }
 
-// readFile reads a file whose settings are for hosts that match when. Names of
-// included files are relative to dir.
+// readFile reads a file. Its settings apply to the hosts that match all of when.
+// Names of included files are relative to dir.
 func (d *Dialer) readFile(file, dir string, when []patterns, depth int) (clientConfig, error) {
 	if depth > includeDepth {
 		return nil, fmt.Errorf("%s: Include is nested more than %d deep", file, includeDepth)

@@ -57,8 +57,8 @@ func viaHop(h hop, err error) error {
 	return err
 }
 
-// addHop connects a link to the next host. Errors in local files are found
-// before it sends anything to the host.
+// addHop connects a link to the next host. It reads the local files first, so that
+// nothing is sent to the host if they have an error.
 func (d *Dialer) addHop(ctx context.Context, l *Link, h hop) error {
 	keys, err := d.hostKeysFor(h)
 	if err != nil {

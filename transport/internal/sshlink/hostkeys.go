@@ -65,7 +65,7 @@ func (d *Dialer) knownFiles(h hop) (files []string, addTo string) {
 	return files, files[0]
 }
 
-// knownTexts reads files, or the variable if there are none. Only the file of
+// knownTexts reads files, or the variable if files is empty. Only the file of
 // Options has to exist.
 func (d *Dialer) knownTexts(files []string) ([]knownText, error) {
 	if len(files) == 0 {

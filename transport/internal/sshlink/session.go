@@ -61,7 +61,7 @@ func start(client *ssh.Client, command string, afterAnother bool) (*Session, err
 	return s, nil
 }
 
-// result returns the error of the command for that of its session.
+// result converts the error with which the session ended to that of the command.
 func (s *Session) result(err error) error {
 	var exit *ssh.ExitError
 	switch {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Environment variables whose values are the content of files, for pipelines
-// without files.
+// Environment variables that hold the content of files, for pipelines without
+// files.
 const (
 	keyVariable        = "PORTCHECK_SSH_KEY"
 	passphraseVariable = "PORTCHECK_SSH_PASSPHRASE"
