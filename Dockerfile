@@ -9,18 +9,18 @@ ARG GO_IMAGE=golang:1.26
 ARG BUSYBOX_IMAGE=busybox:1.37-musl
 
 # Compiles on the builder's own platform for the target's. The classic builder
-# knows neither: "linux" is then Linux on its own architecture.
+# sets neither variable: "linux" is then Linux on its own architecture.
 FROM --platform=${BUILDPLATFORM:-linux} ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=
-# Without a default, which would beat what BuildKit fills in. The classic builder
-# leaves it empty, and Go takes its own.
+# Without a default, which would override BuildKit's value. The classic builder
+# leaves it empty, and Go uses its own architecture.
 ARG TARGETARCH
-# In lib is what is sent to hosts of the other architecture that are checked by
-# SSH. The flags are those of .goreleaser.yaml: both build the same bytes.
+# lib has the executables that are sent to SSH hosts of the other architecture.
+# The flags are those of .goreleaser.yaml: both build the same bytes.
 RUN own=$(GOARCH=${TARGETARCH} go env GOARCH) lib=/out/lib/portcheck && \
     for arch in "$own" amd64 arm64; do \
       [ -e "$lib/portcheck-linux-$arch" ] || \
@@ -35,8 +35,8 @@ COPY --from=build /out /usr/local
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ARG VERSION=
 ARG REVISION=
-# portcheck.probe is the version of the protocol that `portcheck probe` in
-# this image speaks; the program takes only an image with it as its own.
+# portcheck.probe is the version of the protocol of `portcheck probe` in this
+# image. portcheck starts helpers only from an image with its own version.
 LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.description="Checks whether the TCP and UDP ports of a manifest are free" \
       org.opencontainers.image.source="https://github.com/org/portcheck" \
@@ -46,8 +46,9 @@ LABEL org.opencontainers.image.title="portcheck" \
       io.github.org.portcheck.probe="2"
 CMD ["/usr/local/bin/portcheck"]
 
-# The default. GitLab runs `sh` in it and Jenkins `cat`, as any user, hence the
-# shell, no ENTRYPOINT and no USER. GitHub passes its workspace, hence no WORKDIR.
+# The default. It has a shell, no ENTRYPOINT and no USER, because GitLab runs `sh`
+# in it and Jenkins `cat`, as any user. GitHub sets the working directory, so
+# there is no WORKDIR.
 FROM ${BUSYBOX_IMAGE}
 COPY --from=static / /
 ARG VERSION=

@@ -154,7 +154,7 @@ func TestReliabilityNamesTests(t *testing.T) {
 		}
 	}
 	if refs == 0 {
-		t.Error("no test is named")
+		t.Error("docs/reliability.md names no test")
 	}
 }
 

@@ -31,8 +31,8 @@ func readText(t *testing.T, file string) string {
 	return string(text)
 }
 
-// Words in backquotes are paths if they have a slash, or are named like a file
-// of Go or a document.
+// TestGuidesNamePathsThatExist checks the words in backquotes that are paths: they
+// have a slash, or the extension of a Go file or a document.
 func TestGuidesNamePathsThatExist(t *testing.T) {
 	for _, guide := range guides {
 		checked := 0
@@ -66,7 +66,8 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 }
 
-// Rows of the form "| ... | `FILE` | `FUNCTION` |" name functions of files.
+// TestArchitectureNamesFunctionsThatExist checks rows of the form
+// "| ... | `FILE` | `FUNCTION` |".
 func TestArchitectureNamesFunctionsThatExist(t *testing.T) {
 	row := regexp.MustCompile("\\| `([^`]+\\.go)` \\| `(\\w+)` \\|")
 	rows := row.FindAllStringSubmatch(readText(t, "docs/architecture.md"), -1)
@@ -106,7 +107,8 @@ func TestContributingNamesTestsThatExist(t *testing.T) {
 	}
 }
 
-// Links between documents lead to files and headings that exist.
+// TestDocumentsLinkToWhatExists checks the links between documents: their files and
+// headings exist.
 func TestDocumentsLinkToWhatExists(t *testing.T) {
 	var documents []string
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/adr/*.md"} {
@@ -137,7 +139,7 @@ func TestDocumentsLinkToWhatExists(t *testing.T) {
 	}
 }
 
-// hasHeading reports whether GitHub makes the anchor of a heading of the text.
+// hasHeading reports whether a heading of the text has the anchor on GitHub.
 func hasHeading(text, anchor string) bool {
 	for _, m := range aHeading.FindAllStringSubmatch(text, -1) {
 		name := notInAnchors.ReplaceAllString(strings.ToLower(m[1]), "")

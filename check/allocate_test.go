@@ -16,8 +16,8 @@ func bitsOf(t *testing.T, text string) *port.Bits {
 	return b
 }
 
-// allocate makes choices on a machine on which the ports of failing can't be
-// bound, and returns what each has chosen.
+// allocate makes choices on a machine where a bind of a port in failing fails. It
+// returns the ports that each choice has chosen.
 func allocate(failing port.Set, choices ...*choice) (chosen [][]uint16) {
 	for a := newAllocation(choices); a.draw(); a.keep() {
 		for _, c := range choices {
@@ -103,7 +103,7 @@ func TestAllocateSeveral(t *testing.T) {
 	}
 }
 
-// A range of which nothing can be bound is tried in few draws, and no draw is
+// If no port of a range can be bound, it is tried in few draws, and no draw is
 // larger than one request may be.
 func TestAllocateTriesMoreEachRound(t *testing.T) {
 	all := port.Set{{First: 1, Last: 65535}}
@@ -118,9 +118,9 @@ func TestAllocateTriesMoreEachRound(t *testing.T) {
 		}
 	}
 	if want := []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 4096}; !slices.Equal(sizes[:len(want)], want) {
-		t.Errorf("rounds of %v", sizes)
+		t.Errorf("sizes of rounds: %v", sizes)
 	}
 	if rounds != 12+15 || slices.Max(sizes) != 4096 || len(c.chosen) > 0 {
-		t.Errorf("%d rounds, %v", rounds, sizes)
+		t.Errorf("%d rounds of the sizes %v", rounds, sizes)
 	}
 }

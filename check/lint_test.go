@@ -11,7 +11,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// needOf is a need of its own line of a file.
+// needOf returns a need on a line of its own in a file.
 func needOf(file, name string, changes ...func(*Need)) Need {
 	n := Need{App: strings.TrimSuffix(file, ".yml"), Target: "local", Port: config.Port{
 		At: config.Position{File: file, Line: 5 + len(name), Column: 11}, Name: name,
@@ -33,7 +33,7 @@ func tcpAndUDP(n *Need)                            { n.Protocols = []port.Protoc
 type lintCase struct {
 	name  string
 	needs []Need
-	want  []string // of each result "ok" or "no", and its notices
+	want  []string // for each result "ok" or "no", then its notices
 }
 
 func lintCases() []lintCase {
@@ -124,13 +124,13 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 	needs = append(needs, needOf("a.yml", "wwww"))
 	got = Lint(needs, "").Results[0].Notices[0].Message
 	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), wwww (a.yml:9:11): only one of them can have it"; got != want {
-		t.Errorf("as many as are named: %s\nwant %s", got, want)
+		t.Errorf("three others, all named: %s\nwant %s", got, want)
 	}
 	needs = needs[:3]
 	for len(needs) < 200 {
 		needs = append(needs, needOf("a.yml", strings.Repeat("n", len(needs))))
 	}
-	for range 10 { // in the same words every time
+	for range 10 { // the message is the same every time
 		got = Lint(needs, "").Results[0].Notices[0].Message
 		if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), nnn (a.yml:8:11), others: only one of them can have it"; got != want {
 			t.Fatalf("%s\nwant %s", got, want)

@@ -14,8 +14,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// apart runs on each target by itself, and returns the reports as they are read
-// back from JSON: without what it has no field for.
+// apart runs a check of its own on each target. It returns the reports as they are
+// read from JSON, without the fields that JSON lacks.
 func apart(t *testing.T, needs []Need, o Options, targets []Target) []Part {
 	t.Helper()
 	var parts []Part
@@ -47,8 +47,8 @@ func merge(t *testing.T, parts []Part, alternatives int) Report {
 	return merged
 }
 
-// TestMergeEqualsOneRun: hosts that were asked one by one give the report that a
-// run over all of them gives.
+// TestMergeEqualsOneRun checks that the merged reports of separate runs on some
+// hosts equal the report of one run over all of them.
 func TestMergeEqualsOneRun(t *testing.T) {
 	var seen struct{ three, fewer, ephemeral, unknown int }
 	for seed := range uint64(500) {
@@ -86,13 +86,13 @@ func TestMergeEqualsOneRun(t *testing.T) {
 		}
 	}
 	if min(seen.three, seen.fewer, seen.ephemeral, seen.unknown) < 100 {
-		t.Errorf("the fleets are not as varied as they should be: %+v", seen)
+		t.Errorf("want at least 100 results of each kind: %+v", seen)
 	}
 }
 
-// randomFleet is three hosts and their needs. Every port that the table shows as
-// open can be bound. If a bind failed, the choices would depend on the order of the
-// searches, which differs between one run and several.
+// randomFleet returns three hosts and needs on them. Every port that is open in the
+// table can be bound. Otherwise one run and separate runs would find the ports that
+// fail in different orders, and suggest different ones.
 func randomFleet(random *rand.Rand) ([]Need, []sim) {
 	some := func(odds float64) port.Set {
 		return port.Set{{First: 9000, Last: 9030}}.Without(func(uint16) bool { return random.Float64() > odds })
@@ -142,7 +142,7 @@ func TestCandidates(t *testing.T) {
 	for _, x := range r.Results {
 		got = append(got, x.Candidates)
 		if len(x.Alternatives) > 0 {
-			t.Errorf("%s: alternatives that were not requested: %v", x.ID, x.Alternatives)
+			t.Errorf("%s: alternatives %v, want none", x.ID, x.Alternatives)
 		}
 	}
 	want := []string{
@@ -181,7 +181,7 @@ func TestMergeOfReportsWithoutCandidates(t *testing.T) {
 	parts := apart(t, both, Options{Alternatives: 3}, []Target{targetOf("one", &sim{taken: set(t, "8080")})})
 	parts[0].Results[1].OK, parts[0].Results[1].Status, parts[0].Results[1].Alternatives = true, Free, nil
 	if got := merge(t, parts, 2).Results; !slices.Equal(got[0].Alternatives, []uint16{9000, 9001}) {
-		t.Errorf("one protocol is met, so that the other alone lists them: %v", got[0].Alternatives)
+		t.Errorf("alternatives %v, want those of the unmet protocol", got[0].Alternatives)
 	}
 }
 
@@ -205,8 +205,8 @@ func TestMergeHeedsAllow(t *testing.T) {
 	}
 }
 
-// TestMergeOfTwoManifestsOnOneHost: a port that one declares is no alternative for
-// the other, although each was checked in a run of its own.
+// TestMergeOfTwoManifestsOnOneHost checks that a port in one manifest is no
+// alternative for the other manifest, although their runs were separate.
 func TestMergeOfTwoManifestsOnOneHost(t *testing.T) {
 	local := func() []Target { return []Target{targetOf("local", &sim{taken: set(t, "8080")})} }
 	parts := apart(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 3, Candidates: 9}, local())
@@ -236,8 +236,8 @@ func TestMergeKeepsTheOrderOfTheManifest(t *testing.T) {
 	}
 }
 
-// Manifests keep the order of the parts, and needs of --port, which have no line,
-// the order of the command line.
+// Manifests keep the order of the parts. Needs of --port have no line and keep the
+// order of the command line.
 func TestMergeKeepsTheOrderOfTheParts(t *testing.T) {
 	flag := func(name string, number uint16, target string) Need {
 		n := needOf("--port", name, ports(number, number), onTarget(target))
@@ -261,7 +261,7 @@ func TestMergeKeepsTheOrderOfTheParts(t *testing.T) {
 	}
 }
 
-// The port of a remote is not a port of the target.
+// The port of a remote is not a port of the target, so it can be an alternative.
 func TestMergeLeavesPortsOfRemotes(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x", inRange("5432-5433"), onTarget("0")), needOf("a.yml", "db", reachable, onTarget("0"))}
 	parts := apart(t, needs, Options{Alternatives: 2, Candidates: 5}, []Target{targetOf("0", &sim{taken: set(t, "8080")})})
@@ -270,7 +270,7 @@ func TestMergeLeavesPortsOfRemotes(t *testing.T) {
 	}
 }
 
-// Two reports have the same target if all that they show of it is equal.
+// Two reports are about the same target if all they have about it is equal.
 func TestMergeComparesTargets(t *testing.T) {
 	part := func(file string, change func(*TargetReport)) Part {
 		r := run(t, []Need{needOf(file+".yml", "x")}, Options{}, targetOf("local", &sim{}))
@@ -301,7 +301,7 @@ func TestMergeRefusesContradictions(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		parts   []Part
-		clashes int // of which the first is wanted
+		clashes int // the first one has the text of want
 		want    string
 	}{
 		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, 2, `two.json: target "local" differs from the one in one.json: give the target of each report a name of its own, as in app1=two.json`},

@@ -18,7 +18,7 @@ import (
 	"github.com/org/portcheck/internal/panics"
 )
 
-// diary records the calls of Progress, a line each.
+// diary is a Progress that records each call as a line.
 type diary []string
 
 func (d *diary) Started(target string) { *d = append(*d, target+" started") }
@@ -35,7 +35,7 @@ func (d *diary) Done(target string, s Summary, err error) {
 	*d = append(*d, line)
 }
 
-// fleet counts what happens to its hosts at the same time.
+// fleet counts how many of its hosts are busy, open and closed.
 type fleet struct {
 	mu           sync.Mutex
 	busy, most   int
@@ -46,7 +46,7 @@ type fleet struct {
 
 func newFleet(size int) *fleet { return &fleet{size: size, full: make(chan struct{})} }
 
-// work keeps a host busy until size hosts are.
+// work keeps a host busy until size hosts are busy.
 func (f *fleet) work(ctx context.Context) error {
 	f.mu.Lock()
 	f.busy++
@@ -87,7 +87,7 @@ func (m member) Close() error {
 	return nil
 }
 
-// target is one of the fleet, that of h.
+// target returns a target of the fleet that opens h.
 func (f *fleet) target(name string, h host.Host) Target {
 	return Target{name, func(ctx context.Context) (host.Host, error) {
 		f.mu.Lock()
@@ -97,7 +97,7 @@ func (f *fleet) target(name string, h host.Host) Target {
 	}}
 }
 
-// many are targets of a fleet, and a need on each.
+// many returns n targets of the fleet, and a need on each.
 func (f *fleet) many(n int, h func(i int) host.Host, changes ...func(*Need)) ([]Need, []Target) {
 	var needs []Need
 	var targets []Target
@@ -144,7 +144,7 @@ func TestParallelBoundsTargets(t *testing.T) {
 			}
 			for i, x := range r.Results {
 				if x.Target != needs[i].Target || r.Targets[i].Name != x.Target {
-					t.Fatalf("%s: the order is lost: %d is %s and %s", name, i, x.Target, r.Targets[i].Name)
+					t.Fatalf("%s: wrong order: result %d is for %s, and the target is %s", name, i, x.Target, r.Targets[i].Name)
 				}
 			}
 		}
@@ -159,7 +159,7 @@ func TestWaitingTargetsLendTheirSlots(t *testing.T) {
 			s := &sim{taken: set(t, "8080")}
 			s.before = func(context.Context, int) error {
 				if done.Load() == 6 {
-					s.taken = nil // not before all others have had their turn
+					s.taken = nil // only after all other targets were probed
 				}
 				return nil
 			}
@@ -204,7 +204,7 @@ func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
 	})
 }
 
-// A timeout of a step's own is not reported as the target's.
+// The timeout of a single step is not reported as the target's timeout.
 func TestATimeoutOnTheWayIsNotTheTargets(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Minute, 0} {
 		r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: timeout}, Target{"local", func(context.Context) (host.Host, error) {
@@ -254,7 +254,7 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 	})
 	bug := panics.Catch(func() { _, _ = Run(context.Background(), needs, targets, Options{Parallel: 4}) })
 	if bug == nil || bug.String() != "boom" || f.closed != 20 {
-		t.Errorf("a bug: %v; %d closed", bug, f.closed)
+		t.Errorf("a panic: %v; %d closed", bug, f.closed)
 	}
 
 	f = newFleet(0)
@@ -269,7 +269,7 @@ func TestProgressCoversEveryTarget(t *testing.T) {
 	needs := []Need{
 		needOf("a.yml", "x", onTarget("one")), needOf("a.yml", "y", onTarget("one"), ports(8081, 8081)),
 		needOf("a.yml", "x", onTarget("two")),
-		needOf("a.yml", "x", onTarget("three")), needOf("a.yml", "y", onTarget("three")), // both want 8080
+		needOf("a.yml", "x", onTarget("three")), needOf("a.yml", "y", onTarget("three")), // both need 8080
 	}
 	var got diary
 	r := run(t, needs, Options{Parallel: 3, Progress: &got}, targetOf("one", &sim{taken: set(t, "8080")}), unreachable("two", "connect: refused"), targetOf("three", &sim{}))
@@ -279,6 +279,6 @@ func TestProgressCoversEveryTarget(t *testing.T) {
 		t.Error(diff)
 	}
 	if r.Summary.OK != 1 {
-		t.Errorf("progress and report differ: %+v", r.Summary)
+		t.Errorf("the report differs from the progress: %+v", r.Summary)
 	}
 }

@@ -20,15 +20,14 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// sim is a machine of which some ports are taken. It is asked by one goroutine
-// at a time.
+// sim is a host with some taken ports. Only one goroutine at a time may use it.
 type sim struct {
 	taken  port.Set // a process listens on all addresses
 	barred port.Set // a bind fails, and the table does not show why
 	beside port.Set // a bind succeeds beside a listener on 127.0.0.1
 	noIPv6 bool     // there is no IPv6, and no ::1
 	limits host.Limits
-	before func(ctx context.Context, asked int) error // each answer
+	before func(ctx context.Context, asked int) error // is called before each answer
 	asked  []host.Request
 }
 
@@ -83,12 +82,12 @@ func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 	return f, nil
 }
 
-// targetOf is a target that is reached at once.
+// targetOf returns a target that opens h at once.
 func targetOf(name string, h host.Host) Target {
 	return Target{name, func(context.Context) (host.Host, error) { return h, nil }}
 }
 
-// unreachable is a target that can't be opened.
+// unreachable returns a target that can't be opened.
 func unreachable(name, reason string) Target {
 	return Target{name, func(context.Context) (host.Host, error) { return nil, errors.New(reason) }}
 }
@@ -191,7 +190,7 @@ func TestAlternatives(t *testing.T) {
 				t.Errorf("notices %+v, want %v", r.Results[0].Notices, c.notices)
 			}
 			if len(s.asked) > 12 {
-				t.Errorf("%d probes: a failing range is to be asked about in ever larger batches", len(s.asked))
+				t.Errorf("%d probes, want at most 12: batches must grow while binds fail", len(s.asked))
 			}
 		})
 	}
@@ -219,8 +218,8 @@ func TestAlternativesAreFreeOnAllTargets(t *testing.T) {
 	}
 }
 
-// On a host without IPv6, an app that binds it if it is there can move as well;
-// one that needs it can't.
+// On a host without IPv6, a need gets alternatives if its app uses IPv6 only where
+// there is IPv6. A need that requires IPv6 gets none.
 func TestAlternativesWithoutIPv6(t *testing.T) {
 	for address, want := range map[port.Address][]uint16{port.Any: {9001, 9002}, port.Loopback: {9001, 9002}, port.Any4: {9001, 9002}, port.Any6: {}, "::1": {}} {
 		s := &sim{noIPv6: true, taken: set(t, "8080,9000")}
@@ -232,7 +231,7 @@ func TestAlternativesWithoutIPv6(t *testing.T) {
 	}
 }
 
-// A port that can be bound, beside a listener, is no alternative.
+// A port that can be bound beside a listener is no alternative.
 func TestNoAlternativeBesideAListener(t *testing.T) {
 	for _, address := range []port.Address{port.Any, port.Any4} {
 		s := &sim{taken: set(t, "8080"), beside: set(t, "9000-9001")}
@@ -288,7 +287,7 @@ func TestATargetThatFailsHidesNobody(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	if x := r.Results[1]; len(x.Alternatives) > 0 || x.NoSearchReason == "" {
-		t.Errorf("an alternative has to be free on all targets, and one did not answer: %+v", x)
+		t.Errorf("alternatives although one target was not reached: %+v", x)
 	}
 	if len(r.Results[3].Alternatives) != 1 {
 		t.Errorf("%+v", r.Results[3])
@@ -337,10 +336,10 @@ func TestTimeoutIsTheTargetsNotTheProbes(t *testing.T) {
 		start := time.Now()
 		r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9999"))}, Options{Timeout: 100 * time.Millisecond, Alternatives: 3}, targetOf("local", s))
 		if len(s.asked) != 2 || time.Since(start) != 100*time.Millisecond {
-			t.Errorf("%d probes in %s: a target that does not answer is not probed again", len(s.asked), time.Since(start))
+			t.Errorf("%d probes in %s, want no probe after the timeout", len(s.asked), time.Since(start))
 		}
 		if x := r.Results[0]; x.Status != InUse || len(x.Alternatives) > 0 {
-			t.Errorf("the verdict stays: %+v", x)
+			t.Errorf("the first verdict is lost: %+v", x)
 		}
 		if n := r.Targets[0].Notices; len(n) != 1 || n[0].Code != config.Degraded {
 			t.Errorf("the target has no notice: %+v", n)
@@ -364,10 +363,10 @@ func TestWaitEndsWhenTheHolderLeaves(t *testing.T) {
 			t.Errorf("asked %d times in %s: %+v", len(s.asked), time.Since(start), r.Results)
 		}
 		if n := len(s.asked[1].Tries); n != 1 {
-			t.Errorf("%d needs were probed again: want the unmet one alone", n)
+			t.Errorf("%d needs were probed again, want only the unmet one", n)
 		}
 		if len(s.asked[0].Scans) != 1 || len(s.asked[1].Scans) > 0 {
-			t.Errorf("ranges are scanned at first alone: %+v", s.asked)
+			t.Errorf("want a scan in the first request only: %+v", s.asked)
 		}
 	})
 }
@@ -388,7 +387,7 @@ func TestWaitEndsAtItsDeadline(t *testing.T) {
 		}
 		for _, req := range s.asked[1:] {
 			if len(req.Tries) != 1 || len(req.Scans) > 0 {
-				t.Errorf("probed a need again that does not wait: %+v", req)
+				t.Errorf("a need without wait was probed again: %+v", req)
 			}
 		}
 	})
@@ -489,7 +488,7 @@ func TestAPanicReachesTheCaller(t *testing.T) {
 	}()
 	s := &sim{before: func(context.Context, int) error { panic("boom") }}
 	_, err := Run(context.Background(), []Need{needOf("a.yml", "x")}, []Target{targetOf("local", s), targetOf("other", &sim{})}, Options{})
-	t.Errorf("Run came back: %v", err)
+	t.Errorf("Run returned: %v", err)
 }
 
 func TestOneBatchForAllNeeds(t *testing.T) {
@@ -505,10 +504,10 @@ func TestOneBatchForAllNeeds(t *testing.T) {
 		t.Errorf("%+v", req)
 	}
 	if req.Tries[3].Owners || !req.Tries[4].Owners {
-		t.Errorf("all holders matter to a need with an owner alone: %+v", req.Tries)
+		t.Errorf("want Owners only for the need with an owner: %+v", req.Tries)
 	}
 	if req.Tries[2].RunAs != "nobody" || !req.Tries[3].Look || req.Tries[3].RunAs != "" {
-		t.Errorf("a look needs no right, a bind the app's: %+v", req.Tries)
+		t.Errorf("want RunAs only for a bind: %+v", req.Tries)
 	}
 	if len(s.asked) != 2 || len(s.asked[1].Tries) != 2 {
 		t.Errorf("%+v", s.asked[1:])
@@ -531,7 +530,7 @@ func TestFreePorts(t *testing.T) {
 	f.Tried, f.Open = []host.Tried{{Attempts: attempts(t, looked, []string{"not-tried"})}}, []port.Set{{}}
 	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
 	if _, err = FreePorts(context.Background(), n, targetOf("local", canned(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
-		t.Errorf("no table is not an answer: %v", err)
+		t.Errorf("without a table: %v, want EPERM", err)
 	}
 }
 
@@ -563,7 +562,7 @@ func TestFreePortsFails(t *testing.T) {
 	nowhere := n
 	nowhere.Addresses = nil
 	if got, err := FreePorts(context.Background(), nowhere, targetOf("local", &sim{}), Options{Alternatives: 2}); len(got) > 0 || err != nil {
-		t.Errorf("ports of an app that binds no address: %v, %v", got, err)
+		t.Errorf("without addresses: %v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancelled := &sim{before: func(ctx context.Context, asked int) error {
@@ -606,7 +605,7 @@ func TestGapsAreNoticesOfTheTarget(t *testing.T) {
 	}
 	f.Limits.Ephemeral = port.Range{}
 	if got := run(t, []Need{n}, Options{}, targetOf("local", canned(f))).Targets[0].Ephemeral; got != "" {
-		t.Errorf("no ephemeral ports are %q", got)
+		t.Errorf("without ephemeral ports: %q", got)
 	}
 }
 
@@ -627,7 +626,7 @@ func TestList(t *testing.T) {
 		t.Error(diff)
 	}
 	if l.Version != 1 || len(l.Targets) != 1 || len(l.Targets[0].Notices) != 2 {
-		t.Errorf("what could not be seen is not in the notices: %+v", l)
+		t.Errorf("the notices do not have every gap: %+v", l)
 	}
 	f.Gaps[0].Kind = host.GapContainers
 	if l, err = List(context.Background(), targetOf("local", canned(f)), Options{}); err != nil || len(l.Targets[0].Notices) != 2 {
@@ -646,8 +645,8 @@ func TestList(t *testing.T) {
 	}
 }
 
-// A target that can't be probed leaves no alternatives on any, and the results
-// name it.
+// If one target can't be probed, there are no alternatives on any target, and the
+// results name that target.
 func TestNoAlternativesWithoutEveryTarget(t *testing.T) {
 	files := host.FromFiles(func(_ context.Context, path string) ([]byte, error) {
 		text, ok := map[string]string{

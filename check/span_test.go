@@ -32,11 +32,12 @@ func TestSpansAreWhatTheScansSaw(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if r := run(t, needs, Options{}, targetOf("local", taken), targetOf("app1", &sim{})); len(r.Spans) > 0 {
-		t.Errorf("no alternatives were wanted: %v", r.Spans)
+		t.Errorf("spans without alternatives: %v", r.Spans)
 	}
 }
 
-// Without the table, the ports of a range are unknown, and not shown as taken.
+// Without the table, a range has no span. An empty one would mean that every port
+// is taken.
 func TestNoSpanWithoutATable(t *testing.T) {
 	n := needOf("a.yml", "x", inRange("9000-9003"))
 	f := machine()

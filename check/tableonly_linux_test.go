@@ -15,8 +15,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// The table alone never makes a need met that a bind shows to be unmet, and never
-// takes a free port for one in use.
+// A verdict by the table alone is never ok where the verdict by a bind is not. It is
+// never in-use where the bind succeeds.
 func TestTableAloneAgreesWithBinds(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
@@ -42,7 +42,7 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 			}
 		}
 		if seen[Free] == 0 || seen[InUse] == 0 || seen[Unknown] == 0 || seen[Listening] == 0 {
-			t.Errorf("%s: %v", when, seen)
+			t.Errorf("%s: want results of each status: %v", when, seen)
 		}
 	}
 	compare("IPv6 on")
@@ -52,12 +52,12 @@ func TestTableAloneAgreesWithBinds(t *testing.T) {
 	compare("IPv6 off")
 }
 
-// knowinglyStrict reports whether a result is of the V6ONLY listener on 8083: no
-// file shows that it leaves IPv4 alone.
+// knowinglyStrict reports whether a result is about the V6ONLY listener on 8083.
+// /proc/net does not show V6ONLY, so the table counts the listener for IPv4 too.
 func knowinglyStrict(r Result) bool { return r.Port == 8083 && r.Status == InUse }
 
-// occupy opens what is in the way on ports from 8080 on: listeners, a V6ONLY one
-// on 8083, a connection from 8084, and one accepted on 8085 by a listener that was
+// occupy opens sockets on ports from 8080 on: listeners, with a V6ONLY one on 8083,
+// a connection from 8084, and one that was accepted on 8085 before its listener was
 // closed.
 func occupy(t *testing.T) {
 	t.Helper()

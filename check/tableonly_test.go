@@ -6,7 +6,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// tableCases are about a machine on which nothing can be bound.
+// tableCases returns cases for a host on which nothing can be bound.
 func tableCases() []verdictCase {
 	reuse := func(on bool) func(*Need) { return func(n *Need) { n.ReuseAddress = &on } }
 	unseen := func(s host.Socket) []host.Socket { return []host.Socket{incomplete(s)} }
@@ -64,7 +64,7 @@ func tableCases() []verdictCase {
 	return cases
 }
 
-// withoutBinds makes the host of a case one that has its table alone.
+// withoutBinds returns the case with a host that has only a table.
 func (c verdictCase) withoutBinds() verdictCase {
 	c.name = "by the table: " + c.name
 	if c.want.method == "" {

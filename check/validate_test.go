@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// altered is a machine with answers that are changed on the way.
+// altered is a host that changes the answers of a sim.
 type altered struct {
 	*sim
 	change func(*host.Facts)
@@ -24,7 +24,7 @@ func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	return f, err
 }
 
-// An answer to another request, or with facts that can't be true, makes the needs
+// After an answer to another request, or one with impossible facts, the needs are
 // unknown.
 func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	held := func(change func(*host.Socket)) func(*host.Facts) {
@@ -88,7 +88,7 @@ func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
 	}
 }
 
-// Hosts differ in how they answer the same request.
+// Hosts may answer the same request differently.
 func TestValidAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		address port.Address
@@ -119,8 +119,7 @@ func TestValidAnswers(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 stands in for a dual-stack [::] of a host without IPv6, and for nothing
-// else.
+// 0.0.0.0 replaces only a dual-stack [::], on a host without IPv6.
 func TestStandInsForDualStackAlone(t *testing.T) {
 	for _, c := range []struct {
 		address port.Address
@@ -145,7 +144,7 @@ func TestStandInsForDualStackAlone(t *testing.T) {
 	}
 }
 
-// An invalid answer to the search for alternatives gives none.
+// After an invalid answer to the search for alternatives, there are none.
 func TestAlternativesThatDoNotFit(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
 	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {
@@ -154,6 +153,6 @@ func TestAlternativesThatDoNotFit(t *testing.T) {
 		}
 	}}))
 	if x := r.Results[0]; x.Status != InUse || len(x.Alternatives) > 0 || len(r.Targets[0].Notices) != 1 || r.Targets[0].Notices[0].Code != config.Degraded {
-		t.Errorf("%+v of %+v", x, r.Targets)
+		t.Errorf("%+v, targets %+v", x, r.Targets)
 	}
 }

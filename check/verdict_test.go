@@ -16,12 +16,12 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// verdictCase is a need, what a host answers about it, and the result.
+// verdictCase has a need, a host's answer about it, and the result.
 type verdictCase struct {
 	name string
 	need func(*Need) // changes tcp 8080 on any, expected to be free
-	// attempts is one outcome for each endpoint, "outcome" or "outcome op errno";
-	// for a need that is to be reachable the one of its connect.
+	// attempts has one outcome for each endpoint, "outcome" or "outcome op errno".
+	// For a need that has to be reachable, it has that of the connect.
 	attempts []string
 	sockets  []host.Socket
 	facts    func(*host.Facts) // changes the other facts, which are those of a Linux host for root
@@ -31,9 +31,9 @@ type verdictCase struct {
 type verdictWant struct {
 	status  Status
 	method  Method // default: bind+table
-	message string // contained in the result's
+	message string // a part of the result's message
 	notices []config.NoticeCode
-	notice  string // contained in the message of the last one
+	notice  string // a part of the last notice's message
 	pids    []int  // of the holders; 0 for a socket without one
 
 	partly bool // holders_complete is false
@@ -44,16 +44,16 @@ func TestVerdicts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := c.judge(t)
 			if got.Status != c.want.status || got.OK != c.want.status.OK() {
-				t.Errorf("status %s, ok %t: want %s (%s)", got.Status, got.OK, c.want.status, got.Message)
+				t.Errorf("status %s, ok %t, want %s (%s)", got.Status, got.OK, c.want.status, got.Message)
 			}
 			if c.want.method == "" {
 				c.want.method = BindTable
 			}
 			if got.Method != c.want.method {
-				t.Errorf("method %s: want %s", got.Method, c.want.method)
+				t.Errorf("method %s, want %s", got.Method, c.want.method)
 			}
 			if c.want.message == "" || !strings.Contains(got.Message, c.want.message) {
-				t.Errorf("message %q: want %q in it", got.Message, c.want.message)
+				t.Errorf("message %q, want %q in it", got.Message, c.want.message)
 			}
 			var codes []config.NoticeCode
 			for _, n := range got.Notices {
@@ -63,7 +63,7 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("notices %+v: %s", got.Notices, diff)
 			}
 			if c.want.notice != "" && (len(got.Notices) == 0 || !strings.Contains(got.Notices[len(got.Notices)-1].Message, c.want.notice)) {
-				t.Errorf("notices %+v: want %q in the last", got.Notices, c.want.notice)
+				t.Errorf("notices %+v, want %q in the last", got.Notices, c.want.notice)
 			}
 			var pids []int
 			for _, h := range got.Holders {
@@ -73,7 +73,7 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("holders: %s", diff)
 			}
 			if partly := got.Complete != nil && !*got.Complete; partly != c.want.partly {
-				t.Errorf("holders_complete: false is %t, want %t", partly, c.want.partly)
+				t.Errorf("holders_complete is false: %t, want %t", partly, c.want.partly)
 			}
 			if got.Endpoints == nil || got.Holders == nil || got.Notices == nil || got.Alternatives == nil || got.Address == nil {
 				t.Errorf("a list is null: %+v", got)
@@ -82,7 +82,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// judge runs the case on a host that has its answer.
+// judge runs the case on a host that returns its answer.
 func (c verdictCase) judge(t *testing.T) Result {
 	t.Helper()
 	n := Need{App: "shop", Target: "local", Port: config.Port{
@@ -112,7 +112,7 @@ func (c verdictCase) judge(t *testing.T) Result {
 	return report.Results[0]
 }
 
-// canned is a host that gives one answer to every request.
+// canned is a host that returns one answer to every request.
 type canned host.Facts
 
 func (c canned) Probe(context.Context, host.Request) (host.Facts, error) { return host.Facts(c), nil }
@@ -143,15 +143,15 @@ func outcome(text string) host.Attempt {
 	return a
 }
 
-// dialed is the outcome of a connect.
+// dialed returns the attempt of a connect.
 func dialed(n uint16, text string) host.Attempt {
 	a := outcome(text)
 	a.Protocol, a.Port = port.TCP, n
 	return a
 }
 
-// attempts gives each endpoint of a need its outcome. Where [::] has no family
-// the outcome of 0.0.0.0 follows, as hosts do it.
+// attempts returns an attempt for each endpoint of a need. If IPv6 is missing for
+// [::], an attempt for 0.0.0.0 follows, as in a host's answer.
 func attempts(t *testing.T, n Need, outcomes []string) []host.Attempt {
 	t.Helper()
 	var all []host.Attempt
@@ -175,14 +175,14 @@ func attempts(t *testing.T, n Need, outcomes []string) []host.Attempt {
 		}
 	}
 	if len(outcomes) > 0 {
-		t.Fatalf("the case has outcomes for no endpoint: %q", outcomes)
+		t.Fatalf("the case has more outcomes than the need has endpoints: %q", outcomes)
 	}
 	return all
 }
 
 var inodes uint64
 
-// socket makes one of the table; addr is "127.0.0.1:8080", "udp [::]:53".
+// socket returns a socket of the table; addr is "127.0.0.1:8080" or "udp [::]:53".
 func socket(state host.State, addr string, holders ...host.Holder) host.Socket {
 	proto := port.TCP
 	if rest, udp := strings.CutPrefix(addr, "udp "); udp {
@@ -225,14 +225,14 @@ var (
 
 var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
 
-// daemon is an engine that holds a port for a container by itself.
+// daemon returns an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
 	return host.Holder{PID: 6, Executable: "/usr/bin/dockerd", Container: name, ContainerInfo: &host.ContainerInfo{Name: name}}
 }
 
 func owner(owners ...config.Owner) func(*Need) { return func(n *Need) { n.Owner = owners } }
 
-// both applies two changes to a need.
+// both returns a change that makes two changes.
 func both(a, b func(*Need)) func(*Need) { return func(n *Need) { a(n); b(n) } }
 
 func on(addresses ...port.Address) func(*Need) { return func(n *Need) { n.Addresses = addresses } }
@@ -260,7 +260,7 @@ func table(err bool) func(*host.Facts) {
 	}
 }
 
-// noPrivileges is net.ipv4.ip_unprivileged_port_start=0, as in containers.
+// noPrivileges sets net.ipv4.ip_unprivileged_port_start to 0, as in containers.
 func noPrivileges(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }
 
 func verdictCases() []verdictCase {
@@ -430,7 +430,7 @@ func verdictCases() []verdictCase {
 	}, ownerCases(), tableCases())
 }
 
-// ownerCases are about a held port with an owner.
+// ownerCases returns cases of a need with an owner on a port that is held.
 func ownerCases() []verdictCase {
 	held := func(name string, sockets []host.Socket, status Status, owners ...config.Owner) verdictCase {
 		c := verdictCase{name: "owner: " + name, need: owner(owners...), attempts: []string{"in-use"}, sockets: sockets}
@@ -604,7 +604,7 @@ func TestOutcomesBecomeEndpoints(t *testing.T) {
 func TestHolderWithoutProcessKeepsTheSocketsUser(t *testing.T) {
 	got := verdictCase{attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080")}}.judge(t)
 	if h := got.Holders[0]; h.UID == nil || *h.UID != 0 || h.PID != 0 || h.Process != "" || h.Started != nil {
-		t.Errorf("uid 0 is not left out, what is unknown is: %+v", h)
+		t.Errorf("want uid 0, and no unknown fields: %+v", h)
 	}
 }
 
@@ -616,8 +616,8 @@ func TestHostileHolderNamesAreCut(t *testing.T) {
 	}
 }
 
-// One process with sockets on two addresses is one holder for each of them, and
-// is named once.
+// A process with sockets on two addresses is a holder of each. The message names it
+// once.
 func TestAHolderOfTwoAddresses(t *testing.T) {
 	got := verdictCase{
 		need: on(port.Loopback), attempts: []string{"in-use", "in-use"},
@@ -718,7 +718,8 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// The address of a connect is the one that was tried, as far as there was one.
+// The endpoint of a connect has the address that was tried, or the host name if
+// none was tried.
 func TestAddressOfAConnect(t *testing.T) {
 	for want, addr := range map[string]netip.Addr{"db.internal": {}, "192.0.2.7": netip.MustParseAddr("192.0.2.7")} {
 		f := machine()
@@ -770,7 +771,7 @@ func TestNoticesAreSilencedByAllow(t *testing.T) {
 			}
 			got := silent.judge(t)
 			if got.Status != c.want.status || slices.ContainsFunc(got.Notices, func(n Notice) bool { return n.Code == code }) {
-				t.Errorf("%s: allow: [%s] gives %s, %+v", c.name, code, got.Status, got.Notices)
+				t.Errorf("%s, allow: [%s]: %s, %+v", c.name, code, got.Status, got.Notices)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ func TestInputs(t *testing.T) {
 		t.Errorf("fail-on: %q", got)
 	}
 	if got := Input(env, "wait"); got != "" {
-		t.Errorf("an input that was not given: %q", got)
+		t.Errorf("an input that is not set: %q", got)
 	}
 	if got := Lines(env, "manifest"); !slices.Equal(got, []string{"a.yml", "deploy/*.yml", "b.yml"}) {
 		t.Errorf("manifest: %q", got)

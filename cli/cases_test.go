@@ -211,7 +211,7 @@ func (h *replay) Probe(_ context.Context, req host.Request) (host.Facts, error) 
 	}
 	f := h.rounds[h.asked-1]
 	if err := answers(f, req); err != nil {
-		h.t.Errorf("%s: answer %d does not fit its question: %v", h.name, h.asked, err)
+		h.t.Errorf("%s: answer %d does not fit its request: %v", h.name, h.asked, err)
 	}
 	return f, nil
 }

@@ -145,9 +145,9 @@ func elapsed(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// signals runs a command, sends it a signal when its stderr holds a word, and
-// checks the exit code: signals INT CODE WORD PROGRAM ARGS. With the word - the
-// signal is sent once the command has read from its stdin, which stays open.
+// signals runs a command, sends it a signal when its stderr has a word, and checks
+// the exit code: signals INT CODE WORD PROGRAM ARGS. With the word - it sends the
+// signal once the command has read from its stdin, which stays open.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[args[0]]
 	stderr := runUntil(ts, args[1], args[2], func(p *os.Process) error { return p.Signal(signal) }, args[3:])
@@ -156,7 +156,7 @@ func signals(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// releases runs a command, ends the last holder when stderr holds a word, and checks
+// releases runs a command, ends the last holder when stderr has a word, and checks
 // the exit code: releases CODE WORD PROGRAM ARGS. The time from then on is in
 // $ELAPSED.
 func releases(ts *testscript.TestScript, _ bool, args []string) {
@@ -170,9 +170,9 @@ func releases(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("ELAPSED", time.Since(released).String())
 }
 
-// runUntil runs a command, calls act when its stderr holds a word, or if that is -
-// once it has read from stdin, and checks the exit code. It returns stderr, and
-// leaves the files out and err.
+// runUntil runs a command and checks the exit code. It calls act when the command's
+// stderr has a word; for the word -, once the command has read from stdin. It
+// returns stderr, and leaves the files out and err.
 func runUntil(ts *testscript.TestScript, code, word string, act func(*os.Process) error, args []string) string {
 	want, err := strconv.Atoi(code)
 	ok(ts, err)
@@ -239,8 +239,8 @@ func waitUntilRead(ts *testscript.TestScript, pipe *os.File) {
 	}
 }
 
-// hold starts a holder, with another file name if one is given: hold [name=FILE]
-// MODE FLAGS. It sets $HOLDER to the PID.
+// hold starts a holder, with another file name if one is set: hold [name=FILE] MODE
+// FLAGS. It sets $HOLDER to the PID.
 func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 	program, err := os.Executable()
 	ok(ts, err)
@@ -285,11 +285,11 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 		if strings.Contains(text, "##[") {
-			ts.Fatalf("%s: holds ##[", file)
+			ts.Fatalf("%s: has ##[", file)
 		}
 		for _, r := range text {
 			if r != '\n' && r < ' ' || r == 0x7f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfffd {
-				ts.Fatalf("%s: holds U+%04X", file, r)
+				ts.Fatalf("%s: has U+%04X", file, r)
 			}
 		}
 	}

@@ -65,8 +65,8 @@ func TestOwnContainer(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
-	// In these namespaces of this process alone, root becomes the root directory.
-	runtime.LockOSThread() // for the host name
+	// Only this process is in these namespaces, so root can become its root directory.
+	runtime.LockOSThread() // unshare affects only this thread
 	do("unshare", unix.Unshare(unix.CLONE_NEWUTS))
 	do("mount root", unix.Mount(root, root, "", unix.MS_BIND, ""))
 	do("mount proc", unix.Mount("proc", root+"/proc", "proc", 0, ""))

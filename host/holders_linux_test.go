@@ -639,8 +639,9 @@ func TestFactsJSON(t *testing.T) {
 	}
 }
 
-// TestSearchStopsAroundTheHolder: without owner, the search finds the relatives of
-// a holder, does not examine the rest of the host, and the socket is not Complete.
+// TestSearchStopsAroundTheHolder checks that without an owner the search finds the
+// relatives of a holder and does not examine the rest of the host. The socket is not
+// Complete then.
 func TestSearchStopsAroundTheHolder(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
@@ -662,7 +663,7 @@ print(*pids)
 import time
 time.sleep(100)
 `
-	// A bystander, no relative, with more descriptors than the holder has.
+	// A process that is no relative, with more descriptors than the holder has.
 	testbed.Python(t, "import time\nfiles = [open('/dev/null') for _ in range(64)]\nprint('ready')\ntime.sleep(100)")
 	_, line := testbed.Python(t, script)
 	var want []int
@@ -700,8 +701,8 @@ time.sleep(100)
 	}
 }
 
-// TestCgroupMatesAreExamined: a process of the holder's cgroup that is no relative,
-// and got the socket by SCM_RIGHTS, is found.
+// TestCgroupMatesAreExamined checks that the search finds a process of the holder's
+// cgroup that is no relative and got the socket by SCM_RIGHTS.
 func TestCgroupMatesAreExamined(t *testing.T) {
 	t.Parallel()
 	testbed.NeedRoot(t)
@@ -765,15 +766,15 @@ time.sleep(100)
 	}
 }
 
-// TestReusedPIDIsNoHolder: between two reads the holder ends and another process
-// gets its PID, which must not become the holder.
+// TestReusedPIDIsNoHolder checks that another process does not become the holder if
+// it gets the holder's PID between two reads.
 func TestReusedPIDIsNoHolder(t *testing.T) {
 	testbed.NeedRoot(t)
 	if !inParallel(t) {
 		return
 	}
-	// A thread of the Go runtime may take the number first and keep it: then
-	// the same is tried with another.
+	// A thread of the Go runtime may take the number first and keep it. Then
+	// another number is tried.
 	for first := 20_000; first < 30_000; first += 1000 {
 		if testReusedPID(t, first) {
 			return
@@ -782,8 +783,8 @@ func TestReusedPIDIsNoHolder(t *testing.T) {
 	t.Error("no PID was used again")
 }
 
-// testReusedPID reports whether another process got the PID of a holder, which is
-// first or later.
+// testReusedPID reports whether another process got the PID of a holder. That PID is
+// first or higher.
 func testReusedPID(t *testing.T, first int) bool {
 	nextPID := func(pid int) {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", fmt.Append(nil, pid-1), 0o644); err != nil {

@@ -34,7 +34,8 @@ func TestConcurrentProbes(t *testing.T) {
 		}
 		req.Tries = append(req.Tries, Try{Binding: b, Ports: port.One(n)})
 	}
-	// They start together: the open of a FIFO waits for that of its other end.
+	// They start together, because an open of a FIFO waits until its other end is
+	// opened.
 	fifo := filepath.Join(t.TempDir(), "start")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -224,8 +225,8 @@ func TestReuseUDPServer(t *testing.T) {
 	}
 }
 
-// Only sockets that made a bind fail, and that could be another portcheck's, are
-// examined. They are a stranger's if another program has them open.
+// A socket is examined only if it made a bind fail and could be another portcheck's.
+// It is a stranger's if another program has it open.
 func TestFindStrangers(t *testing.T) {
 	if !inParallel(t) {
 		return
@@ -263,6 +264,6 @@ time.sleep(600)`
 		}
 	}
 	if len(p.seen[0][0].Holders) > 0 || len(p.facts.Gaps) > 0 {
-		t.Errorf("holders %+v, gaps %+v: these are for the end of a probe", p.seen[0][0].Holders, p.facts.Gaps)
+		t.Errorf("holders %+v, gaps %+v, want none before the end of a probe", p.seen[0][0].Holders, p.facts.Gaps)
 	}
 }

@@ -230,7 +230,7 @@ func TestDialTimeout(t *testing.T) {
 	if a := dial(ctx, Dial{"127.0.0.1", 8080}); a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" || a.Addr != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("%+v", a)
 	}
-	// More connects than are made at the same time do not outlast the caller.
+	// Connects that have to wait for others end with ctx as well.
 	req := Request{}
 	for range 4 * dialsAtOnce {
 		req.Dials = append(req.Dials, Dial{"127.0.0.1", 8080})
@@ -390,7 +390,7 @@ func TestNamespaceOfHost(t *testing.T) {
 	t.Parallel()
 	links := map[string]string{}
 	for _, path := range []string{"/proc/self/ns/net", "/proc/self/ns/pid", "/proc/1/ns/net"} {
-		links[path], _ = os.Readlink(path) // none: no proof
+		links[path], _ = os.Readlink(path) // an unreadable link proves nothing
 	}
 	proven := links["/proc/self/ns/net"] == "net:[4026531833]" ||
 		links["/proc/self/ns/pid"] == "pid:[4026531836]" && links["/proc/self/ns/net"] == links["/proc/1/ns/net"]
@@ -398,7 +398,7 @@ func TestNamespaceOfHost(t *testing.T) {
 	if proven != (ns.Kind == NamespaceHost) || ns.Reason == "" || fmt.Sprintf("net:[%d]", ns.Inode) != links["/proc/self/ns/net"] {
 		t.Errorf("%+v of %v", ns, links)
 	}
-	if os.Geteuid() == 0 { // a network namespace of its own, among the processes that we have here
+	if os.Geteuid() == 0 { // in a new network namespace, with the same PID namespace
 		if other := probeWith(t, testbed.Faults{OwnNet: true}, Request{}).Machine.Namespace; other.Kind == NamespaceHost || other.Inode == ns.Inode || other.Inode == 0 {
 			t.Errorf("%+v beside %+v", other, ns)
 		}

@@ -31,8 +31,8 @@ func message(kind, flags uint16, sequence, pid uint32, payload ...byte) []byte {
 
 func errnoBytes(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 
-// TestBrokenDumps: an answer with any fault is an error, and the part before the
-// fault is not taken for the whole table.
+// TestBrokenDumps checks that an answer with any fault is an error, and that the part
+// before the fault is not taken for the whole table.
 func TestBrokenDumps(t *testing.T) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)
@@ -122,8 +122,8 @@ func TestMayWorkAgain(t *testing.T) {
 	}
 }
 
-// FuzzDump: no datagram makes read panic, return bytes outside of it, or find an
-// end where there is none.
+// FuzzDump checks that no datagram makes read panic, return bytes outside of it, or
+// report an end that it does not have.
 func FuzzDump(f *testing.F) {
 	good := message(listDiag, flagMulti, 7, 42, 1, 2, 3, 4)
 	end := message(typeDone, flagMulti, 7, 42, errnoBytes(0)...)

@@ -165,7 +165,7 @@ func TestParseDiag(t *testing.T) {
 				t.Fatal(err)
 			}
 			if ok != (c.want.Port != 0) {
-				t.Fatalf("wanted: %t", ok)
+				t.Fatalf("parsed: %t", ok)
 			}
 			if diff := cmp.Diff(c.want, got, compareAddrs); ok && diff != "" {
 				t.Error(diff)

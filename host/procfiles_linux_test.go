@@ -157,12 +157,12 @@ func FuzzFiles(f *testing.F) {
 		for _, text := range []string{tcp, tcp6} {
 			_, rows, _ := strings.Cut(text, "\n")
 			if !strings.HasSuffix(text, "\n") && text != "" {
-				t.Fatalf("whole, and it does not end: %q", text)
+				t.Fatalf("reported as whole, without an end: %q", text)
 			}
 			for line := range strings.Lines(rows) {
 				s, err := parseProcNetLine(strings.TrimSuffix(line, "\n"), port.TCP, binary.LittleEndian)
 				if err != nil {
-					t.Fatalf("whole, with a line that is none: %v", err)
+					t.Fatalf("reported as whole, with a line that does not parse: %v", err)
 				}
 				if s.State == Listen && s.Port != 0 {
 					want++

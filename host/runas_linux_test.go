@@ -52,7 +52,7 @@ func TestRunAs(t *testing.T) {
 	req := tries(t, "tcp any 80 as=nobody", "tcp any 80", "tcp any 80 as=65534", "tcp any 8080 as=nobody", "udp any4 80 as=nobody", "tcp any 80 as=root")
 	wants := []string{"denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok", "denied(bind EACCES)", "ok"}
 	uids := []int{nobody, 0, nobody, nobody, nobody, 0}
-	// Often and at the same time, so that the main thread runs some of them.
+	// There are many at the same time, so that the main thread runs some of them.
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -90,8 +90,8 @@ func TestRunAs(t *testing.T) {
 	}
 }
 
-// Only sockets of one user share a port by SO_REUSEPORT, but no bind is made next
-// to a listener for another user either.
+// Only sockets of one user share a port by SO_REUSEPORT. Beside a listener, no bind
+// is made for another user either.
 func TestRunAsReusePort(t *testing.T) {
 	if !inParallel(t) {
 		return

@@ -20,12 +20,12 @@ func TestParseNumber(t *testing.T) {
 		if n, err := ParseNumber(text); err == nil {
 			t.Errorf("%q became %d", text, n)
 		} else if !strings.Contains(err.Error(), "from 1 to 65535") {
-			t.Errorf("%q: %v does not say what is allowed", text, err)
+			t.Errorf("%q: %v, want the range that is allowed", text, err)
 		}
 	}
 	_, err := ParseNumber("0")
 	if err == nil || !strings.Contains(err.Error(), "range") || !strings.Contains(err.Error(), "env") {
-		t.Errorf("0 points to range and env, not: %v", err)
+		t.Errorf("0: %v, want an error that names range and env", err)
 	}
 }
 
@@ -256,7 +256,7 @@ func TestOverlaps(t *testing.T) {
 		{"eth0", eth0},
 		{"eth1", eth1},
 	}
-	// The endpoints that overlap each, beside itself.
+	// want has the other endpoints that overlap each.
 	want := map[string]string{
 		"any4":      "any 127.0.0.1 127.0.0.2 mapped",
 		"any":       "any4 any6 127.0.0.1 127.0.0.2 ::1 mapped eth0 eth1",
@@ -287,7 +287,7 @@ func TestOverlaps(t *testing.T) {
 	bound := at("0.0.0.0")
 	bound.Device = "eth0"
 	if !bound.Overlaps(at("127.0.0.1")) {
-		t.Error("a socket of one device conflicts with one of no device")
+		t.Error("a socket of one device does not overlap one of no device")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // cases returns reports by the name of their golden file. Each status and each
-// notice code has a case of its name.
+// notice code has a case with its name.
 func cases() map[string]check.Report {
 	all := map[string]check.Report{}
 	for name, r := range results() {

@@ -124,8 +124,8 @@ func TestHostileTextIsNoCommand(t *testing.T) {
 	}
 }
 
-// checkInert fails if a terminal or a runner would take a part of out for
-// something other than text, except for annotations in the github format.
+// checkInert fails the test if a terminal or a runner would interpret a part of out,
+// except for annotations in the github format.
 func checkInert(t *testing.T, format, out string) {
 	t.Helper()
 	if !utf8.ValidString(out) {

@@ -31,7 +31,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 	if strings.Count(out, pageStyle) != 1 || strings.Count(out, pageScript) != 1 {
 		t.Error("html: the style or the script is missing")
 	}
-	out = strings.NewReplacer(pageStyle, "(style)", pageScript, "(script)").Replace(out) // to parse them takes longer than all the rest
+	out = strings.NewReplacer(pageStyle, "(style)", pageScript, "(script)").Replace(out) // parsing them takes longer than everything else
 	doc, err := html.Parse(strings.NewReader(out))
 	if err != nil {
 		t.Fatalf("html: %v", err)
@@ -95,7 +95,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 		t.Errorf("html: %d styles, %d scripts", styles, scripts)
 	}
 	text := pageText(doc)
-	for _, x := range r.Results[:min(len(r.Results), 100)] { // a crowd is like its start
+	for _, x := range r.Results[:min(len(r.Results), 100)] { // the rest of the crowd is like its start
 		wants := []string{Safe(subject(x, manyTargets(r))), endpointText(x), Safe(x.Source.String())}
 		for _, f := range slices.Concat(unmetFindings(x, false), noteFindings(x, false)) {
 			wants = append(wants, sentence(f.message))
@@ -139,7 +139,8 @@ func pageText(doc *html.Node) string {
 	return b.String()
 }
 
-// TestPolicyComesFirst: a policy does not apply to what precedes it.
+// TestPolicyComesFirst checks the order, because a policy does not apply to what
+// precedes it.
 func TestPolicyComesFirst(t *testing.T) {
 	out := inAllFormats(t, cases()["in-use"], Options{})["html"]
 	policy := strings.Index(out, "Content-Security-Policy")

@@ -155,7 +155,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// Read takes as much as the limits say, and not one more.
+// Read accepts a report at a limit, and refuses one beyond it.
 func TestReadLimits(t *testing.T) {
 	base := document(t, "free")
 	withLater := func(n int, item string) string {
@@ -182,10 +182,10 @@ func TestReadLimits(t *testing.T) {
 		"targets": {targets(4096), targets(4097), "has more than 4096 targets"},
 	} {
 		if _, err := read(t, c.most); err != nil {
-			t.Errorf("%s: the most is refused: %v", name, err)
+			t.Errorf("%s: at the limit: %v", name, err)
 		}
 		if _, err := read(t, c.over); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: one more: %v, want %s", name, err, c.want)
+			t.Errorf("%s: beyond the limit: %v, want %s", name, err, c.want)
 		}
 	}
 	text := `"tool": "` + strings.Repeat(`\"{[,`, maxObjects+1) + `"`

@@ -59,7 +59,7 @@ func outcomes(r check.Report) (met, unmet, unknown int) {
 	return met, unmet, unknown
 }
 
-// expected counts the findings of a report, and those that are not notices.
+// expected counts the findings of a report, all and without the notices.
 func expected(r check.Report) (all, unmet int) {
 	for _, x := range r.Results {
 		if !x.OK {
@@ -99,7 +99,7 @@ func readJUnit(t *testing.T, r check.Report, out string) {
 	seen := map[string]bool{}
 	for _, s := range doc.Suites {
 		if s.Tests != len(s.Cases) {
-			t.Errorf("junit: a suite of %d tests says %d", len(s.Cases), s.Tests)
+			t.Errorf("junit: a suite of %d tests has tests=%d", len(s.Cases), s.Tests)
 		}
 		attached := s.Out
 		for _, c := range s.Cases {
@@ -127,7 +127,7 @@ func readJUnit(t *testing.T, r check.Report, out string) {
 	got := []int{tests, failures, errs}
 	want := []int{len(r.Problems) + len(r.Results), unmet, unknown + len(r.Problems)}
 	if !slices.Equal(got, want) || !slices.Equal([]int{doc.Tests, doc.Failures, doc.Errors}, want) {
-		t.Errorf("junit: tests, failures and errors are %v, and said to be %d %d %d, want %v", got, doc.Tests, doc.Failures, doc.Errors, want)
+		t.Errorf("junit: tests, failures and errors are %v, in the attributes %d %d %d, want %v", got, doc.Tests, doc.Failures, doc.Errors, want)
 	}
 }
 
@@ -185,7 +185,7 @@ func readSARIF(t *testing.T, r check.Report, out string) {
 	}
 }
 
-// checkNoEmptyString fails for any empty string. GitHub refuses some of them.
+// checkNoEmptyString fails the test for any empty string. GitHub refuses some.
 func checkNoEmptyString(t *testing.T, doc string) {
 	t.Helper()
 	if strings.Contains(doc, `: ""`) {
@@ -482,12 +482,12 @@ func TestEveryCodeIsExplained(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("explained are %v, want %v", got, want)
+		t.Errorf("codes %v are explained, want %v", got, want)
 	}
 }
 
-// A finding keeps its fingerprint while lines, processes and messages change. No
-// other finding has it.
+// A finding keeps its fingerprint when lines, processes and messages change. No
+// other finding has the same one.
 func TestFingerprintsAreStable(t *testing.T) {
 	prints := func(results ...check.Result) []string {
 		var all []string
@@ -502,14 +502,14 @@ func TestFingerprintsAreStable(t *testing.T) {
 	after.Source.Line, after.Source.Column = 40, 3
 	after.Message = "tcp 8080 is in use by nginx (pid 900, nginx.service)"
 	if a, b := prints(before), prints(after); !slices.Equal(a, b) {
-		t.Errorf("the line or the pid changes it: %v, %v", a, b)
+		t.Errorf("the line or the pid changes the fingerprint: %v, %v", a, b)
 	}
 	udp := before
 	udp.ID = "shop/web@local/udp"
 	denied := before
 	denied.Status = check.Denied
 	if a := prints(before, udp, denied); a[0] == a[1] || a[0] == a[2] {
-		t.Errorf("another need or status has the same: %v", a)
+		t.Errorf("another need or status has the same fingerprint: %v", a)
 	}
 }
 

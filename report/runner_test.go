@@ -66,8 +66,8 @@ func unescaped(s string) string {
 	return strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%3B", ";", "%5D", "]", "%25", "%").Replace(s)
 }
 
-// checkCommands fails if a runner would take a line for a command that is not an
-// annotation of the github format. It returns the annotations.
+// checkCommands fails the test if a runner would take a line for a command, except
+// for annotations in the github format. It returns these.
 func checkCommands(t *testing.T, format, out string) []workflowCommand {
 	t.Helper()
 	var ours []workflowCommand

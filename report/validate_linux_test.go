@@ -160,7 +160,7 @@ func TestSARIFIsValid(t *testing.T) {
 	dir, _ := writeAll(t, "sarif")
 	all := files(t, dir)
 	validate := func(files ...string) (string, error) {
-		// npm's wrapper passes arguments through a shell: hence the inner quotes.
+		// npm's wrapper passes arguments through a shell, which needs the inner quotes.
 		args := append([]string{"validate", "--rule-kind", `"Sarif;Gh"`, "--log", "ForceOverwrite", "--output", filepath.Join(t.TempDir(), "found.sarif")}, files...)
 		out, err := exec.Command(validator, args...).CombinedOutput()
 		return string(out), err

@@ -40,7 +40,7 @@ const tableOnlyText = "testdata/table-only.md"
 
 const verdictsPage = "../docs/verdicts.md"
 
-// TestVerdictsPage holds docs/verdicts.md to the codes; -update writes it.
+// TestVerdictsPage compares docs/verdicts.md with the codes; -update writes it.
 func TestVerdictsPage(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Verdicts\n\n" +

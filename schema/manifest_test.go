@@ -55,8 +55,8 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 	return s
 }
 
-// parserRules holds the rules that the parser has and the schema has not, since
-// JSON Schema cannot express them or only at length. Each manifest breaks one.
+// parserRules holds rules that only the parser has, because JSON Schema can't express
+// them, or only at length. Each manifest breaks one.
 var parserRules = map[string]string{
 	"a name twice":                     "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
 	"a variable twice":                 "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
@@ -158,9 +158,9 @@ func TestSchemaKnowsEveryKindOfTarget(t *testing.T) {
 	}
 }
 
-// TestSchemaAndParserAgree compares both on every manifest of testdata, and on each
-// of its keys, needs and list items alone: both reject a manifest with many errors
-// as soon as each of them finds one.
+// TestSchemaAndParserAgree compares both on every manifest of testdata. It also
+// compares them on each key, need and list item by itself, because both reject a
+// manifest with many errors even if each finds another one.
 func TestSchemaAndParserAgree(t *testing.T) {
 	s := compile(t, manifestSchema)
 	used := map[string]bool{}
@@ -389,7 +389,7 @@ func testManifests(t *testing.T) map[string][]byte {
 	return all
 }
 
-// pieces returns manifests that are valid but for one part of root each.
+// pieces returns manifests that are valid except for one part of root each.
 func pieces(root *yaml.Node) map[string]*yaml.Node {
 	all := map[string]*yaml.Node{}
 	for key, v := range fields(root) {
@@ -458,7 +458,7 @@ func quoted(text string) *yaml.Node {
 // validNeed returns a need without errors.
 func validNeed() *yaml.Node { return with(mapping("name", scalar("good")), "port", scalar("7")) }
 
-// manifest returns a manifest that is valid but for one key.
+// manifest returns a manifest that is valid except for one key.
 func manifest(key string, v *yaml.Node) *yaml.Node {
 	m := with(mapping("version", scalar("1")), "targets", mapping("app1", scalar("ssh://app1")))
 	return with(with(m, "ports", list(validNeed())), key, v)

@@ -80,9 +80,9 @@ func TestBinaries(t *testing.T) {
 	_, hashErr := bin.hash()
 	_, packErr := bin.packed()
 	if !errors.Is(hashErr, fs.ErrNotExist) || !errors.Is(packErr, fs.ErrNotExist) {
-		t.Errorf("a file that has gone: %v, %v", hashErr, packErr)
+		t.Errorf("a file that was removed: %v, %v", hashErr, packErr)
 	}
-	// Without a directory, those of other systems are beside our own.
+	// Without a directory, the executables for other systems are beside our own.
 	if _, err := (&binaries{}).find(system{"plan9", "386"}); err != nil {
 		checkText(t, err.Error(), filepath.Join("lib", "portcheck"))
 	} else {

@@ -23,7 +23,7 @@ const (
 	dbID  = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 )
 
-// answer is an engine's list of containers, reduced to a few of its fields.
+// answer is an engine's list of containers with a few of its fields.
 const answer = `[
  {"Id":"` + webID + `","Names":["/other/alias","/shop-web-1"],"Image":"shop/web:1","State":"running",
   "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"web"},
@@ -34,7 +34,7 @@ const answer = `[
  {"Id":"short","Names":["/evil"],"Image":"x","Ports":[{"IP":"0.0.0.0","PublicPort":7070,"Type":"tcp"}]}
 ]`
 
-// scripted is a host with given facts.
+// scripted is a host with fixed facts.
 type scripted struct {
 	facts   host.Facts
 	sockets []host.Socket
@@ -177,7 +177,7 @@ func serve(t *testing.T, answer http.HandlerFunc) (env map[string]string, asked 
 	return play(t, func(w http.ResponseWriter, r *http.Request) {
 		*asked++
 		if r.Method != http.MethodGet || r.URL.String() != "/containers/json" {
-			t.Errorf("asked %s %s", r.Method, r.URL)
+			t.Errorf("request %s %s", r.Method, r.URL)
 		}
 		answer(w, r)
 	}), asked
@@ -209,7 +209,7 @@ func TestEngine(t *testing.T) {
 			t.Errorf("asked %d times, gaps %v", *asked, facts.Gaps)
 		}
 	}
-	// A container that it does not list is a gap.
+	// A container that the engine does not list is a gap.
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
 	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not list every container") {
 		t.Errorf("gaps %v", facts.Gaps)

@@ -42,8 +42,8 @@ func main() {
 }
 `
 
-// A real engine, in a network namespace of its own, has the names of containers
-// that publish a port, and of those that hold one in its namespace.
+// TestDocker checks the names of containers with a real engine in its own network
+// namespace. They publish a port, or hold one in that namespace.
 func TestDocker(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -145,7 +145,7 @@ func startDocker(t *testing.T) func(t *testing.T, args ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Unmount(dir+"/exec/netns/default", syscall.MNT_DETACH) // of containers in our own namespace; the engine leaves it
+		_ = syscall.Unmount(dir+"/exec/netns/default", syscall.MNT_DETACH) // of containers in this namespace; the engine leaves it
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -201,7 +201,7 @@ func startDocker(t *testing.T) func(t *testing.T, args ...string) string {
 	}
 }
 
-// image makes example/web:1 of one static binary.
+// image creates example/web:1 from one static binary.
 func image(t *testing.T, docker func(t *testing.T, args ...string) string) {
 	t.Helper()
 	dir := t.TempDir()

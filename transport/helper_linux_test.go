@@ -33,17 +33,17 @@ const (
 	helperID  = "helper"
 )
 
-// fakeEngine is an engine with a few containers. Its helper answers with facts.
+// fakeEngine is an engine with a few containers. Its helpers answer with facts.
 type fakeEngine struct {
 	details []engine.Details
-	labels  map[string]string // value of imageLabel, by image
+	labels  map[string]string // the value of imageLabel, by image
 	list    []engine.Container
 	info    string
 	facts   host.Facts
-	stderr  string                      // of a helper, which ends then
+	stderr  string                      // of a helper, which then ends
 	refuse  func(engine.Spec) string    // the reason, "" for none
 	on      map[string]http.HandlerFunc // by "METHOD path", in place of the answer below
-	env     map[string]string           // that leads to the engine
+	env     map[string]string           // with the engine's address
 
 	mu      sync.Mutex
 	created []engine.Spec
@@ -51,8 +51,8 @@ type fakeEngine struct {
 	removed []string
 }
 
-// startEngine starts an engine, with a container of ours in which this process
-// seems to run, and a container named web.
+// startEngine starts an engine with a container of portcheck's image, in which this
+// process seems to run, and a container named web.
 func startEngine(t *testing.T) *fakeEngine {
 	t.Helper()
 	e := &fakeEngine{labels: map[string]string{ourImage: strconv.Itoa(wire.Version), oldImage: "1"}, info: `{}`, on: map[string]http.HandlerFunc{}}
@@ -165,8 +165,8 @@ func (e *fakeEngine) options() Options {
 	return Options{Env: e.env, Evidence: Full, Lifetime: time.Minute}
 }
 
-// runIn makes this process seem to run in the container with an ID, none if it
-// is empty. It needs a mount namespace.
+// runIn makes this process seem to run in the container with the ID id, or in none
+// if id is empty. It needs a mount namespace.
 func runIn(t *testing.T, id string) {
 	t.Helper()
 	for _, f := range []string{"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"} {
@@ -310,14 +310,14 @@ func TestTargetsThatNeedAnEngine(t *testing.T) {
 	}
 }
 
-// A helper is started from the image of the container that we run in, and never
-// from an image that is not ours.
+// A helper is started from the image of portcheck's own container, and only if that
+// is a portcheck image.
 func TestFindSelf(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
 	const other, third = "1111", "2222"
-	pod := details(selfID, "pod", someImage, "bridge") // with the network that ours has joined
+	pod := details(selfID, "pod", someImage, "bridge") // our container joins its network
 	joined := func(id, image, network string) engine.Details { return details(id, "joined-"+id, image, network) }
 	exited := joined(other, ourImage, "container:"+selfID)
 	exited.State.Running, exited.State.Status = false, "exited"
@@ -379,8 +379,8 @@ func TestFindSelf(t *testing.T) {
 	}
 }
 
-// A helper gives up the rights that the engine refuses, one after the other, and
-// a gap names the consequence.
+// A helper is requested with fewer rights, step by step, while the engine refuses
+// it. A gap names the consequence.
 func TestHelpersWithFewerRights(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -474,8 +474,7 @@ func TestHelpersThatFail(t *testing.T) {
 	}
 }
 
-// A helper that an engine creates while a run is given up is removed all the
-// same.
+// A helper is also removed if the engine creates it while the run is canceled.
 func TestCanceledHelpers(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -486,7 +485,7 @@ func TestCanceledHelpers(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		e.on["POST /containers/create"] = func(w http.ResponseWriter, r *http.Request) {
 			cancel()
-			select { // the request is not given up with the run
+			select { // the request is not canceled with the run
 			case <-r.Context().Done():
 				t.Error("the request was aborted")
 			case <-time.After(100 * time.Millisecond):
@@ -501,7 +500,7 @@ func TestCanceledHelpers(t *testing.T) {
 	hang := func(e *fakeEngine) (ended chan struct{}) {
 		ended = make(chan struct{})
 		e.on["POST /containers/create"] = func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // only then the end of the connection is seen
+			_, _ = io.Copy(io.Discard, r.Body) // the server sees the end of the connection only after that
 			<-r.Context().Done()
 			close(ended)
 		}
@@ -582,7 +581,7 @@ func TestSweep(t *testing.T) {
 	}
 	sweep(t.Context(), client)
 	if want := `1{"label":["` + deadlineLabel + `"]}`; asked != want {
-		t.Errorf("asked for %s, want %s", asked, want)
+		t.Errorf("requested %s, want %s", asked, want)
 	}
 	if len(e.removed) != 16 || slices.ContainsFunc(e.removed, func(id string) bool { return strings.HasPrefix(id, "keep") }) {
 		t.Errorf("removed %q", e.removed)

@@ -9,8 +9,8 @@ import (
 	"github.com/org/portcheck/transport/internal/engine"
 )
 
-// An engine's "host" network is the machine's only if the engine runs in that
-// itself.
+// An engine's "host" network is the machine's only if the engine itself runs in the
+// machine's network.
 func TestHostNetwork(t *testing.T) {
 	for name, c := range map[string]struct {
 		options string // the engine's security options
@@ -27,7 +27,7 @@ func TestHostNetwork(t *testing.T) {
 	} {
 		env := play(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/info" {
-				t.Errorf("%s: asked for %s", name, r.URL)
+				t.Errorf("%s: requested %s", name, r.URL)
 			}
 			write(`{"SecurityOptions":`+c.options+`}`)(w, r)
 		})

@@ -62,7 +62,7 @@ func executable() string {
 
 const sshTarget = "ssh://root@127.0.0.1"
 
-// sshOptions are those that reach a server. Its PATH and HOME come with it.
+// sshOptions returns options that reach a server. The server sets PATH and HOME.
 func sshOptions(t *testing.T, s *testbed.SSHD, adjust func(*SSHOptions)) Options {
 	t.Helper()
 	o := SSHOptions{Identities: []string{s.UserKey}, KnownHosts: s.KnownHosts(t)}
@@ -72,7 +72,7 @@ func sshOptions(t *testing.T, s *testbed.SSHD, adjust func(*SSHOptions)) Options
 	return Options{Lifetime: time.Minute, SSH: NewSSH(o, map[string]string{"HOME": t.TempDir()})}
 }
 
-// room makes a directory that every user may see.
+// room creates a directory that every user can enter.
 func room(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,8 +92,8 @@ func program(t *testing.T, name, text string) string {
 	return file
 }
 
-// tools makes a directory of links to the programs that the host needs, without
-// one of them.
+// tools creates a directory with links to the programs that a host needs, except for
+// one.
 func tools(t *testing.T, missing string) string {
 	t.Helper()
 	dir := room(t)
@@ -146,7 +146,7 @@ func TestSSHRunsWhatItSends(t *testing.T) {
 			t.Errorf("%s: the host keeps %s, %v", what, got, err)
 		}
 		if info, err := os.Stat(kept); err != nil || os.SameFile(info, old) != (what == "kept") {
-			t.Errorf("%s: the file was replaced, or was not: %v", what, err)
+			t.Errorf("%s: want the same file only if it was kept: %v", what, err)
 		}
 	}
 }
@@ -227,8 +227,7 @@ func TestSSHHostsThatAreSilent(t *testing.T) {
 	}
 }
 
-// Where no portcheck can run, the host's files are read, and the facts name the
-// reason.
+// If no portcheck can run on a host, its files are read. The facts have the reason.
 func TestSSHReadsFiles(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -289,7 +288,7 @@ func TestSSHReadsFiles(t *testing.T) {
 	}
 }
 
-// A host that hangs up in the middle of the transfer is an error at that step.
+// If a host hangs up during the transfer, the error names that step.
 func TestSSHHostsThatHangUp(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -310,11 +309,11 @@ func TestSSHHostsThatHangUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		for cache, o := range map[bool]Options{true: cached, false: sent} {
-			for range 2 { // that it has hung up may be noticed by a read or by a write
+			for range 2 { // either a read or a write may notice that
 				_, err := Open(t.Context(), sshTarget, o)
 				want := c.want
 				if !cache {
-					want = "transfer: " // it is asked for other things then
+					want = "transfer: " // the script gets other lines then
 				}
 				checkError(t, fmt.Sprintf("%s, cache %v", c.script, cache), err, want, "(with --sudo there is no fallback)")
 			}
@@ -322,7 +321,7 @@ func TestSSHHostsThatHangUp(t *testing.T) {
 	}
 }
 
-// A line that can't be sent any more is an error.
+// A line that can't be sent is an error.
 func TestSendAfterTheEnd(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return

@@ -37,7 +37,7 @@ jobs:
             junit=junit.xml
 `
 
-// TestAct runs the action by act, on the machine and in a job's container.
+// TestAct runs the action with act, on the machine and in a job's container.
 func TestAct(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -101,7 +101,7 @@ func TestAct(t *testing.T) {
 			}
 			for _, want := range []string{fmt.Sprintf("tcp %d is in use by server (pid %d, ", p[0], pid), "on runner (the machine itself", "::error "} {
 				if !strings.Contains(log, want) {
-					t.Errorf("it does not say %q\n%s", want, log)
+					t.Errorf("no %q in the log\n%s", want, log)
 				}
 			}
 			log, code = run("free")
@@ -110,7 +110,7 @@ func TestAct(t *testing.T) {
 			}
 			for _, want := range []string{"on runner (the machine itself", "): 1 ok"} {
 				if !strings.Contains(log, want) {
-					t.Errorf("it does not say %q\n%s", want, log)
+					t.Errorf("no %q in the log\n%s", want, log)
 				}
 			}
 		})

@@ -25,10 +25,10 @@ import (
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	const (
-		rounds  = 25 // of each signal
+		rounds  = 25 // for each signal
 		timeout = time.Second
 		wait    = 300 * time.Millisecond
-		settled = 200 * time.Millisecond // so long no helper may run
+		settled = 200 * time.Millisecond // no helper may be seen for this long
 	)
 	v := newVariant(t)
 	p := freePorts(t, 1)
@@ -250,7 +250,7 @@ func TestEngineStops(t *testing.T) {
 		case code != "3":
 			t.Errorf("exit code %s, want 3, or 1 of a run that had finished\n%s", code, logs)
 		case !strings.Contains(logs, engineSocket) && !strings.Contains(logs, "no answer"):
-			t.Errorf("it does not say why\n%s", logs)
+			t.Errorf("no reason in the log\n%s", logs)
 		}
 		if took > timeout+slack {
 			t.Errorf("took %s with a timeout of %s\n%s", took, timeout, logs)

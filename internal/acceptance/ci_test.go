@@ -87,7 +87,7 @@ func inJenkins(image, workspace string) script {
 		defer func() { _, _ = try("rm", "-f", name) }() // it may not have started
 		id := docker(t, append(args, "--name", name, image, "cat")...)
 		if top := docker(t, "top", id, "-eo", "pid,comm"); !strings.Contains(top, " cat") {
-			t.Errorf("Jenkins expects cat to run, and there is\n%s", top)
+			t.Errorf("cat does not run, which Jenkins requires:\n%s", top)
 		}
 		return outcomeOf(t, exec.Command("docker", "exec", id, "sh", "-c", line), workspace)
 	}
@@ -144,7 +144,7 @@ func TestOtherCI(t *testing.T) {
 			// The listener is on the machine, not in this container.
 			o := run(t, false, line).want(t, 0)
 			if !warned(o) {
-				t.Errorf("nothing warns that these are the container's ports\n%s", o)
+				t.Errorf("no warning that these are the container's ports\n%s", o)
 			}
 			o.status(t, "web", check.Free)
 			if target := o.target(t); target.Namespace.Kind != "container" {
@@ -155,13 +155,13 @@ func TestOtherCI(t *testing.T) {
 				t.Errorf("a mounted socket alone changes the target\n%s", o)
 			}
 			if o := run(t, false, line+" --target local --fail-on warning").want(t, 0); strings.Contains(o.stdout, "warning:") {
-				t.Errorf("a target that was named is warned of\n%s", o)
+				t.Errorf("a warning although the target was named\n%s", o)
 			}
 			run(t, false, "portcheck check no-such-file.yml").want(t, 2)
 
 			o = run(t, true, line+" --target runner").want(t, 1)
 			if warned(o) {
-				t.Errorf("the machine's ports are warned of\n%s", o)
+				t.Errorf("a warning although these are the machine's ports\n%s", o)
 			}
 			if target := o.target(t); target.Name != "runner" || target.Namespace.Kind != "host" {
 				t.Errorf("target %+v", target)

@@ -42,7 +42,7 @@ func TestRefusedPIDs(t *testing.T) {
 		}
 	}
 	if refused.Load() == 0 {
-		t.Error("the engine was never asked for a helper with the host's PIDs")
+		t.Error("no request for a helper with the host's PIDs")
 	}
 	if why := degraded(web.Notices, o.target(t).Notices); !strings.Contains(why, "the container engine refused a helper with access to other processes") || !strings.Contains(why, refusal) {
 		t.Errorf("degraded: %q", why)

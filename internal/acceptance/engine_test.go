@@ -28,9 +28,9 @@ import (
 const (
 	engineSocket  = "/var/run/docker.sock"
 	deadlineLabel = "io.github.org.portcheck.deadline"
-	variantLabel  = "io.github.org.portcheck.acceptance" // on what was created from a test's own image
+	variantLabel  = "io.github.org.portcheck.acceptance" // on images and containers of a single test
 	sweepGrace    = 15 * time.Second
-	patience      = 60 * time.Second // for what takes a second or two on an idle machine
+	patience      = 60 * time.Second // bounds waits that take a second or two on an idle machine
 )
 
 // scratch is a directory for programs that several tests use.

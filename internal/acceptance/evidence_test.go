@@ -15,8 +15,8 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// TestBasicEvidence checks that basic evidence gives the same verdict, without
-// names.
+// TestBasicEvidence checks that the verdict is the same with basic evidence, but
+// without names.
 func TestBasicEvidence(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
@@ -31,7 +31,7 @@ func TestBasicEvidence(t *testing.T) {
 		inputs:   map[string]string{"evidence": "basic"},
 	}.run(t).want(t, 1)
 	if !traffic.has(`"CapDrop":["ALL"],"CapAdd":["NET_BIND_SERVICE"]`) || traffic.has(`"PidMode":"host"`) {
-		t.Error("the helper has more rights than that to bind")
+		t.Error("the helper has rights besides NET_BIND_SERVICE")
 	}
 	if target := o.target(t); target.Namespace.Kind != "host" {
 		t.Errorf("namespace %+v", target.Namespace)
@@ -39,7 +39,7 @@ func TestBasicEvidence(t *testing.T) {
 	web := o.status(t, "web", check.InUse)
 	for _, h := range web.Holders {
 		if h.PID != 0 || h.Process != "" || h.Executable != "" {
-			t.Errorf("it is named: %+v", h)
+			t.Errorf("the holder is named: %+v", h)
 		}
 	}
 	for _, secret := range []string{executable, fmt.Sprintf("pid %d", pid)} {

@@ -76,7 +76,7 @@ func TestGitHubStep(t *testing.T) {
 	}
 	for _, want := range []string{"api", "web", fmt.Sprint(p[0]), fmt.Sprint(p[1])} {
 		if !strings.Contains(o.summary, want) {
-			t.Errorf("the summary does not say %s:\n%s", want, o.summary)
+			t.Errorf("no %s in the summary:\n%s", want, o.summary)
 		}
 	}
 

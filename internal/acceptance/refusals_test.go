@@ -26,7 +26,7 @@ func TestNoEngine(t *testing.T) {
 	if err := os.Mkdir(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The mode allows root alone, which is not certain for the engine's socket.
+	// This mode allows only root. The mode of the engine's own socket may differ.
 	forbidden := filepath.Join(temp(t), "docker.sock")
 	relay(t, forbidden, engineSocket)
 	if err := os.Chmod(forbidden, 0o600); err != nil {
@@ -59,7 +59,7 @@ func TestNoEngine(t *testing.T) {
 				o := s.run(t).want(t, 3)
 				for _, w := range c.want {
 					if !strings.Contains(o.stdout, w) {
-						t.Errorf("the log does not say %q\n%s", w, o)
+						t.Errorf("no %q in the log\n%s", w, o)
 					}
 				}
 				return

@@ -21,8 +21,8 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// others maps each architecture of the image to the other one for which it has an
-// executable, and to uname's name of that.
+// others maps each architecture of the image to the other architecture for which it
+// has an executable, and to uname's name of that.
 var others = map[string]struct{ arch, machine string }{
 	"amd64": {"arm64", "aarch64"},
 	"arm64": {"amd64", "x86_64"},
@@ -163,11 +163,11 @@ func TestGitHubSSH(t *testing.T) {
 	h.keepsAll(t, o)
 	h.empty(t)
 	if !traffic.has(deadlineLabel) {
-		t.Error("the engine is not asked for a helper")
+		t.Error("no request for a helper")
 	}
 	for _, secret := range h.secrets() {
 		if traffic.has(secret) {
-			t.Error("the helper is given the key or its passphrase")
+			t.Error("a request to the engine has the key or its passphrase")
 			break
 		}
 	}
@@ -202,7 +202,7 @@ func (h sshHost) keepsAll(t *testing.T, o outcome) {
 	}
 	for _, secret := range h.secrets() {
 		if !slices.Contains(masked, secret) {
-			t.Errorf("no command to mask a line of the key, or its passphrase, comes first\n%s", o)
+			t.Errorf("the log does not begin with commands that mask each line of the key, and its passphrase\n%s", o)
 		}
 	}
 	said := o.stdout + rest + o.summary + fmt.Sprint(o.outputs)
@@ -292,7 +292,7 @@ func TestOtherArchitectureSSH(t *testing.T) {
 		built[s.Key] = s.Value
 	}
 	if info.Path != "github.com/org/portcheck" || built["GOOS"] != "linux" || built["GOARCH"] != other.arch || built["CGO_ENABLED"] != "0" {
-		t.Errorf("the image has for hosts of %s:\n%s", other.arch, info)
+		t.Errorf("the image's executable for %s:\n%s", other.arch, info)
 	}
 
 	programs := temp(t)

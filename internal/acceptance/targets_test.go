@@ -140,10 +140,10 @@ func (o outcome) reason(t *testing.T, words ...string) {
 	}
 	for _, w := range words {
 		if !strings.Contains(messages, w) {
-			t.Errorf("the report does not say %q:\n%s", w, messages)
+			t.Errorf("no %q in the report:\n%s", w, messages)
 		}
 		if !strings.Contains(annotations, w) {
-			t.Errorf("no annotation says %q:\n%s", w, annotations)
+			t.Errorf("no %q in the annotations:\n%s", w, annotations)
 		}
 	}
 }

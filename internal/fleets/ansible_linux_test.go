@@ -277,10 +277,10 @@ func TestAnsible(t *testing.T) {
 			t.Errorf("want three hosts on which nothing was changed:\n%s", out)
 		}
 		if diff := cmp.Diff(asJSON(t, f.onEach(t)), asJSON(t, f.merged(t))); diff != "" {
-			t.Errorf("the merged report is another one (-each host +merged):\n%s", diff)
+			t.Errorf("the merged report differs (-each host +merged):\n%s", diff)
 		}
 		if diff := cmp.Diff(asJSON(t, f.fanOut(t)), asJSON(t, f.merged(t))); diff != "" {
-			t.Errorf("our own run over the hosts reports something else (-over SSH +by Ansible):\n%s", diff)
+			t.Errorf("one run over the hosts has another report (-over SSH +by Ansible):\n%s", diff)
 		}
 	})
 

@@ -249,8 +249,8 @@ func (w *world) listeners() ([]int, error) {
 	return pids, nil
 }
 
-// start starts the server and waits until it holds all of its endpoints, or has
-// ended. It reports which of both.
+// start starts the server and waits until it holds all of its endpoints or has
+// ended. It reports whether it holds them.
 func (w *world) start(s server, classes string) (up bool, err error) {
 	if s.file != "" {
 		text := []byte(s.text)

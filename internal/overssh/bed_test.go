@@ -194,10 +194,10 @@ func nothingLeft(t *testing.T, after string) {
 	}
 }
 
-// nextClient returns the address of the client that has connected to a listener
-// and waits to be accepted, "" if there is none. It connects a client of its own,
-// which is accepted after all others. A deadline would not do: Accept returns an
-// error after it even if a client is waiting.
+// nextClient returns the address of the first client that waits to be accepted by a
+// listener, or "" if there is none. It connects a client of its own, which is
+// accepted after all others. A deadline does not work, because after it Accept
+// returns an error even if a client waits.
 func nextClient(t *testing.T, l net.Listener) string {
 	t.Helper()
 	_, number, err := net.SplitHostPort(l.Addr().String())

@@ -26,7 +26,7 @@ func TestDocLinksToWhatThereIs(t *testing.T) {
 	}
 	for _, f := range files {
 		if !linked[f.Name()] {
-			t.Errorf("docs/ci.md does not say what examples/%s is for", f.Name())
+			t.Errorf("docs/ci.md does not describe examples/%s", f.Name())
 		}
 	}
 }

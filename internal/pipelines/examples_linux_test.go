@@ -191,11 +191,11 @@ func TestJenkinsfile(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, examples+"Jenkinsfile"), "script: '''")
 	line, rest, ok := strings.Cut(rest, "'''")
 	if !ok || !strings.Contains(rest, "code == 4") {
-		t.Fatal("no script with a look at its exit code")
+		t.Fatal("no script of which the exit code is checked")
 	}
 	words := strings.Fields(strings.ReplaceAll(line, `\\`, " "))
 	if words[0] != "portcheck" {
-		t.Fatalf("it runs %s", words[0])
+		t.Fatalf("the script runs %s", words[0])
 	}
 	if !testbed.Isolated(t) {
 		return

@@ -73,7 +73,7 @@ func TestGitLabComponent(t *testing.T) {
 		dir := project(t, strings.Replace(with("      job-name: ports\n      stage: check\n      allow-failure: true\n"), "portcheck:\n", "ports:\n", 1), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 0)
 		if !strings.Contains(out, "deploy here") || !strings.Contains(out, "ports") || failures(t, dir) != 1 {
-			t.Errorf("did not go on:\n%s", out)
+			t.Errorf("the pipeline did not continue:\n%s", out)
 		}
 	})
 	t.Run("fail-on never lets the job pass, and the reports still show the conflict", func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestGitLabComponent(t *testing.T) {
 	t.Run("a host by SSH, as docs/ci.md has it", func(t *testing.T) {
 		const script = "  before_script:\n    - export PORTCHECK_SSH_KEY=\"$(cat \"$DEPLOY_KEY\")\"\n"
 		if !strings.Contains(read(t, ciDoc), script) {
-			t.Fatalf("%s does not say how the key comes into its variable", ciDoc)
+			t.Fatalf("%s does not show how to set the variable for the key", ciDoc)
 		}
 		s := testbed.StartSSHD(t, freeAddress(t))
 		variables, err := yaml.Marshal(map[string]any{
@@ -128,10 +128,10 @@ func TestGitLabComponent(t *testing.T) {
 		dir := project(t, with("      stage: check\n      manifest: 'portcheck.yml; touch owned'\n      args: '`touch owned`'\n      target: '$(touch owned)'\n"), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 1)
 		if !strings.Contains(out, "$(touch owned)") {
-			t.Errorf("portcheck was not asked:\n%s", out)
+			t.Errorf("portcheck did not run:\n%s", out)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "owned")); err == nil {
-			t.Error("an input was run")
+			t.Error("an input was run as code")
 		}
 	})
 }

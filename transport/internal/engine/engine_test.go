@@ -32,7 +32,7 @@ func TestNewFindsTheEngine(t *testing.T) {
 	defer l.Close()
 	for name, c := range map[string]struct {
 		env   map[string]string
-		want  string // where, or the error's beginning
+		want  string // the address, or the error's beginning
 		local bool
 	}{
 		"a socket":         {map[string]string{"DOCKER_HOST": "unix:///run/x.sock"}, "/run/x.sock", true},
@@ -53,7 +53,7 @@ func TestNewFindsTheEngine(t *testing.T) {
 			}
 			continue
 		}
-		if c.want == "" { // a socket of Docker's own comes first, where there is one
+		if c.want == "" { // Docker's own socket comes first, if it exists
 			c.want = defaultSocket
 			if info, err := os.Stat(defaultSocket); err != nil || info.Mode().Type() != os.ModeSocket {
 				c.want = dir + "/podman/podman.sock"
@@ -65,7 +65,7 @@ func TestNewFindsTheEngine(t *testing.T) {
 	}
 }
 
-// serve answers on a unix socket as an engine would.
+// serve starts an engine on a unix socket that answers with the function.
 func serve(t *testing.T, answer http.HandlerFunc) *Engine {
 	t.Helper()
 	l := testbed.ListenUnix(t)
@@ -106,7 +106,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := e.Inspect(t.Context(), "gone"); !IsNotFound(err) {
 		t.Errorf("gone: %v", err)
 	}
-	// Names are no paths.
+	// A name can't change the path of a request.
 	if _, err := e.Inspect(t.Context(), "../gone/json?x"); IsNotFound(err) {
 		t.Errorf("a name that looks like a path: %v", err)
 	}
@@ -143,7 +143,7 @@ func frame(kind byte, text string) []byte {
 	return append(header[:], text...)
 }
 
-// attached is what Attach gives for a container that writes text.
+// attached returns the result of Attach for a container that writes text.
 func attached(t *testing.T, text []byte) *Stream {
 	t.Helper()
 	e := serve(t, func(w http.ResponseWriter, _ *http.Request) {

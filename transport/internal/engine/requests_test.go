@@ -138,7 +138,7 @@ func TestRootless(t *testing.T) {
 	}
 	e := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	if _, err := e.Rootless(t.Context()); err == nil {
-		t.Error("an engine that fails is no answer")
+		t.Error("no error from an engine that fails")
 	}
 }
 
@@ -164,8 +164,8 @@ func TestAnswersThatAreLarge(t *testing.T) {
 	}
 }
 
-// The error of an engine that can't be reached has a hint, and the operation that
-// failed.
+// The error for an engine that can't be reached has the operation that failed, and a
+// hint.
 func TestUnreached(t *testing.T) {
 	dir, err := os.MkdirTemp("", "run") // t.TempDir may be too long for a socket
 	if err != nil {
@@ -184,7 +184,7 @@ func TestUnreached(t *testing.T) {
 	}
 	testbed.Accept(t, alert, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1))
-		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46\n") // as TLS refuses what is not TLS
+		_, _ = io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x46\n") // a TLS alert, as after a request that is not TLS
 	})
 	for name, c := range map[string]struct {
 		at        string
@@ -211,7 +211,7 @@ func TestUnreached(t *testing.T) {
 			t.Errorf("%s: %+v: %v", name, u, err)
 		}
 		if c.op != "connect" {
-			continue // attaching does not answer either, with other words
+			continue // Attach fails as well, with another text
 		}
 		if _, err := e.Attach(t.Context(), "x"); !errors.As(err, &u) || u.Op != "connect" {
 			t.Errorf("%s, attach: %v", name, err)
@@ -219,7 +219,7 @@ func TestUnreached(t *testing.T) {
 	}
 }
 
-// pair is a certificate with its key.
+// pair is a certificate and its key.
 type pair struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -279,8 +279,8 @@ func secureServer(t *testing.T, ca *pair, auth tls.ClientAuthType) string {
 	return l.Addr().String()
 }
 
-// certificates makes a directory as of DOCKER_CERT_PATH. The client's pair may
-// be nil.
+// certificates writes the files of DOCKER_CERT_PATH to a directory. The client's
+// pair may be nil.
 func certificates(t *testing.T, dir string, ca, client *pair) string {
 	t.Helper()
 	text, _ := ca.pem(t)
@@ -354,8 +354,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// An engine that does not upgrade the connection is attached to all the same,
-// and one that answers late not at all.
+// Attach works with an engine that does not upgrade the connection. It fails if the
+// answer comes after the end of ctx.
 func TestAttach(t *testing.T) {
 	late := make(chan struct{})
 	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -382,7 +382,7 @@ func TestAttach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cancel() // which ends the attaching alone
+	cancel() // this must not end the stream
 	if _, err := io.WriteString(s, "ping"); err != nil {
 		t.Error(err)
 	}
@@ -408,7 +408,7 @@ func TestFailuresCloseTheirConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	testbed.Accept(t, l, func(c net.Conn) {
-		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") // to TLS, that is garbage
+		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") // invalid for TLS
 		_, _ = io.Copy(io.Discard, c)
 		ended <- struct{}{}
 	})

@@ -144,7 +144,7 @@ func TestAddressesThatCantBeReached(t *testing.T) {
 		}
 	}
 	if who, err := whoami(t, o, "ssh://root@fine"); err != nil || who != "root" {
-		t.Errorf("a name that is fine: %s, %v", who, err)
+		t.Errorf("a valid name: %s, %v", who, err)
 	}
 }
 
@@ -269,7 +269,7 @@ Host by-silent
 			t.Errorf("%s: %v; want %s", target, err, want)
 		}
 	}
-	// The host key of each is checked.
+	// The host key of each hop is checked.
 	o.KnownHosts = second.KnownHosts(t)
 	err := try(t, o, "ssh://root@by1")
 	checkStep(t, err, "host key", "via jump1: the key ssh-ed25519 ", " is unknown")
@@ -314,7 +314,7 @@ func TestCancelled(t *testing.T) {
 		<-reached
 	}
 	for range 20 {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond) // in the middle of something
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond) // during any step
 		if l, err := New(o).Dial(ctx, address(t, "ssh://root@127.0.0.1")); err == nil {
 			l.Close()
 		} else if !errors.Is(err, context.DeadlineExceeded) {
@@ -335,7 +335,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Many links at once cost little: below 200 KiB each here.
+// TestManyLinks checks that each of many links needs less than 200 KiB.
 func TestManyLinks(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return

@@ -101,8 +101,8 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 	checkStep(t, err, "host key", "is unknown", "add this line to the input: ")
 }
 
-// places are options that have lines of known hosts in each way that there is, by
-// the name of where a line is to be added.
+// places returns options with lines of known hosts in each possible place. The keys
+// are the names of these places in messages.
 func places(t *testing.T, s *testbed.SSHD, lines, config string) map[string]Options {
 	t.Helper()
 	file, text, standard := options(t, s), options(t, s), options(t, s)
@@ -133,7 +133,7 @@ func TestHostCertificates(t *testing.T) {
 		name  string
 		args  []string // of the certificate
 		lines string
-		want  string // "" is let in
+		want  string // "": the login succeeds
 	}{
 		{"good", nil, "@cert-authority 127.0.0.* " + ca, ""},
 		{"not asked for", nil, "127.0.0.* " + public, ""},
@@ -144,7 +144,7 @@ func TestHostCertificates(t *testing.T) {
 		{"revoked", []string{"-z", "7"}, "@cert-authority * " + ca + "\n@revoked * " + ca, "is not valid: certificate serial 7 revoked"},
 	} {
 		addr := fmt.Sprintf("127.0.0.%d", i+1)
-		args := append([]string{"-q", "-s", dir + "/ca", "-I", "id", "-h", "-n", addr}, c.args...) // the last of a kind counts
+		args := append([]string{"-q", "-s", dir + "/ca", "-I", "id", "-h", "-n", addr}, c.args...) // the last value of an option counts
 		run(t, nil, "ssh-keygen", append(args, dir+"/host.pub")...)
 		s := startSSHD(t, addr+":22", "HostKey "+dir+"/host", "HostCertificate "+dir+"/host-cert.pub")
 		o := options(t, s)

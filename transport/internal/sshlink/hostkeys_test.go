@@ -39,8 +39,8 @@ func publicKeys(t *testing.T) (ed, ec, rs ssh.PublicKey) {
 	return ed, ec, rs
 }
 
-// A host is asked for a key of a type that is known, so that it does not look
-// like another host with a key of another type.
+// The client requests a key of a type that is known. With a key of another type the
+// host would look like another host.
 func TestHostKeyAlgorithms(t *testing.T) {
 	ed, ec, rs := publicKeys(t)
 	line := func(k ssh.PublicKey) string { return xknownhosts.Line([]string{"host:22"}, k) + "\n" }

@@ -94,7 +94,7 @@ func TestLoginsThatFail(t *testing.T) {
 	write(t, secret, read(t, key))
 	encrypted := write(t, dir+"/encrypted", read(t, key))
 	run(t, nil, "ssh-keygen", "-q", "-p", "-a", "1", "-N", canary, "-f", encrypted)
-	old := dir + "/old" // its encryption shows no public key
+	old := dir + "/old" // this format has no public key outside of the encrypted part
 	run(t, nil, "ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", canary, "-f", old)
 	refused := fingerprint(t, key+".pub")
 	body := strings.Join(strings.Split(read(t, key), "\n")[1:3], "\n") // without BEGIN and END
@@ -242,7 +242,7 @@ func TestAgentsThatFail(t *testing.T) {
 	err = try(t, o, "ssh://root@127.0.0.1")
 	checkStep(t, err, "authentication", "no answer within 1s; unusable: the agent did not answer within 1s")
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("a silent agent held us for %s", took)
+		t.Errorf("a silent agent took %s", took)
 	}
 	select {
 	case <-ended:
@@ -251,7 +251,7 @@ func TestAgentsThatFail(t *testing.T) {
 	}
 }
 
-// A key is read, and decrypted, once for all hosts: its file may go meanwhile.
+// A key is read and decrypted once for all hosts, so its file may be removed.
 func TestKeysAreReadOnce(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -269,6 +269,6 @@ func TestKeysAreReadOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		_ = os.Remove(encrypted) // gone already, the second time
+		_ = os.Remove(encrypted) // it is already removed the second time
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// home makes a home directory with files below .ssh.
+// home creates a home directory with files below .ssh.
 func home(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -84,7 +84,7 @@ Match all
 		"ssh://web-3":       "me@web-3:2200",
 		"ssh://six":         "me@[2001:db8::1]:2200",
 		"ssh://matched":     "matched@matched:2200",
-		"ssh://other":       "matched@other:2200", // what is included for tail alone does not count
+		"ssh://other":       "matched@other:2200", // the file that is included only for tail does not count
 		"ssh://included":    "second@192.0.2.9:2200",
 		"ssh://tail":        "kept@tail:99",
 		"ssh://a":           "me@d:2200 jumper@b:2222 me@c:2200 me@a:2200",
@@ -189,8 +189,8 @@ func address(t *testing.T, target string) config.SSHAddress {
 	return parsed.SSH
 }
 
-// A block of "Match final" or "Match all" is for every host, one of "Match host"
-// for those that match alone.
+// A block of "Match final" or "Match all" applies to every host. One of "Match host"
+// applies only to hosts that match.
 func TestMatch(t *testing.T) {
 	for criteria, want := range map[string]string{
 		"all": "matched", "final": "matched", "Final All": "matched", "host app1": "matched", "originalhost app?": "matched", "final host x,app1": "matched",

@@ -57,7 +57,7 @@ func serveSSH(t *testing.T, answer func(number int64, c ssh.NewChannel)) *Link {
 	if err := errors.Join(os.WriteFile(known, []byte(line), 0o600), os.WriteFile(key, pem.EncodeToMemory(block), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	// Without a timeout of its own.
+	// The dialer has no timeout.
 	link, err := New(Options{Env: map[string]string{"HOME": dir}, KnownHosts: known, Identities: []string{key}}).Dial(t.Context(), address(t, "ssh://me@"+l.Addr().String()))
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func runCommand(c ssh.NewChannel, text string, status byte) {
 // A host that allows one session at a time may refuse the next one for a moment.
 func TestSessionsThatAreRefusedForAMoment(t *testing.T) {
 	for name, c := range map[string]struct {
-		refused int64 // the last request for a channel that is refused; the first is not
+		refused int64 // the last request for a channel that is refused; the first is granted
 		want    string
 	}{
 		"not at all":    {1, ""},
@@ -119,7 +119,7 @@ func TestSessionsThatAreRefusedForAMoment(t *testing.T) {
 			t.Errorf("%s: asked %d times, want %d", name, asked.Load(), want)
 		}
 	}
-	// The first session is asked for once.
+	// The first session is requested only once.
 	var asked atomic.Int64
 	l := serveSSH(t, func(_ int64, c ssh.NewChannel) {
 		asked.Add(1)

@@ -98,12 +98,12 @@ func TestSessions(t *testing.T) {
 			t.Error(err)
 		}
 		if err := c.Wait(soon(t)); errors.Is(err, context.DeadlineExceeded) {
-			t.Error("cat goes on though its session is closed")
+			t.Error("cat still runs after its session was closed")
 		}
 	})
 }
 
-// Closing a link, or losing it, ends whatever waits for its host.
+// The end of a link ends every call that waits for its host.
 func TestLinksThatEnd(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -146,7 +146,7 @@ func TestLinksThatEnd(t *testing.T) {
 			select {
 			case <-ended:
 			case <-time.After(5 * time.Second):
-				t.Fatalf("%s: a reader or writer waits on", how)
+				t.Fatalf("%s: a reader or writer still waits", how)
 			}
 		}
 		var exit *ExitError
