@@ -196,7 +196,7 @@ func TestAlternatives(t *testing.T) {
 	}
 }
 
-func TestAlternativesSayHowManyWereAskedFor(t *testing.T) {
+func TestAlternativesWithFewerThanRequested(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x", inRange("9000-9001")), needOf("a.yml", "y", ports(8081, 8081))}
 	r := run(t, needs, Options{Alternatives: 3}, targetOf("local", &sim{taken: set(t, "8080")})).Results
 	if r[0].Asked != 3 || r[0].From.String() != "9000-9001" || r[1].Asked != 0 {
@@ -270,7 +270,7 @@ func TestManyNeedsGetDifferentAlternatives(t *testing.T) {
 	}
 }
 
-func TestATargetThatFailsHidesNobody(t *testing.T) {
+func TestATargetThatFailsHidesNoOther(t *testing.T) {
 	needs := []Need{
 		needOf("a.yml", "x", onTarget("bad"), inRange("9000-9009")), needOf("a.yml", "x", inRange("9000-9009")),
 		needOf("a.yml", "y", ports(8081, 8081), inRange("9000-9009")), needOf("a.yml", "z", ports(8080, 8080), on("127.0.0.1"), inRange("9000-9009")),

@@ -26,7 +26,7 @@ func (a altered) Probe(ctx context.Context, req host.Request) (host.Facts, error
 
 // After an answer to another request, or one with impossible facts, the needs are
 // unknown.
-func TestAnAnswerThatDoesNotFitIsNone(t *testing.T) {
+func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 	held := func(change func(*host.Socket)) func(*host.Facts) {
 		return func(f *host.Facts) {
 			s := socket(host.Listen, "0.0.0.0:9999", nginx)
@@ -145,7 +145,7 @@ func TestStandInsForDualStackAlone(t *testing.T) {
 }
 
 // After an invalid answer to the search for alternatives, there are none.
-func TestAlternativesThatDoNotFit(t *testing.T) {
+func TestAlternativesThatDoNotMatch(t *testing.T) {
 	s := &sim{taken: port.Set{port.One(8080)}}
 	r := run(t, []Need{needOf("a.yml", "x", inRange("9000-9009"))}, Options{Alternatives: 2}, targetOf("local", altered{s, func(f *host.Facts) {
 		if len(s.asked) > 1 {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // oneNeed is the smallest manifest of an app.
@@ -377,7 +379,7 @@ func TestFind(t *testing.T) {
 	write(t, "b/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", ".github/portcheck.yml", "portcheck.yml",
 		".git/portcheck.yml", "c/node_modules/x/portcheck.yml", "c/other.yml")
 	if err := os.Symlink("..", "a/loop"); err != nil {
-		t.Skip(err)
+		testbed.Missing(t, err.Error())
 	}
 	want := []string{".github/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
 	got, found := Find(".")

@@ -45,9 +45,7 @@ func wholePage() check.Report {
 // window, light and dark. PORTCHECK_SCREENSHOTS is a directory for screenshots.
 func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		testbed.Missing(t, "slow: opens pages in a browser")
-	}
+	testbed.Slow(t, "opens pages in a browser")
 	chromium, node := tool(t, "chromium"), tool(t, "node")
 	modules := os.Getenv("PORTCHECK_NODE_MODULES")
 	for _, module := range []string{"playwright-core", "axe-core"} {

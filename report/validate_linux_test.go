@@ -149,9 +149,7 @@ func TestProveReadsTAP(t *testing.T) {
 // those of GitHub's code scanning.
 func TestSARIFIsValid(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		testbed.Missing(t, "slow: runs a validator")
-	}
+	testbed.Slow(t, "runs a validator")
 	const env = "PORTCHECK_SARIF_MULTITOOL"
 	validator := os.Getenv(env)
 	if validator == "" {

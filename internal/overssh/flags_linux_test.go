@@ -26,9 +26,9 @@ func script(t *testing.T, text string) string {
 	return file
 }
 
-// TestRemotePathThatIsNone checks that a --remote-path which is not a portcheck of
+// TestRemotePathWithoutAPortcheck checks that a --remote-path which is not a portcheck of
 // this version is reported at once, with the step.
-func TestRemotePathThatIsNone(t *testing.T) {
+func TestRemotePathWithoutAPortcheck(t *testing.T) {
 	if !isolated(t) {
 		return
 	}

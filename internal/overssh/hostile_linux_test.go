@@ -174,9 +174,9 @@ func TestHostileSlowness(t *testing.T) {
 	}
 }
 
-// TestHostileReceptions checks hosts that answer the bootstrap script wrongly, and
+// TestHostileBootstraps checks hosts that answer the bootstrap script wrongly, and
 // then have no useful files either.
-func TestHostileReceptions(t *testing.T) {
+func TestHostileBootstraps(t *testing.T) {
 	refuse := func(s *stage) { _, _ = s.Stderr().Write([]byte(ansi)); s.leave(1) }
 	hello := func(text string) func(*stage) {
 		return func(s *stage) {

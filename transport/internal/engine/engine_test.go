@@ -80,7 +80,7 @@ func serve(t *testing.T, answer http.HandlerFunc) *Engine {
 	return e
 }
 
-func TestListsThatAreNone(t *testing.T) {
+func TestInvalidLists(t *testing.T) {
 	const whole = `[{"Id":"x","Names":["/web"],"Ports":[{"PublicPort":80,"Type":"tcp"}]}]`
 	for _, text := range []string{"", "{}", "x", whole[:40], whole + "x", `[{"Ports":[{"PublicPort":65536}]}]`, `[{"Id":1}]`, strings.Repeat("[", 1<<20)} {
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
