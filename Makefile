@@ -13,10 +13,10 @@ test-fast: ## the quick tests: no engine, no sshd, no browser, no node
 test: ## all tests that this machine can run
 	go test ./...
 
-ci: ## everything that a change has to pass, with a fifth of the oracle; as root
+ci: ## everything that a change has to pass; as root
 	.ci/run
 
-nightly: ## tests that take long: the whole oracle, load, race, fuzzing, mutants; as root
+nightly: ## tests that take long: order, load, race, fuzzing, mutants; as root
 	.ci/nightly
 
 golden: ## write the files that tests compare output with; look at the diff

@@ -6,8 +6,7 @@
 // its manifest entry, all clients of these endpoints reach it, and no new client of
 // an earlier listener reaches another program than before.
 //
-// By default, as in .ci/run, a fifth of the matrix runs. All of it runs in
-// .ci/nightly, and with:
+// By default a fifth of the matrix runs. All of it runs in .ci/run, and with:
 //
 //	PORTCHECK_ORACLE=full go test -v ./internal/oracle
 package oracle

@@ -48,7 +48,7 @@ func main() {
 		n       = flag.Int("n", 200, "how many mutants to try")
 		seed    = flag.Uint64("seed", 1, "of the sample")
 		workers = flag.Int("workers", 2, "mutants that are tried at the same time")
-		limit   = flag.Duration("timeout", 2*time.Minute, "of one run of tests")
+		limit   = flag.Duration("timeout", 5*time.Minute, "of one run of tests")
 		list    = flag.Bool("list", false, "print all mutants and try none")
 	)
 	flag.Parse()
