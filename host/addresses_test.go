@@ -52,12 +52,13 @@ func textsOf[T fmt.Stringer](all []T) []string {
 func TestParseIPv6Addresses(t *testing.T) {
 	const line = "20010db8000000000000000000000001 0a 40 00 80     eth0\n"
 	with := func(from, to string) string { return strings.Replace(line, from, to, 1) }
-	got, err := parseIPv6Addresses([]byte(line + with("0001 0a 40 00 80", "0002 0b 40 00 c0") + with("0001 0a 40 00 80", "0003 0c 40 00 44") + with("0001 0a 40 00 80", "0004 0d 40 00 04")))
+	got, err := parseIPv6Addresses([]byte(line + with("0001 0a 40 00 80", "0002 0b 40 00 c0") + with("0001 0a 40 00 80", "0003 0c 40 00 44") + with("0001 0a 40 00 80", "0004 0d 40 00 04") + with("0001 0a 40 00 80", "0005 0e 40 00 01")))
 	want := []ipv6Address{
 		{netip.MustParseAddr("2001:db8::1"), "eth0", 10, true},
 		{netip.MustParseAddr("2001:db8::2"), "eth0", 11, false}, // tentative
 		{netip.MustParseAddr("2001:db8::3"), "eth0", 12, true},  // tentative and optimistic
 		{netip.MustParseAddr("2001:db8::4"), "eth0", 13, true},
+		{netip.MustParseAddr("2001:db8::5"), "eth0", 14, true}, // temporary
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)

@@ -82,6 +82,23 @@ func TestBinaries(t *testing.T) {
 	if !errors.Is(hashErr, fs.ErrNotExist) || !errors.Is(packErr, fs.ErrNotExist) {
 		t.Errorf("a file that was removed: %v, %v", hashErr, packErr)
 	}
+	file := filepath.Join(dir, "portcheck-plan9-mips")
+	if err := os.WriteFile(file, text, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	replaced := binaries{dir: dir}
+	if bin, err = replaced.find(foreign); err != nil {
+		t.Fatal(err)
+	}
+	// A directory can be opened, but not read.
+	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, hashErr = bin.hash()
+	_, packErr = bin.packed()
+	if hashErr == nil || packErr == nil {
+		t.Errorf("a file that can't be read: %v, %v", hashErr, packErr)
+	}
 	// Without a directory, the executables for other systems are beside our own.
 	if _, err := (&binaries{}).find(system{"plan9", "386"}); err != nil {
 		checkText(t, err.Error(), filepath.Join("lib", "portcheck"))

@@ -210,6 +210,9 @@ func (f *finder) add(from, to token.Pos, text, what string) {
 	})
 }
 
+// quickLimit is the time limit of the quick tests, which take seconds.
+const quickLimit = time.Minute
+
 // try runs the tests with the mutant: those of the package, first the quick
 // ones, then the suites that count for it.
 func (m mutant) try(ctx context.Context, limit time.Duration) fate {
@@ -222,14 +225,11 @@ func (m mutant) try(ctx context.Context, limit time.Duration) fate {
 	if err != nil {
 		panic(err)
 	}
-	runs := [][]string{{"-short", "./" + m.pkg}, {"./" + m.pkg}}
-	for _, s := range suites[m.pkg] {
-		runs = append(runs, []string{s})
+	if f := test(ctx, overlay, min(limit, quickLimit), []string{"-short", "./" + m.pkg}); f != survived {
+		return f
 	}
-	for _, args := range runs {
-		switch f := test(ctx, overlay, limit, args); f {
-		case survived:
-		default:
+	for _, pkg := range append([]string{"./" + m.pkg}, suites[m.pkg]...) {
+		if f := test(ctx, overlay, limit, []string{pkg}); f != survived {
 			return f
 		}
 	}

@@ -54,6 +54,8 @@ func TestFromStat(t *testing.T) {
 	const stream, dgram = syscall.SOCK_STREAM, syscall.SOCK_DGRAM
 	linkLocal := endpoint(port.TCP, "fe80::1", 22)
 	linkLocal.Device = "4"
+	highIndex := linkLocal
+	highIndex.Device = "258"
 	for name, c := range map[string]struct {
 		stat net.ConnectionStat
 		want socktab.Socket
@@ -81,6 +83,10 @@ func TestFromStat(t *testing.T) {
 		"an embedded scope": {
 			net.ConnectionStat{Family: inet6, Type: stream, Laddr: net.Addr{IP: "fe80:4::1", Port: 22}, Status: "LISTEN"},
 			socktab.Socket{Endpoint: linkLocal, Status: "LISTEN"},
+		},
+		"an embedded scope of two bytes": {
+			net.ConnectionStat{Family: inet6, Type: stream, Laddr: net.Addr{IP: "fe80:102::1", Port: 22}, Status: "LISTEN"},
+			socktab.Socket{Endpoint: highIndex, Status: "LISTEN"},
 		},
 		"Windows, a listener's remote": {
 			net.ConnectionStat{Family: inet, Type: stream, Laddr: net.Addr{IP: "0.0.0.0", Port: 445}, Raddr: net.Addr{IP: "0.0.0.0", Port: 12345}, Status: "LISTEN", Pid: 4},
