@@ -149,13 +149,22 @@ func (n Need) explainUnavailable(r *Result, e evidence) {
 	}
 }
 
+// unreadTable sets the message of a result that needs the socket table, which
+// could not be read.
+func (r *Result) unreadTable(where string, gaps []host.Gap) {
+	r.Message = fmt.Sprintf("%s: could not determine whether a process listens there%s", where, because(gaps, host.GapSockets))
+	if i := slices.IndexFunc(gaps, func(g host.Gap) bool { return g.Kind == host.GapSockets }); i >= 0 {
+		r.TableErrno = gaps[i].Errno
+	}
+}
+
 func (n Need) explainUnknown(r *Result, e evidence) {
 	x := e.blamed[0]
 	switch {
 	case x.Outcome == host.Failed:
 		r.Message = fmt.Sprintf("%s could not be tried%s", e.where, n.failure(x.Attempt))
 	case !e.tried.TableOK:
-		r.Message = fmt.Sprintf("%s: could not determine whether a process listens there%s", e.where, because(e.facts.Gaps, host.GapSockets))
+		r.unreadTable(e.where, e.facts.Gaps)
 	case e.tried.NoBindReason != "" && (len(x.sockets) == 0 || onlyConnections(n.Binding(x.Protocol), x.sockets)):
 		n.explainWithoutBind(r, e)
 	case x.Outcome == host.NotTried && len(e.sockets) == 0:

@@ -19,7 +19,7 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	}
 	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
 	for _, proto := range port.Protocols {
-		req.Tries = append(req.Tries, readTable(port.Binding{Protocol: proto}))
+		req.Tries = append(req.Tries, lookOnly(port.Binding{Protocol: proto}))
 	}
 	facts, err := r.ask(ctx, req)
 	if err == nil {
@@ -50,9 +50,9 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	return listing, nil
 }
 
-// readTable returns a try that binds nothing: its answer matters only as far as
+// lookOnly returns a try that binds nothing: its answer matters only as far as
 // the socket table could be read.
-func readTable(b port.Binding) host.Try { return host.Try{Binding: b, Ports: port.One(1), Look: true} }
+func lookOnly(b port.Binding) host.Try { return host.Try{Binding: b, Ports: port.One(1), Look: true} }
 
 // wholeTable returns an error unless every socket table was read to its end. A
 // partial table does not show which ports are free.

@@ -30,7 +30,7 @@ func asRead(r Report) Report {
 	r.Spans = nil
 	r.Results = append([]Result{}, r.Results...)
 	for i := range r.Results {
-		r.Results[i].Asked, r.Results[i].From, r.Results[i].NoSearchReason = 0, nil, ""
+		r.Results[i].Asked, r.Results[i].From, r.Results[i].NoSearchReason, r.Results[i].TableErrno = 0, nil, "", ""
 	}
 	if r.Problems == nil {
 		r.Problems = []config.Problem{}

@@ -295,7 +295,7 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	}
 	b := &batch{}
 	for _, proto := range n.Protocols {
-		b.try(readTable(n.Binding(proto)), func(host.Tried, answer) {})
+		b.try(lookOnly(n.Binding(proto)), func(host.Tried, answer) {})
 		r.askRange(b, n, proto)
 	}
 	facts, err := r.ask(ctx, b.Request)

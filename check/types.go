@@ -65,6 +65,9 @@ type Report struct {
 	Summary  Summary          `json:"summary"`
 	// Spans are the ranges that alternatives may come from.
 	Spans []Span `json:"-"`
+	// Merged is set on a report that was made from reports of several hosts. Its
+	// targets may be other machines than this one, whatever their names.
+	Merged bool `json:"-"`
 	// Lint is set for a report without probes. Its results have no status.
 	Lint bool `json:"-"`
 }
@@ -116,6 +119,9 @@ type Result struct {
 	// NoSearchReason is why alternatives could not be looked for, a phrase for
 	// people; empty if they were.
 	NoSearchReason string `json:"-"`
+	// TableErrno is the error number for which the socket table could not be
+	// read; empty if it was read.
+	TableErrno string `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 }

@@ -147,7 +147,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	subject := n.subject(proto)
 	if !tried.TableOK {
 		r.Status = Unknown
-		r.Message = fmt.Sprintf("%s: could not determine whether a process listens there%s", subject, because(f.Gaps, host.GapSockets))
+		r.unreadTable(subject, f.Gaps)
 		return r
 	}
 	var listeners, others, doubtful []host.Socket

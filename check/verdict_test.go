@@ -321,7 +321,7 @@ func verdictCases() []verdictCase {
 			want:    verdictWant{status: InUse, message: "in use by dockerd (pid 6, container a), dockerd (pid 6, container b)", pids: []int{6, 6}},
 		},
 		{
-			name: "in a container whose name is not known", attempts: []string{"in-use"}, sockets: listen("[::]:8080", proxy),
+			name: "in a container without a known name", attempts: []string{"in-use"}, sockets: listen("[::]:8080", proxy),
 			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
 			want:  verdictWant{status: InUse, message: "docker-proxy (pid 905, docker.service)", pids: []int{905}, notices: degraded, notice: "the name of the container is not known: no engine"},
 		},
@@ -788,5 +788,24 @@ func TestReportCounts(t *testing.T) {
 	report.Finish()
 	if want := (Summary{Checked: 5, OK: 1, Errors: 1, Warnings: 1, Unknown: 2}); report.Summary != want || report.OK {
 		t.Errorf("%+v", report.Summary)
+	}
+}
+
+// The reason why a socket table could not be read decides what helps, so the
+// report has to know it.
+func TestUnreadTable(t *testing.T) {
+	gaps := []host.Gap{{What: "a default is assumed", Errno: "ENOENT"}, {What: "the table can't be read", Op: "socket", Errno: "EMFILE", Kind: host.GapSockets}}
+	for _, expect := range []config.Expect{config.Free, config.Listening} {
+		n := needOf("a.yml", "a")
+		n.Expect = expect
+		outcome := "ok"
+		judge := judgeFree
+		if expect == config.Listening {
+			outcome, judge = "not-tried", judgeListening
+		}
+		r := judge(n, port.TCP, host.Tried{Attempts: attempts(t, n, []string{outcome})}, host.Facts{Gaps: gaps})
+		if r.Status != Unknown || r.TableErrno != "EMFILE" || !strings.Contains(r.Message, "EMFILE") {
+			t.Errorf("%s: %s, %q, %s", expect, r.Status, r.TableErrno, r.Message)
+		}
 	}
 }

@@ -77,6 +77,7 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	r := check.Report{}
 	if len(problems) == 0 {
 		r, problems = check.Merge(parts, tool(), o.alternatives)
+		r.Merged = true
 	}
 	if len(problems) > 0 {
 		r = check.Report{Version: 1, Tool: tool(), Problems: problems}

@@ -38,7 +38,8 @@ func allowed(r rune) bool {
 	return true
 }
 
-// position returns the position of the character at byte offset i.
+// position returns the position of the character at byte offset i, which is less
+// than the length of data or 0.
 func position(file string, data []byte, i int) Position {
 	line, start := 1, 0
 	for j, c := range data[:i] {

@@ -16,7 +16,7 @@ func documented() check.Report {
 	web, admin := results()["in-use"], results()["free"]
 	admin.ID, admin.Name, admin.Source.Line, admin.Port = "shop/admin@local/tcp", "admin", 8, 8081
 	r := reportOf(web, admin)
-	r.Targets[0].Namespace.Reason = "the kernel booted with it"
+	r.Targets[0].Namespace.Reason = "it is the kernel's initial network namespace"
 	whole := web.From
 	r.Spans = []check.Span{{
 		Target: "local", Protocol: port.TCP, Address: web.Address, Ports: whole,

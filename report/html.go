@@ -379,7 +379,7 @@ func (p *htmlWriter) targets() {
 	p.add("<section aria-labelledby=\"targets\">\n<h2 id=\"targets\">Targets</h2>\n<ul>\n")
 	for _, t := range p.report.Targets {
 		p.add("<li><strong>%s</strong>", inHTML(t.Name))
-		for _, fact := range []string{t.OS, namespaceText(t), t.Ephemeral} {
+		for _, fact := range []string{t.OS, namespaceText(p.report, t), t.Ephemeral} {
 			if fact == "" {
 				continue
 			}

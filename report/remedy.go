@@ -128,8 +128,12 @@ func remedyUnreachable(r check.Result) string {
 
 func remedyUnknown(r check.Result) string {
 	const pass = "; `--allow-unknown` lets the run pass without an answer"
+	errnos := []string{r.TableErrno}
 	for _, e := range r.Endpoints {
-		switch e.Errno {
+		errnos = append(errnos, e.Errno)
+	}
+	for _, errno := range errnos {
+		switch errno {
 		case "EMFILE", "WSAEMFILE": // a limit of each process; root has it too
 			return "portcheck ran out of file descriptors: raise the limit of open files (`ulimit -n`), which running as root does not change" + pass
 		case "ENFILE":

@@ -201,7 +201,12 @@ func TestRemedyForTooManyFiles(t *testing.T) {
 	for errno, want := range map[string]string{"EMFILE": "ulimit -n", "WSAEMFILE": "ulimit -n", "ENFILE": "sysctl fs.file-max", "EPERM": "run portcheck as root"} {
 		r := need(check.Unknown, "x")
 		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "failed", Op: "socket", Errno: errno}}
+		table := need(check.Unknown, "x")
+		table.TableErrno = errno
 		got := strings.Join(Remedies(r), "\n")
+		if byTable := strings.Join(Remedies(table), "\n"); byTable != got {
+			t.Errorf("%s of the socket table: %s, want %s", errno, byTable, got)
+		}
 		if !strings.Contains(got, want) || strings.Contains(got, "run portcheck as root") != (errno == "EPERM") || !strings.Contains(got, "--allow-unknown") {
 			t.Errorf("%s: %s", errno, got)
 		}

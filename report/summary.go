@@ -13,7 +13,7 @@ func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
 		return plural(n, "error"), "nothing was checked"
 	}
-	done = plural(r.Summary.Checked, "port") + " checked" + where(r.Targets)
+	done = plural(r.Summary.Checked, "port") + " checked" + where(r)
 	if r.Lint {
 		done = plural(r.Summary.Checked, "port") + " compared"
 	}
@@ -45,12 +45,12 @@ const (
 )
 
 // where returns " on local (this machine)" or " on 3 targets".
-func where(targets []check.TargetReport) string {
-	switch len(targets) {
+func where(r check.Report) string {
+	switch targets := r.Targets; len(targets) {
 	case 0:
 		return ""
 	case 1:
-		if ns := namespaceText(targets[0]); ns != "" {
+		if ns := namespaceText(r, targets[0]); ns != "" {
 			return " on " + Safe(targets[0].Name) + " (" + ns + ")"
 		}
 		return " on " + Safe(targets[0].Name)
@@ -61,11 +61,11 @@ func where(targets []check.TargetReport) string {
 
 // namespaceText describes the network namespace that was probed, empty if it is
 // not known which. The usual case, a machine's own, needs no reason.
-func namespaceText(t check.TargetReport) string {
+func namespaceText(r check.Report, t check.TargetReport) string {
 	switch {
 	case t.Namespace.Kind == "":
 		return ""
-	case t.Namespace.Kind == hostNamespace && t.Name == localTarget:
+	case t.Namespace.Kind == hostNamespace && t.Name == localTarget && !r.Merged:
 		return "this machine"
 	case t.Namespace.Kind == hostNamespace:
 		return "the machine itself"

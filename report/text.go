@@ -84,7 +84,7 @@ func writeNotes(b *bytes.Buffer, r check.Result, many bool, o Options) {
 func writeTargets(b *bytes.Buffer, r check.Report) {
 	if len(r.Targets) > 1 { // else it is in the summary
 		for _, t := range r.Targets {
-			if ns := namespaceText(t); ns != "" {
+			if ns := namespaceText(r, t); ns != "" {
 				fmt.Fprintf(b, "target %s: %s\n", Safe(t.Name), ns)
 			}
 		}

@@ -116,6 +116,10 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 	for _, part := range []int64{20, down - 2000, down - 1000, down - 500, down - 100} {
 		try(-1, part)
 	}
+	// The reply has at least a kilobyte, but where it begins differs between runs.
+	for part := down - 3000; steps["probe"] == 0 && part < down; part += 100 {
+		try(-1, part)
+	}
 	t.Log(up, down, steps)
 	for _, step := range []string{"handshake", "authentication", "session", "transfer", "probe"} {
 		if steps[step] == 0 {

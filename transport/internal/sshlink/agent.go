@@ -38,7 +38,7 @@ func openAgent(ctx context.Context, socket string, timeout time.Duration) (*keyA
 func (a *keyAgent) keys() ([]key, error) {
 	signers, err := agent.NewClient(a.conn).Signers()
 	if err != nil {
-		return nil, a.explain("list its keys", err)
+		return nil, a.agentError("list its keys", err)
 	}
 	var all []key
 	for _, s := range signers {
@@ -51,7 +51,7 @@ func (a *keyAgent) keys() ([]key, error) {
 	return all, nil
 }
 
-func (a *keyAgent) explain(what string, err error) error {
+func (a *keyAgent) agentError(what string, err error) error {
 	if a.ctx.Err() != nil {
 		return fmt.Errorf("the agent did not answer within %s", a.timeout)
 	}
@@ -67,7 +67,7 @@ type agentSigner struct {
 func (s agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	signature, err := s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {
-		s.agent.failed = s.agent.explain("sign", err)
+		s.agent.failed = s.agent.agentError("sign", err)
 	}
 	return signature, err
 }

@@ -168,7 +168,7 @@ func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) err
 		key = cert.Key
 	}
 	if err := k.db.HostKeyCallback()(keyName, remote, key); err != nil {
-		return &StepError{"host key", k.explain(keyName, key, err)}
+		return &StepError{"host key", k.keyError(keyName, key, err)}
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (k *hostKeys) isAuthority(keyName string, key ssh.PublicKey) bool {
 	})
 }
 
-func (k *hostKeys) explain(keyName string, key ssh.PublicKey, err error) error {
+func (k *hostKeys) keyError(keyName string, key ssh.PublicKey, err error) error {
 	var revoked *xknownhosts.RevokedError
 	if errors.As(err, &revoked) {
 		return fmt.Errorf("the key %s is revoked by %s: the server that uses it may not be the host", describe(key), k.where(revoked.Revoked))
