@@ -95,6 +95,8 @@ type bootstrap struct {
 	session   *sshlink.Session
 	lines     *bufio.Reader
 	installed string // path of the installed portcheck; empty with bootstrapScript
+	// sent is closed once the binary is written. It is nil if none is sent.
+	sent chan struct{}
 }
 
 // cannotRunError is the reason why a host does not run an executable of ours,
@@ -129,7 +131,7 @@ func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string
 	// hosts start whatever the command is, these are an invalid message, so it
 	// exits instead of waiting for more.
 	_, _ = io.WriteString(session, "\n\n\n\n") // after a failure, reading the reply fails too
-	return &bootstrap{link, session, bufio.NewReaderSize(session, 64<<10), installed}
+	return &bootstrap{link: link, session: session, lines: bufio.NewReaderSize(session, 64<<10), installed: installed}
 }
 
 // startInstalled starts the portcheck at path on the host, by sudo unless that
@@ -155,6 +157,14 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())+1) +
 func (b *bootstrap) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
+	if b.sent != nil {
+		select {
+		case <-b.sent: // the session does not allow CloseWrite beside a Write
+		case <-ctx.Done():
+			_ = b.session.Close()
+			return
+		}
+	}
 	_ = b.session.CloseWrite() // the script may have exited already; its status does not matter
 	_ = b.session.Wait(ctx)
 	_ = b.session.Close()
@@ -264,7 +274,11 @@ func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error
 	if _, err := b.readReply(ctx, "send"); err != nil {
 		return err
 	}
-	go func() { _, _ = b.session.Write(packed) }() // after a failure, reading the reply fails too
+	b.sent = make(chan struct{})
+	go func() {
+		defer close(b.sent)
+		_, _ = b.session.Write(packed) // after a failure, reading the reply fails too
+	}()
 	if _, err := b.readReply(ctx, "run"); err != nil {
 		return err
 	}

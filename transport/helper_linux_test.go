@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -435,12 +436,12 @@ func TestHelpersWithFewerRights(t *testing.T) {
 		"the engine breaks":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 1, "can't be queried"},
 	} {
 		e := startEngine(t)
-		tries := 0
-		e.on["POST /containers/create"] = func(w http.ResponseWriter, r *http.Request) { tries++; c.answer(w, r) }
+		var tries atomic.Int32
+		e.on["POST /containers/create"] = func(w http.ResponseWriter, r *http.Request) { tries.Add(1); c.answer(w, r) }
 		_, err := probe(t, "container:web", e.options())
 		checkError(t, name, err, c.want)
-		if tries != c.created {
-			t.Errorf("%s: %d tries", name, tries)
+		if got := int(tries.Load()); got != c.created {
+			t.Errorf("%s: %d tries", name, got)
 		}
 	}
 }
