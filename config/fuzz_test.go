@@ -19,7 +19,7 @@ func checkProblem(t *testing.T, p Problem, data []byte) {
 			t.Errorf("message contains %U: %q", r, p.Message)
 		}
 	}
-	if p.Message == "" || len(p.Message) > 1500 || strings.Contains(p.Message, "##[") {
+	if p.Message == "" || len(p.Message) > 1500 || strings.Contains(p.Message, "##") || strings.Contains(p.Message, "@@") {
 		t.Errorf("message is empty, long or a command: %q", p.Message)
 	}
 	text := bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte("\r\n"), []byte("\n"))

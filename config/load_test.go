@@ -448,7 +448,7 @@ func TestCharacters(t *testing.T) {
 func TestPanicOfTheLibrary(t *testing.T) {
 	err := catchPanic(func() error { panic("index out of range\n##[error]") })
 	got := yamlProblem("a.yml", []byte("x"), err).Error()
-	want := `a.yml:1:1: the YAML library failed on this file (index out of range\n##\x5berror]): please report it as a bug of portcheck`
+	want := `a.yml:1:1: the YAML library failed on this file (index out of range\n#\x23[error]): please report it as a bug of portcheck`
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

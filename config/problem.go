@@ -14,8 +14,8 @@ type problem struct {
 }
 
 // newProblem returns a problem with a formatted message. Whatever the arguments
-// contain, the message is one printable line without "##[", which some CI runners
-// interpret as a command even in the middle of a line.
+// contain, the message is one printable line without "##" and "@@", which start
+// commands of CI systems even in the middle of a line.
 func newProblem(at Position, k kind, args ...any) problem {
 	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k}
 }
@@ -48,7 +48,7 @@ func clip(s string, limit int) string {
 	return s[:end] + "..."
 }
 
-// oneLine escapes what is not printable ASCII, and "##[".
+// oneLine escapes what is not printable ASCII, "##" and "@@".
 func oneLine(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -59,7 +59,7 @@ func oneLine(s string) string {
 		escaped := strconv.QuoteRuneToASCII(r)
 		b.WriteString(escaped[1 : len(escaped)-1])
 	}
-	return strings.ReplaceAll(b.String(), "##[", `##\x5b`)
+	return strings.NewReplacer("##", `#\x23`, "@@", `@\x40`).Replace(b.String())
 }
 
 // oneOf returns the words as "a, b or c".

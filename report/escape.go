@@ -16,8 +16,8 @@ const (
 
 // Safe returns text from outside on one line that no terminal and no CI log
 // reads as a command: characters that are not printable are escaped as in Go
-// strings (\n, \x1b, \u202e), the starts of workflow commands are broken, and
-// the text is cut to 200 characters. Safe does not change a safe text.
+// strings (\n, \x1b, \u202e), the starts of log commands are broken up, and the
+// text is cut to 200 characters. Safe does not change a safe text.
 func Safe(s string) string { return escape(s, nameLimit) }
 
 // sentence is Safe for a message, which may quote several names.
@@ -25,16 +25,13 @@ func sentence(s string) string { return escape(s, messageLimit) }
 
 func escape(s string, limit int) string {
 	var b strings.Builder
+	var command commandStart
 	count, cut := 0, 0 // characters written; the length to cut to if they exceed the limit
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
 		token := escapeRune(r, s[:size])
-		// GitHub's runner takes ##[cmd] anywhere, and :: after blanks.
-		switch {
-		case r == '[' && strings.HasSuffix(b.String(), "##"):
-			token = `\x5b`
-		case r == ':' && strings.TrimLeft(b.String(), " ") == ":":
-			token = `\x3a`
+		if command.completedBy(r) {
+			token = fmt.Sprintf(`\x%02x`, r)
 		}
 		s = s[size:]
 		b.WriteString(token)

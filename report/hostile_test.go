@@ -43,6 +43,12 @@ var hostile = []string{
 	strings.Repeat("A", 4096),
 	strings.Repeat("\n::", 1400),
 	"ghadelimiter_x<<EOF",
+	"##vso[task.setvariable variable=x]y",
+	"x ##teamcity[buildStop comment='x']",
+	"#\ufe0f#vso[task.complete]",
+	"@@continua[setVariable name='x' value='y']",
+	"[[ATTACHMENT|/etc/passwd]]",
+	"\x1b[8mha:AAAA\x1b[0m",
 }
 
 // filled returns a report with s in every string and one item in every list.

@@ -39,14 +39,14 @@ func marshalJSON(v any, indent string) ([]byte, error) {
 }
 
 // escapeJSON escapes what a terminal or a log would not show as text. The JSON
-// keeps its meaning: characters beyond ASCII, and ##[, occur only in strings.
+// keeps its meaning: characters beyond ASCII, ## and @@ occur only in strings.
 // Control characters are escaped by encoding/json.
 func escapeJSON(doc []byte) []byte {
-	doc = bytes.ReplaceAll(doc, []byte("##["), []byte(`#\u0023[`))
 	var b bytes.Buffer
+	var command commandStart
 	for _, r := range string(doc) {
 		switch {
-		case r == '\n' || unicode.IsPrint(r):
+		case r == '\n' || !command.completedBy(r) && unicode.IsPrint(r):
 			b.WriteRune(r)
 		case r <= 0xffff:
 			fmt.Fprintf(&b, `\u%04x`, r)

@@ -66,13 +66,16 @@ func unescaped(s string) string {
 	return strings.NewReplacer("%0D", "\r", "%0A", "\n", "%3A", ":", "%2C", ",", "%3B", ";", "%5D", "]", "%25", "%").Replace(s)
 }
 
-// checkCommands fails the test if a runner would take a line for a command, except
+// checkCommands fails the test if a CI system would take a line for a command, except
 // for annotations in the github format. It returns these.
 func checkCommands(t *testing.T, format, out string) []workflowCommand {
 	t.Helper()
 	var ours []workflowCommand
 	for line := range strings.SplitSeq(out, "\n") {
 		c, ok := runnerCommand(line)
+		if !ok || format == "github" {
+			checkRecognised(t, format, line, ok)
+		}
 		if !ok {
 			continue
 		}
@@ -87,13 +90,23 @@ func checkCommands(t *testing.T, format, out string) []workflowCommand {
 		}
 		// The runner prints the text as lines of the log.
 		for text := range strings.SplitSeq(c.data, "\n") {
-			if inner, ok := bracketCommand(text); ok {
-				t.Errorf("the annotation's text holds the command %q: %q", inner.name, line)
-			}
+			checkRecognised(t, format, text, false)
 		}
 		ours = append(ours, c)
 	}
 	return ours
+}
+
+// checkRecognised fails the test if any system finds a command in a line. The line
+// of an annotation is one for GitHub, and for no other system.
+func checkRecognised(t *testing.T, format, line string, annotation bool) {
+	t.Helper()
+	if annotation {
+		line = "x" + line
+	}
+	if system, found := recognised(line); found != "" {
+		t.Errorf("%s: %s takes %q for a command: %q", format, system, found, line)
+	}
 }
 
 func TestRunnerCommand(t *testing.T) {
