@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"slices"
@@ -90,6 +91,24 @@ func TestActionArgs(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// A later step may print the outputs. A merged report has names that no check
+// limits.
+func TestOutputsAreNoLogCommands(t *testing.T) {
+	id := "##vso[task.complete]x/@@continua[x]\u2028@local/tcp"
+	for _, o := range actionOutputs(check.Report{Results: []check.Result{{ID: id, Alternatives: []uint16{8080}}}}, "") {
+		if strings.Contains(o.Value, "##") || strings.Contains(o.Value, "@@") || strings.Contains(o.Value, "\u2028") {
+			t.Errorf("%s=%s", o.Name, o.Value)
+		}
+		if o.Name != "alternatives" {
+			continue
+		}
+		var got map[string][]uint16
+		if err := json.Unmarshal([]byte(o.Value), &got); err != nil || len(got[id]) != 1 {
+			t.Errorf("%s: %v, %v", o.Value, got, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -58,7 +57,7 @@ func actionOutputs(r check.Report, file string) []ci.Output {
 			alternatives[result.ID] = result.Alternatives
 		}
 	}
-	object, err := json.Marshal(alternatives)
+	object, err := report.InlineJSON(alternatives) // a later step may print it
 	if err != nil {
 		panic(err) // strings and numbers always marshal
 	}

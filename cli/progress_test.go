@@ -77,7 +77,7 @@ func TestLogLines(t *testing.T) {
 		`portcheck: app2: can't be reached: connect: connection refused (0.0s)`,
 		`portcheck: app3: 1 ok, 1 unknown (0.0s)`,
 		`portcheck: waiting up to 1m0s for web\r@a\n::error::x: in use by \x1b[2J`,
-		`portcheck: a\n::error::x: can't be reached: said \n##\x5badd-mask]80xxx... (0.0s)`,
+		`portcheck: a\n::error::x: can't be reached: said \n#\x23[add-mask]80xxx... (0.0s)`,
 	}
 	got := regexp.MustCompile(`x{100,}`).ReplaceAllString(stderr.String(), "xxx")
 	if got != strings.Join(want, "\n")+"\n" {

@@ -263,6 +263,7 @@ func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 var hostileNames = map[string]string{
 	"error": "x\n::error::y", "mask": "##[add-mask]80", "ansi": "\x1b[31mred\x1b[2J", "bidi": "a\u202egpj.exe", "plain": "plain-holder",
 	"output": "x\nok=true\n", "html": "<img src=x>|@org `x`",
+	"azure": "##vso[task.setvariable variable=x]y", "teamcity": "##teamcity[buildStop comment='x']", "continua": "@@continua[setBuildStatus value='x']",
 }
 
 // hostile copies a file to a name that a script can't contain: hostile FILE NAME.
@@ -284,8 +285,9 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Fatalf("%s: %q is a command", file, line)
 			}
 		}
-		if strings.Contains(text, "##[") {
-			ts.Fatalf("%s: has ##[", file)
+		// GitHub's and Azure's, TeamCity's and Octopus Deploy's, and Continua's.
+		if found := regexp.MustCompile(`##\w*\[|(?i)##vso|@@\w+\[`).FindString(text); found != "" {
+			ts.Fatalf("%s: has %s", file, found)
 		}
 		for _, r := range text {
 			if r != '\n' && r < ' ' || r == 0x7f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfffd {

@@ -21,8 +21,9 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// inlineJSON returns v as JSON on one line, without a line end.
-func inlineJSON(v any) ([]byte, error) {
+// InlineJSON returns v as JSON on one line, without a line end. A log shows it as
+// text.
+func InlineJSON(v any) ([]byte, error) {
 	doc, err := marshalJSON(v, "")
 	return bytes.TrimSuffix(doc, []byte("\n")), err
 }

@@ -103,7 +103,7 @@ func writeDiagnostics(b *bytes.Buffer, r check.Result, unmet []finding) error {
 		if !d.known {
 			continue
 		}
-		text, err := inlineJSON(d.value)
+		text, err := InlineJSON(d.value)
 		if err != nil {
 			return err
 		}

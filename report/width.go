@@ -49,6 +49,8 @@ func glyph(s string) (size, columns int) {
 	switch {
 	case r < 0x300: // the first combining mark
 		return size, 1
+	case r == '\ufe0f': // makes an emoji of the character before, with two columns
+		return size, 1
 	case unicode.In(r, unicode.Mn, unicode.Me), '\u1160' <= r && r <= '\u11ff': // the latter join a Hangul syllable
 		return size, 0
 	}

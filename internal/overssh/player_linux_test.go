@@ -223,16 +223,20 @@ func (r run) checkUnknown(t *testing.T, reason string) {
 // program used too much memory.
 func (r run) checkBounded(t *testing.T) {
 	t.Helper()
-	checkPrintable(t, "stdout", r.stdout)
-	checkPrintable(t, "stderr", r.stderr)
+	checkInert(t, "stdout", r.stdout)
+	checkInert(t, "stderr", r.stderr)
 	if r.memory > 150<<20 {
 		t.Errorf("it took %d MB of memory", r.memory>>20)
 	}
 }
 
-func checkPrintable(t *testing.T, what, text string) {
+// checkInert fails the test for raw control characters and commands of CI systems.
+func checkInert(t *testing.T, what, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
+		if strings.Contains(line, "##vso") || strings.Contains(line, "##teamcity[") {
+			t.Errorf("%s has a command: %.300q", what, line)
+		}
 		if i := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == 0x202e }); i >= 0 {
 			t.Errorf("%s has a raw control character: %.300q", what, line[max(i-100, 0):])
 		}
