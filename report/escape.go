@@ -15,7 +15,7 @@ const (
 )
 
 // Safe returns text from outside on one line that no terminal and no CI log
-// reads as a command: characters that are not printable are escaped as in Go
+// reads as a command: characters that are not visible are escaped as in Go
 // strings (\n, \x1b, \u202e), the starts of log commands are broken up, and the
 // text is cut to 200 characters. Safe does not change a safe text.
 func Safe(s string) string { return escape(s, nameLimit) }
@@ -49,11 +49,17 @@ func escape(s string, limit int) string {
 	return b.String()
 }
 
+// visible reports whether a reader sees that r is there. Some letters of width 0,
+// such as the filler U+3164, are printable by their category.
+func visible(r rune) bool {
+	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+}
+
 func escapeRune(r rune, raw string) string {
 	switch {
 	case r == utf8.RuneError && len(raw) == 1:
 		return fmt.Sprintf(`\x%02x`, raw[0])
-	case unicode.IsPrint(r):
+	case visible(r):
 		return raw
 	case r == '\n':
 		return `\n`

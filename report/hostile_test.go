@@ -49,6 +49,7 @@ var hostile = []string{
 	"@@continua[setVariable name='x' value='y']",
 	"[[ATTACHMENT|/etc/passwd]]",
 	"\x1b[8mha:AAAA\x1b[0m",
+	"nginx\u3164\u034f\u115f",
 }
 
 // filled returns a report with s in every string and one item in every list.
@@ -137,7 +138,9 @@ func checkInert(t *testing.T, format, out string) {
 	if !utf8.ValidString(out) {
 		t.Errorf("%s: not UTF-8: %q", format, out)
 	}
-	if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+	if i := strings.IndexFunc(out, func(r rune) bool {
+		return r != '\n' && (!unicode.IsPrint(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r))
+	}); i >= 0 {
 		t.Errorf("%s: unprintable: %q", format, out[i:min(len(out), i+20)])
 	}
 	checkCommands(t, format, out)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"unicode"
 	"unicode/utf16"
 )
 
@@ -47,7 +46,7 @@ func escapeJSON(doc []byte) []byte {
 	var command commandStart
 	for _, r := range string(doc) {
 		switch {
-		case r == '\n' || !command.completedBy(r) && unicode.IsPrint(r):
+		case r == '\n' || !command.completedBy(r) && visible(r):
 			b.WriteRune(r)
 		case r <= 0xffff:
 			fmt.Fprintf(&b, `\u%04x`, r)

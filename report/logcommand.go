@@ -109,10 +109,10 @@ type commandStart struct {
 // completedBy reports whether r, the next character, completes the start of a
 // command.
 func (c *commandStart) completedBy(r rune) bool {
-	// The agents of GitHub and Azure search by the rules of a language, by which
-	// characters of no width are as good as absent.
+	// The agents of GitHub and Azure search by the rules of a language, by which some
+	// marks, such as U+FE0F, are as good as absent.
 	// https://learn.microsoft.com/en-us/dotnet/core/extensions/globalization-icu
-	if r == ' ' && c.count == 0 || r >= 0x300 && unicode.IsPrint(r) && unicode.In(r, unicode.M, unicode.Other_Default_Ignorable_Code_Point) {
+	if r == ' ' && c.count == 0 || visible(r) && unicode.Is(unicode.M, r) {
 		return false
 	}
 	twice := r == c.last
