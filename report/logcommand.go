@@ -24,7 +24,7 @@ const (
 	folds    = "left as it is: it only folds lines of the log, or times them"
 )
 
-// logCommands are the known ones. No others are documented for AppVeyor, Bamboo,
+// logCommands are the known ones. None are known for AppVeyor, Bamboo,
 // Bitbucket, CircleCI, Cirrus CI and Woodpecker.
 var logCommands = []logCommand{
 	{
