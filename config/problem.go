@@ -2,23 +2,49 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/org/portcheck/internal/within"
 )
 
-// problem is a Problem with its kind.
+// problem is a Problem with its kind and what fills in the message.
 type problem struct {
 	Problem
 	kind kind
+	args []any
 }
 
 // newProblem returns a problem with a formatted message. Whatever the arguments
 // contain, the message is one printable line without "##[", which some CI runners
 // interpret as a command even in the middle of a line.
 func newProblem(at Position, k kind, args ...any) problem {
-	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k}
+	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k, args}
 }
+
+// withoutValues returns the problem without anything that the file contains, for a
+// file to which a link leads out of a directory. Only numbers that are positions
+// and limits stay.
+func (p problem) withoutValues(left within.Dir) problem {
+	args := make([]any, len(p.args))
+	for i, a := range p.args {
+		args[i] = hidden{}
+		if n, ok := a.(int); ok {
+			args[i] = n
+		}
+	}
+	p = newProblem(p.Position, p.kind, args...)
+	p.Message += "; values are not shown, since a link leads to this file, out of " + quote(left.String()) + ": name the file itself to see them"
+	return p
+}
+
+// hidden stands in a message for a value that is not shown.
+type hidden struct{}
+
+// Format writes dots, whatever the verb.
+func (hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "...") }
 
 // withoutKinds returns the problems as other packages see them.
 func withoutKinds(found []problem) []Problem {
