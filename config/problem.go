@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -28,15 +29,17 @@ func newProblem(at Position, k kind, args ...any) problem {
 // file to which a link leads out of a directory. Only numbers that are positions
 // and limits stay.
 func (p problem) withoutValues(left within.Dir) problem {
-	args := make([]any, len(p.args))
-	for i, a := range p.args {
-		args[i] = hidden{}
-		if n, ok := a.(int); ok {
-			args[i] = n
+	args := slices.Clone(p.args)
+	for i, a := range args {
+		if _, ok := a.(int); !ok {
+			args[i] = hidden{}
 		}
 	}
+	if slices.Equal(args, p.args) {
+		return p
+	}
 	p = newProblem(p.Position, p.kind, args...)
-	p.Message += "; values are not shown, since a link leads to this file, out of " + quote(left.String()) + ": name the file itself to see them"
+	p.Message += "; values are not shown, since a link leads to this file, out of " + quotePath(left.String()) + ": name the file itself to see them"
 	return p
 }
 
@@ -60,6 +63,9 @@ const quoteMax = 40
 
 // quote returns an input text as messages show it: clipped, escaped and quoted.
 func quote(s string) string { return strconv.QuoteToASCII(clip(s, quoteMax)) }
+
+// quotePath is quote for a path, which is longer.
+func quotePath(s string) string { return strconv.QuoteToASCII(clip(s, 3*quoteMax)) }
 
 // clip returns at most limit characters of s, followed by "..." if s has more.
 func clip(s string, limit int) string {

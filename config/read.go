@@ -59,7 +59,7 @@ func fileProblem(at Position, err error) problem {
 	path := (*fs.PathError)(nil)
 	switch {
 	case errors.As(err, &leaves):
-		return newProblem(at, leavesBounds, quote(leaves.Dir.String()))
+		return newProblem(at, leavesBounds, quotePath(leaves.Dir.String()))
 	case errors.As(err, &odd) && odd.Mode.IsDir():
 		return newProblem(at, isDirectory)
 	case errors.As(err, &odd):

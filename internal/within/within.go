@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -36,7 +37,7 @@ func (d Dir) String() string { return d.path }
 type LeavesError struct{ Dir Dir }
 
 func (e LeavesError) Error() string {
-	return "a link leads out of " + e.Dir.path + ": name the file by its own path, or put it there"
+	return "a link leads out of " + strconv.QuoteToASCII(e.Dir.path) + ": name the file by its own path, or put it there"
 }
 
 // maxLinks limits the links of one name, as Linux does (path_resolution(7)).
