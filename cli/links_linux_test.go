@@ -145,7 +145,7 @@ func TestSwappedDirectoryIsNotWrittenInto(t *testing.T) {
 	before := state(t, roots)
 	defer swap(t, "out", "link")()
 	wrote, refused := 0, 0
-	for i := range 150 {
+	for i := range 60 {
 		n := strconv.Itoa(i)
 		code, stderr := runsInto(t, nil, nil, "lint", "shop.yml", "-o", "json=out/report"+n+".json", "-o", "json=out/empty/x"+n+".json",
 			"-o", "json=out/new"+n+"/deep/x.json", "-o", "json=out/ssh/new"+n+"/x.json", "-o", "json=link/new"+n+"/x.json")
@@ -217,7 +217,7 @@ func TestSwappedManifestIsNotRead(t *testing.T) {
 	defer swap(t, "shop.yml", "link.yml")()
 	codes := map[int]int{}
 	for _, env := range [][]string{{"CI=true"}, nil} {
-		for range 150 {
+		for range 50 {
 			cmd := program(env, "lint", "shop.yml")
 			out, _ := cmd.CombinedOutput()
 			if bytes.Contains(out, []byte("hunter2")) {
@@ -240,7 +240,7 @@ func TestSwappedOutputsFileIsNotAppendedTo(t *testing.T) {
 	roots := attacked(t)
 	before := state(t, roots)
 	defer swap(t, "output", "link.out")()
-	for i := range 100 {
+	for i := range 40 {
 		cmd := program([]string{"GITHUB_ACTIONS=true", "GITHUB_OUTPUT=output", "GITHUB_STEP_SUMMARY=output", "RUNNER_TEMP=" + t.TempDir()}, "lint", "shop.yml")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -136,7 +136,7 @@ func (a *app) readReport(ctx context.Context, file string, bounds []within.Dir) 
 	defer f.Close()
 	r, err := report.Read(cancellableReader{ctx, f})
 	if err != nil && f.Left != nil {
-		return check.Report{}, fmt.Errorf("is not a report of check; the reason is not shown, since a link leads to this file, out of %q: name the file itself to see it", *f.Left)
+		return check.Report{}, fmt.Errorf("is not a report of check; the reason is not shown, since a link may lead to this file, out of %q: name the file itself to see it", *f.Left)
 	}
 	return r, err
 }

@@ -32,7 +32,7 @@ func TestLinkedFileIsNotQuoted(t *testing.T) {
 			if p.Line != want[i].Line || p.Column != want[i].Column {
 				t.Errorf("%s: want line %d, column %d", p, want[i].Line, want[i].Column)
 			}
-			allowed := string(want[i].kind) + "; values are not shown, since a link leads to this file, out of " + quotePath(filepath.Dir(link)) + ": name the file itself to see them"
+			allowed := string(want[i].kind) + "; values are not shown, since a link may lead to this file, out of " + quotePath(filepath.Dir(link)) + ": name the file itself to see them"
 			for _, arg := range want[i].args {
 				if n, isInt := arg.(int); isInt {
 					allowed = strings.Replace(allowed, "%d", fmt.Sprint(n), 1)

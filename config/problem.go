@@ -26,7 +26,7 @@ func newProblem(at Position, k kind, args ...any) problem {
 }
 
 // withoutValues returns the problem without anything that the file contains, for a
-// file to which a link leads out of a directory. Only numbers that are positions
+// file to which a link may lead out of a directory. Only numbers that are positions
 // and limits stay.
 func (p problem) withoutValues(left within.Dir) problem {
 	args := slices.Clone(p.args)
@@ -39,7 +39,7 @@ func (p problem) withoutValues(left within.Dir) problem {
 		return p
 	}
 	p = newProblem(p.Position, p.kind, args...)
-	p.Message += "; values are not shown, since a link leads to this file, out of " + quotePath(left.String()) + ": name the file itself to see them"
+	p.Message += "; values are not shown, since a link may lead to this file, out of " + quotePath(left.String()) + ": name the file itself to see them"
 	return p
 }
 

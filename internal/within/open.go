@@ -10,9 +10,9 @@ import (
 // File is a file that was opened by a name of the user's.
 type File struct {
 	*os.File
-	// Left is the directory that a link led out of, or nil: the git work tree of
-	// the name, else the directory of the name. What such a file contains must not
-	// be shown, since whoever wrote the link may not be allowed to read it.
+	// Left is not nil if a link may have led out of it: the git work tree of the
+	// name, else the directory of the name. What such a file contains must not be
+	// shown, since whoever made the link may not be allowed to read it.
 	Left *Dir
 }
 
@@ -54,6 +54,9 @@ func OpenRoot(name string, bounds []Dir) (*os.Root, error) {
 
 // Leaves reports whether a link leads to a directory out of the bounds.
 func Leaves(dir string, bounds []Dir) bool {
+	if len(bounds) == 0 {
+		return false
+	}
 	root, err := OpenRoot(dir, bounds)
 	if err == nil {
 		_ = root.Close() // nothing was written
@@ -80,13 +83,11 @@ func open(name string, bounds []Dir, how opening) (File, error) {
 		return File{File: f}, err
 	}
 	f, err := in(own, rel, how.inRoot)
-	if !errors.As(err, &LeavesError{}) && !errors.Is(err, fs.ErrPermission) { // permission to list the directory
+	if !errors.As(err, &LeavesError{}) && !errors.Is(err, fs.ErrPermission) { // os.Root has to list directories, others need not
 		return File{File: f}, err
 	}
+	name = filepath.Join(own.path, rel) // link/../file is file here, too
 	f, err = how.path(name)
-	if real, e := filepath.EvalSymlinks(name); e == nil && real == filepath.Join(own.path, rel) {
-		return File{File: f}, err // there is no link
-	}
 	return File{f, &own}, err
 }
 

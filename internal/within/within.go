@@ -85,6 +85,9 @@ func (d Dir) Rel(name string) (string, bool) {
 // absolute returns the absolute path of name. That of the working directory has no
 // links.
 func absolute(name string) (string, error) {
+	if name == "" {
+		return "", fs.ErrNotExist
+	}
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name), nil
 	}

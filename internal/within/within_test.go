@@ -135,7 +135,7 @@ func TestOpenWithoutBounds(t *testing.T) {
 		"file": {"in/file", false}, "stays": {"in/sub/file", false}, "stays-far": {"in/sub/file", false}, "dir/file": {"in/sub/file", false},
 		"leaves": {"out/file", true}, "leaves-far": {"out/file", true}, "chain": {"out/file", true},
 		"sub/up":       {"in/file", true}, // the directory of the name is sub
-		"dir-out/file": {"out/file", false}, "../out/file": {"out/file", false}, "gone": {missing, true}, "nothing": {missing, false},
+		"dir-out/file": {"out/file", false}, "dir-out/../file": {"in/file", false}, "": {missing, false}, "../out/file": {"out/file", false}, "gone": {missing, true}, "nothing": {missing, false},
 	} {
 		f, err := OpenRegular(name, nil)
 		if got := outcome(t, f, err); got != want.text || (f.Left != nil) != want.left {
