@@ -171,7 +171,7 @@ func TestSwappedParentIsNotGivenAway(t *testing.T) {
 		return
 	}
 	attacked(t)
-	const runs = 150
+	const runs = 250
 	var theirs [runs]*os.File // in the tree, so that no link is refused
 	for i := range runs {
 		dir := "theirs/" + strconv.Itoa(i)
@@ -244,6 +244,50 @@ func TestSwappedOutputsFileIsNotAppendedTo(t *testing.T) {
 		cmd := program([]string{"GITHUB_ACTIONS=true", "GITHUB_OUTPUT=output", "GITHUB_STEP_SUMMARY=output", "RUNNER_TEMP=" + t.TempDir()}, "lint", "shop.yml")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
+		}
+		if after := state(t, roots); after != before {
+			t.Fatalf("run %d changed what is root's:\n%s\nbefore:\n%s", i, after, before)
+		}
+	}
+}
+
+// TestSwappedPipeIsNotFollowed exchanges a directory with pipes, which are written
+// into, with one that has links of these names.
+func TestSwappedPipeIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	roots := attacked(t)
+	const runs = 100
+	if err := os.Mkdir("links", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range runs {
+		name := strconv.Itoa(i)
+		if err := unix.Mkfifo("out/"+name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pipe, err := os.OpenFile("out/"+name, os.O_RDWR, 0) // opens both ends, so that no open or write blocks
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pipe.Close()
+		if err := os.Symlink(roots+"/authority", "links/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"out", "links"} {
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := state(t, roots)
+	defer swap(t, "out", "links")()
+	for i := range runs {
+		name := "out/" + strconv.Itoa(i)
+		if code, stderr := runsInto(t, nil, nil, "lint", "shop.yml", "-o", "json="+name); code != exitOK && code != exitUnknown {
+			t.Fatalf("exit code %d:\n%s", code, stderr)
 		}
 		if after := state(t, roots); after != before {
 			t.Fatalf("run %d changed what is root's:\n%s\nbefore:\n%s", i, after, before)
