@@ -21,16 +21,17 @@ const module = "github.com/org/portcheck"
 // port.
 var arrows = map[string][]string{
 	"":                 {"cli"},
-	"cli":              {"check", "ci", "config", "host", "host/wire", "internal/panics", "port", "report", "transport"},
+	"cli":              {"check", "ci", "config", "host", "host/wire", "internal/panics", "internal/within", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
 	"check":            {"config", "host", "internal/panics", "port"},
 	"transport":        {"config", "host", "host/wire", "port"},
-	"config":           {"port"},
+	"config":           {"internal/within", "port"},
 	"host":             {"internal/panics", "port"},
 	"host/wire":        {"host"},
 	"ci":               {},
 	"port":             {},
 	"internal/panics":  {},
+	"internal/within":  {},
 	"internal/testbed": {},
 	"internal/oracle":  {},
 	// These contain only tests.

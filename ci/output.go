@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/sethvargo/go-githubactions"
@@ -76,13 +77,19 @@ func validName(name string) bool {
 
 // appendTo appends text to the file that an environment variable names. It does
 // not create the directory: under act, the file may exist only outside of the
-// container, and a file inside would be lost without an error.
+// container, and a file inside would be lost without an error. A link must not lead
+// out of the directory: an earlier step may have left a process that puts one there.
 func appendTo(env Env, variable, text string, limit int64) (err error) {
 	path := env[variable]
 	if path == "" {
 		return fmt.Errorf("%s is not set", variable)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	defer dir.Close()
+	f, err := dir.OpenFile(filepath.Base(path), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return fmt.Errorf("%s: %w", variable, err)
 	}

@@ -2,6 +2,8 @@
 
 package cli
 
-// chownLikeParent does nothing: without Unix, a new file inherits its access
-// rights from its directory.
-func chownLikeParent(string, func(uid, gid int) error) error { return nil }
+import "os"
+
+// chownLike does nothing: without Unix, a new file inherits its access rights from
+// its directory.
+func chownLike(*os.Root, func(uid, gid int) error) error { return nil }

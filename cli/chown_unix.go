@@ -4,22 +4,21 @@ package cli
 
 import (
 	"os"
-	"path/filepath"
 	"syscall"
 )
 
-// chownLikeParent calls chown with the owner and group of the directory that
-// name is in, if this process is root and the directory is not root's.
-func chownLikeParent(name string, chown func(uid, gid int) error) error {
+// chownLike calls chown with the owner and group of a directory, if this process is
+// root and the directory is not root's.
+func chownLike(dir *os.Root, chown func(uid, gid int) error) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Stat(filepath.Dir(name))
+	info, err := dir.Stat(".")
 	if err != nil {
 		return err
 	}
-	if dir, ok := info.Sys().(*syscall.Stat_t); ok && (dir.Uid != 0 || dir.Gid != 0) {
-		return chown(int(dir.Uid), int(dir.Gid))
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && (stat.Uid != 0 || stat.Gid != 0) {
+		return chown(int(stat.Uid), int(stat.Gid))
 	}
 	return nil
 }

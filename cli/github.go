@@ -88,20 +88,21 @@ func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string
 	if a.inAction {
 		dir = ci.Workspace(a.env)
 	}
-	f, err := os.CreateTemp(dir, "portcheck-*.json")
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	var text bytes.Buffer
+	if err := report.Formats["json"](&text, r, o); err != nil {
+		return "", err
+	}
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
 	}
-	err = report.Formats["json"](f, r, o)
-	if err == nil {
-		err = makeReadable(f)
+	defer root.Close()
+	name, err := createIn(root, "portcheck-", ".json", text.Bytes())
+	if err != nil || a.inAction {
+		return name, err
 	}
-	path := f.Name()
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(path))
-	}
-	if a.inAction {
-		path = filepath.Base(path)
-	}
-	return path, nil
+	return filepath.Join(dir, name), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/internal/within"
 	"github.com/org/portcheck/report"
 )
 
@@ -62,10 +62,11 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if err != nil {
 		return err
 	}
-	sources, problems := parseReportArgs(args)
+	bounds := a.readBounds()
+	sources, problems := parseReportArgs(args, bounds)
 	var parts []check.Part
 	for _, s := range sources {
-		part, err := a.readPart(ctx, s)
+		part, err := a.readPart(ctx, s, bounds)
 		if err != nil {
 			problems = append(problems, config.Problem{Position: config.Position{File: s.file}, Message: err.Error()})
 		}
@@ -90,7 +91,7 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 type reportArg struct{ name, file string }
 
 // parseReportArgs returns the reports that arguments name, without duplicates.
-func parseReportArgs(args []string) ([]reportArg, []config.Problem) {
+func parseReportArgs(args []string, bounds []within.Dir) ([]reportArg, []config.Problem) {
 	var all []reportArg
 	var problems []config.Problem
 	for _, arg := range args {
@@ -98,7 +99,7 @@ func parseReportArgs(args []string) ([]reportArg, []config.Problem) {
 		if named = named && isTargetName(name); !named {
 			name, pattern = "", arg
 		}
-		files, bad := config.Files([]string{pattern})
+		files, bad := config.Files([]string{pattern}, bounds...)
 		problems = append(problems, bad...)
 		if named && len(files) > 1 {
 			problems = append(problems, config.Problem{Position: config.Position{File: pattern}, Message: fmt.Sprintf("%d files match, and %s= can name only one", len(files), name)})
@@ -113,8 +114,8 @@ func parseReportArgs(args []string) ([]reportArg, []config.Problem) {
 }
 
 // readPart reads one report and renames its target if its argument has a name.
-func (a *app) readPart(ctx context.Context, s reportArg) (check.Part, error) {
-	r, err := a.readReport(ctx, s.file)
+func (a *app) readPart(ctx context.Context, s reportArg, bounds []within.Dir) (check.Part, error) {
+	r, err := a.readReport(ctx, s.file, bounds)
 	part := check.Part{File: s.file, Report: r}
 	if err == nil && s.name != "" {
 		err = part.Rename(s.name)
@@ -122,14 +123,20 @@ func (a *app) readPart(ctx context.Context, s reportArg) (check.Part, error) {
 	return part, err
 }
 
-func (a *app) readReport(ctx context.Context, file string) (check.Report, error) {
+// readReport reads a report. An error does not show what a file contains if a link
+// led out of the directory of its name.
+func (a *app) readReport(ctx context.Context, file string, bounds []within.Dir) (check.Report, error) {
 	if file == "-" {
 		return report.Read(a.stdin)
 	}
-	f, err := os.Open(file)
+	f, err := within.Open(file, bounds)
 	if err != nil {
 		return check.Report{}, fmt.Errorf("cannot be opened: %w", withoutPath(err))
 	}
 	defer f.Close()
-	return report.Read(cancellableReader{ctx, f})
+	r, err := report.Read(cancellableReader{ctx, f})
+	if err != nil && f.Left != nil {
+		return check.Report{}, fmt.Errorf("is not a report of check; the reason is not shown, since a link may lead to this file, out of %q: name the file itself to see it", *f.Left)
+	}
+	return r, err
 }

@@ -47,9 +47,10 @@ func (a *app) readNeeds(args []string, o needOptions, auto string) ([]check.Need
 
 func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
+	bounds := a.readBounds()
 	names := slices.Clone(args)
 	for _, dir := range o.recursive {
-		found, bad := config.Find(dir)
+		found, bad := config.Find(dir, bounds...)
 		names, problems = append(names, found...), append(problems, bad...)
 	}
 	if len(names) == 0 && len(o.ports) == 0 && len(problems) == 0 {
@@ -62,7 +63,7 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 	if len(names) == 0 {
 		return nil, problems
 	}
-	manifests, bad := config.Load(names, a.stdin)
+	manifests, bad := config.Load(names, a.stdin, bounds...)
 	for i := range bad {
 		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {

@@ -92,11 +92,12 @@ func (a *app) writeReport(out *outputs, r check.Report, v verdictOptions) error 
 		failures = append(failures, writeFailure("the report", out.stdout(a.stdout, r, options)))
 	}
 	options.Color, options.Width = false, 0
+	bounds := a.writeBounds()
 	for _, f := range out.files {
 		var text bytes.Buffer
 		err := f.format(&text, r, options)
 		if err == nil {
-			err = writeFile(f.path, text.Bytes())
+			err = writeFile(f.path, text.Bytes(), bounds)
 		}
 		switch {
 		case err != nil:
@@ -126,12 +127,5 @@ func (a *app) workspace(here string) string {
 	if w := ci.Workspace(a.env); w != "" {
 		return w
 	}
-	for dir := here; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			return here
-		}
-	}
+	return workTree(here)
 }

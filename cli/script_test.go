@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(holderEnv) != "" {
 		holder(os.Args[1:])
 	}
+	if os.Getenv(swapperEnv) != "" {
+		swapper(os.Args[1:])
+	}
 	testscript.Main(m, map[string]func(){
 		"portcheck": func() {
 			ctx, stop := WithSignals(context.Background())

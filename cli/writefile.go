@@ -1,82 +1,135 @@
 package cli
 
 import (
+	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/org/portcheck/internal/within"
 )
 
+// special are the kinds of files that are written into instead of being replaced.
+const special = fs.ModeDevice | fs.ModeNamedPipe
+
 // writeFile creates or replaces a file atomically, and creates missing parent
-// directories. Devices, pipes and open files of this process are written into
-// instead.
-func writeFile(name string, data []byte) (err error) {
-	if isSpecial(name) {
+// directories. In the first one of the bounds that contains the file, linked
+// directories must not lead out of it. Every step works on an open directory: this
+// process may be root, and the owner of the directory may replace it at any time.
+// Devices, pipes and open files of this process are written into instead.
+func writeFile(name string, data []byte, bounds []within.Dir) error {
+	if within.IsDescriptor(name) {
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(data)
-		return errors.Join(err, f.Close())
+		return writeInto(f, data)
 	}
-	if err := makeParents(filepath.Dir(name)); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".portcheck-*")
+	dir, err := makeDirectory(filepath.Dir(name), bounds)
 	if err != nil {
 		return err
 	}
-	defer func() {
+	defer dir.Close()
+	name = filepath.Base(name)
+	// A link to a file is replaced: in a directory of another user it may lead anywhere.
+	if info, err := dir.Lstat(name); err == nil && info.Mode()&special != 0 {
+		f, err := dir.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
-			_ = os.Remove(f.Name()) // the first error is the one to return
+			return err
 		}
-	}()
+		if info, err := f.Stat(); err != nil || info.Mode()&special == 0 {
+			return errors.Join(errors.New("it was replaced while it was opened"), err, f.Close())
+		}
+		return writeInto(f, data)
+	}
+	temporary, err := createIn(dir, ".portcheck-", "", data)
+	if err != nil {
+		return err
+	}
+	if err := dir.Rename(temporary, name); err != nil {
+		_ = dir.Remove(temporary) // the first error is the one to return
+		return err
+	}
+	return nil
+}
+
+func writeInto(f *os.File, data []byte) error {
+	_, err := f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// createIn creates a file with a new name in a directory, and returns the name. Other
+// users can read it, and the owner of the directory can replace it: a container
+// action runs as root, later steps do not.
+func createIn(dir *os.Root, prefix, suffix string, data []byte) (string, error) {
+	name := prefix + rand.Text() + suffix
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
 	if _, err = f.Write(data); err == nil {
-		err = makeReadable(f)
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = chownLike(dir, f.Chown)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		_ = dir.Remove(name) // the first error is the one to return
+		return "", err
 	}
-	return os.Rename(f.Name(), name)
+	return name, nil
 }
 
-// isSpecial reports whether name is a device, a pipe or an open file of this
-// process. Other symbolic links are not followed: in a directory of another user
-// they may lead anywhere.
-func isSpecial(name string) bool {
-	if path := filepath.Clean(name); path == "/dev/stdout" || path == "/dev/stderr" || strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/self/fd/") {
-		return true
-	}
-	info, err := os.Lstat(name)
-	return err == nil && info.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0
-}
-
-// makeParents creates a directory and its missing parents, each with the owner of
-// the directory that it is in.
-func makeParents(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := makeParents(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil // another process was faster
+// makeDirectory opens a directory. It creates it and its missing parents, each with
+// the owner of the directory that it is in.
+func makeDirectory(name string, bounds []within.Dir) (*os.Root, error) {
+	for _, b := range bounds {
+		if rel, inside := b.Rel(name); inside {
+			return makeBelow(b.OpenRoot, rel)
 		}
-		return err
 	}
-	return chownLikeParent(dir, func(uid, gid int) error { return os.Lchown(dir, uid, gid) })
+	return makeBelow(os.OpenRoot, name)
 }
 
-// makeReadable lets other users read a new file, and lets the owner of its
-// directory replace it: a container action runs as root, later steps do not.
-func makeReadable(f *os.File) error {
-	if err := f.Chmod(0o644); err != nil {
+// makeBelow is makeDirectory for names that open opens.
+func makeBelow(open func(string) (*os.Root, error), name string) (*os.Root, error) {
+	dir, err := open(name)
+	if parent := filepath.Dir(name); !errors.Is(err, fs.ErrNotExist) || parent == name {
+		return dir, err
+	}
+	parent, err := makeBelow(open, filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	name = filepath.Base(name)
+	made := parent.Mkdir(name, 0o755)
+	if made != nil && !errors.Is(made, fs.ErrExist) { // another process may be faster
+		return nil, made
+	}
+	if dir, err = parent.OpenRoot(name); err != nil || made != nil {
+		return dir, err
+	}
+	if err := giveAway(dir, parent); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
+}
+
+// giveAway gives a directory that this process has made the owner of its parent, who
+// may have put another directory in its place. So it has to be empty.
+func giveAway(dir, parent *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
 		return err
 	}
-	return chownLikeParent(f.Name(), f.Chown)
+	defer f.Close()
+	if names, err := f.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) {
+		return nil
+	}
+	return chownLike(parent, f.Chown)
 }
 
 // withoutPath strips the path from an error about a file, since it may be the

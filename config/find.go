@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/org/portcheck/internal/within"
 )
 
 // Discover returns the manifest of a directory.
@@ -30,9 +32,15 @@ func Discover(dir string) (string, []Problem) {
 	return files[0], nil
 }
 
-// Find returns all manifests below a directory, sorted.
-func Find(dir string) ([]string, []Problem) {
-	files, found := find(os.DirFS(dir), dir)
+// Find returns all manifests below a directory, sorted. A directory in one of the
+// bounds is not read if a link leads out of them.
+func Find(dir string, bounds ...within.Dir) ([]string, []Problem) {
+	root, err := within.OpenRoot(dir, bounds)
+	if err != nil {
+		return nil, []Problem{fileProblem(Position{File: dir}, err).Problem}
+	}
+	defer root.Close()
+	files, found := find(root.FS(), dir)
 	return files, withoutKinds(found)
 }
 

@@ -7,22 +7,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/org/portcheck/internal/within"
 )
 
 // Load reads the manifests that names lists: files, glob patterns, or - for
 // stdin. It returns the problems of all of them, and manifests only if there are
-// no problems.
-func Load(names []string, stdin io.Reader) ([]Manifest, []Problem) {
-	all, found := load(names, stdin)
+// no problems. A file in one of the bounds is not read if a link leads out of them.
+func Load(names []string, stdin io.Reader, bounds ...within.Dir) ([]Manifest, []Problem) {
+	all, found := load(names, stdin, bounds)
 	if len(found) > 0 {
 		return nil, withoutKinds(found)
 	}
 	return all, nil
 }
 
-func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
-	files, found := expand(names)
+func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []problem) {
+	files, found := expand(names, bounds)
 	order := map[string]int{}
+	left := map[string]*within.Dir{} // by file
 	var all []Manifest
 	for _, file := range files {
 		order[file] = len(order)
@@ -31,7 +34,7 @@ func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
 		if file == stdinName {
 			data, bad = readAll(file, stdin)
 		} else {
-			data, bad = readFile(file)
+			data, left[file], bad = readFile(file, bounds)
 		}
 		if bad == nil {
 			var m Manifest
@@ -41,6 +44,11 @@ func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
 		found = append(found, bad...)
 	}
 	found = append(found, checkRun(all)...)
+	for i, p := range found {
+		if dir := left[p.File]; dir != nil {
+			found[i] = p.withoutValues(*dir)
+		}
+	}
 	slices.SortStableFunc(found, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
@@ -49,20 +57,20 @@ func load(names []string, stdin io.Reader) ([]Manifest, []problem) {
 
 // Files returns the files that Load would read: globs expanded, each file once,
 // - for stdin.
-func Files(names []string) ([]string, []Problem) {
-	files, found := expand(names)
+func Files(names []string, bounds ...within.Dir) ([]string, []Problem) {
+	files, found := expand(names, bounds)
 	return files, withoutKinds(found)
 }
 
 // expand returns the files that names lists, each once.
-func expand(names []string) ([]string, []problem) {
+func expand(names []string, bounds []within.Dir) ([]string, []problem) {
 	var files []string
 	var found []problem
 	for _, name := range names {
 		matches := []string{name}
 		if isGlob(name) {
 			var bad *problem
-			if matches, bad = glob(name); bad != nil {
+			if matches, bad = glob(name, bounds); bad != nil {
 				found = append(found, *bad)
 			}
 		}
@@ -80,8 +88,9 @@ func isGlob(name string) bool {
 	return err != nil
 }
 
-// glob returns the files that match a pattern, without directories.
-func glob(pattern string) ([]string, *problem) {
+// glob returns the files that match a pattern, without directories. It leaves out
+// what is in a directory to which a link leads out of the bounds.
+func glob(pattern string, bounds []within.Dir) ([]string, *problem) {
 	at := Position{File: pattern}
 	// filepath.Glob treats ** as * and would silently miss manifests.
 	if strings.Contains(pattern, "**") {
@@ -95,7 +104,7 @@ func glob(pattern string) ([]string, *problem) {
 	}
 	matches = slices.DeleteFunc(matches, func(name string) bool {
 		info, err := os.Stat(name)
-		return err == nil && info.IsDir()
+		return err == nil && info.IsDir() || within.Leaves(filepath.Dir(name), bounds)
 	})
 	if len(matches) == 0 {
 		bad := newProblem(at, emptyGlob)

@@ -249,7 +249,7 @@ func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 			t.Fatal(err)
 		}
 	}
-	return load(files[i].load, strings.NewReader(files[i].stdin))
+	return load(files[i].load, strings.NewReader(files[i].stdin), nil)
 }
 
 func TestLoad(t *testing.T) {
@@ -475,11 +475,11 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic} {
+	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic, leavesBounds} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
-		_, found := load([]string{name}, nil)
+		_, found := load([]string{name}, nil, nil)
 		for _, p := range found {
 			delete(missing, p.kind)
 		}

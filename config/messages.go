@@ -10,6 +10,7 @@ const (
 	unreadable      kind = "cannot be read: %s"
 	notRegular      kind = "is %s: want a regular file, or - for standard input"
 	isDirectory     kind = "is a directory: name a file in it, or use --recursive"
+	leavesBounds    kind = "a link leads out of %s: in CI, links must stay there; copy the file, or name it by its own path"
 	tooBig          kind = "is larger than 1 MiB, the limit of a manifest"
 	badGlob         kind = "is not a valid glob pattern: a [ is not closed, or a \\ ends it"
 	deepGlob        kind = "** is not supported: use --recursive with a directory"

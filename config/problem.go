@@ -2,23 +2,52 @@ package config
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/org/portcheck/internal/within"
 )
 
-// problem is a Problem with its kind.
+// problem is a Problem with its kind and what fills in the message.
 type problem struct {
 	Problem
 	kind kind
+	args []any
 }
 
 // newProblem returns a problem with a formatted message. Whatever the arguments
 // contain, the message is one printable line without "##" and "@@", which start
 // commands of CI systems even in the middle of a line.
 func newProblem(at Position, k kind, args ...any) problem {
-	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k}
+	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k, args}
 }
+
+// withoutValues returns the problem without anything that the file contains, for a
+// file to which a link may lead out of a directory. Only numbers that are positions
+// and limits stay.
+func (p problem) withoutValues(left within.Dir) problem {
+	args := slices.Clone(p.args)
+	for i, a := range args {
+		if _, ok := a.(int); !ok {
+			args[i] = hidden{}
+		}
+	}
+	if slices.Equal(args, p.args) {
+		return p
+	}
+	p = newProblem(p.Position, p.kind, args...)
+	p.Message += "; values are not shown, since a link may lead to this file, out of " + quotePath(left.String()) + ": name the file itself to see them"
+	return p
+}
+
+// hidden stands in a message for a value that is not shown.
+type hidden struct{}
+
+// Format writes dots, whatever the verb.
+func (hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "...") }
 
 // withoutKinds returns the problems as other packages see them.
 func withoutKinds(found []problem) []Problem {
@@ -34,6 +63,9 @@ const quoteMax = 40
 
 // quote returns an input text as messages show it: clipped, escaped and quoted.
 func quote(s string) string { return strconv.QuoteToASCII(clip(s, quoteMax)) }
+
+// quotePath is quote for a path, which is longer.
+func quotePath(s string) string { return strconv.QuoteToASCII(clip(s, 3*quoteMax)) }
 
 // clip returns at most limit characters of s, followed by "..." if s has more.
 func clip(s string, limit int) string {

@@ -5,31 +5,23 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
+
+	"github.com/org/portcheck/internal/within"
 )
 
 // stdinName stands for standard input on the command line and in messages.
 const stdinName = "-"
 
-// readFile returns the content of a regular file of at most maxBytes.
-func readFile(name string) ([]byte, []problem) {
-	at := Position{File: name}
-	info, err := os.Stat(name)
+// readFile returns the content of a regular file of at most maxBytes. If a link led
+// out of the directory of the name, it returns that directory as well.
+func readFile(name string, bounds []within.Dir) ([]byte, *within.Dir, []problem) {
+	f, err := within.OpenRegular(name, bounds)
 	if err != nil {
-		return nil, []problem{fileProblem(at, err)}
-	}
-	if info.IsDir() {
-		return nil, []problem{newProblem(at, isDirectory)}
-	}
-	if what := irregular(info.Mode()); what != "" {
-		return nil, []problem{newProblem(at, notRegular, what)}
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, []problem{fileProblem(at, err)}
+		return nil, nil, []problem{fileProblem(Position{File: name}, err)}
 	}
 	defer f.Close()
-	return readAll(name, f)
+	data, found := readAll(name, f)
+	return data, f.Left, found
 }
 
 // readAll returns what r holds, at most maxBytes.
@@ -45,12 +37,10 @@ func readAll(name string, r io.Reader) ([]byte, []problem) {
 	return data.Bytes(), nil
 }
 
-// irregular returns what kind of file mode stands for, or "" for a regular one.
-// Reading another kind may block or never end.
+// irregular returns what kind of file mode stands for. Reading another kind than a
+// regular one may block or never end.
 func irregular(mode fs.FileMode) string {
 	switch {
-	case mode.IsRegular():
-		return ""
 	case mode&fs.ModeNamedPipe != 0:
 		return "a named pipe"
 	case mode&fs.ModeSocket != 0:
@@ -64,10 +54,19 @@ func irregular(mode fs.FileMode) string {
 // fileProblem returns the problem for an error of the file system. Its message
 // leaves out the path, which is in the position.
 func fileProblem(at Position, err error) problem {
-	if errors.Is(err, fs.ErrNotExist) {
+	var leaves within.LeavesError
+	var odd within.IrregularError
+	path := (*fs.PathError)(nil)
+	switch {
+	case errors.As(err, &leaves):
+		return newProblem(at, leavesBounds, quotePath(leaves.Dir.String()))
+	case errors.As(err, &odd) && odd.Mode.IsDir():
+		return newProblem(at, isDirectory)
+	case errors.As(err, &odd):
+		return newProblem(at, notRegular, irregular(odd.Mode))
+	case errors.Is(err, fs.ErrNotExist):
 		return newProblem(at, noFile)
-	}
-	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+	case errors.As(err, &path):
 		err = path.Err
 	}
 	return newProblem(at, unreadable, err)
