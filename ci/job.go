@@ -3,6 +3,8 @@ package ci
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Job describes the current job, from the CI system's variables.
@@ -23,11 +25,18 @@ func ReadJob(env Env) Job {
 		return Job{System: "GitLab"}
 	case env["JENKINS_URL"] != "":
 		return Job{System: "Jenkins"}
-	case env["CI"] == "true":
+	case env["TF_BUILD"] != "":
+		return Job{System: "Azure Pipelines"}
+	case env["TEAMCITY_VERSION"] != "":
+		return Job{System: "TeamCity"}
+	case !slices.Contains([]string{"", "0", "false"}, strings.ToLower(env["CI"])): // "True" in AppVeyor on Windows, "woodpecker" in Woodpecker
 		return Job{System: "a CI system"}
 	}
 	return Job{}
 }
+
+// Running reports whether a CI system runs the program.
+func Running(env Env) bool { return GitHub(env) || ReadJob(env).System != "" }
 
 // ReadActionJob returns the Job that the action's inputs job-container and
 // job-services describe. The action sets them from GitHub's job context. If it
