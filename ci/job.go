@@ -17,16 +17,11 @@ type Job struct {
 
 // ReadJob returns the Job that the environment describes.
 func ReadJob(env Env) Job {
-	switch {
-	case GitHub(env):
-	case env["GITLAB_CI"] != "":
-		return Job{System: "GitLab"}
-	case env["JENKINS_URL"] != "":
-		return Job{System: "Jenkins"}
-	case env["CI"] == "true":
-		return Job{System: "a CI system"}
+	s, _ := running(env)
+	if s.set == githubActions {
+		return Job{}
 	}
-	return Job{}
+	return Job{System: s.name}
 }
 
 // ReadActionJob returns the Job that the action's inputs job-container and

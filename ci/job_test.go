@@ -38,9 +38,19 @@ func TestReadJob(t *testing.T) {
 		{Env{"GITLAB_CI": "true", "CI": "true"}, "GitLab"},
 		{Env{"JENKINS_URL": "http://jenkins/"}, "Jenkins"},
 		{Env{"CI": "true"}, "a CI system"},
+		{Env{"CI": "True"}, "a CI system"}, // AppVeyor on Windows
+		{Env{"CI": "woodpecker"}, "a CI system"},
+		{Env{"CI": "false"}, ""},
+		{Env{"CI": "0"}, ""},
+		{Env{"CI": ""}, ""},
+		{Env{"TF_BUILD": "True"}, "Azure Pipelines"},
+		{Env{"TEAMCITY_VERSION": "2025.07"}, "TeamCity"},
 	} {
 		if got := ReadJob(c.env).System; got != c.want {
 			t.Errorf("%v: %q, want %q", c.env, got, c.want)
+		}
+		if got := Running(c.env); got != (c.want != "" || GitHub(c.env)) {
+			t.Errorf("%v: running: %t", c.env, got)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // is read. Outside of CI there are none, since people share files by links. In CI,
 // anybody may have made a link in the checkout.
 func (a *app) readBounds() []within.Dir {
-	if _, running := ci.Checkout(a.env); !running {
+	if !ci.Running(a.env) {
 		return nil
 	}
 	return a.writeBounds()
@@ -22,7 +22,7 @@ func (a *app) readBounds() []within.Dir {
 // directory, else that directory.
 func (a *app) writeBounds() []within.Dir {
 	var bounds []within.Dir
-	checkout, _ := ci.Checkout(a.env)
+	checkout := ci.Checkout(a.env)
 	here, err := os.Getwd()
 	if err != nil {
 		here = "" // no file can be named relative to it

@@ -23,7 +23,7 @@ type checkOptions struct {
 	alternatives    int
 	candidates      int
 	parallel        int
-	allowTargets    bool // that manifests name
+	allowTargets    bool // and remotes that manifests name
 	showCommand     bool
 }
 
@@ -63,7 +63,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	o.verdictFlags(f)
 	o.connectFlags(f)
 	f.IntVar(&o.parallel, "parallel", 16, "number of targets to check at the same time, 1 to 256")
-	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to targets that manifests name even if the job is for a pull request or another untrusted change")
+	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
 	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes that hold ports; they may contain secrets")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
@@ -84,7 +84,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	}
 	needs, specs, problems := a.readNeeds(args, o.needOptions, transport.Auto(a.transportJob()))
 	if !o.allowTargets {
-		problems = append(problems, a.untrustedTargets(specs)...)
+		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -71,6 +71,10 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 			}
 		}
 	}
+	named, _ := config.Files(args, bounds...) // Load has reported its problems
+	for i := range manifests {
+		manifests[i].Found = len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
+	}
 	return manifests, append(problems, bad...)
 }
 

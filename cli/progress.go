@@ -162,7 +162,7 @@ func gauge(part, whole, columns int) string {
 		cells = 10
 	}
 	filled := cells * part / whole
-	return "[" + strings.Repeat("#", filled) + strings.Repeat("-", cells-filled) + "] "
+	return "[" + strings.Repeat("=", filled) + strings.Repeat("-", cells-filled) + "] "
 }
 
 // waiting returns the number of targets that wait for their needs.

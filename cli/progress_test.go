@@ -22,13 +22,13 @@ func TestBarFitsTheLine(t *testing.T) {
 		return p
 	}
 	for columns, want := range map[int]string{
-		119: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
-		79:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
-		100: "[########------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
-		99:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
-		68:  "[####------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
-		67:  "[####------] 81/200 done, 3 failing, 2 waiting",
-		50:  "[####------] 81/200 done, 3 failing, 2 waiting",
+		119: "[========------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		79:  "[====------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		100: "[========------------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		99:  "[====------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		68:  "[====------] 81/200 done, 3 failing, 2 waiting, slowest app17 12s",
+		67:  "[====------] 81/200 done, 3 failing, 2 waiting",
+		50:  "[====------] 81/200 done, 3 failing, 2 waiting",
 		49:  "81/200 done, 3 failing, 2 waiting",
 		20:  "81/200 done, 3 fa...",
 		2:   "..",
@@ -51,11 +51,11 @@ func TestBarFitsTheLine(t *testing.T) {
 func TestBarNamesAWaitingTargetOnlyIfAllWait(t *testing.T) {
 	now := time.Now()
 	p := &progress{targets: 3, done: 1, running: []*runningTarget{{"app1", now.Add(-90 * time.Second), true}, {"app2", now, true}}}
-	if got, want := p.line(now, 79), "[###-------] 1/3 done, 2 waiting, slowest app1 90s"; got != want {
+	if got, want := p.line(now, 79), "[===-------] 1/3 done, 2 waiting, slowest app1 90s"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	p = &progress{targets: 3, done: 3}
-	if got, want := p.line(now, 79), "[##########] 3/3 done"; got != want {
+	if got, want := p.line(now, 79), "[==========] 3/3 done"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -15,10 +15,11 @@ type targetSpec struct {
 	name, spec string
 	at         config.Position // of the manifest entry or flag that names it
 	auto       bool            // spec was chosen for the target auto
+	found      bool            // at is in a manifest that was found, and not named
 }
 
-// connects reports whether opening the target connects to a machine that its
-// text names.
+// connects reports whether opening the target connects to a machine or joins a
+// container that its text names.
 func (s targetSpec) connects() bool {
 	parsed, err := config.ParseTarget(s.spec)
 	return err == nil && parsed.KindOf().Connects
@@ -75,7 +76,7 @@ func (t targetFlags) newSpec(name, spec string, at config.Position) targetSpec {
 	if name == "" {
 		name = spec
 	}
-	return targetSpec{name, spec, at, auto}
+	return targetSpec{name: name, spec: spec, at: at, auto: auto}
 }
 
 // replace returns the target that a flag gives for the name of s, or s.
@@ -112,6 +113,7 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 	for _, m := range manifests {
 		for _, p := range m.Ports {
 			for _, s := range targetsOf(m, p, flags) {
+				s.found = m.Found
 				i := slices.IndexFunc(specs, func(o targetSpec) bool { return o.name == s.name })
 				switch {
 				case i < 0:
@@ -123,6 +125,7 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 					}
 				default:
 					specs[i].auto = specs[i].auto && s.auto
+					specs[i].found = specs[i].found && s.found
 				}
 				n := check.Need{Port: p, App: m.App, Machine: m.Host, Target: s.name}
 				for _, proto := range p.Protocols {

@@ -3,25 +3,57 @@ package cli
 import (
 	"fmt"
 
+	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/report"
 )
 
-// untrustedTargets returns a problem for each target that a manifest names and
-// that connects to another machine, if the job runs for a change that somebody
-// without access to the repository may have written. Such a person must not
-// choose where the job connects to.
-func (a *app) untrustedTargets(specs []targetSpec) []config.Problem {
-	reason := ci.Untrusted(a.env)
-	if reason == "" {
-		return nil
+// allowFlag names the ways to trust every manifest.
+const allowFlag = "--allow-manifest-targets (input allow-manifest-targets: true)"
+
+// refuseStrangers returns a problem for each target and each remote that a manifest
+// names although a stranger may have written it. Such a person must not choose
+// where the run connects to, or from where.
+func (a *app) refuseStrangers(needs []check.Need, specs []targetSpec) []config.Problem {
+	if reason := ci.Untrusted(a.env); reason != "" {
+		reason += ", so anybody may have written this manifest"
+		return append(refuseTargets(specs, reason+"; name the target in the workflow with --target NAME=URL, or allow what manifests name with "+allowFlag), refuseRemotes(needs, reason)...)
 	}
+	if a.inAction || ci.Running(a.env) {
+		return nil // who may push to the repository may choose
+	}
+	var found []targetSpec
+	for _, s := range specs {
+		if s.found {
+			found = append(found, s)
+		}
+	}
+	return refuseTargets(found, "this manifest was found by -r and not named, so a stranger may have written it; name the manifest, name the target with --target NAME=URL, or allow it with "+allowFlag)
+}
+
+// refuseTargets returns a problem for each target that a manifest names and that
+// connects to a machine or a container.
+func refuseTargets(specs []targetSpec, reason string) []config.Problem {
 	var problems []config.Problem
 	for _, s := range specs {
 		if s.at != targetFlag && s.connects() {
-			problems = append(problems, s.problem(fmt.Errorf("target \"%s\" is refused: %s, so anybody may have written this manifest; name the target in the workflow with --target NAME=URL, or allow the targets of manifests with --allow-manifest-targets (input allow-manifest-targets: true)", report.Safe(s.spec), reason)))
+			problems = append(problems, s.problem(fmt.Errorf("target \"%s\" is refused: %s", report.Safe(s.spec), reason)))
 		}
+	}
+	return problems
+}
+
+// refuseRemotes returns a problem for each entry with a remote.
+func refuseRemotes(needs []check.Need, reason string) []config.Problem {
+	var problems []config.Problem
+	refused := map[config.Position]bool{}
+	for _, n := range needs {
+		if n.Remote == "" || refused[n.At] { // each target has a need of the same entry
+			continue
+		}
+		refused[n.At] = true
+		problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("remote \"%s\" is refused: %s; check a service of the target itself with expect: listening, which connects to nothing, or allow what manifests name with %s", report.Safe(n.Remote), reason, allowFlag)})
 	}
 	return problems
 }

@@ -27,8 +27,9 @@ type TargetKind struct {
 	Name    string
 	Syntax  string // for people: "container:NAME"
 	Example string // a target of this kind
-	// Connects is true if opening a target connects to a machine that its text
-	// names, so that the author of the text chooses the machine.
+	// Connects is true if the text of a target names the machine that is connected
+	// to, or the container that is joined, so that the author of the text chooses
+	// from where probes are made.
 	Connects bool
 
 	prefix string // of the text; the whole text if parse is nil
@@ -42,7 +43,7 @@ var TargetKinds = []TargetKind{
 	{Name: "local", Syntax: "local", Example: "local", prefix: "local"},
 	{Name: "runner", Syntax: "runner", Example: "runner", prefix: "runner"},
 	{Name: "job", Syntax: "job", Example: "job", prefix: "job"},
-	{Name: "container", Syntax: "container:NAME", Example: "container:shop-web-1", prefix: "container:", parse: parseContainer},
+	{Name: "container", Syntax: "container:NAME", Example: "container:shop-web-1", Connects: true, prefix: "container:", parse: parseContainer},
 	{Name: "ssh", Syntax: sshSyntax, Example: "ssh://deploy@app1:22", Connects: true, prefix: "ssh://", parse: parseSSH},
 }
 

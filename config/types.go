@@ -67,6 +67,7 @@ const (
 // Manifest is one parsed manifest. All defaults are applied to its Ports.
 type Manifest struct {
 	File    string // as named on the command line
+	Found   bool   `json:",omitempty"` // below a directory, and not named itself
 	App     string
 	Host    string
 	Targets []NamedTarget

@@ -42,7 +42,7 @@ func dialAll(ctx context.Context, dials []Dial) []Attempt {
 func dial(ctx context.Context, d Dial) Attempt {
 	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: OK}
 	a.Addr, _ = netip.ParseAddr(d.Host)
-	dialer := net.Dialer{Timeout: dialTimeout}
+	dialer := net.Dialer{Timeout: dialTimeout, ControlContext: ControlDial}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))))
 	if err == nil {
 		if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -52,9 +52,13 @@ func dial(ctx context.Context, d Dial) Attempt {
 		return a
 	}
 	a.Outcome, a.Op = Failed, "connect"
+	var refused *RefusedAddressError
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
+	case errors.As(err, &refused):
+		a.Outcome, a.Addr, a.Errno = NotTried, refused.Addr, refused.Error()
+		return a
 	case errors.As(err, &dns):
 		a.Op, a.Errno = "resolve", "temporary failure"
 		if dns.IsNotFound {

@@ -100,7 +100,7 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, a := range []string{"169.254.169.254/32", "100.100.100.200/32", "fe80::1/64", "fd00:ec2::254/128"} {
+	for _, a := range []string{"169.254.169.254/32", "100.100.100.200/32", "fe80::1/64", "fd00:ec2::254/128", "fd20:ce::254/128", "2002:a9fe:a9fe::1/128"} {
 		if out, err := exec.Command("ip", "addr", "add", a, "dev", "lo", "nodad").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -134,6 +134,8 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"[fd00:ec2::254]":          "fd00:ec2::254 is refused: it is a cloud's metadata service",
 		"[::ffff:169.254.169.254]": "169.254.169.254 is refused: it is a cloud's metadata service",
 		"[64:ff9b::a9fe:a9fe]":     "64:ff9b::a9fe:a9fe is refused: it is a cloud's metadata service",
+		"[fd20:ce::254]":           "fd20:ce::254 is refused: it is a cloud's metadata service",
+		"[2002:a9fe:a9fe::1]":      "2002:a9fe:a9fe::1 is refused: it is a cloud's metadata service",
 		"[fe80::1]":                "fe80::1 is refused: it is link-local",
 		"meta.example":             "169.254.169.254 is refused",
 		"meta6.example":            "fd00:ec2::254 is refused",
@@ -146,6 +148,20 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		r := portcheck(t, []string{"HOME=" + filepath.Dir(filepath.Dir(config))}, append([]string{"-t", "ssh://" + target}, args...)...)
 		r.checkUnknown(t, "could not be checked: connect: ")
 		r.checkUnknown(t, reason)
+	}
+	// A service that a need expects to be reachable is connected to from the target.
+	for remote, reason := range map[string]string{
+		"169.254.169.254":   "169.254.169.254 is refused: it is a cloud's metadata service",
+		"fd20:ce::254":      "fd20:ce::254 is refused: it is a cloud's metadata service",
+		"2002:a9fe:a9fe::1": "2002:a9fe:a9fe::1 is refused: it is a cloud's metadata service",
+		"meta.example":      "169.254.169.254 is refused",
+		"meta6.example":     "fd00:ec2::254 is refused",
+	} {
+		manifest := write(t, "portcheck.yml", "version: 1\nports: [{name: meta, port: 22, expect: reachable, remote: \""+remote+"\"}]\n")
+		for _, target := range []string{"local", "ssh://root@127.0.0.1:2201"} {
+			r := portcheck(t, nil, "-t", target, "-i", s.UserKey, "--known-hosts", s.KnownHosts(t), manifest)
+			r.checkUnknown(t, "can't connect from this target: "+reason)
+		}
 	}
 	if from := nextClient(t, l); from != "" {
 		t.Errorf("%s connected to an address that is refused", from)

@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/org/portcheck/config"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 )
 
 const clientVersion = "SSH-2.0-portcheck"
@@ -100,7 +102,7 @@ func (d *Dialer) connect(ctx context.Context, l *Link, h hop) (net.Conn, error) 
 	var conn net.Conn
 	var err error
 	if len(l.clients) == 0 {
-		dialer := net.Dialer{ControlContext: control}
+		dialer := net.Dialer{ControlContext: host.ControlDial}
 		conn, err = dialer.DialContext(ctx, "tcp", h.address())
 	} else {
 		conn, err = l.tunnel(ctx, h)
@@ -122,7 +124,7 @@ func awaitDeadline(ctx context.Context) {
 
 func (d *Dialer) connectError(ctx context.Context, h hop, err error) error {
 	var unresolved *net.DNSError
-	var refused *refusedAddressError
+	var refused *host.RefusedAddressError
 	var denied *ssh.OpenChannelError
 	var errno syscall.Errno
 	expired := ctx.Err() != nil

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/host"
 )
 
 // Link is a connection to a host with a logged-in user.
@@ -23,7 +25,7 @@ type Link struct {
 // next one. That hop resolves the name, so only an address can be checked here.
 func (l *Link) tunnel(ctx context.Context, h hop) (net.Conn, error) {
 	if addr, err := netip.ParseAddr(h.host); err == nil {
-		if err := checkAddress(addr); err != nil {
+		if err := host.CheckAddress(addr); err != nil {
 			return nil, err
 		}
 	}

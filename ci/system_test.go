@@ -27,7 +27,7 @@ func TestCheckout(t *testing.T) {
 		{Env{"WORKSPACE": "/w", "GITHUB_WORKSPACE": "/w", "CI_PROJECT_DIR": "/w"}, "", false},
 		{nil, "", false},
 	} {
-		if dir, running := Checkout(c.env); dir != c.dir || running != c.running {
+		if dir, running := Checkout(c.env), Running(c.env); dir != c.dir || running != c.running {
 			t.Errorf("%v: got %q, %t, want %q, %t", c.env, dir, running, c.dir, c.running)
 		}
 	}
