@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -79,8 +82,64 @@ func (a *app) inputValues(f *pflag.Flag) []string {
 	switch {
 	case slices.Contains(notInputs, f.Name):
 		return nil
+	case f.Name == "output":
+		return a.outputsHere(lines)
 	case f.Value.Type() == "stringArray", f.Value.Type() == "ports", len(lines) == 0:
 		return lines
 	}
 	return []string{ci.Input(a.env, f.Name)}
+}
+
+// sharedDir is a directory of the runner that is mounted in the action's container.
+type sharedDir struct {
+	here  string // its path in the container
+	there string // its path on the runner
+}
+
+// runnerTemp returns the runner's directory for temporary files. Runners before
+// 2.329 mount only the home directory that is in it.
+func (a *app) runnerTemp() (sharedDir, error) {
+	there, err := ci.RunnerTemp(a.env)
+	if err != nil {
+		return sharedDir{}, err
+	}
+	for _, d := range []sharedDir{{a.env["RUNNER_TEMP"], there}, {a.env["HOME"], filepath.Join(there, "_github_home")}} {
+		// Everything of the runner is mounted beside the workspace, in /github. act
+		// sets the same variables, but mounts nothing there.
+		mounted := d.here != d.there && filepath.Dir(d.here) == filepath.Dir(ci.Workspace(a.env))
+		if info, err := os.Stat(d.here); mounted && err == nil && info.IsDir() {
+			return d, nil
+		}
+	}
+	return sharedDir{}, errors.New("the runner's temporary directory is not mounted: name a file in the workspace by `output: json=FILE`")
+}
+
+// outputsHere returns the lines of the input output. A file in the runner's temporary
+// directory gets its path in the container.
+func (a *app) outputsHere(lines []string) []string {
+	temp, err := a.runnerTemp()
+	if err != nil {
+		return lines
+	}
+	for i, line := range lines {
+		format, path, _ := strings.Cut(line, "=")
+		if rel, err := filepath.Rel(temp.there, path); err == nil && filepath.IsLocal(rel) {
+			lines[i] = format + "=" + filepath.Join(temp.here, rel)
+		}
+	}
+	return lines
+}
+
+// pathForSteps returns the path by which later steps can open a file that the action
+// has written: relative to the workspace, or that on the runner.
+func (a *app) pathForSteps(path string) string {
+	if rel, err := filepath.Rel(ci.Workspace(a.env), path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	if temp, err := a.runnerTemp(); err == nil {
+		if rel, err := filepath.Rel(temp.here, path); err == nil && filepath.IsLocal(rel) {
+			return filepath.Join(temp.there, rel)
+		}
+	}
+	return path
 }
