@@ -107,10 +107,9 @@ func TestGitHubReport(t *testing.T) {
 		"in a job with containers": {"port": fmt.Sprint(p[0]), "job-container": serve(t, nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := step{image: image, inputs: input}
-			o := s.run(t)
+			o := step{image: image, inputs: input}.run(t)
 			file := o.outputs["report"]
-			if dir, base := filepath.Split(file); filepath.Clean(dir) != s.temp() || !strings.HasPrefix(base, "portcheck-") {
+			if dir, base := filepath.Split(file); filepath.Clean(dir) != filepath.Join(o.workspace, "../_temp") || !strings.HasPrefix(base, "portcheck-") {
 				t.Errorf("the report is at %q\n%s", file, o)
 			}
 			if o.code == 0 && (o.outputs["ok"] != "true" || o.outputs["conflicts"] != "0" || o.outputs["alternatives"] != "{}") {
