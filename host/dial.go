@@ -52,7 +52,7 @@ func dialAll(ctx context.Context, dials []Dial, budget time.Duration) []Attempt 
 
 // noTime returns the attempt for a connect for which there was no time.
 func noTime(d Dial) Attempt {
-	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: NotTried, Op: "connect", Errno: "not enough time"}
+	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: NotTried, Op: "connect", Errno: "--timeout leaves too little time"}
 	a.Addr, _ = netip.ParseAddr(d.Host)
 	return a
 }

@@ -253,7 +253,7 @@ func TestDialBudget(t *testing.T) {
 		t.Fatalf("%+v", facts)
 	}
 	for _, a := range facts.Dialed[1:] {
-		if a.Outcome != NotTried || a.Errno != "not enough time" || a.Protocol != port.TCP || a.Port != 8080 {
+		if a.Outcome != NotTried || a.Errno != "--timeout leaves too little time" || a.Protocol != port.TCP || a.Port != 8080 {
 			t.Errorf("%+v", a)
 		}
 	}
