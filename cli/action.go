@@ -64,7 +64,10 @@ func (a *app) actionArgs() ([]string, error) {
 	commands := map[string]*pflag.FlagSet{"check": a.check().Flags(), "lint": a.lint().Flags()}
 	var err error
 	commands["check"].VisitAll(func(f *pflag.Flag) {
-		values := a.inputValues(f)
+		values, invalid := a.inputValues(f)
+		if err == nil {
+			err = invalid
+		}
 		if len(values) > 0 && commands[name].Lookup(f.Name) == nil && err == nil {
 			err = usageError(fmt.Errorf("input %s has no effect with command: %s", f.Name, name), "")
 		}
@@ -77,17 +80,17 @@ func (a *app) actionArgs() ([]string, error) {
 
 // inputValues returns the values of the input that has the name of a flag. For a
 // repeatable flag each line is a value.
-func (a *app) inputValues(f *pflag.Flag) []string {
+func (a *app) inputValues(f *pflag.Flag) ([]string, error) {
 	lines := ci.Lines(a.env, f.Name)
 	switch {
 	case slices.Contains(notInputs, f.Name):
-		return nil
+		return nil, nil
 	case f.Name == "output":
 		return a.outputsHere(lines)
 	case f.Value.Type() == "stringArray", f.Value.Type() == "ports", len(lines) == 0:
-		return lines
+		return lines, nil
 	}
-	return []string{ci.Input(a.env, f.Name)}
+	return []string{ci.Input(a.env, f.Name)}, nil
 }
 
 // sharedDir is a directory of the runner that is mounted in the action's container.
@@ -111,33 +114,52 @@ func (a *app) runnerTemp() (sharedDir, error) {
 			return d, nil
 		}
 	}
-	return sharedDir{}, errors.New("the runner's temporary directory is not mounted: name a file in the workspace by `output: json=FILE`")
+	return sharedDir{}, errNotMounted
 }
 
+var errNotMounted = errors.New("the runner's temporary directory is not mounted: name a file in the workspace by `output: json=FILE`")
+
 // outputsHere returns the lines of the input output. A file in the runner's temporary
-// directory gets its path in the container.
-func (a *app) outputsHere(lines []string) []string {
-	temp, err := a.runnerTemp()
+// directory gets its path in the container; without a mount, no later step would see
+// the file.
+func (a *app) outputsHere(lines []string) ([]string, error) {
+	all, err := ci.RunnerTemp(a.env)
 	if err != nil {
-		return lines
+		return lines, nil // nothing is known of another directory
 	}
 	for i, line := range lines {
 		format, path, _ := strings.Cut(line, "=")
-		if rel, err := filepath.Rel(temp.there, path); err == nil && filepath.IsLocal(rel) {
-			lines[i] = format + "=" + filepath.Join(temp.here, rel)
+		if _, inside := within(all, path); !inside {
+			continue
 		}
+		temp, err := a.runnerTemp()
+		if err != nil {
+			return nil, usageError(fmt.Errorf("input output %q: %w", line, err), "")
+		}
+		rel, inside := within(temp.there, path)
+		if !inside {
+			return nil, usageError(fmt.Errorf("input output %q: %w", line, errNotMounted), "")
+		}
+		lines[i] = format + "=" + filepath.Join(temp.here, rel)
 	}
-	return lines
+	return lines, nil
+}
+
+// within returns the path of a file relative to a directory, and reports whether it
+// is in that directory.
+func within(dir, path string) (string, bool) {
+	rel, err := filepath.Rel(dir, path)
+	return rel, err == nil && filepath.IsLocal(rel)
 }
 
 // pathForSteps returns the path by which later steps can open a file that the action
 // has written: relative to the workspace, or that on the runner.
 func (a *app) pathForSteps(path string) string {
-	if rel, err := filepath.Rel(ci.Workspace(a.env), path); err == nil && filepath.IsLocal(rel) {
+	if rel, inside := within(ci.Workspace(a.env), path); inside {
 		return rel
 	}
 	if temp, err := a.runnerTemp(); err == nil {
-		if rel, err := filepath.Rel(temp.here, path); err == nil && filepath.IsLocal(rel) {
+		if rel, inside := within(temp.here, path); inside {
 			return filepath.Join(temp.there, rel)
 		}
 	}
