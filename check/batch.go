@@ -40,10 +40,14 @@ func (b *batch) scan(s host.Scan, take func(port.Set, answer)) {
 	b.takers = append(b.takers, func(a answer) { take(a.Open[i], a) })
 }
 
-func (b *batch) dial(d host.Dial, take func(host.Attempt)) {
-	i := len(b.Dials)
-	b.Dials = append(b.Dials, d)
-	b.takers = append(b.takers, func(a answer) { take(a.Dialed[i]) })
+// dial asks for a connect to each of ports.
+func (b *batch) dial(remote string, ports port.Range, take func([]host.Attempt)) {
+	first := len(b.Dials)
+	for p := range (port.Set{ports}).All {
+		b.Dials = append(b.Dials, host.Dial{Host: remote, Port: p})
+	}
+	last := len(b.Dials)
+	b.takers = append(b.takers, func(a answer) { take(a.Dialed[first:last]) })
 }
 
 // take hands out an answer, in the order of the questions.

@@ -198,6 +198,33 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 	return facts, err
 }
 
+// dialsPerRequest is how many connects are asked for at once: the answer to more
+// could be larger than what is read from a host by SSH.
+const dialsPerRequest = 16 << 10
+
+// askInParts sends one request, and more of them for the rest if there are many
+// connects. Connects may take most of the target's budget, not all of it.
+func (r *round) askInParts(ctx context.Context, req host.Request) (host.Facts, error) {
+	var all host.Facts
+	dials := req.Dials
+	for first := true; first || len(dials) > 0; first = false {
+		n := min(len(dials), dialsPerRequest)
+		req.Dials, dials = dials[:n], dials[n:]
+		req.DialBudget = max((r.Timeout-r.spent)/4*3, 0)
+		facts, err := r.ask(ctx, req)
+		if err != nil {
+			return facts, err
+		}
+		if first {
+			all = facts
+		} else {
+			all.Dialed = append(all.Dialed, facts.Dialed...)
+		}
+		req = host.Request{}
+	}
+	return all, nil
+}
+
 // spend runs fn with what is left of the target's budget, and reports whether it
 // failed because nothing is left.
 func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late bool, err error) {
@@ -236,7 +263,7 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	if len(b.takers) == 0 {
 		return
 	}
-	facts, err := r.ask(ctx, b.Request)
+	facts, err := r.askInParts(ctx, b.Request)
 	if err != nil {
 		r.fail(needs, err)
 		return
@@ -246,11 +273,11 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	b.take(facts)
 }
 
-// askReachable asks whether a need's remote accepts a connection.
+// askReachable asks whether a need's remote accepts connections at every port.
 func (r *round) askReachable(b *batch, key resultKey) {
 	n := r.needs[key.need]
-	b.dial(host.Dial{Host: n.Remote, Port: n.Ports.First}, func(a host.Attempt) {
-		result := judgeReachable(n, a)
+	b.dial(n.Remote, n.Ports, func(dialed []host.Attempt) {
+		result := judgeReachable(n, dialed)
 		r.results[key] = &result
 	})
 }

@@ -491,6 +491,26 @@ func TestAPanicReachesTheCaller(t *testing.T) {
 	t.Errorf("Run returned: %v", err)
 }
 
+// TestManyConnects checks that the answers to many connects are asked for in parts,
+// since each answer has a limit, and that most of the target's time is for them.
+func TestManyConnects(t *testing.T) {
+	s := &sim{}
+	r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "all", reachable, ports(1, port.MaxPort)), needOf("a.yml", "one", reachable)}, Options{Timeout: time.Minute}, targetOf("local", s))
+	dialed := 0
+	for i, req := range s.asked {
+		dialed += len(req.Dials)
+		if len(req.Dials) > dialsPerRequest || (len(req.Tries) > 0) != (i == 0) || req.DialBudget <= 0 || req.DialBudget > 45*time.Second {
+			t.Errorf("request %d: %d connects in %s, %d tries", i, len(req.Dials), req.DialBudget, len(req.Tries))
+		}
+	}
+	if dialed != port.MaxPort+1 {
+		t.Errorf("%d connects in %d requests", dialed, len(s.asked))
+	}
+	if all := r.Results[1]; !all.OK || len(all.Endpoints) != port.MaxPort || all.Message != "db.internal ports 1-65535 accept connections" || !r.Results[2].OK {
+		t.Errorf("%s: %s, %d endpoints", all.ID, all.Message, len(all.Endpoints))
+	}
+}
+
 func TestOneBatchForAllNeeds(t *testing.T) {
 	s := &sim{taken: set(t, "8080")}
 	needs := []Need{

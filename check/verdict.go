@@ -212,36 +212,6 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	return r
 }
 
-// judgeReachable returns the verdict on a connect.
-func judgeReachable(n Need, a host.Attempt) Result {
-	r := n.result(port.TCP)
-	r.Method = Connect
-	e := Endpoint{Address: n.Remote, Port: n.Ports.First, Outcome: string(a.Outcome), Op: a.Op, Errno: a.Errno}
-	if a.Addr.IsValid() {
-		e.Address = a.Addr.String()
-	}
-	r.Endpoints = []Endpoint{e}
-	subject := fmt.Sprintf("%s port %d", n.Remote, n.Ports.First)
-	switch {
-	case a.Outcome == host.NotTried:
-		r.Status, r.Method = Unknown, None
-		r.Message = fmt.Sprintf("%s: can't connect from this target: %s", subject, a.Errno)
-	case a.Outcome == host.OK:
-		r.Status, r.Message = Reachable, subject+" accepts connections"
-	case a.Op == "socket":
-		r.Status, r.Message = Unknown, fmt.Sprintf("%s could not be tried (%s: %s)", subject, a.Op, a.Errno)
-	case a.Op == "resolve":
-		r.Status, r.Message = Unreachable, fmt.Sprintf("%s can't be resolved (%s)", n.Remote, a.Errno)
-	case a.Errno == "ECONNREFUSED" || a.Errno == "WSAECONNREFUSED":
-		r.Status, r.Message = Unreachable, subject+" refuses connections: nothing listens there"
-	case a.Errno == "ETIMEDOUT":
-		r.Status, r.Message = Unreachable, subject+" does not answer (timeout): it is down, or a firewall drops the packets"
-	default:
-		r.Status, r.Message = Unreachable, fmt.Sprintf("%s can't be reached (%s)", subject, a.Errno)
-	}
-	return r
-}
-
 func method(t host.Tried) Method {
 	bound := slices.ContainsFunc(t.Attempts, func(a host.Attempt) bool {
 		return a.Outcome != host.NotTried && (a.Op == "" || a.Op == "bind")

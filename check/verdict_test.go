@@ -21,7 +21,7 @@ type verdictCase struct {
 	name string
 	need func(*Need) // changes tcp 8080 on any, expected to be free
 	// attempts has one outcome for each endpoint, "outcome" or "outcome op errno".
-	// For a need that has to be reachable, it has that of the connect.
+	// For a need that has to be reachable, it has one for each port.
 	attempts []string
 	sockets  []host.Socket
 	facts    func(*host.Facts) // changes the other facts, which are those of a Linux host for root
@@ -98,7 +98,9 @@ func (c verdictCase) judge(t *testing.T) Result {
 	f.Tried = []host.Tried{{TableOK: true}}
 	if n.Expect == config.Reachable {
 		f.Tried = []host.Tried{}
-		f.Dialed = []host.Attempt{dialed(n.Ports.First, c.attempts[0])}
+		for i, a := range c.attempts {
+			f.Dialed = append(f.Dialed, dialed(n.Ports.First+uint16(i), a))
+		}
 	} else {
 		f.Tried[0].Attempts = attempts(t, n, c.attempts)
 	}
@@ -248,6 +250,11 @@ func reusePort(n *Need) { n.ReusePort = true }
 func reuseAddress(n *Need) { n.ReuseAddress = new(true) }
 
 func runAs(user string) func(*Need) { return func(n *Need) { n.RunAs = user } }
+
+func reachableBlock(n *Need) {
+	reachable(n)
+	n.Ports = port.Range{First: 5432, Last: 5435}
+}
 
 func reachable(n *Need) {
 	n.Expect, n.Remote, n.Addresses, n.Ports = config.Reachable, "db.internal", nil, port.One(5432)
@@ -426,6 +433,14 @@ func verdictCases() []verdictCase {
 		{name: "timeout", need: reachable, attempts: []string{"failed connect ETIMEDOUT"}, want: verdictWant{status: Unreachable, method: Connect, message: "does not answer (timeout)"}},
 		{name: "unresolved", need: reachable, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal can't be resolved (not found)"}},
 		{name: "no route", need: reachable, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "can't be reached (EHOSTUNREACH)"}},
+		{name: "a reachable block", need: reachableBlock, attempts: slices.Repeat([]string{"ok"}, 4), want: verdictWant{status: Reachable, method: Connect, message: "db.internal ports 5432-5435 accept connections"}},
+		{name: "one port of a block refuses", need: reachableBlock, attempts: []string{"ok", "ok", "failed connect ECONNREFUSED", "ok"}, want: verdictWant{status: Unreachable, method: Connect, message: "db.internal ports 5432-5435: 1 of 4 not reached: 5434 (connection refused: nothing listens there)"}},
+		{name: "ports of a block fail for different reasons", need: reachableBlock, attempts: []string{"failed connect ECONNREFUSED", "failed connect ETIMEDOUT", "failed connect ECONNREFUSED", "failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "4 of 4 not reached: 5432,5434 (connection refused: nothing listens there), 5433 (no answer: it is down, or a firewall drops the packets), 5435 (EHOSTUNREACH)"}},
+		{name: "a block at a name that does not resolve", need: reachableBlock, attempts: slices.Repeat([]string{"failed resolve not found"}, 4), want: verdictWant{status: Unreachable, method: Connect, message: "4 of 4 not reached: 5432-5435 (resolve: not found)"}},
+		{name: "no time for a port of a block", need: reachableBlock, attempts: []string{"ok", "ok", "ok", "not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: Connect, message: "1 of 4 not reached: 5435 (not tried: --timeout leaves too little time)"}},
+		{name: "no time for a port, and another refuses", need: reachableBlock, attempts: []string{"ok", "ok", "failed connect ECONNREFUSED", "not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unreachable, method: Connect, message: "5435 (not tried: --timeout leaves too little time)"}},
+		{name: "no connects at all for a block", need: reachableBlock, attempts: slices.Repeat([]string{"not-tried connect no space left"}, 4), want: verdictWant{status: Unknown, method: None, message: "4 of 4 not reached: 5432-5435 (not tried: no space left)"}},
+		{name: "no time to connect", need: reachable, attempts: []string{"not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: None, message: "db.internal port 5432: can't connect from this target: --timeout leaves too little time"}},
 		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
 	}, ownerCases(), tableCases())
 }

@@ -2,6 +2,7 @@ package ci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -43,4 +44,17 @@ func ReadActionJob(env Env) (Job, error) {
 		}
 	}
 	return job, nil
+}
+
+// RunnerTemp returns the path on the runner of its directory for temporary files,
+// which the action's input runner-temp holds. In the action's container the
+// directory has another path. The input is JSON because the runner replaces its own
+// paths at the start of a variable by those in the container
+// (ContainerInfo.TranslateToContainerPath of actions/runner).
+func RunnerTemp(env Env) (string, error) {
+	var path string
+	if err := json.Unmarshal([]byte(Input(env, "runner-temp")), &path); err != nil || path == "" {
+		return "", errors.New("input runner-temp: want the JSON of GitHub's runner.temp")
+	}
+	return path, nil
 }

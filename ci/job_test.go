@@ -72,3 +72,15 @@ func TestReadActionJob(t *testing.T) {
 		t.Errorf("broken: %+v, %v", job, err)
 	}
 }
+
+func TestRunnerTemp(t *testing.T) {
+	if path, err := RunnerTemp(Env{"INPUT_RUNNER-TEMP": `"\/home\/runner\/work\/_temp"`}); err != nil || path != "/home/runner/work/_temp" {
+		t.Errorf("%q, %v", path, err)
+	}
+	// The runner would have replaced a path that is not JSON.
+	for _, other := range []string{"", "/github/runner_temp", "null", `""`, "{}"} {
+		if path, err := RunnerTemp(Env{"INPUT_RUNNER-TEMP": other}); err == nil {
+			t.Errorf("%q: %q", other, path)
+		}
+	}
+}

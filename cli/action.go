@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,7 +64,10 @@ func (a *app) actionArgs() ([]string, error) {
 	commands := map[string]*pflag.FlagSet{"check": a.check().Flags(), "lint": a.lint().Flags()}
 	var err error
 	commands["check"].VisitAll(func(f *pflag.Flag) {
-		values := a.inputValues(f)
+		values, invalid := a.inputValues(f)
+		if err == nil {
+			err = invalid
+		}
 		if len(values) > 0 && commands[name].Lookup(f.Name) == nil && err == nil {
 			err = usageError(fmt.Errorf("input %s has no effect with command: %s", f.Name, name), "")
 		}
@@ -74,13 +80,88 @@ func (a *app) actionArgs() ([]string, error) {
 
 // inputValues returns the values of the input that has the name of a flag. For a
 // repeatable flag each line is a value.
-func (a *app) inputValues(f *pflag.Flag) []string {
+func (a *app) inputValues(f *pflag.Flag) ([]string, error) {
 	lines := ci.Lines(a.env, f.Name)
 	switch {
 	case slices.Contains(notInputs, f.Name):
-		return nil
+		return nil, nil
+	case f.Name == "output":
+		return a.outputsHere(lines)
 	case f.Value.Type() == "stringArray", f.Value.Type() == "ports", len(lines) == 0:
-		return lines
+		return lines, nil
 	}
-	return []string{ci.Input(a.env, f.Name)}
+	return []string{ci.Input(a.env, f.Name)}, nil
+}
+
+// sharedDir is a directory of the runner that is mounted in the action's container.
+type sharedDir struct {
+	here  string // its path in the container
+	there string // its path on the runner
+}
+
+// runnerTemp returns the runner's directory for temporary files. Runners before
+// 2.329 mount only the home directory that is in it.
+func (a *app) runnerTemp() (sharedDir, error) {
+	there, err := ci.RunnerTemp(a.env)
+	if err != nil {
+		return sharedDir{}, err
+	}
+	for _, d := range []sharedDir{{a.env["RUNNER_TEMP"], there}, {a.env["HOME"], filepath.Join(there, "_github_home")}} {
+		// Everything of the runner is mounted beside the workspace, in /github. act
+		// sets the same variables, but mounts nothing there.
+		mounted := d.here != d.there && filepath.Dir(d.here) == filepath.Dir(ci.Workspace(a.env))
+		if info, err := os.Stat(d.here); mounted && err == nil && info.IsDir() {
+			return d, nil
+		}
+	}
+	return sharedDir{}, errNotMounted
+}
+
+var errNotMounted = errors.New("the runner's temporary directory is not mounted: name a file in the workspace by `output: json=FILE`")
+
+// outputsHere returns the lines of the input output. A file in the runner's temporary
+// directory gets its path in the container; without a mount, no later step would see
+// the file.
+func (a *app) outputsHere(lines []string) ([]string, error) {
+	all, err := ci.RunnerTemp(a.env)
+	if err != nil {
+		return lines, nil // nothing is known of another directory
+	}
+	for i, line := range lines {
+		format, path, _ := strings.Cut(line, "=")
+		if _, inside := pathBelow(all, path); !inside {
+			continue
+		}
+		temp, err := a.runnerTemp()
+		if err != nil {
+			return nil, usageError(fmt.Errorf("input output %q: %w", line, err), "")
+		}
+		rel, inside := pathBelow(temp.there, path)
+		if !inside {
+			return nil, usageError(fmt.Errorf("input output %q: %w", line, errNotMounted), "")
+		}
+		lines[i] = format + "=" + filepath.Join(temp.here, rel)
+	}
+	return lines, nil
+}
+
+// pathBelow returns the path of a file relative to a directory, and reports whether it
+// is in that directory.
+func pathBelow(dir, path string) (string, bool) {
+	rel, err := filepath.Rel(dir, path)
+	return rel, err == nil && filepath.IsLocal(rel)
+}
+
+// pathForSteps returns the path by which later steps can open a file that the action
+// has written: relative to the workspace, or that on the runner.
+func (a *app) pathForSteps(path string) string {
+	if rel, inside := pathBelow(ci.Workspace(a.env), path); inside {
+		return rel
+	}
+	if temp, err := a.runnerTemp(); err == nil {
+		if rel, inside := within(temp.here, path); inside {
+			return filepath.Join(temp.there, rel)
+		}
+	}
+	return path
 }

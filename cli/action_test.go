@@ -39,7 +39,7 @@ func readAction(t *testing.T) (f actionFile) {
 // TestActionHasAnInputForEachFlag checks that each flag of check is an input, and
 // that each input is used.
 func TestActionHasAnInputForEachFlag(t *testing.T) {
-	want := append([]string{"manifest", "command", "job-container", "job-services"}, slices.Sorted(maps.Keys(sshSecrets))...)
+	want := append([]string{"manifest", "command", "job-container", "job-services", "runner-temp"}, slices.Sorted(maps.Keys(sshSecrets))...)
 	(&app{env: ci.Env{}}).check().Flags().VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(notInputs, f.Name) {
 			want = append(want, f.Name)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,6 +34,7 @@ func (a *app) writeGitHub(out *outputs, r check.Report, o report.Options) error 
 	file, err := a.reportFile(out, r, o)
 	if err != nil {
 		file = "" // the other outputs are still useful
+		err = fmt.Errorf("report: %w", err)
 	}
 	err = errors.Join(err, ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
 	if err != nil {
@@ -70,23 +72,25 @@ func actionOutputs(r check.Report, file string) []ci.Output {
 }
 
 // reportFile returns the path of a JSON report that later steps can open: the one
-// of -o json=FILE, or else a new file in the runner's temporary directory. In a
-// container action, the paths of the temporary directory and of the workspace differ
-// from those in later steps. Only the workspace is certain to be shared, so there
-// the file is in the workspace, and the path is relative to it.
+// of -o json=FILE, or else a new file in the runner's temporary directory, so that
+// the checkout has no file that is not tracked.
 func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string, error) {
 	for _, f := range out.files {
 		if f.name == "json" {
 			path, err := filepath.Abs(f.path)
-			if rel, outside := filepath.Rel(ci.Workspace(a.env), path); a.inAction && outside == nil && filepath.IsLocal(rel) {
-				path = rel
+			if a.inAction && err == nil {
+				path = a.pathForSteps(path)
 			}
 			return path, err
 		}
 	}
 	dir := a.env["RUNNER_TEMP"]
 	if a.inAction {
-		dir = ci.Workspace(a.env)
+		temp, err := a.runnerTemp()
+		if err != nil {
+			return "", err
+		}
+		dir = temp.here
 	}
 	if dir == "" {
 		dir = os.TempDir()
@@ -101,8 +105,12 @@ func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string
 	}
 	defer root.Close()
 	name, err := createIn(root, "portcheck-", ".json", text.Bytes())
-	if err != nil || a.inAction {
-		return name, err
+	if err != nil {
+		return "", err
 	}
-	return filepath.Join(dir, name), nil
+	path := filepath.Join(dir, name)
+	if a.inAction {
+		path = a.pathForSteps(path)
+	}
+	return path, nil
 }

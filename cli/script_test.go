@@ -301,7 +301,8 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // githubOutputs parses a GITHUB_OUTPUT file as the runner does. It must have exactly
-// our four outputs: outputs FILE NAME=VALUE... It sets $REPORT to the report's path.
+// our four outputs: outputs FILE NAME=VALUE... It sets $REPORT to the report's path, and
+// $REPORT_NAME to the last part of it.
 func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 	got := map[string]string{}
 	lines := strings.Split(ts.ReadFile(args[0]), "\n")
@@ -334,6 +335,7 @@ func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Setenv("REPORT", got["report"])
+	ts.Setenv("REPORT_NAME", filepath.Base(got["report"]))
 }
 
 // conflicts checks that a JSON report has N unmet results in the order of their

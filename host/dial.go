@@ -19,14 +19,25 @@ const (
 	dialsAtOnce = 16
 )
 
-// dialAll connects to each remote, and closes the connection at once.
-func dialAll(ctx context.Context, dials []Dial) []Attempt {
+// dialAll connects to each remote, and closes the connection at once. What can't
+// be done within budget, or before ctx ends, is not tried.
+func dialAll(ctx context.Context, dials []Dial, budget time.Duration) []Attempt {
+	if budget > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, budget)
+		defer cancel()
+	}
 	all := make([]Attempt, len(dials))
 	caught := make([]*panics.Panic, len(dials))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, dialsAtOnce)
 	for i, d := range dials {
-		slots <- struct{}{}
+		select {
+		case <-ctx.Done():
+			all[i] = noTime(d)
+			continue
+		case slots <- struct{}{}:
+		}
 		wait.Go(func() {
 			defer func() { <-slots }()
 			caught[i] = panics.Catch(func() { all[i] = dial(ctx, d) })
@@ -37,6 +48,13 @@ func dialAll(ctx context.Context, dials []Dial) []Attempt {
 		p.Repanic()
 	}
 	return all
+}
+
+// noTime returns the attempt for a connect for which there was no time.
+func noTime(d Dial) Attempt {
+	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: NotTried, Op: "connect", Errno: "--timeout leaves too little time"}
+	a.Addr, _ = netip.ParseAddr(d.Host)
+	return a
 }
 
 func dial(ctx context.Context, d Dial) Attempt {
@@ -50,6 +68,11 @@ func dial(ctx context.Context, d Dial) Attempt {
 		}
 		_ = conn.Close() // nothing was written
 		return a
+	}
+	// net.Dialer has a timer of its own for the deadline, which may fire before ctx
+	// is done.
+	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && time.Until(deadline) <= 0 {
+		return noTime(d)
 	}
 	a.Outcome, a.Op = Failed, "connect"
 	var refused *RefusedAddressError

@@ -62,7 +62,7 @@ func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.nameHolders()
 		p.facts.Sockets = merge(p.facts.Sockets)
 	}
-	p.facts.Dialed = dialAll(ctx, req.Dials)
+	p.facts.Dialed = dialAll(ctx, req.Dials, req.DialBudget)
 	return p.facts, ctx.Err()
 }
 

@@ -221,35 +221,58 @@ func silent(t *testing.T) {
 }
 
 func TestDialTimeout(t *testing.T) {
+	testbed.Slow(t, "waits for a connect to time out")
 	if !inParallel(t) {
 		return
 	}
 	silent(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if a := dial(ctx, Dial{"127.0.0.1", 8080}); a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" || a.Addr != netip.MustParseAddr("127.0.0.1") {
+	a := probeHere(t, Request{Dials: []Dial{{"127.0.0.1", 8080}}}).Dialed[0]
+	if a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" || a.Addr != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("%+v", a)
 	}
-	// Connects that have to wait for others end with ctx as well.
-	req := Request{}
+}
+
+// TestDialBudget checks that connects which don't fit into the time for them are
+// not tried, and take nothing from the rest of the answer.
+func TestDialBudget(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	silent(t)
+	tcpListener("127.0.0.1:8081").hold(t)
+	req := Request{DialBudget: 500 * time.Millisecond, Dials: []Dial{{"127.0.0.1", 8081}}, Listeners: true}
 	for range 4 * dialsAtOnce {
 		req.Dials = append(req.Dials, Dial{"127.0.0.1", 8080})
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
 	start := time.Now()
-	facts, err := Local{}.Probe(ctx, req)
-	// The connects may time out a moment before ctx has its error.
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > dialTimeout {
-		t.Errorf("%v after %s", err, time.Since(start))
+	facts := probeHere(t, req)
+	if took := time.Since(start); took > dialTimeout {
+		t.Errorf("took %s", took)
 	}
-	if len(facts.Dialed) != len(req.Dials) {
-		t.Fatalf("%d connects, want %d", len(facts.Dialed), len(req.Dials))
+	if len(facts.Dialed) != len(req.Dials) || facts.Dialed[0].Outcome != OK || len(facts.Sockets) == 0 {
+		t.Fatalf("%+v", facts)
 	}
-	for _, a := range facts.Dialed {
-		if a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" {
+	for _, a := range facts.Dialed[1:] {
+		if a.Outcome != NotTried || a.Errno != "--timeout leaves too little time" || a.Protocol != port.TCP || a.Port != 8080 {
 			t.Errorf("%+v", a)
 		}
+	}
+}
+
+// TestDialsEndWithTheirContext checks that a cancelled probe leaves no connect
+// behind, even if most have to wait for others.
+func TestDialsEndWithTheirContext(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	silent(t)
+	req := Request{Dials: slices.Repeat([]Dial{{"127.0.0.1", 8080}}, port.MaxPort)}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := Local{}.Probe(ctx, req)
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > dialTimeout {
+		t.Errorf("%v after %s", err, took)
 	}
 }
 

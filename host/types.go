@@ -22,11 +22,15 @@ type Host interface {
 
 // Request is one batch of questions.
 type Request struct {
-	Tries       []Try  `json:"tries,omitempty"`
-	Scans       []Scan `json:"scans,omitempty"`
-	Dials       []Dial `json:"dials,omitempty"`
-	Listeners   bool   `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
-	ShowCommand bool   `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+	Tries []Try  `json:"tries,omitempty"`
+	Scans []Scan `json:"scans,omitempty"`
+	Dials []Dial `json:"dials,omitempty"`
+	// DialBudget is how long the connects may take together, 0 for any time.
+	// Those that are not made by then are not tried, so that the answer to
+	// everything else is not late.
+	DialBudget  time.Duration `json:"dial_budget,omitempty"`
+	Listeners   bool          `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
+	ShowCommand bool          `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
 }
 
 // Try asks whether an app could open a binding at every port of Ports, now.

@@ -141,6 +141,8 @@ func remedyUnknown(r check.Result) string {
 		}
 	}
 	switch {
+	case r.Expect == config.Reachable && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
+		return "allow more time with `--timeout`, or need fewer ports" + pass
 	case r.Method == check.None:
 		return "nothing was probed" + pass
 	case r.TableOnly:

@@ -217,7 +217,9 @@ func TestRemedyForUnknown(t *testing.T) {
 	unprobed, tableOnly := need(check.Unknown, "x"), need(check.Unknown, "x")
 	unprobed.Method = check.None
 	tableOnly.TableOnly = true
-	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck run on the target": tableOnly} {
+	noTime := results()["unreachable"]
+	noTime.Status, noTime.Endpoints[0].Errno = check.Unknown, "--timeout leaves too little time"
+	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck run on the target": tableOnly, "allow more time with `--timeout`": noTime} {
 		if got := strings.Join(Remedies(r), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}

@@ -35,8 +35,11 @@ var okCodes = []code{
 	},
 }
 
-// tableOnlyText explains verdicts without a bind.
-const tableOnlyText = "testdata/table-only.md"
+// tableOnlyText explains verdicts without a bind, udpText what a bind does to others.
+const (
+	tableOnlyText = "testdata/table-only.md"
+	udpText       = "testdata/udp.md"
+)
 
 const verdictsPage = "../docs/verdicts.md"
 
@@ -62,11 +65,13 @@ func TestVerdictsPage(t *testing.T) {
 	statuses := slices.IndexFunc(codes, func(c code) bool { return c.id == string(config.Duplicate) })
 	section("Statuses that are not", codes[1:statuses])
 	section("Notices", codes[statuses:])
-	tableOnly, err := os.ReadFile(tableOnlyText)
-	if err != nil {
-		t.Fatal(err)
+	for _, file := range []string{tableOnlyText, udpText} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(append(text, '\n'))
 	}
-	b.Write(append(tableOnly, '\n'))
 	section("Errors", codes[:1])
 	want := strings.TrimRight(b.String(), "\n") + "\n"
 	if *update {

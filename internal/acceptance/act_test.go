@@ -104,6 +104,9 @@ func TestAct(t *testing.T) {
 					t.Errorf("no %q in the log\n%s", want, log)
 				}
 			}
+			if out, err := shell("git", "-C", repository, "status", "--porcelain"); err != nil || out != "" {
+				t.Errorf("git status: %v\n%s", err, out)
+			}
 			log, code = run("free")
 			if code != 0 {
 				t.Errorf("exit code %d\n%s", code, log)

@@ -103,7 +103,7 @@ func TestRemappedUsers(t *testing.T) {
 	p := freePorts(t, 2)
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
 	o := e.step(t, image, p, func(s *step) {
-		for _, dir := range []string{"", "workspace", "file_commands", "file_commands/output", "file_commands/summary"} {
+		for _, dir := range []string{"", "workspace", "_temp", "_temp/_runner_file_commands", "_temp/_runner_file_commands/output", "_temp/_runner_file_commands/summary"} {
 			if err := os.Chmod(filepath.Join(s.dir, dir), 0o777); err != nil {
 				t.Fatal(err)
 			}

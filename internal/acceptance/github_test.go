@@ -96,20 +96,46 @@ func TestGitHubStep(t *testing.T) {
 	t.Logf("took %s", o.took)
 }
 
-// TestGitHubReport checks that later steps can read and remove the report.
+// TestGitHubReport checks that later steps can read and remove the report, and that
+// the checkout stays clean.
 func TestGitHubReport(t *testing.T) {
 	p := freePorts(t, 1)
-	o := step{image: imageUnderTest(t), inputs: map[string]string{"port": fmt.Sprint(p[0])}}.run(t).want(t, 0)
-	if name := o.outputs["report"]; !filepath.IsLocal(name) {
-		t.Errorf("the report is at %q", name)
+	image := imageUnderTest(t)
+	for name, input := range map[string]map[string]string{
+		"on the runner":            {"port": fmt.Sprint(p[0])},
+		"of a manifest's error":    {"manifest": "missing.yml"},
+		"in a job with containers": {"port": fmt.Sprint(p[0]), "job-container": serve(t, nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := step{image: image, inputs: input}.run(t)
+			file := o.outputs["report"]
+			if dir, base := filepath.Split(file); filepath.Clean(dir) != filepath.Join(o.workspace, "../_temp") || !strings.HasPrefix(base, "portcheck-") {
+				t.Errorf("the report is at %q\n%s", file, o)
+			}
+			if o.code == 0 && (o.outputs["ok"] != "true" || o.outputs["conflicts"] != "0" || o.outputs["alternatives"] != "{}") {
+				t.Errorf("outputs %v", o.outputs)
+			}
+			if o.code == 0 && (len(o.report.Results) != 1 || o.report.Results[0].Status != check.Free) || o.code != 0 && len(o.report.Problems) != 1 {
+				t.Errorf("report %+v\n%s", o.report, o)
+			}
+			ofRunner(t, file)
+			if out, err := shell("git", "-c", "safe.directory=*", "-C", o.workspace, "status", "--porcelain"); err != nil || out != "" {
+				t.Errorf("git status: %v\n%s", err, out)
+			}
+		})
 	}
-	if o.outputs["ok"] != "true" || o.outputs["conflicts"] != "0" || o.outputs["alternatives"] != "{}" {
-		t.Errorf("outputs %v", o.outputs)
+	// A file that the workflow names, as runners do it.
+	s := step{image: image, inputs: map[string]string{"port": fmt.Sprint(p[0])}}
+	s.prepare(t)
+	s.inputs["output"] = "junit=" + s.temp() + "/deep/junit.xml\njson=" + s.temp() + "/deep/report.json"
+	s.launch(t)
+	o := s.wait(t).want(t, 0)
+	if want := s.temp() + "/deep/report.json"; o.outputs["report"] != want {
+		t.Errorf("the report is at %q, want %q", o.outputs["report"], want)
 	}
-	if len(o.report.Results) != 1 || o.report.Results[0].Status != check.Free {
-		t.Errorf("results %+v", o.report.Results)
+	for _, name := range []string{"", "report.json", "junit.xml"} {
+		ofRunner(t, filepath.Join(s.temp(), "deep", name))
 	}
-	ofRunner(t, filepath.Join(o.workspace, o.outputs["report"]))
 }
 
 // ofRunner fails the test if later steps could not read and replace a file.

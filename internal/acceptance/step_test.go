@@ -87,17 +87,18 @@ func (s *step) prepare(t *testing.T) {
 	if s.name == "" {
 		s.name = "portcheckacceptance_" + strings.ToLower(rand.Text()[:12])
 	}
-	for _, dir := range []string{"workspace", "file_commands"} {
-		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o755); err != nil {
+	for _, dir := range []string{"workspace", "_temp/_runner_file_commands"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, file := range []string{"output", "summary"} {
-		write(t, filepath.Join(s.dir, "file_commands", file), "")
+		write(t, filepath.Join(s.commands(), file), "")
 	}
 	if s.manifest != "" {
 		write(t, filepath.Join(s.dir, "workspace/portcheck.yml"), s.manifest)
 	}
+	checkout(t, filepath.Join(s.dir, "workspace"))
 	err := filepath.WalkDir(s.dir, func(name string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(name, runnerID, runnerID))
 	})
@@ -106,14 +107,32 @@ func (s *step) prepare(t *testing.T) {
 	}
 }
 
+// temp returns the runner's directory for temporary files.
+func (s *step) temp() string { return filepath.Join(s.dir, "_temp") }
+
+// commands returns the runner's directory for outputs and summaries.
+func (s *step) commands() string { return filepath.Join(s.temp(), "_runner_file_commands") }
+
+// inContainer returns the value of a variable in the action's container, as
+// ContainerInfo.TranslateToContainerPath of the runner does.
+func (s *step) inContainer(value string) string {
+	for _, m := range [][2]string{{filepath.Join(s.dir, "workspace"), "/github/workspace"}, {s.commands(), "/github/file_commands"}, {s.temp(), "/github/runner_temp"}} {
+		if rest, ok := strings.CutPrefix(value, m[0]); ok && (rest == "" || rest[0] == '/') {
+			return m[1] + rest
+		}
+	}
+	return value
+}
+
 func (s *step) args(t *testing.T) []string {
 	t.Helper()
 	args := []string{
 		"--name", s.name, "--label", "3aa2b9", "--workdir", "/github/workspace", "--rm",
 		"-e", "HOME=/github/home", "-e", "CI=true", "-e", "GITHUB_ACTIONS=true", "-e", "RUNNER_OS=Linux",
-		"-e", "GITHUB_WORKSPACE=/github/workspace", "-e", "RUNNER_TEMP=/home/runner/work/_temp",
+		"-e", "GITHUB_WORKSPACE=/github/workspace", "-e", "RUNNER_TEMP=" + s.inContainer(s.temp()),
 		"-e", "GITHUB_OUTPUT=/github/file_commands/output", "-e", "GITHUB_STEP_SUMMARY=/github/file_commands/summary",
-		"-v", filepath.Join(s.dir, "workspace") + ":/github/workspace", "-v", filepath.Join(s.dir, "file_commands") + ":/github/file_commands",
+		"-v", filepath.Join(s.dir, "workspace") + ":/github/workspace", "-v", s.commands() + ":/github/file_commands",
+		"-v", s.temp() + ":/github/runner_temp",
 	}
 	switch s.socket {
 	case "":
@@ -122,7 +141,7 @@ func (s *step) args(t *testing.T) []string {
 	default:
 		args = append(args, "-v", s.socket+":"+engineSocket)
 	}
-	declared := inputs(t)
+	declared := inputs(t, s.temp())
 	for name, value := range s.inputs {
 		if _, known := declared[name]; !known {
 			t.Fatalf("action.yml has no input %q", name)
@@ -130,14 +149,15 @@ func (s *step) args(t *testing.T) []string {
 		declared[name] = value
 	}
 	for name, value := range declared {
-		args = append(args, "-e", "INPUT_"+strings.ToUpper(name)+"="+value)
+		args = append(args, "-e", "INPUT_"+strings.ToUpper(name)+"="+s.inContainer(value))
 	}
 	args = append(args, s.flags...)
 	return append(args, "--entrypoint", "/usr/local/bin/portcheck", s.image, "action")
 }
 
-// inputs returns all inputs of action.yml with their defaults.
-func inputs(t *testing.T) map[string]string {
+// inputs returns all inputs of action.yml with their defaults. temp is the runner's
+// directory for temporary files.
+func inputs(t *testing.T, temp string) map[string]string {
 	t.Helper()
 	var action struct {
 		Inputs map[string]struct{ Default string }
@@ -148,6 +168,8 @@ func inputs(t *testing.T) map[string]string {
 	values := map[string]string{}
 	for name, input := range action.Inputs {
 		switch {
+		case strings.Contains(input.Default, "runner.temp"):
+			values[name] = strings.NewReplacer("${{ toJSON(runner.temp) }}", fmt.Sprintf("%q", temp), "${{ runner.temp }}", temp).Replace(input.Default)
 		case strings.Contains(input.Default, "toJSON"):
 			values[name] = "{}"
 		case strings.Contains(input.Default, "${{"):
@@ -184,13 +206,26 @@ func (s *step) outcome(t *testing.T, code int, stdout, stderr string, took time.
 	t.Helper()
 	o := outcome{
 		code: code, stdout: stdout, stderr: stderr, took: took, workspace: filepath.Join(s.dir, "workspace"),
-		outputs: outputs(t, read(t, filepath.Join(s.dir, "file_commands/output"))),
-		summary: read(t, filepath.Join(s.dir, "file_commands/summary")),
+		outputs: outputs(t, read(t, filepath.Join(s.commands(), "output"))),
+		summary: read(t, filepath.Join(s.commands(), "summary")),
 	}
 	if file := o.outputs["report"]; file != "" {
-		o.report = readReport(t, read(t, filepath.Join(o.workspace, file)))
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(o.workspace, file)
+		}
+		o.report = readReport(t, read(t, file))
 	}
 	return o
+}
+
+// checkout makes the workspace a git checkout of what is in it.
+func checkout(t *testing.T, workspace string) {
+	t.Helper()
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "--allow-empty", "-m", "all"}} {
+		if out, err := shell("git", append([]string{"-C", workspace}, args...)...); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
 }
 
 func readReport(t *testing.T, text string) check.Report {

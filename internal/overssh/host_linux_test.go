@@ -33,6 +33,7 @@ ports:
   - {name: down, port: 9001, expect: listening}
   - {name: near, port: 9100, expect: reachable, remote: 127.0.0.1}
   - {name: far, port: 9001, expect: reachable, remote: 127.0.0.1}
+  - {name: near-block, port: 9099-9101, expect: reachable, remote: 127.0.0.1}
   - {name: rival, port: 8500, severity: warning}
   - {name: rival-too, port: 8500, address: 127.0.0.1}
 `
@@ -75,7 +76,7 @@ func TestHostEqualsLocal(t *testing.T) {
 	s := testbed.StartSSHD(t, "", "SetEnv HOME="+t.TempDir())
 	manifest := write(t, "portcheck.yml", everyKind)
 	here := portcheck(t, nil, "-f", "json", "-t", "local", manifest)
-	if want := parse(t, here); here.code != 1 || len(want.Results) != 19 || want.Summary["errors"] < 8 || want.Summary["ok"] < 5 {
+	if want := parse(t, here); here.code != 1 || len(want.Results) != 20 || want.Summary["errors"] < 8 || want.Summary["ok"] < 5 {
 		t.Fatalf("the local run shows too little: exit code %d, %v\n%s", here.code, want.Summary, here.stdout)
 	}
 	target := "ssh://root@127.0.0.1"

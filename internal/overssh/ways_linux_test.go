@@ -88,6 +88,23 @@ Host *
 	nothingLeft(t, "all ways")
 }
 
+// TestReachableBlockOfAllPorts checks that a host connects to each port of the
+// largest block, whose answer is larger than what is read from a host at once.
+func TestReachableBlockOfAllPorts(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "")
+	manifest := write(t, "portcheck.yml", "version: 1\napp: shop\nports: [{name: all, port: 1-65535, expect: reachable, remote: 127.0.0.1}]\n")
+	r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1", "--timeout", "5m", manifest}, reach(t, s)...)...)
+	got := parse(t, r)
+	if r.code != 1 || len(got.Results) != 1 || got.Results[0].Status != "unreachable" || strings.Count(r.stdout, `"outcome": "ok"`) != 1 || strings.Count(r.stdout, `"ECONNREFUSED"`) != 65534 ||
+		!strings.Contains(r.stdout, "127.0.0.1 ports 1-65535: 65534 of 65535 not reached: 1-21,23-65535 (connection refused: nothing listens there)") {
+		t.Errorf("exit code %d\n%.3000s%s", r.code, r.stdout, r.stderr)
+	}
+	nothingLeft(t, "after all ports")
+}
+
 // TestAddressesThatAreRefused checks that nothing connects to a forbidden address,
 // however the target leads there.
 func TestAddressesThatAreRefused(t *testing.T) {

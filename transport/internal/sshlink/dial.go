@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -156,7 +158,12 @@ func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h
 	stop := context.AfterFunc(ctx, func() { _ = base.Close() }) // so that reads and writes fail
 	in.ctx = ctx
 	var trusted atomic.Bool // set by a goroutine of the connection
+	algorithms := ssh.SupportedAlgorithms()
 	c, channels, requests, err := ssh.NewClientConn(conn, h.keyName, &ssh.ClientConfig{
+		Config: ssh.Config{
+			KeyExchanges: withoutSHA1(algorithms.KeyExchanges),
+			MACs:         withoutSHA1(algorithms.MACs),
+		},
 		User:          h.user,
 		ClientVersion: clientVersion,
 		HostKeyCallback: func(keyName string, remote net.Addr, key ssh.PublicKey) error {
@@ -178,6 +185,16 @@ func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h
 	return nil, handshakeError(ctx, in, trusted.Load(), err)
 }
 
+// withoutSHA1 removes the algorithms that use SHA-1 from a list of the library: its
+// secure message authentication codes include hmac-sha1.
+func withoutSHA1(algorithms []string) []string { return slices.DeleteFunc(algorithms, usesSHA1) }
+
+// usesSHA1 reports whether an algorithm uses SHA-1. The names of signatures do not
+// show it.
+func usesSHA1(algorithm string) bool {
+	return strings.Contains(algorithm, "sha1") || strings.HasPrefix(algorithm, "ssh-rsa") || strings.HasPrefix(algorithm, "ssh-dss")
+}
+
 // handshakeError returns the error of a handshake. After the host key was found
 // to be trusted, failures are those of the login.
 func handshakeError(ctx context.Context, in *login, trusted bool, err error) error {
@@ -193,7 +210,11 @@ func handshakeError(ctx context.Context, in *login, trusted bool, err error) err
 	case ctx.Err() != nil:
 		return &StepError{"handshake", errors.New(timedOut(in.timeout))}
 	case errors.As(err, &uncommon):
-		return &StepError{"handshake", fmt.Errorf("no common algorithm for %s, the host offers: %s", uncommon.What, shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))}
+		text := fmt.Sprintf("no common algorithm for %s, the host offers: %s", uncommon.What, shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))
+		if slices.ContainsFunc(uncommon.RequestedAlgorithms, usesSHA1) {
+			text += "; SHA-1 is not accepted: let the host's SSH server offer newer algorithms"
+		}
+		return &StepError{"handshake", errors.New(text)}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return &StepError{"handshake", errors.New("the host closed the connection")}
 	}

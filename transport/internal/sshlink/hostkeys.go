@@ -170,6 +170,10 @@ func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) err
 	if err := k.db.HostKeyCallback()(keyName, remote, key); err != nil {
 		return &StepError{"host key", k.keyError(keyName, key, err)}
 	}
+	// The library verifies an authority's signature by any algorithm of its key.
+	if cert, ok := key.(*ssh.Certificate); ok && usesSHA1(cert.Signature.Format) {
+		return &StepError{"host key", fmt.Errorf("the certificate of the key %s is signed with SHA-1 (%s): sign it again by `ssh-keygen -t rsa-sha2-512 -s`", describe(cert.Key), cert.Signature.Format)}
+	}
 	return nil
 }
 

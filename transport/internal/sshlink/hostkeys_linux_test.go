@@ -128,6 +128,7 @@ func TestHostCertificates(t *testing.T) {
 	run(t, nil, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", dir+"/ca")
 	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/host")
 	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/other")
+	run(t, nil, "ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", dir+"/rsa")
 	public, ca, other := strings.TrimSpace(read(t, dir+"/host.pub")), strings.TrimSpace(read(t, dir+"/ca.pub")), strings.TrimSpace(read(t, dir+"/other.pub"))
 	for i, c := range []struct {
 		name  string
@@ -141,6 +142,8 @@ func TestHostCertificates(t *testing.T) {
 		{"of another authority", nil, "@cert-authority * " + other, "has no certificate of the authority that"},
 		{"of another host", []string{"-n", "app2"}, "@cert-authority * " + ca, "is not valid: principal"},
 		{"expired", []string{"-V", "20200101:20200102"}, "@cert-authority * " + ca, "is not valid: cert has expired"},
+		{"signed with SHA-2 by an RSA key", []string{"-s", dir + "/rsa", "-t", "rsa-sha2-256"}, "@cert-authority * " + strings.TrimSpace(read(t, dir+"/rsa.pub")), ""},
+		{"signed with SHA-1", []string{"-s", dir + "/rsa", "-t", "ssh-rsa"}, "@cert-authority * " + strings.TrimSpace(read(t, dir+"/rsa.pub")), "is signed with SHA-1 (ssh-rsa): sign it again"},
 		{"revoked", []string{"-z", "7"}, "@cert-authority * " + ca + "\n@revoked * " + ca, "is not valid: certificate serial 7 revoked"},
 	} {
 		addr := fmt.Sprintf("127.0.0.%d", i+1)

@@ -32,6 +32,26 @@ func (k key) isOf(public ssh.PublicKey) bool {
 	return bytes.Equal(k.signer.PublicKey().Marshal(), public.Marshal())
 }
 
+// withSHA2 returns a signer that does not use SHA-1. Without this, an RSA key signs
+// with it if the server does not list newer algorithms.
+func withSHA2(signer ssh.Signer) (ssh.Signer, error) {
+	if !isRSA(signer) {
+		return signer, nil
+	}
+	s, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, errors.New("can sign with SHA-1 only")
+	}
+	return ssh.NewSignerWithAlgorithms(s, []string{ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512})
+}
+
+// isRSA reports whether the key of a signer is an RSA key, with or without a
+// certificate.
+func isRSA(signer ssh.Signer) bool {
+	kind := signer.PublicKey().Type()
+	return kind == ssh.KeyAlgoRSA || kind == ssh.CertAlgoRSAv01
+}
+
 // identity is the content of a private key file: keys to offer, or an error.
 type identity struct {
 	keys   []key

@@ -26,6 +26,7 @@ type login struct {
 	ready       []key
 	seen        map[string]bool // public keys that were offered
 	offered     []string
+	rsa         bool     // an RSA key was offered
 	skipped     []string // keys and agents that can't be used, each with the reason
 	agent       *keyAgent
 }
@@ -139,8 +140,14 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		l.ready = l.ready[1:]
 		if public := string(k.signer.PublicKey().Marshal()); !l.seen[public] {
 			l.seen[public] = true
+			signer, err := withSHA2(k.signer)
+			if err != nil {
+				l.skip(k.String(), err)
+				continue
+			}
 			l.offered = append(l.offered, k.String())
-			return ssh.PublicKeys(k.signer), nil
+			l.rsa = l.rsa || isRSA(signer)
+			return ssh.PublicKeys(signer), nil
 		}
 	}
 	return nil, l.refused(c)
@@ -163,7 +170,11 @@ func (l *login) refusal(c *ssh.ClientAuthContext) string {
 	case len(l.offered) == 0:
 		return "there is no key to offer: set " + l.keyVariable + ", or use a key file or an agent"
 	}
-	return fmt.Sprintf("no key is accepted (the host accepts %s)", methods)
+	text := fmt.Sprintf("no key is accepted (the host accepts %s)", methods)
+	if l.rsa {
+		text += "; RSA keys sign with SHA-2 only (rsa-sha2-256, rsa-sha2-512)"
+	}
+	return text
 }
 
 // failed returns the error of the login with all keys that were tried.

@@ -1,0 +1,144 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// judgeReachable returns the verdict on the connects to each port of a need. One
+// port that can't be reached decides, whatever is known of the others.
+func judgeReachable(n Need, dialed []host.Attempt) Result {
+	r := n.result(port.TCP)
+	r.Status, r.Method = Reachable, None
+	r.Endpoints = make([]Endpoint, len(dialed))
+	for i, a := range dialed {
+		r.Endpoints[i] = dialedEndpoint(n.Remote, a)
+		if a.Outcome != host.NotTried {
+			r.Method = Connect
+		}
+		switch s := reachStatus(a); {
+		case s == Unreachable, s == Unknown && r.Status == Reachable:
+			r.Status = s
+		}
+	}
+	if len(dialed) == 1 {
+		r.Message = describeDial(n, dialed[0])
+	} else {
+		r.Message = describeDials(n, dialed)
+	}
+	return r
+}
+
+func dialedEndpoint(remote string, a host.Attempt) Endpoint {
+	e := Endpoint{Address: remote, Port: a.Port, Outcome: string(a.Outcome), Op: a.Op, Errno: a.Errno}
+	if a.Addr.IsValid() {
+		e.Address = a.Addr.String()
+	}
+	return e
+}
+
+// reachStatus returns the status of one port of a need.
+func reachStatus(a host.Attempt) Status {
+	switch {
+	case a.Outcome == host.OK:
+		return Reachable
+	case a.Outcome == host.NotTried, a.Op == "socket":
+		return Unknown
+	}
+	return Unreachable
+}
+
+func isRefusal(a host.Attempt) bool {
+	return a.Errno == "ECONNREFUSED" || a.Errno == "WSAECONNREFUSED"
+}
+
+// describeDial returns the message for a need of one port.
+func describeDial(n Need, a host.Attempt) string {
+	subject := fmt.Sprintf("%s port %d", n.Remote, a.Port)
+	switch {
+	case a.Outcome == host.NotTried:
+		return fmt.Sprintf("%s: can't connect from this target: %s", subject, a.Errno)
+	case a.Outcome == host.OK:
+		return subject + " accepts connections"
+	case a.Op == "socket":
+		return fmt.Sprintf("%s could not be tried (%s: %s)", subject, a.Op, a.Errno)
+	case a.Op == "resolve":
+		return fmt.Sprintf("%s can't be resolved (%s)", n.Remote, a.Errno)
+	case isRefusal(a):
+		return subject + " refuses connections: nothing listens there"
+	case a.Errno == "ETIMEDOUT":
+		return subject + " does not answer (timeout): it is down, or a firewall drops the packets"
+	}
+	return fmt.Sprintf("%s can't be reached (%s)", subject, a.Errno)
+}
+
+// describeDials returns the message for a need of several ports: those that were not
+// reached, by the reason.
+func describeDials(n Need, dialed []host.Attempt) string {
+	subject := fmt.Sprintf("%s ports %s", n.Remote, n.Ports)
+	var reasons []string // in the order of their first ports
+	ports := map[string]port.Set{}
+	missed := 0
+	for _, a := range dialed {
+		reason := dialFailure(a)
+		if reason == "" {
+			continue
+		}
+		missed++
+		if ports[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		ports[reason] = extend(ports[reason], a.Port)
+	}
+	if missed == 0 {
+		return subject + " accept connections"
+	}
+	const most = 3
+	var parts []string
+	for i, reason := range reasons {
+		if i == most {
+			parts = append(parts, "others for other reasons")
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", clipSet(ports[reason]), reason))
+	}
+	return fmt.Sprintf("%s: %d of %d not reached: %s", subject, missed, len(dialed), strings.Join(parts, ", "))
+}
+
+// dialFailure returns why a port was not reached, or "" if it was.
+func dialFailure(a host.Attempt) string {
+	switch {
+	case a.Outcome == host.OK:
+		return ""
+	case a.Outcome == host.NotTried:
+		return "not tried: " + a.Errno
+	case a.Op == "socket", a.Op == "resolve":
+		return fmt.Sprintf("%s: %s", a.Op, a.Errno)
+	case isRefusal(a):
+		return "connection refused: nothing listens there"
+	case a.Errno == "ETIMEDOUT":
+		return "no answer: it is down, or a firewall drops the packets"
+	}
+	return a.Errno
+}
+
+// extend returns set with a port that is higher than all of it.
+func extend(set port.Set, n uint16) port.Set {
+	if last := len(set) - 1; last >= 0 && set[last].Last+1 == n {
+		set[last].Last = n
+		return set
+	}
+	return append(set, port.One(n))
+}
+
+// clipSet returns the first ranges of a set.
+func clipSet(set port.Set) string {
+	const most = 8
+	if more := len(set) - most; more > 0 {
+		return set[:most].String() + " and more"
+	}
+	return set.String()
+}
