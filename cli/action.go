@@ -159,7 +159,7 @@ func (a *app) pathForSteps(path string) string {
 		return rel
 	}
 	if temp, err := a.runnerTemp(); err == nil {
-		if rel, inside := within(temp.here, path); inside {
+		if rel, inside := pathBelow(temp.here, path); inside {
 			return filepath.Join(temp.there, rel)
 		}
 	}
