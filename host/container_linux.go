@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"strings"
+	"sync"
 )
 
 // OwnContainer reports whether this process runs in a container, and returns the
@@ -45,3 +46,29 @@ func parseOwnContainer(mountinfo string) []string {
 }
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// machineRoot is what the paths of the machine that /proc shows have before them
+// here: "" where they are the same. A container with the host's PID namespace has
+// files of its own.
+var machineRoot = sync.OnceValue(func() string {
+	inode := func(path string) uint64 {
+		n, err := namespaceInode(path)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	ids, _ := OwnContainer()
+	return rootOf(inode("/proc/self/ns/pid"), inode("/proc/self/ns/mnt"), inode("/proc/1/ns/mnt"), len(ids) > 0)
+})
+
+// rootOf returns machineRoot for a process, from the inodes of its PID namespace,
+// of its mount namespace and of the mount namespace of PID 1, which are 0 if they
+// can't be read, and whether it runs in a container.
+func rootOf(pid, own, first uint64, inContainer bool) string {
+	sameFiles := own == first && own != 0
+	if pid == initialPIDNamespace && !sameFiles && inContainer {
+		return "/proc/1/root"
+	}
+	return ""
+}

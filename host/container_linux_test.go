@@ -154,24 +154,24 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 	}
 }
 
-func TestUsersOf(t *testing.T) {
+func TestMachineRoot(t *testing.T) {
 	const pids = initialPIDNamespace
 	for name, c := range map[string]struct {
 		pid, own, first uint64
 		inContainer     bool
-		want            users
+		want            string
 	}{
-		"the host":                             {pids, 5, 5, false, ownUsers{}},
-		"a container with the host's PIDs":     {pids, 6, 5, true, etcUsers{"/proc/1/root/etc"}},
-		"the same, PID 1 can't be read":        {pids, 6, 0, true, etcUsers{"/proc/1/root/etc"}},
-		"the same, nothing can be read":        {pids, 0, 0, true, etcUsers{"/proc/1/root/etc"}},
-		"a container":                          {7, 6, 6, true, ownUsers{}},
-		"a container, PID namespace not shown": {0, 6, 5, true, ownUsers{}},
-		"a mount namespace of the host":        {pids, 6, 5, false, ownUsers{}},
-		"the files of the host":                {pids, 5, 5, true, ownUsers{}},
+		"the host":                             {pids, 5, 5, false, ""},
+		"a container with the host's PIDs":     {pids, 6, 5, true, "/proc/1/root"},
+		"the same, PID 1 can't be read":        {pids, 6, 0, true, "/proc/1/root"},
+		"the same, nothing can be read":        {pids, 0, 0, true, "/proc/1/root"},
+		"a container":                          {7, 6, 6, true, ""},
+		"a container, PID namespace not shown": {0, 6, 5, true, ""},
+		"a mount namespace of the host":        {pids, 6, 5, false, ""},
+		"the files of the host":                {pids, 5, 5, true, ""},
 	} {
-		if got := usersOf(c.pid, c.own, c.first, c.inContainer); got != c.want {
-			t.Errorf("%s: %#v, want %#v", name, got, c.want)
+		if got := rootOf(c.pid, c.own, c.first, c.inContainer); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }
