@@ -209,21 +209,25 @@ func ofUID(s host.Socket, uid uint32) host.Socket {
 }
 
 func process(pid int, executable string) host.Holder {
-	return host.Holder{PID: pid, Process: "forged", Executable: executable, UID: 33, User: "www-data", Started: time.Unix(1e9, 0)}
+	return host.Holder{PID: pid, Process: "forged", Executable: executable, UID: 33, User: "www-data", Started: time.Unix(1e9, 0), File: host.FileMachine, Vouched: vouched}
 }
 
+// vouched is what a probe of Linux vouches for, about a process in a container of
+// root's engine.
+var vouched = []string{"unit", "container"}
+
 var (
-	nginx  = host.Holder{PID: 812, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
-	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
+	nginx  = host.Holder{PID: 812, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service", File: host.FileMachine, Vouched: vouched}
+	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service", File: host.FileMachine, Vouched: vouched}
 	python = process(77, "/usr/bin/python3")
-	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
-	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
-	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}}
+	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", File: host.FileOther, Vouched: vouched}
+	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}, File: host.FileOther, Vouched: vouched}
+	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}, File: host.FileRoots, Vouched: vouched}
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
 
-var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
+var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}, File: host.FileOther, Vouched: vouched}
 
 // daemon returns an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
