@@ -369,6 +369,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		return out
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
+	out.OwnFile = h.File == host.FileOther
 	if h.UID >= 0 {
 		out.UID, out.User = &h.UID, h.User
 	}

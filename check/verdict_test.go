@@ -747,7 +747,7 @@ func TestHolderFields(t *testing.T) {
 	want := []Holder{{
 		Address: "127.0.0.1", Port: 8080, State: "listen", UID: &uid, User: "ann", PID: 904, Process: "node", Executable: "/usr/bin/node",
 		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
-		Started: &started, Command: []string{"node", "app.js"},
+		Started: &started, Command: []string{"node", "app.js"}, OwnFile: true,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

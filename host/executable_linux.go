@@ -133,10 +133,10 @@ func parseMounts(mountinfo string) (all []mount) {
 	return all
 }
 
-// unescapeMount replaces the escapes of mountinfo: space, tab, newline and
+// unescapeMount replaces the escapes of mountinfo: space, tab, newline, # and
 // backslash are written as "\040" and the like.
 func unescapeMount(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\043`, "#", `\134`, `\`).Replace(s)
 }
 
 // mountOf returns the mount that a path is on: of those with the longest mount
