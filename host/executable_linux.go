@@ -98,11 +98,11 @@ func (d *details) compareRemoved(dir, name string) FileProof {
 
 // machineMounts returns the mounts of the machine, or nil if they can't be read.
 func machineMounts() []mount {
-	process := "1"
-	if machineRoot() == "" {
-		process = "self"
+	dir := "/proc/self"
+	if root := machineRoot(); root != "" {
+		dir = path.Dir(root)
 	}
-	text, err := os.ReadFile("/proc/" + process + "/mountinfo")
+	text, err := os.ReadFile(dir + "/mountinfo")
 	if err != nil {
 		return nil
 	}
