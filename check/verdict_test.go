@@ -455,6 +455,15 @@ func ownerCases() []verdictCase {
 		}
 		return c
 	}
+	changed := func(h host.Holder, change func(*host.Holder)) host.Holder { change(&h); return h }
+	doubtful := func(c verdictCase) verdictCase {
+		c.want.notices = []config.NoticeCode{config.Degraded}
+		return c
+	}
+	ofTarget := func(c verdictCase) verdictCase {
+		c.facts = func(f *host.Facts) { f.Machine.Namespace.Kind = host.NamespaceContainer }
+		return c
+	}
 	nameless := func(c verdictCase) verdictCase {
 		c.facts = func(f *host.Facts) {
 			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Kind: host.GapContainers}}
@@ -507,6 +516,22 @@ func ownerCases() []verdictCase {
 		nameless(held("a proxy of a container that is not known", by(proxy), Unknown, config.Owner{Container: "shop-*"})),
 		nameless(held("a proxy is a process too", by(proxy), Owned, config.Owner{Process: "docker-proxy"})),
 		nameless(held("a proxy is not every process", by(proxy), InUse, config.Owner{Process: "nginx"})),
+		held("the process of a container", by(named), InUse, config.Owner{Process: "node"}),
+		held("the path in a container", by(named), InUse, config.Owner{Executable: "/usr/bin/node"}),
+		held("the process of a container, together with it", by(named), Owned, config.Owner{Process: "node", Image: "node:*"}),
+		held("the path in a container, together with its ID", by(boxed), Owned, config.Owner{Executable: "/usr/bin/node", Container: boxed.Container}),
+		held("another path in a container", by(named), InUse, config.Owner{Executable: "/usr/bin/nginx", Container: "shop-*"}),
+		ofTarget(held("the process of a container that is the target", by(boxed), Owned, config.Owner{Process: "node"})),
+		ofTarget(held("a container that nobody vouches for, in a target", by(changed(boxed, func(h *host.Holder) { h.Vouched = nil })), InUse, config.Owner{Process: "node"})),
+		held("a file of its own", by(changed(nginx, func(h *host.Holder) { h.File = host.FileOther })), InUse, config.Owner{Process: "nginx"}),
+		doubtful(held("a file that was not compared", by(changed(nginx, func(h *host.Holder) { h.File = "" })), Unknown, config.Owner{Process: "nginx"})),
+		doubtful(held("an answer without proofs", by(changed(nginx, func(h *host.Holder) { h.File, h.Vouched = "", nil })), Unknown, config.Owner{Unit: "nginx.service"})),
+		doubtful(held("a container that nobody vouches for", by(changed(named, func(h *host.Holder) { h.Vouched = nil })), Unknown, config.Owner{Container: "shop-*"})),
+		doubtful(held("an ID that nobody vouches for", by(changed(boxed, func(h *host.Holder) { h.Vouched = nil })), Unknown, config.Owner{Container: boxed.Container})),
+		held("a user's unit", by(changed(nginx, func(h *host.Holder) { h.Unit = "user@33.service/nginx.service" })), InUse, config.Owner{Unit: "nginx.service"}),
+		held("a user's unit as such", by(changed(nginx, func(h *host.Holder) { h.Unit = "user@33.service/nginx.service" })), Owned, config.Owner{Unit: "user@*.service/nginx.service"}),
+		doubtful(held("another user's socket", []host.Socket{ofUID(by(nginx)[0], 1000)}, Unknown, config.Owner{User: "www-data"})),
+		held("the user's own socket", []host.Socket{ofUID(by(nginx)[0], 33)}, Owned, config.Owner{User: "www-data"}),
 		held("every key must match", by(nginx), InUse, config.Owner{Process: "nginx", User: "root"}),
 		held("a key that does not match outweighs an unseen one", by(hidden), InUse, config.Owner{Process: "nginx", User: "www-data"}),
 		held("any mapping may match", by(nginx), Owned, config.Owner{Unit: "x.service"}, config.Owner{Process: "nginx"}),
