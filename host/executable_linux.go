@@ -48,15 +48,17 @@ func (d *details) compare(dir, link string) (name string, file FileProof) {
 		file = FileOther
 	}
 	if file == FileMachine && onlyRootWrites(own) {
-		if unix.Stat(machineRoot()+path.Dir(name), &there) == nil && onlyRootWrites(there) {
+		// In a directory of his own a user may link root's python3 as docker-proxy.
+		// Debian gives /usr/local/bin to a group.
+		if unix.Stat(machineRoot()+path.Dir(name), &there) == nil && there.Uid == 0 && there.Mode&0o002 == 0 {
 			file = FileRoots
 		}
 	}
 	return name, file
 }
 
-// onlyRootWrites reports whether a file or directory is root's and nobody else may
-// write to it. An access control list that lets others shows as the group's right.
+// onlyRootWrites reports whether a file is root's and nobody else may write to it. An
+// access control list that lets others shows as the group's right.
 func onlyRootWrites(s unix.Stat_t) bool { return s.Uid == 0 && s.Mode&0o022 == 0 }
 
 // compareRemoved reports whether the file that a process executes, which was

@@ -29,7 +29,8 @@ time.sleep(600)`
 	const nobody = 65534
 	for _, c := range []struct {
 		name string
-		own  int // the user that the file and its directory belong to
+		own  int // the user that the directory and, unless link is set, the file belong to
+		link bool
 		mode os.FileMode
 		uid  int
 		bind string // a path over which the user mounts the file, in a namespace of his own
@@ -39,6 +40,7 @@ time.sleep(600)`
 		{name: "his own file, run by root", own: nobody, mode: 0o755, want: check.InUse},
 		{name: "root's file that others may write", mode: 0o757, want: check.InUse},
 		{name: "root's file, run by another user", mode: 0o755, uid: nobody, want: check.InUse},
+		{name: "root's file in his own directory", own: nobody, link: true, mode: 0o755, want: check.InUse},
 		{name: "his own file over root's", own: nobody, mode: 0o755, uid: nobody, bind: "/usr/sbin/docker-proxy", want: check.InUse},
 		{name: "root's file, run by root", mode: 0o755, want: check.Owned},
 	} {
@@ -57,8 +59,12 @@ time.sleep(600)`
 			if err != nil {
 				testbed.Missing(t, err.Error())
 			}
+			owner := c.own
+			if c.link {
+				owner = 0
+			}
 			for _, err := range []error{
-				os.WriteFile(path, code, c.mode), os.Chmod(path, c.mode), os.Chmod(dir, 0o755), os.Chown(path, c.own, c.own), os.Chown(dir, c.own, c.own),
+				os.WriteFile(path, code, c.mode), os.Chmod(path, c.mode), os.Chmod(dir, 0o755), os.Chown(path, owner, owner), os.Chown(dir, c.own, c.own),
 			} {
 				if err != nil {
 					t.Fatal(err)
