@@ -208,8 +208,32 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 			return
 		}
 	}
+	n.noteUnproven(r, sockets)
 	if !complete && len(n.Owner) > 0 {
 		n.notify(r, config.Degraded, "some processes could not be read, so they were not compared with owner%s", because(gaps, host.GapHolders))
+	}
+}
+
+// noteUnproven adds a notice if it is unknown whether a holder is an owner although
+// its facts could be read.
+func (n Need) noteUnproven(r *Result, sockets []host.Socket) {
+	if len(n.Owner) == 0 || r.Status != Unknown {
+		return
+	}
+	for _, s := range sockets {
+		for _, h := range s.Holders {
+			switch {
+			case h.Container != "" && !slices.Contains(h.Vouched, "container"):
+				n.notify(r, config.Degraded, "pid %d runs in a cgroup with a container's ID that its user can have chosen, and no container engine confirmed it", h.PID)
+			case h.Executable != "" && h.File == "":
+				n.notify(r, config.Degraded, "the executable of pid %d could not be compared with the machine's file of the same path", h.PID)
+			case h.User != "" && !madeBy(s, h):
+				n.notify(r, config.Degraded, "pid %d holds a socket that another user made (uid %d)", h.PID, *s.UID)
+			default:
+				continue
+			}
+			return
+		}
 	}
 }
 

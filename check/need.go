@@ -90,6 +90,9 @@ func describe(h host.Holder) string {
 	case h.UID >= 0:
 		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
 	}
+	if h.File == host.FileOther && h.Container == "" {
+		parts = append(parts, "with a file of its own mount namespace")
+	}
 	return fmt.Sprintf("%s (%s)", cmp.Or(processName(h), "a process"), strings.Join(parts, ", "))
 }
 

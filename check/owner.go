@@ -26,7 +26,7 @@ const (
 // that was closed during the check). If there are no others, no owner is in the
 // way, and the result is foreign. Processes that can't be read don't count either,
 // because most machines have one (docs/adr/0004).
-func ownership(owners []config.Owner, sockets []host.Socket) proof {
+func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) proof {
 	result, counted := proven, 0
 	for _, s := range sockets {
 		if len(s.Holders) == 0 && !holdsPort(s) && (s.Inode == 0 || s.Complete) {
@@ -37,7 +37,11 @@ func ownership(owners []config.Owner, sockets []host.Socket) proof {
 			result = min(result, unproven)
 		}
 		for _, h := range s.Holders {
-			result = min(result, anyOwner(owners, h))
+			best := foreign
+			for _, o := range owners {
+				best = max(best, isOwner(o, h, s, m))
+			}
+			result = min(result, best)
 		}
 	}
 	switch {
@@ -49,35 +53,44 @@ func ownership(owners []config.Owner, sockets []host.Socket) proof {
 	return unproven
 }
 
-func anyOwner(owners []config.Owner, h host.Holder) proof {
-	best := foreign
-	for _, o := range owners {
-		best = max(best, isOwner(o, h))
-	}
-	return best
-}
-
-// isOwner matches a holder against every key that the owner sets.
-func isOwner(o config.Owner, h host.Holder) proof {
+// isOwner matches a holder of a socket against every key that the owner sets. What
+// matches counts only as far as no user of the machine can have forged it.
+func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof {
 	result := proven
-	match := func(pattern, value, fact string) {
-		if pattern == "" {
-			return
-		}
-		if slices.Contains(h.Unseen, fact) {
+	// match also reports whether the value is known and matches.
+	match := func(pattern, value, fact string) bool {
+		switch {
+		case pattern == "":
+			return false
+		case slices.Contains(h.Unseen, fact):
 			result = min(result, unproven)
-		} else if !matches(pattern, value) {
+			return false
+		case !matches(pattern, value):
 			result = foreign
+			return false
 		}
+		return true
 	}
 	executable := ""
 	if h.Executable != "" {
 		executable = processName(h)
 	}
-	match(o.Process, executable, "executable")
-	match(o.Executable, h.Executable, "executable")
-	match(o.Unit, h.Unit, "unit")
-	match(o.User, h.User, "user")
+	byName, byPath := match(o.Process, executable, "executable"), match(o.Executable, h.Executable, "executable")
+	if (byName || byPath) && !pathOfContainer(o, h, m) {
+		switch h.File {
+		case host.FileMachine, host.FileRoots:
+		case host.FileOther:
+			result = foreign
+		default:
+			result = min(result, unproven)
+		}
+	}
+	if match(o.Unit, h.Unit, "unit") && !slices.Contains(h.Vouched, "unit") {
+		result = min(result, unproven)
+	}
+	if match(o.User, h.User, "user") && !madeBy(s, h) {
+		result = min(result, unproven)
+	}
 	// The kernel has only a container's ID: name, image and Compose service
 	// come from the engine.
 	container := func(pattern string, field func(host.ContainerInfo) string) {
@@ -91,6 +104,9 @@ func isOwner(o config.Owner, h host.Holder) proof {
 			result = foreign
 		}
 	}
+	if namesContainer(o) && h.Container != "" && !slices.Contains(h.Vouched, "container") {
+		result = min(result, unproven)
+	}
 	// The container of a CI service has a random name, and the service's name in
 	// the workflow.
 	service := h.ContainerInfo != nil && matches(o.Container, h.ContainerInfo.Service)
@@ -100,6 +116,20 @@ func isOwner(o config.Owner, h host.Holder) proof {
 	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
 	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
 	return result
+}
+
+// pathOfContainer reports whether the path of a holder's executable is meant to be
+// that of a container: the owner names the container, or the ports are those of one.
+func pathOfContainer(o config.Owner, h host.Holder, m host.Machine) bool {
+	return namesContainer(o) || m.Namespace.Kind == host.NamespaceContainer && slices.Contains(h.Vouched, "container")
+}
+
+func namesContainer(o config.Owner) bool { return o.Container+o.Image+o.Compose != "" }
+
+// madeBy reports whether the holder's user, or root, made the socket. Any user can
+// open a socket and then run a setuid program, or pass the socket to another user's.
+func madeBy(s host.Socket, h host.Holder) bool {
+	return s.UID == nil || *s.UID == 0 || int(*s.UID) == h.UID
 }
 
 func matches(pattern, value string) bool {

@@ -153,6 +153,10 @@ type Holder struct {
 	Container  *Container    `json:"container,omitempty"`
 	Started    *time.Time    `json:"started,omitempty"`
 	Command    []string      `json:"command,omitempty"` // with --show-command only
+
+	// OwnFile is set if the executable is not the machine's file of that path, but
+	// one that only the process sees there.
+	OwnFile bool `json:"-"`
 }
 
 // Container is the container of a holder, as far as it is known.

@@ -111,7 +111,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	if len(n.Owner) == 0 || status != InUse && status != Shadowed {
 		return status
 	}
-	switch ownership(n.Owner, sockets) {
+	switch ownership(n.Owner, sockets, f.Machine) {
 	case proven:
 		return Owned
 	case unproven:
@@ -199,7 +199,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	r.Status = Listening
 	r.Message = fmt.Sprintf("%s is served by %s", subject, describeAll(listeners))
 	if len(n.Owner) > 0 {
-		switch ownership(n.Owner, listeners) {
+		switch ownership(n.Owner, listeners, f.Machine) {
 		case foreign:
 			r.Status = WrongOwner
 			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s", subject, describeAll(listeners))
@@ -339,6 +339,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		return out
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
+	out.OwnFile = h.File == host.FileOther
 	if h.UID >= 0 {
 		out.UID, out.User = &h.UID, h.User
 	}

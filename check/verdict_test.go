@@ -211,21 +211,25 @@ func ofUID(s host.Socket, uid uint32) host.Socket {
 }
 
 func process(pid int, executable string) host.Holder {
-	return host.Holder{PID: pid, Process: "forged", Executable: executable, UID: 33, User: "www-data", Started: time.Unix(1e9, 0)}
+	return host.Holder{PID: pid, Process: "forged", Executable: executable, UID: 33, User: "www-data", Started: time.Unix(1e9, 0), File: host.FileMachine, Vouched: vouched}
 }
 
+// vouched is what a probe of Linux vouches for, about a process in a container of
+// root's engine.
+var vouched = []string{"unit", "container"}
+
 var (
-	nginx  = host.Holder{PID: 812, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
-	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service"}
+	nginx  = host.Holder{PID: 812, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service", File: host.FileMachine, Vouched: vouched}
+	worker = host.Holder{PID: 813, Process: "nginx", Executable: "/usr/sbin/nginx", UID: 33, User: "www-data", Unit: "nginx.service", File: host.FileMachine, Vouched: vouched}
 	python = process(77, "/usr/bin/python3")
-	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef"}
-	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}}
-	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}}
+	boxed  = host.Holder{PID: 900, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", File: host.FileOther, Vouched: vouched}
+	named  = host.Holder{PID: 904, Process: "node", Executable: "/usr/bin/node", UID: 1000, Container: "0123456789abcdef0123456789abcdef", ContainerInfo: &host.ContainerInfo{Name: "shop-web-1", Image: "node:24", Compose: "shop/web"}, File: host.FileOther, Vouched: vouched}
+	proxy  = host.Holder{PID: 905, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", UID: 0, User: "root", Unit: "docker.service", Unseen: []string{host.ContainerName}, File: host.FileRoots, Vouched: vouched}
 	hidden = host.Holder{PID: 901, Process: "nginx", UID: 0, User: "root", Unseen: []string{"executable", "unit", "container"}}
 	gone   = host.Holder{PID: 902, Process: "x", UID: -1, Unseen: []string{"executable", "unit", "container", "user"}}
 )
 
-var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}}
+var service = host.Holder{PID: 906, Executable: "/usr/bin/postgres", Container: boxed.Container, ContainerInfo: &host.ContainerInfo{Name: "x_pg_1", Image: "postgres:18", Service: "pg"}, File: host.FileOther, Vouched: vouched}
 
 // daemon returns an engine that holds a port for a container by itself.
 func daemon(name string) host.Holder {
@@ -466,6 +470,15 @@ func ownerCases() []verdictCase {
 		}
 		return c
 	}
+	changed := func(h host.Holder, change func(*host.Holder)) host.Holder { change(&h); return h }
+	doubtful := func(c verdictCase) verdictCase {
+		c.want.notices = []config.NoticeCode{config.Degraded}
+		return c
+	}
+	ofTarget := func(c verdictCase) verdictCase {
+		c.facts = func(f *host.Facts) { f.Machine.Namespace.Kind = host.NamespaceContainer }
+		return c
+	}
 	nameless := func(c verdictCase) verdictCase {
 		c.facts = func(f *host.Facts) {
 			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Kind: host.GapContainers}}
@@ -518,6 +531,22 @@ func ownerCases() []verdictCase {
 		nameless(held("a proxy of a container that is not known", by(proxy), Unknown, config.Owner{Container: "shop-*"})),
 		nameless(held("a proxy is a process too", by(proxy), Owned, config.Owner{Process: "docker-proxy"})),
 		nameless(held("a proxy is not every process", by(proxy), InUse, config.Owner{Process: "nginx"})),
+		held("the process of a container", by(named), InUse, config.Owner{Process: "node"}),
+		held("the path in a container", by(named), InUse, config.Owner{Executable: "/usr/bin/node"}),
+		held("the process of a container, together with it", by(named), Owned, config.Owner{Process: "node", Image: "node:*"}),
+		held("the path in a container, together with its ID", by(boxed), Owned, config.Owner{Executable: "/usr/bin/node", Container: boxed.Container}),
+		held("another path in a container", by(named), InUse, config.Owner{Executable: "/usr/bin/nginx", Container: "shop-*"}),
+		ofTarget(held("the process of a container that is the target", by(boxed), Owned, config.Owner{Process: "node"})),
+		ofTarget(held("a container that nobody vouches for, in a target", by(changed(boxed, func(h *host.Holder) { h.Vouched = nil })), InUse, config.Owner{Process: "node"})),
+		held("a file of its own", by(changed(nginx, func(h *host.Holder) { h.File = host.FileOther })), InUse, config.Owner{Process: "nginx"}),
+		doubtful(held("a file that was not compared", by(changed(nginx, func(h *host.Holder) { h.File = "" })), Unknown, config.Owner{Process: "nginx"})),
+		doubtful(held("an answer without proofs", by(changed(nginx, func(h *host.Holder) { h.File, h.Vouched = "", nil })), Unknown, config.Owner{Unit: "nginx.service"})),
+		doubtful(held("a container that nobody vouches for", by(changed(named, func(h *host.Holder) { h.Vouched = nil })), Unknown, config.Owner{Container: "shop-*"})),
+		doubtful(held("an ID that nobody vouches for", by(changed(boxed, func(h *host.Holder) { h.Vouched = nil })), Unknown, config.Owner{Container: boxed.Container})),
+		held("a user's unit", by(changed(nginx, func(h *host.Holder) { h.Unit = "user@33.service/nginx.service" })), InUse, config.Owner{Unit: "nginx.service"}),
+		held("a user's unit as such", by(changed(nginx, func(h *host.Holder) { h.Unit = "user@33.service/nginx.service" })), Owned, config.Owner{Unit: "user@*.service/nginx.service"}),
+		doubtful(held("another user's socket", []host.Socket{ofUID(by(nginx)[0], 1000)}, Unknown, config.Owner{User: "www-data"})),
+		held("the user's own socket", []host.Socket{ofUID(by(nginx)[0], 33)}, Owned, config.Owner{User: "www-data"}),
 		held("every key must match", by(nginx), InUse, config.Owner{Process: "nginx", User: "root"}),
 		held("a key that does not match outweighs an unseen one", by(hidden), InUse, config.Owner{Process: "nginx", User: "www-data"}),
 		held("any mapping may match", by(nginx), Owned, config.Owner{Unit: "x.service"}, config.Owner{Process: "nginx"}),
@@ -758,7 +787,7 @@ func TestHolderFields(t *testing.T) {
 	want := []Holder{{
 		Address: "127.0.0.1", Port: 8080, State: "listen", UID: &uid, User: "ann", PID: 904, Process: "node", Executable: "/usr/bin/node",
 		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
-		Started: &started, Command: []string{"node", "app.js"},
+		Started: &started, Command: []string{"node", "app.js"}, OwnFile: true,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -2,7 +2,9 @@ package host
 
 import (
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 )
 
 // OwnContainer reports whether this process runs in a container, and returns the
@@ -45,3 +47,44 @@ func parseOwnContainer(mountinfo string) []string {
 }
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// machineRoot is what the paths of the machine that /proc shows have before them
+// here: "" where they are the same. A container with the host's PID namespace has
+// files of its own.
+var machineRoot = sync.OnceValue(func() string {
+	own := inodeOrZero("/proc/self/ns/mnt")
+	ids, _ := OwnContainer()
+	if filesAreMachines(inodeOrZero("/proc/self/ns/pid"), own, inodeOrZero("/proc/1/ns/mnt"), len(ids) > 0) {
+		return ""
+	}
+	// Some systems protect PID 1 from everybody. Then the engine's process that
+	// started this container stands in for it.
+	for _, pid := range append([]int{1}, ancestors(os.Getppid())...) {
+		dir := "/proc/" + strconv.Itoa(pid)
+		if other := inodeOrZero(dir + "/ns/mnt"); other == 0 || other == own {
+			continue
+		}
+		if _, err := os.Stat(dir + "/root/"); err == nil {
+			return dir + "/root"
+		}
+	}
+	return "/proc/1/root"
+})
+
+// inodeOrZero returns the inode of the namespace that a link leads to, 0 if it can't
+// be read.
+func inodeOrZero(link string) uint64 {
+	n, err := namespaceInode(link)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// filesAreMachines reports whether a process has the files of the machine, from the
+// inodes of its PID namespace, of its mount namespace and of the mount namespace of
+// PID 1, which are 0 if they can't be read, and whether it runs in a container.
+func filesAreMachines(pid, own, first uint64, inContainer bool) bool {
+	sameFiles := own == first && own != 0
+	return pid != initialPIDNamespace || sameFiles || !inContainer
+}

@@ -154,24 +154,24 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 	}
 }
 
-func TestUsersOf(t *testing.T) {
+func TestFilesAreMachines(t *testing.T) {
 	const pids = initialPIDNamespace
 	for name, c := range map[string]struct {
 		pid, own, first uint64
 		inContainer     bool
-		want            users
+		want            bool
 	}{
-		"the host":                             {pids, 5, 5, false, ownUsers{}},
-		"a container with the host's PIDs":     {pids, 6, 5, true, etcUsers{"/proc/1/root/etc"}},
-		"the same, PID 1 can't be read":        {pids, 6, 0, true, etcUsers{"/proc/1/root/etc"}},
-		"the same, nothing can be read":        {pids, 0, 0, true, etcUsers{"/proc/1/root/etc"}},
-		"a container":                          {7, 6, 6, true, ownUsers{}},
-		"a container, PID namespace not shown": {0, 6, 5, true, ownUsers{}},
-		"a mount namespace of the host":        {pids, 6, 5, false, ownUsers{}},
-		"the files of the host":                {pids, 5, 5, true, ownUsers{}},
+		"the host":                             {pids, 5, 5, false, true},
+		"a container with the host's PIDs":     {pids, 6, 5, true, false},
+		"the same, PID 1 can't be read":        {pids, 6, 0, true, false},
+		"the same, nothing can be read":        {pids, 0, 0, true, false},
+		"a container":                          {7, 6, 6, true, true},
+		"a container, PID namespace not shown": {0, 6, 5, true, true},
+		"a mount namespace of the host":        {pids, 6, 5, false, true},
+		"the files of the host":                {pids, 5, 5, true, true},
 	} {
-		if got := usersOf(c.pid, c.own, c.first, c.inContainer); got != c.want {
-			t.Errorf("%s: %#v, want %#v", name, got, c.want)
+		if got := filesAreMachines(c.pid, c.own, c.first, c.inContainer); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
 		}
 	}
 }

@@ -145,12 +145,20 @@ func FuzzCgroup(f *testing.F) {
 	f.Add("0::/system.slice/nginx.service\n")
 	f.Add("12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/user.slice/session-3.scope\n")
 	f.Add("0::/system.slice/docker-" + id + ".scope/_x.service\n")
+	f.Add("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service/docker-" + id + "\n")
 	f.Add("0::/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id + "\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		unit, container := parseCgroup(text)
+		names := parseCgroup(text)
+		unit, container := names.unit, names.container
 		if unit != "" {
-			name := strings.TrimSuffix(strings.TrimSuffix(unit, ".service"), ".scope")
-			if name == unit || name == "" || strings.ContainsAny(unit, "/\n") || !strings.Contains(text, unit) {
+			manager, inner, ofUser := strings.Cut(unit, "/")
+			for _, u := range strings.Split(unit, "/") {
+				name := strings.TrimSuffix(strings.TrimSuffix(u, ".service"), ".scope")
+				if name == u || name == "" || strings.Contains(u, "\n") || !strings.Contains(text, u) {
+					t.Errorf("unit %q", unit)
+				}
+			}
+			if ofUser && (!isUserManager(manager) || strings.Contains(inner, "/")) {
 				t.Errorf("unit %q", unit)
 			}
 		}
@@ -158,9 +166,9 @@ func FuzzCgroup(f *testing.F) {
 			if len(container) != 64 || strings.Trim(container, "0123456789abcdef") != "" || !strings.Contains(text, container) {
 				t.Errorf("container %q", container)
 			}
-			if unit != "" {
-				t.Errorf("unit %q and container %q", unit, container)
-			}
+		}
+		if names.enginesOwn && (container == "" || unit != "") {
+			t.Errorf("unit %q and an engine's container %q", unit, container)
 		}
 	})
 }

@@ -359,40 +359,64 @@ func TestParseBootTime(t *testing.T) {
 func TestParseCgroup(t *testing.T) {
 	id := strings.Repeat("0123456789abcdef", 4)
 	other := strings.Repeat("f", 64)
-	for name, c := range map[string]struct{ text, unit, container string }{
+	for name, c := range map[string]struct{ text, unit, container string }{ // a container that only an engine can have named is followed by "!"
 		"v2 service":                             {"0::/system.slice/nginx.service\n", "nginx.service", ""},
 		"v2 scope":                               {"0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope", ""},
 		"v2 root":                                {"0::/\n", "", ""},
 		"template unit":                          {"0::/system.slice/system-getty.slice/getty@tty1.service\n", "getty@tty1.service", ""},
 		"delegated below a service":              {"0::/system.slice/shop.service/workers/1\n", "shop.service", ""},
-		"user unit":                              {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service\n", "shop.service", ""},
+		"user unit":                              {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service\n", "user@1000.service/shop.service", ""},
+		"user unit in slices of slices":          {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-shop.slice/shop.service/x.service\n", "user@1000.service/shop.service", ""},
+		"user manager":                           {"0::/user.slice/user-1000.slice/user@1000.service/init.scope\n", "user@1000.service/init.scope", ""},
+		"user's own directory":                   {"0::/user.slice/user-1000.slice/user@1000.service/x/postgresql.service\n", "user@1000.service/postgresql.service", ""},
+		"another user's manager in one's own":    {"0::/user.slice/user-1000.slice/user@1000.service/user@0.service/x.service\n", "user@1000.service/user@0.service", ""},
+		"unit in a delegated service":            {"0::/system.slice/runner.service/postgresql.service\n", "runner.service", ""},
+		"slices and unit in a delegated service": {"0::/system.slice/runner.service/system.slice/postgresql.service\n", "runner.service", ""},
+		"unit in a session":                      {"0::/user.slice/user-1000.slice/session-3.scope/postgresql.service\n", "session-3.scope", ""},
+		"unit in no slice":                       {"0::/user/alice/postgresql.service\n", "", ""},
+		"system container":                       {"0::/lxc.payload.c1/system.slice/nginx.service\n", "", ""},
+		"nspawn":                                 {"0::/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service\n", "systemd-nspawn@web.service", ""},
 		"escaped name":                           {"0::/system.slice/_cpu.service\n", "cpu.service", ""},
 		"escaped underscore":                     {"0::/system.slice/__shop.service\n", "_shop.service", ""},
 		"seen from a cgroup namespace":           {"0::/../../system.slice/nginx.service\n", "nginx.service", ""},
 		"v1":                                     {"12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
 		"v1: systemd's path goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
-		"v1 without systemd":                     {"5:memory:/docker/" + id + "\n", "", id},
+		"v1 without systemd":                     {"5:memory:/docker/" + id + "\n", "", id + "!"},
 		"hybrid":                                 {"9:name=systemd:/system.slice/nginx.service\n8:pids:/\n0::/system.slice/nginx.service\n", "nginx.service", ""},
 		"hybrid, moved in v2 only":               {"9:name=systemd:/\n8:pids:/\n0::/portcheck-test.service\n", "portcheck-test.service", ""},
-		"path with a colon":                      {"0::/a:b/c.service\n", "c.service", ""},
-		"docker, cgroupfs":                       {"0::/docker/" + id + "\n", "", id},
-		"docker, systemd":                        {"0::/system.slice/docker-" + id + ".scope\n", "", id},
-		"docker, a service inside":               {"0::/system.slice/docker-" + id + ".scope/system.slice/nginx.service\n", "", id},
+		"path with a colon":                      {"0::/a:b.slice/c.service\n", "c.service", ""},
+		"docker, cgroupfs":                       {"0::/docker/" + id + "\n", "", id + "!"},
+		"docker, systemd":                        {"0::/system.slice/docker-" + id + ".scope\n", "", id + "!"},
+		"docker, a slice of its own":             {"0::/ci.slice/ci-jobs.slice/docker-" + id + ".scope\n", "", id + "!"},
+		"docker, a parent of its own":            {"0::/jobs/" + id + "\n", "", id},
+		"docker on GitHub's runners":             {"0::/actions_job/" + id + "\n", "", id + "!"},
+		"docker, a service inside":               {"0::/system.slice/docker-" + id + ".scope/system.slice/nginx.service\n", "", id + "!"},
 		"docker in docker":                       {"0::/docker/" + other + "/docker/" + id + "\n", "", id},
-		"podman":                                 {"0::/machine.slice/libpod-" + id + ".scope/container\n", "", id},
-		"podman of a user":                       {"0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + id + ".scope/container\n", "", id},
-		"kubernetes, cgroupfs":                   {"0::/kubepods/besteffort/pod6d3c7b1e-0000-4000-8000-000000000000/" + id + "\n", "", id},
-		"kubernetes, systemd":                    {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6d3c.slice/cri-containerd-" + id + ".scope\n", "", id},
-		"kubernetes, cri-o":                      {"0::/kubepods.slice/kubepods-pod6d3c.slice/crio-" + id + ".scope/container\n", "", id},
-		"kubernetes, containerd's mixed drivers": {"0::/system.slice/containerd.service/kubepods-burstable-pod6d3c.slice:cri-containerd:" + id + "\n", "", id},
+		"docker in docker, systemd":              {"0::/system.slice/docker-" + other + ".scope/system.slice/docker-" + id + ".scope\n", "", id},
+		"docker of a user":                       {"0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-" + id + ".scope\n", "user@1000.service", id},
+		"in a delegated service":                 {"0::/system.slice/runner.service/docker-" + id + ".scope\n", "runner.service", id},
+		"in a user's part of a hierarchy":        {"0::/user/alice/docker/" + id + "\n", "", id},
+		"an engine's name below a slice":         {"0::/x.slice/docker/" + id + "\n", "", id},
+		"a user's engine service":                {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/docker.service/" + id + "\n", "user@1000.service/docker.service", id},
+		"podman":                                 {"0::/machine.slice/libpod-" + id + ".scope/container\n", "", id + "!"},
+		"podman, cgroupfs":                       {"0::/libpod_parent/libpod-" + id + "/container\n", "", id + "!"},
+		"podman, a pod":                          {"0::/machine.slice/machine-libpod_pod_" + other + ".slice/libpod-" + id + ".scope\n", "", id + "!"},
+		"podman, quadlet":                        {"0::/system.slice/web.service/libpod-payload-" + id + "\n", "web.service", id},
+		"podman of a user":                       {"0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + id + ".scope/container\n", "user@1000.service", id},
+		"kubernetes, cgroupfs":                   {"0::/kubepods/besteffort/pod6d3c7b1e-0000-4000-8000-000000000000/" + id + "\n", "", id + "!"},
+		"kubernetes, systemd":                    {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6d3c.slice/cri-containerd-" + id + ".scope\n", "", id + "!"},
+		"kubernetes, cri-o":                      {"0::/kubepods.slice/kubepods-pod6d3c.slice/crio-" + id + ".scope/container\n", "", id + "!"},
+		"kubernetes, containerd's mixed drivers": {"0::/system.slice/containerd.service/kubepods-burstable-pod6d3c.slice:cri-containerd:" + id + "\n", "", id + "!"},
 		"not quite an id":                        {"0::/docker/" + id[:63] + "\n0::/docker/" + strings.ToUpper(id) + "\n0::/docker/" + id + "0\n", "", ""},
 		"suffix alone":                           {"0::/.service/.scope\n", "", ""},
 		"broken lines":                           {"\n0\n0:\nfoo\n::\n0::/a.service", "a.service", ""},
 		"empty":                                  {"", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if unit, container := parseCgroup(c.text); unit != c.unit || container != c.container {
-				t.Errorf("unit %q, container %q; want %q, %q", unit, container, c.unit, c.container)
+			got := parseCgroup(c.text)
+			container, enginesOwn := strings.CutSuffix(c.container, "!")
+			if got != (cgroupNames{c.unit, container, enginesOwn}) {
+				t.Errorf("%+v; want unit %q, container %q", got, c.unit, c.container)
 			}
 		})
 	}

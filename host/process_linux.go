@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,10 +16,11 @@ type details struct {
 	command bool
 	boot    time.Time // zero if unknown
 	users   map[int]string
+	mounts  func() []mount // of the machine
 }
 
 func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}}
+	d := &details{command: command, users: map[int]string{}, mounts: sync.OnceValue(machineMounts)}
 	if stat, err := os.ReadFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -39,9 +41,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 			h.Unseen = append(h.Unseen, what)
 		}
 	}
-	exe, err := os.Readlink(dir + "exe")
-	// The kernel adds this to a binary that was replaced since the start.
-	h.Executable = strings.TrimSuffix(exe, " (deleted)")
+	h.Executable, h.File, err = d.executable(dir)
 	unseen("executable", err)
 
 	status, err := os.ReadFile(dir + "status")
@@ -55,7 +55,14 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 
 	cgroup, err := os.ReadFile(dir + "cgroup")
 	if err == nil {
-		h.Unit, h.Container = parseCgroup(string(cgroup))
+		names := parseCgroup(string(cgroup))
+		h.Unit, h.Container = names.unit, names.container
+		h.Vouched = append(h.Vouched, "unit")
+		if names.enginesOwn {
+			h.Vouched = append(h.Vouched, "container")
+		} else if h.Container != "" {
+			h.Parents = ancestors(before.parent)
+		}
 	}
 	unseen("unit", err)
 	unseen("container", err)
@@ -82,6 +89,19 @@ func (d *details) user(uid int) (string, error) {
 		d.users[uid] = name
 	}
 	return name, err
+}
+
+// ancestors returns a process and its ancestors, at most 64 of them.
+func ancestors(pid int) (all []int) {
+	for pid > 0 && len(all) < 64 {
+		all = append(all, pid)
+		parent, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
+		if err != nil {
+			break // it has ended
+		}
+		pid = parent.parent
+	}
+	return all
 }
 
 // ticksPerSecond is USER_HZ, 100 on every architecture that Go runs on.
@@ -136,72 +156,4 @@ func parseBootTime(text []byte) (time.Time, error) {
 		}
 	}
 	return time.Time{}, errors.New("no btime line")
-}
-
-// parseCgroup returns the systemd unit and the container ID in /proc/PID/cgroup,
-// which has lines of "hierarchy:controllers:path". The unified hierarchy and
-// that of systemd come first, then the others.
-func parseCgroup(text string) (unit, container string) {
-	var first, others []string
-	for line := range strings.Lines(text) {
-		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(parts) < 3 {
-			continue
-		}
-		if parts[1] == "" || parts[1] == "name=systemd" {
-			first = append(first, parts[2])
-		} else {
-			others = append(others, parts[2])
-		}
-	}
-	for _, path := range append(first, others...) {
-		u, c := parseCgroupPath(path)
-		if unit == "" {
-			unit = u
-		}
-		if container == "" {
-			container = c
-		}
-	}
-	if container != "" {
-		unit = "" // the container is named instead of docker-<id>.scope
-	}
-	return unit, container
-}
-
-// parseCgroupPath returns the innermost unit and container of one path, such as
-//
-//	/system.slice/nginx.service
-//	/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service
-//	/docker/<id>, /system.slice/docker-<id>.scope, /kubepods/besteffort/pod<uid>/<id>
-func parseCgroupPath(path string) (unit, container string) {
-	for name := range strings.SplitSeq(path, "/") {
-		name = strings.TrimPrefix(name, "_") // systemd's escape of a name that clashes with a controller's
-		if id, ok := containerID(name); ok {
-			container, unit = id, ""
-			continue
-		}
-		if i := strings.LastIndexByte(name, '.'); i > 0 && (name[i:] == ".service" || name[i:] == ".scope") {
-			unit = name
-		}
-	}
-	return unit, container
-}
-
-// containerID returns the 64 hexadecimal digits of "<id>", "docker-<id>.scope",
-// "libpod-<id>.scope", "cri-containerd-<id>.scope", "crio-<id>" and the like; and
-// of "<slice>:cri-containerd:<id>", which containerd creates if it uses a name in
-// systemd's form as a path.
-func containerID(name string) (string, bool) {
-	name = strings.TrimSuffix(name, ".scope")
-	name = name[strings.LastIndexAny(name, "-:")+1:]
-	if len(name) != 64 {
-		return "", false
-	}
-	for i := range len(name) {
-		if c := name[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return "", false
-		}
-	}
-	return name, true
 }

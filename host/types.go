@@ -183,19 +183,40 @@ const loopbackDevice = "lo"
 type Holder struct {
 	PID        int       `json:"pid"`
 	Process    string    `json:"process,omitempty"`    // the process's own name, which can be forged
-	Executable string    `json:"executable,omitempty"` // path of the binary
+	Executable string    `json:"executable,omitempty"` // path of the binary, as the process has it
+	File       FileProof `json:"file,omitempty"`       // what is known about the binary
 	UID        int       `json:"uid"`                  // effective; -1 where unknown
 	User       string    `json:"user,omitempty"`
-	Unit       string    `json:"unit,omitempty"`      // systemd unit
-	Container  string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
-	Started    time.Time `json:"started,omitzero"`
-	Command    []string  `json:"command,omitempty"`
-	Unseen     []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Unit is the systemd unit. One of a user's manager has that manager's name
+	// before it: "user@1000.service/shop.service".
+	Unit      string    `json:"unit,omitempty"`
+	Container string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
+	Started   time.Time `json:"started,omitzero"`
+	Command   []string  `json:"command,omitempty"`
+	Unseen    []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Vouched lists which of unit and container only root's programs can have
+	// named. A user names the cgroups that he owns as he likes.
+	Vouched []string `json:"vouched,omitempty"`
+	// Parents are the ancestors of a process with a container that is not vouched
+	// for, the parent first. The engine knows the first process of the container.
+	Parents []int `json:"parents,omitempty"`
 	// ContainerInfo is a container engine's description of the container; nil if
 	// no engine was asked, or if it has no such container. Anybody may have
 	// written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
+
+// FileProof is what is known about the file that a process executes. It is empty if
+// nothing is.
+type FileProof string
+
+// The proofs. Only the machine itself has them: a process can have a mount
+// namespace in which other files have the paths of the machine's.
+const (
+	FileOther   FileProof = "other"   // not the machine's file of that path
+	FileMachine FileProof = "machine" // the machine's file of that path, or the one that an update replaced
+	FileRoots   FileProof = "roots"   // the same, and only root can write to it
+)
 
 // ContainerName is in Unseen if an engine should have described the container,
 // and did not.

@@ -28,27 +28,11 @@ type account struct {
 // with the host's PID namespace, the container's own passwd has other
 // names for the host's uids.
 var machineUsers = sync.OnceValue(func() users {
-	inode := func(path string) uint64 {
-		n, err := namespaceInode(path)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
-	ids, _ := OwnContainer()
-	return usersOf(inode("/proc/self/ns/pid"), inode("/proc/self/ns/mnt"), inode("/proc/1/ns/mnt"), len(ids) > 0)
-})
-
-// usersOf returns the users for a process, from the inodes of its PID namespace,
-// of its mount namespace and of the mount namespace of PID 1, which are 0 if they
-// can't be read, and whether it runs in a container.
-func usersOf(pid, own, first uint64, inContainer bool) users {
-	sameFiles := own == first && own != 0
-	if pid == initialPIDNamespace && !sameFiles && inContainer {
-		return etcUsers{"/proc/1/root/etc"}
+	if root := machineRoot(); root != "" {
+		return etcUsers{root + "/etc"}
 	}
 	return ownUsers{}
-}
+})
 
 // ownUsers are the users of the system that this process runs in.
 type ownUsers struct{}

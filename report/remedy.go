@@ -250,7 +250,7 @@ func holderOwner(h check.Holder) string {
 		return "{container: " + yamlString(h.Container.Name) + "}"
 	case isWord(h.Unit) && stoppable(h.Unit):
 		return "{unit: " + yamlString(h.Unit) + "}"
-	case isWord(path.Base(h.Executable)) && h.Executable != "":
+	case isWord(path.Base(h.Executable)) && h.Executable != "" && !h.OwnFile:
 		return "{process: " + yamlString(path.Base(h.Executable)) + "}"
 	default:
 		return ""

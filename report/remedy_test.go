@@ -84,6 +84,8 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		"a socket unit":             {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "x.socket" })}, []string{"systemctl stop x.socket"}, []string{"kill"}},
 		"a scope":                   {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "session-3.scope" })}, []string{"kill 4711"}, []string{"systemctl"}},
 		"no name":                   {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "", "" })}, []string{"stop its process: `kill 4711`"}, []string{"owner"}},
+		"a unit of a user's":        {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "user@1000.service/shop.service" })}, []string{"kill 4711", "owner: {process"}, []string{"systemctl"}},
+		"a file of its own":         {[]check.Holder{holder(func(h *check.Holder) { h.OwnFile = true })}, []string{"kill 4711"}, []string{"owner"}},
 		"pid 1 without a name":      {[]check.Holder{{PID: 1, State: "listen"}}, []string{"list-sockets"}, []string{"kill"}},
 		"YAML word":                 {[]check.Holder{holder(func(h *check.Holder) { h.Executable = "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
 		"connection":                {[]check.Holder{holder(func(h *check.Holder) { h.State = "connected" })}, []string{"wait: 30s", "kill 4711"}, nil},

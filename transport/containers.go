@@ -44,8 +44,12 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 		return facts, err
 	}
 	containers, gap := n.list(ctx)
-	if !nameHolders(facts.Sockets, containers) && gap == nil {
-		gap = &host.Gap{What: "the container engine does not list every container that holds a port here"}
+	first := func(id string) int { return n.firstProcess(ctx, id) }
+	if !facts.Machine.Namespace.AllProcesses {
+		first = func(string) int { return 0 } // the engine numbers processes in another way
+	}
+	if !nameHolders(facts.Sockets, containers, first) && gap == nil {
+		gap = &host.Gap{What: "the container engine does not list every container that holds a port here, or not with that process"}
 	}
 	if gap != nil {
 		gap.Kind = host.GapContainers
@@ -67,7 +71,7 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	var unreached *engine.Unreached
 	switch {
 	case err == nil:
-		return n.containers(entries, e.IsLocal()), nil
+		return n.containers(entries, e.IsLocal(), e.User()), nil
 	case errors.As(err, &unreached):
 		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
 		if unreached.Hint != "" && !errors.Is(err, fs.ErrNotExist) {
@@ -81,22 +85,40 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
 }
 
+// firstProcess returns the PID of a container's first process, 0 if it can't be
+// known.
+func (n namingHost) firstProcess(ctx context.Context, id string) int {
+	e, err := n.find()
+	if err != nil || !e.IsLocal() {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	defer e.Close()
+	d, err := e.Inspect(ctx, id)
+	if err != nil || d.ID != id {
+		return 0
+	}
+	return d.State.Pid
+}
+
 // container is the part of an engine's entry that is used here.
 type container struct {
 	id        string // 64 hexadecimal digits
+	user      int    // uid of the engine's user; -1 if not known
 	info      host.ContainerInfo
 	published []port.Endpoint
 }
 
-// containers converts the engine's list. The published ports of an engine on
-// another machine are left out.
-func (n namingHost) containers(entries []engine.Container, local bool) []container {
+// containers converts the list of an engine that belongs to user. The published
+// ports of an engine on another machine are left out.
+func (n namingHost) containers(entries []engine.Container, local bool, user int) []container {
 	all := []container{}
 	for _, e := range entries {
 		if !isContainerID(e.ID) {
 			continue
 		}
-		c := container{id: e.ID, info: host.ContainerInfo{Name: short(e.Name()), Image: short(e.Image), Service: short(n.services[e.ID])}}
+		c := container{id: e.ID, user: user, info: host.ContainerInfo{Name: short(e.Name()), Image: short(e.Image), Service: short(n.services[e.ID])}}
 		if project, service := e.Labels["com.docker.compose.project"], e.Labels["com.docker.compose.service"]; project != "" && service != "" {
 			c.info.Compose = short(project + "/" + service)
 		}
@@ -129,17 +151,30 @@ func short(name string) string {
 func isContainerID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
 
 // involvesContainer reports whether an engine may have a holder's container.
-func involvesContainer(h host.Holder) bool { return h.Container != "" || isProxy(h) }
+func involvesContainer(h host.Holder) bool {
+	return h.Container != "" || isForwarder(h) && (h.File == "" || isProxy(h))
+}
 
-// isProxy reports whether a process holds ports for containers. It goes by the
-// path of the executable, since a process can choose its own name.
+// rootlessport holds the ports of Podman's containers that run without root.
+const rootlessport = "rootlessport"
+
+// isForwarder reports whether a process's file has the name of one that holds ports
+// for containers. A process can choose its own name, but not that of its file.
+func isForwarder(h host.Holder) bool {
+	return slices.Contains([]string{"docker-proxy", rootlessport, "dockerd"}, path.Base(h.Executable))
+}
+
+// isProxy reports whether a process holds ports for containers. A user can give
+// that name to a file of his own, or run the machine's docker-proxy himself. Only
+// rootlessport runs as the user of the containers.
 func isProxy(h host.Holder) bool {
-	return slices.Contains([]string{"docker-proxy", "rootlessport", "dockerd"}, path.Base(h.Executable))
+	return isForwarder(h) && h.File == host.FileRoots && (h.UID == 0 || path.Base(h.Executable) == rootlessport)
 }
 
 // nameHolders sets the container of each holder. It reports whether no container
-// remained without a name. containers is nil if the engine could not be queried.
-func nameHolders(sockets []host.Socket, containers []container) bool {
+// remained without a name. containers is nil if the engine could not be queried;
+// first returns the PID of a container's first process, 0 if it is not known.
+func nameHolders(sockets []host.Socket, containers []container, first func(id string) int) bool {
 	complete := true
 	for i := range sockets {
 		s := &sockets[i]
@@ -153,12 +188,21 @@ func nameHolders(sockets []host.Socket, containers []container) bool {
 				continue
 			}
 			c := slices.IndexFunc(containers, func(c container) bool { return c.id == h.Container })
+			if c >= 0 && !runsIn(*h, containers[c].id, first) {
+				c = -1
+			}
 			if c < 0 && isProxy(*h) {
 				c = publisher(containers, s.Endpoint)
+				if c >= 0 && path.Base(h.Executable) == rootlessport && h.UID != containers[c].user {
+					c = -1 // any user can run it
+				}
 			}
 			switch {
 			case c >= 0:
 				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
+				if !slices.Contains(h.Vouched, vouchedContainer) {
+					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
+				}
 			case containers != nil && h.Container == "" && path.Base(h.Executable) == "dockerd":
 				// dockerd listens on ports of its own too, such as that of its API.
 			default:
@@ -168,6 +212,20 @@ func nameHolders(sockets []host.Socket, containers []container) bool {
 		}
 	}
 	return complete
+}
+
+// vouchedContainer is the word in host.Holder.Vouched for the container.
+const vouchedContainer = "container"
+
+// runsIn reports whether a process runs in the container that its cgroup names. A
+// user can choose the name of a cgroup that he owns. There the engine decides: the
+// container's first process has to be the process or an ancestor of it.
+func runsIn(h host.Holder, id string, first func(id string) int) bool {
+	if slices.Contains(h.Vouched, vouchedContainer) {
+		return true
+	}
+	pid := first(id)
+	return pid > 0 && (h.PID == pid || slices.Contains(h.Parents, pid))
 }
 
 // publisher returns the index of the container that publishes a socket's port,

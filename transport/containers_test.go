@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,49 +58,67 @@ func listener(proto port.Protocol, at string, holders ...host.Holder) host.Socke
 }
 
 var (
-	proxy = host.Holder{PID: 7, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy"}
-	fake  = host.Holder{PID: 8, Process: "docker-proxy", Executable: "/tmp/x"}
+	proxy = host.Holder{PID: 7, Process: "docker-proxy", Executable: "/usr/bin/docker-proxy", File: host.FileRoots}
+	fake  = host.Holder{PID: 8, Process: "docker-proxy", Executable: "/tmp/x", File: host.FileMachine}
 )
 
-func inside(id string) host.Holder { return host.Holder{PID: 9, Executable: "/app", Container: id} }
+// inside returns a process in a container of root's engine.
+func inside(id string) host.Holder {
+	return host.Holder{PID: 9, Executable: "/app", File: host.FileOther, Container: id, Vouched: []string{"unit", vouchedContainer}}
+}
 
 func TestNameHolders(t *testing.T) {
 	containers := parse(t, answer)
-	daemon := host.Holder{PID: 6, Executable: "/usr/bin/dockerd"}
-	rootless := host.Holder{PID: 5, Executable: "/usr/lib/podman/rootlessport"}
+	daemon := host.Holder{PID: 6, Executable: "/usr/bin/dockerd", File: host.FileRoots}
+	rootless := host.Holder{PID: 5, Executable: "/usr/lib/podman/rootlessport", File: host.FileRoots, UID: os.Geteuid()} // as the engine's socket
 	nested := proxy
 	nested.Container = strings.Repeat("0", 64) // of the container in which the engine runs
+	as := func(h host.Holder, change func(*host.Holder)) host.Holder { change(&h); return h }
+	claimed := host.Holder{PID: 9, Executable: "/app", Container: dbID, Parents: []int{4, 1}} // in a cgroup that a user has named
+	first := func(id string) int { return map[string]int{dbID: 3, webID: 5}[id] }
 	for name, c := range map[string]struct {
 		socket host.Socket
 		want   string // "ID name image compose", or the fields in Unseen
 	}{
-		"by ID":                               {listener(port.TCP, "0.0.0.0:80", inside(dbID)), dbID + " db postgres:18 "},
-		"by ID, with a compose service":       {listener(port.TCP, "0.0.0.0:80", inside(webID)), webID + " shop-web-1 shop/web:1 shop/web"},
-		"by another ID":                       {listener(port.TCP, "0.0.0.0:80", inside(strings.Repeat("0", 64))), host.ContainerName},
-		"published on IPv4":                   {listener(port.TCP, "0.0.0.0:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
-		"published on IPv6":                   {listener(port.TCP, "[::]:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
-		"published on one address":            {listener(port.UDP, "127.0.0.2:5353", proxy), dbID + " db postgres:18 "},
-		"published on ::1":                    {listener(port.TCP, "[::1]:9090", proxy), dbID + " db postgres:18 "},
-		"one of two could be meant":           {listener(port.UDP, "0.0.0.0:5353", proxy), host.ContainerName},
-		"published on another address":        {listener(port.UDP, "127.0.0.3:5353", proxy), host.ContainerName},
-		"published with another protocol":     {listener(port.UDP, "0.0.0.0:8080", proxy), host.ContainerName},
-		"published by a container without ID": {listener(port.TCP, "0.0.0.0:7070", proxy), host.ContainerName},
-		"held by the engine itself":           {listener(port.TCP, "0.0.0.0:8080", daemon), webID + " shop-web-1 shop/web:1 shop/web"},
-		"the engine's own":                    {listener(port.TCP, "0.0.0.0:2375", daemon), ""},
-		"held by rootlessport":                {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
-		"an engine in a container":            {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
-		"a process that calls itself a proxy": {listener(port.TCP, "0.0.0.0:8080", fake), ""},
-		"no holder":                           {listener(port.TCP, "0.0.0.0:8080"), ""},
+		"by ID":                                 {listener(port.TCP, "0.0.0.0:80", inside(dbID)), dbID + " db postgres:18 "},
+		"by ID, with a compose service":         {listener(port.TCP, "0.0.0.0:80", inside(webID)), webID + " shop-web-1 shop/web:1 shop/web"},
+		"by another ID":                         {listener(port.TCP, "0.0.0.0:80", inside(strings.Repeat("0", 64))), host.ContainerName},
+		"published on IPv4":                     {listener(port.TCP, "0.0.0.0:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
+		"published on IPv6":                     {listener(port.TCP, "[::]:8080", proxy), webID + " shop-web-1 shop/web:1 shop/web"},
+		"published on one address":              {listener(port.UDP, "127.0.0.2:5353", proxy), dbID + " db postgres:18 "},
+		"published on ::1":                      {listener(port.TCP, "[::1]:9090", proxy), dbID + " db postgres:18 "},
+		"one of two could be meant":             {listener(port.UDP, "0.0.0.0:5353", proxy), host.ContainerName},
+		"published on another address":          {listener(port.UDP, "127.0.0.3:5353", proxy), host.ContainerName},
+		"published with another protocol":       {listener(port.UDP, "0.0.0.0:8080", proxy), host.ContainerName},
+		"published by a container without ID":   {listener(port.TCP, "0.0.0.0:7070", proxy), host.ContainerName},
+		"held by the engine itself":             {listener(port.TCP, "0.0.0.0:8080", daemon), webID + " shop-web-1 shop/web:1 shop/web"},
+		"the engine's own":                      {listener(port.TCP, "0.0.0.0:2375", daemon), ""},
+		"held by rootlessport":                  {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
+		"an engine in a container":              {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
+		"a process that calls itself a proxy":   {listener(port.TCP, "0.0.0.0:8080", fake), ""},
+		"a file of that name":                   {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.File = host.FileMachine })), ""},
+		"a file of that name elsewhere":         {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.File = host.FileOther })), ""},
+		"a file that can't be compared":         {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.File = "" })), host.ContainerName},
+		"a proxy that a user runs":              {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.UID = 1000 })), ""},
+		"a user's cgroup":                       {listener(port.TCP, "0.0.0.0:80", claimed), host.ContainerName},
+		"of another container's first process":  {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.PID = 5 })), host.ContainerName},
+		"the container's first process":         {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.PID = 3 })), dbID + " db postgres:18 "},
+		"a child of it":                         {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.Parents = []int{4, 3, 1} })), dbID + " db postgres:18 "},
+		"first process of an unknown container": {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.Container, h.PID = strings.Repeat("0", 64), 3 })), host.ContainerName},
+		"no holder":                             {listener(port.TCP, "0.0.0.0:8080"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			shared := slices.Clone(c.socket.Holders)
 			c.socket.Holders = shared
 			sockets := []host.Socket{c.socket}
-			complete := nameHolders(sockets, containers)
+			complete := nameHolders(sockets, containers, first)
 			got := ""
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
 				if h.ContainerInfo != nil {
+					if !slices.Contains(h.Vouched, vouchedContainer) {
+						t.Error("named, but not vouched for")
+					}
 					got = strings.Join([]string{h.Container, h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose}, " ")
 				}
 			}
@@ -154,7 +173,7 @@ func TestInvalidNames(t *testing.T) {
 func TestEngineElsewherePublishesNothingHere(t *testing.T) {
 	entries := []engine.Container{{ID: webID, Names: []string{"/web"}, Ports: []engine.Port{{PublicPort: 8080, Type: "tcp"}}}}
 	for local, want := range map[bool]int{true: 1, false: 0} {
-		if got := (namingHost{}).containers(entries, local); len(got[0].published) != want {
+		if got := (namingHost{}).containers(entries, local, 0); len(got[0].published) != want {
 			t.Errorf("local %v: %v", local, got)
 		}
 	}
@@ -213,6 +232,37 @@ func TestEngine(t *testing.T) {
 	facts, _ = withEngine(scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:1", proxy)}}, Options{Env: env}).Probe(t.Context(), host.Request{})
 	if len(facts.Gaps) != 1 || !strings.Contains(facts.Gaps[0].What, "does not list every container") {
 		t.Errorf("gaps %v", facts.Gaps)
+	}
+}
+
+// A container that a user's cgroup names counts if the engine has its first process
+// among the holder and its ancestors, where both number processes alike.
+func TestEngineConfirms(t *testing.T) {
+	env := play(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/containers/json":
+			write(answer)(w, r)
+		case "/containers/" + dbID + "/json":
+			fmt.Fprintf(w, `{"Id":%q,"State":{"Running":true,"Pid":3}}`, dbID)
+		default:
+			http.Error(w, `{"message":"no such container"}`, http.StatusNotFound)
+		}
+	})
+	for _, c := range []struct {
+		pid          int
+		id           string
+		allProcesses bool
+		want         bool
+	}{{3, dbID, true, true}, {4, dbID, true, false}, {3, dbID, false, false}, {0, webID, true, false}} {
+		h := scripted{sockets: []host.Socket{listener(port.TCP, "0.0.0.0:80", host.Holder{PID: c.pid, Container: c.id})}}
+		h.facts.Machine.Namespace.AllProcesses = c.allProcesses
+		facts, err := withEngine(h, Options{Env: env}).Probe(t.Context(), host.Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := facts.Sockets[0].Holders[0].ContainerInfo != nil; got != c.want || got == (len(facts.Gaps) == 1) {
+			t.Errorf("%+v: %t, gaps %v", c, got, facts.Gaps)
+		}
 	}
 }
 

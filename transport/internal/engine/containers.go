@@ -65,6 +65,7 @@ type Details struct {
 	State struct {
 		Running bool
 		Status  string // created, running, exited, dead…
+		Pid     int    // of the first process, 0 if it does not run
 	}
 	// Config.Labels is left out: it merges the image's labels with those that
 	// were set for the container, so it does not identify an image.
