@@ -118,44 +118,39 @@ func TestEveryPackageStatesItsPurpose(t *testing.T) {
 	}
 }
 
-// TestReliabilityNamesTests checks that each test that docs/reliability.md names
-// exists in the package that it names.
-func TestReliabilityNamesTests(t *testing.T) {
-	text, err := os.ReadFile("docs/reliability.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refs := 0
-	for line := range strings.Lines(string(text)) {
-		cells := strings.Split(line, "|")
-		if len(cells) < 4 || !strings.Contains(cells[3], "`") {
-			continue
-		}
-		dir, names, _ := strings.Cut(strings.TrimSpace(cells[3]), ": ")
-		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var code strings.Builder
-		for _, f := range files {
-			part, err := os.ReadFile(f)
+// TestDocumentsNameTestsThatExist checks the tables of faults and of promises. Each
+// row names at least one test, in the form "PACKAGE: `TEST`, `TEST`".
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	for document, cell := range map[string]int{"docs/reliability.md": 3, "docs/security.md": 2} {
+		rows := 0
+		for line := range strings.Lines(readText(t, document)) {
+			cells := strings.Split(line, " | ")
+			if !strings.HasPrefix(line, "| ") || len(cells) != cell || strings.HasPrefix(line, "| ---") || strings.HasPrefix(line, "| fault |") || strings.HasPrefix(line, "| promise |") {
+				continue
+			}
+			rows++
+			dir, names, _ := strings.Cut(cells[cell-1], ": ")
+			tests := aTestName.FindAllStringSubmatch(names, -1)
+			if len(tests) == 0 {
+				t.Errorf("%s: no test in %s", document, line)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			code.Write(part)
-		}
-		for i, name := range strings.Split(names, "`") {
-			if i%2 == 0 {
-				continue
+			var code strings.Builder
+			for _, f := range files {
+				code.WriteString(readText(t, f))
 			}
-			refs++
-			if !strings.Contains(code.String(), "\nfunc "+name+"(") {
-				t.Errorf("docs/reliability.md: there is no %s in %s", name, dir)
+			for _, m := range tests {
+				if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
+					t.Errorf("%s: there is no %s in %s", document, m[1], dir)
+				}
 			}
 		}
-	}
-	if refs == 0 {
-		t.Error("docs/reliability.md names no test")
+		if rows == 0 {
+			t.Errorf("%s has no table of tests", document)
+		}
 	}
 }
 
