@@ -32,20 +32,20 @@ func TestRequests(t *testing.T) {
 	answers := map[string]string{
 		"GET /containers/json": all,
 		"GET /containers/json?all=1&filters=%7B%22label%22%3A%5B%22a%22%2C%22b%22%5D%7D": all,
-		"GET /containers/a%2Fb/json":             `{"Id":"1","Name":"/web","Image":"sha256:i","State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host"}}`,
-		"GET /images/sha256:i%2Fx/json":          `{"Config":{"Labels":{"a":"b"}}}`,
-		"GET /info":                              `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
-		"POST /containers/create?name=n":         `{"Id":"1"}`,
-		"POST /containers/a%2Fb/start":           "",
-		"DELETE /containers/a%2Fb?force=1&v=1":   "",
-		"DELETE /containers/gone?force=1&v=1":    "404",
-		"DELETE /containers/leaving?force=1&v=1": "409",
-		"DELETE /containers/broken?force=1&v=1":  "500",
-		"GET /images/broken/json":                "500",
-		"GET /containers/broken/json":            "500",
-		"POST /containers/broken/start":          "500",
-		"GET /containers/json?all=1":             "500",
-		"POST /containers/create?name=moved":     "300",
+		"GET /containers/a%2Fb/json":         `{"Id":"1","Name":"/web","Image":"sha256:i","State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host"}}`,
+		"GET /images/sha256:i%2Fx/json":      `{"Config":{"Labels":{"a":"b"},"Env":["PATH=/bin"],"Volumes":{"/data":{}}}}`,
+		"GET /info":                          `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
+		"POST /containers/create?name=n":     `{"Id":"1"}`,
+		"POST /containers/a%2Fb/start":       "",
+		"DELETE /containers/a%2Fb?force=1":   "",
+		"DELETE /containers/gone?force=1":    "404",
+		"DELETE /containers/leaving?force=1": "409",
+		"DELETE /containers/broken?force=1":  "500",
+		"GET /images/broken/json":            "500",
+		"GET /containers/broken/json":        "500",
+		"POST /containers/broken/start":      "500",
+		"GET /containers/json?all=1":         "500",
+		"POST /containers/create?name=moved": "300",
 	}
 	var spec string
 	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -89,8 +89,8 @@ func TestRequests(t *testing.T) {
 	details.State.Running, details.State.Status, details.Config.Image = true, "running", "i:1"
 	details.HostConfig.NetworkMode, details.HostConfig.PidMode = "host", "host"
 	check("inspect", d, details, err)
-	labels, err := e.ImageLabels(ctx, "sha256:i/x")
-	check("labels", labels, map[string]string{"a": "b"}, err)
+	image, err := e.ImageConfig(ctx, "sha256:i/x")
+	check("image", image, ImageConfig{map[string]string{"a": "b"}, []string{"PATH=/bin"}, map[string]struct{}{"/data": {}}}, err)
 	rootless, err := e.Rootless(ctx)
 	check("rootless", rootless, true, err)
 	id, err := e.Create(ctx, "n", Spec{Image: "i", OpenStdin: true, HostConfig: HostConfig{NetworkMode: "host"}})
@@ -115,7 +115,7 @@ func TestRequests(t *testing.T) {
 	}
 	_, listErr := e.List(ctx, true)
 	_, inspectErr := e.Inspect(ctx, "broken")
-	_, labelsErr := e.ImageLabels(ctx, "broken")
+	_, labelsErr := e.ImageConfig(ctx, "broken")
 	_, createErr := e.Create(ctx, "moved", Spec{})
 	for what, err := range map[string]error{
 		"list": listErr, "inspect": inspectErr, "labels": labelsErr, "create": createErr, "start": e.Start(ctx, "broken"), "remove": e.Remove(ctx, "broken"),
