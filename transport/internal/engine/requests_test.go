@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -455,3 +457,65 @@ func TestAttachmentsThatEndAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Stat and File read what the engine's archive requests answer.
+func TestArchive(t *testing.T) {
+	const content = "#!/bin/sh"
+	stat := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	whole := stat(`{"name":"x","size":9,"mode":493,"linkTarget":""}`)
+	archive := func(header tar.Header, text string) string {
+		var b strings.Builder
+		w := tar.NewWriter(&b)
+		if err := errors.Join(w.WriteHeader(&header), func() error { _, err := io.WriteString(w, text); return err }()); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	regular := archive(tar.Header{Name: "x", Size: 9}, content)
+	for name, c := range map[string]struct {
+		stat, body string
+		want       string // in the error
+	}{
+		"a file":            {whole, regular, ""},
+		"by Podman":         {stat(`{"name":"x","size":9,"mode":493,"linkTarget":"/usr/x"}`), regular, ""},
+		"elsewhere":         {stat(`{"name":"x","size":9,"mode":493,"linkTarget":"/usr/y"}`), regular, ErrNotRegular.Error()},
+		"a link":            {stat(`{"name":"x","size":9,"mode":134218239,"linkTarget":"/usr/y"}`), archive(tar.Header{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "y"}, ""), ErrNotRegular.Error()},
+		"a directory":       {stat(`{"name":"x","size":9,"mode":2147484141,"linkTarget":""}`), archive(tar.Header{Name: "x/", Typeflag: tar.TypeDir}, ""), ErrNotRegular.Error()},
+		"another name":      {whole, archive(tar.Header{Name: "y", Size: 9}, content), ErrNotRegular.Error()},
+		"another size":      {whole, archive(tar.Header{Name: "x", Size: 1}, "#"), ErrNotRegular.Error()},
+		"no description":    {"", regular, noEngine},
+		"no base64":         {"{}", regular, noEngine},
+		"not JSON":          {stat("x"), regular, noEngine},
+		"an empty archive":  {whole, "", "EOF"},
+		"not an archive":    {whole, strings.Repeat("x", 1024), "invalid tar header"},
+		"half of a header":  {whole, regular[:100], "unexpected EOF"},
+		"half of a content": {whole, regular[:515], "unexpected EOF"},
+	} {
+		e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RequestURI() != "/containers/a%2Fb/archive?path=%2Fusr%2Fx" {
+				t.Errorf("%s: requested %s", name, r.URL.RequestURI())
+			}
+			w.Header().Set("X-Docker-Container-Path-Stat", c.stat)
+			if r.Method == http.MethodGet {
+				_, _ = io.WriteString(w, c.body)
+			}
+		})
+		got, err := e.Stat(t.Context(), "a/b", "/usr/x")
+		if bad := c.want == noEngine; bad != (err != nil) || !bad && (got.Name != "x" || got.Size != 9) {
+			t.Errorf("%s: stat %+v, %v", name, got, err)
+		}
+		_, file, err := e.File(t.Context(), "a/b", "/usr/x")
+		text := ""
+		if err == nil {
+			var all []byte
+			all, err = io.ReadAll(file)
+			text = string(all)
+			file.Close()
+		}
+		if c.want == "" && (err != nil || text != content) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+const noEngine = "is not that of a container engine"
