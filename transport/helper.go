@@ -137,7 +137,7 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 	// Without an answer the engine's default remains.
 	if options, err := e.SecurityOptions(ctx); err == nil && slices.Contains(options, "name=seccomp,profile=unconfined") {
 		// Engines that can have this default know the word
-		// (https://docs.docker.com/engine/security/seccomp/).
+		// (https://docs.docker.com/reference/cli/docker/container/run/).
 		security = append(security, "seccomp=builtin")
 	}
 	return engine.Spec{
