@@ -31,7 +31,8 @@ const (
 
 	namePrefix = "portcheck-"
 
-	// A helper's answer for 65,536 sockets with their holders took MEASURED.
+	// A helper that answers with 120,000 sockets, their holders and command lines,
+	// which is more than helperReplyLimit, takes 150 MB.
 	memoryLimit = 512 << 20
 	pidsLimit   = 1024 // threads: Go may start one for each core, and for each file that is read
 
@@ -287,8 +288,9 @@ func expired(c engine.Container) (time.Time, bool) {
 // with this deadline. Its labels alone prove nothing, since every image can have
 // them.
 func isHelper(d engine.Details, image string, deadline time.Time) bool {
-	life := deadline.Sub(d.Created)
-	return isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image &&
+	created, err := time.Parse(time.RFC3339Nano, d.Created)
+	life := deadline.Sub(created)
+	return err == nil && isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image &&
 		-clockMargin < life && life < lifetimeLimit+clockMargin &&
 		(d.State.Status == "created" || d.State.Status == "running") &&
 		d.Path == helperPath && len(d.Args) == 3 && d.Args[0] == "probe" && d.Args[1] == "--for" &&

@@ -740,7 +740,7 @@ func TestCanceledHelpers(t *testing.T) {
 func (e *fakeEngine) addExpired(id string, change func(*engine.Container, *engine.Details)) {
 	deadline := time.Now().Add(-20 * time.Second)
 	d := details(id, "portcheck-abcdefgh2345", ourImage, "host")
-	d.Created, d.State.Running, d.State.Status = deadline.Add(-time.Minute), false, "created"
+	d.Created, d.State.Running, d.State.Status = deadline.Add(-time.Minute).Format(time.RFC3339Nano), false, "created"
 	d.Path, d.Args, d.HostConfig.AutoRemove = helperPath, []string{"probe", "--for", "1m0s"}, true
 	c := engine.Container{ID: id, Names: []string{d.Name}, Labels: map[string]string{deadlineLabel: strconv.FormatInt(deadline.Unix(), 10)}}
 	if change != nil {
@@ -760,12 +760,16 @@ func TestSweep(t *testing.T) {
 		"no deadline": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "" },
 		"a word":      func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "x" },
 		"an absurd deadline": func(c *engine.Container, d *engine.Details) {
-			c.Labels[deadlineLabel], d.Created = "1", time.Now().Add(-time.Hour)
+			c.Labels[deadlineLabel], d.Created = "1", time.Now().Add(-time.Hour).Format(time.RFC3339Nano)
 		},
 		"before the epoch": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "-9223372036854775808" },
-		"too far after it": func(_ *engine.Container, d *engine.Details) { d.Created = time.Now().Add(-101 * time.Hour) },
-		"before it":        func(_ *engine.Container, d *engine.Details) { d.Created = time.Now().Add(2 * time.Minute) },
-		"no creation":      func(_ *engine.Container, d *engine.Details) { d.Created = time.Time{} },
+		"too far after it": func(_ *engine.Container, d *engine.Details) {
+			d.Created = time.Now().Add(-101 * time.Hour).Format(time.RFC3339Nano)
+		},
+		"before it": func(_ *engine.Container, d *engine.Details) {
+			d.Created = time.Now().Add(2 * time.Minute).Format(time.RFC3339Nano)
+		},
+		"no creation": func(_ *engine.Container, d *engine.Details) { d.Created = "" },
 		"name": func(c *engine.Container, d *engine.Details) {
 			c.Names, d.Name = []string{"/portcheck-database"}, "/portcheck-database"
 		},

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Container is an entry of the engine's list. All of its text is untrusted.
@@ -61,10 +60,10 @@ func (e *Engine) List(ctx context.Context, all bool, labels ...string) ([]Contai
 
 // Details is the engine's description of one container.
 type Details struct {
-	ID      string `json:"Id"`
-	Name    string // with a leading slash
-	Image   string // the image's ID
-	Created time.Time
+	ID      string   `json:"Id"`
+	Name    string   // with a leading slash
+	Image   string   // the image's ID
+	Created string   // a time as in RFC 3339
 	Path    string   // of the program that it executes
 	Args    []string // of that program
 	State   struct {

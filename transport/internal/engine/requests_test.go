@@ -34,7 +34,7 @@ func TestRequests(t *testing.T) {
 	answers := map[string]string{
 		"GET /containers/json": all,
 		"GET /containers/json?all=1&filters=%7B%22label%22%3A%5B%22a%22%2C%22b%22%5D%7D": all,
-		"GET /containers/a%2Fb/json":         `{"Id":"1","Name":"/web","Image":"sha256:i","State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host"}}`,
+		"GET /containers/a%2Fb/json":         `{"Id":"1","Name":"/web","Image":"sha256:i","Created":"2026-11-28T04:27:50.019175517Z","Path":"/x","Args":["y"],"Mounts":[{"Destination":"/data"}],"State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host","AutoRemove":true}}`,
 		"GET /images/sha256:i%2Fx/json":      `{"Config":{"Labels":{"a":"b"},"Env":["PATH=/bin"],"Volumes":{"/data":{}}}}`,
 		"GET /info":                          `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
 		"POST /containers/create?name=n":     `{"Id":"1"}`,
@@ -89,7 +89,9 @@ func TestRequests(t *testing.T) {
 	var details Details
 	details.ID, details.Name, details.Image = "1", "/web", "sha256:i"
 	details.State.Running, details.State.Status, details.Config.Image = true, "running", "i:1"
-	details.HostConfig.NetworkMode, details.HostConfig.PidMode = "host", "host"
+	details.HostConfig.NetworkMode, details.HostConfig.PidMode, details.HostConfig.AutoRemove = "host", "host", true
+	details.Created, details.Path, details.Args = "2026-11-28T04:27:50.019175517Z", "/x", []string{"y"}
+	details.Mounts = []struct{ Destination string }{{"/data"}}
 	check("inspect", d, details, err)
 	image, err := e.ImageConfig(ctx, "sha256:i/x")
 	check("image", image, ImageConfig{map[string]string{"a": "b"}, []string{"PATH=/bin"}, map[string]struct{}{"/data": {}}}, err)
