@@ -60,7 +60,6 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
-	h.sweeping.Go(func() { sweep(ctx, e, image) })
 	for _, v := range variants(o.Evidence) {
 		v.change(&spec)
 		if v.limitation != "" {
@@ -76,9 +75,9 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		}
 	}
 	if err != nil {
-		h.sweeping.Wait()
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
+	h.sweeping.Go(func() { sweep(ctx, e, image) }) // the image is proven ours now
 	h.Host = wire.NewHost(h.stream, helperReplyLimit)
 	return withEngine(h, o), nil
 }
@@ -255,7 +254,7 @@ func (h *helper) remove() {
 	}
 }
 
-// sweep removes expired helpers of our image. They are left if a portcheck is
+// sweep removes expired helpers of our own image. They are left if a portcheck is
 // killed between creating and starting one. Helpers of other jobs have not
 // expired, and those of another image end by themselves.
 func sweep(ctx context.Context, e *engine.Engine, image string) {
