@@ -37,7 +37,7 @@ const (
 	pidsLimit   = 1024 // threads: Go may start one for each core, and for each file that is read
 
 	helperReplyLimit = 16 << 20        // bytes; a socket with its holder takes about 500
-	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation
+	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation, and for a sweep
 )
 
 // helper is a host that is probed by a helper container beside our own.
@@ -77,7 +77,11 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
-	h.sweeping.Go(func() { sweep(ctx, e, image) }) // the image is proven ours now
+	h.sweeping.Go(func() { // with an image that is proven ours, and after ctx, which ends with the opening
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		sweep(ctx, e, image)
+	})
 	h.Host = wire.NewHost(h.stream, helperReplyLimit)
 	return withEngine(h, o), nil
 }
