@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,9 +24,20 @@ const (
 	// sweepDelay is the time after a helper's deadline when others remove it.
 	sweepDelay = 15 * time.Second
 	sweepLimit = 16 // expired helpers that one start removes
+	// lifetimeLimit is the longest time from the creation of a helper to its
+	// deadline: three timeouts and a wait, of a day each, and a margin.
+	lifetimeLimit = 100 * time.Hour
+	clockMargin   = time.Minute // by which a clock may have been set meanwhile
+
+	namePrefix = "portcheck-"
+
+	// A helper that answers with 120,000 sockets, their holders and command lines,
+	// which is more than helperReplyLimit, takes 150 MB.
+	memoryLimit = 512 << 20
+	pidsLimit   = 1024 // threads: Go may start one for each core, and for each file that is read
 
 	helperReplyLimit = 16 << 20        // bytes; a socket with its holder takes about 500
-	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation
+	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation, and for a sweep
 )
 
 // helper is a host that is probed by a helper container beside our own.
@@ -43,10 +55,11 @@ type helper struct {
 // newHelper starts a helper from an image in a network namespace: "host" or
 // "container:ID".
 func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
-	h := &helper{engine: e, name: "portcheck-" + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
-	h.sweeping.Go(func() { sweep(ctx, e) })
-	spec := helperSpec(image, network, o)
-	var err error
+	h := &helper{engine: e, name: namePrefix + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
+	spec, err := helperSpec(ctx, e, image, network, o)
+	if err != nil {
+		return nil, fmt.Errorf("a helper container can't be started: %w", err)
+	}
 	for _, v := range variants(o.Evidence) {
 		v.change(&spec)
 		if v.limitation != "" {
@@ -62,9 +75,13 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		}
 	}
 	if err != nil {
-		h.sweeping.Wait()
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
+	h.sweeping.Go(func() { // with an image that is proven ours, and after ctx, which ends with the opening
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		sweep(ctx, e, image)
+	})
 	h.Host = wire.NewHost(h.stream, helperReplyLimit)
 	return withEngine(h, o), nil
 }
@@ -103,17 +120,40 @@ func withoutProcesses(s *engine.Spec) {
 }
 
 // helperSpec returns the configuration of a container that answers requests on
-// its stdin and has access to all processes of the machine.
-func helperSpec(image, network string, o Options) engine.Spec {
+// its stdin and has access to all processes of the machine. It overrides all of
+// the image's configuration that has an effect on what runs in the container.
+func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o Options) (engine.Spec, error) {
+	config, err := e.ImageConfig(ctx, image)
+	if err != nil {
+		return engine.Spec{}, err
+	}
+	if len(config.Volumes) > 0 { // a volume can cover the executable, and can't be overridden
+		return engine.Spec{}, foreignError{image, "it declares volumes"}
+	}
+	env := []string{}
+	for _, variable := range config.Env {
+		// Empty, since engines merge the image's variables with these.
+		if name, _, _ := strings.Cut(variable, "="); name != "" {
+			env = append(env, name+"=")
+		}
+	}
+	security := []string{"no-new-privileges", "apparmor=unconfined"}
+	// Without an answer the engine's default remains.
+	if options, err := e.SecurityOptions(ctx); err == nil && slices.Contains(options, "name=seccomp,profile=unconfined") {
+		// Engines that can have this default know the word
+		// (https://docs.docker.com/reference/cli/docker/container/run/).
+		security = append(security, "seccomp=builtin")
+	}
 	return engine.Spec{
-		Image:      image,
-		Entrypoint: []string{"/usr/local/bin/portcheck"},
-		Cmd:        []string{"probe", "--for", o.Lifetime.String()},
-		User:       "0:0",
-		Env:        []string{},
-		WorkingDir: "/",
-		Labels:     map[string]string{deadlineLabel: strconv.FormatInt(time.Now().Add(o.Lifetime).Unix(), 10)},
-		OpenStdin:  true, StdinOnce: true,
+		Image:       image,
+		Entrypoint:  []string{helperPath},
+		Cmd:         []string{"probe", "--for", o.Lifetime.String()},
+		User:        "0:0",
+		Env:         env,
+		Healthcheck: engine.Healthcheck{Test: []string{"NONE"}},
+		WorkingDir:  "/",
+		Labels:      map[string]string{deadlineLabel: strconv.FormatInt(time.Now().Add(o.Lifetime).Unix(), 10)},
+		OpenStdin:   true, StdinOnce: true,
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		HostConfig: engine.HostConfig{
 			NetworkMode: network, PidMode: "host", UsernsMode: "host", CgroupnsMode: "host",
@@ -121,11 +161,12 @@ func helperSpec(image, network string, o Options) engine.Spec {
 			// SYS_PTRACE and DAC_READ_SEARCH are needed to read /proc/PID of
 			// other processes, SETUID and SETGID for run_as.
 			CapAdd:         []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"},
-			SecurityOpt:    []string{"no-new-privileges", "apparmor=unconfined"},
+			SecurityOpt:    security,
 			ReadonlyRootfs: true, AutoRemove: true,
 			LogConfig: engine.LogConfig{Type: "none"},
+			Memory:    memoryLimit, MemorySwap: memoryLimit, PidsLimit: pidsLimit,
 		},
-	}
+	}, nil
 }
 
 // start creates the helper, starts it and attaches to it. After a failure it
@@ -169,14 +210,14 @@ func (h *helper) run(ctx context.Context, spec engine.Spec) (*engine.Stream, err
 	if err != nil {
 		return nil, err
 	}
-	// Start while attaching. Attaching only after the start could miss output.
-	// Starting only after attaching could leave a container that was created
-	// and does not end by itself, if attaching hangs.
-	started := make(chan error, 1)
-	go func() { started <- h.engine.Start(ctx, id) }()
+	// Attached before the start, as by docker run: however we end, its stdin ends
+	// with the connection, and the helper with its stdin.
 	stream, err := h.engine.Attach(ctx, id)
-	if startErr := <-started; startErr != nil {
-		err = startErr // an attachment to a container that did not start is of no use
+	if err != nil {
+		return nil, err
+	}
+	if err = provenOurs(ctx, h.engine, id, spec.Image); err == nil {
+		err = h.engine.Start(ctx, id)
 	}
 	return stream, err
 }
@@ -217,19 +258,50 @@ func (h *helper) remove() {
 	}
 }
 
-// sweep removes expired helpers. They are left if a portcheck is killed
-// between creating and starting one. Helpers of other jobs have not expired.
-func sweep(ctx context.Context, e *engine.Engine) {
+// sweep removes expired helpers of our own image. They are left if a portcheck is
+// killed between creating and starting one. Helpers of other jobs have not
+// expired, and those of another image end by themselves.
+func sweep(ctx context.Context, e *engine.Engine, image string) {
 	all, err := e.List(ctx, true, deadlineLabel)
 	if err != nil {
 		return // starting our own helper reports errors of the engine
 	}
 	limit := sweepLimit
 	for _, c := range all {
-		deadline, err := strconv.ParseInt(c.Labels[deadlineLabel], 10, 64)
-		if err == nil && time.Now().After(time.Unix(deadline, 0).Add(sweepDelay)) && limit > 0 {
+		deadline, ok := expired(c)
+		if !ok || limit == 0 {
+			continue
+		}
+		if d, err := e.Inspect(ctx, c.ID); err == nil && isHelper(d, image, deadline) {
 			_ = e.Remove(ctx, c.ID) // after a failure, a later sweep tries again
 			limit--
 		}
 	}
+}
+
+// expired returns the deadline of a helper, and reports whether it passed a while
+// ago.
+func expired(c engine.Container) (time.Time, bool) {
+	seconds, err := strconv.ParseInt(c.Labels[deadlineLabel], 10, 64)
+	deadline := time.Unix(seconds, 0)
+	return deadline, err == nil && isHelperName(c.Name()) && time.Since(deadline) > sweepDelay
+}
+
+// isHelper reports whether a container is as newHelper creates it from our image
+// with this deadline. Its labels alone prove nothing, since every image can have
+// them.
+func isHelper(d engine.Details, image string, deadline time.Time) bool {
+	created, err := time.Parse(time.RFC3339Nano, d.Created)
+	life := deadline.Sub(created)
+	return err == nil && isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image &&
+		-clockMargin < life && life < lifetimeLimit+clockMargin &&
+		(d.State.Status == "created" || d.State.Status == "running") &&
+		d.Path == helperPath && len(d.Args) == 3 && d.Args[0] == "probe" && d.Args[1] == "--for" &&
+		d.HostConfig.AutoRemove && len(d.Mounts) == 0
+}
+
+// isHelperName reports whether a container's name is as newHelper chooses it.
+func isHelperName(name string) bool {
+	random, ok := strings.CutPrefix(name, namePrefix)
+	return ok && len(random) == 12 && strings.Trim(random, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }

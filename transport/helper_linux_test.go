@@ -1,14 +1,19 @@
 package transport
 
 import (
+	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,6 +45,8 @@ type fakeEngine struct {
 	labels  map[string]string // the value of imageLabel, by image
 	list    []engine.Container
 	info    string
+	config  engine.ImageConfig // of each image, beside the label
+	archive archive            // of a helper
 	facts   host.Facts
 	stderr  string                      // of a helper, which then ends
 	refuse  func(engine.Spec) string    // the reason, "" for none
@@ -49,7 +56,18 @@ type fakeEngine struct {
 	mu      sync.Mutex
 	created []engine.Spec
 	name    string
+	started bool
 	removed []string
+}
+
+// archive is what an engine shows of a helper's files. By default it is what is in
+// an image of ours.
+type archive struct {
+	links   map[string]string      // by path
+	missing string                 // a path
+	content func(io.Writer) error  // of the executable
+	size    int64                  // of the executable, as the engine describes it
+	header  func(*tar.Header) bool // changes it, and reports whether content follows
 }
 
 // startEngine starts an engine with a container of portcheck's image, in which this
@@ -91,7 +109,15 @@ func (e *fakeEngine) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		http.Error(w, `{"message":"no such container"}`, http.StatusNotFound)
 	case len(parts) == 3 && parts[0] == "images":
-		_, _ = fmt.Fprintf(w, `{"Config":{"Labels":{%q:%q}}}`, imageLabel, e.labels[parts[1]])
+		config := e.config
+		config.Labels = map[string]string{imageLabel: e.labels[parts[1]]}
+		_ = json.NewEncoder(w).Encode(map[string]any{"Config": config})
+	case r.URL.Path == "/containers/"+helperID+"/archive":
+		e.archive.serve(w, r)
+	case r.URL.Path == "/containers/"+helperID+"/start":
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.started = true
 	case r.URL.Path == "/containers/"+helperID+"/attach":
 		e.attach(w)
 	case r.Method == http.MethodDelete:
@@ -118,6 +144,54 @@ func (e *fakeEngine) create(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	write(`{"Id":"`+helperID+`"}`)(w, r)
+}
+
+func (a archive) serve(w http.ResponseWriter, r *http.Request) {
+	own, err := os.Open("/proc/self/exe")
+	if err != nil {
+		panic(err)
+	}
+	defer own.Close()
+	info, err := own.Stat()
+	if err != nil {
+		panic(err)
+	}
+	size := cmp.Or(a.size, info.Size())
+	name := r.URL.Query().Get("path")
+	mode := fs.ModeDir | 0o755
+	if name == helperPath {
+		mode = 0o755
+	}
+	if a.links[name] != "" && a.links[name] != name {
+		mode = fs.ModeSymlink | 0o777
+	}
+	if name == a.missing {
+		http.Error(w, `{"message":"no such file"}`, http.StatusNotFound)
+		return
+	}
+	stat, err := json.Marshal(map[string]any{"name": path.Base(name), "size": size, "mode": mode, "linkTarget": a.links[name]})
+	if err != nil {
+		panic(err)
+	}
+	w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString(stat))
+	if r.Method == http.MethodHead {
+		return
+	}
+	files := tar.NewWriter(w)
+	header := &tar.Header{Name: path.Base(name), Typeflag: tar.TypeReg, Mode: 0o755, Size: size}
+	if mode.Type() == fs.ModeSymlink {
+		*header = tar.Header{Name: path.Base(name), Typeflag: tar.TypeSymlink, Linkname: a.links[name]}
+	}
+	follows := a.header == nil || a.header(header)
+	_ = files.WriteHeader(header) // the client may hang up at any time
+	switch {
+	case !follows || mode.Type() == fs.ModeSymlink:
+	case a.content != nil:
+		_ = a.content(files)
+	default:
+		_, _ = io.Copy(files, own)
+	}
+	_ = files.Flush()
 }
 
 // framed writes to stdout or stderr of a container's stream.
@@ -231,7 +305,8 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 	}
 	runIn(t, selfID)
 	e := startEngine(t)
-	e.list = []engine.Container{{ID: "expired", Labels: map[string]string{deadlineLabel: "1"}}}
+	e.addExpired("expired", nil)
+	e.config.Env = []string{"PATH=/bin", "GODEBUG=panicnil=1", "LD_PRELOAD"}
 	for _, c := range []struct {
 		target, network string
 		kind            host.NamespaceKind // that the helper sees
@@ -267,7 +342,10 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 			t.Errorf("%s: the helper expires in %s", c.target, left)
 		}
 		if got := spec.HostConfig; spec.Image != ourImage || got.NetworkMode != c.network || got.PidMode != "host" || !got.AutoRemove || !got.ReadonlyRootfs ||
-			!slices.Equal(spec.Cmd, []string{"probe", "--for", "1m0s"}) || !spec.OpenStdin || !spec.StdinOnce {
+			!slices.Equal(spec.Cmd, []string{"probe", "--for", "1m0s"}) || !spec.OpenStdin || !spec.StdinOnce ||
+			!slices.Equal(spec.Entrypoint, []string{helperPath}) || spec.User != "0:0" || spec.WorkingDir != "/" || !slices.Equal(spec.Healthcheck.Test, []string{"NONE"}) ||
+			!slices.Equal(spec.Env, []string{"PATH=", "GODEBUG=", "LD_PRELOAD="}) || !slices.Equal(got.SecurityOpt, []string{"no-new-privileges", "apparmor=unconfined"}) ||
+			got.Memory != 512<<20 || got.MemorySwap != 512<<20 || got.PidsLimit != 1024 {
 			t.Errorf("%s: spec %+v", c.target, spec)
 		}
 	}
@@ -475,6 +553,110 @@ func TestHelpersThatFail(t *testing.T) {
 	}
 }
 
+// A helper is not started unless the file that it would execute is our own
+// executable, byte for byte. It is removed, and the error has the way out.
+func TestForeignHelpers(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	own, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(own))
+	changed := bytes.Clone(own)
+	changed[size-1]++
+	content := func(text []byte) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := w.Write(text); return err }
+	}
+	const another = "its /usr/local/bin/portcheck is another program than the portcheck that runs here"
+	for name, c := range map[string]struct {
+		archive archive
+		config  engine.ImageConfig
+		want    []string // none if it is ours
+		asked   bool     // whether the error has the way out
+	}{
+		"ours":                           {archive: archive{}},
+		"ours, by Podman":                {archive: archive{links: map[string]string{"/usr": "/usr", "/usr/local": "/usr/local", "/usr/local/bin": "/usr/local/bin", helperPath: helperPath}}},
+		"a script":                       {archive{size: 10, content: content([]byte("#!/bin/sh\n"))}, engine.ImageConfig{}, []string{another}, true},
+		"an empty file":                  {archive{size: -1, header: func(h *tar.Header) bool { h.Size = 0; return false }}, engine.ImageConfig{}, []string{"is not a regular file"}, true},
+		"the last byte":                  {archive{content: content(changed)}, engine.ImageConfig{}, []string{another}, true},
+		"one more byte":                  {archive{size: size + 1, content: content(append(bytes.Clone(own), 0))}, engine.ImageConfig{}, []string{another}, true},
+		"one less":                       {archive{size: size - 1, content: content(own[:size-1])}, engine.ImageConfig{}, []string{another}, true},
+		"cut short":                      {archive{content: content(own[:size/2])}, engine.ImageConfig{}, []string{"can't be compared with this portcheck", "unexpected EOF"}, false},
+		"of another size than described": {archive{header: func(h *tar.Header) bool { h.Size = 10; return false }}, engine.ImageConfig{}, []string{"is not a regular file"}, true},
+		"another file":                   {archive{header: func(h *tar.Header) bool { h.Name = "x"; return true }}, engine.ImageConfig{}, []string{"is not a regular file"}, true},
+		"a hard link":                    {archive{header: func(h *tar.Header) bool { h.Typeflag, h.Linkname, h.Size = tar.TypeLink, "x", 0; return false }}, engine.ImageConfig{}, []string{"is not a regular file"}, true},
+		"a link":                         {archive{links: map[string]string{helperPath: "/proc/1/root/tmp/x"}}, engine.ImageConfig{}, []string{helperPath + " is not a regular file"}, true},
+		"a link on the way":              {archive{links: map[string]string{"/usr/local/bin": "/proc/1/root/tmp"}}, engine.ImageConfig{}, []string{"/usr/local/bin is not a directory"}, true},
+		"a link at the top":              {archive{links: map[string]string{"/usr": "proc/1/root/usr"}}, engine.ImageConfig{}, []string{"/usr is not a directory"}, true},
+		"no such file":                   {archive{missing: helperPath}, engine.ImageConfig{}, []string{"it has no " + helperPath}, true},
+		"no such directory":              {archive{missing: "/usr/local"}, engine.ImageConfig{}, []string{"it has no /usr/local,"}, true},
+		"a volume":                       {archive{}, engine.ImageConfig{Volumes: map[string]struct{}{"/usr/local/bin": {}}}, []string{"it declares volumes"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := startEngine(t)
+			e.archive, e.config = c.archive, c.config
+			_, err := probe(t, "container:web", e.options())
+			checkError(t, name, err, c.want...)
+			if c.asked && !strings.Contains(err.Error(), "start portcheck unchanged from its own image, and not in the network of another container") {
+				t.Errorf("no way out: %v", err)
+			}
+			if e.started != (len(c.want) == 0) {
+				t.Errorf("started: %v", e.started)
+			}
+			if len(c.config.Volumes) > 0 {
+				if len(e.created) > 0 {
+					t.Errorf("created %+v", e.created)
+				}
+				return
+			}
+			if len(e.created) != 1 {
+				t.Errorf("%d helpers are created", len(e.created))
+			}
+			e.checkRemoved(t)
+		})
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"forbidden":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"no archive":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") },
+		"interrupted": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		for _, method := range []string{"HEAD", "GET"} {
+			e := startEngine(t)
+			e.on[method+" /containers/"+helperID+"/archive"] = answer
+			_, err := probe(t, "container:web", e.options())
+			checkError(t, name, err, "a helper container can't be started: the image can't be compared with this portcheck: ")
+			if e.started || len(e.created) != 1 {
+				t.Errorf("%s, %s: started %v, %d created", name, method, e.started, len(e.created))
+			}
+			e.checkRemoved(t)
+		}
+	}
+}
+
+// The engine's own system call filter is asked for only if its default is none.
+func TestSystemCallFilter(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	runIn(t, selfID)
+	for info, want := range map[string]bool{
+		`{}`: false, `{"SecurityOptions":["name=seccomp,profile=builtin"]}`: false, `{"SecurityOptions":["name=seccomp,profile=/etc/own.json"]}`: false,
+		`{"SecurityOptions":["name=apparmor","name=seccomp,profile=unconfined"]}`: true,
+	} {
+		e := startEngine(t)
+		e.info = info
+		if _, err := probe(t, "container:web", e.options()); err != nil {
+			t.Errorf("%s: %v", info, err)
+		}
+		if got := slices.Contains(e.created[0].HostConfig.SecurityOpt, "seccomp=builtin"); got != want {
+			t.Errorf("%s: %v", info, e.created[0].HostConfig.SecurityOpt)
+		}
+	}
+}
+
 // A helper is also removed if the engine creates it while the run is canceled.
 func TestCanceledHelpers(t *testing.T) {
 	if !testbed.Isolated(t) {
@@ -554,18 +736,64 @@ func TestCanceledHelpers(t *testing.T) {
 	})
 }
 
-// A sweep removes a limited number of helpers that expired some time ago, and no
-// others.
+// addExpired adds a helper of ours that expired some time ago, after a change.
+func (e *fakeEngine) addExpired(id string, change func(*engine.Container, *engine.Details)) {
+	deadline := time.Now().Add(-20 * time.Second)
+	d := details(id, "portcheck-abcdefgh2345", ourImage, "host")
+	d.Created, d.State.Running, d.State.Status = deadline.Add(-time.Minute).Format(time.RFC3339Nano), false, "created"
+	d.Path, d.Args, d.HostConfig.AutoRemove = helperPath, []string{"probe", "--for", "1m0s"}, true
+	c := engine.Container{ID: id, Names: []string{d.Name}, Labels: map[string]string{deadlineLabel: strconv.FormatInt(deadline.Unix(), 10)}}
+	if change != nil {
+		change(&c, &d)
+	}
+	e.list, e.details = append(e.list, c), append(e.details, d)
+}
+
+// A sweep removes a limited number of helpers that expired some time ago, and
+// nothing that is not a helper of ours in all it has.
 func TestSweep(t *testing.T) {
 	e := startEngine(t)
 	at := func(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).Unix(), 10) }
-	for id, deadline := range map[string]string{
-		"running": at(time.Minute), "ending": at(-5 * time.Second), "": "", "none": "x",
+	for name, change := range map[string]func(*engine.Container, *engine.Details){
+		"not expired": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = at(time.Minute) },
+		"ending":      func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = at(-5 * time.Second) },
+		"no deadline": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "" },
+		"a word":      func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "x" },
+		"an absurd deadline": func(c *engine.Container, d *engine.Details) {
+			c.Labels[deadlineLabel], d.Created = "1", time.Now().Add(-time.Hour).Format(time.RFC3339Nano)
+		},
+		"before the epoch": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "-9223372036854775808" },
+		"too far after it": func(_ *engine.Container, d *engine.Details) {
+			d.Created = time.Now().Add(-101 * time.Hour).Format(time.RFC3339Nano)
+		},
+		"before it": func(_ *engine.Container, d *engine.Details) {
+			d.Created = time.Now().Add(2 * time.Minute).Format(time.RFC3339Nano)
+		},
+		"no creation": func(_ *engine.Container, d *engine.Details) { d.Created = "" },
+		"name": func(c *engine.Container, d *engine.Details) {
+			c.Names, d.Name = []string{"/portcheck-database"}, "/portcheck-database"
+		},
+		"alias":   func(c *engine.Container, _ *engine.Details) { c.Names = []string{"/x/portcheck-abcdefgh2345"} },
+		"renamed": func(_ *engine.Container, d *engine.Details) { d.Name = "/web" },
+		"image":   func(_ *engine.Container, d *engine.Details) { d.Image = someImage },
+		"release": func(_ *engine.Container, d *engine.Details) { d.Image = oldImage },
+		"exited":  func(_ *engine.Container, d *engine.Details) { d.State.Status = "exited" },
+		"program": func(_ *engine.Container, d *engine.Details) { d.Path = "/bin/sh" },
+		"command": func(_ *engine.Container, d *engine.Details) { d.Args = []string{"check", "--for", "1m0s"} },
+		"kept":    func(_ *engine.Container, d *engine.Details) { d.HostConfig.AutoRemove = false },
+		"a volume": func(_ *engine.Container, d *engine.Details) {
+			d.Mounts = append(d.Mounts, struct{ Destination string }{"/data"})
+		},
+		"gone since": func(_ *engine.Container, d *engine.Details) { d.ID, d.Name = "else", "/else" },
 	} {
-		e.list = append(e.list, engine.Container{ID: "keep-" + id, Labels: map[string]string{deadlineLabel: deadline}})
+		e.addExpired("keep: "+name, change)
 	}
 	for i := range 19 {
-		e.list = append(e.list, engine.Container{ID: fmt.Sprint("old-", i), Labels: map[string]string{deadlineLabel: at(-20 * time.Second)}})
+		e.addExpired(fmt.Sprint("old-", i), func(_ *engine.Container, d *engine.Details) {
+			if i%2 == 0 {
+				d.State.Running, d.State.Status = true, "running"
+			}
+		})
 	}
 	client, err := engine.New(e.env)
 	if err != nil {
@@ -580,7 +808,7 @@ func TestSweep(t *testing.T) {
 		_ = json.NewEncoder(&text).Encode(list)
 		write(text.String())(w, r)
 	}
-	sweep(t.Context(), client)
+	sweep(t.Context(), client, ourImage)
 	if want := `1{"label":["` + deadlineLabel + `"]}`; asked != want {
 		t.Errorf("requested %s, want %s", asked, want)
 	}
@@ -589,7 +817,7 @@ func TestSweep(t *testing.T) {
 	}
 	e.removed = nil
 	e.fail(500, "broken", "GET /containers/json")
-	sweep(t.Context(), client)
+	sweep(t.Context(), client, ourImage)
 	if len(e.removed) > 0 {
 		t.Errorf("removed %q", e.removed)
 	}

@@ -147,8 +147,8 @@ func openByEngine(ctx context.Context, o Options, open func(*engine.Engine, engi
 }
 
 // imageLabel is the label of portcheck's images. Its value is the version of the
-// probe protocol. Only an image with this label and our version is started as a
-// helper.
+// probe protocol. Helpers are created only from an image with this label and our
+// version, which any image can have: provenOurs decides whether one is started.
 const imageLabel = "io.github.org.portcheck.probe"
 
 var errNotInside = errors.New("this needs a helper container from portcheck's image, and portcheck does not run in a container: start it from its image, with the engine's socket mounted (docker run --rm -v /var/run/docker.sock:/var/run/docker.sock IMAGE portcheck …)")
@@ -189,11 +189,11 @@ func findSelf(ctx context.Context, e *engine.Engine) (engine.Details, error) {
 	return engine.Details{}, fmt.Errorf("the container engine at %s has no record of this container: it is on another machine, or another engine started the container; mount the socket of that engine", e)
 }
 
-// isOurs reports whether an image is one of portcheck's with our version of the
-// probe protocol.
+// isOurs reports whether an image has portcheck's label with our version of the
+// probe protocol. provenOurs has the proof.
 func isOurs(ctx context.Context, e *engine.Engine, image string) (bool, error) {
-	labels, err := e.ImageLabels(ctx, image)
-	return labels[imageLabel] == strconv.Itoa(wire.Version), err
+	config, err := e.ImageConfig(ctx, image)
+	return config.Labels[imageLabel] == strconv.Itoa(wire.Version), err
 }
 
 // joinedTo returns the containers from our images that share the network

@@ -37,7 +37,6 @@ func TestCancelled(t *testing.T) {
 	codes := map[int]int{}
 	var alive time.Duration
 	ranOn := 0
-	var outlived []string // IDs of helpers that only their deadline ends
 	for i := range 2 * rounds {
 		s := step{
 			image:    v.image,
@@ -69,25 +68,19 @@ func TestCancelled(t *testing.T) {
 		// The engine may still start a helper that was requested before.
 		var left []string
 		for last := killed; time.Since(last) < settled; time.Sleep(10 * time.Millisecond) {
-			left = slices.DeleteFunc(v.helpers(t, "status=running"), func(id string) bool { return slices.Contains(outlived, id) })
+			left = v.helpers(t, "status=running")
 			if len(left) > 0 {
 				ranOn++
 				last = time.Now()
 				alive = max(alive, last.Sub(killed))
 			}
-			if time.Since(killed) > 2*time.Second {
+			if time.Since(killed) > 5*time.Second {
 				break
 			}
 		}
 		if len(left) > 0 {
-			t.Logf("SIGKILL after %s: a helper runs %s later: %s", moment, time.Since(killed), describe(t, left))
-			outlived = append(outlived, left...)
+			t.Errorf("SIGKILL after %s: a helper runs %s later: %s", moment, time.Since(killed), describe(t, left))
 		}
-	}
-	// A step that is killed after it has sent the start of its helper and before it
-	// is attached leaves one that runs until its deadline. That is rare.
-	if len(outlived) > 2 {
-		t.Errorf("%d of %d killed steps left a helper that ran on", len(outlived), rounds)
 	}
 	t.Logf("SIGINT: exit codes (code:times) %v", codes)
 	t.Logf("SIGKILL: a helper was last seen after %s; %d looks saw one", alive, ranOn)

@@ -46,6 +46,49 @@ func TestPodman(t *testing.T) {
 	}
 }
 
+// TestPodmanKilled checks that no helper runs on if portcheck is killed at any
+// moment while it uses Podman's socket.
+func TestPodmanKilled(t *testing.T) {
+	t.Parallel()
+	image := imageUnderTest(t)
+	engine := startPodman(t)
+	archive := filepath.Join(temp(t), "image.tar")
+	docker(t, "save", "-o", archive, image)
+	engine.run(t, 0, "load", "-q", "-i", archive)
+	p := freePorts(t, 1)
+	listen(t, nil, fmt.Sprint(p[0]))
+	random := newRandom(t)
+	for range 12 {
+		step := engine.command("run", "--rm", "--name", "step", "--network", "none", "-v", engine.socket+":"+engineSocket, image,
+			"portcheck", "-t", "runner", "-p", fmt.Sprint(p[0]), "--wait", "30s")
+		if err := step.Start(); err != nil {
+			t.Fatal(err)
+		}
+		running := func() string { return engine.run(t, 0, "ps", "-q") }
+		for deadline := time.Now().Add(patience); running() == ""; {
+			if time.Now().After(deadline) {
+				t.Fatal("the step does not run")
+			}
+		}
+		moment := early(random, 1500*time.Millisecond)
+		time.Sleep(moment)
+		_, _ = engine.command("kill", "--signal", "KILL", "step").Output() // a helper may be the only one left
+		killed := time.Now()
+		if err := step.Wait(); err == nil {
+			t.Errorf("killed after %s, the step ends without an error", moment)
+		}
+		// A helper lives for at least 15 s if nothing else ends it.
+		for running() != "" {
+			if time.Since(killed) > 10*time.Second {
+				t.Fatalf("killed after %s: a helper runs %s later: %s", moment, time.Since(killed), engine.run(t, 0, "ps"))
+			}
+		}
+	}
+	for _, id := range strings.Fields(engine.run(t, 0, "ps", "-a", "-q")) { // created and never started
+		engine.run(t, 0, "rm", "-f", id)
+	}
+}
+
 // podman is an installation for one test, with a service.
 type podman struct{ dir, socket string }
 

@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"strings"
@@ -202,11 +203,12 @@ func TestSweep(t *testing.T) {
 	v := newVariant(t)
 	p := freePorts(t, 1)
 	create := func(deadline time.Time) string {
-		id := docker(t, "create", "--label", fmt.Sprintf("%s=%d", deadlineLabel, deadline.Unix()), v.image)
+		id := docker(t, "create", "--rm", "--name", helperName(), "--label", fmt.Sprintf("%s=%d", deadlineLabel, deadline.Unix()),
+			"--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "1m0s")
 		t.Cleanup(func() { _, _ = try("rm", "-f", id) }) // the sweep removes some
 		return id
 	}
-	expired, young := create(time.Now().Add(-time.Hour)), create(time.Now().Add(time.Hour))
+	expired, young := create(time.Now().Add(-30*time.Second)), create(time.Now().Add(time.Hour))
 	bystander := docker(t, "create", imageUnderTest(t))
 	t.Cleanup(func() { docker(t, "rm", bystander) })
 	step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(p[0])}}.run(t).want(t, 0)
@@ -215,3 +217,6 @@ func TestSweep(t *testing.T) {
 	}
 	docker(t, "rm", young)
 }
+
+// helperName returns a name like those that portcheck gives to helpers.
+func helperName() string { return "portcheck-" + strings.ToLower(rand.Text()[:12]) }

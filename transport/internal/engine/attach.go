@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -63,11 +64,16 @@ func attach(conn net.Conn, path, op string) (*Stream, error) {
 	if err := req.Write(conn); err != nil {
 		return nil, err
 	}
-	reader := bufio.NewReader(conn)
+	limited := &io.LimitedReader{R: conn, N: headerLimit}
+	reader := bufio.NewReader(limited)
 	response, err := http.ReadResponse(reader, req)
-	if err != nil {
+	switch {
+	case err != nil && limited.N == 0:
+		return nil, fmt.Errorf("the header of its answer is larger than %d kB", headerLimit>>10)
+	case err != nil:
 		return nil, err
 	}
+	limited.N = math.MaxInt64 // each reader of the rest has its own limit
 	// Engines that do not upgrade the connection answer 200 and stream all the same.
 	if response.StatusCode != http.StatusSwitchingProtocols && response.StatusCode != http.StatusOK {
 		return nil, refusal(op, response)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -59,10 +60,13 @@ func (e *Engine) List(ctx context.Context, all bool, labels ...string) ([]Contai
 
 // Details is the engine's description of one container.
 type Details struct {
-	ID    string `json:"Id"`
-	Name  string // with a leading slash
-	Image string // the image's ID
-	State struct {
+	ID      string   `json:"Id"`
+	Name    string   // with a leading slash
+	Image   string   // the image's ID
+	Created string   // a time as in RFC 3339
+	Path    string   // of the program that it executes
+	Args    []string // of that program
+	State   struct {
 		Running bool
 		Status  string // created, running, exited, dead…
 		Pid     int    // of the first process, 0 if it does not run
@@ -70,7 +74,11 @@ type Details struct {
 	// Config.Labels is left out: it merges the image's labels with those that
 	// were set for the container, so it does not identify an image.
 	Config     struct{ Image string }
-	HostConfig struct{ NetworkMode, PidMode string }
+	HostConfig struct {
+		NetworkMode, PidMode string
+		AutoRemove           bool
+	}
+	Mounts []struct{ Destination string }
 }
 
 // Inspect returns the description of a container, by its ID or name.
@@ -78,28 +86,34 @@ func (e *Engine) Inspect(ctx context.Context, name string) (d Details, err error
 	return d, e.do(ctx, http.MethodGet, "/containers/"+url.PathEscape(name)+"/json", nil, nil, &d)
 }
 
-// ImageLabels returns the labels of an image.
-func (e *Engine) ImageLabels(ctx context.Context, id string) (map[string]string, error) {
-	var image struct {
-		Config struct{ Labels map[string]string }
-	}
+// ImageConfig is the part of an image's configuration that a container gets
+// without having asked for it.
+type ImageConfig struct {
+	Labels  map[string]string
+	Env     []string            // NAME=VALUE
+	Volumes map[string]struct{} // by path
+}
+
+// ImageConfig returns the configuration of an image.
+func (e *Engine) ImageConfig(ctx context.Context, id string) (ImageConfig, error) {
+	var image struct{ Config ImageConfig }
 	err := e.do(ctx, http.MethodGet, "/images/"+url.PathEscape(id)+"/json", nil, nil, &image)
-	return image.Config.Labels, err
+	return image.Config, err
+}
+
+// SecurityOptions returns the engine's own security options, such as
+// "name=seccomp,profile=builtin" and "name=rootless".
+func (e *Engine) SecurityOptions(ctx context.Context) ([]string, error) {
+	var info struct{ SecurityOptions []string }
+	err := e.do(ctx, http.MethodGet, "/info", nil, nil, &info)
+	return info.SecurityOptions, err
 }
 
 // Rootless reports whether the engine runs without root. Its "host" network is
 // then a network namespace of its own.
 func (e *Engine) Rootless(ctx context.Context) (bool, error) {
-	var info struct{ SecurityOptions []string }
-	if err := e.do(ctx, http.MethodGet, "/info", nil, nil, &info); err != nil {
-		return false, err
-	}
-	for _, o := range info.SecurityOptions {
-		if strings.Contains(o, "name=rootless") {
-			return true, nil
-		}
-	}
-	return false, nil
+	options, err := e.SecurityOptions(ctx)
+	return slices.ContainsFunc(options, func(o string) bool { return strings.Contains(o, "name=rootless") }), err
 }
 
 // Spec is the configuration of a container to create.
@@ -109,6 +123,7 @@ type Spec struct {
 	Cmd          []string
 	User         string
 	Env          []string
+	Healthcheck  Healthcheck
 	Labels       map[string]string
 	WorkingDir   string
 	OpenStdin    bool
@@ -131,7 +146,14 @@ type HostConfig struct {
 	ReadonlyRootfs bool
 	AutoRemove     bool
 	LogConfig      LogConfig
+	Memory         int64 // bytes
+	MemorySwap     int64 // bytes of memory and swap together
+	PidsLimit      int64 // processes and threads
 }
+
+// Healthcheck is a command that the engine runs in the container. The test NONE
+// disables that of the image.
+type Healthcheck struct{ Test []string }
 
 // LogConfig selects the logging driver.
 type LogConfig struct{ Type string }
@@ -150,10 +172,10 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 	return e.do(ctx, http.MethodPost, "/containers/"+url.PathEscape(id)+"/start", nil, nil, nil)
 }
 
-// Remove removes a container with its volumes, by ID or name, running or not.
-// It is not an error if the container does not exist.
+// Remove removes a container, by ID or name, running or not. Its volumes stay. It
+// is not an error if the container does not exist.
 func (e *Engine) Remove(ctx context.Context, name string) error {
-	err := e.do(ctx, http.MethodDelete, "/containers/"+url.PathEscape(name), url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
+	err := e.do(ctx, http.MethodDelete, "/containers/"+url.PathEscape(name), url.Values{"force": {"1"}}, nil, nil)
 	if IsNotFound(err) {
 		return nil
 	}

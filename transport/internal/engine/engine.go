@@ -22,8 +22,9 @@ import (
 
 const (
 	defaultSocket = "/var/run/docker.sock"
-	bodyLimit     = 8 << 20 // bytes of a response; a list has about 2 KB for each container
-	refusalLimit  = 4 << 10 // bytes of a response that refuses a request
+	headerLimit   = 64 << 10 // bytes of a response's header; an engine's own have less than 1 KB
+	bodyLimit     = 8 << 20  // bytes of a response; a list has about 2 KB for each container
+	refusalLimit  = 4 << 10  // bytes of a response that refuses a request
 )
 
 // Engine is a client of one container engine. It connects when a method needs
@@ -72,8 +73,9 @@ func New(env map[string]string) (*Engine, error) {
 		return nil, fmt.Errorf("DOCKER_HOST is a %s:// address: only unix:// and tcp:// addresses are supported", scheme)
 	}
 	e.transport = &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
-		DisableCompression: true, // so that bodyLimit counts what is received
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
+		DisableCompression:     true, // so that bodyLimit counts what is received
+		MaxResponseHeaderBytes: headerLimit,
 	}
 	return e, nil
 }
@@ -239,34 +241,12 @@ func (e *Engine) unreached(op string, err error) error {
 // do sends one request, with body as JSON unless it is nil, and decodes the
 // response into reply unless that is nil.
 func (e *Engine) do(ctx context.Context, method, path string, query url.Values, body, reply any) error {
-	op := method + " " + path
-	target := "http://engine" + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	var content io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, content)
+	response, err := e.send(ctx, method, path, query, body)
 	if err != nil {
 		return err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	response, err := e.transport.RoundTrip(req)
-	if err != nil {
-		return e.unreached(op, err)
-	}
 	defer response.Body.Close()
-	if response.StatusCode >= http.StatusMultipleChoices {
-		return refusal(op, response)
-	}
+	op := method + " " + path
 	text, err := io.ReadAll(io.LimitReader(response.Body, bodyLimit+1))
 	switch {
 	case err != nil:
@@ -277,9 +257,45 @@ func (e *Engine) do(ctx context.Context, method, path string, query url.Values, 
 		return nil
 	}
 	if err := json.Unmarshal(text, reply); err != nil {
-		return e.unreached(op, errors.New("its answer is not that of a container engine"))
+		return e.unreached(op, errNotAnEngine)
 	}
 	return nil
+}
+
+var errNotAnEngine = errors.New("its answer is not that of a container engine")
+
+// send sends one request, with body as JSON unless it is nil. The caller closes
+// the body of the response.
+func (e *Engine) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+	op := method + " " + path
+	target := "http://engine" + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, content)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	response, err := e.transport.RoundTrip(req)
+	if err != nil {
+		return nil, e.unreached(op, err)
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		defer response.Body.Close()
+		return nil, refusal(op, response)
+	}
+	return response, nil
 }
 
 func refusal(op string, response *http.Response) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -32,20 +34,20 @@ func TestRequests(t *testing.T) {
 	answers := map[string]string{
 		"GET /containers/json": all,
 		"GET /containers/json?all=1&filters=%7B%22label%22%3A%5B%22a%22%2C%22b%22%5D%7D": all,
-		"GET /containers/a%2Fb/json":             `{"Id":"1","Name":"/web","Image":"sha256:i","State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host"}}`,
-		"GET /images/sha256:i%2Fx/json":          `{"Config":{"Labels":{"a":"b"}}}`,
-		"GET /info":                              `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
-		"POST /containers/create?name=n":         `{"Id":"1"}`,
-		"POST /containers/a%2Fb/start":           "",
-		"DELETE /containers/a%2Fb?force=1&v=1":   "",
-		"DELETE /containers/gone?force=1&v=1":    "404",
-		"DELETE /containers/leaving?force=1&v=1": "409",
-		"DELETE /containers/broken?force=1&v=1":  "500",
-		"GET /images/broken/json":                "500",
-		"GET /containers/broken/json":            "500",
-		"POST /containers/broken/start":          "500",
-		"GET /containers/json?all=1":             "500",
-		"POST /containers/create?name=moved":     "300",
+		"GET /containers/a%2Fb/json":         `{"Id":"1","Name":"/web","Image":"sha256:i","Created":"2026-11-28T04:27:50.019175517Z","Path":"/x","Args":["y"],"Mounts":[{"Destination":"/data"}],"State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host","AutoRemove":true}}`,
+		"GET /images/sha256:i%2Fx/json":      `{"Config":{"Labels":{"a":"b"},"Env":["PATH=/bin"],"Volumes":{"/data":{}}}}`,
+		"GET /info":                          `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
+		"POST /containers/create?name=n":     `{"Id":"1"}`,
+		"POST /containers/a%2Fb/start":       "",
+		"DELETE /containers/a%2Fb?force=1":   "",
+		"DELETE /containers/gone?force=1":    "404",
+		"DELETE /containers/leaving?force=1": "409",
+		"DELETE /containers/broken?force=1":  "500",
+		"GET /images/broken/json":            "500",
+		"GET /containers/broken/json":        "500",
+		"POST /containers/broken/start":      "500",
+		"GET /containers/json?all=1":         "500",
+		"POST /containers/create?name=moved": "300",
 	}
 	var spec string
 	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -87,10 +89,12 @@ func TestRequests(t *testing.T) {
 	var details Details
 	details.ID, details.Name, details.Image = "1", "/web", "sha256:i"
 	details.State.Running, details.State.Status, details.Config.Image = true, "running", "i:1"
-	details.HostConfig.NetworkMode, details.HostConfig.PidMode = "host", "host"
+	details.HostConfig.NetworkMode, details.HostConfig.PidMode, details.HostConfig.AutoRemove = "host", "host", true
+	details.Created, details.Path, details.Args = "2026-11-28T04:27:50.019175517Z", "/x", []string{"y"}
+	details.Mounts = []struct{ Destination string }{{"/data"}}
 	check("inspect", d, details, err)
-	labels, err := e.ImageLabels(ctx, "sha256:i/x")
-	check("labels", labels, map[string]string{"a": "b"}, err)
+	image, err := e.ImageConfig(ctx, "sha256:i/x")
+	check("image", image, ImageConfig{map[string]string{"a": "b"}, []string{"PATH=/bin"}, map[string]struct{}{"/data": {}}}, err)
 	rootless, err := e.Rootless(ctx)
 	check("rootless", rootless, true, err)
 	id, err := e.Create(ctx, "n", Spec{Image: "i", OpenStdin: true, HostConfig: HostConfig{NetworkMode: "host"}})
@@ -115,7 +119,7 @@ func TestRequests(t *testing.T) {
 	}
 	_, listErr := e.List(ctx, true)
 	_, inspectErr := e.Inspect(ctx, "broken")
-	_, labelsErr := e.ImageLabels(ctx, "broken")
+	_, labelsErr := e.ImageConfig(ctx, "broken")
 	_, createErr := e.Create(ctx, "moved", Spec{})
 	for what, err := range map[string]error{
 		"list": listErr, "inspect": inspectErr, "labels": labelsErr, "create": createErr, "start": e.Start(ctx, "broken"), "remove": e.Remove(ctx, "broken"),
@@ -455,3 +459,65 @@ func TestAttachmentsThatEndAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Stat and File read what the engine's archive requests answer.
+func TestArchive(t *testing.T) {
+	const content = "#!/bin/sh"
+	stat := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+	whole := stat(`{"name":"x","size":9,"mode":493,"linkTarget":""}`)
+	archive := func(header tar.Header, text string) string {
+		var b strings.Builder
+		w := tar.NewWriter(&b)
+		if err := errors.Join(w.WriteHeader(&header), func() error { _, err := io.WriteString(w, text); return err }()); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	regular := archive(tar.Header{Name: "x", Size: 9}, content)
+	for name, c := range map[string]struct {
+		stat, body string
+		want       string // in the error
+	}{
+		"a file":            {whole, regular, ""},
+		"by Podman":         {stat(`{"name":"x","size":9,"mode":493,"linkTarget":"/usr/x"}`), regular, ""},
+		"elsewhere":         {stat(`{"name":"x","size":9,"mode":493,"linkTarget":"/usr/y"}`), regular, ErrNotRegular.Error()},
+		"a link":            {stat(`{"name":"x","size":9,"mode":134218239,"linkTarget":"/usr/y"}`), archive(tar.Header{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "y"}, ""), ErrNotRegular.Error()},
+		"a directory":       {stat(`{"name":"x","size":9,"mode":2147484141,"linkTarget":""}`), archive(tar.Header{Name: "x/", Typeflag: tar.TypeDir}, ""), ErrNotRegular.Error()},
+		"another name":      {whole, archive(tar.Header{Name: "y", Size: 9}, content), ErrNotRegular.Error()},
+		"another size":      {whole, archive(tar.Header{Name: "x", Size: 1}, "#"), ErrNotRegular.Error()},
+		"no description":    {"", regular, noEngine},
+		"no base64":         {"{}", regular, noEngine},
+		"not JSON":          {stat("x"), regular, noEngine},
+		"an empty archive":  {whole, "", "EOF"},
+		"not an archive":    {whole, strings.Repeat("x", 1024), "invalid tar header"},
+		"half of a header":  {whole, regular[:100], "unexpected EOF"},
+		"half of a content": {whole, regular[:515], "unexpected EOF"},
+	} {
+		e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RequestURI() != "/containers/a%2Fb/archive?path=%2Fusr%2Fx" {
+				t.Errorf("%s: requested %s", name, r.URL.RequestURI())
+			}
+			w.Header().Set("X-Docker-Container-Path-Stat", c.stat)
+			if r.Method == http.MethodGet {
+				_, _ = io.WriteString(w, c.body)
+			}
+		})
+		got, err := e.Stat(t.Context(), "a/b", "/usr/x")
+		if bad := c.want == noEngine; bad != (err != nil) || !bad && (got.Name != "x" || got.Size != 9) {
+			t.Errorf("%s: stat %+v, %v", name, got, err)
+		}
+		_, file, err := e.File(t.Context(), "a/b", "/usr/x")
+		text := ""
+		if err == nil {
+			var all []byte
+			all, err = io.ReadAll(file)
+			text = string(all)
+			file.Close()
+		}
+		if c.want == "" && (err != nil || text != content) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+const noEngine = "is not that of a container engine"
