@@ -9,6 +9,11 @@ import (
 	"github.com/org/portcheck/port"
 )
 
+// MostEndpoints is how many endpoints the Tries of one Request may have: as many as
+// there are ports. In an answer each takes up to 170 bytes, and a reply has at most
+// 16 MiB.
+const MostEndpoints = 1 << 16
+
 // Host is one machine, or one network namespace of it. It is opened once and
 // probed any number of times.
 type Host interface {
