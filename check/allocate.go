@@ -80,16 +80,21 @@ func (p pool) isEphemeral(first uint16) bool { return overlapsAny(p.ephemeral, p
 func (p pool) ofKind(first uint16, ephemeral bool) int {
 	block, next := p.block(first), port.MaxPort+1
 	for _, b := range p.ephemeral {
-		found := b.Next(first)
-		if found <= int(block.Last) && !ephemeral {
-			return b.NextMissing(uint16(found))
+		switch {
+		case !b.HasAny(block):
+		case ephemeral:
+			return int(first)
+		default:
+			return b.NextMissing(uint16(b.Next(first)))
 		}
-		next = min(next, found)
 	}
-	if ephemeral && next > int(block.Last) {
-		return next - p.length + 1
+	if !ephemeral {
+		return int(first)
 	}
-	return int(first)
+	for _, b := range p.ephemeral {
+		next = min(next, b.Next(first))
+	}
+	return next - p.length + 1
 }
 
 func overlapsAny(sets []*port.Bits, block port.Range) bool {

@@ -39,7 +39,8 @@ func (r Result) label() string {
 	return strings.TrimSuffix(r.ID, "@"+r.Target+"/"+string(r.Protocol))
 }
 
-// Merge returns the report that one run over the targets of all parts would give:
+// Merge takes the parts over, so that no result is in memory twice, and returns the
+// report that one run over the targets of all parts would give:
 // targets in the order of the parts, results by need, then by target, each
 // need with the alternatives that it can move to on all of its targets. If the
 // parts contradict each other, or are too many, it returns only problems. The error
@@ -138,10 +139,15 @@ func (t TargetReport) equal(o TargetReport) bool {
 }
 
 func resultsOf(parts []Part) ([]Result, []config.Problem) {
-	all := []Result{}
+	count := 0
+	for _, p := range parts {
+		count += len(p.Results)
+	}
+	all := make([]Result, 0, count)
 	var clashes []config.Problem
 	files := map[string]string{}
-	for _, p := range parts {
+	for i, p := range parts {
+		parts[i].Results = nil
 		repeated := 0
 		for _, r := range p.Results {
 			if first, known := files[r.ID]; !known {

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -17,25 +17,29 @@ import (
 // writeGitHub writes a report's annotations, step summary and outputs for GitHub
 // Actions. It returns only errors of annotations. Files that can't be written are
 // a warning: under act, variables name paths that do not exist in the container.
-func (a *app) writeGitHub(out *outputs, r check.Report, o report.Options) error {
+func (a *app) writeGitHub(ctx context.Context, out *outputs, r check.Report, o report.Options) error {
 	annotations := a.stderr
 	if out.format == "text" {
 		annotations = a.stdout
 	}
 	if out.format != "github" {
-		if err := report.Formats["github"](annotations, r, o); err != nil {
+		text, err := render(ctx, report.Formats["github"], r, o)
+		if err == nil {
+			_, err = annotations.Write(text)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	var summary bytes.Buffer
-	if err := report.Formats["markdown"](&summary, r, o); err != nil {
+	summary, err := render(ctx, report.Formats["markdown"], r, o)
+	if err != nil {
 		return err
 	}
 	file, err := a.reportFile(out, r, o)
 	if err != nil {
 		file = "" // the other outputs are still useful
 	}
-	err = errors.Join(err, ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
+	err = errors.Join(err, ci.AppendSummary(a.env, string(summary)), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
 	if err != nil {
 		a.logf("warning: the step's summary or outputs can't be written: %s", report.Safe(err.Error()))
 	}

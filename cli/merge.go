@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if len(args) == 0 {
 		return usageError(errors.New("no reports to merge: name at least one"), "see `portcheck merge --help`")
 	}
-	if err := validCount("alternatives", o.alternatives); err != nil {
+	if err := validCount("alternatives", o.alternatives, mostAlternatives); err != nil {
 		return err
 	}
 	if err := o.verdictOptions.validate(); err != nil {
@@ -64,25 +65,29 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	}
 	sources, problems := parseReportArgs(args)
 	var parts []check.Part
+	var reader report.Reader
 	for _, s := range sources {
-		part, err := a.readPart(ctx, s)
+		part, err := a.readPart(ctx, &reader, s)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			problems = append(problems, config.Problem{Position: config.Position{File: s.file}, Message: err.Error()})
+			continue
 		}
 		parts = append(parts, part)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	r := check.Report{}
 	if len(problems) == 0 {
-		r, problems = check.Merge(parts, tool(), o.alternatives)
+		if r, problems, err = check.Merge(ctx, parts, tool(), o.alternatives); err != nil {
+			return err
+		}
 		r.Merged = true
 	}
 	if len(problems) > 0 {
 		r = check.Report{Version: 1, Tool: tool(), Problems: problems}
 	}
-	return a.writeReport(out, r, o.verdictOptions)
+	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 
 // reportArg is a report to read. If name is not empty, it is the new name of the
@@ -113,23 +118,31 @@ func parseReportArgs(args []string) ([]reportArg, []config.Problem) {
 }
 
 // readPart reads one report and renames its target if its argument has a name.
-func (a *app) readPart(ctx context.Context, s reportArg) (check.Part, error) {
-	r, err := a.readReport(ctx, s.file)
-	part := check.Part{File: s.file, Report: r}
+func (a *app) readPart(ctx context.Context, reader *report.Reader, s reportArg) (check.Part, error) {
+	type read struct {
+		check.Report
+		err error
+	}
+	r, err := untilCancelled(ctx, func() (r read) {
+		r.Report, r.err = a.readReport(ctx, reader, s.file)
+		return r
+	})
+	err = cmp.Or(err, r.err)
+	part := check.Part{File: s.file, Report: r.Report}
 	if err == nil && s.name != "" {
 		err = part.Rename(s.name)
 	}
 	return part, err
 }
 
-func (a *app) readReport(ctx context.Context, file string) (check.Report, error) {
+func (a *app) readReport(ctx context.Context, reader *report.Reader, file string) (check.Report, error) {
 	if file == "-" {
-		return report.Read(a.stdin)
+		return reader.Read(a.stdin)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return check.Report{}, fmt.Errorf("cannot be opened: %w", withoutPath(err))
 	}
 	defer f.Close()
-	return report.Read(cancellableReader{ctx, f})
+	return reader.Read(cancellableReader{ctx, f})
 }
