@@ -65,11 +65,11 @@ func Merge(ctx context.Context, parts []Part, tool string, alternatives int) (Re
 	return merged, nil, nil
 }
 
-// Limits of a merged report. A fleet of 1,000 hosts with 50 ports each stays below
+// Limits of a report. A fleet of 1,000 hosts with 30 ports each stays below
 // them.
 const (
 	MostTargets = 4096
-	MostResults = 1 << 16
+	MostResults = 1 << 15
 )
 
 // tooMuch returns a problem for the first part with which the parts have more than

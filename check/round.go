@@ -31,7 +31,7 @@ type plan struct {
 
 // What one round of requests for alternatives may try. The facts of all targets are
 // in memory at the same time.
-const triesOfRound = 1 << 18
+const triesOfRound = 1 << 17
 
 func newPlan(ctx context.Context, needs []Need, o Options) *plan {
 	return &plan{

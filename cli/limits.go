@@ -12,16 +12,16 @@ import (
 // Limits of a run, on what a short manifest can multiply. Below them, a run takes
 // less than 250 MB.
 const (
-	// A fleet of 1,000 hosts with 50 ports each has 50,000 results.
+	// A fleet of 1,000 hosts with 30 ports each has 30,000 results.
 	mostResults = check.MostResults
 	mostTargets = check.MostTargets
 	// The largest blocks in use are those of media servers, 10,000 to 20,000 ports:
-	// 13 to 26 of these servers reach it.
-	mostEndpoints = 1 << 18
+	// 6 to 13 of these servers reach it.
+	mostEndpoints = 1 << 17
 	// The ports of one target's ranges are sent to it, each range once for each
 	// way in which needs bind.
 	mostRanges = 1 << 18
-	mostScans  = 1 << 14
+	mostScans  = 1 << 13
 )
 
 // totals counts what the limits of a run are about.

@@ -20,7 +20,7 @@ const (
 	maxBytes   = 16 << 20
 	maxObjects = 1 << 18
 	maxValues  = 1 << 21
-	maxTotal   = 64 << 20 // bytes of all reports of a merge
+	maxTotal   = 32 << 20 // bytes of all reports of a merge
 )
 
 // Reader reads reports that are in memory at the same time. The limits hold for all
@@ -99,6 +99,10 @@ func (l *Reader) parse(data []byte) (check.Report, error) {
 	for i, text := range read.Results {
 		x := &report.Results[i]
 		if err := json.Unmarshal(text, x); err != nil {
+			if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+				kind.Field = strings.TrimSuffix("results."+kind.Field, ".")
+				kind.Offset += int64(bytes.Index(data, text))
+			}
 			return check.Report{}, jsonError(err)
 		}
 		read.Results[i] = nil
@@ -132,7 +136,7 @@ func (l *Reader) count(data []byte) error {
 	case objects > maxObjects || values > maxValues:
 		return errors.New("has too many values: want the output of `portcheck check -f json`")
 	case l.bytes > maxTotal:
-		return errors.New("with this report there are more than 64 MiB of reports, the limit of a merge: merge fewer reports")
+		return errors.New("with this report there are more than 32 MiB of reports, the limit of a merge: merge fewer reports")
 	case l.objects > maxObjects || l.values > maxValues:
 		return errors.New("with this report there are too many values for a merge: merge fewer reports")
 	}
