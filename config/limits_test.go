@@ -106,6 +106,11 @@ func TestLimits(t *testing.T) {
 			`-:3:27: port: "65536" is not a port: want a decimal number from 1 to 65535`,
 		},
 		{
+			"seconds to wait", 24 * 60 * 60,
+			func(n int) string { return need("wait: %ds", n) },
+			`-:4:33: wait: "86401s" is too long: want at most 24h`,
+		},
+		{
 			"host of a target", 253,
 			func(n int) string { return with("targets: {a: %q}", "ssh://"+strings.Repeat("h", n)) },
 			"-:5:14: targets.a: the host must have 1 to 253 letters, digits, dots, underscores and hyphens, and no hyphen as the first character",
