@@ -82,6 +82,9 @@ const (
 // Limits and combinations.
 const (
 	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"
+	tooManyFiles     kind = "more than 4,096 manifests, the limit of a run"
+	tooManyBytes     kind = "more than 32 MiB of manifests, the limit of a run"
+	tooManyProblems  kind = "more than 1,000 errors: the others are not shown"
 	tooManyPorts     kind = "more than 65,536 ports in total, the limit of a run"
 	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"
 	tooManyAddresses kind = "%s: more than 64 addresses, the limit of a need"
