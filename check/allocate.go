@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -12,25 +13,33 @@ const mostTried = 4096
 // pool is what the blocks of one choice are taken from.
 type pool struct {
 	starts    port.Set     // where a block may start, in order of preference
+	only      *port.Bits   // where else a block has to be able to start; nil: anywhere
 	length    int          // ports of a block
 	open      []*port.Bits // each set holds every port of a usable block
 	claimed   []*port.Bits // no set holds a port of a usable block
 	ephemeral []*port.Bits // blocks with a port in one of the sets come last
 }
 
-// blocks returns the first ports of the usable blocks in order of preference,
-// those with an ephemeral port apart.
-func (p pool) blocks() (stable, ephemeral []uint16) {
-	for first := range p.starts.All {
-		switch {
-		case !p.usable(first):
-		case p.isEphemeral(first):
-			ephemeral = append(ephemeral, first)
-		default:
-			stable = append(stable, first)
+// combine joins the sets of a pool of many targets, so that a block is compared
+// with few.
+func (p *pool) combine() {
+	const few = 4
+	if len(p.open) > few {
+		all := *p.open[0]
+		for _, b := range p.open[1:] {
+			all.Keep(b)
+		}
+		p.open = []*port.Bits{&all}
+	}
+	for _, sets := range []*[]*port.Bits{&p.claimed, &p.ephemeral} {
+		if len(*sets) > few {
+			var all port.Bits
+			for _, b := range *sets {
+				all.Join(b)
+			}
+			*sets = []*port.Bits{&all}
 		}
 	}
-	return stable, ephemeral
 }
 
 // block returns the block that starts at first.
@@ -38,48 +47,105 @@ func (p pool) block(first uint16) port.Range {
 	return port.Range{First: first, Last: first + uint16(p.length-1)}
 }
 
-func (p pool) usable(first uint16) bool {
+// usable returns first if a usable block starts there. If not, it returns a later
+// number, and no usable block starts before that.
+func (p pool) usable(first uint16) int {
 	if int(first)+p.length-1 > port.MaxPort {
-		return false
+		return port.MaxPort + 1
+	}
+	if p.only != nil && !p.only.Has(first) {
+		return p.only.Next(first)
 	}
 	block := p.block(first)
-	return !slices.ContainsFunc(p.open, func(b *port.Bits) bool { return !b.HasAll(block) }) && !overlapsAny(p.claimed, block)
+	for _, b := range p.open {
+		if !b.HasAll(block) {
+			return b.Next(uint16(b.NextMissing(first)))
+		}
+	}
+	for _, b := range p.claimed {
+		if b.HasAny(block) {
+			return b.NextMissing(uint16(b.Next(first)))
+		}
+	}
+	return int(first)
 }
 
 // isEphemeral reports whether the OS of a target may give a port of the block to
 // an outgoing connection.
 func (p pool) isEphemeral(first uint16) bool { return overlapsAny(p.ephemeral, p.block(first)) }
 
+// ofKind returns first if the block there has an ephemeral port, or if it has none,
+// as wanted. If not, it returns a later number, and no block before that is as
+// wanted.
+func (p pool) ofKind(first uint16, ephemeral bool) int {
+	block, next := p.block(first), port.MaxPort+1
+	for _, b := range p.ephemeral {
+		switch {
+		case !b.HasAny(block):
+		case ephemeral:
+			return int(first)
+		default:
+			return b.NextMissing(uint16(b.Next(first)))
+		}
+	}
+	if !ephemeral {
+		return int(first)
+	}
+	for _, b := range p.ephemeral {
+		next = min(next, b.Next(first))
+	}
+	return next - p.length + 1
+}
+
 func overlapsAny(sets []*port.Bits, block port.Range) bool {
 	return slices.ContainsFunc(sets, func(b *port.Bits) bool { return b.HasAny(block) })
+}
+
+// budget bounds how many endpoints one draw tries.
+type budget struct{ limit, left int }
+
+// phase is the part of its candidates that a choice draws from.
+type phase int
+
+const (
+	stable phase = iota
+	ephemeral
+	exhausted
+)
+
+// place is a place in the starts of a pool: a range and a port of it.
+type place struct {
+	index int
+	port  int // 0: the range's first
 }
 
 // choice is the blocks that one need can move to, each named by its first port.
 type choice struct {
 	pool
-	wanted     int
-	shared     bool     // its blocks may also be those of other choices
-	candidates []uint16 // not drawn yet, in order of preference
-	skipped    []uint16 // candidates that overlap blocks of other choices since the last keep
-	fallback   []uint16 // ephemeral candidates, for when no others are left
-	trying     []uint16 // drawn since the last keep
-	failed     map[uint16]bool
-	chosen     []uint16 // the result, in order of preference
+	wanted  int
+	shared  bool      // its blocks may also be those of other choices
+	budgets []*budget // of its targets
+	cost    int       // endpoints of one block
+	phase   phase
+	at      place           // where the next candidate is looked for
+	skipped *place          // of the first candidate that overlaps a block of another choice, since the last keep
+	trying  []uint16        // drawn since the last keep
+	drawn   map[uint16]bool // ever
+	failed  map[uint16]bool
+	chosen  []uint16 // the result, in order of preference
 }
 
 // newChoice returns a choice that shares no block with the other choices of its
 // allocation. It chooses ephemeral blocks only if no others can be chosen.
 func newChoice(p pool, wanted int) *choice {
-	c := &choice{pool: p, wanted: wanted, failed: map[uint16]bool{}}
-	c.candidates, c.fallback = p.blocks()
-	return c
+	p.combine()
+	return &choice{pool: p, wanted: wanted, drawn: map[uint16]bool{}, failed: map[uint16]bool{}}
 }
 
 // newOffer returns a choice that may share its blocks with other choices. It
 // prefers blocks that are not ephemeral.
 func newOffer(p pool, wanted int) *choice {
 	c := newChoice(p, wanted)
-	c.candidates, c.fallback = append(c.candidates, c.fallback...), nil
 	c.shared = true
 	return c
 }
@@ -92,25 +158,70 @@ func (c *choice) failDrawn() {
 	for _, first := range c.trying {
 		c.fail(first)
 	}
-	c.candidates, c.skipped, c.fallback = nil, nil, nil
+	c.phase = exhausted
 }
 
 // hasEphemeral reports whether a chosen block has an ephemeral port.
 func (c *choice) hasEphemeral() bool { return slices.ContainsFunc(c.chosen, c.isEphemeral) }
 
 // drawOne moves the next candidate that overlaps no used port to trying.
-func (c *choice) drawOne(used *port.Bits) bool {
-	for len(c.candidates) > 0 {
-		first := c.candidates[0]
-		c.candidates = c.candidates[1:]
-		if c.shared || !used.HasAny(c.block(first)) {
+func (c *choice) drawOne(ctx context.Context, used *port.Bits) bool {
+	if slices.ContainsFunc(c.budgets, func(b *budget) bool { return b.left < c.cost && b.left < b.limit }) {
+		return false
+	}
+	for c.phase != exhausted {
+		if first, found := c.next(ctx, used); found {
 			c.trying = append(c.trying, first)
+			c.drawn[first] = true
 			c.use(used, first)
+			for _, b := range c.budgets {
+				b.left -= c.cost
+			}
 			return true
 		}
-		c.skipped = append(c.skipped, first)
+		if !c.shared || c.phase == ephemeral || ctx.Err() != nil {
+			return false
+		}
+		c.phase, c.at = ephemeral, place{}
 	}
 	return false
+}
+
+// next returns the next candidate of the phase that overlaps no used port.
+func (c *choice) next(ctx context.Context, used *port.Bits) (first uint16, found bool) {
+	for ; c.at.index < len(c.starts) && ctx.Err() == nil; c.at = (place{c.at.index + 1, 0}) {
+		r := c.starts[c.at.index]
+		for n := max(int(r.First), c.at.port); n <= int(r.Last); {
+			if next := c.candidate(uint16(n), used); next > n {
+				n = next
+				continue
+			}
+			c.at.port = n + 1
+			return uint16(n), true
+		}
+	}
+	return 0, false
+}
+
+// candidate returns first if the block there can be drawn. If not, it returns a
+// later number, and no block that starts before that can be drawn.
+func (c *choice) candidate(first uint16, used *port.Bits) int {
+	next := c.usable(first)
+	if next == int(first) {
+		next = c.ofKind(first, c.phase == ephemeral)
+	}
+	switch {
+	case next > int(first):
+		return next
+	case c.drawn[first]:
+		return int(first) + 1
+	case !c.shared && used.HasAny(c.block(first)):
+		if c.skipped == nil {
+			c.skipped = &place{c.at.index, int(first)}
+		}
+		return used.NextMissing(uint16(used.Next(first)))
+	}
+	return int(first)
 }
 
 // use adds a block to the used ports, so that no other choice draws it. The blocks
@@ -128,18 +239,20 @@ func (c *choice) keep() {
 			c.chosen = append(c.chosen, first)
 		}
 	}
-	c.candidates = append(c.skipped, c.candidates...)
+	if c.skipped != nil {
+		c.at = *c.skipped
+	}
 	c.trying, c.skipped = nil, nil
 }
 
 // useFallback drops the candidates that are left, since each overlaps a block of
-// another choice, and reports whether there are ephemeral ones to try instead.
+// another choice, and reports whether ephemeral ones are to be tried instead.
 func (c *choice) useFallback() bool {
-	c.candidates, c.skipped = nil, nil
-	if len(c.chosen) > 0 || len(c.fallback) == 0 {
+	if len(c.chosen) > 0 || c.phase != stable || c.shared {
+		c.phase = exhausted
 		return false
 	}
-	c.candidates, c.fallback = c.fallback, nil
+	c.phase, c.at, c.skipped = ephemeral, place{}, nil
 	return true
 }
 
@@ -154,11 +267,12 @@ type allocation struct {
 func newAllocation(choices []*choice) *allocation { return &allocation{choices, 1} }
 
 // draw fills trying, and reports whether there is anything to try. Choices draw
-// in turns, so that each gets one block before any gets a second.
-func (a *allocation) draw() bool {
-	for again := true; again; {
-		drawn := a.drawRound()
-		a.factor *= 2
+// in turns, so that each gets one block before any gets a second. It ends early if
+// ctx does.
+func (a *allocation) draw(ctx context.Context) bool {
+	for again := true; again && ctx.Err() == nil; {
+		drawn := a.drawRound(ctx)
+		a.factor = min(2*a.factor, mostTried)
 		if drawn {
 			return true
 		}
@@ -170,11 +284,14 @@ func (a *allocation) draw() bool {
 	return false
 }
 
-func (a *allocation) drawRound() bool {
+func (a *allocation) drawRound(ctx context.Context) bool {
 	var used port.Bits
 	for _, c := range a.choices {
 		for _, first := range c.chosen {
 			c.use(&used, first)
+		}
+		for _, b := range c.budgets {
+			b.left = b.limit
 		}
 	}
 	drawn := false
@@ -182,12 +299,12 @@ func (a *allocation) drawRound() bool {
 		more = false
 		for _, c := range a.choices {
 			missing := c.wanted - len(c.chosen)
-			if len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(&used) {
+			if len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(ctx, &used) {
 				more, drawn = true, true
 			}
 		}
 	}
-	return drawn
+	return drawn && ctx.Err() == nil
 }
 
 // keep follows each draw: every choice chooses from the blocks that it drew.

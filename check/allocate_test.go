@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -19,7 +20,7 @@ func bitsOf(t *testing.T, text string) *port.Bits {
 // allocate makes choices on a machine where a bind of a port in failing fails. It
 // returns the ports that each choice has chosen.
 func allocate(failing port.Set, choices ...*choice) (chosen [][]uint16) {
-	for a := newAllocation(choices); a.draw(); a.keep() {
+	for a := newAllocation(choices); a.draw(context.Background()); a.keep() {
 		for _, c := range choices {
 			for _, first := range c.trying {
 				if failing.Contains(first) {
@@ -110,7 +111,7 @@ func TestAllocateTriesMoreEachRound(t *testing.T) {
 	rounds := 0
 	c := newChoice(pool{starts: all, length: 1}, 1)
 	var sizes []int
-	for a := newAllocation([]*choice{c}); a.draw(); a.keep() {
+	for a := newAllocation([]*choice{c}); a.draw(context.Background()); a.keep() {
 		rounds++
 		sizes = append(sizes, len(c.trying))
 		for _, first := range c.trying {

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"context"
+
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
@@ -15,15 +17,33 @@ type batch struct {
 // answer is the answer to a batch, with its sockets by port.
 type answer struct {
 	host.Facts
-	byPort map[uint16][]host.Socket
+	byPort   socketsByPort
+	reserved *port.Bits // of Limits
+}
+
+// socketsByPort are sockets by their port, so that a block is compared with those of
+// each port alone.
+type socketsByPort map[uint16][]host.Socket
+
+func byPort(sockets []host.Socket) socketsByPort {
+	all := socketsByPort{}
+	for _, s := range sockets {
+		all[s.Port] = append(all[s.Port], s)
+	}
+	return all
+}
+
+// overlapping returns the sockets that overlap an endpoint.
+func (s socketsByPort) overlapping(e port.Endpoint) []host.Socket {
+	return overlapping(s[e.Port], e)
 }
 
 // about returns the answer without the sockets of other ports.
 func (a answer) about(ports port.Range) host.Facts {
 	f := a.Facts
 	f.Sockets = nil
-	for p := range (port.Set{ports}).All {
-		f.Sockets = append(f.Sockets, a.byPort[p]...)
+	for p := int(ports.First); p <= int(ports.Last) && len(a.byPort) > 0; p++ {
+		f.Sockets = append(f.Sockets, a.byPort[uint16(p)]...)
 	}
 	return f
 }
@@ -50,13 +70,14 @@ func (b *batch) dial(remote string, ports port.Range, take func([]host.Attempt))
 	b.takers = append(b.takers, func(a answer) { take(a.Dialed[first:last]) })
 }
 
-// take hands out an answer, in the order of the questions.
-func (b *batch) take(f host.Facts) {
-	a := answer{f, map[uint16][]host.Socket{}}
-	for _, s := range f.Sockets {
-		a.byPort[s.Port] = append(a.byPort[s.Port], s)
-	}
+// take hands out an answer, in the order of the questions, until ctx ends.
+func (b *batch) take(ctx context.Context, f host.Facts) {
+	a := answer{f, byPort(f.Sockets), new(port.Bits)}
+	a.reserved.AddSet(f.Limits.Reserved)
 	for _, take := range b.takers {
+		if ctx.Err() != nil {
+			return
+		}
 		take(a)
 	}
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -14,11 +15,15 @@ var (
 	linuxPrivileged = port.Range{First: 1, Last: 1023}
 )
 
-// Lint checks needs without a host: its result is the same everywhere.
-func Lint(needs []Need, tool string) Report {
+// Lint checks needs without a host: its result is the same everywhere. The error is
+// the context's.
+func Lint(ctx context.Context, needs []Need, tool string) (Report, error) {
 	report := Report{Version: 1, Tool: tool, Lint: true}
-	rivals := findRivals(needs)
+	rivals := findRivals(ctx, needs)
 	for i, n := range needs {
+		if ctx.Err() != nil {
+			return Report{}, context.Cause(ctx)
+		}
 		for _, proto := range n.Protocols {
 			r := n.result(proto)
 			r.OK = true
@@ -26,7 +31,7 @@ func Lint(needs []Need, tool string) Report {
 			n.noteDuplicates(&r, rivals[resultKey{i, proto}])
 			n.notePorts(&r, "")
 			if local := n.Expect != config.Reachable; local {
-				n.noteEphemeral(&r, linuxEphemeral, nil, "by Linux's default")
+				n.noteEphemeral(&r, linuxEphemeral, new(port.Bits), "by Linux's default")
 			}
 			if n.Expect == config.Free && n.Ports.Intersects(linuxPrivileged) {
 				n.notify(&r, config.Privileged, "ports below 1024 need root or CAP_NET_BIND_SERVICE on Linux, by default")
@@ -35,64 +40,7 @@ func Lint(needs []Need, tool string) Report {
 		}
 	}
 	report.Finish()
-	return report
-}
-
-// rivalsShown bounds how many other needs a duplicate notice names.
-const rivalsShown = 3
-
-// findRivals returns for each result the other needs that can't be bound beside
-// it. It returns at most rivalsShown and one more, so that a message can add
-// "others".
-func findRivals(needs []Need) map[resultKey][]Need {
-	type portKey struct {
-		target string
-		proto  port.Protocol
-		port   uint16
-	}
-	at := map[portKey][]int{}
-	for i, n := range needs {
-		if n.Expect != config.Free {
-			continue
-		}
-		for _, proto := range n.Protocols {
-			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				k := portKey{n.Target, proto, uint16(p)}
-				at[k] = append(at[k], i)
-			}
-		}
-	}
-	rivals := map[resultKey][]Need{}
-	for i, n := range needs {
-		if n.Expect != config.Free {
-			continue
-		}
-		for _, proto := range n.Protocols {
-			key := resultKey{i, proto}
-			found := map[int]bool{}
-			for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
-				for _, j := range at[portKey{n.Target, proto, uint16(p)}] {
-					if len(found) > rivalsShown {
-						break // enough to show that there are more
-					}
-					if i != j && !found[j] && exclude(n, needs[j], proto) {
-						found[j] = true
-						rivals[key] = append(rivals[key], needs[j])
-					}
-				}
-			}
-		}
-	}
-	return rivals
-}
-
-// exclude reports whether two needs of one target and port exclude each other.
-// Needs of different manifests do so only if both name the same machine.
-func exclude(a, b Need, proto port.Protocol) bool {
-	if a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) {
-		return false
-	}
-	return a.Binding(proto).ConflictsWith(b.Binding(proto))
+	return report, nil
 }
 
 // noteDuplicates clears OK and adds a notice if other needs exclude the result's.
@@ -133,19 +81,13 @@ func (n Need) notePorts(r *Result, os string) {
 }
 
 // noteEphemeral adds a notice if the OS may give the port to an outgoing
-// connection.
-func (n Need) noteEphemeral(r *Result, ephemeral port.Range, reserved port.Set, by string) {
+// connection. reserved are the ports that it never gives to one.
+func (n Need) noteEphemeral(r *Result, ephemeral port.Range, reserved *port.Bits, by string) {
 	if !n.Ports.Intersects(ephemeral) {
 		return
 	}
-	for p := max(n.Ports.First, ephemeral.First); ; p++ {
-		if !reserved.Contains(p) {
-			n.notify(r, config.Ephemeral, "port %d is an ephemeral port (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
-			return
-		}
-		if p >= n.Ports.Last || p >= ephemeral.Last {
-			return
-		}
+	if p := reserved.NextMissing(max(n.Ports.First, ephemeral.First)); p <= int(min(n.Ports.Last, ephemeral.Last)) {
+		n.notify(r, config.Ephemeral, "port %d is an ephemeral port (%s %s): any outgoing connection may take it before your app does", p, ephemeral, by)
 	}
 }
 

@@ -30,6 +30,16 @@ func onTarget(name string) func(*Need)  { return func(n *Need) { n.Target = name
 func allow(codes ...config.NoticeCode) func(*Need) { return func(n *Need) { n.Allow = codes } }
 func tcpAndUDP(n *Need)                            { n.Protocols = []port.Protocol{port.TCP, port.UDP} }
 
+// linted returns the report of Lint on needs.
+func linted(t *testing.T, needs []Need) Report {
+	t.Helper()
+	r, err := Lint(t.Context(), needs, "portcheck test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 type lintCase struct {
 	name  string
 	needs []Need
@@ -88,7 +98,7 @@ func lintCases() []lintCase {
 func TestLint(t *testing.T) {
 	for _, c := range lintCases() {
 		t.Run(c.name, func(t *testing.T) {
-			report := Lint(c.needs, "portcheck test")
+			report := linted(t, c.needs)
 			var got []string
 			all := true
 			for _, r := range report.Results {
@@ -117,12 +127,12 @@ func TestLint(t *testing.T) {
 
 func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 	needs := []Need{needOf("a.yml", "x"), needOf("a.yml", "yy"), needOf("a.yml", "zzz")}
-	got := Lint(needs, "").Results[0].Notices[0].Message
+	got := linted(t, needs).Results[0].Notices[0].Message
 	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11): only one of them can have it"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	needs = append(needs, needOf("a.yml", "wwww"))
-	got = Lint(needs, "").Results[0].Notices[0].Message
+	got = linted(t, needs).Results[0].Notices[0].Message
 	if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), wwww (a.yml:9:11): only one of them can have it"; got != want {
 		t.Errorf("three others, all named: %s\nwant %s", got, want)
 	}
@@ -131,7 +141,7 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 		needs = append(needs, needOf("a.yml", strings.Repeat("n", len(needs))))
 	}
 	for range 10 { // the message is the same every time
-		got = Lint(needs, "").Results[0].Notices[0].Message
+		got = linted(t, needs).Results[0].Notices[0].Message
 		if want := "tcp 8080 is also needed by yy (a.yml:7:11), zzz (a.yml:8:11), nnn (a.yml:8:11), others: only one of them can have it"; got != want {
 			t.Fatalf("%s\nwant %s", got, want)
 		}
@@ -141,7 +151,7 @@ func TestDuplicatesNameTheOthersWithTheirPositions(t *testing.T) {
 func TestSquattersAreNamed(t *testing.T) {
 	var got []string
 	for _, p := range []uint16{53, 80, 111, 135, 445, 631, 5000, 5040, 5353, 5357, 7000} {
-		for _, r := range Lint([]Need{needOf("a.yml", "x", ports(p, p), tcpAndUDP)}, "").Results {
+		for _, r := range linted(t, []Need{needOf("a.yml", "x", ports(p, p), tcpAndUDP)}).Results {
 			for _, n := range r.Notices {
 				if n.Code == config.Squatter {
 					got = append(got, string(r.Protocol)+": "+n.Message)
@@ -193,7 +203,7 @@ func TestUnsafePortsAreThoseOfTheFetchStandard(t *testing.T) {
 	for p := uint16(1); p < 11_000; p++ {
 		needs = append(needs, needOf("a.yml", "x", ports(p, p)))
 	}
-	for _, r := range Lint(needs, "").Results {
+	for _, r := range linted(t, needs).Results {
 		unsafe := slices.ContainsFunc(r.Notices, func(n Notice) bool { return n.Code == config.UnsafePort })
 		if unsafe != slices.Contains(bad, r.Port) {
 			t.Errorf("port %d: unsafe is %t", r.Port, unsafe)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,22 +39,58 @@ func (r Result) label() string {
 	return strings.TrimSuffix(r.ID, "@"+r.Target+"/"+string(r.Protocol))
 }
 
-// Merge returns the report that one run over the targets of all parts would give:
+// Merge takes the parts over, so that no result is in memory twice, and returns the
+// report that one run over the targets of all parts would give:
 // targets in the order of the parts, results by need, then by target, each
 // need with the alternatives that it can move to on all of its targets. If the
-// parts contradict each other, it returns only problems.
-func Merge(parts []Part, tool string, alternatives int) (Report, []config.Problem) {
+// parts contradict each other, or are too many, it returns only problems. The error
+// is the context's.
+func Merge(ctx context.Context, parts []Part, tool string, alternatives int) (Report, []config.Problem, error) {
+	if found := tooMuch(parts); found != nil {
+		return Report{}, []config.Problem{*found}, nil
+	}
 	merged := Report{Version: 1, Tool: tool, Problems: problemsOf(parts)}
 	var clashes, same []config.Problem
 	merged.Targets, clashes = targetsOf(parts)
 	merged.Results, same = resultsOf(parts)
 	if clashes = append(clashes, same...); len(clashes) > 0 {
-		return Report{}, clashes
+		return Report{}, clashes, nil
 	}
 	merged.arrange()
-	merged.realign(alternatives)
+	merged.realign(ctx, alternatives)
+	if ctx.Err() != nil {
+		return Report{}, nil, context.Cause(ctx)
+	}
 	merged.Finish()
-	return merged, nil
+	return merged, nil, nil
+}
+
+// Limits of a report. A fleet of 1,000 hosts with 30 ports each stays below
+// them.
+const (
+	MostTargets = 4096
+	MostResults = 1 << 15
+)
+
+// tooMuch returns a problem for the first part with which the parts have more than
+// a merged report may have.
+func tooMuch(parts []Part) *config.Problem {
+	targets, results := 0, 0
+	for _, p := range parts {
+		targets += len(p.Targets)
+		results += len(p.Results)
+		var found config.Problem
+		switch {
+		case targets > MostTargets:
+			found = clash(p.File, "with this report there are more than %d targets, the limit of a merge: merge fewer reports", MostTargets)
+		case results > MostResults:
+			found = clash(p.File, "with this report there are more than %d results, the limit of a merge: merge fewer reports", MostResults)
+		default:
+			continue
+		}
+		return &found
+	}
+	return nil
 }
 
 // problemsOf returns the problems of all parts. A problem of one manifest that
@@ -102,10 +139,15 @@ func (t TargetReport) equal(o TargetReport) bool {
 }
 
 func resultsOf(parts []Part) ([]Result, []config.Problem) {
-	all := []Result{}
+	count := 0
+	for _, p := range parts {
+		count += len(p.Results)
+	}
+	all := make([]Result, 0, count)
 	var clashes []config.Problem
 	files := map[string]string{}
-	for _, p := range parts {
+	for i, p := range parts {
+		parts[i].Results = nil
 		repeated := 0
 		for _, r := range p.Results {
 			if first, known := files[r.ID]; !known {
@@ -155,7 +197,7 @@ func (r *Report) arrange() {
 
 // realign replaces the alternatives that each target found for itself by those
 // that all targets of a need have in common, chosen as suggest chooses them.
-func (r *Report) realign(wanted int) {
+func (r *Report) realign(ctx context.Context, wanted int) {
 	t := tables{ephemeral: map[string]*port.Bits{}, claims: claims{}}
 	for _, target := range r.Targets {
 		t.ephemeral[target.Name] = new(port.Bits)
@@ -171,13 +213,16 @@ func (r *Report) realign(wanted int) {
 	found := map[entry]*common{}
 	var choices []*choice
 	for group := range groups(r.Results, Result.entry) {
+		if ctx.Err() != nil {
+			return
+		}
 		if slices.ContainsFunc(group, func(x Result) bool { return movable(&x) }) {
 			c := t.common(group, wanted)
 			found[group[0].entry()] = c
 			choices = append(choices, c.choice)
 		}
 	}
-	for a := newAllocation(choices); a.draw(); { // the targets have bound all of them
+	for a := newAllocation(choices); a.draw(ctx); { // the targets have bound all of them
 		a.keep()
 	}
 	for i := range r.Results {
@@ -236,12 +281,16 @@ func (t tables) common(need []Result, wanted int) *common {
 	for results := range groups(need, func(r Result) string { return r.Target }) {
 		target := results[0].Target
 		offer := offered(results)
-		if len(p.ephemeral) == 0 { // the first target
+		switch {
+		case len(p.ephemeral) == 0: // the first target
 			p.starts = offer
-		} else {
+		case p.only == nil:
+			p.only = new(port.Bits)
+			p.only.AddSet(offer)
+		default:
 			var bits port.Bits
 			bits.AddSet(offer)
-			p.starts = p.starts.Without(func(first uint16) bool { return !bits.Has(first) })
+			p.only.Keep(&bits)
 		}
 		ephemeral := t.ephemeral[target]
 		p.ephemeral = append(p.ephemeral, ephemeral)

@@ -40,9 +40,9 @@ func asRead(r Report) Report {
 
 func merge(t *testing.T, parts []Part, alternatives int) Report {
 	t.Helper()
-	merged, clashes := Merge(parts, "", alternatives)
-	if len(clashes) > 0 {
-		t.Fatal(clashes)
+	merged, clashes, err := Merge(t.Context(), parts, "", alternatives)
+	if len(clashes) > 0 || err != nil {
+		t.Fatal(clashes, err)
 	}
 	return merged
 }
@@ -283,7 +283,7 @@ func TestMergeComparesTargets(t *testing.T) {
 		"ephemeral": func(r *TargetReport) { r.Ephemeral = "1-2" },
 		"notices":   func(r *TargetReport) { r.Notices = []Notice{{Code: config.Degraded, Message: "x"}} },
 	} {
-		if _, clashes := Merge([]Part{part("one", func(*TargetReport) {}), part("two", change)}, "", 3); len(clashes) != 1 {
+		if _, clashes, _ := Merge(t.Context(), []Part{part("one", func(*TargetReport) {}), part("two", change)}, "", 3); len(clashes) != 1 {
 			t.Errorf("%s: %v", name, clashes)
 		}
 	}
@@ -307,7 +307,7 @@ func TestMergeRefusesContradictions(t *testing.T) {
 		"two hosts of one name": {[]Part{part("one.json", "linux"), part("two.json", "darwin")}, 2, `two.json: target "local" differs from the one in one.json: give the target of each report a name of its own, as in app1=two.json`},
 		"one report twice":      {[]Part{part("one.json", "linux"), part("two.json", "linux")}, 1, `two.json: a/x@local/tcp is also in one.json: give each report once`},
 	} {
-		_, clashes := Merge(c.parts, "", 3)
+		_, clashes, _ := Merge(t.Context(), c.parts, "", 3)
 		if len(clashes) != c.clashes || !strings.HasPrefix(clashes[0].Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, clashes, c.want)
 		}

@@ -29,6 +29,14 @@ func (n Need) ID(proto port.Protocol) string {
 	return fmt.Sprintf("%s@%s/%s", id, n.Target, proto)
 }
 
+// Endpoints returns how many endpoints the need has on its target.
+func (n Need) Endpoints() int {
+	if n.Expect == config.Reachable {
+		return n.Ports.Len()
+	}
+	return n.Ports.Len() * len(n.Protocols) * len(n.Binding(port.TCP).At(1))
+}
+
 // result returns a result of the need without a verdict.
 func (n Need) result(proto port.Protocol) Result {
 	r := Result{

@@ -23,10 +23,51 @@ type plan struct {
 	rivals     map[resultKey][]Need
 	slots      slots
 	progressMu sync.Mutex // Progress is called once at a time
+	ranges     rangeTexts
+	// excludedPorts are the results of excluded.
+	excludedPorts map[*port.Range]*port.Bits
+	budget        budget // of all targets together
 }
 
-func newPlan(needs []Need, o Options) *plan {
-	return &plan{Options: o, needs: needs, rivals: findRivals(needs), slots: make(slots, max(o.Parallel, 1))}
+// What one round of requests for alternatives may try. The facts of all targets are
+// in memory at the same time.
+const triesOfRound = 1 << 17
+
+func newPlan(ctx context.Context, needs []Need, o Options) *plan {
+	return &plan{
+		Options: o, needs: needs, rivals: findRivals(ctx, needs), slots: make(slots, max(o.Parallel, 1)),
+		ranges: textsOf(needs), excludedPorts: map[*port.Range]*port.Bits{}, budget: budget{limit: triesOfRound},
+	}
+}
+
+// rangeTexts are the texts of the ranges of a run's needs, by their first elements.
+// The needs of a manifest share its range, which may have thousands of elements.
+type rangeTexts map[*port.Range]string
+
+func textsOf(needs []Need) rangeTexts {
+	texts := rangeTexts{}
+	for _, n := range needs {
+		for _, set := range []port.Set{n.Range, n.Exclude} {
+			if len(set) > 0 && texts[&set[0]] == "" {
+				texts[&set[0]] = set.String()
+			}
+		}
+	}
+	return texts
+}
+
+func (t rangeTexts) of(set port.Set) string {
+	if len(set) == 0 {
+		return ""
+	}
+	return t[&set[0]]
+}
+
+// scanKey is what makes two scans of a target the same.
+type scanKey struct{ binding, ranges string }
+
+func (p *plan) scanKey(n Need, proto port.Protocol) scanKey {
+	return scanKey{fmt.Sprint(n.Binding(proto)), p.ranges.of(n.Range)}
 }
 
 // resultKey names a result: a need, by its index, and a protocol.
@@ -44,12 +85,13 @@ type round struct {
 	facts   host.Facts // about the machine as a whole, of the last probe that succeeded
 	err     error      // why it was not opened, or why the last probe failed
 	results map[resultKey]*Result
-	spent   time.Duration    // so far, of Timeout
-	scans   map[string]*scan // by scanKey
+	spent   time.Duration // so far, of Timeout
+	scans   map[scanKey]*scan
 	// ephemeralPorts is the result of ephemeral, once it was called.
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
+	budget    budget // of one request for alternatives
 }
 
 // scan is what was found of one range.
@@ -60,12 +102,12 @@ type scan struct {
 }
 
 func newRound(t Target, p *plan) *round {
-	return &round{Target: t, plan: p, results: map[resultKey]*Result{}, scans: map[string]*scan{}}
+	return &round{Target: t, plan: p, results: map[resultKey]*Result{}, scans: map[scanKey]*scan{}, budget: budget{limit: host.MostEndpoints}}
 }
 
 // newRounds returns the rounds of a run, in the order of targets.
-func newRounds(needs []Need, targets []Target, o Options) []*round {
-	p := newPlan(needs, o)
+func newRounds(ctx context.Context, needs []Need, targets []Target, o Options) []*round {
+	p := newPlan(ctx, needs, o)
 	byTarget := map[string][]int{}
 	for i, n := range needs {
 		byTarget[n.Target] = append(byTarget[n.Target], i)
@@ -104,7 +146,7 @@ func (r *round) wait(ctx context.Context) {
 	holders := map[resultKey]string{}
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
-	for r.err == nil {
+	for r.err == nil && ctx.Err() == nil {
 		now := time.Now()
 		next := time.Duration(math.MaxInt64) // time left until the first deadline
 		pending = slices.DeleteFunc(pending, func(i int) bool {
@@ -244,7 +286,7 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 // which ports of their ranges are open.
 func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
-	asked := map[string]bool{}
+	asked := map[scanKey]bool{}
 	for _, i := range needs {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
@@ -254,9 +296,11 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 				continue
 			}
 			r.askBinding(b, key)
-			if ranges && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 && !asked[scanKey(n, proto)] {
-				asked[scanKey(n, proto)] = true
-				r.askRange(b, n, proto)
+			if ranges && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 {
+				if k := r.scanKey(n, proto); !asked[k] {
+					asked[k] = true
+					r.askRange(b, n, proto)
+				}
 			}
 		}
 	}
@@ -270,7 +314,7 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	}
 	r.err = nil
 	r.facts = host.Facts{Machine: facts.Machine, Limits: facts.Limits, Gaps: facts.Gaps}
-	b.take(facts)
+	b.take(ctx, facts)
 }
 
 // askReachable asks whether a need's remote accepts connections at every port.
@@ -295,7 +339,7 @@ func (r *round) askBinding(b *batch, key resultKey) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		result := judge(n, key.proto, tried, a.about(n.Ports))
 		n.notePorts(&result, a.Machine.OS)
-		n.noteEphemeral(&result, a.Limits.Ephemeral, a.Limits.Reserved, "on this host")
+		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
 		r.results[key] = &result
 	})
 }
@@ -308,7 +352,7 @@ func (r *round) askRange(b *batch, n Need, proto port.Protocol) {
 	b.scan(host.Scan{Binding: n.Binding(proto), Ports: n.Range}, func(open port.Set, a answer) {
 		s := scan{open: open, whole: a.Tried[tried].TableOK}
 		s.bits.AddSet(open)
-		r.scans[scanKey(n, proto)] = &s
+		r.scans[r.scanKey(n, proto)] = &s
 	})
 }
 

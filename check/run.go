@@ -3,12 +3,10 @@ package check
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
-	"github.com/org/portcheck/port"
 )
 
 // Target is a host, and its name in reports.
@@ -36,7 +34,7 @@ type Options struct {
 // order of needs. The error is the context's.
 func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report, error) {
 	report := Report{Version: 1, Tool: o.Tool}
-	rounds := newRounds(needs, targets, o)
+	rounds := newRounds(ctx, needs, targets, o)
 	defer each(rounds, (*round).close) // not earlier: alternatives may be looked for on any target
 	each(rounds, func(r *round) { r.run(ctx) })
 	if ctx.Err() != nil {
@@ -60,7 +58,10 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 			report.Results = append(report.Results, *results[resultKey{i, proto}])
 		}
 	}
-	report.Spans = spans(needs, rounds)
+	report.Spans = spans(ctx, needs, rounds)
+	if ctx.Err() != nil {
+		return report, context.Cause(ctx)
+	}
 	report.Finish()
 	return report, nil
 }
@@ -88,10 +89,6 @@ func reportTarget(name string, f host.Facts, err error) TargetReport {
 		t.Notices = append(t.Notices, n)
 	}
 	return t
-}
-
-func scanKey(n Need, proto port.Protocol) string {
-	return fmt.Sprint(n.Binding(proto), n.Range)
 }
 
 // Finish sets Summary and OK from the problems and results.

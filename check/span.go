@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/org/portcheck/config"
@@ -20,20 +21,28 @@ type Span struct {
 
 // spans returns the ranges of the needs, each once for a target and binding. A
 // target without a whole socket table has none.
-func spans(needs []Need, rounds []*round) []Span {
+func spans(ctx context.Context, needs []Need, rounds []*round) []Span {
 	var all []Span
-	seen := map[string]bool{}
+	byName := map[string][]*round{}
+	for _, r := range rounds {
+		byName[r.Name] = append(byName[r.Name], r)
+	}
+	type spanKey struct {
+		target    string
+		protocol  port.Protocol
+		addresses string
+		ranges    string
+		exclude   string
+	}
+	seen := map[spanKey]bool{}
 	for _, n := range needs {
-		if n.Expect != config.Free {
+		if n.Expect != config.Free || ctx.Err() != nil {
 			continue
 		}
-		for _, r := range rounds {
-			if r.Name != n.Target {
-				continue
-			}
+		for _, r := range byName[n.Target] {
 			for _, proto := range n.Protocols {
-				found := r.scans[scanKey(n, proto)]
-				key := fmt.Sprint(n.Target, proto, n.Addresses, n.Range, n.Exclude)
+				found := r.scans[r.scanKey(n, proto)]
+				key := spanKey{n.Target, proto, fmt.Sprint(n.Addresses), r.ranges.of(n.Range), r.ranges.of(n.Exclude)}
 				if found == nil || !found.whole || seen[key] {
 					continue
 				}

@@ -37,20 +37,30 @@ const onlyEphemeral = "the range has no other free ports than ephemeral ones: an
 // whole: its port is free for all of its protocols, and on all of its targets.
 func suggest(ctx context.Context, needs []Need, rounds []*round, results map[resultKey]*Result, o Options) error {
 	claims := claimsOf(needs)
+	onTarget, ofEntry := map[string][]*round{}, map[entry][]*round{}
+	for _, r := range rounds {
+		onTarget[r.Name] = append(onTarget[r.Name], r)
+	}
+	for _, n := range needs {
+		ofEntry[entryOf(n)] = append(ofEntry[entryOf(n)], onTarget[n.Target]...)
+	}
 	searches := map[entry]*search{}
 	offers := make([]*search, len(needs))
 	var all []*search
 	for i, n := range needs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
 			return movable(results[resultKey{i, proto}])
 		})
 		if key := entryOf(n); o.Alternatives > 0 && helps && searches[key] == nil {
-			searches[key] = newSearch(n, roundsOf(n, needs, rounds), claims, o.Alternatives, newChoice)
+			searches[key] = newSearch(n, ofEntry[entryOf(n)], claims, o.Alternatives, newChoice)
 			all = append(all, searches[key])
 		}
 		if o.Candidates > 0 && n.Expect == config.Free {
 			// The ports on this target alone, whatever the entry's other targets offer.
-			offers[i] = newSearch(n, roundsOn(n.Target, rounds), claims, o.Candidates, newOffer)
+			offers[i] = newSearch(n, onTarget[n.Target], claims, o.Candidates, newOffer)
 			all = append(all, offers[i])
 		}
 	}
@@ -125,27 +135,6 @@ func claimsOf(needs []Need) claims {
 	return c
 }
 
-// roundsOf returns those of all targets that an entry is needed on.
-func roundsOf(n Need, needs []Need, rounds []*round) []*round {
-	var all []*round
-	for _, other := range needs {
-		if entryOf(other) == entryOf(n) {
-			all = append(all, roundsOn(other.Target, rounds)...)
-		}
-	}
-	return all
-}
-
-func roundsOn(target string, rounds []*round) []*round {
-	var all []*round
-	for _, r := range rounds {
-		if r.Name == target {
-			all = append(all, r)
-		}
-	}
-	return all
-}
-
 // newSearch returns a search on the targets of rounds, for a choice of the kind
 // that choose makes.
 func newSearch(n Need, rounds []*round, c claims, wanted int, choose func(pool, int) *choice) *search {
@@ -153,24 +142,28 @@ func newSearch(n Need, rounds []*round, c claims, wanted int, choose func(pool, 
 	var p pool
 	p, s.reason = poolOf(n, rounds, c)
 	s.choice = choose(p, wanted)
+	s.cost = n.Endpoints()
+	for _, r := range rounds {
+		s.budgets = append(s.budgets, &r.budget, &r.plan.budget)
+	}
 	return s
 }
 
 // poolOf returns the pool of ports that a need can have on the targets of rounds.
 // It is empty if the need has no range. If the ports can't be found out, it is empty
-// too, and reason is why.
+// too, and reason is why. What a scan has found is within the need's range.
 func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
-	var within, excluded port.Bits
-	within.AddSet(n.Range)
-	excluded.AddSet(n.Exclude)
-	p = pool{starts: n.Range, length: n.Ports.Len(), open: []*port.Bits{&within}, claimed: []*port.Bits{&excluded}}
+	p = pool{starts: n.Range, length: n.Ports.Len()}
 	if len(n.Range) == 0 {
 		return p, ""
+	}
+	if len(n.Exclude) > 0 && len(rounds) > 0 {
+		p.claimed = append(p.claimed, rounds[0].excluded(n.Exclude))
 	}
 	none := pool{length: p.length}
 	for _, r := range rounds {
 		for _, proto := range n.Protocols {
-			found := r.scans[scanKey(n, proto)]
+			found := r.scans[r.scanKey(n, proto)]
 			switch {
 			case found == nil:
 				return none, fmt.Sprintf("they must be free on every target, and %s could not be probed", r.Name)
@@ -187,13 +180,24 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	return p, ""
 }
 
+// excluded returns the ports of a set, which needs of one manifest share.
+func (p *plan) excluded(set port.Set) *port.Bits {
+	if p.excludedPorts[&set[0]] == nil {
+		p.excludedPorts[&set[0]] = new(port.Bits)
+		p.excludedPorts[&set[0]].AddSet(set)
+	}
+	return p.excludedPorts[&set[0]]
+}
+
 // ephemeral returns the ports that the target's OS gives to outgoing connections.
 // It is called after the last probe of needs.
 func (r *round) ephemeral() *port.Bits {
 	if r.ephemeralPorts == nil {
 		limits := r.facts.Limits
 		r.ephemeralPorts = new(port.Bits)
-		r.ephemeralPorts.AddSet(port.Set{limits.Ephemeral}.Without(limits.Reserved.Contains))
+		var reserved port.Bits
+		reserved.AddSet(limits.Reserved)
+		r.ephemeralPorts.AddSet(port.Set{limits.Ephemeral}.Without(reserved.Has))
 	}
 	return r.ephemeralPorts
 }
@@ -206,13 +210,13 @@ func find(ctx context.Context, searches []*search) error {
 		choices[i] = s.choice
 	}
 	a := newAllocation(choices)
-	for a.draw() {
+	for a.draw(ctx) {
 		if err := bindDrawn(ctx, searches); err != nil {
 			return err
 		}
 		a.keep()
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // bindDrawn binds what the searches have drawn, one batch a target. A target
@@ -250,7 +254,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 	for _, r := range order {
 		x := exchanges[r]
 		if x.err == nil {
-			x.take(x.facts)
+			x.take(ctx, x.facts)
 			continue
 		}
 		r.err = x.err
@@ -288,7 +292,7 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 // FreePorts returns up to o.Alternatives ports of a need's range that its app can
 // bind now.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, error) {
-	r := newRound(t, newPlan([]Need{n}, o))
+	r := newRound(t, newPlan(ctx, []Need{n}, o))
 	defer r.close()
 	if err := r.reach(ctx); err != nil {
 		return nil, err
@@ -309,7 +313,7 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 		return nil, err
 	}
 	r.facts = facts
-	b.take(facts)
+	b.take(ctx, facts)
 	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, err

@@ -24,8 +24,9 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	r.TableOnly = tried.NoBindReason != ""
 	var verdicts []endpointVerdict
 	noIPv6 := false
+	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
-		sockets := overlapping(f.Sockets, a.Endpoint)
+		sockets := table.overlapping(a.Endpoint)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
 			noIPv6 = true
 			continue
@@ -152,8 +153,9 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	}
 	var listeners, others, doubtful []host.Socket
 	found, maybe := map[uint16]bool{}, map[uint16]bool{}
+	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
-		for _, s := range overlapping(f.Sockets, a.Endpoint) {
+		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
 			case s.State == host.Listen && tried.NoBindReason != "" && mayBeV6Only(s, a.Endpoint):
 				doubtful = append(doubtful, s)

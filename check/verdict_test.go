@@ -617,7 +617,7 @@ func TestEveryStatusAndNoticeHasACase(t *testing.T) {
 		note(c.judge(t))
 	}
 	for _, c := range lintCases() {
-		for _, r := range Lint(c.needs, "").Results {
+		for _, r := range linted(t, c.needs).Results {
 			note(r)
 		}
 	}
@@ -756,7 +756,7 @@ func TestSubjects(t *testing.T) {
 	for app, want := range map[string]string{"": "x@local/udp", "shop": "shop/x@local/udp"} {
 		n := needOf("a.yml", "x", udp)
 		n.App = app
-		if got := Lint([]Need{n}, "").Results[0].ID; got != want {
+		if got := linted(t, []Need{n}).Results[0].ID; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

@@ -153,12 +153,18 @@ func runCase(t *testing.T, name string) (check.Report, verdictOptions) {
 		v.failOn = "warning"
 	}
 	a := &app{stdin: strings.NewReader("")}
-	needs, specs, problems := a.readNeeds(glob(t, "*.yml"), needOptions{}, "local")
+	needs, specs, problems, err := a.readNeeds(t.Context(), glob(t, "*.yml"), needOptions{}, "local")
 	switch {
+	case err != nil:
+		t.Fatal(err)
 	case len(problems) > 0:
 		return check.Report{Version: 1, Tool: tool, Problems: problems, Lint: lint}, v
 	case lint:
-		return check.Lint(needs, tool), v
+		r, err := check.Lint(t.Context(), needs, tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, v
 	}
 	answers := readFacts(t)
 	var targets []check.Target

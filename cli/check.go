@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport"
 )
 
@@ -26,6 +27,10 @@ type checkOptions struct {
 	allowTargets    bool // and remotes that manifests name
 	showCommand     bool
 }
+
+// mostAlternatives limits --alternatives: a report lists them for each unmet need,
+// and people use the first ones.
+const mostAlternatives = 1000
 
 // maxParallel limits --parallel: each target that is being checked may need a
 // process, a connection or a container.
@@ -82,15 +87,15 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
-	needs, specs, problems := a.readNeeds(args, o.needOptions, transport.Auto(a.transportJob()))
+	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
+	if err != nil {
+		return err
+	}
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	if len(problems) > 0 {
-		return a.writeReport(out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
+		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
 	for i := range needs {
 		n := &needs[i]
@@ -108,7 +113,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
-	return a.writeReport(out, r, o.verdictOptions)
+	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 
 // run checks needs on their targets and shows the progress.
@@ -128,10 +133,10 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 }
 
 func (o *checkOptions) validate() error {
-	if err := validCount("alternatives", o.alternatives); err != nil {
+	if err := validCount("alternatives", o.alternatives, mostAlternatives); err != nil {
 		return err
 	}
-	if err := validCount("candidates", o.candidates); err != nil {
+	if err := validCount("candidates", o.candidates, port.MaxPort); err != nil {
 		return err
 	}
 	if o.parallel < 1 || o.parallel > maxParallel {
@@ -143,9 +148,9 @@ func (o *checkOptions) validate() error {
 	return o.verdictOptions.validate()
 }
 
-func validCount(flag string, n int) error {
-	if n < 0 {
-		return usageError(fmt.Errorf("--%s %d: want 0 or more", flag, n), "")
+func validCount(flag string, n, most int) error {
+	if n < 0 || n > most {
+		return usageError(fmt.Errorf("--%s %d: want a number from 0 to %d", flag, n, most), "")
 	}
 	return nil
 }

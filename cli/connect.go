@@ -23,7 +23,8 @@ type connectOptions struct {
 
 func (o *connectOptions) connectFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.evidence, "evidence", string(transport.Full), "what a helper container may see: `full` (also which process holds a port) or basic (only ports)")
-	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "time budget of one target, not counting --wait")
+	o.timeout = 30 * time.Second
+	f.Var((*durationFlag)(&o.timeout), "timeout", "time budget of one target, not counting --wait")
 	o.sshFlags(f)
 }
 
@@ -54,6 +55,16 @@ const (
 	lifetimeMargin = 15 * time.Second
 )
 
+// lifetime returns how long a helper may be needed. It is below the limit of
+// probe's --for, to which an ssh:// target rounds it up.
+func lifetime(batches int, timeout, wait time.Duration) time.Duration {
+	const most = config.MostDuration - lifetimeMargin
+	if timeout > most/time.Duration(timeoutsPerTarget*max(batches, 1)) { // the product may overflow
+		return most
+	}
+	return min(timeoutsPerTarget*time.Duration(batches)*timeout+wait+lifetimeMargin, most)
+}
+
 // openers returns targets for check to open. batches is how many targets may be
 // checked one after the other, and wait how long needs may wait. Helpers live long
 // enough for all of that.
@@ -62,7 +73,7 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 		o.Names = secretNames()
 	}
 	options := transport.Options{Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env)}
-	options.Lifetime = timeoutsPerTarget*time.Duration(batches)*o.timeout + wait + lifetimeMargin
+	options.Lifetime = lifetime(batches, o.timeout, wait)
 	targets := make([]check.Target, len(specs))
 	for i, s := range specs {
 		options := options

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
 )
 
@@ -33,17 +34,36 @@ func (w *waitFlag) Type() string   { return "duration" }
 
 func (w *waitFlag) Set(text string) (err error) {
 	w.given = true
-	w.Duration, err = time.ParseDuration(text)
-	switch {
-	case err != nil:
-		return errBadDuration
-	case w.Duration < 0:
-		return errors.New("want 0s or more")
+	w.Duration, err = parseDuration(text)
+	if err == nil && w.Duration < 0 {
+		err = errors.New("want 0s or more")
 	}
-	return nil
+	return err
 }
 
-var errBadDuration = errors.New("want a number and a unit, such as 500ms, 30s or 1m30s")
+// durationFlag is a duration of at most config.MostDuration.
+type durationFlag time.Duration
+
+func (d *durationFlag) String() string { return time.Duration(*d).String() }
+func (d *durationFlag) Type() string   { return "duration" }
+
+func (d *durationFlag) Set(text string) error {
+	parsed, err := parseDuration(text)
+	*d = durationFlag(parsed)
+	return err
+}
+
+// parseDuration parses a duration of at most config.MostDuration.
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, errors.New("want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h")
+	case d > config.MostDuration:
+		return 0, errors.New("want at most 24h")
+	}
+	return d, nil
+}
 
 // flagNames returns the long flags of a command, such as "--format".
 func flagNames(cmd interface{ Flags() *pflag.FlagSet }) []string {

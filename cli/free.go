@@ -42,8 +42,8 @@ the range. The exit code is 1 if there are fewer than N.`,
 		switch {
 		case ranges.set == nil:
 			err = fmt.Errorf("--range is missing: give the ports to choose from, such as --range 8000-8099")
-		case count < 1:
-			err = fmt.Errorf("-n %d: want 1 or more", count)
+		case count < 1 || count > port.MaxPort:
+			err = fmt.Errorf("-n %d: want a number from 1 to %d", count, port.MaxPort)
 		case proto != port.TCP && proto != port.UDP:
 			err = fmt.Errorf("--protocol %q: want tcp or udp", protocol)
 		case format != "text" && format != "json":

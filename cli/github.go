@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,26 +17,30 @@ import (
 // writeGitHub writes a report's annotations, step summary and outputs for GitHub
 // Actions. It returns only errors of annotations. Files that can't be written are
 // a warning: under act, variables name paths that do not exist in the container.
-func (a *app) writeGitHub(out *outputs, r check.Report, o report.Options) error {
+func (a *app) writeGitHub(ctx context.Context, out *outputs, r check.Report, o report.Options) error {
 	annotations := a.stderr
 	if out.format == "text" {
 		annotations = a.stdout
 	}
 	if out.format != "github" {
-		if err := report.Formats["github"](annotations, r, o); err != nil {
+		text, err := render(ctx, report.Formats["github"], r, o)
+		if err == nil {
+			_, err = annotations.Write(text)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	var summary bytes.Buffer
-	if err := report.Formats["markdown"](&summary, r, o); err != nil {
+	summary, err := render(ctx, report.Formats["markdown"], r, o)
+	if err != nil {
 		return err
 	}
-	file, err := a.reportFile(out, r, o)
+	file, err := a.reportFile(ctx, out, r, o)
 	if err != nil {
 		file = "" // the other outputs are still useful
 		err = fmt.Errorf("report: %w", err)
 	}
-	err = errors.Join(err, ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
+	err = errors.Join(err, ci.AppendSummary(a.env, string(summary)), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
 	if err != nil {
 		a.logf("warning: the step's summary or outputs can't be written: %s", report.Safe(err.Error()))
 	}
@@ -74,7 +78,7 @@ func actionOutputs(r check.Report, file string) []ci.Output {
 // reportFile returns the path of a JSON report that later steps can open: the one
 // of -o json=FILE, or else a new file in the runner's temporary directory, so that
 // the checkout has no file that is not tracked.
-func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string, error) {
+func (a *app) reportFile(ctx context.Context, out *outputs, r check.Report, o report.Options) (string, error) {
 	for _, f := range out.files {
 		if f.name == "json" {
 			path, err := filepath.Abs(f.path)
@@ -95,8 +99,8 @@ func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	var text bytes.Buffer
-	if err := report.Formats["json"](&text, r, o); err != nil {
+	text, err := render(ctx, report.Formats["json"], r, o)
+	if err != nil {
 		return "", err
 	}
 	root, err := os.OpenRoot(dir)
@@ -104,7 +108,7 @@ func (a *app) reportFile(out *outputs, r check.Report, o report.Options) (string
 		return "", err
 	}
 	defer root.Close()
-	name, err := createIn(root, "portcheck-", ".json", text.Bytes())
+	name, err := createIn(root, "portcheck-", ".json", text)
 	if err != nil {
 		return "", err
 	}

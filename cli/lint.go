@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
@@ -34,15 +32,18 @@ there are only notices.`,
 		if err != nil {
 			return err
 		}
-		needs, _, problems := a.readNeeds(args, o.needOptions, "local") // the same on every machine
-		if err := context.Cause(cmd.Context()); err != nil {
+		ctx := cmd.Context()
+		needs, _, problems, err := a.readNeeds(ctx, args, o.needOptions, "local") // the same on every machine
+		if err != nil {
 			return err
 		}
 		r := check.Report{Version: 1, Tool: tool(), Problems: problems, Lint: true}
 		if len(problems) == 0 {
-			r = check.Lint(needs, tool())
+			if r, err = check.Lint(ctx, needs, tool()); err != nil {
+				return err
+			}
 		}
-		return a.writeReport(out, r, verdictOptions{failOn: "warning"})
+		return a.writeReport(ctx, out, r, verdictOptions{failOn: "warning"})
 	}
 	return cmd
 }

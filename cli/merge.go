@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if len(args) == 0 {
 		return usageError(errors.New("no reports to merge: name at least one"), "see `portcheck merge --help`")
 	}
-	if err := validCount("alternatives", o.alternatives); err != nil {
+	if err := validCount("alternatives", o.alternatives, mostAlternatives); err != nil {
 		return err
 	}
 	if err := o.verdictOptions.validate(); err != nil {
@@ -65,25 +66,29 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	bounds := a.readBounds()
 	sources, problems := parseReportArgs(args, bounds)
 	var parts []check.Part
+	var reader report.Reader
 	for _, s := range sources {
-		part, err := a.readPart(ctx, s, bounds)
+		part, err := a.readPart(ctx, &reader, s, bounds)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
 			problems = append(problems, config.Problem{Position: config.Position{File: s.file}, Message: err.Error()})
+			continue
 		}
 		parts = append(parts, part)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	r := check.Report{}
 	if len(problems) == 0 {
-		r, problems = check.Merge(parts, tool(), o.alternatives)
+		if r, problems, err = check.Merge(ctx, parts, tool(), o.alternatives); err != nil {
+			return err
+		}
 		r.Merged = true
 	}
 	if len(problems) > 0 {
 		r = check.Report{Version: 1, Tool: tool(), Problems: problems}
 	}
-	return a.writeReport(out, r, o.verdictOptions)
+	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 
 // reportArg is a report to read. If name is not empty, it is the new name of the
@@ -114,9 +119,17 @@ func parseReportArgs(args []string, bounds []within.Dir) ([]reportArg, []config.
 }
 
 // readPart reads one report and renames its target if its argument has a name.
-func (a *app) readPart(ctx context.Context, s reportArg, bounds []within.Dir) (check.Part, error) {
-	r, err := a.readReport(ctx, s.file, bounds)
-	part := check.Part{File: s.file, Report: r}
+func (a *app) readPart(ctx context.Context, reader *report.Reader, s reportArg, bounds []within.Dir) (check.Part, error) {
+	type read struct {
+		check.Report
+		err error
+	}
+	r, err := untilCancelled(ctx, func() (r read) {
+		r.Report, r.err = a.readReport(ctx, reader, s.file, bounds)
+		return r
+	})
+	err = cmp.Or(err, r.err)
+	part := check.Part{File: s.file, Report: r.Report}
 	if err == nil && s.name != "" {
 		err = part.Rename(s.name)
 	}
@@ -125,16 +138,16 @@ func (a *app) readPart(ctx context.Context, s reportArg, bounds []within.Dir) (c
 
 // readReport reads a report. An error does not show what a file contains if a link
 // led out of the directory of its name.
-func (a *app) readReport(ctx context.Context, file string, bounds []within.Dir) (check.Report, error) {
+func (a *app) readReport(ctx context.Context, reader *report.Reader, file string, bounds []within.Dir) (check.Report, error) {
 	if file == "-" {
-		return report.Read(a.stdin)
+		return reader.Read(a.stdin)
 	}
 	f, err := within.Open(file, bounds)
 	if err != nil {
 		return check.Report{}, fmt.Errorf("cannot be opened: %w", withoutPath(err))
 	}
 	defer f.Close()
-	r, err := report.Read(cancellableReader{ctx, f})
+	r, err := reader.Read(cancellableReader{ctx, f})
 	if err != nil && f.Left != nil {
 		return check.Report{}, fmt.Errorf("is not a report of check; the reason is not shown, since a link may lead to this file, out of %q: name the file itself to see it", *f.Left)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,8 +30,25 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 }
 
 // readNeeds reads manifests and flags. If it returns problems, the needs and
-// targets are not complete. auto is the target of needs that name none.
-func (a *app) readNeeds(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
+// targets are not complete. auto is the target of needs that name none. The error
+// is the context's.
+func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
+	type read struct {
+		needs    []check.Need
+		specs    []targetSpec
+		problems []config.Problem
+	}
+	r, err := untilCancelled(ctx, func() (r read) {
+		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto)
+		return r
+	})
+	if ctx.Err() != nil { // it may have ended the read of stdin
+		err = context.Cause(ctx)
+	}
+	return r.needs, r.specs, r.problems, err
+}
+
+func (a *app) parseNeeds(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
 	manifests, problems := a.manifests(args, o)
 	if m, bad := portFlagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)

@@ -1,10 +1,11 @@
 package cli
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -80,7 +81,7 @@ func lookupFormat(name string) (report.Format, error) {
 
 // writeReport writes a report to all outputs and keeps it for the exit code. A
 // failed output does not stop the others.
-func (a *app) writeReport(out *outputs, r check.Report, v verdictOptions) error {
+func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v verdictOptions) error {
 	a.report, a.verdict = r, v
 	here, err := os.Getwd()
 	if err != nil {
@@ -89,15 +90,18 @@ func (a *app) writeReport(out *outputs, r check.Report, v verdictOptions) error 
 	options := report.Options{Color: a.color(a.stdout, out.noColor), Width: a.width(a.stdout), Root: a.workspace(here), Dir: here}
 	var failures []error
 	if !out.quiet || out.format != "text" || !r.OK {
-		failures = append(failures, writeFailure("the report", out.stdout(a.stdout, r, options)))
+		text, err := render(ctx, out.stdout, r, options)
+		if err == nil {
+			_, err = a.stdout.Write(text)
+		}
+		failures = append(failures, writeFailure("the report", err))
 	}
 	options.Color, options.Width = false, 0
 	bounds := a.writeBounds()
 	for _, f := range out.files {
-		var text bytes.Buffer
-		err := f.format(&text, r, options)
+		text, err := render(ctx, f.format, r, options)
 		if err == nil {
-			err = writeFile(f.path, text.Bytes(), bounds)
+			err = writeFile(f.path, text, bounds)
 		}
 		switch {
 		case err != nil:
@@ -107,9 +111,34 @@ func (a *app) writeReport(out *outputs, r check.Report, v verdictOptions) error 
 		}
 	}
 	if ci.GitHub(a.env) {
-		failures = append(failures, writeFailure("the annotations", a.writeGitHub(out, r, options)))
+		failures = append(failures, writeFailure("the annotations", a.writeGitHub(ctx, out, r, options)))
 	}
 	return joinFailures(failures...)
+}
+
+// render returns a report in a format, unless ctx ends first.
+func render(ctx context.Context, f report.Format, r check.Report, o report.Options) ([]byte, error) {
+	type rendered struct {
+		text page
+		err  error
+	}
+	out, err := untilCancelled(ctx, func() (out rendered) {
+		out.err = f(&out.text, r, o)
+		return out
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.text, out.err
+}
+
+// page is what a format writes. Formats write once, so it does not grow like a
+// bytes.Buffer, which would take twice the memory.
+type page []byte
+
+func (p *page) Write(text []byte) (int, error) {
+	*p = slices.Concat(*p, text)
+	return len(text), nil
 }
 
 // writeFailure returns the failure of output that could not be written, or nil.

@@ -14,6 +14,7 @@ import (
 func portFlagManifest(specs []string) (config.Manifest, []config.Problem) {
 	m := config.Manifest{File: "--port"}
 	var problems []config.Problem
+	taken, last := map[string]bool{}, map[string]int{} // names, and the last number of each
 	for _, spec := range specs {
 		p, err := parsePort(spec)
 		if err != nil {
@@ -21,9 +22,11 @@ func portFlagManifest(specs []string) (config.Manifest, []config.Problem) {
 			continue
 		}
 		name := p.Name
-		for n := 2; slices.ContainsFunc(m.Ports, func(o config.Port) bool { return o.Name == p.Name }); n++ {
-			p.Name = fmt.Sprintf("%s-%d", name, n)
+		for taken[p.Name] {
+			last[name] = max(last[name]+1, 2)
+			p.Name = fmt.Sprintf("%s-%d", name, last[name])
 		}
+		taken[p.Name] = true
 		m.Ports = append(m.Ports, p)
 	}
 	return m, problems

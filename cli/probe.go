@@ -30,6 +30,9 @@ func (a *app) probe() *cobra.Command {
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if lifetime < 0 {
+				return usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90s", lifetime), "")
+			}
 			if lifetime > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeoutCause(ctx, lifetime, unknownError(errors.New("this probe's lifetime is over")))
@@ -52,7 +55,7 @@ func (a *app) probe() *cobra.Command {
 			return context.Cause(ctx)
 		},
 	}
-	cmd.Flags().DurationVar(&lifetime, "for", 0, "end after this long even if stdin is open, such as `90s`")
+	cmd.Flags().Var((*durationFlag)(&lifetime), "for", "end after this long even if stdin is open, such as `90s`")
 	cmd.Flags().BoolVar(&ready, "ready", false, "print a line to stdout when requests are accepted")
 	cmd.Flags().BoolVar(&unlink, "unlink", false, "first remove this executable and its directory, which must be named portcheck.*")
 	return cmd

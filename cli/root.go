@@ -48,13 +48,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		f, cause := value.GetFlag(), value.Unwrap()
-		switch f.Value.Type() {
-		case "int":
+		if f.Value.Type() == "int" {
 			cause = errors.New("want a number")
-		case "duration":
-			if _, ours := f.Value.(*waitFlag); !ours {
-				cause = errBadDuration
-			}
 		}
 		return fmt.Errorf("--%s %q: %w", f.Name, value.GetValue(), cause)
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/org/portcheck/internal/panics"
 )
 
 // signalError is the cause of a context that a signal has cancelled.
@@ -34,6 +36,30 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 		signal.Stop(signals)
 		signal.Stop(pipes)
 		cancel(nil)
+	}
+}
+
+// untilCancelled returns what do returns, or the cause of ctx if ctx ends first. It
+// then abandons do, which must change nothing that anybody else uses: the process
+// ends. It is for work that takes no context, such as that of a parser.
+func untilCancelled[T any](ctx context.Context, do func() T) (T, error) {
+	type outcome struct {
+		value T
+		panic *panics.Panic
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.panic = panics.Catch(func() { o.value = do() })
+		done <- o
+	}()
+	select {
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	case o := <-done:
+		o.panic.Repanic()
+		return o.value, nil
 	}
 }
 

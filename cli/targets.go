@@ -109,18 +109,21 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 	var needs []check.Need
 	var specs []targetSpec
 	var problems []config.Problem
-	ids := map[string]config.Position{}
+	ids, index, reported := map[string]config.Position{}, map[string]int{}, map[config.Problem]bool{}
+	total := newTotals()
 	for _, m := range manifests {
 		for _, p := range m.Ports {
 			for _, s := range targetsOf(m, p, flags) {
 				s.found = m.Found
-				i := slices.IndexFunc(specs, func(o targetSpec) bool { return o.name == s.name })
+				i, known := index[s.name]
 				switch {
-				case i < 0:
+				case !known:
+					index[s.name] = len(specs)
 					specs = append(specs, s)
 				case specs[i].spec != s.spec:
 					p := s.problem(fmt.Errorf("target %q is %s here and %s at %s: give each target a name of its own", s.name, s.spec, specs[i].spec, specs[i].at))
-					if !slices.Contains(problems, p) {
+					if !reported[p] {
+						reported[p] = true
 						problems = append(problems, p)
 					}
 				default:
@@ -128,6 +131,9 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 					specs[i].found = specs[i].found && s.found
 				}
 				n := check.Need{Port: p, App: m.App, Machine: m.Host, Target: s.name}
+				if exceeded := total.add(n, len(specs)); exceeded != nil {
+					return nil, nil, append(problems, *exceeded)
+				}
 				for _, proto := range p.Protocols {
 					id := n.ID(proto)
 					if first, taken := ids[id]; taken {
@@ -153,15 +159,21 @@ func targetsOf(m config.Manifest, p config.Port, flags targetFlags) []targetSpec
 		declared = append(declared, flags.replace(flags.newSpec(t.Name, t.URL, t.Position)))
 	}
 	all := declared
+	byName := map[string]targetSpec{}
 	if len(p.Targets) > 0 {
 		all = nil
-	}
-	for _, name := range p.Targets {
-		s := flags.replace(flags.newSpec("", name, p.At))
-		if i := slices.IndexFunc(declared, func(d targetSpec) bool { return d.name == name }); i >= 0 {
-			s = declared[i]
+		for _, d := range declared {
+			byName[d.name] = d
 		}
-		if !slices.ContainsFunc(all, func(o targetSpec) bool { return o.name == s.name }) {
+	}
+	taken := map[string]bool{}
+	for _, name := range p.Targets {
+		s, known := byName[name]
+		if !known {
+			s = flags.replace(flags.newSpec("", name, p.At))
+		}
+		if !taken[s.name] {
+			taken[s.name] = true
 			all = append(all, s)
 		}
 	}

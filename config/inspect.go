@@ -13,6 +13,14 @@ const (
 	maxAddresses = 64
 )
 
+// The limits of all manifests of a run. As each manifest has a need, there are no
+// more files than needs, of 8 kB on average.
+const (
+	maxFiles    = maxNeeds
+	maxAllBytes = 32 << 20
+	maxProblems = 1000 // nobody reads more of them
+)
+
 // inspector reports the YAML features that are not allowed anywhere in a
 // manifest, not even under x- keys. It stops at the first limit.
 type inspector struct {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -106,6 +107,11 @@ func TestLimits(t *testing.T) {
 			`-:3:27: port: "65536" is not a port: want a decimal number from 1 to 65535`,
 		},
 		{
+			"seconds to wait", 24 * 60 * 60,
+			func(n int) string { return need("wait: %ds", n) },
+			`-:4:33: wait: "86401s" is too long: want at most 24h`,
+		},
+		{
 			"host of a target", 253,
 			func(n int) string { return with("targets: {a: %q}", "ssh://"+strings.Repeat("h", n)) },
 			"-:5:14: targets.a: the host must have 1 to 253 letters, digits, dots, underscores and hyphens, and no hyphen as the first character",
@@ -122,6 +128,43 @@ func TestLimits(t *testing.T) {
 			}
 			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit+1))); lines(found) != c.want+"\n" {
 				t.Errorf("beyond the limit: got\n%swant\n%s", lines(found), c.want)
+			}
+		})
+	}
+}
+
+// TestLimitsOfAllFiles checks the limits of all manifests of a run together.
+func TestLimitsOfAllFiles(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit int // of files
+		text  func(i int) string
+		want  string
+	}{
+		{"files", 4096, func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) }, "f4096: more than 4,096 manifests, the limit of a run"},
+		{
+			"bytes", 33, // the last is read although the others reach the limit
+			func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) + "#" + strings.Repeat("x", 1<<20-100) },
+			"f0033: more than 32 MiB of manifests, the limit of a run",
+		},
+		{"errors", 1000, func(int) string { return "[]" }, "f1000:1:1: more than 1,000 errors: the others are not shown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			for i := range c.limit + 1 {
+				if err := os.WriteFile(fmt.Sprintf("f%04d", i), []byte(c.text(i)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, found := Load([]string{"f*"}, nil)
+			if got := strings.Split(strings.TrimSpace(lines(found)), "\n"); got[len(got)-1] != c.want {
+				t.Errorf("beyond the limit: %d problems, the last is %q, want %q", len(found), got[len(got)-1], c.want)
+			}
+			if err := os.Remove(fmt.Sprintf("f%04d", c.limit)); err != nil {
+				t.Fatal(err)
+			}
+			if _, found := Load([]string{"f*"}, nil); strings.Contains(lines(found), "more than") {
+				t.Errorf("at the limit: %s", lines(found[len(found)-1:]))
 			}
 		})
 	}

@@ -27,8 +27,20 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
-	for _, file := range files {
+	size := 0
+	for i, file := range files {
 		order[file] = len(order)
+		if i == maxFiles {
+			found = append(found, newProblem(Position{File: file}, tooManyFiles))
+			break
+		}
+		if size > maxAllBytes {
+			found = append(found, newProblem(Position{File: file}, tooManyBytes))
+			break
+		}
+		if len(found) > maxProblems {
+			break
+		}
 		var data []byte
 		var bad []problem
 		if file == stdinName {
@@ -40,6 +52,7 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 			var m Manifest
 			m, bad = parse(file, data)
 			all = append(all, m)
+			size += len(data)
 		}
 		found = append(found, bad...)
 	}
@@ -52,6 +65,9 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 	slices.SortStableFunc(found, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	if len(found) > maxProblems {
+		found = append(found[:maxProblems], newProblem(found[maxProblems].Position, tooManyProblems))
+	}
 	return all, found
 }
 
@@ -117,17 +133,18 @@ func glob(pattern string, bounds []within.Dir) ([]string, *problem) {
 // by whatever path.
 func distinct(files []string) []string {
 	var kept []string
-	var infos []os.FileInfo
+	names, infos := map[string]bool{}, map[int64][]os.FileInfo{} // by size, since there may be thousands
 	for _, file := range files {
-		info, err := os.Stat(file)
-		if slices.Contains(kept, file) {
+		if names[file] {
 			continue
 		}
-		if file != stdinName && err == nil {
-			if slices.ContainsFunc(infos, func(i os.FileInfo) bool { return os.SameFile(i, info) }) {
+		names[file] = true
+		if info, err := os.Stat(file); file != stdinName && err == nil {
+			same := infos[info.Size()]
+			if slices.ContainsFunc(same, func(i os.FileInfo) bool { return os.SameFile(i, info) }) {
 				continue
 			}
-			infos = append(infos, info)
+			infos[info.Size()] = append(same, info)
 		}
 		kept = append(kept, file)
 	}

@@ -475,7 +475,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic, leavesBounds} {
+	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {

@@ -62,7 +62,8 @@ const (
 	badAddress       kind = "%s: %v"
 	badWord          kind = "%s: %s is not allowed: %s"
 	badBool          kind = "%s: %s is not a boolean: want true or false, without quotes"
-	badDuration      kind = "%s: %s is not a duration: want a number and a unit, such as 500ms, 30s or 1m30s"
+	badDuration      kind = "%s: %s is not a duration: want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h"
+	longDuration     kind = "%s: %s is too long: want at most 24h"
 	negativeWait     kind = "%s: %s is negative: want 0s or more, such as 30s"
 	emptyText        kind = "%s is empty: want %s"
 	longText         kind = "%s is longer than %d characters"
@@ -82,6 +83,9 @@ const (
 // Limits and combinations.
 const (
 	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"
+	tooManyFiles     kind = "more than 4,096 manifests, the limit of a run"
+	tooManyBytes     kind = "more than 32 MiB of manifests, the limit of a run"
+	tooManyProblems  kind = "more than 1,000 errors: the others are not shown"
 	tooManyPorts     kind = "more than 65,536 ports in total, the limit of a run"
 	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"
 	tooManyAddresses kind = "%s: more than 64 addresses, the limit of a need"

@@ -104,6 +104,10 @@ type Port struct {
 	Targets      []string // empty: all
 }
 
+// MostDuration is the longest duration of a manifest, of a flag and of a helper. A
+// job ends earlier: GitHub's after 6 hours.
+const MostDuration = 24 * time.Hour
+
 // Binding returns how the app opens its socket of one protocol.
 func (p Port) Binding(proto port.Protocol) port.Binding {
 	reuse := proto == port.TCP

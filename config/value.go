@@ -224,6 +224,8 @@ func (w *walker) duration(key string, n *yaml.Node) (time.Duration, bool) {
 		w.report(n, badDuration, key, quote(s))
 	case d < 0:
 		w.report(n, negativeWait, key, quote(s))
+	case d > MostDuration:
+		w.report(n, longDuration, key, quote(s))
 	default:
 		return d, true
 	}

@@ -48,6 +48,9 @@ type tableRead struct {
 // something was found, holders, connects. None of our own sockets is open while
 // the table is read.
 func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
+	if err := req.Validate(); err != nil {
+		return Facts{}, err
+	}
 	p := newProbe(ctx, req)
 	p.facts.Machine = readMachine()
 	var gaps []Gap
@@ -112,6 +115,9 @@ func (p *probe) readFirst() {
 	p.addGaps(got.gaps)
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
+		if p.ctx.Err() != nil {
+			return
+		}
 		p.seen[i] = p.table.overlapping(t)
 	}
 }
@@ -139,6 +145,9 @@ func (p *probe) queries() []query {
 // answerScans answers the Scans from the first pass over the table.
 func (p *probe) answerScans() {
 	for _, s := range p.req.Scans {
+		if p.ctx.Err() != nil {
+			return
+		}
 		var reserved port.Bits
 		reserved.AddSet(p.facts.Limits.Reserved)
 		reserved.AddSet(p.facts.Limits.Excluded[s.Protocol])

@@ -64,11 +64,13 @@ func (p *probe) firstPassSuffices(i int) bool {
 	if t.Look || t.Owners {
 		return t.Look
 	}
+	table := newTable(seen)
 	for _, a := range p.facts.Tried[i].Attempts {
-		listener := slices.ContainsFunc(seen, func(s Socket) bool {
+		here := table.on(a.Port)
+		listener := slices.ContainsFunc(here, func(s Socket) bool {
 			return s.State == Listen && s.Protocol == port.TCP && s.Overlaps(a.Endpoint)
 		})
-		free := a.Outcome == OK && !anyOverlaps(seen, a.Endpoint)
+		free := a.Outcome == OK && !anyOverlaps(here, a.Endpoint)
 		if !free && (a.Outcome != InUse || !listener) {
 			return false
 		}
@@ -114,14 +116,16 @@ func (p *probe) readTableAgain(tries []int) {
 // and the table shows why.
 func (p *probe) stable(i int, before []Socket) bool {
 	t, now := p.req.Tries[i], p.seen[i]
+	then, table := newTable(before), newTable(now)
+	wasThere := func(s Socket) bool { return slices.ContainsFunc(then.on(s.Port), s.same) }
 	for _, a := range p.facts.Tried[i].Attempts {
-		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), now) {
+		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), table.on(a.Port)) {
 			return false // the server that the bind would have disturbed has left
 		}
 	}
 	if !p.hasConflict(i) {
 		return !slices.ContainsFunc(now, func(s Socket) bool {
-			return holdsForGood(s) && !slices.ContainsFunc(before, s.same)
+			return holdsForGood(s) && !wasThere(s)
 		})
 	}
 	for _, a := range p.facts.Tried[i].Attempts {
@@ -129,13 +133,13 @@ func (p *probe) stable(i int, before []Socket) bool {
 			continue
 		}
 		var listens, shown, doubtful bool
-		for _, s := range now {
+		for _, s := range table.on(a.Port) {
 			if !s.Overlaps(a.Endpoint) {
 				continue
 			}
 			shown = true
 			listens = listens || s.State == Listen && t.Protocol == port.TCP
-			doubtful = doubtful || couldBeCheck(s) && !(p.strangers[keyOf(s)] && slices.ContainsFunc(before, s.same))
+			doubtful = doubtful || couldBeCheck(s) && !(p.strangers[keyOf(s)] && wasThere(s))
 		}
 		if !listens && (doubtful || !shown) {
 			return false

@@ -33,6 +33,15 @@ func (t table) overlapping(try Try) []Socket {
 	return all
 }
 
+// on returns the sockets with one port.
+func (t table) on(n uint16) []Socket {
+	var all []Socket
+	for _, i := range t.byPort[n] {
+		all = append(all, t.sockets[i])
+	}
+	return all
+}
+
 // at returns the sockets that overlap a binding at one port.
 func (t table) at(b port.Binding, n uint16) []Socket {
 	candidates := t.byPort[n]

@@ -4,10 +4,16 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/org/portcheck/port"
 )
+
+// MostEndpoints is how many endpoints the Tries of one Request may have: as many as
+// there are ports. In an answer each takes up to 170 bytes, and a reply has at most
+// 16 MiB.
+const MostEndpoints = 1 << 16
 
 // Host is one machine, or one network namespace of it. It is opened once and
 // probed any number of times.
@@ -31,6 +37,21 @@ type Request struct {
 	DialBudget  time.Duration `json:"dial_budget,omitempty"`
 	Listeners   bool          `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
 	ShowCommand bool          `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+}
+
+// Validate returns an error for a request that would take more memory than a probe
+// may use. No run of portcheck makes one.
+func (r Request) Validate() error {
+	endpoints := 0
+	for _, t := range r.Tries {
+		if t.Ports.First > t.Ports.Last {
+			return fmt.Errorf("the request has the range %s, which ends before it starts", t.Ports)
+		}
+		if endpoints += t.Ports.Len() * len(t.At(t.Ports.First)); endpoints > MostEndpoints {
+			return fmt.Errorf("the request has more than %d endpoints", MostEndpoints)
+		}
+	}
+	return nil
 }
 
 // Try asks whether an app could open a binding at every port of Ports, now.

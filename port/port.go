@@ -151,7 +151,7 @@ func (e Endpoint) Compare(o Endpoint) int {
 // ConflictsWith reports whether two bindings can't both be opened at one port,
 // because some of their endpoints overlap and they don't both share the port.
 func (b Binding) ConflictsWith(o Binding) bool {
-	if b.ReusePort && o.ReusePort || b.Protocol == UDP && b.ReuseAddress && o.ReuseAddress {
+	if b.MayShareWith(o) {
 		return false
 	}
 	for _, e := range b.At(1) {
@@ -162,4 +162,10 @@ func (b Binding) ConflictsWith(o Binding) bool {
 		}
 	}
 	return false
+}
+
+// MayShareWith reports whether both bindings have an option that lets them share a
+// port.
+func (b Binding) MayShareWith(o Binding) bool {
+	return b.ReusePort && o.ReusePort || b.Protocol == UDP && b.ReuseAddress && o.ReuseAddress
 }

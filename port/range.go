@@ -2,6 +2,7 @@ package port
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,31 +144,66 @@ func (b *Bits) Add(n uint16) { b[n/64] |= 1 << (n % 64) }
 func (b *Bits) Has(n uint16) bool { return b[n/64]&(1<<(n%64)) != 0 }
 
 // HasAny reports whether a port of r is in the set.
-func (b *Bits) HasAny(r Range) bool {
-	for n := int(r.First); n <= int(r.Last); n++ {
-		if b.Has(uint16(n)) {
-			return true
-		}
-	}
-	return false
-}
+func (b *Bits) HasAny(r Range) bool { return b.next(r, 0) <= int(r.Last) }
 
 // HasAll reports whether every port of r is in the set.
-func (b *Bits) HasAll(r Range) bool {
-	for n := int(r.First); n <= int(r.Last); n++ {
-		if !b.Has(uint16(n)) {
-			return false
+func (b *Bits) HasAll(r Range) bool { return b.next(r, ^uint64(0)) > int(r.Last) }
+
+// Next returns the first port of the set from n on, or MaxPort+1 if there is none.
+func (b *Bits) Next(n uint16) int { return b.next(Range{n, MaxPort}, 0) }
+
+// NextMissing returns the first port from n on that is not in the set, or
+// MaxPort+1 if there is none.
+func (b *Bits) NextMissing(n uint16) int { return b.next(Range{n, MaxPort}, ^uint64(0)) }
+
+// next returns the first port from r.First on whose bit is set once the words of
+// the set are flipped. It reads no word beyond r. If it finds none, it returns
+// MaxPort+1.
+func (b *Bits) next(r Range, flip uint64) int {
+	mask := ^uint64(0) << (r.First % 64)
+	for i := int(r.First / 64); i <= int(r.Last/64); i++ {
+		if word := (b[i] ^ flip) & mask; word != 0 {
+			return i*64 + bits.TrailingZeros64(word)
 		}
+		mask = ^uint64(0)
 	}
-	return true
+	return MaxPort + 1
 }
 
 // AddSet adds every port of s to the set.
 func (b *Bits) AddSet(s Set) {
 	for _, r := range s {
-		for n := int(r.First); n <= int(r.Last); n++ {
-			b.Add(uint16(n))
+		r.words(func(i int, mask uint64) { b[i] |= mask })
+	}
+}
+
+// Keep removes every port that is not in o.
+func (b *Bits) Keep(o *Bits) {
+	for i, word := range o {
+		b[i] &= word
+	}
+}
+
+// Join adds every port of o.
+func (b *Bits) Join(o *Bits) {
+	for i, word := range o {
+		b[i] |= word
+	}
+}
+
+// words calls do for each word of Bits that has a port of r, with the bits of
+// these ports.
+func (r Range) words(do func(i int, mask uint64)) {
+	first, last := int(r.First/64), int(r.Last/64)
+	for i := first; i <= last; i++ {
+		mask := ^uint64(0)
+		if i == first {
+			mask &= ^uint64(0) << (r.First % 64)
 		}
+		if i == last {
+			mask &= ^uint64(0) >> (63 - r.Last%64)
+		}
+		do(i, mask)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // why no port is suggested. It is empty where another port would not help.
 func alternatives(r check.Result) string {
 	found := len(r.Alternatives)
+	from := r.From[:min(len(r.From), nameLimit)] // Safe cuts the text of more ranges
 	switch {
 	case found == 0 && r.Asked == 0:
 		return ""
@@ -22,9 +23,9 @@ func alternatives(r check.Result) string {
 	case found == 0 && r.NoSearchReason != "":
 		return "no alternatives: " + Safe(r.NoSearchReason)
 	case found == 0:
-		return fmt.Sprintf("no alternatives: no port in %s can be bound now", Safe(r.From.String()))
+		return fmt.Sprintf("no alternatives: no port in %s can be bound now", Safe(from.String()))
 	case found < r.Asked && len(r.From) > 0:
-		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, Safe(r.From.String()))
+		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, Safe(from.String()))
 	default:
 		return "use instead: " + alternativePorts(r)
 	}

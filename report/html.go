@@ -132,12 +132,13 @@ func (p *htmlWriter) results() {
 		p.add("<th role=\"columnheader\" scope=\"col\" class=\"c%d\">%s</th>", i+1, title)
 	}
 	p.add("</tr></thead>\n<tbody role=\"rowgroup\">\n")
+	targetIndex, statusIndex := indexes(targets), indexes(statuses)
 	for _, r := range rows {
 		met := "unmet"
 		if r.OK {
 			met = "met"
 		}
-		p.add("<tr role=\"row\" data-target=\"%d\" data-status=\"%d\" data-met=\"%s\">\n", slices.Index(targets, r.Target), slices.Index(statuses, verdict(r)), met)
+		p.add("<tr role=\"row\" data-target=\"%d\" data-status=\"%d\" data-met=\"%s\">\n", targetIndex[r.Target], statusIndex[verdict(r)], met)
 		p.add("<td role=\"cell\">%s</td>\n", badge(r))
 		p.add("<th role=\"rowheader\" scope=\"row\"><p><strong>%s</strong></p>", inHTML(subject(r, p.many)))
 		if at := r.Source.String(); at != "" {
@@ -168,30 +169,37 @@ func distinct(rows []check.Result, of func(check.Result) string) []string {
 	return all
 }
 
+// indexes returns the index of each value.
+func indexes(values []string) map[string]int {
+	all := map[string]int{}
+	for i, v := range values {
+		all[v] = i
+	}
+	return all
+}
+
 // filters writes the filters, hidden: the script shows them, since they need it.
 func (p *htmlWriter) filters(rows []check.Result, targets, statuses []string) {
-	count := func(of func(check.Result) bool) int {
-		n := 0
-		for _, r := range rows {
-			if of(r) {
-				n++
-			}
+	met, ofTarget, ofStatus := 0, map[string]int{}, map[string]int{}
+	for _, r := range rows {
+		if r.OK {
+			met++
 		}
-		return n
+		ofTarget[r.Target]++
+		ofStatus[verdict(r)]++
 	}
 	p.add("<form id=\"filters\" aria-label=\"Filter the verdicts\" hidden>\n")
 	if len(targets) > 1 {
 		p.add("<div><label for=\"by-target\">Target</label><select id=\"by-target\" autocomplete=\"off\"><option value=\"\">All targets</option>")
 		for i, t := range targets {
-			p.add("<option value=\"%d\">%s (%d)</option>", i, inHTML(t), count(func(r check.Result) bool { return r.Target == t }))
+			p.add("<option value=\"%d\">%s (%d)</option>", i, inHTML(t), ofTarget[t])
 		}
 		p.add("</select></div>\n")
 	}
-	met := count(func(r check.Result) bool { return r.OK })
 	p.add("<div><label for=\"by-status\">Status</label><select id=\"by-status\" autocomplete=\"off\"><option value=\"\">All</option>")
 	p.add("<option value=\"unmet\">Not met (%d)</option><option value=\"met\">Met (%d)</option>", len(rows)-met, met)
 	for i, s := range statuses {
-		p.add("<option value=\"%d\">%s (%d)</option>", i, inHTML(s), count(func(r check.Result) bool { return verdict(r) == s }))
+		p.add("<option value=\"%d\">%s (%d)</option>", i, inHTML(s), ofStatus[s])
 	}
 	p.add("</select></div>\n<button type=\"reset\">Show all</button>\n<p id=\"count\" role=\"status\" aria-live=\"polite\"></p>\n</form>\n")
 }
@@ -271,6 +279,10 @@ func hintHTML(r check.Result, hint string) string {
 	return b.String()
 }
 
+// maxMatrix bounds the cells of the table of ports by target. A table of 1,000
+// targets and 100 ports is too large to be read.
+const maxMatrix = 100_000
+
 // matrix writes a table of ports by target, sorted by port.
 func (p *htmlWriter) matrix() {
 	type row struct {
@@ -291,6 +303,10 @@ func (p *htmlWriter) matrix() {
 		cells[k][r.Target] = append(cells[k][r.Target], r)
 	}
 	if len(rows) == 0 {
+		return
+	}
+	if len(rows)*len(targets) > maxMatrix {
+		p.add("<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Ports by target</h2>\n<p>%s on %s are too many for a table; the verdicts above have all of them.</p>\n</section>\n", plural(len(rows), "port"), plural(len(targets), "target"))
 		return
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {

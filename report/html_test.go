@@ -10,6 +10,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
 )
 
 // pageTags maps the elements of a page to the attributes that they may have.
@@ -195,5 +196,22 @@ func TestMatrix(t *testing.T) {
 		`<tr><th scope="row">tcp 8080</th><td>web</td>` + cell("bad", "✗", "in-use") + cell("good", "✓", "free") + "</tr>\n"
 	if !strings.Contains(out, want) || strings.Contains(out, "<details>") {
 		t.Errorf("want %s in\n%s", want, out)
+	}
+}
+
+// A page has no table of ports by target that would be larger than all the rest.
+func TestHTMLOfManyTargets(t *testing.T) {
+	var r check.Report
+	for i := range 400 {
+		target := fmt.Sprintf("t%d", i)
+		r.Targets = append(r.Targets, check.TargetReport{Name: target})
+		r.Results = append(r.Results, check.Result{ID: fmt.Sprintf("n%d@%s/tcp", i, target), Name: fmt.Sprintf("n%d", i), Target: target, Protocol: port.TCP, Port: 80, Status: check.Free, OK: true})
+	}
+	var b strings.Builder
+	if err := htmlPage(&b, r, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.String(); !strings.Contains(page, "<p>400 ports on 400 targets are too many for a table") || len(page) > 500_000 || !strings.Contains(page, `<option value="399">t399 (1)</option>`) {
+		t.Errorf("%d bytes", len(page))
 	}
 }

@@ -20,15 +20,22 @@ const (
 	maxBytes   = 16 << 20
 	maxObjects = 1 << 18
 	maxValues  = 1 << 21
-	maxTargets = 4096
+	maxTotal   = 32 << 20 // bytes of all reports of a merge
 )
+
+// Reader reads reports that are in memory at the same time. The limits hold for all
+// of them together.
+type Reader struct{ bytes, objects, values, results int }
+
+// Read reads a report with a Reader of its own.
+func Read(r io.Reader) (check.Report, error) { return new(Reader).Read(r) }
 
 // Read reads a report of check as -f json writes it, from a source that need not
 // be trusted. Every format can write what it returns: lists are not nil, ports
 // are valid, and each result belongs to one of the targets. Unknown fields are
 // dropped. An unknown status is kept and is not ok. Read derives the report's OK
 // and summary from the results. Text is raw, with any control characters.
-func Read(r io.Reader) (check.Report, error) {
+func (l *Reader) Read(r io.Reader) (check.Report, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
 	switch {
 	case err != nil:
@@ -37,14 +44,12 @@ func Read(r io.Reader) (check.Report, error) {
 		return check.Report{}, errors.New("is larger than 16 MiB, the limit of a report")
 	case len(bytes.TrimSpace(data)) == 0:
 		return check.Report{}, errors.New("is empty: want the output of `portcheck check -f json`")
-	case tooManyValues(data):
-		return check.Report{}, errors.New("has too many values: want the output of `portcheck check -f json`")
 	}
-	var report check.Report
-	if err := json.Unmarshal(data, &report); err != nil {
-		return check.Report{}, jsonError(err)
+	if err := l.count(data); err != nil {
+		return check.Report{}, err
 	}
-	if err := validate(report); err != nil {
+	report, err := l.parse(data)
+	if err != nil {
 		return check.Report{}, err
 	}
 	report.Targets = targetsJSON(report.Targets)
@@ -66,9 +71,51 @@ func innermost(err error) error {
 	return err
 }
 
-// tooManyValues reports whether a JSON text has more values than the limits
-// allow.
-func tooManyValues(data []byte) bool {
+// parse parses a report and validates it. It decodes one result after the other,
+// so that results that are not valid take no memory.
+func (l *Reader) parse(data []byte) (check.Report, error) {
+	var read struct {
+		check.Report
+		Results []json.RawMessage `json:"results"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return check.Report{}, jsonError(err)
+	}
+	report := read.Report
+	if read.Results != nil {
+		report.Results = []check.Result{}
+	}
+	if err := validate(report, len(read.Results)); err != nil {
+		return check.Report{}, err
+	}
+	if l.results += len(read.Results); l.results > check.MostResults {
+		return check.Report{}, fmt.Errorf("with this report there are more than %d results, the limit of a merge", check.MostResults)
+	}
+	report.Results = make([]check.Result, len(read.Results))
+	targets, ids := map[string]bool{}, map[string]bool{}
+	for _, t := range report.Targets {
+		targets[t.Name] = true
+	}
+	for i, text := range read.Results {
+		x := &report.Results[i]
+		if err := json.Unmarshal(text, x); err != nil {
+			if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+				kind.Field = strings.TrimSuffix("results."+kind.Field, ".")
+				kind.Offset += int64(bytes.Index(data, text))
+			}
+			return check.Report{}, jsonError(err)
+		}
+		read.Results[i] = nil
+		if err := validateResult(*x, targets, ids); err != nil {
+			return check.Report{}, fmt.Errorf("results[%d].%w", i, err)
+		}
+		ids[x.ID] = true
+	}
+	return report, nil
+}
+
+// count returns an error if a JSON text has more values than the limits allow.
+func (l *Reader) count(data []byte) error {
 	objects, values := 0, 0
 	inString := false
 	for i := 0; i < len(data); i++ {
@@ -84,7 +131,16 @@ func tooManyValues(data []byte) bool {
 			values++
 		}
 	}
-	return objects > maxObjects || values > maxValues
+	l.bytes, l.objects, l.values = l.bytes+len(data), l.objects+objects, l.values+values
+	switch {
+	case objects > maxObjects || values > maxValues:
+		return errors.New("has too many values: want the output of `portcheck check -f json`")
+	case l.bytes > maxTotal:
+		return errors.New("with this report there are more than 32 MiB of reports, the limit of a merge: merge fewer reports")
+	case l.objects > maxObjects || l.values > maxValues:
+		return errors.New("with this report there are too many values for a merge: merge fewer reports")
+	}
+	return nil
 }
 
 // jsonError describes an error of the JSON decoder in terms of the report.
@@ -102,8 +158,9 @@ func jsonError(err error) error {
 	return fmt.Errorf("is not a report: %s", Safe(err.Error()))
 }
 
-// validate returns an error for a report that check can't have written.
-func validate(r check.Report) error {
+// validate returns an error for a report that check can't have written. Its results
+// are not decoded yet.
+func validate(r check.Report, results int) error {
 	switch {
 	case r.Version == 0:
 		return errors.New("is not a report of portcheck: version is missing")
@@ -111,10 +168,10 @@ func validate(r check.Report) error {
 		return fmt.Errorf("has report version %d; this portcheck reads version %d", r.Version, jsonVersion)
 	case r.Problems == nil || r.Targets == nil || r.Results == nil:
 		return errors.New("is not a report of check: want problems, targets and results")
-	case len(r.Results) == 0 && len(r.Problems) == 0:
+	case results == 0 && len(r.Problems) == 0:
 		return errors.New("has no results")
-	case len(r.Targets) > maxTargets:
-		return fmt.Errorf("has more than %d targets", maxTargets)
+	case len(r.Targets) > check.MostTargets:
+		return fmt.Errorf("has more than %d targets", check.MostTargets)
 	}
 	for i, p := range r.Problems {
 		if p.Line < 0 || p.Column < 0 || p.Message == "" {
@@ -127,13 +184,6 @@ func validate(r check.Report) error {
 			return fmt.Errorf("targets[%d].%w", i, err)
 		}
 		targets[t.Name] = true
-	}
-	ids := map[string]bool{}
-	for i, x := range r.Results {
-		if err := validateResult(x, targets, ids); err != nil {
-			return fmt.Errorf("results[%d].%w", i, err)
-		}
-		ids[x.ID] = true
 	}
 	return nil
 }

@@ -235,3 +235,48 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// The limits of a Reader hold for all of its reports together.
+func TestReaderLimits(t *testing.T) {
+	result := func(i int) string {
+		return fmt.Sprintf(`{"id":"n%[1]d@t/tcp","name":"n%[1]d","target":"t","protocol":"tcp","port":1,"expect":"free","severity":"error","status":"free"}`, i)
+	}
+	results := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = result(i)
+		}
+		return `{"version":1,"problems":[],"targets":[{"name":"t"}],"results":[` + strings.Join(all, ",") + `]}`
+	}
+	long := strings.Replace(results(1), `"status"`, `"message":"`+strings.Repeat("x", 15<<20)+`","status"`, 1)
+	holders := strings.Replace(results(1), `"status"`, `"holders":[`+strings.Repeat("{},", 200_000)+`{}],"status"`, 1)
+	for name, c := range map[string]struct {
+		texts []string
+		want  string // of the last
+	}{
+		"as many results as allowed": {[]string{results(check.MostResults - 1), results(1)}, ""},
+		"one result more":            {[]string{results(check.MostResults), results(1)}, "with this report there are more than 32768 results, the limit of a merge"},
+		"empty results":              {[]string{`{"version":1,"problems":[],"targets":[],"results":[` + strings.Repeat("{},", 100_000) + `{}]}`}, "more than 32768 results"},
+		"bytes":                      {[]string{long, long, long}, "with this report there are more than 32 MiB of reports, the limit of a merge"},
+		"two long ones":              {[]string{long, long}, ""},
+		"objects":                    {[]string{holders, holders}, "with this report there are too many values for a merge"},
+	} {
+		var reader Reader
+		for i, text := range c.texts {
+			_, err := reader.Read(strings.NewReader(text))
+			if last := i == len(c.texts)-1; !last && err != nil || last && ((err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s, report %d: %v, want %q", name, i, err, c.want)
+			}
+		}
+	}
+	// One of a wrong type is named with its place.
+	text := strings.Replace(results(2), `"name":"n1"`, `"name":1`, 1)
+	var reader Reader
+	if _, err := reader.Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("results.name can't be a number (before byte %d)", strings.Index(text, `"name":1`)+len(`"name":1`))) {
+		t.Errorf("wrong type: %v", err)
+	}
+	text = `{"version":1,"problems":[],"targets":[],"results":[1]}`
+	if _, err := reader.Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), "results can't be a number") {
+		t.Errorf("no object: %v", err)
+	}
+}

@@ -100,7 +100,8 @@ func mapSpans(r check.Report) (maps []span, left int) {
 		protocol port.Protocol
 	}
 	needed := map[spanKey]*port.Bits{}
-	for _, s := range r.Spans {
+	shown := min(len(r.Spans), maxSpans)
+	for _, s := range r.Spans[:shown] {
 		needed[spanKey{s.Target, s.Protocol}] = new(port.Bits)
 	}
 	for _, x := range r.Results {
@@ -108,7 +109,6 @@ func mapSpans(r check.Report) (maps []span, left int) {
 			bits.AddSet(port.Set{x.Ports()})
 		}
 	}
-	shown := min(len(r.Spans), maxSpans)
 	for _, s := range r.Spans[:shown] {
 		maps = append(maps, mapSpan(s, needed[spanKey{s.Target, s.Protocol}]))
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/wire"
 	"github.com/org/portcheck/transport/internal/engine"
@@ -25,8 +26,8 @@ const (
 	sweepDelay = 15 * time.Second
 	sweepLimit = 16 // expired helpers that one start removes
 	// lifetimeLimit is the longest time from the creation of a helper to its
-	// deadline: three timeouts and a wait, of a day each, and a margin.
-	lifetimeLimit = 100 * time.Hour
+	// deadline.
+	lifetimeLimit = config.MostDuration
 	clockMargin   = time.Minute // by which a clock may have been set meanwhile
 
 	namePrefix = "portcheck-"

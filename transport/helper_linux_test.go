@@ -764,7 +764,7 @@ func TestSweep(t *testing.T) {
 		},
 		"before the epoch": func(c *engine.Container, _ *engine.Details) { c.Labels[deadlineLabel] = "-9223372036854775808" },
 		"too far after it": func(_ *engine.Container, d *engine.Details) {
-			d.Created = time.Now().Add(-101 * time.Hour).Format(time.RFC3339Nano)
+			d.Created = time.Now().Add(-25 * time.Hour).Format(time.RFC3339Nano)
 		},
 		"before it": func(_ *engine.Container, d *engine.Details) {
 			d.Created = time.Now().Add(2 * time.Minute).Format(time.RFC3339Nano)

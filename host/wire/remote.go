@@ -53,10 +53,16 @@ func (r *remote) Probe(ctx context.Context, req host.Request) (host.Facts, error
 }
 
 func (r *remote) ask(req host.Request) (Reply, error) {
+	if err := req.Validate(); err != nil {
+		return Reply{}, err
+	}
 	q := request{rand.Text(), req}
 	line, err := json.Marshal(q)
 	if err != nil {
 		return Reply{}, err
+	}
+	if len(line) >= requestLimit || countParts(line) > requestParts {
+		return Reply{}, errors.New("the request is larger than a probe accepts: check fewer needs at a time")
 	}
 	switch _, err := r.stream.Write(append(line, '\n')); {
 	case errors.Is(err, io.EOF):

@@ -31,6 +31,40 @@ type Reply struct {
 	Error   string      `json:"error,omitempty"`
 }
 
+// The limits of a request. The largest that a run makes has some 10 MB: it asks
+// about 32,768 needs, or has a range of 262,144 ports.
+const (
+	requestLimit = 16 << 20 // bytes
+	requestParts = 1 << 19  // structs and lists
+)
+
+// decode reads one request.
+func decode(lines *json.Decoder) (req request, err error) {
+	var text json.RawMessage
+	if err := lines.Decode(&text); err != nil {
+		return req, err
+	}
+	if countParts(text) > requestParts {
+		return req, fmt.Errorf("it has more than %d structs and lists", requestParts)
+	}
+	return req, json.Unmarshal(text, &req)
+}
+
+// limitedReader fails after left bytes.
+type limitedReader struct {
+	reader io.Reader
+	left   int
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, fmt.Errorf("it is larger than %d bytes", requestLimit)
+	}
+	n, err := l.reader.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}
+
 // Serve reads Requests from r, one JSON line each, probes h, and writes one Reply
 // line for each, in order. At the end of r the client is gone: Serve cancels the
 // probe that is under way, and returns nil.
@@ -41,10 +75,12 @@ func Serve(ctx context.Context, h host.Host, r io.Reader, w io.Writer) error {
 	failed := make(chan error, 1)
 	go func() {
 		defer cancel()
-		lines := json.NewDecoder(r)
+		limited := &limitedReader{reader: r}
+		lines := json.NewDecoder(limited)
 		for {
-			var req request
-			if err := lines.Decode(&req); err != nil {
+			limited.left = requestLimit
+			req, err := decode(lines)
+			if err != nil {
 				if !errors.Is(err, io.EOF) {
 					failed <- fmt.Errorf("read request: %w", err)
 				}

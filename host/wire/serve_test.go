@@ -195,3 +195,50 @@ func FuzzServe(f *testing.F) {
 		}
 	})
 }
+
+// A request may not take more memory than a probe may use.
+func TestServeLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"bytes": {`{"x":"` + strings.Repeat("x", requestLimit) + `"}`, "larger than 16777216 bytes"},
+		"parts": {`{"tries":[` + strings.Repeat("{},", requestParts) + `{}]}`, "more than 524288 structs and lists"},
+		"nulls": {`{"tries":[` + strings.Repeat("null,", requestParts) + `{}]}`, "more than 524288 structs and lists"},
+	} {
+		var out bytes.Buffer
+		err := Serve(t.Context(), fakeHost(echo), strings.NewReader(c.text), &out)
+		if err == nil || !strings.HasPrefix(err.Error(), "read request: ") || !strings.Contains(err.Error(), c.want) || out.Len() > 0 {
+			t.Errorf("%s: %v, %.100q", name, err, &out)
+		}
+	}
+	// The limits are those of each request, not of all.
+	if replies := converse(t, strings.Repeat(" ", requestLimit-10)+"{}\n", strings.Repeat(" ", requestLimit-10)+"{}\n"); len(replies) != 2 {
+		t.Errorf("%d replies", len(replies))
+	}
+}
+
+// Neither end takes a request with more endpoints than a target may have.
+func TestEndpointsOfARequest(t *testing.T) {
+	t.Parallel()
+	block := host.Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{port.Any}}, Ports: port.Range{First: 1, Last: 65535}, Look: true}
+	wide, reversed := block, block
+	wide.Addresses = []port.Address{"127.0.0.1", "127.0.0.2"}
+	reversed.Ports = port.Range{First: 2, Last: 1}
+	for name, c := range map[string]struct {
+		tries []host.Try
+		want  string
+	}{
+		"as many as allowed": {[]host.Try{block}, ""},
+		"in two tries":       {[]host.Try{block, block}, "more than 65536 endpoints"},
+		"of two addresses":   {[]host.Try{wide}, "more than 65536 endpoints"},
+		"a reversed range":   {[]host.Try{reversed}, "ends before it starts"},
+	} {
+		req := host.Request{Tries: c.tries}
+		_, near := NewHost(brokenStream{io.ErrShortWrite}, 4096).Probe(t.Context(), req)
+		_, far := host.Local{}.Probe(t.Context(), req)
+		for end, err := range map[string]error{"near": near, "far": far} {
+			if c.want == "" && err != nil && !errors.Is(err, io.ErrShortWrite) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s, %s end: %v, want %q", name, end, err, c.want)
+			}
+		}
+	}
+}

@@ -204,9 +204,9 @@ func (f *fleet) onEach(t *testing.T) check.Report {
 		}
 		parts = append(parts, part)
 	}
-	merged, clashes := check.Merge(parts, parts[0].Tool, 3)
-	if len(clashes) > 0 {
-		t.Fatal(clashes)
+	merged, clashes, err := check.Merge(t.Context(), parts, parts[0].Tool, 3)
+	if err != nil || len(clashes) > 0 {
+		t.Fatal(err, clashes)
 	}
 	return merged
 }
