@@ -70,6 +70,7 @@ func TestParseIPv6Addresses(t *testing.T) {
 		"an empty line": "\n", "five fields": with(" eth0", ""), "seven fields": with("eth0", "eth0 x"),
 		"a short address": with("2001", "01"), "a long address": with("2001", "002001"), "not hexadecimal": with("2001", "200g"),
 		"index": with(" 0a", " 0g"), "a large index": with(" 0a", " 100000000"), "flags": with(" 80", " x"),
+		"large flags": with(" 80", " 100000000"),
 	} {
 		if got, err := parseIPv6Addresses([]byte(line + text)); err == nil {
 			t.Errorf("%s: no error, but %+v", name, got)
