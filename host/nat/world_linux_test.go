@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -61,6 +58,7 @@ func newWorld(t *testing.T) *world {
 	for _, line := range []string{
 		"ip link add wan type veth peer name eth0 netns " + w.outside.path,
 		"ip link add lan type veth peer name eth0 netns " + w.behind.path,
+		"ip link set wan addrgenmode none", "ip link set lan addrgenmode none",
 		"ip addr add 10.1.0.1/24 dev wan", "ip addr add 10.1.0.9/24 dev wan", "ip addr add fd01::1/64 dev wan nodad", "ip link set wan up",
 		"ip addr add 10.2.0.1/24 dev lan", "ip addr add fd02::1/64 dev lan nodad", "ip link set lan up",
 	} {
@@ -406,5 +404,3 @@ func everyQuestion(ports ...uint16) []Question {
 	}
 	return all
 }
-
-var _ = []any{bytes.MinRead, strconv.Itoa, syscall.Getpid}
