@@ -206,9 +206,9 @@ const (
 	ctState      = 0
 	ctDirection  = 1
 	ctMark       = 3
-	ctL3protocol = 8
-	ctProtocol   = 11
-	ctProtoDst   = 13
+	ctL3protocol = 7
+	ctProtocol   = 10
+	ctProtoDst   = 12
 	ctDstIP      = 20
 	ctDstIP6     = 22
 
