@@ -82,6 +82,15 @@ type script struct {
 }
 
 func (g *generator) scripts() []script {
+	all := g.some()
+	for _, s := range all {
+		// Replies of untracked calls are new connections, which rules can send away.
+		g.drops = g.drops || strings.Contains(s.text, "notrack")
+	}
+	return all
+}
+
+func (g *generator) some() []script {
 	var all []script
 	for range 1 + g.IntN(2) {
 		switch g.IntN(4) {
@@ -186,7 +195,7 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 	case 4:
 		add(ip + " daddr . " + protocol + " dport { " + addr + " . " + port + ", " + other + " . 80 }")
 	case 5:
-		add("meta l4proto . th dport { tcp . 8080, udp . " + port + " } meta l4proto { tcp, udp }")
+		add("meta l4proto . th dport { tcp . 8080, udp . " + port + " } meta l4proto " + protocol)
 	case 6:
 		add(protocol+" dport 8000-8080", protocol+" dport != 8081-8090", protocol+" dport > 8080", protocol+" dport <= 8080")
 	default:
