@@ -55,9 +55,9 @@ func (w *walk) apply(r natRange) (targets []Target, back tri) {
 			t.Port = low + (w.port-r.basePort)%(high-low+1)
 			samePort = triOf(t.Port == w.port)
 		case !among:
-			t.Port, samePort = low, no
+			t.Port, samePort = 0, no // one of them
 		case r.flags&(rangeRandom|rangeFully) != 0:
-			t.Port, samePort = low, maybe
+			t.Port, samePort = 0, maybe
 		default:
 			// It stays (nf_nat_l4proto_unique_tuple), unless a connection has it.
 		}
@@ -69,6 +69,11 @@ func (w *walk) apply(r natRange) (targets []Target, back tri) {
 func (w *walk) isEndpoint(a netip.Addr) tri {
 	if !a.IsValid() {
 		return maybe
+	}
+	if a.IsLoopback() && !w.local {
+		// The kernel drops packets to loopback that come by another interface, unless
+		// route_localnet is set for that.
+		return triOf(a.Is4()).join(no)
 	}
 	if a == w.addr || a == w.asked {
 		return yes

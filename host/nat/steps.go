@@ -117,10 +117,14 @@ type storeMark struct {
 
 func (s storeMark) run(w *walk) effect {
 	mark := w.reg.loadNumber(s.at)
-	if s.connection {
-		w.state.ctMark = mark
-	} else {
+	switch {
+	case !s.connection:
 		w.state.mark = mark
+	case w.filter != nil:
+	case w.tracked() == yes:
+		w.state.ctMark = mark
+	case w.tracked() == maybe:
+		w.state.ctMark = w.state.ctMark.join(mark)
 	}
 	return matched
 }
@@ -219,8 +223,6 @@ const (
 )
 
 func (s loadCt) run(w *walk) effect {
-	// Before the connection is looked up there is none.
-	early := w.filter == nil && w.chain.priority <= priorityConntrack && !(w.hook == hookPrerouting && w.in != nil && w.in.loopback)
 	if w.filter != nil {
 		w.reg.storeUnknown(s.at, 16)
 		return ifMatched(maybe, "")
@@ -228,22 +230,17 @@ func (s loadCt) run(w *walk) effect {
 	if s.key == ctState {
 		p := partial{}
 		switch {
+		case w.tracked() == yes:
+			p = exactly(ctStateNew)
 		case w.state.untracked == yes:
 			p = exactly(ctStateUntracked)
-		case early && w.state.untracked == no:
-			p = exactly(ctStateInvalid)
 		case w.state.untracked == no:
-			p = exactly(ctStateNew)
+			p = exactly(ctStateInvalid)
 		}
 		w.reg.storeNumber(s.at, p)
 		return matched
 	}
-	result := yes
-	if early || w.state.untracked == yes {
-		result = no
-	} else if w.state.untracked == maybe {
-		result = maybe
-	}
+	result := w.tracked()
 	switch {
 	case s.key == ctMark:
 		w.reg.storeNumber(s.at, w.state.ctMark)

@@ -94,9 +94,9 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 	w.state = state{mark: exactly(0), ctMark: exactly(0)}
 	var err error
 	if c.local {
-		err = w.local()
+		err = w.followLocal()
 	} else {
-		err = w.outside()
+		err = w.followOutside()
 	}
 	if errors.Is(err, errTooMany) {
 		return outcome{away: []sending{{targets: []Target{{}}}}, stays: true, reason: errTooMany.Error()}, nil
@@ -104,8 +104,8 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 	return w.result, err
 }
 
-// outside follows a call that arrives by an interface.
-func (w *walk) outside() error {
+// followOutside follows a call that arrives by an interface.
+func (w *walk) followOutside() error {
 	done, err := w.pass(hookPrerouting, func(b baseChain) bool { return true })
 	if err == nil && !done {
 		w.result.stays = true
@@ -113,9 +113,9 @@ func (w *walk) outside() error {
 	return err
 }
 
-// local follows a call from the machine itself. NAT has been decided when the
+// followLocal follows a call from the machine itself. NAT has been decided when the
 // packet arrives by lo, so only TPROXY can take it there.
-func (w *walk) local() error {
+func (w *walk) followLocal() error {
 	done, err := w.pass(hookOutput, func(b baseChain) bool { return true })
 	if err != nil || done {
 		return err
@@ -130,7 +130,7 @@ func (w *walk) local() error {
 
 // arriveByLo makes the call arrive at the machine that it comes from.
 func (w *walk) arriveByLo() {
-	w.call.local = false
+	w.local = false
 	w.in = &netInterface{name: "lo", index: 1, loopback: true}
 	for i := range w.machine.interfaces {
 		if w.machine.interfaces[i].loopback {

@@ -185,16 +185,21 @@ func (s markMatch) run(w *walk) effect {
 	mark := w.state.mark
 	if s.connection {
 		mark = w.state.ctMark
-		if !w.tracked() {
-			return ifMatched(maybe, "it depends on the connection")
+		if t := w.tracked(); t != yes {
+			return ifMatched(t, "it depends on the connection")
 		}
 	}
 	return ifMatched(mark.equals(s.want, s.mask).xor(s.invert), "it depends on a mark")
 }
 
-// tracked reports whether the call surely has a connection here.
-func (w *walk) tracked() bool {
-	return w.state.untracked == no && (w.chain.priority > priorityConntrack || w.hook == hookPrerouting && w.in != nil && w.in.loopback)
+// tracked reports whether the call has a connection here. Before the connection is
+// looked up there is none, except when the packet comes back by lo.
+func (w *walk) tracked() tri {
+	byLo := w.hook == hookPrerouting && w.in != nil && w.in.loopback
+	if w.chain.priority <= priorityConntrack && !byLo {
+		return no
+	}
+	return w.state.untracked.not()
 }
 
 // stateMatch is the match state, or conntrack with a state alone.
@@ -209,7 +214,7 @@ func (s stateMatch) run(w *walk) effect {
 	}
 	var is uint32
 	switch {
-	case w.tracked():
+	case w.tracked() == yes:
 		is = ctStateNew
 	case w.state.untracked == yes:
 		is = s.untracked
@@ -378,14 +383,14 @@ func (s connMark) run(w *walk) effect {
 		return matched
 	}
 	const set, save, restore = 0, 1, 2
-	if !w.tracked() {
+	switch t := w.tracked(); {
+	case t == no:
+	case t == maybe:
 		if s.mode == restore {
 			w.state.mark = partial{}
+		} else {
+			w.state.ctMark = partial{}
 		}
-		w.state.ctMark = partial{}
-		return matched
-	}
-	switch {
 	case s.mode == set && !s.shifts:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(exactly(s.mark))
 	case s.mode == save && !s.shifts:
