@@ -20,7 +20,7 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-func TestMain(m *testing.M) { testbed.Main(m, nil) }
+func TestMain(m *testing.M) { testbed.Main(m, programs) }
 
 // A world is this machine (the test's network namespace) between two others: one
 // from which callers come, and one with servers to which rules send them.
