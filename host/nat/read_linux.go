@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func Read(ctx context.Context, questions []Question) ([]Answer, error) {
 			problem = &Unreadable{Op: "read", Err: err}
 		}
 		problem.Possible = true
-		if errors.Is(err, unix.EPERM) {
+		if errors.Is(err, fs.ErrPermission) {
 			problem.Possible = mayTranslate()
 		}
 		return nil, problem

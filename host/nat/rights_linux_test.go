@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
@@ -18,7 +17,7 @@ var programs = map[string]func([]string) error{
 		answers, err := Read(context.Background(), []Question{{port.TCP, netip.IPv4Unspecified(), 8080}})
 		var problem *Unreadable
 		if errors.As(err, &problem) {
-			fmt.Printf("%t %t", errors.Is(err, unix.EPERM), problem.Possible)
+			fmt.Printf("%t %t", errors.Is(err, fs.ErrPermission), problem.Possible)
 			return nil
 		}
 		fmt.Print(len(answers), err)
