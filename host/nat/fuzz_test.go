@@ -147,6 +147,7 @@ func TestUnknownExpression(t *testing.T) {
 		"a target":              {expression("target", pack(1, []byte("FUTURISTIC\x00")), packNumber(2, 0), pack(3, make([]byte, 8)))},
 		"another layout":        {expression("target", pack(1, []byte("DNAT\x00")), packNumber(2, 9), pack(3, make([]byte, 8)))},
 		"a register too many":   {expression("meta", packNumber(1, 99), packNumber(2, metaMark)), to9090, expression("redir", packNumber(1, 2))},
+		"a map that is missing": {expression("lookup", pack(1, []byte("s\x00")), packNumber(2, 1), packNumber(3, 0))},
 		"a set that is missing": {expression("lookup", pack(1, []byte("s\x00")), packNumber(2, 1)), to9090, expression("redir", packNumber(1, 2))},
 	} {
 		r, keep, err := decoded(t, ruleMessage(familyIPv4, append(port8080, expressions...)...))

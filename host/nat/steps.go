@@ -540,7 +540,12 @@ func (s lookup) run(w *walk) effect {
 	}
 	found, err := w.find(s)
 	if err != nil {
-		return ifMatched(maybe, err.Error())
+		w.reg = registers{}
+		e := ifMatched(maybe, err.Error())
+		if s.verdict { // it may lead to a rule that sends callers away
+			e.sent, e.back, e.goesOn = []Target{{}}, maybe, true
+		}
+		return e
 	}
 	e := ifMatched(found.matched.xor(s.invert), depends)
 	if e.matched == no || s.invert {
