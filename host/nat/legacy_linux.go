@@ -14,8 +14,7 @@ import (
 )
 
 // legacyTables returns the tables of x_tables that decide about NAT and that exist.
-// A question to the kernel about one that does not would create it. Without a nat
-// table, the others are left out.
+// A question to the kernel about one that does not would create it.
 func legacyTables(family uint8) ([]string, error) {
 	file := "/proc/net/ip_tables_names"
 	if family == familyIPv6 {
