@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"transport":        {"config", "host", "host/wire", "port"},
 	"config":           {"internal/within", "port"},
 	"host":             {"internal/panics", "port"},
+	"host/nat":         {"port"},
 	"host/wire":        {"host"},
 	"ci":               {},
 	"port":             {},

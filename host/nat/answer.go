@@ -1,0 +1,101 @@
+package nat
+
+import (
+	"net/netip"
+
+	"github.com/org/portcheck/port"
+)
+
+// answer answers all questions. It makes a rough check of each first, which stands
+// for all ways and addresses, because most ports have no rule.
+func answer(questions []Question, rules ruleset, m machine) ([]Answer, error) {
+	answers := make([]Answer, len(questions))
+	budget := maxWalks
+	for i, q := range questions {
+		c := call{family: familyIPv4, protocol: protocolNumber(q.Protocol), port: q.Port, asked: q.Addr}
+		if q.Addr.Is6() {
+			c.family = familyIPv6
+		}
+		for _, local := range []bool{false, true} {
+			rough := c
+			rough.local = local
+			o, err := follow(rough, rules, m, &budget)
+			if err != nil {
+				return nil, err
+			}
+			if len(o.away) == 0 {
+				continue
+			}
+			for _, w := range ways(q, m, local) {
+				exact := c
+				exact.local, exact.in, exact.addr = local, w.in, w.addr
+				o, err := follow(exact, rules, m, &budget)
+				if err != nil {
+					return nil, err
+				}
+				if r, ok := routeOf(o, exact); ok {
+					answers[i] = append(answers[i], r)
+				}
+			}
+		}
+	}
+	return answers, nil
+}
+
+// way is how callers reach an address.
+type way struct {
+	in   *netInterface // nil for local callers
+	addr netip.Addr
+}
+
+func ways(q Question, m machine, local bool) []way {
+	var all []way
+	for _, a := range m.addresses(q.Addr) {
+		if local {
+			all = append(all, way{nil, a})
+			continue
+		}
+		for i := range m.interfaces {
+			if m.interfaces[i].reaches(a) {
+				all = append(all, way{&m.interfaces[i], a})
+			}
+		}
+	}
+	return all
+}
+
+// routeOf returns the route on which callers are sent away, if there are any.
+func routeOf(o outcome, c call) (Route, bool) {
+	if len(o.away) == 0 {
+		return Route{}, false
+	}
+	r := Route{Addr: c.addr, All: !o.stays && !o.every, Rule: o.away[0].rule}
+	if c.in != nil {
+		r.Interface = c.in.name
+	}
+	switch {
+	case r.All:
+	case !o.stays:
+		r.Reason = "it takes every port"
+	case o.reason != "":
+		r.Reason = o.reason
+	default:
+		r.Reason = depends
+	}
+	seen := map[Target]bool{}
+	for _, s := range o.away {
+		for _, t := range s.targets {
+			if !seen[t] && len(r.To) < maxTargets {
+				seen[t] = true
+				r.To = append(r.To, t)
+			}
+		}
+	}
+	return r, true
+}
+
+// valid reports whether a question can be answered. Only TCP and UDP have ports
+// here.
+func (q Question) valid() bool {
+	return q.Addr.IsValid() && !q.Addr.Is4In6() && q.Port != 0 && (q.Protocol == port.TCP || q.Protocol == port.UDP)
+}

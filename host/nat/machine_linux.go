@@ -1,0 +1,163 @@
+package nat
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// readMachine reads the interfaces that are up and their addresses.
+func readMachine() (machine, error) {
+	links, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+	if err != nil {
+		return machine{}, err
+	}
+	addrs, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return machine{}, err
+	}
+	return decodeMachine(links, addrs)
+}
+
+func decodeMachine(links, addrs []byte) (machine, error) {
+	type link struct {
+		netInterface
+		master uint32
+		kind   string
+	}
+	all := map[uint32]*link{}
+	var order []uint32
+	messages, err := syscall.ParseNetlinkMessage(links)
+	if err != nil {
+		return machine{}, err
+	}
+	for i := range messages {
+		data := messages[i].Data
+		if messages[i].Header.Type != unix.RTM_NEWLINK || len(data) < unix.SizeofIfInfomsg {
+			continue
+		}
+		flags := binary.NativeEndian.Uint32(data[8:])
+		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
+		err := eachAttribute(data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
+			switch {
+			case kind == unix.IFLA_IFNAME:
+				l.name = cString(value)
+			case kind == unix.IFLA_MASTER && len(value) == 4:
+				l.master = binary.NativeEndian.Uint32(value)
+			case kind == unix.IFLA_LINKINFO:
+				info, err := parseAttributes(value)
+				l.kind = info.text(unix.IFLA_INFO_KIND)
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			return machine{}, err
+		}
+		if flags&unix.IFF_UP != 0 {
+			order = append(order, l.index)
+		}
+		all[l.index] = l
+	}
+	if messages, err = syscall.ParseNetlinkMessage(addrs); err != nil {
+		return machine{}, err
+	}
+	for i := range messages {
+		data := messages[i].Data
+		if messages[i].Header.Type != unix.RTM_NEWADDR || len(data) < unix.SizeofIfAddrmsg {
+			continue
+		}
+		l := all[binary.NativeEndian.Uint32(data[4:])]
+		a, err := parseAttributes(data[unix.SizeofIfAddrmsg:])
+		if err != nil {
+			return machine{}, err
+		}
+		own := a[unix.IFA_LOCAL]
+		if own == nil {
+			own = a[unix.IFA_ADDRESS]
+		}
+		if addr, ok := netip.AddrFromSlice(own); ok && l != nil {
+			l.addrs = append(l.addrs, addr)
+		}
+	}
+	var m machine
+	for _, index := range order {
+		l := all[index]
+		// Packets that arrive at a port of a bridge or a bond come from the bridge. Those
+		// of a VRF keep their own interface at first.
+		if master := all[l.master]; master != nil && master.kind != "vrf" {
+			continue
+		}
+		m.interfaces = append(m.interfaces, l.netInterface)
+	}
+	return m, nil
+}
+
+// mayTranslate reports, without any rights, whether there may be NAT rules. Such
+// rules need conntrack, and that then counts connections on loopback, too.
+func mayTranslate() bool {
+	before, err := trackedConnections()
+	if errors.Is(err, os.ErrNotExist) {
+		return false // no conntrack in the kernel
+	}
+	if err != nil {
+		return true
+	}
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		if !callSelf(netip.MustParseAddr(addr)) {
+			continue
+		}
+		after, err := trackedConnections()
+		if err != nil || after > before {
+			return true
+		}
+	}
+	return false
+}
+
+func trackedConnections() (int, error) {
+	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+// callSelf sends datagrams to a socket of its own, from several ports: other
+// connections may end meanwhile.
+func callSelf(addr netip.Addr) bool {
+	const calls = 16
+	domain := unix.AF_INET
+	var to unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if addr.Is6() {
+		domain, to = unix.AF_INET6, &unix.SockaddrInet6{Addr: addr.As16()}
+	}
+	open := func() (int, error) { return unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) }
+	server, err := open()
+	if err != nil {
+		return false
+	}
+	defer unix.Close(server)
+	if err := unix.Bind(server, to); err != nil {
+		return false
+	}
+	bound, err := unix.Getsockname(server)
+	if err != nil {
+		return false
+	}
+	for range calls {
+		client, err := open()
+		if err != nil {
+			return false
+		}
+		_ = unix.Sendto(client, nil, unix.MSG_DONTWAIT, bound) // a rule may forbid it
+		_ = unix.Close(client)
+	}
+	return true
+}

@@ -1,0 +1,183 @@
+package nat
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// TestMatrix compares answers about real rules with what real callers reach.
+func TestMatrix(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	needs(t, "nft", "iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy")
+	w := newWorld(t)
+	const nat = "type nat hook prerouting priority -100;"
+	for _, c := range []struct {
+		name    string
+		nft     string // rules of a chain in a table of the family ip
+		script  string // or a whole script for nft
+		shell   string // or commands
+		vague   bool   // some depend on the caller
+		drops   bool
+		wantAll bool // there has to be a certain answer
+	}{
+		{name: "nothing"},
+		{name: "redirect", nft: "tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "redirect to the same port", nft: "tcp dport 8080 redirect to :8080"},
+		{name: "redirect without a port", nft: "tcp dport 8080 redirect"},
+		{name: "to another machine", nft: "udp dport 8080 dnat to 10.2.0.2:9090", wantAll: true},
+		{name: "to another machine, same port", nft: "udp dport 8080 dnat to 10.2.0.2", wantAll: true},
+		{name: "to an own address", nft: "tcp dport 8080 dnat to 10.1.0.9:8080"},
+		{name: "to another own port", nft: "tcp dport 8080 dnat to 10.1.0.9:9090", wantAll: true},
+		{name: "port within its range", nft: "tcp dport 8080 dnat to 10.1.0.1:8080-8090"},
+		{name: "port outside its range", nft: "tcp dport 8080 dnat to 10.1.0.1:9090-9091", wantAll: true},
+		{name: "one address", nft: "ip daddr 10.1.0.1 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "a network", nft: "ip daddr 10.1.0.0/29 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "not an address", nft: "ip daddr != 10.1.0.1 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "one interface", nft: "iifname \"wan\" tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "names that start so", nft: "iifname \"w*\" tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "interface by index", nft: "iif \"lan\" tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "not an interface", nft: "iifname != \"wan\" tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "way out", nft: "oifname \"lo\" tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "local addresses", nft: "fib daddr type local tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "local on the interface", script: "table ip t {\nchain pre {\ntype nat hook prerouting priority -100;\nfib daddr . iif type local tcp dport 8080 redirect to :9090\n}\n}\n", vague: true},
+		{name: "addresses of others", nft: "fib daddr type != local tcp dport 8080 redirect to :9090"},
+		{name: "set", nft: "tcp dport { 80, 8080, 9999 } redirect to :9090", wantAll: true},
+		{name: "set with ranges", nft: "tcp dport { 80, 8000-8080, 9999 } redirect to :9090", wantAll: true},
+		{name: "not in a set", nft: "tcp dport { 80, 8000-8080, 9999 } accept; tcp dport 8000-8090 redirect to :9090", wantAll: true},
+		{name: "open range", nft: "tcp dport >= 8081 redirect to :9090", vague: true},
+		{name: "range", nft: "tcp dport 8081-9000 redirect to :9090", wantAll: true},
+		{name: "not a range", nft: "tcp dport 7000-9500 tcp dport != 8081-9000 redirect to :9090", wantAll: true},
+		{name: "concatenation", nft: "ip daddr . tcp dport { 10.1.0.1 . 8080, 10.1.0.9 . 8081 } redirect to :9090", wantAll: true},
+		{name: "concatenation of ranges", nft: "ip daddr . tcp dport { 10.1.0.0/29 . 8000-8080, 10.1.0.9 . 8081 } redirect to :9090", wantAll: true},
+		{name: "map", nft: "dnat to tcp dport map { 8080 : 10.2.0.2, 8081 : 10.2.0.3 }", wantAll: true},
+		{name: "map with ports", nft: "dnat to tcp dport map { 8080 : 10.2.0.2 . 9090, 8081 : 10.2.0.3 . 8081 }", wantAll: true},
+		{name: "numgen", nft: "tcp dport 8080 dnat to numgen random mod 2 map { 0 : 10.2.0.2, 1 : 10.2.0.3 }", wantAll: true},
+		{name: "numgen with a gap", nft: "tcp dport 8080 dnat to numgen inc mod 3 map { 0 : 10.2.0.2, 1 : 10.2.0.3 }", vague: true},
+		{name: "hash", nft: "tcp dport 8080 dnat to jhash ip saddr mod 2 map { 0 : 10.2.0.2, 1 : 10.2.0.3 }", wantAll: true},
+		{name: "source", nft: "ip saddr 10.1.0.2 tcp dport 8080 redirect to :9090", vague: true},
+		{name: "source returns", nft: "ip saddr 10.1.0.2 return; tcp dport 8080 redirect to :9090", vague: true},
+		{name: "probability", nft: "numgen random mod 2 0 tcp dport 8080 redirect to :9090", vague: true},
+		{name: "every port", nft: "meta l4proto tcp redirect to :9090", vague: true},
+		{name: "accept before", nft: "tcp dport 8080 accept; tcp dport 8080-8081 redirect to :9090", wantAll: true},
+		{name: "drop", nft: "tcp dport 8080 drop; tcp dport 8080-8081 redirect to :9090", drops: true, wantAll: true},
+		{name: "new connections", nft: "ct state new tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "established connections", nft: "ct state established tcp dport 8080 redirect to :9090"},
+		{name: "original port", nft: "meta l4proto tcp ct original proto-dst 8080 redirect to :9090", wantAll: true},
+		{name: "shifted port", nft: "meta l4proto tcp @th,16,16 & 0xfff0 == 0x1f90 redirect to :9090", wantAll: true},
+		{name: "marks", nft: "tcp dport 8080 meta mark set 0x10; meta mark & 0xf0 == 0x10 meta l4proto tcp redirect to :9090", wantAll: true},
+		{name: "no mark", nft: "meta mark 7 tcp dport 8080 redirect to :9090"},
+		{name: "ct mark", nft: "tcp dport 8080 ct mark set 5; ct mark 5 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "limit", nft: "limit rate 1/hour tcp dport 8080 redirect to :9090", vague: true},
+		{name: "first byte of a SYN", nft: "tcp flags & (syn|ack) == syn tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "jumps", script: `table ip t {
+			chain a { tcp dport 8081 return; tcp dport 8000-9000 goto b; }
+			chain b { ip daddr 10.1.0.9 return; meta l4proto { tcp, udp } redirect to :9090; }
+			chain pre { type nat hook prerouting priority -100; jump a; tcp dport 8081 dnat to 10.2.0.2; }
+			chain out { type nat hook output priority -100; jump a; }
+		}`, wantAll: true},
+		{name: "verdict map", script: `table ip t {
+			map m { type inet_proto . inet_service : verdict; elements = { tcp . 8080 : goto b, udp . 8080 : jump c } }
+			chain b { meta l4proto { tcp, udp } redirect to :9090; }
+			chain c { ip daddr 10.1.0.1 meta l4proto udp dnat to 10.2.0.2:9090; }
+			chain pre { type nat hook prerouting priority -100; meta l4proto . th dport vmap @m; udp dport 8080 redirect to :9091; }
+			chain out { type nat hook output priority -100; meta l4proto . th dport vmap @m; }
+		}`, wantAll: true},
+		{name: "verdict map of numbers", script: `table ip t {
+			chain b { meta l4proto tcp dnat to 10.2.0.2:9090; }
+			chain c { meta l4proto tcp dnat to 10.2.0.3:9091; }
+			chain pre { type nat hook prerouting priority -100; tcp dport 8080 numgen random mod 2 vmap { 0 : goto b, 1 : goto c }; }
+		}`, wantAll: true},
+		{name: "named sets", script: `table ip t {
+			set s { type inet_service; flags interval; elements = { 8000-8080 } }
+			set h { type ipv4_addr . inet_service; elements = { 10.1.0.9 . 8081 } }
+			chain pre { type nat hook prerouting priority -100; tcp dport @s redirect to :9090; ip daddr . tcp dport @h redirect to :9091; }
+		}`, wantAll: true},
+		{name: "catch-all", script: `table ip t {
+			map m { type inet_service : verdict; elements = { 8081 : accept, * : jump c } }
+			chain c { tcp dport 8000-8100 redirect to :9090; }
+			chain pre { type nat hook prerouting priority -100; tcp dport vmap @m; }
+		}`, wantAll: true},
+		{name: "both families", script: `table inet t {
+			chain pre { type nat hook prerouting priority -100; tcp dport 8080 redirect to :9090; udp dport 8080 dnat ip to 10.2.0.2:9090; udp dport 8081 dnat ip6 to [fd02::2]:9090; }
+			chain out { type nat hook output priority -100; tcp dport 8080 redirect to :9090; }
+		}`, wantAll: true},
+		{name: "IPv6", script: `table ip6 t {
+			chain pre { type nat hook prerouting priority -100; ip6 daddr fd01::1 tcp dport 8080 redirect to :9090; udp dport 8080 dnat to [fd02::2]:9090; tcp dport 8081 redirect; }
+			chain out { type nat hook output priority -100; ip6 daddr ::1 tcp dport 8080 dnat to [fd01::1]:8080; fib daddr type local udp dport 8081 redirect to :9091; }
+		}`, wantAll: true},
+		{name: "order of priority", script: `table ip t {
+			chain late { type nat hook prerouting priority 0; tcp dport 8080 dnat to 10.2.0.2:9090; }
+			chain early { type nat hook prerouting priority -110; tcp dport 8080 redirect to :8080; }
+		}`},
+		{name: "two tables", script: `table ip a {
+			chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.2.0.2:9090; }
+		}
+		table ip b {
+			chain pre { type nat hook prerouting priority -100; tcp dport 8080 redirect to :8080; }
+		}`, vague: true},
+		{name: "dormant", script: `table ip a { flags dormant; chain pre { type nat hook prerouting priority -100; tcp dport 8080 redirect to :9090; }
+}`},
+		{name: "policy drop", script: `table ip a { chain pre { type nat hook prerouting priority -100; policy drop; tcp dport 8080 redirect to :9090; udp dport 8080-8081 accept; }
+}`, drops: true, wantAll: true},
+		{name: "marks of raw", script: `table ip a {
+			chain raw { type filter hook prerouting priority -300; tcp dport 8080 meta mark set 4; udp dport 8080 notrack; }
+			chain rawout { type filter hook output priority -300; udp dport 8081 notrack; tcp dport 8081 meta mark set 4; }
+			chain pre { type nat hook prerouting priority -100; meta mark 4 meta l4proto tcp redirect to :9090; udp dport 8080 redirect to :9090; }
+			chain out { type nat hook output priority -100; meta mark 4 tcp dport 8081 redirect to :9090; udp dport 8080-8081 redirect to :9090; }
+		}`, wantAll: true},
+		{name: "iptables-nft", shell: `iptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090
+			iptables-nft -t nat -A OUTPUT -p tcp -m addrtype --dst-type LOCAL -m multiport --dports 80,8000:8081 -j DNAT --to 10.2.0.2:9090
+			iptables-nft -t nat -A PREROUTING ! -i lan -p udp -m udp --dport 8080 -m comment --comment hello -j DNAT --to 10.2.0.2:9091
+			ip6tables-nft -t nat -A PREROUTING -d fd01::1 -p tcp --dport 8080 -j DNAT --to [fd02::2]:9090`, wantAll: true},
+		{name: "iptables-legacy", shell: `iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090
+			iptables-legacy -t nat -A OUTPUT -p tcp -m addrtype --dst-type LOCAL -m multiport --dports 80,8000:8081 -j DNAT --to 10.2.0.2:9090
+			iptables-legacy -t nat -A PREROUTING ! -i lan -p udp -m udp --dport 8080 -m comment --comment hello -j DNAT --to 10.2.0.2:9091
+			ip6tables-legacy -t nat -A PREROUTING -d fd01::1 -p tcp --dport 8080 -j DNAT --to [fd02::2]:9090
+			ip6tables-legacy -t nat -A PREROUTING -p udp --dport 8080 -j REDIRECT --to-ports 9091`, wantAll: true},
+		{name: "legacy chains", shell: `iptables-legacy-restore <<-END
+				*mangle
+				-A PREROUTING -p tcp --dport 8081 -j MARK --set-mark 0x8
+				COMMIT
+				*nat
+				:A - [0:0]
+				:B - [0:0]
+				-A PREROUTING -j A
+				-A PREROUTING -m mark --mark 0x8/0x8 -j NETMAP --to 10.2.0.0/24
+				-A A -p tcp -m conntrack --ctstate NEW -m tcp --dport 8080 -g B
+				-A A -p udp --dport 8080 -j RETURN
+				-A A -p udp --dport 8080:8081 -j REDIRECT --to-ports 9090
+				-A B -d 10.1.0.9/32 -j RETURN
+				-A B -p tcp -j DNAT --to-destination 10.2.0.2:9090
+				COMMIT
+				END`, wantAll: true},
+		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
+		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
+}`, vague: true, drops: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clearRules(t)
+			if c.nft != "" {
+				run(t, "table ip t {\nchain pre {\n"+nat+"\n"+strings.ReplaceAll(c.nft, "; ", "\n")+"\n}\nchain out {\ntype nat hook output priority -100;\n"+strings.ReplaceAll(c.nft, "; ", "\n")+"\n}\n}\n", "nft", "-f", "-")
+			}
+			if c.script != "" {
+				run(t, c.script, "nft", "-f", "-")
+			}
+			if c.shell != "" {
+				run(t, "", "sh", "-ec", c.shell)
+			}
+			var j judge
+			w.check(t, &j, everyQuestion(8080, 8081), c.drops, !c.vague)
+			t.Logf("none %d, some %d, all %d", j.none, j.some, j.all)
+			if len(j.faults) > 0 {
+				t.Errorf("%d faults:\n%s", len(j.faults), strings.Join(j.faults[:min(len(j.faults), 10)], "\n"))
+			}
+			if c.wantAll && j.all == 0 {
+				t.Error("nobody is sent away")
+			}
+		})
+	}
+}

@@ -1,0 +1,160 @@
+// Package nat reads the NAT rules of a network namespace and answers where
+// callers of a port end.
+//
+// It works in three layers. The readers (nftables_linux.go, legacy_linux.go,
+// machine_linux.go) only move bytes from the kernel. The decoders (nftables.go,
+// legacy.go, xtables.go, sets.go) make a model of rules from these bytes. The
+// evaluation (walk.go, steps.go) follows one call through the model and knows
+// nothing about the kernel.
+//
+// What is not understood makes a rule one for some callers, never for none. Not
+// seen at all are eBPF programs, hooks of network devices (the families netdev
+// and bridge) and IPVS.
+package nat
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"github.com/org/portcheck/port"
+)
+
+// A Question asks where the callers of a port of this machine end.
+type Question struct {
+	Protocol port.Protocol
+	// Addr is an address of this machine. An unspecified address stands for all
+	// addresses of its family.
+	Addr netip.Addr
+	Port uint16
+}
+
+// An Answer has a Route for each way to each address of the question on which
+// callers are sent away. It has none if no caller is.
+type Answer []Route
+
+// A Route is one way to one address, with callers that are sent away on it.
+type Route struct {
+	// Interface is where the callers come from. It is empty for callers on the
+	// machine itself.
+	Interface string
+	// Addr is the address that they call.
+	Addr netip.Addr
+	// All reports whether all callers are sent away. Otherwise some may be.
+	All bool
+	// Reason is why it is not known that all are, or empty.
+	Reason string
+	// To lists where they may end, at most maxTargets of them.
+	To []Target
+	// Rule is the rule that sends away the first of them.
+	Rule Rule
+}
+
+// A Target is where callers end.
+type Target struct {
+	Addr netip.Addr // not valid if it is unknown
+	Port uint16     // 0 if it is unknown
+}
+
+func (t Target) String() string {
+	switch {
+	case !t.Addr.IsValid() && t.Port == 0:
+		return "unknown"
+	case !t.Addr.IsValid():
+		return "port " + strconv.Itoa(int(t.Port))
+	case t.Port == 0:
+		return t.Addr.String()
+	}
+	return netip.AddrPortFrom(t.Addr, t.Port).String()
+}
+
+// A Rule is a NAT rule as the kernel has it. Its texts come from the programs
+// that made the rule and can hold anything.
+type Rule struct {
+	Family string // ip, ip6 or inet
+	Table  string
+	Chain  string
+	// Comment is the comment of the rule, or else of the nearest rule that jumped
+	// to its chain and has one.
+	Comment string
+	// Text describes the rule in about the words of nft and iptables.
+	Text string
+	// Legacy reports whether the rule is one of x_tables (iptables-legacy), which
+	// nft does not list.
+	Legacy bool
+}
+
+// Unreadable is the error for rules that can't be read.
+type Unreadable struct {
+	Op  string // what failed, such as "socket(NETLINK_NETFILTER)"
+	Err error
+	// Possible reports whether there may be NAT rules.
+	Possible bool
+}
+
+func (e *Unreadable) Error() string { return fmt.Sprintf("NAT rules: %s: %v", e.Op, e.Err) }
+
+func (e *Unreadable) Unwrap() error { return e.Err }
+
+// Bounds on the work for one Read. Beyond them answers become vague, which means
+// that some callers may be sent away. They never become wrong.
+const (
+	maxTargets  = 8
+	maxDepth    = 64        // jumps within jumps; nf_tables itself allows 16
+	maxKept     = 100_000   // rules and elements that are kept in memory
+	maxWalk     = 200_000   // rules visited for one way to one address
+	maxWalks    = 8_000_000 // rules visited in all
+	maxMessages = 2_000_000 // messages of one dump
+)
+
+// A machine is what the evaluation has to know about the host.
+type machine struct {
+	interfaces []netInterface
+}
+
+// netInterface is an interface that is up and from which packets can arrive.
+type netInterface struct {
+	name     string
+	index    uint32
+	loopback bool
+	addrs    []netip.Addr // in the kernel's order, without zones
+}
+
+// reaches reports whether callers from outside can reach an address of the
+// machine by an interface.
+func (i netInterface) reaches(addr netip.Addr) bool {
+	if addr.IsLoopback() || i.loopback {
+		return false
+	}
+	if addr.IsLinkLocalUnicast() && addr.Is6() {
+		return i.has(addr)
+	}
+	return true
+}
+
+func (i netInterface) has(addr netip.Addr) bool {
+	for _, a := range i.addrs {
+		if a == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// addresses returns the addresses of the machine that a question covers.
+func (m machine) addresses(asked netip.Addr) []netip.Addr {
+	if !asked.IsUnspecified() {
+		return []netip.Addr{asked}
+	}
+	var all []netip.Addr
+	seen := map[netip.Addr]bool{}
+	for _, i := range m.interfaces {
+		for _, a := range i.addrs {
+			if a.Is4() == asked.Is4() && !seen[a] {
+				seen[a] = true
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}

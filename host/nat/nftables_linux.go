@@ -1,0 +1,205 @@
+package nat
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// netlink is a socket to nf_tables. It hands out messages while they arrive, so
+// that a large answer is never in memory.
+type netlink struct {
+	ctx      context.Context
+	fd       int
+	pid      uint32
+	sequence uint32
+	buffer   []byte
+}
+
+// An attribute of a request.
+type attribute struct {
+	kind  uint16
+	value []byte
+}
+
+func textAttribute(kind uint16, text string) attribute {
+	return attribute{kind, append([]byte(text), 0)}
+}
+
+// nest returns an attribute that contains others.
+func nest(kind uint16, inner ...attribute) attribute {
+	a := attribute{kind: kind | unix.NLA_F_NESTED}
+	for _, i := range inner {
+		a.value = i.append(a.value)
+	}
+	return a
+}
+
+func (a attribute) append(b []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(a.value)))
+	b = binary.NativeEndian.AppendUint16(b, a.kind)
+	b = append(b, a.value...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+const (
+	receiveTimeout = 5 * time.Second
+	receiveBuffer  = 64 << 10 // the kernel sends at most 32 KiB at once
+)
+
+func openNetlink(ctx context.Context) (*netlink, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, &Unreadable{Op: "socket(NETLINK_NETFILTER)", Err: err}
+	}
+	n := &netlink{ctx: ctx, fd: fd, buffer: make([]byte, receiveBuffer)}
+	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	var own unix.Sockaddr
+	if err == nil {
+		own, err = unix.Getsockname(fd)
+	}
+	if err != nil {
+		n.close()
+		return nil, &Unreadable{Op: "bind(NETLINK_NETFILTER)", Err: err}
+	}
+	if a, ok := own.(*unix.SockaddrNetlink); ok {
+		n.pid = a.Pid
+	}
+	return n, nil
+}
+
+func (n *netlink) close() { _ = unix.Close(n.fd) }
+
+// get asks for one object and returns its message without the netlink header.
+func (n *netlink) get(kind uint16, family uint8, ask []attribute) ([]byte, error) {
+	var found []byte
+	err := n.ask(kind, family, 0, ask, func(message []byte) error {
+		found = append([]byte(nil), message...)
+		return errFound
+	})
+	if errors.Is(err, errFound) {
+		return found, nil
+	}
+	return nil, err
+}
+
+var errFound = errors.New("found")
+
+// dump asks for all objects and calls each for every message, without its netlink
+// header.
+func (n *netlink) dump(kind uint16, family uint8, ask []attribute, each func(message []byte) error) error {
+	var problem error
+	left := maxMessages
+	err := n.ask(kind, family, unix.NLM_F_DUMP, ask, func(message []byte) error {
+		if left--; left < 0 && problem == nil {
+			problem = errTooMany
+		}
+		// The rest of an answer has to be received, or the next request would get it.
+		if problem == nil {
+			problem = each(message)
+		}
+		return nil
+	})
+	if err == nil {
+		err = problem
+	}
+	return err
+}
+
+func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, each func([]byte) error) error {
+	n.sequence++
+	header := make([]byte, unix.NLMSG_HDRLEN, 256)
+	binary.NativeEndian.PutUint16(header[4:], unix.NFNL_SUBSYS_NFTABLES<<8|kind)
+	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|flags)
+	binary.NativeEndian.PutUint32(header[8:], n.sequence)
+	binary.NativeEndian.PutUint32(header[12:], n.pid)
+	request := append(header, family, unix.NFNETLINK_V0, 0, 0)
+	for _, a := range ask {
+		request = a.append(request)
+	}
+	binary.NativeEndian.PutUint32(request, uint32(len(request)))
+	timeout := receiveTimeout
+	if deadline, ok := n.ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
+	}
+	tv := unix.NsecToTimeval(int64(timeout))
+	if err := unix.SetsockoptTimeval(n.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return &Unreadable{Op: "setsockopt(SO_RCVTIMEO)", Err: err}
+	}
+	if err := unix.Sendto(n.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return &Unreadable{Op: "send to nf_tables", Err: err}
+	}
+	for {
+		if err := n.ctx.Err(); err != nil {
+			return &Unreadable{Op: "receive from nf_tables", Err: err}
+		}
+		size, _, received, from, err := unix.Recvmsg(n.fd, n.buffer, nil, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if sender, ok := from.(*unix.SockaddrNetlink); err == nil && (!ok || sender.Pid != 0) {
+			continue // any process may send to a netlink socket; the kernel's is 0
+		}
+		if err == nil && received&unix.MSG_TRUNC != 0 {
+			err = fmt.Errorf("%w: more than %d bytes", errBroken, len(n.buffer))
+		}
+		done := false
+		if err == nil {
+			done, err = n.messages(n.buffer[:size], each)
+		}
+		switch {
+		case errors.Is(err, errFound), errors.Is(err, errChanged):
+			return err
+		case err != nil:
+			return &Unreadable{Op: "receive from nf_tables", Err: err}
+		case done:
+			return nil
+		}
+	}
+}
+
+// messages calls each for every message of a datagram. done reports that it ends
+// the answer.
+func (n *netlink) messages(datagram []byte, each func([]byte) error) (done bool, err error) {
+	for len(datagram) > 0 {
+		if len(datagram) < unix.NLMSG_HDRLEN {
+			return false, errBroken
+		}
+		size := int(binary.NativeEndian.Uint32(datagram))
+		if size < unix.NLMSG_HDRLEN || size > len(datagram) {
+			return false, errBroken
+		}
+		kind, flags := binary.NativeEndian.Uint16(datagram[4:]), binary.NativeEndian.Uint16(datagram[6:])
+		sequence := binary.NativeEndian.Uint32(datagram[8:])
+		payload := datagram[unix.NLMSG_HDRLEN:size]
+		datagram = datagram[min((size+3)&^3, len(datagram)):]
+		switch {
+		case sequence != n.sequence:
+		case flags&unix.NLM_F_DUMP_INTR != 0:
+			return false, errChanged
+		case kind == unix.NLMSG_ERROR || kind == unix.NLMSG_DONE:
+			if len(payload) < 4 {
+				return false, errBroken
+			}
+			if errno := -int32(binary.NativeEndian.Uint32(payload)); errno != 0 {
+				if unix.Errno(errno) == unix.EINTR {
+					return false, errChanged
+				}
+				return false, unix.Errno(errno)
+			}
+			return true, nil
+		case kind>>8 == unix.NFNL_SUBSYS_NFTABLES:
+			if err := each(payload); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,625 @@
+package nat
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// The steps that nf_tables has. Conditions on what a call does not fix, such as
+// its source, are met by some callers.
+
+// loadMeta loads facts about a packet (enum nft_meta_keys).
+type loadMeta struct {
+	key uint32
+	at  int
+}
+
+const (
+	metaProtocol = 1
+	metaMark     = 3
+	metaIif      = 4
+	metaOif      = 5
+	metaIifname  = 6
+	metaOifname  = 7
+	metaNfproto  = 15
+	metaL4proto  = 16
+)
+
+func (s loadMeta) run(w *walk) effect {
+	if w.family == 0 && (s.key == metaProtocol || s.key == metaNfproto) {
+		w.familySeen = true
+		w.reg.storeUnknown(s.at, 2)
+		return matched
+	}
+	switch s.key {
+	case metaProtocol:
+		kind := []byte{0x08, 0x00} // ETH_P_IP
+		if w.family == familyIPv6 {
+			kind = []byte{0x86, 0xdd}
+		}
+		w.reg.storeKnown(s.at, kind)
+	case metaNfproto:
+		w.reg.storeKnown(s.at, []byte{w.family})
+	case metaL4proto:
+		if w.protocol == 0 {
+			w.reg.storeUnknown(s.at, 1)
+		} else {
+			w.reg.storeKnown(s.at, []byte{w.protocol})
+		}
+	case metaMark:
+		w.reg.storeNumber(s.at, w.state.mark)
+	case metaIif:
+		index, known := w.index(false)
+		if !known {
+			w.reg.storeUnknown(s.at, 4)
+		} else {
+			w.reg.storeNumber(s.at, exactly(index))
+		}
+	case metaOif:
+		index, known := w.index(true)
+		if !known {
+			w.reg.storeUnknown(s.at, 4)
+		} else {
+			w.reg.storeNumber(s.at, exactly(index))
+		}
+	case metaIifname, metaOifname:
+		name, known := w.device(s.key == metaOifname)
+		if !known {
+			w.reg.storeUnknown(s.at, nameLength)
+			break
+		}
+		var b [nameLength]byte
+		copy(b[:], name)
+		w.reg.storeKnown(s.at, b[:])
+	default:
+		w.reg.storeUnknown(s.at, 16)
+	}
+	return matched
+}
+
+const nameLength = 16 // IFNAMSIZ
+
+// device returns the name of the interface by which the packet arrives or leaves.
+// It is empty at the hooks that have none.
+func (w *walk) device(leaves bool) (name string, known bool) {
+	switch {
+	case w.filter != nil:
+		return "", false
+	case leaves && w.hook == hookOutput:
+		return "lo", true
+	case leaves != (w.hook == hookOutput):
+		return "", true
+	case w.in == nil:
+		return "", false
+	}
+	return w.in.name, true
+}
+
+func (w *walk) index(leaves bool) (index uint32, known bool) {
+	switch {
+	case w.filter != nil:
+		return 0, false
+	case leaves && w.hook == hookOutput:
+		return 1, true // lo is the first of every namespace (net/core/dev.c)
+	case leaves != (w.hook == hookOutput):
+		return 0, true
+	case w.in == nil:
+		return 0, false
+	}
+	return w.in.index, true
+}
+
+// storeMark sets the mark of the packet or of the connection.
+type storeMark struct {
+	at         int
+	connection bool
+}
+
+func (s storeMark) run(w *walk) effect {
+	mark := w.reg.loadNumber(s.at)
+	switch {
+	case !s.connection:
+		w.state.mark = mark
+	case w.filter != nil:
+	case w.tracked() == yes:
+		w.state.ctMark = mark
+	case w.tracked() == maybe:
+		w.state.ctMark = w.state.ctMark.join(mark)
+	}
+	return matched
+}
+
+// loadPayload loads bytes of a header (enum nft_payload_bases).
+type loadPayload struct {
+	base           uint32
+	offset, length int
+	at             int
+}
+
+const (
+	baseNetwork   = 1
+	baseTransport = 2
+)
+
+func (s loadPayload) run(w *walk) effect {
+	if w.filter != nil {
+		return s.label(w)
+	}
+	h := &w.packet.network
+	if s.base == baseTransport {
+		h = &w.packet.transport
+	}
+	if s.base != baseNetwork && s.base != baseTransport || s.offset < 0 || s.offset+s.length > len(h.value) {
+		w.reg.storeUnknown(s.at, s.length)
+		return ifMatched(maybe, "it is not known what the packets hold") // they may not have it
+	}
+	w.reg.store(s.at, h.value[s.offset:s.offset+s.length], h.known[s.offset:s.offset+s.length])
+	for i := range s.length {
+		addr, length := addrOffset(w.family)
+		switch at := s.offset + i; {
+		case s.base == baseTransport && (at == portOffset || at == portOffset+1):
+			w.reg.is[s.at+i] = ofPort
+		case s.base == baseNetwork && at >= addr && at < addr+length:
+			w.reg.is[s.at+i] = ofAddr
+		}
+	}
+	return matched
+}
+
+// label marks the called port and address for all questions at once.
+func (s loadPayload) label(w *walk) effect {
+	w.reg.storeUnknown(s.at, s.length)
+	c := content(0)
+	switch {
+	case s.base == baseTransport && s.offset == portOffset && s.length == 2:
+		c = ofPort
+	case s.base == baseNetwork && w.familySeen && w.family != familyIPv6 && s.offset == 16 && s.length == 4,
+		s.base == baseNetwork && w.familySeen && w.family != familyIPv4 && s.offset == 24 && s.length == 16:
+		c = ofAddr
+	}
+	for i := range s.length {
+		w.reg.is[s.at+i] = c
+	}
+	return ifMatched(maybe, "")
+}
+
+// storePayload changes a header. If that is the called address or port, it sends
+// callers away without NAT.
+type storePayload struct {
+	base           uint32
+	offset, length int
+}
+
+func (s storePayload) run(w *walk) effect {
+	addr, length := addrOffset(w.family)
+	end := s.offset + s.length
+	if s.base == baseTransport && s.offset < portOffset+2 && end > portOffset || s.base == baseNetwork && s.offset < addr+length && end > addr {
+		return effect{matched: yes, sent: []Target{{}}, back: maybe}
+	}
+	return matched
+}
+
+// loadCt loads facts about the connection (enum nft_ct_keys).
+type loadCt struct {
+	key     uint32
+	replies bool // of the other direction
+	at      int
+}
+
+const (
+	ctState      = 0
+	ctDirection  = 1
+	ctMark       = 3
+	ctL3protocol = 7
+	ctProtocol   = 10
+	ctProtoDst   = 12
+	ctDstIP      = 20
+	ctDstIP6     = 22
+
+	// Bits of ct state (NF_CT_STATE_BIT and the two beside it).
+	ctStateInvalid   = 1
+	ctStateNew       = 8
+	ctStateUntracked = 64
+)
+
+func (s loadCt) run(w *walk) effect {
+	if w.filter != nil {
+		w.reg.storeUnknown(s.at, 16)
+		return ifMatched(maybe, "")
+	}
+	if s.key == ctState {
+		p := partial{}
+		switch {
+		case w.tracked() == yes:
+			p = exactly(ctStateNew)
+		case w.state.untracked == yes:
+			p = exactly(ctStateUntracked)
+		case w.state.untracked == no:
+			p = exactly(ctStateInvalid)
+		}
+		w.reg.storeNumber(s.at, p)
+		return matched
+	}
+	result := w.tracked()
+	switch {
+	case s.key == ctMark:
+		w.reg.storeNumber(s.at, w.state.ctMark)
+	case s.key == ctDirection:
+		w.reg.storeKnown(s.at, []byte{0})
+	case s.key == ctL3protocol:
+		w.reg.storeKnown(s.at, []byte{w.family})
+	case s.key == ctProtocol:
+		w.reg.storeKnown(s.at, []byte{w.protocol})
+	case s.key == ctProtoDst && !s.replies:
+		loadPayload{baseTransport, portOffset, 2, s.at}.run(w)
+	case (s.key == ctDstIP && w.family == familyIPv4 || s.key == ctDstIP6 && w.family == familyIPv6) && !s.replies:
+		offset, length := addrOffset(w.family)
+		loadPayload{baseNetwork, offset, length, s.at}.run(w)
+	default:
+		w.reg.storeUnknown(s.at, 16)
+		result = min(result, maybe)
+	}
+	return ifMatched(result, "it depends on the connection")
+}
+
+// loadFib looks up an address in the routing table.
+type loadFib struct {
+	result, flags uint32
+	at            int
+}
+
+const (
+	fibResultType = 3
+	fibFlagSaddr  = 1
+	fibFlagDaddr  = 2
+	fibFlagMark   = 4
+	fibFlagIif    = 8
+	fibFlagOif    = 16
+	typeLocal     = 2 // RTN_LOCAL
+)
+
+func (s loadFib) run(w *walk) effect {
+	w.reg.storeUnknown(s.at, 16)
+	if s.result != fibResultType || s.flags&fibFlagSaddr != 0 || s.flags&fibFlagDaddr == 0 {
+		return matched
+	}
+	// With an interface in the question, an address is local on its own interface
+	// alone.
+	switch {
+	case s.flags&(fibFlagIif|fibFlagOif) == 0:
+	case s.flags&fibFlagIif != 0 && w.filter == nil && w.hook == hookPrerouting && w.in != nil && w.addr.IsValid() && w.in.has(w.addr):
+	default:
+		return matched
+	}
+	w.reg.storeNumber(s.at, exactly(typeLocal))
+	return matched
+}
+
+// loadRange loads a number that lies between bounds.
+type loadRange struct {
+	at          int
+	first, size uint32
+	random      string // the name of the expression
+}
+
+func (s loadRange) run(w *walk) effect {
+	if s.size == 1 {
+		w.reg.storeNumber(s.at, exactly(s.first))
+		return matched
+	}
+	w.reg.storeUnknown(s.at, 4)
+	w.reg.number.at, w.reg.number.first, w.reg.number.size = s.at, s.first, s.size
+	return matched
+}
+
+// loadUnknown stands for expressions that load what can't be known, or whose
+// registers are not known.
+type loadUnknown struct{ name string }
+
+func (s loadUnknown) run(w *walk) effect {
+	w.reg = registers{}
+	return ifMatched(maybe, "it depends on "+s.name)
+}
+
+// immediate loads a constant.
+type immediate struct {
+	at    int
+	value []byte
+}
+
+func (s immediate) run(w *walk) effect {
+	w.reg.storeKnown(s.at, s.value)
+	return matched
+}
+
+// Operators of compare (enum nft_cmp_ops).
+const (
+	opEqual = iota
+	opNotEqual
+	opLess
+	opLessOrEqual
+	opGreater
+	opGreaterOrEqual
+)
+
+type compare struct {
+	at   int
+	op   uint32
+	want []byte
+}
+
+const depends = "it depends on the caller"
+
+func (s compare) run(w *walk) effect {
+	value, known := w.reg.value[s.at:s.at+len(s.want)], w.reg.known[s.at:s.at+len(s.want)]
+	if w.filter != nil {
+		return ifMatched(s.prune(w), "")
+	}
+	var result tri
+	switch s.op {
+	case opEqual:
+		result = equalBits(value, known, s.want)
+		if result == yes && w.reg.selectsPort(s.at, len(s.want)) {
+			w.state.port = true
+		}
+	case opNotEqual:
+		result = equalBits(value, known, s.want).not()
+	default:
+		less, equal, greater := compareBits(value, known, s.want)
+		some, others := less, greater
+		if s.op >= opGreater {
+			some, others = greater, less
+		}
+		if s.op == opLessOrEqual || s.op == opGreaterOrEqual {
+			some = some || equal
+		} else {
+			others = others || equal
+		}
+		switch {
+		case some && others:
+			result = maybe
+		case some:
+			result = yes
+		}
+		// One bound is a selection only with the other one.
+		if result == yes && w.reg.selectsPort(s.at, len(s.want)) && len(s.want) == 2 {
+			w.state.port = w.state.port || w.bounded(s.op, binary.BigEndian.Uint16(s.want))
+		}
+	}
+	return ifMatched(result, depends)
+}
+
+// narrow is the largest range of ports that selects ports. Service meshes take
+// larger ones.
+const narrow = 1 << 15
+
+// bounded reports whether a bound leaves a narrow range of ports.
+func (w *walk) bounded(op uint32, bound uint16) bool {
+	if op == opLess || op == opLessOrEqual {
+		return bound <= narrow
+	}
+	return bound >= narrow
+}
+
+func (s compare) prune(w *walk) tri {
+	value, known := w.reg.value[s.at:s.at+len(s.want)], w.reg.known[s.at:s.at+len(s.want)]
+	if s.op != opEqual {
+		return maybe
+	}
+	switch {
+	case len(s.want) == 2 && w.reg.holds(ofPort, s.at, 2):
+		p := binary.BigEndian.Uint16(s.want)
+		return w.filter.mayBePort(p, p)
+	case w.reg.holds(ofAddr, s.at, len(s.want)):
+		if a, ok := netip.AddrFromSlice(s.want); ok {
+			return w.filter.mayBeAddr(a)
+		}
+	}
+	return min(equalBits(value, known, s.want), maybe)
+}
+
+// inRange compares with two bounds.
+type inRange struct {
+	at        int
+	invert    bool
+	low, high []byte
+}
+
+func (s inRange) run(w *walk) effect {
+	value, known := w.reg.value[s.at:s.at+len(s.low)], w.reg.known[s.at:s.at+len(s.low)]
+	result := within(value, known, s.low, s.high).xor(s.invert)
+	if len(s.low) == 2 && w.reg.holds(ofPort, s.at, 2) {
+		low, high := binary.BigEndian.Uint16(s.low), binary.BigEndian.Uint16(s.high)
+		if w.filter != nil && !s.invert {
+			return ifMatched(w.filter.mayBePort(low, high), "")
+		}
+		w.state.port = w.state.port || result == yes && !s.invert && int(high)-int(low) < narrow
+	}
+	return ifMatched(result, depends)
+}
+
+// bitwise computes (value & mask) ^ xor, or shifts.
+type bitwise struct {
+	from, to, length int
+	mask, xor        []byte
+	shift            int // to the left, if positive
+	unknown          bool
+}
+
+func (s bitwise) run(w *walk) effect {
+	var value, known [registerBytes]byte
+	copy(value[:s.length], w.reg.value[s.from:])
+	copy(known[:s.length], w.reg.known[s.from:])
+	is := w.reg.is
+	switch {
+	case s.unknown:
+		known = [registerBytes]byte{}
+	case s.shift != 0:
+		shiftWords(value[:s.length], s.shift, 0)
+		shiftWords(known[:s.length], s.shift, 0xff)
+	default:
+		for i := range s.length {
+			known[i] |= ^s.mask[i]
+			value[i] = value[i]&s.mask[i] ^ s.xor[i]
+		}
+	}
+	w.reg.store(s.to, value[:s.length], known[:s.length])
+	if w.filter == nil {
+		copy(w.reg.is[s.to:s.to+s.length], is[s.from:])
+	}
+	return matched
+}
+
+// shiftWords shifts as nft_bitwise does: the 32-bit words are in the machine's
+// byte order, and bits go from one to the next. Bits that come in are those of
+// fill.
+func shiftWords(b []byte, shift int, fill byte) {
+	words := make([]uint32, len(b)/4)
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	ones := uint32(fill) * 0x01010101
+	left, n := shift > 0, max(shift, -shift)
+	carry := ones
+	if left {
+		carry >>= 32 - n
+		for i := len(words) - 1; i >= 0; i-- {
+			words[i], carry = words[i]<<n|carry, words[i]>>(32-n)
+		}
+	} else {
+		carry <<= 32 - n
+		for i := range words {
+			words[i], carry = words[i]>>n|carry, words[i]<<(32-n)
+		}
+	}
+	for i := range words {
+		binary.NativeEndian.PutUint32(b[4*i:], words[i])
+	}
+}
+
+// byteOrder reverses the bytes of each number.
+type byteOrder struct {
+	from, to, length, size int
+}
+
+func (s byteOrder) run(w *walk) effect {
+	value, known, is := w.reg.value, w.reg.known, w.reg.is
+	var v, k [registerBytes]byte
+	for i := 0; i+s.size <= s.length; i += s.size {
+		for j := range s.size {
+			from := s.from + i + j
+			if littleEndian {
+				from = s.from + i + s.size - 1 - j
+			}
+			v[i+j], k[i+j] = value[from], known[from]
+		}
+	}
+	w.reg.store(s.to, v[:s.length], k[:s.length])
+	if w.filter == nil {
+		copy(w.reg.is[s.to:s.to+s.length], is[s.from:])
+	}
+	return matched
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// lookup finds a key in a set.
+type lookup struct {
+	set     string
+	at      int
+	invert  bool
+	mapping bool
+	to      int // of a mapping
+	verdict bool
+}
+
+func (s lookup) run(w *walk) effect {
+	if w.filter != nil {
+		w.reg = registers{}
+		return ifMatched(maybe, "")
+	}
+	found, err := w.find(s)
+	if err != nil {
+		w.reg = registers{}
+		e := ifMatched(maybe, err.Error())
+		if s.verdict { // it may lead to a rule that sends callers away
+			e.sent, e.back, e.goesOn = []Target{{}}, maybe, true
+		}
+		return e
+	}
+	e := ifMatched(found.matched.xor(s.invert), depends)
+	if e.matched == no || s.invert {
+		return e
+	}
+	if found.matched == yes && found.selectsPort {
+		w.state.port = true
+	}
+	switch {
+	case s.verdict:
+		for _, el := range found.elements {
+			e.verdicts = append(e.verdicts, el.verdict)
+		}
+	case s.mapping:
+		w.storeAny(s.to, found.elements)
+	}
+	return e
+}
+
+// storeAny loads the data of one of several elements.
+func (w *walk) storeAny(at int, elements []*element) {
+	length := len(elements[0].data)
+	value := append([]byte(nil), elements[0].data...)
+	known := make([]byte, length)
+	for i := range known {
+		known[i] = 0xff
+	}
+	var values [][]byte
+	for _, el := range elements {
+		if len(el.data) != length || !fits(at, length) {
+			w.reg = registers{}
+			return
+		}
+		for i := range known {
+			known[i] &^= value[i] ^ el.data[i]
+		}
+		values = append(values, el.data)
+	}
+	w.reg.store(at, value, known)
+	if len(values) > 1 && length > 0 {
+		w.reg.several.at, w.reg.several.values = at, values
+	}
+}
+
+// noTrack makes conntrack ignore the packet, if it has not seen it yet.
+type noTrack struct{}
+
+func (noTrack) run(w *walk) effect {
+	if w.chain.priority < priorityConntrack && !(w.hook == hookPrerouting && w.in != nil && w.in.loopback) {
+		w.state.untracked = yes
+	}
+	return matched
+}
+
+// passes is a step that changes nothing here.
+type passes struct{ name string }
+
+func (passes) run(*walk) effect { return matched }
+
+// some is a condition that some callers meet.
+type some struct{ name string }
+
+func (s some) run(*walk) effect { return ifMatched(maybe, "it depends on "+s.name) }
+
+// unknownStep is an expression that this package does not know. It could do
+// anything.
+type unknownStep struct{ name string }
+
+func (s unknownStep) run(w *walk) effect {
+	if w.filter != nil {
+		w.reg = registers{}
+		return ifMatched(maybe, "")
+	}
+	w.reg = registers{}
+	w.unknown("the expression " + s.name + " is not understood")
+	return effect{matched: maybe, reason: "the expression " + s.name + " is not understood"}
+}

@@ -1,0 +1,372 @@
+package nat
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+)
+
+var errTooMany = errors.New("more rules than are followed")
+
+// state is what rules change about a call.
+type state struct {
+	mark, ctMark partial
+	untracked    tri
+	// port reports whether a rule has selected the call by its port.
+	port bool
+}
+
+// states joins the states of callers that come together.
+type states struct {
+	state
+	any bool // there are callers
+}
+
+func (s *states) join(t state) {
+	if !s.any {
+		*s = states{t, true}
+		return
+	}
+	s.mark, s.ctMark = s.mark.join(t.mark), s.ctMark.join(t.ctMark)
+	s.untracked = s.untracked.join(t.untracked)
+	s.port = s.port && t.port
+}
+
+// A call is a new connection, or the first datagram of one.
+type call struct {
+	family   uint8 // familyIPv4 or familyIPv6
+	protocol uint8 // IPPROTO_TCP or IPPROTO_UDP
+	addr     netip.Addr
+	port     uint16
+	asked    netip.Addr // the address of the question
+	// local reports whether it comes from the machine itself. Otherwise it comes
+	// by the interface in, or by any interface if in is nil. Then addr may be
+	// invalid and stands for all addresses.
+	local bool
+	in    *netInterface
+}
+
+// A walk follows one call.
+type walk struct {
+	call
+	rules   ruleset
+	machine machine
+	filter  *filter // while rules are being read: all questions
+	// familySeen reports, with filter, that the family is fixed or has been looked at.
+	familySeen bool
+	budget     *int // rules that may still be visited
+	visits     int
+
+	hook    uint32
+	chain   baseChain
+	packet  packet
+	reg     registers
+	state   state
+	path    []string // comments of the rules that jumped here
+	current struct {
+		chain string
+		rule  *rule
+	}
+
+	accepted states
+	result   outcome
+}
+
+// An outcome is the end of a call.
+type outcome struct {
+	away  []sending
+	stays bool // there may be callers who are not sent away
+	// every reports whether a rule sends away the calls of every port.
+	every  bool
+	reason string // the first thing that was not known
+}
+
+// sending is a rule that sends callers away.
+type sending struct {
+	targets []Target
+	rule    Rule
+}
+
+// follow returns the end of a call.
+func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
+	w := &walk{call: c, rules: rules, machine: m, budget: budget, visits: maxWalk}
+	w.packet = packetOf(c)
+	w.state = state{mark: exactly(0), ctMark: exactly(0)}
+	var err error
+	if c.local {
+		err = w.followLocal()
+	} else {
+		err = w.followOutside()
+	}
+	if errors.Is(err, errTooMany) {
+		return outcome{away: []sending{{targets: []Target{{}}}}, stays: true, reason: errTooMany.Error()}, nil
+	}
+	return w.result, err
+}
+
+// followOutside follows a call that arrives by an interface.
+func (w *walk) followOutside() error {
+	done, err := w.pass(hookPrerouting, func(b baseChain) bool { return true })
+	if err == nil && !done {
+		w.result.stays = true
+	}
+	return err
+}
+
+// followLocal follows a call from the machine itself. NAT has been decided when the
+// packet arrives by lo, so only TPROXY can take it there.
+func (w *walk) followLocal() error {
+	done, err := w.pass(hookOutput, func(b baseChain) bool { return true })
+	if err != nil || done {
+		return err
+	}
+	w.arriveByLo()
+	done, err = w.pass(hookPrerouting, func(b baseChain) bool { return !b.nat })
+	if err == nil && !done {
+		w.result.stays = true
+	}
+	return err
+}
+
+// arriveByLo makes the call arrive at the machine that it comes from.
+func (w *walk) arriveByLo() {
+	w.local = false
+	w.in = &netInterface{name: "lo", index: 1, loopback: true}
+	for i := range w.machine.interfaces {
+		if w.machine.interfaces[i].loopback {
+			w.in = &w.machine.interfaces[i]
+		}
+	}
+}
+
+// pass takes the call through the base chains of a hook. done reports that no
+// caller is left.
+func (w *walk) pass(hook uint32, wanted func(baseChain) bool) (done bool, err error) {
+	w.hook = hook
+	var before, nats, after []baseChain
+	for _, b := range w.rules.bases(w.family) {
+		switch {
+		case b.hook != hook || !wanted(b):
+		case b.nat:
+			nats = append(nats, b)
+		case b.priority <= priorityNAT:
+			before = append(before, b)
+		default:
+			after = append(after, b)
+		}
+	}
+	steps := []func() (bool, error){
+		func() (bool, error) { return w.either(before) },
+		func() (bool, error) { return w.nat(nats) },
+		func() (bool, error) { return w.either(after) },
+	}
+	for _, step := range steps {
+		if goesOn, err := step(); err != nil || !goesOn {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// nat takes the call through NAT chains. They see tracked calls only.
+func (w *walk) nat(chains []baseChain) (goesOn bool, err error) {
+	if w.state.untracked == yes || len(chains) == 0 {
+		return true, nil
+	}
+	before := w.state
+	goesOn, err = w.either(chains)
+	if err == nil && before.untracked == maybe {
+		all := states{}
+		all.join(before)
+		if goesOn {
+			all.join(w.state)
+		}
+		w.state, goesOn = all.state, true
+	}
+	return goesOn, err
+}
+
+// either takes the call through chains in the order of their priority. Of chains
+// with the same one, the last registered is first (nf_hook_entries_grow). Which
+// that is can't be seen across tables. If it matters, both orders are followed.
+func (w *walk) either(chains []baseChain) (goesOn bool, err error) {
+	chains = slices.Clone(chains)
+	slices.Reverse(chains)
+	slices.SortStableFunc(chains, func(a, b baseChain) int { return int(a.priority) - int(b.priority) })
+	var other []baseChain
+	for i := 0; i < len(chains); {
+		end := i + 1
+		for end < len(chains) && chains[end].priority == chains[i].priority {
+			end++
+		}
+		group := chains[i:end]
+		if slices.ContainsFunc(group, func(b baseChain) bool { return b.table != group[0].table }) && other == nil {
+			other = slices.Clone(chains)
+		}
+		if other != nil {
+			// Within a table the order is known, so tables change places.
+			slices.SortStableFunc(other[i:end], func(a, b baseChain) int {
+				return tableIndex(group, b.table) - tableIndex(group, a.table)
+			})
+		}
+		i = end
+	}
+	before := w.state
+	goesOn, err = w.inOrder(chains)
+	if err != nil || other == nil {
+		return goesOn, err
+	}
+	first := w.state
+	w.state = before
+	again, err := w.inOrder(other)
+	var all states
+	if goesOn {
+		all.join(first)
+	}
+	if again {
+		all.join(w.state)
+	}
+	w.state = all.state
+	return all.any, err
+}
+
+func tableIndex(chains []baseChain, t tableKey) int {
+	return slices.IndexFunc(chains, func(b baseChain) bool { return b.table == t })
+}
+
+func (w *walk) inOrder(chains []baseChain) (goesOn bool, err error) {
+	for _, b := range chains {
+		w.chain, w.accepted, w.path = b, states{}, nil
+		through, s, err := w.run(b.name, w.state, 0)
+		if err != nil {
+			return false, err
+		}
+		if through && !b.drops {
+			w.accepted.join(s)
+		}
+		if !w.accepted.any {
+			return false, nil
+		}
+		w.state = w.accepted.state
+	}
+	return true, nil
+}
+
+// run takes callers through a chain. through reports whether some may return from
+// it, and s is their state.
+func (w *walk) run(chain string, s state, depth int) (through bool, _ state, err error) {
+	if depth > maxDepth {
+		return false, s, errTooMany
+	}
+	rules, err := w.rules.rules(w.chain.table, chain)
+	if err != nil {
+		return false, s, err
+	}
+	var exits states
+	for i := range rules {
+		if w.visits--; w.visits < 0 {
+			return false, s, errTooMany
+		}
+		if *w.budget--; *w.budget < 0 {
+			return false, s, errTooMany
+		}
+		w.current.chain, w.current.rule = chain, &rules[i]
+		goesOn, next, err := w.one(&rules[i], s, depth, &exits)
+		if err != nil {
+			return false, s, err
+		}
+		if !goesOn {
+			return exits.any, exits.state, nil
+		}
+		s = next
+	}
+	exits.join(s)
+	return true, exits.state, nil
+}
+
+// one takes callers through a rule. Those who return from the chain are added to
+// exits.
+func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ state, err error) {
+	w.state = s
+	w.reg = registers{}
+	var on states // the callers that go on to the next rule
+	for _, step := range r.steps {
+		e := step.run(w)
+		switch e.matched {
+		case no:
+			on.join(w.state)
+			return true, on.state, nil
+		case maybe:
+			w.unknown(e.reason)
+			on.join(w.state)
+		}
+		if len(e.sent) > 0 || e.back != no {
+			w.send(r, e)
+			if e.back != no && w.chain.nat {
+				w.result.stays = true
+			}
+			if e.goesOn || e.back != no && !w.chain.nat {
+				on.join(w.state)
+			}
+			return on.any, on.state, nil
+		}
+		if len(e.verdicts) == 0 {
+			continue
+		}
+		entered := w.state
+		for _, v := range e.verdicts {
+			switch v.code {
+			case verdictDrop:
+			case verdictAccept:
+				w.accepted.join(entered)
+			case verdictContinue:
+				on.join(entered)
+			case verdictReturn:
+				exits.join(entered)
+			case verdictJump, verdictGoto:
+				w.path = append(w.path, r.comment)
+				through, after, err := w.run(v.chain, entered, depth+1)
+				w.path = w.path[:len(w.path)-1]
+				if err != nil {
+					return false, s, err
+				}
+				switch {
+				case through && v.code == verdictGoto:
+					exits.join(after)
+				case through:
+					on.join(after)
+				}
+			}
+		}
+		return on.any, on.state, nil
+	}
+	on.join(w.state)
+	return true, on.state, nil
+}
+
+func (w *walk) unknown(reason string) {
+	if w.result.reason == "" {
+		w.result.reason = reason
+	}
+}
+
+// send records that a rule sends callers away.
+func (w *walk) send(r *rule, e effect) {
+	if len(e.sent) == 0 {
+		return
+	}
+	if !w.state.port {
+		w.result.every = true
+	}
+	if len(w.result.away) >= maxTargets {
+		return
+	}
+	comment := r.comment
+	for i := len(w.path) - 1; i >= 0 && comment == ""; i-- {
+		comment = w.path[i]
+	}
+	w.result.away = append(w.result.away, sending{e.sent, Rule{
+		Family: familyNames[w.chain.table.family], Table: w.chain.table.name, Chain: w.current.chain,
+		Comment: comment, Text: r.text(), Legacy: w.chain.table.legacy,
+	}})
+}
