@@ -46,11 +46,12 @@ func (e *Engine) File(ctx context.Context, id, path string) (FileStat, io.ReadCl
 		response.Body.Close()
 		return stat, nil, err
 	}
+	op := response.Request.Method + " " + response.Request.URL.Path
 	files := tar.NewReader(response.Body)
 	header, err := files.Next()
 	switch {
 	case err != nil:
-		err = e.unreached(response.Request.Method+" "+response.Request.URL.Path, err)
+		err = e.unreached(op, err)
 	case !stat.Mode.IsRegular(), stat.LinkTarget != "", header.Typeflag != tar.TypeReg, header.Name != stat.Name, header.Size != stat.Size:
 		err = ErrNotRegular
 	}
@@ -58,10 +59,22 @@ func (e *Engine) File(ctx context.Context, id, path string) (FileStat, io.ReadCl
 		response.Body.Close()
 		return stat, nil, err
 	}
-	return stat, struct {
-		io.Reader
-		io.Closer
-	}{files, response.Body}, nil
+	return stat, content{files, response.Body, func(err error) error { return e.unreached(op, err) }}, nil
+}
+
+// content is the content of a file, with errors that name the engine.
+type content struct {
+	file io.Reader
+	io.Closer
+	unreached func(error) error
+}
+
+func (c content) Read(p []byte) (int, error) {
+	n, err := c.file.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.unreached(err)
+	}
+	return n, err
 }
 
 func (e *Engine) archive(ctx context.Context, method, id, path string) (*http.Response, error) {

@@ -521,3 +521,27 @@ func TestArchive(t *testing.T) {
 }
 
 const noEngine = "is not that of a container engine"
+
+// An engine that stops in the middle of a file is named in the error.
+func TestArchiveThatStops(t *testing.T) {
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Docker-Container-Path-Stat", base64.StdEncoding.EncodeToString([]byte(`{"name":"x","size":9,"mode":493}`)))
+		files := tar.NewWriter(w)
+		if err := errors.Join(files.WriteHeader(&tar.Header{Name: "x", Size: 9}), http.NewResponseController(w).Flush()); err != nil {
+			t.Error(err)
+		}
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, file, err := e.File(ctx, "x", "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	_, err = io.ReadAll(file)
+	var unreached *Unreached
+	if !errors.As(err, &unreached) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("%v", err)
+	}
+}
