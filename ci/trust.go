@@ -92,6 +92,9 @@ var signs = []sign{
 	{name: "SEMAPHORE_GIT_REF_TYPE", words: []string{"pull-request"}, about: pullRequest, source: "https://docs.semaphoreci.com/reference/env-vars"},
 
 	{name: "CODEBUILD_WEBHOOK_TRIGGER", prefix: "pr/", about: pullRequest, source: "https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"},
+	// Set as well if a build was started by hand or by the API.
+	{name: "CODEBUILD_SOURCE_VERSION", prefix: "pr/", about: pullRequest, source: "https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"},
+	{name: "CODEBUILD_SOURCE_VERSION", prefix: "refs/pull/", about: pullRequest, source: "https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"},
 }
 
 // Untrusted returns the reason why somebody who must not control the job may have

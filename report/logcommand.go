@@ -1,6 +1,9 @@
 package report
 
-import "unicode"
+import (
+	"strings"
+	"unicode"
+)
 
 // logCommand is a text by which a program speaks to the system that shows its
 // output.
@@ -99,6 +102,10 @@ var logCommands = []logCommand{
 	},
 }
 
+// ignored are the visible characters that are no marks and that ICU's collation
+// ignores (found by comparing each with ICU 78).
+const ignored = "\u0640\u07fa\u180a\u1cd3\ufe73"
+
 // commandStart reads a text character by character to find the starts of commands.
 // Its zero value is for the start of a line.
 type commandStart struct {
@@ -110,9 +117,9 @@ type commandStart struct {
 // command.
 func (c *commandStart) completedBy(r rune) bool {
 	// The agents of GitHub and Azure search by the rules of a language, by which some
-	// marks, such as U+FE0F, are as good as absent.
+	// marks, such as U+FE0F, and the letters of ignored are as good as absent.
 	// https://learn.microsoft.com/en-us/dotnet/core/extensions/globalization-icu
-	if r == ' ' && c.count == 0 || visible(r) && unicode.Is(unicode.M, r) {
+	if r == ' ' && c.count == 0 || visible(r) && (unicode.Is(unicode.M, r) || strings.ContainsRune(ignored, r)) {
 		return false
 	}
 	twice := r == c.last

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"unicode"
 
@@ -20,7 +19,7 @@ import (
 // recognisers find commands in a line of a log as the systems of logCommands do.
 // Each was written from the source that its rows name. It returns what it takes for
 // a command, empty if there is none.
-var recognisers = sync.OnceValue(func() map[string]func(line string) string {
+var recognisers = func() map[string]func(line string) string {
 	azure := find(`(?i)##vso|^##\[[a-z]+\]`)
 	return map[string]func(line string) string{
 		"GitHub Actions, Gitea, Forgejo": func(line string) string {
@@ -54,7 +53,7 @@ var recognisers = sync.OnceValue(func() map[string]func(line string) string {
 		"Buildkite": find(`\x1b\](1338|1339);|\x1b_bk;`), // groups only fold
 		"Travis CI": nil,                                 // only folds
 	}
-})
+}()
 
 func find(expression string) func(string) string {
 	re := regexp.MustCompile(expression)
@@ -90,7 +89,7 @@ func allAttacks() []string {
 // recognised returns a command that a system finds in a line, and the system.
 func recognised(line string) (system, command string) {
 	for _, c := range logCommands {
-		if f := recognisers()[c.system]; f != nil {
+		if f := recognisers[c.system]; f != nil {
 			if found := f(line); found != "" {
 				return c.system, found
 			}
@@ -104,7 +103,7 @@ func TestEachLogCommandHasAnAttackAndARecogniser(t *testing.T) {
 		if len(attacks[c.start]) == 0 {
 			t.Errorf("%s: no attack for %s", c.system, c.start)
 		}
-		if _, ok := recognisers()[c.system]; !ok {
+		if _, ok := recognisers[c.system]; !ok {
 			t.Errorf("%s: no recogniser", c.system)
 		}
 		if c.inert == broken != (c.doubled != 0) || !strings.HasPrefix(c.source, "https://") {
@@ -263,6 +262,7 @@ func TestWhatIsBrokenUp(t *testing.T) {
 		"##vso[task.x]": `#\x23vso[task.x]`, "##": `#\x23`, "####": `#\x23#\x23`, "# # a#b #": "# # a#b #",
 		"@@continua[": `@\x40continua[`, "a@b": "a@b",
 		"#\ufe0f#vso[": "#\ufe0f" + `\x23vso[`, "\ufe0f::error::": "\ufe0f:" + `\x3aerror::`,
+		"#\u0640#vso[": "#\u0640" + `\x23vso[`, "\u180a::error::": "\u180a:" + `\x3aerror::`,
 		"#\ufe0f⃣ 1": "#\ufe0f⃣ 1", "a::b": "a::b",
 	} {
 		if got := Safe(in); got != want {
