@@ -44,8 +44,6 @@ func (a *app) action() *cobra.Command {
 			}
 			root := a.root()
 			root.SetArgs(args)
-			root.SetOut(a.stdout)
-			root.SetErr(a.stderr)
 			return root.ExecuteContext(cmd.Context())
 		},
 	}

@@ -185,7 +185,7 @@ func TestWriteFileReplacesAtomically(t *testing.T) {
 	dir := t.TempDir()
 	name := dir + "/a/b/report.json"
 	for _, text := range []string{"long text", "short"} {
-		if err := writeFile(name, []byte(text), nil); err != nil {
+		if err := writeFile(t.Context(), name, []byte(text), nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(name); err != nil || string(got) != text {
@@ -195,7 +195,7 @@ func TestWriteFileReplacesAtomically(t *testing.T) {
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if err := writeFile(dir+"/a", []byte("x"), nil); err == nil {
+	if err := writeFile(t.Context(), dir+"/a", []byte("x"), nil); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {

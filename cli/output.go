@@ -101,7 +101,7 @@ func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v v
 	for _, f := range out.files {
 		text, err := render(ctx, f.format, r, options)
 		if err == nil {
-			err = writeFile(f.path, text, bounds)
+			err = writeFile(ctx, f.path, text, bounds)
 		}
 		switch {
 		case err != nil:

@@ -32,6 +32,8 @@ directory.`,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
 	}
+	root.SetOut(a.stdout) // before addCompletion, which keeps it
+	root.SetErr(a.stderr)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")

@@ -32,27 +32,29 @@ type app struct {
 // Run executes one command line and returns its exit code. It changes no global
 // state and uses no streams but the given ones.
 func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	out, errs := &cancellableWriter{ctx: ctx, writer: stdout}, &cancellableWriter{ctx: ctx, writer: stderr}
 	defer func() {
 		if value := recover(); value != nil {
 			stack := debug.Stack()
 			if p, ok := value.(panics.Panic); ok {
 				stack = p.Stack
 			}
-			code = printPanic(stderr, value, stack)
+			code = printPanic(errs, value, stack)
 		}
 	}()
-	a := &app{env: ci.NewEnv(env), stdin: cancellableReader{ctx, stdin}, stdout: stdout, stderr: stderr}
+	a := &app{env: ci.NewEnv(env), stdin: cancellableReader{ctx, stdin}, stdout: out, stderr: errs}
 	a.job = ci.ReadJob(a.env)
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if ctx.Err() != nil && exitCode(a.report, a.verdict, err) != exitOK {
+	if ctx.Err() != nil && (out.stuck.Load() || exitCode(a.report, a.verdict, err) != exitOK) {
 		err = context.Cause(ctx) // err is a consequence of it
 	}
 	if err != nil {
 		a.printError(err)
+	}
+	if errs.stuck.Load() {
+		err = context.Cause(ctx)
 	}
 	return exitCode(a.report, a.verdict, err)
 }

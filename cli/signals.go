@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/org/portcheck/internal/panics"
 )
@@ -39,27 +41,38 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 	}
 }
 
+// outcome is what a function in another goroutine has returned, or its panic.
+type outcome[T any] struct {
+	value T
+	panic *panics.Panic
+}
+
+func (o outcome[T]) get() T {
+	o.panic.Repanic()
+	return o.value
+}
+
+// inBackground calls do in another goroutine and returns where its outcome arrives.
+func inBackground[T any](do func() T) <-chan outcome[T] {
+	done := make(chan outcome[T], 1) // nobody may wait for it any more
+	go func() {
+		var o outcome[T]
+		o.panic = panics.Catch(func() { o.value = do() })
+		done <- o
+	}()
+	return done
+}
+
 // untilCancelled returns what do returns, or the cause of ctx if ctx ends first. It
 // then abandons do, which must change nothing that anybody else uses: the process
 // ends. It is for work that takes no context, such as that of a parser.
 func untilCancelled[T any](ctx context.Context, do func() T) (T, error) {
-	type outcome struct {
-		value T
-		panic *panics.Panic
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		o.panic = panics.Catch(func() { o.value = do() })
-		done <- o
-	}()
 	select {
 	case <-ctx.Done():
 		var none T
 		return none, context.Cause(ctx)
-	case o := <-done:
-		o.panic.Repanic()
-		return o.value, nil
+	case o := <-inBackground(do):
+		return o.get(), nil
 	}
 }
 
@@ -79,15 +92,64 @@ func (r cancellableReader) Read(p []byte) (int, error) {
 		err error
 	}
 	buffer := make([]byte, len(p)) // an abandoned read must not write to p
-	done := make(chan result, 1)
-	go func() {
-		n, err := r.reader.Read(buffer)
-		done <- result{n, err}
-	}()
-	select {
-	case <-r.ctx.Done():
-		return 0, context.Cause(r.ctx)
-	case got := <-done:
-		return copy(p, buffer[:got.n]), got.err
+	got, err := untilCancelled(r.ctx, func() (got result) {
+		got.n, got.err = r.reader.Read(buffer)
+		return got
+	})
+	if err != nil {
+		return 0, err
 	}
+	return copy(p, buffer[:got.n]), got.err
+}
+
+const (
+	// lastWrite is how long a write may take after the end of its context. The
+	// last message of a run is written then, and nobody may read it.
+	lastWrite = time.Second / 4
+	// chunk limits the bytes that are copied for one write.
+	chunk = 64 << 10
+)
+
+// cancellableWriter is a writer for streams that others may not read. It abandons a
+// write that takes longer than lastWrite after ctx has ended, and fails from then on.
+type cancellableWriter struct {
+	ctx    context.Context
+	writer io.Writer
+	stuck  atomic.Bool
+}
+
+func (w *cancellableWriter) Write(p []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	buffer := make([]byte, min(len(p), chunk)) // an abandoned write must not read from p
+	written := 0
+	for written < len(p) {
+		if w.stuck.Load() {
+			return written, context.Cause(w.ctx)
+		}
+		text := buffer[:copy(buffer, p[written:])]
+		done := inBackground(func() (r result) {
+			r.n, r.err = w.writer.Write(text)
+			return r
+		})
+		var r result
+		select {
+		case o := <-done:
+			r = o.get()
+		case <-w.ctx.Done():
+			select {
+			case o := <-done:
+				r = o.get()
+			case <-time.After(lastWrite):
+				w.stuck.Store(true)
+				continue
+			}
+		}
+		if written += r.n; r.err != nil {
+			return written, r.err
+		}
+	}
+	return written, nil
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -18,14 +20,11 @@ const special = fs.ModeDevice | fs.ModeNamedPipe
 // directories. In the first one of the bounds that contains the file, linked
 // directories must not lead out of it. Every step works on an open directory: this
 // process may be root, and the owner of the directory may replace it at any time.
-// Devices, pipes and open files of this process are written into instead.
-func writeFile(name string, data []byte, bounds []within.Dir) error {
+// Devices, pipes and open files of this process are written into instead, until ctx
+// ends.
+func writeFile(ctx context.Context, name string, data []byte, bounds []within.Dir) error {
 	if within.IsDescriptor(name) {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
-		if err != nil {
-			return err
-		}
-		return writeInto(f, data)
+		return writeInto(ctx, data, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0) })
 	}
 	dir, err := makeDirectory(filepath.Dir(name), bounds)
 	if err != nil {
@@ -35,14 +34,7 @@ func writeFile(name string, data []byte, bounds []within.Dir) error {
 	name = filepath.Base(name)
 	// A link to a file is replaced: in a directory of another user it may lead anywhere.
 	if info, err := dir.Lstat(name); err == nil && info.Mode()&special != 0 {
-		f, err := dir.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
-		if err != nil {
-			return err
-		}
-		if info, err := f.Stat(); err != nil || info.Mode()&special == 0 {
-			return errors.Join(errors.New("it was replaced while it was opened"), err, f.Close())
-		}
-		return writeInto(f, data)
+		return writeInto(ctx, data, func() (*os.File, error) { return openSpecial(dir, name) })
 	}
 	temporary, err := createIn(dir, ".portcheck-", "", data)
 	if err != nil {
@@ -55,9 +47,30 @@ func writeFile(name string, data []byte, bounds []within.Dir) error {
 	return nil
 }
 
-func writeInto(f *os.File, data []byte) error {
-	_, err := f.Write(data)
-	return errors.Join(err, f.Close())
+// writeInto writes data to the file that open opens, unless ctx ends first: both wait
+// while nobody reads a pipe.
+func writeInto(ctx context.Context, data []byte, open func() (*os.File, error)) error {
+	err, cancelled := untilCancelled(ctx, func() error {
+		f, err := open()
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	})
+	return cmp.Or(cancelled, err)
+}
+
+// openSpecial opens a device or pipe for writing.
+func openSpecial(dir *os.Root, name string) (*os.File, error) {
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&special == 0 {
+		return nil, errors.Join(errors.New("it was replaced while it was opened"), err, f.Close())
+	}
+	return f, nil
 }
 
 // createIn creates a file with a new name in a directory, and returns the name. Other
