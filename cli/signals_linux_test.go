@@ -230,3 +230,33 @@ func endsBySignal(t *testing.T, name string, cmd *exec.Cmd, in func(pid int) boo
 	}
 }
 
+
+// TestProbeEndsWhileNobodyReads checks that a probe does not outlive --for if nobody
+// reads what it writes.
+func TestProbeEndsWhileNobodyReads(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"probe --for 500ms", "probe --for 500ms --ready"} {
+		stdin, requests, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stdin.Close()
+		defer requests.Close()
+		if _, err := requests.WriteString("{}\n"); err != nil {
+			t.Fatal(err)
+		}
+		cmd := program(nil, strings.Fields(args)...)
+		var stderr bytes.Buffer
+		cmd.Stdin, cmd.Stderr = stdin, &stderr
+		_, cmd.Stdout = fullPipe(t)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watchdog := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait() // ExitCode is all that matters
+		watchdog.Stop()
+		if code := cmd.ProcessState.ExitCode(); code != exitUnknown || !strings.Contains(stderr.String(), "this probe's lifetime is over") {
+			t.Errorf("%s: %s\n%s", args, cmd.ProcessState, stderr.String())
+		}
+	}
+}
