@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/internal/within"
@@ -36,6 +38,45 @@ func (a *app) writeBounds() []within.Dir {
 		}
 	}
 	return bounds
+}
+
+// refuseToRead is refuseRelative for files that are read: outside of CI, links are
+// followed.
+func (a *app) refuseToRead(names ...string) error {
+	if !ci.Running(a.env) {
+		return nil
+	}
+	return a.refuseRelative(names...)
+}
+
+// refuseRelative returns an error if one of the names is relative although a link may
+// have led to the working directory, out of the checkout. Whoever made that link would
+// choose which files they are. The name - is a stream.
+func (a *app) refuseRelative(names ...string) error {
+	for _, name := range names {
+		if name == "-" || filepath.IsAbs(name) {
+			continue
+		}
+		dir, left := a.leftByWorkingDirectory()
+		if !left {
+			return nil
+		}
+		return usageError(fmt.Errorf("%q is a relative name, and the working directory is outside of %q, where a link may have led to it: use an absolute name, or run portcheck in that directory", name, dir), "")
+	}
+	return nil
+}
+
+// leftByWorkingDirectory returns the directory that the working directory should be in
+// and is not: the job's checkout, or else the git work tree of its name. A shell may
+// have resolved that name, so in a job with a checkout it does not count.
+func (a *app) leftByWorkingDirectory() (within.Dir, bool) {
+	if checkout := ci.Checkout(a.env); checkout != "" {
+		if dir, err := within.New(checkout); err == nil { // a variable may name a directory of another machine
+			_, inside := dir.Rel(".")
+			return dir, !inside
+		}
+	}
+	return within.WorkTreeLeft()
 }
 
 // workTree returns the root of the git work tree that contains a directory, else the

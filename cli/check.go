@@ -83,7 +83,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err := o.validate(); err != nil {
 		return err
 	}
-	out, err := newOutputs(o.outputOptions)
+	out, err := a.newOutputs(o.outputOptions)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ there are only notices.`,
 	o.needFlags(f)
 	o.outputFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		out, err := newOutputs(o.outputOptions)
+		out, err := a.newOutputs(o.outputOptions)
 		if err != nil {
 			return err
 		}

@@ -59,9 +59,15 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	if err := o.verdictOptions.validate(); err != nil {
 		return err
 	}
-	out, err := newOutputs(o.outputOptions)
+	out, err := a.newOutputs(o.outputOptions)
 	if err != nil {
 		return err
+	}
+	for _, arg := range args {
+		_, pattern, _ := splitReportArg(arg)
+		if err := a.refuseToRead(pattern); err != nil {
+			return err
+		}
 	}
 	bounds := a.readBounds()
 	sources, problems := parseReportArgs(args, bounds)
@@ -95,15 +101,21 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 // report's target.
 type reportArg struct{ name, file string }
 
+// splitReportArg splits [NAME=]REPORT.
+func splitReportArg(arg string) (name, pattern string, named bool) {
+	name, pattern, named = strings.Cut(arg, "=")
+	if named && isTargetName(name) {
+		return name, pattern, true
+	}
+	return "", arg, false
+}
+
 // parseReportArgs returns the reports that arguments name, without duplicates.
 func parseReportArgs(args []string, bounds []within.Dir) ([]reportArg, []config.Problem) {
 	var all []reportArg
 	var problems []config.Problem
 	for _, arg := range args {
-		name, pattern, named := strings.Cut(arg, "=")
-		if named = named && isTargetName(name); !named {
-			name, pattern = "", arg
-		}
+		name, pattern, named := splitReportArg(arg)
 		files, bad := config.Files([]string{pattern}, bounds...)
 		problems = append(problems, bad...)
 		if named && len(files) > 1 {

@@ -31,8 +31,15 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 
 // readNeeds reads manifests and flags. If it returns problems, the needs and
 // targets are not complete. auto is the target of needs that name none. The error
-// is the context's.
+// is that of names that may not be read, or the context's.
 func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
+	names := slices.Concat(args, o.recursive)
+	if len(names) == 0 && len(o.ports) == 0 {
+		names = config.FileNames() // one of them will be read
+	}
+	if err := a.refuseToRead(names...); err != nil {
+		return nil, nil, nil, err
+	}
 	type read struct {
 		needs    []check.Need
 		specs    []targetSpec

@@ -44,8 +44,9 @@ type outputFile struct {
 	path   string
 }
 
-// newOutputs looks up the formats that flags name, before anything is probed.
-func newOutputs(o outputOptions) (*outputs, error) {
+// newOutputs looks up the formats that flags name and checks the names of files, before
+// anything is probed.
+func (a *app) newOutputs(o outputOptions) (*outputs, error) {
 	out := &outputs{outputOptions: o}
 	var err error
 	if out.stdout, err = lookupFormat(o.format); err != nil {
@@ -58,6 +59,9 @@ func newOutputs(o outputOptions) (*outputs, error) {
 		}
 		format, err := lookupFormat(name)
 		if err != nil {
+			return nil, err
+		}
+		if err := a.refuseRelative(path); err != nil {
 			return nil, err
 		}
 		out.files = append(out.files, outputFile{name, format, path})

@@ -11,7 +11,7 @@ import (
 type File struct {
 	*os.File
 	// Left is not nil if a link may have led out of it: the git work tree of the
-	// name, else the directory of the name. What such a file contains must not be
+	// name or of the working directory, else the directory of the name. What such a file contains must not be
 	// shown, since whoever made the link may not be allowed to read it.
 	Left *Dir
 }
@@ -76,6 +76,10 @@ func open(name string, bounds []Dir, how opening) (File, error) {
 			f, err := in(b, rel, how.inRoot)
 			return File{File: f}, err
 		}
+	}
+	if left, ok := WorkTreeLeft(); ok && name != "" && !filepath.IsAbs(name) {
+		f, err := how.path(filepath.Clean(name))
+		return File{f, &left}, err
 	}
 	own, rel, found := ownDir(name)
 	if !found {

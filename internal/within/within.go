@@ -134,17 +134,49 @@ func in[T any](d Dir, rel string, open func(*os.Root, string) (T, error)) (got T
 	return got, LeavesError{d}
 }
 
-// Repository returns the root of the git work tree that contains a directory, or
-// "" if there is none.
+// Repository returns the root of the git work tree that contains a directory by its
+// name, or "" if there is none. Where a link leads from one work tree into another,
+// it is the first one.
 func Repository(dir string) string {
+	root := ""
 	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
-			return dir
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil && (root == "" || !contains(dir, root)) {
+			root = dir
 		}
 		if dir == filepath.Dir(dir) {
-			return ""
+			return root
 		}
 	}
+}
+
+// contains reports whether a file is in a directory when all links are followed.
+func contains(dir, file string) bool {
+	d, err := New(dir)
+	if err != nil {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return false
+	}
+	_, inside := d.Rel(real)
+	return inside
+}
+
+// WorkTreeLeft returns the git work tree that the working directory is in by its name
+// and not in truth, because a link leads out of it. Only $PWD has that name: without
+// it, nothing is known of the link.
+func WorkTreeLeft() (Dir, bool) {
+	here, err := os.Getwd() // $PWD if that is a name of the working directory
+	if err != nil {
+		return Dir{}, false
+	}
+	root := Repository(here)
+	if root == "" || contains(root, here) {
+		return Dir{}, false
+	}
+	d, err := New(root)
+	return d, err == nil
 }
 
 // IsDescriptor reports whether name is one of this process's open files.

@@ -191,6 +191,53 @@ func TestRepository(t *testing.T) {
 	}
 }
 
+// workTrees makes directories of tree work trees, and returns their parent.
+func workTrees(t *testing.T, names ...string) string {
+	t.Helper()
+	top := filepath.Dir(tree(t).String())
+	for _, name := range names {
+		if err := os.Mkdir(filepath.Join(top, name, ".git"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return top
+}
+
+func TestRepositoryOfALinkedDirectory(t *testing.T) {
+	top := workTrees(t, "in", "out", "in/sub")
+	for name, want := range map[string]string{
+		"in": "in", "in/sub": "in/sub", "in/dir": "in/dir", "out": "out", "out/sub": "out",
+		"in/dir-out": "in", "in/dir-out/sub": "in", "in/sub/dir-out": "in/sub", "in/dir/dir-out": "in/dir", "out/in": "out", "out/in-sub": "out",
+	} {
+		if got := Repository(filepath.Join(top, name)); got != filepath.Join(top, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestWorkTreeLeft(t *testing.T) {
+	for _, trees := range [][]string{{"in"}, {"in", "out"}} {
+		top := workTrees(t, trees...)
+		for dir, left := range map[string]bool{"in": false, "in/sub": false, "in/dir": false, "in/dir-far": false, "out": false, "in/dir-out": true, "in/dir-out/sub": true, "in/sub/dir-out": true} {
+			t.Run(strings.Join(trees, " ")+" "+dir, func(t *testing.T) {
+				t.Chdir(filepath.Join(top, dir)) // sets $PWD, too
+				if d, got := WorkTreeLeft(); got != left || left && d.String() != filepath.Join(top, "in") {
+					t.Errorf("got %s, %t", d, got)
+				}
+				f, err := OpenRegular("file", nil)
+				if err != nil || (f.Left != nil) != left {
+					t.Errorf("file: %v, left %v", err, f.Left)
+				}
+				_ = f.Close()
+				t.Setenv("PWD", "/nowhere")
+				if d, got := WorkTreeLeft(); got {
+					t.Errorf("without a name: %s", d)
+				}
+			})
+		}
+	}
+}
+
 func TestIsDescriptor(t *testing.T) {
 	for name, want := range map[string]bool{
 		"/dev/stdin": true, "/dev/stdout": true, "/dev/fd/3": true, "/proc/self/fd/1": true, "/dev//stderr": true, "/dev/x/../fd/3": true,
