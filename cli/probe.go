@@ -37,8 +37,8 @@ func (a *app) probe() *cobra.Command {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeoutCause(ctx, lifetime, unknownError(errors.New("this probe's lifetime is over")))
 				defer cancel()
+				a.stdout = &cancellableWriter{ctx: ctx, writer: a.stdout} // its client may read nothing
 			}
-			out := &cancellableWriter{ctx: ctx, writer: a.stdout} // the client may read nothing until the end of ctx
 			if unlink {
 				if err := removeExecutable(); err != nil {
 					return unknownError(err)
@@ -46,11 +46,11 @@ func (a *app) probe() *cobra.Command {
 			}
 			if ready {
 				// It starts a new line, since a login shell may have written part of one.
-				if _, err := fmt.Fprintf(out, "\nportcheck-ready %d\n", wire.Version); err != nil {
+				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", wire.Version); err != nil {
 					return unknownError(err)
 				}
 			}
-			if err := wire.Serve(ctx, host.Local{}, a.stdin, out); err != nil {
+			if err := wire.Serve(ctx, host.Local{}, a.stdin, a.stdout); err != nil {
 				return unknownError(err)
 			}
 			return context.Cause(ctx)
