@@ -50,6 +50,10 @@ func FuzzParse(f *testing.F) {
 		m, found := parse("portcheck.yml", data)
 		for _, p := range found {
 			checkProblem(t, p.Problem, data)
+			if p.locate != nil {
+				p.Position = p.locate()
+				checkProblem(t, p.Problem, data)
+			}
 		}
 		if len(found) > 0 {
 			return
