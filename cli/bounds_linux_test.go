@@ -73,7 +73,6 @@ func products(t *testing.T, dir string) []product {
 		write(fmt.Sprintf("mappings/%d/portcheck.yml", k), "x-a: {"+strings.Repeat("a,", 500_000)+"}\n")
 		write(fmt.Sprintf("marks/%d/portcheck.yml", k), "x-a: {"+strings.Repeat("a,", 99_000)+"}\n")
 		write(fmt.Sprintf("nested/%d/portcheck.yml", k), strings.Repeat("- ", 199)+"a\n"+strings.Repeat("#\n #\n", 49_000))
-		write(fmt.Sprintf("long/%d/portcheck.yml", k), "x: \""+strings.Repeat("a b\n  ", 170_000)+"\n")
 	}
 	for k := range 600 {
 		write(fmt.Sprintf("broken/%d/portcheck.yml", k), "x: ["+strings.Repeat("a,", 1_500)+strings.Repeat("#", 50_000)+"\n")
@@ -118,10 +117,9 @@ func products(t *testing.T, dir string) []product {
 		{"lint of 1,024 needs of 64 addresses at one port", []string{"lint", "-r", "rivals"}, exitOK, "1024 ok"},
 		{"lint of 65,000 tag directives", []string{"lint", "tags.yml"}, exitUsage, "tags.yml:1:1: error: %TAG is not supported: remove this line"},
 		{"lint of 400,000 comments after 5,000 levels", []string{"lint", "comments.yml"}, exitUsage, "comments.yml:1:403: error: indented by more than 400 columns, the limit of a manifest"},
-		{"lint of 32 mappings of 1 MiB", []string{"lint", "-r", "mappings"}, exitUsage, "mappings/31/portcheck.yml:1:200000: error: more than 100,000 commas"},
+		{"lint of 32 mappings of 1 MiB", []string{"lint", "-r", "mappings"}, exitUsage, "mappings/31/portcheck.yml:1:200004: error: more than 100,000 commas"},
 		{"lint of 32 mappings of 200 kB", []string{"lint", "-r", "marks"}, exitUsage, "marks/18/portcheck.yml: error: more than 1,000,000 commas"},
 		{"lint of 32 nested lists with comments", []string{"lint", "-r", "nested"}, exitUsage, "nested/18/portcheck.yml: error: more than 1,000,000 commas"},
-		{"lint of 32 long texts without an end", []string{"lint", "-r", "long"}, exitUsage, "long/31/portcheck.yml:1:1: error: not valid YAML"},
 		{"lint of 600 lists without an end", []string{"lint", "-r", "broken"}, exitUsage, "broken/599/portcheck.yml:"},
 		{"a range of 9,000 single ports, two blocks of 5,000", []string{"-t", "local", "range.yml"}, exitUnmet, "2 conflicts"},
 		{"65,535 ports on 64 addresses", []string{"-t", "local", "addresses.yml"}, exitUsage, "addresses.yml:4:21: error: more than 65536 endpoints"},
