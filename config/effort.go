@@ -1,9 +1,9 @@
 package config
 
-// The YAML library takes time and memory for each value and each comment, and
-// for some texts the square of that. These limits hold for any YAML file, before the
-// library reads it, whatever features a source of needs allows. No file that people
-// write comes near them.
+// The YAML library takes time and memory for each value and each comment. For some
+// texts its time grows with the square of their length. These limits hold for any
+// YAML file, before the library reads it, whatever features a source of needs allows.
+// No file that people write comes near them.
 const (
 	maxMarks    = 100_000
 	maxAllMarks = 1_000_000 // of a run: 3 s for the library
@@ -23,10 +23,10 @@ func (e limitError) Error() string { return string(e.kind) }
 // has at most two nodes for each, and one more. Marks in quotes and in comments count
 // as well: where these end is known only to a full parser.
 //
-// The error is a limitError. A block is opened only by the first character of a
-// line, or after indicators at its start, and deeper than the block around it. So
-// maxIndent limits the nesting of blocks: the library's time for comments grows with
-// their number times the nesting.
+// The error is a limitError. Only the start of a line opens blocks, with each
+// indicator and with the first text, and each block is further to the right than the
+// one around it. So maxIndent limits their nesting: the library's time for comments
+// grows with their number times the nesting.
 //
 // The line breaks are those that checkText allows.
 func effort(data []byte) (marks int, err error) {
