@@ -67,6 +67,16 @@ func products(t *testing.T, dir string) []product {
 		}
 		write(fmt.Sprintf("rivals/%d/portcheck.yml", k), string(text))
 	}
+	write("tags.yml", list(65_000, "%%TAG !%d! x\n")+"---\n"+head)
+	write("comments.yml", strings.Repeat("- ", 5000)+"a\n"+strings.Repeat("#\n #\n", 200_000))
+	for k := range 32 {
+		write(fmt.Sprintf("mappings/%d/portcheck.yml", k), "x-a: {"+strings.Repeat("a,", 500_000)+"}\n")
+		write(fmt.Sprintf("marks/%d/portcheck.yml", k), "x-a: {"+strings.Repeat("a,", 99_000)+"}\n")
+		write(fmt.Sprintf("nested/%d/portcheck.yml", k), strings.Repeat("- ", 199)+"a\n"+strings.Repeat("#\n #\n", 49_000))
+	}
+	for k := range 600 {
+		write(fmt.Sprintf("broken/%d/portcheck.yml", k), "x: ["+strings.Repeat("a,", 1_500)+strings.Repeat("#", 50_000)+"\n")
+	}
 	type object = map[string]any
 	reportOf := func(results int, target string, last int, candidates string) string {
 		all := []object{}
@@ -105,6 +115,12 @@ func products(t *testing.T, dir string) []product {
 		{"lint of a block of 65,535 ports", []string{"lint", "block.yml"}, exitOK, "1 ok"},
 		{"lint of 32,768 results", []string{"lint", "results.yml"}, exitOK, "32768 ok"},
 		{"lint of 1,024 needs of 64 addresses at one port", []string{"lint", "-r", "rivals"}, exitOK, "1024 ok"},
+		{"lint of 65,000 tag directives", []string{"lint", "tags.yml"}, exitUsage, "tags.yml:1:1: error: %TAG is not supported: remove this line"},
+		{"lint of 400,000 comments after 5,000 levels", []string{"lint", "comments.yml"}, exitUsage, "comments.yml:1:403: error: indented by more than 400 columns, the limit of a manifest"},
+		{"lint of 32 mappings of 1 MiB", []string{"lint", "-r", "mappings"}, exitUsage, "mappings/31/portcheck.yml:1:200004: error: more than 100,000 commas"},
+		{"lint of 32 mappings of 200 kB", []string{"lint", "-r", "marks"}, exitUsage, "marks/18/portcheck.yml: error: more than 1,000,000 commas"},
+		{"lint of 32 nested lists with comments", []string{"lint", "-r", "nested"}, exitUsage, "nested/18/portcheck.yml: error: more than 1,000,000 commas"},
+		{"lint of 600 lists without an end", []string{"lint", "-r", "broken"}, exitUsage, "broken/599/portcheck.yml:"},
 		{"a range of 9,000 single ports, two blocks of 5,000", []string{"-t", "local", "range.yml"}, exitUnmet, "2 conflicts"},
 		{"65,535 ports on 64 addresses", []string{"-t", "local", "addresses.yml"}, exitUsage, "addresses.yml:4:21: error: more than 65536 endpoints"},
 		{"65,535 ports", []string{"-t", "local", "block.yml"}, exitOK, "1 ok"},

@@ -32,8 +32,8 @@ func Discover(dir string) (string, []Problem) {
 	return files[0], nil
 }
 
-// Find returns all manifests below a directory, sorted. A directory in one of the
-// bounds is not read if a link leads out of them.
+// Find returns all manifests below a directory, sorted, up to the limit of a run. A
+// directory in one of the bounds is not read if a link leads out of them.
 func Find(dir string, bounds ...within.Dir) ([]string, []Problem) {
 	root, err := within.OpenRoot(dir, bounds)
 	if err != nil {
@@ -44,12 +44,16 @@ func Find(dir string, bounds ...within.Dir) ([]string, []Problem) {
 	return files, withoutKinds(found)
 }
 
+// maxDirDepth is the number of directories, one in another, below the one in which
+// Find starts. Opening a directory takes a system call for each above it.
+const maxDirDepth = 100
+
 // find does not follow symbolic links to directories, since they may form a loop.
 func find(fsys fs.FS, dir string) ([]string, []problem) {
 	names := FileNames()
 	var files []string
 	var found []problem
-	// The function returns no error but SkipDir, so WalkDir returns none.
+	// The function returns no error but SkipDir and SkipAll, so WalkDir returns none.
 	_ = fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
 		file := filepath.Join(dir, filepath.FromSlash(path))
 		switch {
@@ -57,8 +61,18 @@ func find(fsys fs.FS, dir string) ([]string, []problem) {
 			found = append(found, fileProblem(Position{File: file}, err))
 		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 			return fs.SkipDir
-		case !d.IsDir() && slices.Contains(names, d.Name()):
+		case d.IsDir() && strings.Count(path, "/") == maxDirDepth:
+			found = append(found, newProblem(Position{File: file}, deepDirectory))
+			return fs.SkipDir
+		case d.IsDir() || !slices.Contains(names, d.Name()):
+		case len(files) == maxFiles:
+			found = append(found, newProblem(Position{File: file}, tooManyFiles))
+			return fs.SkipAll
+		default:
 			files = append(files, file)
+		}
+		if len(found) > maxProblems {
+			return fs.SkipAll
 		}
 		return nil
 	})
@@ -67,7 +81,7 @@ func find(fsys fs.FS, dir string) ([]string, []problem) {
 	if len(files) == 0 && len(found) == 0 {
 		found = append(found, newProblem(Position{}, noneBelow, quote(dir), strings.Join(names, ", ")))
 	}
-	return files, found
+	return files, shortened(found)
 }
 
 // ambiguous reports every file that is not the first one of its directory.

@@ -2,11 +2,15 @@ package config
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
 )
 
 // checkProblem checks what holds for every problem of a file's text: its position
@@ -50,12 +54,64 @@ func FuzzParse(f *testing.F) {
 		m, found := parse("portcheck.yml", data)
 		for _, p := range found {
 			checkProblem(t, p.Problem, data)
+			if p.locate != nil {
+				p.Position = p.locate()
+				checkProblem(t, p.Problem, data)
+			}
 		}
+		checkEffort(t, data)
 		if len(found) > 0 {
 			return
 		}
 		checkManifest(t, m)
 	})
+}
+
+// checkEffort checks what effort promises of the nodes of a text: how many there are,
+// and where blocks start.
+func checkEffort(t *testing.T, data []byte) {
+	t.Helper()
+	data, found := checkText("portcheck.yml", data)
+	marks, err := effort(data)
+	docs, bad := documents(data)
+	if found != nil || err != nil || bad != nil {
+		return
+	}
+	rows := strings.Split(strings.ReplaceAll(strings.ReplaceAll(string(data), "\r\n", "\n"), "\r", "\n"), "\n")
+	nodes := 0
+	var visit func(n *yaml.Node)
+	visit = func(n *yaml.Node) {
+		nodes++
+		if (n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode) && n.Style&yaml.FlowStyle == 0 {
+			row := []rune(rows[n.Line-1])
+			property := slices.Contains([]rune("&!"), row[n.Column-1]) // an anchor or a tag may be on the line before
+			if !property && strings.Trim(string(row[:n.Column-1]), " \t-?:") != "" {
+				t.Errorf("a block starts at line %d, column %d: %q", n.Line, n.Column, data)
+			}
+		}
+		for _, child := range n.Content {
+			visit(child)
+		}
+	}
+	for _, doc := range docs {
+		visit(doc.Content[0])
+	}
+	if limit := 2*marks + len(docs); nodes > limit {
+		t.Errorf("%d nodes, want at most %d for %d marks: %q", nodes, limit, marks, data)
+	}
+}
+
+// Random texts of the characters that mean something to YAML.
+func TestEffortIsAnUpperBound(t *testing.T) {
+	parts := []string{"- ", "? ", ": ", "-", "?", ":", "a", "b", " ", "  ", "\n", "\n", "\n ", "\r", ", ", ",", "[", "]", "{", "}", "#", " #", "&a ", "*a", "!t ", "\"", "'", "|\n", ">\n", "---\n", "...\n", "%YAML 1.1\n", "a: b\n", "\t", "<<: "}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var text strings.Builder
+		for range 1 + random.IntN(12) {
+			text.WriteString(parts[random.IntN(len(parts))])
+		}
+		checkEffort(t, []byte(text.String()))
+	}
 }
 
 // checkManifest checks what holds for every manifest without problems.

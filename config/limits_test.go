@@ -38,6 +38,16 @@ func TestLimits(t *testing.T) {
 			"-:5:55: nested deeper than 50 levels, the limit of a manifest",
 		},
 		{
+			"marks", 100_000, // oneNeed has 8, and the comment one more
+			func(n int) string { return with("# %s", strings.Repeat(",", n-9)) },
+			"-:5:99994: more than 100,000 commas, colons, dashes, brackets, question marks and comments, the limit of a manifest",
+		},
+		{
+			"columns before a text", 400,
+			func(n int) string { return with("x-a: |\n%sa", strings.Repeat(" ", n)) },
+			"-:6:402: indented by more than 400 columns, the limit of a manifest",
+		},
+		{
 			"targets", 256,
 			func(n int) string { return with("targets:\n%s", numbered("  t%d: ssh://h\n", n)) },
 			"-:262:3: more than 256 targets, the limit of a manifest",
@@ -141,11 +151,21 @@ func TestLimitsOfAllFiles(t *testing.T) {
 		text  func(i int) string
 		want  string
 	}{
-		{"files", 4096, func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) }, "f4096: more than 4,096 manifests, the limit of a run"},
+		{"files", 4096, func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) }, "f4096: more than 4,096 manifests, the limit of a run: name fewer, in several runs"},
 		{
 			"bytes", 33, // the last is read although the others reach the limit
 			func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) + "#" + strings.Repeat("x", 1<<20-100) },
-			"f0033: more than 32 MiB of manifests, the limit of a run",
+			"f0033: more than 32 MiB of manifests before this one, the limit of a run: name fewer, in several runs",
+		},
+		{
+			"bytes of files that are too long", 32, // of each, one byte more than the limit of a manifest is read
+			func(int) string { return strings.Repeat("x", 1<<20+1) },
+			"f0032: more than 32 MiB of manifests before this one, the limit of a run: name fewer, in several runs",
+		},
+		{
+			"marks", 10,
+			func(i int) string { return oneNeed(fmt.Sprintf("a%d", i)) + "# " + strings.Repeat(",", 100_000-9) },
+			"f0010: more than 1,000,000 commas, colons, dashes, brackets, question marks and comments up to the end of this manifest, the limit of a run: name fewer manifests, in several runs",
 		},
 		{"errors", 1000, func(int) string { return "[]" }, "f1000:1:1: more than 1,000 errors: the others are not shown"},
 	} {
@@ -163,9 +183,49 @@ func TestLimitsOfAllFiles(t *testing.T) {
 			if err := os.Remove(fmt.Sprintf("f%04d", c.limit)); err != nil {
 				t.Fatal(err)
 			}
-			if _, found := Load([]string{"f*"}, nil); strings.Contains(lines(found), "more than") {
+			if _, found := Load([]string{"f*"}, nil); strings.Contains(lines(found), "the limit of a run") || strings.Contains(lines(found), "not shown") {
 				t.Errorf("at the limit: %s", lines(found[len(found)-1:]))
 			}
 		})
+	}
+}
+
+// The exact position of a syntax error is searched for as long as that takes little.
+func TestSearchesForSyntaxErrorsAreLimited(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := "x: [" + strings.Repeat("a,", 2000) + "]\ny: @"
+	for i := range 30 {
+		if err := os.WriteFile(fmt.Sprintf("f%02d", i), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, found := Load([]string{"f*"}, nil)
+	exact, near := 0, 0
+	for _, p := range found {
+		switch {
+		case p.Line == 2 && p.Column == 4:
+			exact++
+		case p.Line == 2 && p.Column == 1:
+			near++
+		}
+	}
+	if exact != 17 || near != 13 { // 17 times 2,003 marks and 4,011 bytes are the most within the limit
+		t.Errorf("%d exact and %d other positions, want 17 and 13: %s", exact, near, lines(found))
+	}
+}
+
+// People's files are not refused, whatever is in their texts and comments.
+func TestOrdinaryTextIsWithinTheLimits(t *testing.T) {
+	for name, text := range map[string]string{
+		"a ruler":         "# " + strings.Repeat("- ", 60) + "\n# " + strings.Repeat("=", 400) + "\n" + strings.Repeat("#", 400) + "\n",
+		"blanks":          strings.Repeat(" ", 5000) + "\n" + strings.Repeat("\n", 100_000) + "# a" + strings.Repeat(" ", 5000) + "\n",
+		"prose":           "x-a: |\n" + strings.Repeat("  Well, this is what it's for: a port - see [1] {2} - isn't it? # 1\n", 10_000),
+		"commented needs": strings.Repeat("#  - {name: web, port: 8080, protocol: [tcp, udp], env: \"WEB\"}\n", 6_000),
+		"a directive":     "# %TAG\nx-a: |\n  %TAG ! a\n",
+		"a table":         "x-a: >\n  a" + strings.Repeat(" ", 500) + "b\n",
+	} {
+		if _, found := Load([]string{"-"}, strings.NewReader(oneNeed("a")+text)); len(found) > 0 {
+			t.Errorf("%s: %s", name, lines(found))
+		}
 	}
 }

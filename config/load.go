@@ -27,14 +27,14 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
-	size := 0
+	var limit budget
 	for i, file := range files {
 		order[file] = len(order)
 		if i == maxFiles {
 			found = append(found, newProblem(Position{File: file}, tooManyFiles))
 			break
 		}
-		if size > maxAllBytes {
+		if limit.bytes > maxAllBytes {
 			found = append(found, newProblem(Position{File: file}, tooManyBytes))
 			break
 		}
@@ -48,11 +48,20 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 		} else {
 			data, left[file], bad = readFile(file, bounds)
 		}
+		limit.bytes += len(data)
 		if bad == nil {
+			marks, err := effort(data)
+			if err == nil { // otherwise the file is refused before it takes any
+				limit.marks += marks
+			}
+			if limit.marks > maxAllMarks {
+				found = append(found, newProblem(Position{File: file}, tooManyMarksRun))
+				break
+			}
 			var m Manifest
 			m, bad = parse(file, data)
 			all = append(all, m)
-			size += len(data)
+			limit.locate(bad, marks+len(data)/bytesPerMark)
 		}
 		found = append(found, bad...)
 	}
@@ -65,10 +74,28 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 	slices.SortStableFunc(found, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	if len(found) > maxProblems {
-		found = append(found[:maxProblems], newProblem(found[maxProblems].Position, tooManyProblems))
+	return all, shortened(found)
+}
+
+// budget is what a run has used of its limits.
+type budget struct{ bytes, marks, searched int }
+
+// The library takes as long for a mark as for some bytes of plain text.
+const (
+	bytesPerMark = 16
+	maxSearched  = 40_000 // marks: 2 s, as each search reads the file 16 times
+)
+
+// locate searches for the exact positions of a file's problems, unless that would
+// take the run too long.
+func (b *budget) locate(found []problem, marks int) {
+	for i, p := range found {
+		if p.locate == nil || b.searched+marks > maxSearched {
+			continue
+		}
+		b.searched += marks
+		found[i].Position = p.locate()
 	}
-	return all, found
 }
 
 // Files returns the files that Load would read: globs expanded, each file once,
@@ -78,21 +105,24 @@ func Files(names []string, bounds ...within.Dir) ([]string, []Problem) {
 	return files, withoutKinds(found)
 }
 
-// expand returns the files that names lists, each once.
+// expand returns the files that names lists, each once. If they are more than the
+// limit of a run, it returns one more than that.
 func expand(names []string, bounds []within.Dir) ([]string, []problem) {
-	var files []string
+	files := fileSet{names: map[string]bool{}, infos: map[stamp][]os.FileInfo{}}
 	var found []problem
 	for _, name := range names {
-		matches := []string{name}
-		if isGlob(name) {
-			var bad *problem
-			if matches, bad = glob(name, bounds); bad != nil {
+		switch {
+		case files.full():
+			return files.list, found
+		case !isGlob(name):
+			files.add(name)
+		default:
+			if bad := glob(name, bounds, &files); bad != nil {
 				found = append(found, *bad)
 			}
 		}
-		files = append(files, matches...)
 	}
-	return distinct(files), found
+	return files.list, found
 }
 
 // isGlob reports whether name is a pattern, and not the name of an existing file.
@@ -104,51 +134,69 @@ func isGlob(name string) bool {
 	return err != nil
 }
 
-// glob returns the files that match a pattern, without directories. It leaves out
+// glob adds the files that match a pattern, without directories. It leaves out
 // what is in a directory to which a link leads out of the bounds.
-func glob(pattern string, bounds []within.Dir) ([]string, *problem) {
+func glob(pattern string, bounds []within.Dir, files *fileSet) *problem {
 	at := Position{File: pattern}
 	// filepath.Glob treats ** as * and would silently miss manifests.
 	if strings.Contains(pattern, "**") {
 		bad := newProblem(at, deepGlob)
-		return nil, &bad
+		return &bad
 	}
 	matches, err := filepath.Glob(pattern)
 	if err != nil {
 		bad := newProblem(at, badGlob)
-		return nil, &bad
+		return &bad
 	}
-	matches = slices.DeleteFunc(matches, func(name string) bool {
+	matched := false
+	for _, name := range matches {
+		if files.full() {
+			return nil
+		}
 		info, err := os.Stat(name)
-		return err == nil && info.IsDir() || within.Leaves(filepath.Dir(name), bounds)
-	})
-	if len(matches) == 0 {
-		bad := newProblem(at, emptyGlob)
-		return nil, &bad
-	}
-	return matches, nil
-}
-
-// distinct returns files without those that are the same file as an earlier one,
-// by whatever path.
-func distinct(files []string) []string {
-	var kept []string
-	names, infos := map[string]bool{}, map[int64][]os.FileInfo{} // by size, since there may be thousands
-	for _, file := range files {
-		if names[file] {
+		if err == nil && info.IsDir() || within.Leaves(filepath.Dir(name), bounds) {
 			continue
 		}
-		names[file] = true
-		if info, err := os.Stat(file); file != stdinName && err == nil {
-			same := infos[info.Size()]
-			if slices.ContainsFunc(same, func(i os.FileInfo) bool { return os.SameFile(i, info) }) {
-				continue
-			}
-			infos[info.Size()] = append(same, info)
-		}
-		kept = append(kept, file)
+		files.add(name)
+		matched = true
 	}
-	return kept
+	if !matched {
+		bad := newProblem(at, emptyGlob)
+		return &bad
+	}
+	return nil
+}
+
+// fileSet is a list of files without those that are the same file as an earlier
+// one, by whatever path.
+type fileSet struct {
+	list  []string
+	names map[string]bool
+	infos map[stamp][]os.FileInfo // few have the same stamp
+}
+
+// stamp is what two paths of one file have in common and other files rarely have.
+type stamp struct {
+	size     int64
+	modified int64
+}
+
+// full reports whether there are more files than a run may have.
+func (s *fileSet) full() bool { return len(s.list) > maxFiles }
+
+func (s *fileSet) add(file string) {
+	if s.names[file] {
+		return
+	}
+	s.names[file] = true
+	if info, err := os.Stat(file); file != stdinName && err == nil {
+		key := stamp{info.Size(), info.ModTime().UnixNano()}
+		if slices.ContainsFunc(s.infos[key], func(i os.FileInfo) bool { return os.SameFile(i, info) }) {
+			return
+		}
+		s.infos[key] = append(s.infos[key], info)
+	}
+	s.list = append(s.list, file)
 }
 
 // checkRun reports what is wrong with the manifests of a run taken together.

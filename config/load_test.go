@@ -191,6 +191,35 @@ var files = []struct {
 			"a.yml:7:21: tags are not supported: remove the tag, or quote text that starts with !",
 		},
 	},
+	{
+		name: "tag directives", files: map[string]string{"a.yml": "%TAG ! a\n---\n", "b.yml": "# b\r%TAG", "c.yml": "a: 1\n...\n%TAG !a! b\n---\n"}, load: []string{"*.yml"},
+		want: []string{
+			"a.yml:1:1: %TAG is not supported: remove this line", "b.yml:2:1: %TAG is not supported: remove this line",
+			"c.yml:3:1: %TAG is not supported: remove this line",
+		},
+	},
+	{
+		name: "blocks that are too deep", files: map[string]string{
+			"a.yml": "a:\n" + strings.Repeat("- ", 201) + "a\n", "b.yml": strings.Repeat("?\t", 100) + strings.Repeat(": ", 101) + "a\n",
+			"c.yml": strings.Repeat(" ", 401) + "# a\n",
+		},
+		load: []string{"*.yml"},
+		want: []string{
+			"a.yml:2:403: indented by more than 400 columns, the limit of a manifest", "b.yml:1:403: indented by more than 400 columns, the limit of a manifest",
+			"c.yml:1:402: indented by more than 400 columns, the limit of a manifest",
+		},
+	},
+	{
+		name: "too many marks", load: []string{"*.yml"},
+		files: map[string]string{
+			"a.yml": strings.Repeat("{", 100_001), "b.yml": strings.Repeat("[:,?", 25_000) + "\n# a", "c.yml": strings.Repeat("-\n", 100_000) + "-",
+		},
+		want: []string{
+			"a.yml:1:100001: more than 100,000 commas, colons, dashes, brackets, question marks and comments, the limit of a manifest",
+			"b.yml:2:1: more than 100,000 commas, colons, dashes, brackets, question marks and comments, the limit of a manifest",
+			"c.yml:100001:1: more than 100,000 commas, colons, dashes, brackets, question marks and comments, the limit of a manifest",
+		},
+	},
 	{name: "one file by four names", files: map[string]string{"a.yml": oneNeed("a")}, load: []string{"a.yml", "./a.yml", "*.yml", "a.yml"}},
 	{name: "stdin twice", stdin: oneNeed("a"), load: []string{"-", "-"}},
 	{name: "a file that looks like a glob", files: map[string]string{"[a].yml": oneNeed("a")}, load: []string{"[a].yml"}},
@@ -426,6 +455,63 @@ func TestFindReportsUnreadableDirectories(t *testing.T) {
 	}
 }
 
+// Find stops at the limits of a run.
+func TestFindStops(t *testing.T) {
+	tree := func(n int, format string) fstest.MapFS {
+		fsys := fstest.MapFS{}
+		for i := range n {
+			fsys[fmt.Sprintf(format, i)] = &fstest.MapFile{}
+		}
+		return fsys
+	}
+	files, found := find(tree(4096, "%04d/portcheck.yml"), "top")
+	if len(files) != 4096 || len(found) != 0 {
+		t.Errorf("at the limit: %d files, %s", len(files), lines(withoutKinds(found)))
+	}
+	files, found = find(tree(5000, "%04d/portcheck.yml"), "top")
+	if want := "top/4096/portcheck.yml: more than 4,096 manifests, the limit of a run: name fewer, in several runs\n"; len(files) != 4096 || lines(withoutKinds(found)) != want {
+		t.Errorf("beyond the limit: %d files, %s", len(files), lines(withoutKinds(found)))
+	}
+	for n, want := range map[int]int{1000: 1000, 1001: 1001, 1500: 1001} {
+		fsys := tree(n, "%04d/portcheck.yml")
+		for name := range tree(n, "%04d/portcheck.yaml") {
+			fsys[name] = &fstest.MapFile{}
+		}
+		_, found = find(fsys, "top")
+		if last := found[len(found)-1]; len(found) != want || (last.kind == tooManyProblems) != (n > 1000) {
+			t.Errorf("two manifests in each of %d directories: %d problems, the last is %v", n, len(found), last)
+		}
+	}
+	deep := strings.Repeat("d/", 99)
+	files, found = find(fstest.MapFS{deep + "a/portcheck.yml": {}, deep + "b/c/portcheck.yml": {}, "z/portcheck.yml": {}}, "top")
+	want := "top/" + deep + "b/c: more than 100 directories one in another, the limit of --recursive: use it with a directory further down\n"
+	if len(files) != 2 || lines(withoutKinds(found)) != want {
+		t.Errorf("directories one in another: %q, %s", files, lines(withoutKinds(found)))
+	}
+}
+
+// Files stops at the limit of a run, which counts a file once.
+func TestFilesStops(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "0.yml")
+	for i := range 4200 {
+		if err := os.Link("0.yml", fmt.Sprintf("l%d.yml", i)); err != nil {
+			testbed.Missing(t, err.Error())
+		}
+	}
+	write(t, "z.yml")
+	if files, found := Files([]string{"*.yml", "z.yml"}); !slices.Equal(files, []string{"0.yml", "z.yml"}) || len(found) > 0 {
+		t.Errorf("links to one file: %d files, %v", len(files), found)
+	}
+	t.Chdir(t.TempDir())
+	for i := range 4200 {
+		write(t, fmt.Sprintf("%04d.yml", i))
+	}
+	if files, found := Files([]string{"*.yml", "missing"}); len(files) != 4097 || files[4096] != "4096.yml" || len(found) > 0 {
+		t.Errorf("%d files, %v", len(files), found)
+	}
+}
+
 func TestCharacters(t *testing.T) {
 	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
 		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n")); len(found) > 0 {
@@ -475,7 +561,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyProblems} {
+	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {

@@ -17,6 +17,7 @@ const (
 	emptyGlob       kind = "no file matches this pattern"
 	noneInDirectory kind = "no manifest in %s: looked for %s"
 	noneBelow       kind = "no manifest below %s: looked for %s"
+	deepDirectory   kind = "more than 100 directories one in another, the limit of --recursive: use it with a directory further down"
 	sameDirectory   kind = "%s and %s are in one directory: remove one, or name the one to use"
 )
 
@@ -31,6 +32,9 @@ const (
 	secondDoc    kind = "a second document starts here: want one manifest in a file"
 	tooManyNodes kind = "more than 20,000 values, the limit of a manifest"
 	tooDeep      kind = "nested deeper than 50 levels, the limit of a manifest"
+	tooManyMarks kind = "more than 100,000 commas, colons, dashes, brackets, question marks and comments, the limit of a manifest"
+	tooIndented  kind = "indented by more than 400 columns, the limit of a manifest"
+	tagDirective kind = "%%TAG is not supported: remove this line"
 	hasAnchor    kind = "anchor %s: anchors and aliases are not supported; write the value out"
 	hasAlias     kind = "alias %s: anchors and aliases are not supported; write the value out, or quote text that starts with *"
 	hasTag       kind = "tags are not supported: remove the tag, or quote text that starts with !"
@@ -83,8 +87,9 @@ const (
 // Limits and combinations.
 const (
 	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"
-	tooManyFiles     kind = "more than 4,096 manifests, the limit of a run"
-	tooManyBytes     kind = "more than 32 MiB of manifests, the limit of a run"
+	tooManyFiles     kind = "more than 4,096 manifests, the limit of a run: name fewer, in several runs"
+	tooManyBytes     kind = "more than 32 MiB of manifests before this one, the limit of a run: name fewer, in several runs"
+	tooManyMarksRun  kind = "more than 1,000,000 commas, colons, dashes, brackets, question marks and comments up to the end of this manifest, the limit of a run: name fewer manifests, in several runs"
 	tooManyProblems  kind = "more than 1,000 errors: the others are not shown"
 	tooManyPorts     kind = "more than 65,536 ports in total, the limit of a run"
 	tooManyTargets   kind = "more than 256 targets, the limit of a manifest"

@@ -16,13 +16,16 @@ type problem struct {
 	Problem
 	kind kind
 	args []any
+	// locate, if not nil, searches for the exact position. The one of the problem
+	// is near it.
+	locate func() Position
 }
 
 // newProblem returns a problem with a formatted message. Whatever the arguments
 // contain, the message is one printable line without "##" and "@@", which start
 // commands of CI systems even in the middle of a line.
 func newProblem(at Position, k kind, args ...any) problem {
-	return problem{Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, k, args}
+	return problem{Problem: Problem{at, oneLine(fmt.Sprintf(string(k), args...))}, kind: k, args: args}
 }
 
 // withoutValues returns the problem without anything that the file contains, for a
@@ -56,6 +59,14 @@ func withoutKinds(found []problem) []Problem {
 		all = append(all, p.Problem)
 	}
 	return all
+}
+
+// shortened returns the problems, without those above the limit of a run.
+func shortened(found []problem) []problem {
+	if len(found) > maxProblems {
+		return append(found[:maxProblems], newProblem(found[maxProblems].Position, tooManyProblems))
+	}
+	return found
 }
 
 // quoteMax is the number of characters of an input text that a message repeats.

@@ -12,8 +12,9 @@ import (
 // stdinName stands for standard input on the command line and in messages.
 const stdinName = "-"
 
-// readFile returns the content of a regular file of at most maxBytes. If a link led
-// out of the directory of the name, it returns that directory as well.
+// readFile returns the content of a regular file of at most maxBytes, or more and a
+// problem. If a link led out of the directory of the name, it returns that directory
+// as well.
 func readFile(name string, bounds []within.Dir) ([]byte, *within.Dir, []problem) {
 	f, err := within.OpenRegular(name, bounds)
 	if err != nil {
@@ -24,7 +25,8 @@ func readFile(name string, bounds []within.Dir) ([]byte, *within.Dir, []problem)
 	return data, f.Left, found
 }
 
-// readAll returns what r holds, at most maxBytes.
+// readAll returns what r holds if it is at most maxBytes. Otherwise it returns one
+// byte more, and a problem.
 func readAll(name string, r io.Reader) ([]byte, []problem) {
 	var data bytes.Buffer
 	_, err := io.Copy(&data, io.LimitReader(r, maxBytes+1))
@@ -32,7 +34,7 @@ func readAll(name string, r io.Reader) ([]byte, []problem) {
 	case err != nil:
 		return nil, []problem{fileProblem(at, err)}
 	case data.Len() > maxBytes:
-		return nil, []problem{newProblem(at, tooBig)}
+		return data.Bytes(), []problem{newProblem(at, tooBig)}
 	}
 	return data.Bytes(), nil
 }

@@ -12,8 +12,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// locateMax is the size of the largest file in which locate searches for the
-// column of a syntax error.
+// locateMax is the size of the largest file in which locate searches for a syntax
+// error.
 const locateMax = 64 << 10
 
 // readYAML returns the content of the file's only document.
@@ -36,7 +36,14 @@ func yamlProblem(file string, data []byte, err error) problem {
 	if crash := (panicError{}); errors.As(err, &crash) {
 		return newProblem(Position{file, 1, 1}, yamlPanic, clip(fmt.Sprint(crash.value), 3*quoteMax))
 	}
-	return newProblem(locate(file, data, err), badSyntax, syntaxMessage(err))
+	if limit := (limitError{}); errors.As(err, &limit) {
+		return newProblem(position(file, data, limit.at), limit.kind)
+	}
+	p := newProblem(position(file, data, lineStart(data, err)), badSyntax, syntaxMessage(err))
+	if len(data) <= locateMax {
+		p.locate = func() Position { return locate(file, data, err) }
+	}
+	return p
 }
 
 // panicError is a panic of the YAML library.
@@ -55,9 +62,12 @@ func catchPanic(f func() error) (err error) {
 	return f()
 }
 
-// documents decodes the first two documents. It decodes into nodes: decoding into
-// other types expands aliases and has more ways to panic.
+// documents decodes the first two documents, unless that would take long. It decodes
+// into nodes: decoding into other types expands aliases and has more ways to panic.
 func documents(data []byte) ([]*yaml.Node, error) {
+	if _, err := effort(data); err != nil {
+		return nil, err
+	}
 	var docs []*yaml.Node
 	err := catchPanic(func() error {
 		dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -80,11 +90,8 @@ func documents(data []byte) ([]*yaml.Node, error) {
 // locate returns the position of a syntax error. The library's own line is that of
 // the start of the value with the error, in some cases off by one, and in others
 // missing. The error is at the end of the shortest prefix of data that causes the
-// same error.
+// same error. The search takes as long as reading the file 16 times.
 func locate(file string, data []byte, err error) Position {
-	if len(data) > locateMax {
-		return position(file, data, lineStart(data, err))
-	}
 	end := sort.Search(len(data), func(n int) bool {
 		_, e := documents(data[:n])
 		return e != nil && e.Error() == err.Error()
