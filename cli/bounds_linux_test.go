@@ -110,6 +110,14 @@ func products(t *testing.T, dir string) []product {
 	write("empty.json", `{"version":1,"problems":[],"targets":[],"results":[`+strings.Repeat("{},", 259999)+`{}]}`)
 	write("holders.json", strings.Replace(reportOf(1, "t", 1, "1"), `"message"`, `"holders":[`+strings.Repeat("{},", 259999)+`{}],"message"`, 1))
 	write("sources.json", strings.Replace(reportOf(1, "t", 1, "1"), `"message"`, `"holders":[`+strings.Repeat("{},", 259999)+`{}],"message"`, 1))
+	for _, name := range []string{"problems0.json", "problems1.json"} {
+		problem := fmt.Sprintf(`{"file":%q,"message":"x"},`, name)
+		write(name, `{"version":1,"problems":[`+strings.Repeat(problem, 131_000)+`{"message":"x"}],"targets":[],"results":[]}`)
+	}
+	sets := []string{"lint", "results.yml"}
+	for i := range 4000 {
+		sets = append(sets, fmt.Sprintf("--set=port-of-nothing-%d=1", i))
+	}
 	return []product{
 		{"lint of 256 targets x 65,535 ports x 2 protocols", []string{"lint", "targets.yml"}, exitUsage, "targets.yml:261:21: error: more than 65536 endpoints on target \"t0\", the limit of a target"},
 		{"lint of a block of 65,535 ports", []string{"lint", "block.yml"}, exitOK, "1 ok"},
@@ -132,6 +140,11 @@ func products(t *testing.T, dir string) []product {
 		{"merge of 260,000 empty results", []string{"merge", "empty.json"}, exitUsage, "with this report there are more than 32768 results"},
 		{"merge of 260,000 holders", []string{"merge", "holders.json"}, exitUnmet, "1 conflict"},
 		{"merge of 260,000 holders twice", []string{"merge", "a=holders.json", "b=sources.json"}, exitUsage, "sources.json: error: with this report there are too many values for a merge"},
+		{"merge of 131,000 problems twice", []string{"merge", "problems0.json", "problems1.json"}, exitUsage, "problems0.json: error: with this report there are more than 4096 problems, the limit of a merge"},
+		{"merge of 8,000 results with 1,000 alternatives each", []string{"merge", "--alternatives", "1000", "fleet0.json"}, exitUsage, "--alternatives 1000: want at most 32 for 8000 results"},
+		{"merge of 8,000 results with 32 alternatives each", []string{"merge", "--alternatives", "32", "fleet0.json"}, exitUnmet, "8000 conflicts"},
+		{"check of 32,768 results with 1,000 alternatives each", []string{"--alternatives", "1000", "results.yml"}, exitUsage, "--alternatives 1000: want at most 8 for 32768 results"},
+		{"lint of 4,096 needs with 4,000 unknown names", sets, exitUsage, "more than 1,000 errors: the others are not shown"},
 	}
 }
 

@@ -97,8 +97,10 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
+	results := 0
 	for i := range needs {
 		n := &needs[i]
+		results += len(n.Protocols)
 		if o.ranges.set != nil {
 			n.Range = o.ranges.set
 		}
@@ -108,6 +110,12 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 		if o.wait.given {
 			n.Wait = o.wait.Duration
 		}
+	}
+	if err := joinFailures(
+		validForAll("alternatives", o.alternatives, results, mostAlternativesOfRun),
+		validForAll("candidates", o.candidates, results, mostCandidatesOfRun),
+	); err != nil {
+		return err
 	}
 	r, err := a.run(ctx, needs, specs, o)
 	if err != nil {

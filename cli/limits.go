@@ -22,7 +22,19 @@ const (
 	// way in which needs bind.
 	mostRanges = 1 << 18
 	mostScans  = 1 << 13
+	// Each unmet need lists its alternatives, each need its candidates.
+	mostAlternativesOfRun = 1 << 18
+	mostCandidatesOfRun   = 1 << 24
 )
+
+// validForAll returns an error if a flag asks for a number of ports for each result
+// and all results together could have more than most.
+func validForAll(flag string, n, results, most int) error {
+	if each := most / max(results, 1); n > each {
+		return usageError(fmt.Errorf("--%s %d: want at most %d for %d results", flag, n, each, results), "")
+	}
+	return nil
+}
 
 // totals counts what the limits of a run are about.
 type totals struct {

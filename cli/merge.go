@@ -86,6 +86,9 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	}
 	r := check.Report{}
 	if len(problems) == 0 {
+		if err := validForAll("alternatives", o.alternatives, resultsOf(parts), mostAlternativesOfRun); err != nil {
+			return err
+		}
 		if r, problems, err = check.Merge(ctx, parts, tool(), o.alternatives); err != nil {
 			return err
 		}
@@ -95,6 +98,14 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 		r = check.Report{Version: 1, Tool: tool(), Problems: problems}
 	}
 	return a.writeReport(ctx, out, r, o.verdictOptions)
+}
+
+func resultsOf(parts []check.Part) int {
+	n := 0
+	for _, p := range parts {
+		n += len(p.Results)
+	}
+	return n
 }
 
 // reportArg is a report to read. If name is not empty, it is the new name of the

@@ -2,11 +2,17 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
+)
+
+const (
+	mostHints    = 20   // each compares a name with those of all needs
+	mostProblems = 1000 // nobody reads more of them
 )
 
 // applyOverrides applies --offset and --set to manifests. A need that --set names
@@ -58,16 +64,23 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 			p.Ports = port.Range{First: uint16(first), Last: uint16(last)}
 		}
 	}
-	for name := range ports {
+	hints := mostHints
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
 		if !complete || used[name] {
 			continue
 		}
 		message := fmt.Sprintf("no need is named %q", name)
-		if hint := config.DidYouMean(name, names); hint != "" {
-			message += "; " + hint
+		if hints--; hints >= 0 {
+			if hint := config.DidYouMean(name, names); hint != "" {
+				message += "; " + hint
+			}
 		}
 		problem("--set", "%s", message)
 	}
 	slices.SortFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Message, b.Message) })
+	if len(problems) > mostProblems {
+		at := problems[mostProblems].Position
+		problems = append(problems[:mostProblems], config.Problem{Position: at, Message: "more than 1,000 errors: the others are not shown"})
+	}
 	return problems
 }

@@ -21,11 +21,13 @@ const (
 	maxObjects = 1 << 18
 	maxValues  = 1 << 21
 	maxTotal   = 32 << 20 // bytes of all reports of a merge
+	// A run lists 1,000 problems of its manifests and 1,000 of its flags.
+	maxProblems = 1 << 12
 )
 
 // Reader reads reports that are in memory at the same time. The limits hold for all
 // of them together.
-type Reader struct{ bytes, objects, values, results int }
+type Reader struct{ bytes, objects, values, results, problems int }
 
 // Read reads a report with a Reader of its own.
 func Read(r io.Reader) (check.Report, error) { return new(Reader).Read(r) }
@@ -87,6 +89,9 @@ func (l *Reader) parse(data []byte) (check.Report, error) {
 	}
 	if err := validate(report, len(read.Results)); err != nil {
 		return check.Report{}, err
+	}
+	if l.problems += len(report.Problems); l.problems > maxProblems {
+		return check.Report{}, fmt.Errorf("with this report there are more than %d problems, the limit of a merge", maxProblems)
 	}
 	if l.results += len(read.Results); l.results > check.MostResults {
 		return check.Report{}, fmt.Errorf("with this report there are more than %d results, the limit of a merge", check.MostResults)

@@ -250,16 +250,21 @@ func TestReaderLimits(t *testing.T) {
 	}
 	long := strings.Replace(results(1), `"status"`, `"message":"`+strings.Repeat("x", 15<<20)+`","status"`, 1)
 	holders := strings.Replace(results(1), `"status"`, `"holders":[`+strings.Repeat("{},", 200_000)+`{}],"status"`, 1)
+	problems := func(n int) string {
+		return `{"version":1,"problems":[` + strings.Repeat(`{"message":"x"},`, n-1) + `{"message":"x"}],"targets":[],"results":[]}`
+	}
 	for name, c := range map[string]struct {
 		texts []string
 		want  string // of the last
 	}{
-		"as many results as allowed": {[]string{results(check.MostResults - 1), results(1)}, ""},
-		"one result more":            {[]string{results(check.MostResults), results(1)}, "with this report there are more than 32768 results, the limit of a merge"},
-		"empty results":              {[]string{`{"version":1,"problems":[],"targets":[],"results":[` + strings.Repeat("{},", 100_000) + `{}]}`}, "more than 32768 results"},
-		"bytes":                      {[]string{long, long, long}, "with this report there are more than 32 MiB of reports, the limit of a merge"},
-		"two long ones":              {[]string{long, long}, ""},
-		"objects":                    {[]string{holders, holders}, "with this report there are too many values for a merge"},
+		"as many problems as allowed": {[]string{problems(maxProblems - 1), problems(1)}, ""},
+		"one problem more":            {[]string{problems(maxProblems), problems(1)}, "with this report there are more than 4096 problems, the limit of a merge"},
+		"as many results as allowed":  {[]string{results(check.MostResults - 1), results(1)}, ""},
+		"one result more":             {[]string{results(check.MostResults), results(1)}, "with this report there are more than 32768 results, the limit of a merge"},
+		"empty results":               {[]string{`{"version":1,"problems":[],"targets":[],"results":[` + strings.Repeat("{},", 100_000) + `{}]}`}, "more than 32768 results"},
+		"bytes":                       {[]string{long, long, long}, "with this report there are more than 32 MiB of reports, the limit of a merge"},
+		"two long ones":               {[]string{long, long}, ""},
+		"objects":                     {[]string{holders, holders}, "with this report there are too many values for a merge"},
 	} {
 		var reader Reader
 		for i, text := range c.texts {
