@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -57,10 +59,10 @@ type cgroupRoot map[string]int
 // ownCgroupRoot returns the root of this process's cgroup namespace.
 func ownCgroupRoot() cgroupRoot {
 	own, err := namespaceInode("/proc/self/ns/cgroup")
-	if err != nil || own == initialCgroupNamespace { // Linux before 4.6 has none
+	if errors.Is(err, fs.ErrNotExist) || own == initialCgroupNamespace { // Linux before 4.6 has none
 		return nil
 	}
-	if pids, err := namespaceInode("/proc/self/ns/pid"); err != nil || pids != initialPIDNamespace {
+	if pids, err := namespaceInode("/proc/self/ns/pid"); err == nil && pids != initialPIDNamespace {
 		return nil // a container, which has nothing above its root
 	}
 	// kthreadd can't leave the top of any hierarchy (cgroup_init_kthreadd of
