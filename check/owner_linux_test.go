@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -140,10 +139,10 @@ func TestForgedOwners(t *testing.T) {
 		}},
 		{"a cgroup of his named like an engine's", func(t *testing.T) { inOwnCgroup(t, "docker/"+id, listen) }, []ownerWant{{config.Owner{Container: id}, Unknown}}},
 
-		{"a service", func(t *testing.T) { start(t, 0, cgroup(t, "postgresql.service"), python, listen[1:]...) }, []ownerWant{
+		{"a service", func(t *testing.T) { start(t, 0, testbed.Cgroup(t, "postgresql.service", 0), python, listen[1:]...) }, []ownerWant{
 			{config.Owner{Unit: "postgresql.service"}, Owned}, {config.Owner{Unit: "nginx.service"}, InUse},
 		}},
-		{"a container of root's engine", func(t *testing.T) { start(t, 0, cgroup(t, "docker-"+id+".scope"), python, listen[1:]...) }, []ownerWant{
+		{"a container of root's engine", func(t *testing.T) { start(t, 0, testbed.Cgroup(t, "docker-"+id+".scope", 0), python, listen[1:]...) }, []ownerWant{
 			{config.Owner{Container: id}, Owned}, {config.Owner{Container: id[:12], Process: "python*"}, Owned},
 		}},
 		{"a service with a mount namespace of its own", func(t *testing.T) {
@@ -237,50 +236,8 @@ func detached(t *testing.T, own, then string) {
 // that systemd would leave to his service manager.
 func inOwnCgroup(t *testing.T, path string, command []string) {
 	t.Helper()
-	manager := cgroup(t, fmt.Sprintf("user-%d.slice/user@%d.service", nobody, nobody))
-	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
-		if err := os.Chown(filepath.Join(manager, file), nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-	}
-	script := `mkdir -p "$0"; echo $$ >"$0/cgroup.procs"; exec "$@"`
-	start(t, nobody, manager, "sh", append([]string{"-ec", script, filepath.Join(manager, path)}, command...)...)
-}
-
-// cgroup makes a cgroup in a slice of root's, and returns its directory.
-func cgroup(t *testing.T, path string) string {
-	t.Helper()
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/unified/cgroup.procs"); err == nil {
-		root += "/unified"
-	} else if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		testbed.Missing(t, "no cgroup v2")
-	}
-	slice := filepath.Join(root, fmt.Sprintf("portcheck-test-%d.slice", time.Now().UnixNano()))
-	if err := os.MkdirAll(filepath.Join(slice, path), 0o755); err != nil {
-		testbed.Missing(t, err.Error())
-	}
-	t.Cleanup(func() {
-		var dirs []string
-		for range 200 { // the processes are killed and leave in a moment
-			dirs = nil
-			_ = filepath.WalkDir(slice, func(path string, d fs.DirEntry, err error) error {
-				if err == nil && d.IsDir() {
-					dirs = append(dirs, path)
-				}
-				return nil
-			})
-			for _, dir := range slices.Backward(dirs) {
-				_ = os.Remove(dir) // what remains is tried again
-			}
-			if _, err := os.Stat(slice); err != nil {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		t.Errorf("cgroups remain: %q", dirs)
-	})
-	return filepath.Join(slice, path)
+	manager := testbed.Cgroup(t, fmt.Sprintf("user-%d.slice/user@%d.service", nobody, nobody), nobody)
+	start(t, nobody, manager, "sh", append([]string{"-ec", testbed.JoinCgroup, filepath.Join(manager, path)}, command...)...)
 }
 
 // directory makes a directory that every user can read and one owns.

@@ -428,7 +428,7 @@ func verdictCases() []verdictCase {
 		{name: "listening, no table", need: listening, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
 		{name: "listening, right owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
 		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by a process that is not its owner: python3", pids: []int{77}}},
-		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: degraded, pids: []int{901}, partly: true}},
+		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded, config.Degraded}, pids: []int{901}, partly: true}},
 		{name: "udp listening", need: both(listening, udp), attempts: []string{"not-tried"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "udp 8080 is served", pids: []int{812}}},
 
 		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
@@ -471,6 +471,10 @@ func ownerCases() []verdictCase {
 		return c
 	}
 	changed := func(h host.Holder, change func(*host.Holder)) host.Holder { change(&h); return h }
+	noCgroup := func(c verdictCase) verdictCase {
+		c.want.notices, c.want.notice = []config.NoticeCode{config.Degraded}, "the cgroup of pid 901, which has its unit and container, can't be read, or portcheck runs in a cgroup namespace of its own"
+		return c
+	}
 	doubtful := func(c verdictCase) verdictCase {
 		c.want.notices = []config.NoticeCode{config.Degraded}
 		return c
@@ -502,14 +506,14 @@ func ownerCases() []verdictCase {
 		held("unit", by(nginx), Owned, config.Owner{Unit: "nginx.service"}),
 		held("another unit", by(nginx), InUse, config.Owner{Unit: "shop-*.service"}),
 		held("no unit", by(python), InUse, config.Owner{Unit: "*.service"}),
-		held("unit unseen", by(hidden), Unknown, config.Owner{Unit: "nginx.service"}),
+		noCgroup(held("unit unseen", by(hidden), Unknown, config.Owner{Unit: "nginx.service"})),
 		held("user", by(nginx), Owned, config.Owner{User: "www-data"}),
 		held("another user", by(nginx), InUse, config.Owner{User: "root"}),
 		held("user unseen", by(gone), Unknown, config.Owner{User: "root"}),
 		held("container ID", by(boxed), Owned, config.Owner{Container: "0123456789abcdef0123456789abcdef"}),
 		held("short container ID", by(boxed), Owned, config.Owner{Container: "0123456789ab"}),
 		held("not in a container", by(nginx), InUse, config.Owner{Container: "web"}),
-		held("container unseen", by(hidden), Unknown, config.Owner{Container: "web"}),
+		noCgroup(held("container unseen", by(hidden), Unknown, config.Owner{Container: "web"})),
 		held("container name, which only the engine has", by(boxed), Unknown, config.Owner{Container: "web"}),
 		held("image, which only the engine has", by(boxed), Unknown, config.Owner{Image: "node:*"}),
 		held("compose, which only the engine has", by(boxed), Unknown, config.Owner{Compose: "shop/web"}),

@@ -72,7 +72,10 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	if a.inAction {
 		o.Names = secretNames()
 	}
-	options := transport.Options{Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env)}
+	options := transport.Options{
+		Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env),
+		Executable: "/proc/self/exe", // also after the file was replaced or removed
+	}
 	options.Lifetime = lifetime(batches, o.timeout, wait)
 	targets := make([]check.Target, len(specs))
 	for i, s := range specs {

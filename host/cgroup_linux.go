@@ -1,6 +1,9 @@
 package host
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 )
@@ -17,36 +20,111 @@ type cgroupNames struct {
 	unit       string
 	container  string // ID
 	enginesOwn bool   // only a container engine of root can have named the container
+	// The parts of the path that can't be seen from here may have the name.
+	unitUnknown, containerUnknown bool
 }
 
-// parseCgroup returns the names in /proc/PID/cgroup, which has lines of
-// "hierarchy:controllers:path". The unified hierarchy and that of systemd come
-// first, then the others.
-func parseCgroup(text string) cgroupNames {
-	var first, others []string
+// cgroupLine is a line of /proc/PID/cgroup: "hierarchy:controllers:path".
+type cgroupLine struct{ hierarchy, controllers, path string }
+
+// cgroupLines returns the lines of /proc/PID/cgroup. The unified hierarchy and that
+// of systemd come first, then the others.
+func cgroupLines(text string) []cgroupLine {
+	var first, others []cgroupLine
 	for line := range strings.Lines(text) {
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(parts) < 3 {
 			continue
 		}
-		if parts[1] == "" || parts[1] == "name=systemd" {
-			first = append(first, parts[2])
+		l := cgroupLine{parts[0], parts[1], parts[2]}
+		if l.controllers == "" || l.controllers == "name=systemd" {
+			first = append(first, l)
 		} else {
-			others = append(others, parts[2])
+			others = append(others, l)
 		}
 	}
-	var all cgroupNames
-	for _, path := range append(first, others...) {
-		names := parseCgroupPath(path)
-		if all.unit == "" {
-			all.unit = names.unit
+	return append(first, others...)
+}
+
+// cgroupRoot is the root of our cgroup namespace, to which the paths in
+// /proc/PID/cgroup are relative. That of a cgroup outside of it starts with "/.."
+// for each level up to the first parent that both have (cgroup_namespaces(7)). It
+// leaves out the names of these parents, and a user may own one of them.
+//
+// It maps each hierarchy to the number of levels that our root is below the top. Of
+// a hierarchy that is missing the number is unknown. With a nil map our root is the
+// top of all.
+type cgroupRoot map[string]int
+
+// ownCgroupRoot returns the root of this process's cgroup namespace.
+func ownCgroupRoot() cgroupRoot {
+	own, err := namespaceInode("/proc/self/ns/cgroup")
+	if errors.Is(err, fs.ErrNotExist) || own == initialCgroupNamespace { // Linux before 4.6 has none
+		return nil
+	}
+	if pids, err := namespaceInode("/proc/self/ns/pid"); err == nil && pids != initialPIDNamespace {
+		return nil // a container, which has nothing above its root
+	}
+	// kthreadd can't leave the top of any hierarchy (cgroup_init_kthreadd of
+	// include/linux/cgroup.h).
+	text, _ := os.ReadFile("/proc/2/cgroup") // without it, every level is unknown
+	return parseCgroupRoot(string(text))
+}
+
+// initialCgroupNamespace is PROC_CGROUP_INIT_INO of include/linux/proc_ns.h.
+const initialCgroupNamespace = 0xEFFFFFFB
+
+// parseCgroupRoot returns the root of our cgroup namespace from the cgroup of a
+// process at the top, such as "0::/../..".
+func parseCgroupRoot(top string) cgroupRoot {
+	root := cgroupRoot{}
+	for _, l := range cgroupLines(top) {
+		if up, rest := levelsUp(l.path); rest == "" || rest == "/" {
+			root[l.hierarchy] = up
 		}
-		if all.container == "" {
-			all.container, all.enginesOwn = names.container, names.enginesOwn
+	}
+	return root
+}
+
+// isAbsolute reports whether a path, apart from "/.." at its start, starts at the
+// top of its hierarchy.
+func (r cgroupRoot) isAbsolute(l cgroupLine) bool {
+	up, _ := levelsUp(l.path)
+	depth, known := r[l.hierarchy]
+	return up == depth && (known || r == nil)
+}
+
+// levelsUp returns how often a path starts with "/..", and what follows.
+func levelsUp(path string) (n int, rest string) {
+	for {
+		after, found := strings.CutPrefix(path, "/..")
+		if !found || after != "" && after[0] != '/' {
+			return n, path
+		}
+		n, path = n+1, after
+	}
+}
+
+// parseCgroup returns the names in /proc/PID/cgroup.
+func parseCgroup(text string, root cgroupRoot) cgroupNames {
+	var all cgroupNames
+	for _, l := range cgroupLines(text) {
+		_, path := levelsUp(l.path)
+		names := parseCgroupPath(path)
+		if !root.isAbsolute(l) {
+			// What a name is depends on those before it, except that the last
+			// container is that of the process.
+			names = cgroupNames{container: names.container, unitUnknown: true, containerUnknown: names.container == ""}
+		}
+		if all.unit == "" && !all.unitUnknown {
+			all.unit, all.unitUnknown = names.unit, names.unitUnknown
+		}
+		if all.container == "" && !all.containerUnknown {
+			all.container, all.enginesOwn, all.containerUnknown = names.container, names.enginesOwn, names.containerUnknown
 		}
 	}
 	if all.enginesOwn {
-		all.unit = "" // the container is named instead of docker-<id>.scope
+		all.unit, all.unitUnknown = "", false // the container is named instead of docker-<id>.scope
 	}
 	return all
 }
@@ -69,9 +147,7 @@ var engineParents = []string{
 //	/docker/<id>, /system.slice/docker-<id>.scope, /kubepods/besteffort/pod<uid>/<id>
 //
 // The container is the innermost. Only systemd's system manager makes slices above
-// the first service or scope, and what is in them. A path that starts with ".." is
-// relative to the cgroup namespace of this process; what such a path leaves out are
-// parents of this process.
+// the first service or scope, and what is in them.
 func parseCgroupPath(path string) (names cgroupNames) {
 	const (
 		onlySlices = iota // only slices so far
@@ -82,7 +158,7 @@ func parseCgroupPath(path string) (names cgroupNames) {
 	where := onlySlices
 	top := true
 	for name := range strings.SplitSeq(path, "/") {
-		if name == "" || name == ".." {
+		if name == "" {
 			continue
 		}
 		name = strings.TrimPrefix(name, "_") // systemd's escape of a name that clashes with a controller's

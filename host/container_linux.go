@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"os"
 	"strconv"
 	"strings"
@@ -52,24 +53,40 @@ func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 // here: "" where they are the same. A container with the host's PID namespace has
 // files of its own.
 var machineRoot = sync.OnceValue(func() string {
-	own := inodeOrZero("/proc/self/ns/mnt")
-	ids, _ := OwnContainer()
-	if filesAreMachines(inodeOrZero("/proc/self/ns/pid"), own, inodeOrZero("/proc/1/ns/mnt"), len(ids) > 0) {
+	own, first := inodeOrZero("/proc/self/ns/mnt"), inodeOrZero("/proc/1/ns/mnt")
+	pids := inodeOrZero("/proc/self/ns/pid")
+	if filesAreMachines(pids, own, first, true) {
 		return ""
 	}
 	// Some systems protect PID 1 from everybody. Then the engine's process that
 	// started this container stands in for it.
+	root := ""
 	for _, pid := range append([]int{1}, ancestors(os.Getppid())...) {
 		dir := "/proc/" + strconv.Itoa(pid)
 		if other := inodeOrZero(dir + "/ns/mnt"); other == 0 || other == own {
 			continue
 		}
 		if _, err := os.Stat(dir + "/root/"); err == nil {
-			return dir + "/root"
+			root = dir + "/root"
+			break
 		}
 	}
-	return "/proc/1/root"
+	// An image decides where an engine mounts its files: Podman follows links.
+	ids, _ := OwnContainer()
+	inContainer := len(ids) > 0 || root != "" && !sameFile("/", root+"/")
+	if filesAreMachines(pids, own, first, inContainer) {
+		return ""
+	}
+	return cmp.Or(root, "/proc/1/root")
 })
+
+// sameFile reports whether two paths lead to one file, or at least one of them can't
+// be followed.
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	two, failed := os.Stat(b)
+	return err != nil || failed != nil || os.SameFile(one, two)
+}
 
 // inodeOrZero returns the inode of the namespace that a link leads to, 0 if it can't
 // be read.

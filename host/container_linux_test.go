@@ -1,7 +1,9 @@
 package host
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -10,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 func TestParseOwnContainer(t *testing.T) {
@@ -151,6 +155,39 @@ func TestUsersOfAnotherSystem(t *testing.T) {
 	}
 	if _, err := missing.find("root"); err == nil || !strings.Contains(err.Error(), "the host's users can't be read") {
 		t.Errorf("a user without passwd: %v", err)
+	}
+}
+
+// In a root directory that is not the machine's, its files are not taken for the
+// machine's. An image can hide the other signs of a container.
+func TestUsersOfAnImage(t *testing.T) {
+	t.Parallel()
+	testbed.NeedUsers(t)
+	if pids, err := namespaceInode("/proc/self/ns/pid"); err != nil || pids != initialPIDNamespace {
+		testbed.Missing(t, "needs the initial PID namespace")
+	}
+	const script = `mount -t tmpfs none "$0"; mkdir "$0/etc"; echo forged:x:0:0::/:/bin/sh >"$0/etc/passwd"
+for d in bin lib lib64 usr proc sys dev tmp root; do
+	[ ! -e "/$d" ] || { mkdir "$0/$d"; mount --rbind "/$d" "$0/$d"; }
+done
+exec chroot "$0" "$@"`
+	const listen = "import socket, time\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\nprint(s.getsockname()[1], flush=True)\ntime.sleep(600)"
+	_, number := testbed.Python(t, listen)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line := testbed.StartWith(t, func(cmd *exec.Cmd) {
+		cmd.Env = append(os.Environ(), testbed.ProgramEnv+"=probe")
+	}, "unshare", "-m", "sh", "-ec", script, t.TempDir(), program, encode(tries(t, "tcp 127.0.0.1 "+number)))
+	var facts Facts
+	if err := json.Unmarshal([]byte(line), &facts); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	for _, h := range onlySocket(t, facts).Holders {
+		if h.User != "root" || h.File != FileRoots {
+			t.Errorf("holder %s, want root's", encode(h))
+		}
 	}
 }
 

@@ -147,8 +147,9 @@ func FuzzCgroup(f *testing.F) {
 	f.Add("0::/system.slice/docker-" + id + ".scope/_x.service\n")
 	f.Add("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service/docker-" + id + "\n")
 	f.Add("0::/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + id + "\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		names := parseCgroup(text)
+	f.Add("0::/../x.service\n1:name=systemd:/../../docker-" + id + ".scope\n2:cpuset:/x.service\n")
+	check := func(t *testing.T, text string, root cgroupRoot) {
+		names := parseCgroup(text, root)
 		unit, container := names.unit, names.container
 		if unit != "" {
 			manager, inner, ofUser := strings.Cut(unit, "/")
@@ -170,6 +171,14 @@ func FuzzCgroup(f *testing.F) {
 		if names.enginesOwn && (container == "" || unit != "") {
 			t.Errorf("unit %q and an engine's container %q", unit, container)
 		}
+		if names.unitUnknown && unit != "" || names.containerUnknown && container != "" {
+			t.Errorf("unit %q and container %q of a path that is not known", unit, container)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		check(t, text, nil)
+		check(t, text, parseCgroupRoot("0::/..\n1:name=systemd:/../..\n"))
+		check(t, text, parseCgroupRoot(text))
 	})
 }
 

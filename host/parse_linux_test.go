@@ -378,7 +378,6 @@ func TestParseCgroup(t *testing.T) {
 		"nspawn":                                 {"0::/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service\n", "systemd-nspawn@web.service", ""},
 		"escaped name":                           {"0::/system.slice/_cpu.service\n", "cpu.service", ""},
 		"escaped underscore":                     {"0::/system.slice/__shop.service\n", "_shop.service", ""},
-		"seen from a cgroup namespace":           {"0::/../../system.slice/nginx.service\n", "nginx.service", ""},
 		"v1":                                     {"12:cpuset:/\n11:pids:/system.slice/nginx.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
 		"v1: systemd's path goes first":          {"5:memory:/own.service\n1:name=systemd:/system.slice/nginx.service\n", "nginx.service", ""},
 		"v1 without systemd":                     {"5:memory:/docker/" + id + "\n", "", id + "!"},
@@ -413,12 +412,68 @@ func TestParseCgroup(t *testing.T) {
 		"empty":                                  {"", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parseCgroup(c.text)
+			got := parseCgroup(c.text, nil)
 			container, enginesOwn := strings.CutSuffix(c.container, "!")
-			if got != (cgroupNames{c.unit, container, enginesOwn}) {
+			if got != (cgroupNames{unit: c.unit, container: container, enginesOwn: enginesOwn}) {
 				t.Errorf("%+v; want unit %q, container %q", got, c.unit, c.container)
 			}
 		})
+	}
+}
+
+// Paths are relative to the root of our cgroup namespace. Only if they lead to the
+// top of the hierarchy, which the cgroup of kthreadd shows, the names in them are
+// those that the system made.
+func TestParseCgroupInNamespace(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	const container = "container" // no process at the top is in sight
+	unknown := cgroupNames{unitUnknown: true, containerUnknown: true}
+	for name, c := range map[string]struct {
+		top, text string
+		want      cgroupNames
+	}{
+		"at the top":                         {"0::/\n", "0::/system.slice/nginx.service\n", cgroupNames{unit: "nginx.service"}},
+		"up to the top":                      {"0::/../..\n", "0::/../../system.slice/nginx.service\n", cgroupNames{unit: "nginx.service"}},
+		"up to the top, a container":         {"0::/../..\n", "0::/../../docker/" + id + "\n", cgroupNames{container: id, enginesOwn: true}},
+		"up to the top, at it":               {"0::/../..\n", "0::/../..\n", cgroupNames{}},
+		"up to the top, a user's":            {"0::/../..\n", "0::/../../user.slice/user-1.slice/user@1.service/postgresql.service\n", cgroupNames{unit: "user@1.service/postgresql.service"}},
+		"beside us":                          {"0::/../../../..\n", "0::/../x.service\n", unknown},
+		"beside us, one level more":          {"0::/../../../..\n", "0::/../../system.slice/x.service\n", unknown},
+		"beside us, a container":             {"0::/../..\n", "0::/../docker-" + id + ".scope\n", cgroupNames{container: id, unitUnknown: true}},
+		"beside us, a container of a parent": {"0::/../..\n", "0::/../docker/" + id + "/x.service\n", cgroupNames{container: id, unitUnknown: true}},
+		"the parent":                         {"0::/../..\n", "0::/..\n", unknown},
+		"our root":                           {"0::/../..\n", "0::/\n", unknown},
+		"below us":                           {"0::/../..\n", "0::/system.slice/x.service\n", unknown},
+		"more levels than there are":         {"0::/..\n", "0::/../../x.service\n", unknown},
+		"a name that starts like a level":    {"0::/..\n", "0::/..x.service\n", unknown},
+		"a name like that at the top":        {"0::/\n", "0::/..x.service\n", cgroupNames{unit: "..x.service"}},
+		"kthreadd is not at the top":         {"0::/../kthreads\n", "0::/../system.slice/x.service\n", unknown},
+		"kthreadd is hidden":                 {"", "0::/../system.slice/x.service\n", unknown},
+		"kthreadd is hidden, below us":       {"", "0::/system.slice/x.service\n", unknown},
+		"in a container":                     {container, "0::/system.slice/nginx.service\n", cgroupNames{unit: "nginx.service"}},
+		"in a container, outside of it":      {container, "0::/../x.service\n", unknown},
+		"in a container, far outside":        {container, "0::/../../system.slice/x.service\n", unknown},
+		"v1: each hierarchy has its root": {
+			"9:name=systemd:/..\n4:memory:/../..\n0::/\n", "9:name=systemd:/../nginx.service\n4:memory:/../../nginx.service\n0::/\n", cgroupNames{unit: "nginx.service"},
+		},
+		"v1: systemd's path is not known": {
+			"9:name=systemd:/../..\n4:memory:/\n", "9:name=systemd:/../x.service\n4:memory:/docker/" + id + "\n", unknown,
+		},
+		"v1: only another path is not known": {
+			"9:name=systemd:/\n4:memory:/../..\n", "9:name=systemd:/system.slice/nginx.service\n4:memory:/../x\n", cgroupNames{unit: "nginx.service", containerUnknown: true},
+		},
+		"v1: an engine's container, another path is not known": {
+			"9:name=systemd:/\n4:memory:/../..\n", "9:name=systemd:/docker/" + id + "\n4:memory:/../x\n", cgroupNames{container: id, enginesOwn: true},
+		},
+		"v1: a hierarchy that kthreadd does not have": {"0::/\n", "7:name=own:/x.service\n", unknown},
+	} {
+		root := parseCgroupRoot(c.top)
+		if c.top == container {
+			root = nil
+		}
+		if got := parseCgroup(c.text, root); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
 	}
 }
 

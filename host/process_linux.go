@@ -17,10 +17,11 @@ type details struct {
 	boot    time.Time // zero if unknown
 	users   map[int]string
 	mounts  func() []mount // of the machine
+	cgroups cgroupRoot
 }
 
 func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}, mounts: sync.OnceValue(machineMounts)}
+	d := &details{command: command, users: map[int]string{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := os.ReadFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -55,12 +56,19 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 
 	cgroup, err := os.ReadFile(dir + "cgroup")
 	if err == nil {
-		names := parseCgroup(string(cgroup))
+		names := parseCgroup(string(cgroup), d.cgroups)
 		h.Unit, h.Container = names.unit, names.container
-		h.Vouched = append(h.Vouched, "unit")
-		if names.enginesOwn {
+		if names.unitUnknown {
+			h.Unseen = append(h.Unseen, "unit")
+		} else {
+			h.Vouched = append(h.Vouched, "unit")
+		}
+		switch {
+		case names.containerUnknown:
+			h.Unseen = append(h.Unseen, "container")
+		case names.enginesOwn:
 			h.Vouched = append(h.Vouched, "container")
-		} else if h.Container != "" {
+		case h.Container != "":
 			h.Parents = ancestors(before.parent)
 		}
 	}

@@ -137,6 +137,9 @@ func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	if !found || c.unified == "" {
 		return nil, false // cgroup v1 alone
 	}
+	if up, _ := levelsUp(path); up > 0 {
+		return nil, false // outside of our cgroup namespace, and so of the mount
+	}
 	if path == "/" {
 		return nil, true
 	}

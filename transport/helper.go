@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,11 @@ type helper struct {
 // "container:ID".
 func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
 	h := &helper{engine: e, name: namePrefix + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
+	own, err := openProgram(o.Executable)
+	if err != nil {
+		return nil, fmt.Errorf("a helper container can't be started: %w", err)
+	}
+	defer own.Close()
 	spec, err := helperSpec(ctx, e, image, network, o)
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
@@ -69,7 +75,7 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 				h.gaps[0].What += fmt.Sprintf(" (%s)", err)
 			}
 		}
-		err = h.start(ctx, spec)
+		err = h.start(ctx, spec, own)
 		var refused *engine.Refusal
 		if err == nil || !errors.As(err, &refused) || engine.IsNotFound(err) {
 			break
@@ -173,7 +179,7 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 // start creates the helper, starts it and attaches to it. After a failure it
 // removes what was created. Cancelling ctx does not abort a request to the
 // engine, which could create the container all the same, after its removal.
-func (h *helper) start(ctx context.Context, spec engine.Spec) error {
+func (h *helper) start(ctx context.Context, spec engine.Spec, own *os.File) error {
 	uncanceled := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -186,7 +192,7 @@ func (h *helper) start(ctx context.Context, spec engine.Spec) error {
 	}
 	done := make(chan result, 1)
 	go func() {
-		stream, err := h.run(uncanceled, spec)
+		stream, err := h.run(uncanceled, spec, own)
 		done <- result{stream, err}
 	}()
 	var r result
@@ -206,7 +212,7 @@ func (h *helper) start(ctx context.Context, spec engine.Spec) error {
 	return r.err
 }
 
-func (h *helper) run(ctx context.Context, spec engine.Spec) (*engine.Stream, error) {
+func (h *helper) run(ctx context.Context, spec engine.Spec, own *os.File) (*engine.Stream, error) {
 	id, err := h.engine.Create(ctx, h.name, spec)
 	if err != nil {
 		return nil, err
@@ -217,7 +223,7 @@ func (h *helper) run(ctx context.Context, spec engine.Spec) (*engine.Stream, err
 	if err != nil {
 		return nil, err
 	}
-	if err = provenOurs(ctx, h.engine, id, spec.Image); err == nil {
+	if err = provenOurs(ctx, h.engine, id, spec.Image, own); err == nil {
 		err = h.engine.Start(ctx, id)
 	}
 	return stream, err

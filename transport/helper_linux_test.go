@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"debug/elf"
 	"encoding/base64"
+	endian "encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,7 +149,7 @@ func (e *fakeEngine) create(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a archive) serve(w http.ResponseWriter, r *http.Request) {
-	own, err := os.Open("/proc/self/exe")
+	own, err := os.Open(staticSelf())
 	if err != nil {
 		panic(err)
 	}
@@ -237,7 +239,49 @@ func (e *fakeEngine) checkRemoved(t *testing.T) {
 }
 
 func (e *fakeEngine) options() Options {
-	return Options{Env: e.env, Evidence: Full, Lifetime: time.Minute}
+	return Options{Env: e.env, Evidence: Full, Lifetime: time.Minute, Executable: staticSelf()}
+}
+
+// staticSelf returns the path of a copy of this executable of the tests that needs no
+// loader, as portcheck needs none. Nothing executes it.
+var staticSelf = sync.OnceValue(func() string {
+	code, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		panic(err)
+	}
+	file, err := elf.NewFile(bytes.NewReader(code))
+	if err != nil {
+		panic(err)
+	}
+	for i, p := range file.Progs {
+		if p.Type == elf.PT_INTERP {
+			setSegment(code, i, elf.PT_NULL)
+		}
+	}
+	return memoryFile(code)
+})
+
+// setSegment sets the type of a segment of an executable for this machine (elf(5)).
+func setSegment(code []byte, i int, kind elf.ProgType) {
+	order := endian.NativeEndian
+	table, size := uint64(order.Uint32(code[0x1c:])), order.Uint16(code[0x2a:]) // e_phoff, e_phentsize
+	if elf.Class(code[elf.EI_CLASS]) == elf.ELFCLASS64 {
+		table, size = order.Uint64(code[0x20:]), order.Uint16(code[0x36:])
+	}
+	order.PutUint32(code[table+uint64(i)*uint64(size):], uint32(kind))
+}
+
+// memoryFile returns the path of a file that is in memory until this process ends.
+func memoryFile(content []byte) string {
+	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	name := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if err == nil {
+		err = os.WriteFile(name, content, 0)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return name
 }
 
 // runIn makes this process seem to run in the container with the ID id, or in none
@@ -560,7 +604,7 @@ func TestForeignHelpers(t *testing.T) {
 		return
 	}
 	runIn(t, selfID)
-	own, err := os.ReadFile("/proc/self/exe")
+	own, err := os.ReadFile(staticSelf())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,14 @@ package transport
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"runtime/debug"
 
 	"github.com/org/portcheck/transport/internal/engine"
 )
@@ -24,10 +27,45 @@ func (f foreignError) Error() string {
 		"start portcheck unchanged from its own image, and not in the network of another container (--network container:NAME, network_mode: service:NAME)", f.image, f.reason)
 }
 
+// openProgram opens the executable of this process, so that a helper's is compared
+// with it. It refuses one that does not decide alone what runs: a helper's image has
+// the loader and the libraries as well.
+func openProgram(path string) (*os.File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := runsAlone(file); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func runsAlone(file *os.File) error {
+	program, err := elf.NewFile(file)
+	if err != nil {
+		return fmt.Errorf("this portcheck's executable can't be read: %w", err)
+	}
+	for _, p := range program.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("this portcheck is linked dynamically, so the libraries of an image decide what it does: build it with CGO_ENABLED=0, or use portcheck's own image")
+		}
+	}
+	// A loader or an emulator that was started with portcheck as its argument would
+	// execute another file in the helper.
+	running, ok := debug.ReadBuildInfo()
+	built, err := buildinfo.Read(file)
+	if err != nil || !ok || built.String() != running.String() {
+		return errors.New("the executable of this process is not portcheck, but a program that loads it: start portcheck by itself")
+	}
+	return nil
+}
+
 // provenOurs returns nil if the created container id, when it is started, executes
 // a file with the content of our own executable. A label proves nothing, since
 // every image can have it.
-func provenOurs(ctx context.Context, e *engine.Engine, id, image string) error {
+func provenOurs(ctx context.Context, e *engine.Engine, id, image string, own *os.File) error {
 	// Through a link the container could execute a file that is not there yet, such
 	// as one below /proc. File detects a link in the last place.
 	for dir := path.Dir(helperPath); dir != "/"; dir = path.Dir(dir) {
@@ -51,18 +89,13 @@ func provenOurs(ctx context.Context, e *engine.Engine, id, image string) error {
 		return notShown(err)
 	}
 	defer content.Close()
-	own, err := os.Open("/proc/self/exe") // also after the file was replaced or removed
-	if err != nil {
-		return err
-	}
-	defer own.Close()
 	info, err := own.Stat()
 	if err != nil {
 		return err
 	}
 	same := stat.Size == info.Size()
 	if same {
-		same, err = sameContent(own, content)
+		same, err = sameContent(io.NewSectionReader(own, 0, info.Size()), content)
 	}
 	switch {
 	case err != nil:

@@ -15,6 +15,9 @@ import (
 type Options struct {
 	Env      map[string]string // environment variables that locate the container engine, such as DOCKER_HOST
 	Evidence Evidence
+	// Executable is the path of the program that runs, which has to be that of a
+	// helper as well.
+	Executable string
 	// Lifetime is the time after which a probe on a target ends by itself.
 	Lifetime time.Duration
 	Job      Job

@@ -4,12 +4,16 @@ package acceptance
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // build builds an image on the image under test and returns its name.
@@ -87,6 +91,64 @@ func TestForeignImages(t *testing.T) {
 				t.Errorf("left: %s", describe(t, left))
 			}
 		})
+	}
+}
+
+// preload is a library that an image has the loader load into every program.
+const preload = `#include <unistd.h>
+__attribute__((constructor)) static void run(void) {
+	static const char text[] = "the image's library runs\n";
+	(void)!write(2, text, sizeof text - 1);
+	_exit(7);
+}
+`
+
+// TestForeignLoader checks that a portcheck that is linked dynamically starts no
+// helper. Another image can have the same executable, and a library of its own for
+// the loader.
+func TestForeignLoader(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
+	dir := temp(t)
+	compile := func(command ...string) {
+		t.Helper()
+		cmd := exec.Command(command[0], command[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", command, err, out)
+		}
+	}
+	if _, err := exec.LookPath("gcc"); err != nil {
+		testbed.Missing(t, fmt.Sprintf("needs gcc: %v", err))
+	}
+	program, library := filepath.Join(dir, "portcheck"), filepath.Join(dir, "library.so")
+	write(t, filepath.Join(dir, "library.c"), preload)
+	compile("go", "build", "-ldflags=-s -w", "-o", program, "../..")
+	compile("gcc", "-shared", "-fPIC", "-o", library, filepath.Join(dir, "library.c"))
+	// The loader and the libraries: "/lib64/ld-linux.so.2 (0x0)", "libc.so.6 => /lib/libc.so.6 (0x0)".
+	libraries, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, instructions := map[string]string{"portcheck": read(t, program)}, []string{"COPY portcheck /usr/local/bin/portcheck"}
+	for word := range strings.FieldsSeq(string(libraries)) {
+		if strings.HasPrefix(word, "/") {
+			name := filepath.Base(word)
+			files[name] = read(t, word)
+			instructions = append(instructions, "COPY "+name+" "+word)
+		}
+	}
+	p := freePorts(t, 1)
+	image := v.build(t, "dynamic", maps.Clone(files), instructions...)
+	files["library.so"], files["ld.so.preload"] = read(t, library), "/library.so\n"
+	job := run(t, v.build(t, "loader", files, append(instructions, "COPY library.so /library.so", "COPY ld.so.preload /etc/ld.so.preload")...), "sleep", "600")
+	since := time.Now()
+	for _, flags := range [][]string{{"--network", "container:" + job}, nil} {
+		step{image: image, manifest: manifest(need("web", p[0], "")), flags: flags}.run(t).
+			want(t, 3).reason(t, "this portcheck is linked dynamically", "build it with CGO_ENABLED=0")
+	}
+	if helpers, _ := v.creations(t, since); helpers > 0 {
+		t.Errorf("%d helpers were created", helpers)
 	}
 }
 
