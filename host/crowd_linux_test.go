@@ -194,3 +194,28 @@ time.sleep(1000)
 		}
 	}
 }
+
+// Of a command line with megabytes, the start is shown.
+func TestLongCommand(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.Python(t, `
+import socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+print("ready")
+time.sleep(1000)
+`, "first", strings.Repeat("x", 100_000))
+	req := tries(t, "tcp any 8080")
+	req.ShowCommand = true
+	s := onlySocket(t, probeHere(t, req))
+	if len(s.Holders) != 1 {
+		t.Fatalf("%d holders, want 1", len(s.Holders))
+	}
+	command := s.Holders[0].Command
+	if text := strings.Join(command, " "); len(text) > commandLimit+len("…") || !strings.Contains(text, " first xxx") || !strings.HasSuffix(text, "x…") {
+		t.Errorf("%d bytes: %.300s", len(text), text)
+	}
+}
