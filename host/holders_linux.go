@@ -14,15 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What one search may find and read. Anybody can give a socket to as many processes
-// as he may start.
-const (
-	holdersOfSocket = 1024
-	holdersOfSearch = 16 << 10 // of all sockets together; each may have one more
-	// descriptorsOfRelatives bounds what is read to find out which relatives of a
-	// holder share its sockets. Some ten milliseconds are enough for so many.
-	descriptorsOfRelatives = 4096
-)
+// descriptorsOfRelatives is how many descriptors are read to find out which relatives
+// of a holder share its sockets.
+const descriptorsOfRelatives = 4096
 
 // findHolders adds to each socket the processes that have a descriptor of it.
 //
@@ -73,11 +67,11 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	return s.gaps(sockets)
 }
 
-// holdersTime returns the context of a search for holders, which is a quarter of
-// what is left of ctx: connects may take most of the rest.
+// holdersTime returns the context of a search for holders, which may take half of
+// what is left of ctx: the answer has to be on its way before ctx ends.
 func holdersTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithTimeout(ctx, time.Until(deadline)/4)
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
 	}
 	return context.WithCancel(ctx)
 }
@@ -256,10 +250,7 @@ func (s *search) leaveOut(inode uint64) {
 func (s *search) gaps(sockets []*Socket) []Gap {
 	var gaps []Gap
 	if s.cut {
-		gaps = append(gaps, Gap{
-			What: fmt.Sprintf("there are more holders than are listed: at most %d of a socket, and about %d of all sockets", holdersOfSocket, holdersOfSearch),
-			Kind: GapHolders,
-		})
+		gaps = append(gaps, moreHolders())
 	}
 	late := s.ctx.Err() != nil
 	if late {
