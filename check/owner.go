@@ -20,7 +20,7 @@ const (
 
 // ownership compares every process that is seen to hold one of the sockets with
 // the owners. It returns foreign if one holder is foreign; otherwise unproven if
-// one is unproven, or if a socket has no holder.
+// one is unproven, or if a socket has no holder, or more than were examined.
 //
 // Sockets that no process holds don't count (TIME_WAIT, orphans, a connection
 // that was closed during the check). If there are no others, no owner is in the
@@ -33,7 +33,7 @@ func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) pro
 			continue
 		}
 		counted++
-		if len(s.Holders) == 0 {
+		if len(s.Holders) == 0 || s.MoreHolders {
 			result = min(result, unproven)
 		}
 		for _, h := range s.Holders {

@@ -483,6 +483,17 @@ func ownerCases() []verdictCase {
 		c.facts = func(f *host.Facts) { f.Machine.Namespace.Kind = host.NamespaceContainer }
 		return c
 	}
+	more := func(sockets []host.Socket) []host.Socket {
+		for i := range sockets {
+			sockets[i].MoreHolders, sockets[i].Complete = true, false
+		}
+		return sockets
+	}
+	leftOut := func(c verdictCase) verdictCase {
+		c.facts = func(f *host.Facts) { f.Gaps = []host.Gap{{What: "there are more holders", Kind: host.GapHolders}} }
+		c.want.notices, c.want.notice, c.want.partly = []config.NoticeCode{config.Degraded}, "not compared with owner: there are more holders", true
+		return c
+	}
 	nameless := func(c verdictCase) verdictCase {
 		c.facts = func(f *host.Facts) {
 			f.Gaps = []host.Gap{{What: "the engine can't be asked", Op: "connect", Errno: "ENOENT", Kind: host.GapContainers}}
@@ -495,6 +506,8 @@ func ownerCases() []verdictCase {
 	}
 	cases := []verdictCase{
 		held("process", by(nginx), Owned, config.Owner{Process: "nginx"}),
+		leftOut(held("more processes than were examined", more(by(nginx)), Unknown, config.Owner{Process: "nginx"})),
+		leftOut(held("another process, and more than were examined", more(by(nginx)), InUse, config.Owner{Process: "apache2"})),
 		held("process is not the forged name", by(python), InUse, config.Owner{Process: "forged"}),
 		held("process glob", by(python), Owned, config.Owner{Process: "python*"}),
 		held("another process", by(nginx), InUse, config.Owner{Process: "apache2"}),

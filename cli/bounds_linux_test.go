@@ -195,20 +195,63 @@ func TestProductsAreBounded(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	raced := underRaceDetector()
 	for _, p := range products(t, dir) {
-		cmd, out, ended := p.start(t, dir)
-		if !waitFor(t, p.name, cmd, ended) {
-			continue
-		}
-		memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
-		t.Logf("%s: %s, %d MB", p.name, used(cmd).Round(time.Millisecond), memory)
-		if code := cmd.ProcessState.ExitCode(); code != p.code || !strings.Contains(out.String(), p.stderr) {
-			t.Errorf("%s: exit code %d, want %d with %q: %.500s", p.name, code, p.code, p.stderr, out.String())
-		}
-		if !raced && (used(cmd) > 5*time.Second || memory > 250) {
-			t.Errorf("%s took %s and %d MB", p.name, used(cmd), memory)
-		}
+		p.checkBounds(t, dir)
+	}
+}
+
+// checkBounds runs portcheck in a directory, and checks its result and what it takes.
+func (p product) checkBounds(t *testing.T, dir string) {
+	t.Helper()
+	cmd, out, ended := p.start(t, dir)
+	if !waitFor(t, p.name, cmd, ended) {
+		return
+	}
+	memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	t.Logf("%s: %s, %d MB", p.name, used(cmd).Round(time.Millisecond), memory)
+	if code := cmd.ProcessState.ExitCode(); code != p.code || !strings.Contains(out.String(), p.stderr) {
+		t.Errorf("%s: exit code %d, want %d with %q: %.500s", p.name, code, p.code, p.stderr, out.String())
+	}
+	if !underRaceDetector() && (used(cmd) > 5*time.Second || memory > 250) {
+		t.Errorf("%s took %s and %d MB", p.name, used(cmd), memory)
+	}
+}
+
+// A crowd of processes that share thousands of sockets, which any user can start,
+// takes no more either.
+func TestCrowdIsBounded(t *testing.T) {
+	testbed.Slow(t, "hundreds of thousands of descriptors")
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Python(t, `
+import ctypes, os, resource, signal, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+sockets = []
+for i in range(3000):
+    s = socket.socket()
+    s.bind(("127.0.0.1", 10000 + i))
+    s.listen()
+    sockets.append(s)
+for _ in range(100):
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL) # PR_SET_PDEATHSIG
+        time.sleep(1000)
+print("ready", flush=True)
+time.sleep(1000)
+`)
+	dir := t.TempDir()
+	manifest := "version: 1\napp: a\nports:\n  - {name: w, port: 10000-12999, owner: {process: a}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "owner.yml"), []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []product{
+		{"check", []string{"-t", "local", "--port", "10000-12999"}, exitUnmet, "1 conflict"},
+		{"check with an owner", []string{"-t", "local", "owner.yml"}, exitUnmet, "1 conflict"},
+		{"list", []string{"list", "-t", "local", "-f", "json"}, exitOK, "there are more holders than are listed"},
+	} {
+		p.checkBounds(t, dir)
 	}
 }
 

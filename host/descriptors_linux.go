@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -50,11 +51,21 @@ func (d descriptor) stillOpen() bool {
 	return err == nil && ok && inode == d.inode
 }
 
+// errTooMany is the error of a process with more descriptors than may be read.
+var errTooMany = errors.New("too many descriptors")
+
+// descriptorReader reads the descriptors of processes.
+type descriptorReader struct {
+	ctx    context.Context
+	wanted map[uint64][]*Socket // by inode
+	left   int                  // descriptors that may still be read
+}
+
 // socketsOf returns a descriptor for each of the wanted sockets that a process
-// has open.
-func socketsOf(pid int, wanted map[uint64][]*Socket) ([]descriptor, error) {
+// has open. With an error, these are not all.
+func (r *descriptorReader) socketsOf(pid int) ([]descriptor, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
-	found, open, err := socketsIn(dir+"/fd", wanted)
+	found, open, err := r.socketsIn(dir + "/fd")
 	if open > 0 || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) {
 		return found, err
 	}
@@ -68,7 +79,7 @@ func socketsOf(pid int, wanted map[uint64][]*Socket) ([]descriptor, error) {
 		if thread.Name() == strconv.Itoa(pid) {
 			continue
 		}
-		if found, open, err = socketsIn(dir+"/task/"+thread.Name()+"/fd", wanted); open > 0 || errors.Is(err, unix.EACCES) {
+		if found, open, err = r.socketsIn(dir + "/task/" + thread.Name() + "/fd"); open > 0 || errors.Is(err, unix.EACCES) {
 			break
 		}
 	}
@@ -76,7 +87,7 @@ func socketsOf(pid int, wanted map[uint64][]*Socket) ([]descriptor, error) {
 }
 
 // socketsIn reads one directory of descriptors. open is the number of them.
-func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, open int, err error) {
+func (r *descriptorReader) socketsIn(path string) (found []descriptor, open int, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, err
@@ -84,9 +95,16 @@ func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, op
 	dir := os.NewFile(uintptr(fd), "fd")
 	defer dir.Close()
 	var link [64]byte
+	known := map[uint64]bool{}
 	for { // in batches: a busy server has tens of thousands
+		if err := r.ctx.Err(); err != nil {
+			return found, open, err
+		}
 		names, err := dir.Readdirnames(512)
 		open += len(names)
+		if r.left -= len(names); r.left < 0 {
+			return found, open, errTooMany
+		}
 		for _, name := range names {
 			n, err := unix.Readlinkat(fd, name, link[:])
 			if errors.Is(err, unix.ENOENT) {
@@ -95,9 +113,9 @@ func socketsIn(path string, wanted map[uint64][]*Socket) (found []descriptor, op
 			if err != nil {
 				return found, open, err
 			}
-			if inode, ok := parseSocketLink(link[:n]); ok && wanted[inode] != nil &&
-				!slices.ContainsFunc(found, func(d descriptor) bool { return d.inode == inode }) {
-				if found = append(found, descriptor{inode, path + "/" + name}); len(found) == len(wanted) {
+			if inode, ok := parseSocketLink(link[:n]); ok && r.wanted[inode] != nil && !known[inode] {
+				known[inode] = true
+				if found = append(found, descriptor{inode, path + "/" + name}); len(found) == len(r.wanted) {
 					return found, open, nil
 				}
 			}

@@ -23,6 +23,9 @@ const (
 // be done within budget, or before ctx ends, is not tried.
 func dialAll(ctx context.Context, dials []Dial, budget time.Duration) []Attempt {
 	if budget > 0 {
+		if deadline, ok := ctx.Deadline(); ok {
+			budget = min(budget, time.Until(deadline)/4*3) // the search for holders may have taken long
+		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, budget)
 		defer cancel()

@@ -47,13 +47,23 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 		at := lsofKeyOf(s.Endpoint, s.State)
 		twins[at] = append(twins[at], s)
 	}
+	var gaps []Gap
+	listed := 0
 	root := os.Geteuid() == 0
 	d := newDetails(ctx, showCommand)
 	for at, alike := range twins {
 		for _, s := range alike {
 			s.Complete = root && len(pids[at]) > 0
 		}
-		for _, pid := range pids[at] {
+		for i, pid := range pids[at] {
+			if i >= holdersOfSocket || i > 0 && listed >= holdersOfSearch {
+				for _, s := range alike {
+					s.Complete, s.MoreHolders = false, true
+				}
+				gaps = []Gap{moreHolders()}
+				break
+			}
+			listed += len(alike)
 			h, ok := d.of(pid)
 			if !ok {
 				for _, s := range alike {
@@ -67,9 +77,9 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 		}
 	}
 	if root {
-		return nil
+		return gaps
 	}
-	return []Gap{{What: "lsof shows only the processes of this user: run as root to see every holder", Op: "lsof", Kind: GapHolders}}
+	return append(gaps, Gap{What: "lsof shows only the processes of this user: run as root to see every holder", Op: "lsof", Kind: GapHolders})
 }
 
 // likely chooses the sockets of a holder among alike, which have the same lsofKey:

@@ -9,19 +9,33 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// descriptorsOfRelatives is how many descriptors are read to find out which relatives
+// of a holder share its sockets.
+const descriptorsOfRelatives = 4096
 
 // findHolders adds to each socket the processes that have a descriptor of it.
 //
 // If every is true, it examines all processes. Otherwise it stops when each
 // socket has a holder, and the parent, children and cgroup of each holder have
-// been examined: a walk over all descriptors of a busy host takes longer than the
-// rest of a probe. It starts with the cgroup of the socket's creator, and
-// examines processes with few descriptors before those with many.
+// been examined, as far as these don't have too many descriptors: a walk over all
+// descriptors of a busy host takes longer than the rest of a probe. It starts with
+// the cgroup of the socket's creator, and examines processes with few descriptors
+// before those with many.
+//
+// The search ends before ctx does, so that its part of the answer does not delay
+// the rest. What it has not seen by then is a gap.
 func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {
-	s := search{wanted: map[uint64][]*Socket{}, examined: map[int]bool{}, details: newDetails(showCommand)}
+	within, cancel := holdersTime(ctx)
+	defer cancel()
+	s := search{
+		descriptorReader: descriptorReader{ctx: within, wanted: map[uint64][]*Socket{}, left: math.MaxInt},
+		examined:         map[int]bool{}, details: newDetails(showCommand),
+	}
 	for _, socket := range sockets {
 		if socket.Inode != 0 {
 			s.wanted[socket.Inode] = append(s.wanted[socket.Inode], socket)
@@ -40,14 +54,12 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	}
 	s.pids = pids
 	if every {
-		s.examine(ctx, pids)
+		s.examine(pids, s.nothingWanted)
 	} else {
-		s.examineLikely(ctx)
+		s.examineLikely()
 	}
-	for _, same := range s.wanted {
-		for _, socket := range same {
-			slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
-		}
+	for _, socket := range sockets {
+		slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -55,11 +67,23 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	return s.gaps(sockets)
 }
 
-// search is one search for the holders of all sockets together.
+// holdersTime returns the context of a search for holders, which may take half of
+// what is left of ctx: the answer has to be on its way before ctx ends.
+func holdersTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithTimeout(ctx, time.Until(deadline)/2)
+	}
+	return context.WithCancel(ctx)
+}
+
+// search is one search for the holders of all sockets together. A socket of which
+// no more holders are listed is not wanted any more.
 type search struct {
-	wanted   map[uint64][]*Socket // by inode
-	missing  int                  // inodes without a holder
-	pids     []int                // all processes, ascending
+	descriptorReader
+	missing  int   // inodes without a holder
+	listed   int   // holders of all sockets
+	cut      bool  // holders were left out
+	pids     []int // all processes, ascending
 	examined map[int]bool
 	holders  []int // in the order found
 	hidden   []int // could not be examined
@@ -67,85 +91,116 @@ type search struct {
 	details  *details
 }
 
+func (s *search) nothingMissing() bool { return s.missing == 0 }
+func (s *search) nothingWanted() bool  { return len(s.wanted) == 0 }
+
 // examineLikely examines the processes that probably are holders, and then
 // their relatives.
-func (s *search) examineLikely(ctx context.Context) {
+func (s *search) examineLikely() {
 	groups := newCgroups()
 	defer groups.close()
 	var creators []int
+	asked := map[uint64]bool{}
 	for _, same := range s.wanted {
-		creators = append(creators, groups.byID(same[0].Cgroup)...)
+		if id := same[0].Cgroup; !asked[id] {
+			asked[id] = true
+			creators = append(creators, groups.byID(id)...)
+		}
 	}
-	s.examineUntilFound(ctx, creators)
+	s.examine(creators, s.nothingMissing)
 	if s.missing > 0 {
-		s.examineUntilFound(ctx, s.pids)
+		s.examine(s.pids, s.nothingMissing)
 	}
-	// A holder that is found among the relatives has relatives of its own.
-	for i := 0; i < len(s.holders); i++ {
-		related, known := relatives(s.holders[i], groups)
-		if !known {
-			s.examine(ctx, s.pids)
+	s.left = descriptorsOfRelatives
+	s.examineRelatives(groups)
+}
+
+// examineRelatives examines the relatives of holders, next of kin first. A holder
+// that is found among them has relatives of its own.
+func (s *search) examineRelatives(groups *cgroups) {
+	var others []int
+	listed := true
+	for next := 0; ; {
+		for ; next < len(s.holders); next++ {
+			if s.left <= 0 || s.ctx.Err() != nil {
+				return
+			}
+			kin, mates, known := relatives(s.holders[next], groups)
+			s.examine(kin, s.nothingWanted)
+			others = append(others, mates...)
+			if !known && listed {
+				listed = false
+				others = append(others, s.pids...)
+			}
+		}
+		if len(others) == 0 {
 			return
 		}
-		s.examine(ctx, related)
+		s.examine(others, s.nothingWanted)
+		others = nil
 	}
 }
 
-// examineUntilFound examines processes, those with few descriptors first, until
-// every socket has a holder.
-func (s *search) examineUntilFound(ctx context.Context, pids []int) {
-	type sized struct {
-		pid  int
-		size int64
+// examine examines those of the processes that have not been examined yet, the ones
+// with few descriptors first, until done returns true or the search has to end.
+func (s *search) examine(pids []int, done func() bool) {
+	for _, next := range s.bySize(pids) {
+		if done() || s.ctx.Err() != nil || s.left <= 0 || next.known && next.size > int64(s.left) {
+			return
+		}
+		s.examineOne(next.pid)
+	}
+}
+
+// sized is a process with the number of its descriptors, if that is known.
+type sized struct {
+	pid   int
+	size  int64
+	known bool
+}
+
+// bySize returns the processes that have not been examined yet, each once, those
+// with few descriptors first.
+func (s *search) bySize(pids []int) []sized {
+	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(proc)
 	}
 	var order []sized
-	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		s.examine(ctx, pids) // in any order
-		return
-	}
-	defer unix.Close(proc)
+	listed := map[int]bool{}
 	for _, pid := range pids {
-		if s.examined[pid] {
+		if s.examined[pid] || listed[pid] {
 			continue
 		}
+		listed[pid] = true
+		next := sized{pid: pid, size: math.MaxInt64} // last: most likely a kernel thread
 		var stat unix.Stat_t
-		// Since Linux 6.2 the size is the number of descriptors, before it 0.
-		if err := unix.Fstatat(proc, strconv.Itoa(pid)+"/fd", &stat, 0); err != nil {
-			stat.Size = 0 // examine returns the error
+		// Since Linux 6.2 the size is the number of descriptors, before it 0. If
+		// it can't be read, examineOne gets the error.
+		if err == nil && unix.Fstatat(proc, strconv.Itoa(pid)+"/fd", &stat, 0) == nil && stat.Size > 0 {
+			next.size, next.known = stat.Size, true
 		}
-		if stat.Size == 0 {
-			stat.Size = math.MaxInt64 // last: most likely a kernel thread
-		}
-		order = append(order, sized{pid, stat.Size})
+		order = append(order, next)
 	}
 	slices.SortStableFunc(order, func(a, b sized) int { return cmp.Compare(a.size, b.size) })
-	for _, next := range order {
-		if s.missing == 0 {
-			return
-		}
-		s.examine(ctx, []int{next.pid})
-	}
+	return order
 }
 
-// examine examines those of the processes that have not been examined yet.
-func (s *search) examine(ctx context.Context, pids []int) {
-	for _, pid := range pids {
-		if ctx.Err() != nil {
-			return
-		}
-		if s.examined[pid] {
-			continue
-		}
+// examineOne examines one process.
+func (s *search) examineOne(pid int) {
+	found, err := s.socketsOf(pid)
+	switch {
+	case errors.Is(err, errTooMany) || s.ctx.Err() != nil:
+		// It was not read to its end.
+	case err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT):
+		s.hidden = append(s.hidden, pid)
+		s.reason = err
 		s.examined[pid] = true
-		found, err := socketsOf(pid, s.wanted)
-		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
-			s.hidden = append(s.hidden, pid)
-			s.reason = err
-		}
-		if len(found) > 0 {
-			s.addHolder(pid, found)
-		}
+	default:
+		s.examined[pid] = true
+	}
+	if len(found) > 0 {
+		s.addHolder(pid, found)
 	}
 }
 
@@ -162,23 +217,57 @@ func (s *search) addHolder(pid int, found []descriptor) {
 		if !d.stillOpen() {
 			continue
 		}
-		held = true
 		same := s.wanted[d.inode]
-		if len(same[0].Holders) == 0 {
+		switch count := len(same[0].Holders); {
+		case count == 0:
 			s.missing--
+		case count >= holdersOfSocket || s.listed >= holdersOfSearch:
+			s.leaveOut(d.inode)
+			continue
 		}
+		held = true
 		for _, socket := range same {
 			socket.Holders = append(socket.Holders, holder)
 		}
+		s.listed += len(same)
 	}
 	if held {
 		s.holders = append(s.holders, pid)
 	}
 }
 
+// leaveOut ends the search for holders of a socket.
+func (s *search) leaveOut(inode uint64) {
+	for _, socket := range s.wanted[inode] {
+		socket.MoreHolders = true
+	}
+	delete(s.wanted, inode)
+	s.cut = true
+}
+
 // gaps returns what the search could not see. If every process was examined, it
 // marks the sockets as complete.
 func (s *search) gaps(sockets []*Socket) []Gap {
+	var gaps []Gap
+	if s.cut {
+		gaps = append(gaps, moreHolders())
+	}
+	late := s.ctx.Err() != nil
+	if late {
+		for inode := range s.wanted {
+			s.leaveOut(inode)
+		}
+		left := 0
+		for _, pid := range s.pids {
+			if !s.examined[pid] {
+				left++
+			}
+		}
+		gaps = append(gaps, Gap{
+			What: fmt.Sprintf("%d of %d processes were not examined, because the search for holders took too long", left, len(s.pids)),
+			Kind: GapHolders,
+		})
+	}
 	gap := Gap{Kind: GapHolders}
 	switch {
 	case len(s.hidden) > 0:
@@ -189,15 +278,15 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 		gap.Op, gap.Errno = "readlink /proc/PID/fd", ErrnoName(s.reason)
 	case s.pids[0] != 1:
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
-	case s.stoppedEarly():
-		return nil
+	case late || s.stoppedEarly():
+		return gaps
 	default:
-		return markComplete(sockets)
+		return append(gaps, markComplete(sockets)...)
 	}
 	if os.Geteuid() != 0 {
 		gap.What += "; run as root to see every holder"
 	}
-	return []Gap{gap}
+	return append(gaps, gap)
 }
 
 // stoppedEarly reports whether there are processes that were not examined.
@@ -214,8 +303,8 @@ func markComplete(sockets []*Socket) []Gap {
 	everything := err == nil && ours == initialPIDNamespace
 	elsewhere := false
 	for _, socket := range sockets {
-		socket.Complete = everything || socket.Inode == 0 || len(socket.Holders) > 0
-		elsewhere = elsewhere || !socket.Complete
+		socket.Complete = !socket.MoreHolders && (everything || socket.Inode == 0 || len(socket.Holders) > 0)
+		elsewhere = elsewhere || len(socket.Holders) == 0 && !socket.Complete
 	}
 	if elsewhere {
 		return []Gap{{What: "a process that /proc does not show holds a socket: it runs in another PID namespace", Kind: GapHolders}}

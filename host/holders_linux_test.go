@@ -541,7 +541,7 @@ func TestGapOfHiddenProcesses(t *testing.T) {
 		hidden []int
 		want   string
 	}{{[]int{5}, "1 of 3 processes can't be examined (pid 5)"}, {[]int{5, 7}, "2 of 3 processes can't be examined"}} {
-		s := search{pids: []int{1, 5, 7}, hidden: c.hidden, reason: unix.EACCES}
+		s := search{descriptorReader: descriptorReader{ctx: t.Context()}, pids: []int{1, 5, 7}, hidden: c.hidden, reason: unix.EACCES}
 		want := Gap{What: c.want, Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders}
 		if os.Geteuid() != 0 {
 			want.What += "; run as root to see every holder"
@@ -804,8 +804,11 @@ func testReusedPID(t *testing.T, first int) bool {
 	if err != nil || len(sockets) != 1 {
 		t.Fatalf("%v, %v: want the listener", sockets, err)
 	}
-	s := search{wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, missing: 1, examined: map[int]bool{}, details: newDetails(false)}
-	found, err := socketsOf(pid, s.wanted)
+	s := search{
+		descriptorReader: descriptorReader{ctx: t.Context(), wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, left: 100},
+		missing:          1, examined: map[int]bool{}, details: newDetails(false),
+	}
+	found, err := s.socketsOf(pid)
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v: want the listener's descriptor", found, err)
 	}

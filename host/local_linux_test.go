@@ -259,6 +259,20 @@ func TestDialBudget(t *testing.T) {
 	}
 }
 
+// A budget that was right before a long search leaves time for the answer.
+func TestDialBudgetBeforeTheDeadline(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	silent(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	facts, err := Local{}.Probe(ctx, Request{DialBudget: time.Hour, Dials: []Dial{{"127.0.0.1", 8080}}})
+	if err != nil || len(facts.Dialed) != 1 || facts.Dialed[0].Outcome != NotTried {
+		t.Errorf("%+v, %v", facts.Dialed, err)
+	}
+}
+
 // TestDialsEndWithTheirContext checks that a cancelled probe leaves no connect
 // behind, even if most have to wait for others.
 func TestDialsEndWithTheirContext(t *testing.T) {

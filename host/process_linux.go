@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -79,12 +80,33 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 		h.Started = d.boot.Add(time.Duration(before.start) * (time.Second / ticksPerSecond)).UTC()
 	}
 	if d.command {
-		if line, err := os.ReadFile(dir + "cmdline"); err == nil && len(line) > 0 {
-			h.Command = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-		}
+		h.Command = readCommand(dir)
 	}
 	after, err := readStat(dir)
 	return h, err == nil && after.start == before.start
+}
+
+// commandLimit is how many bytes of a command line are read. One may have megabytes,
+// which a process shares with its children, but not the answers about them.
+const commandLimit = 4096
+
+// readCommand returns the command line of a process, with an ellipsis at the end if
+// it is cut.
+func readCommand(dir string) []string {
+	f, err := os.Open(dir + "cmdline")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	line, err := io.ReadAll(io.LimitReader(f, commandLimit+1))
+	if err != nil || len(line) == 0 {
+		return nil
+	}
+	end := ""
+	if len(line) > commandLimit {
+		line, end = line[:commandLimit], "…"
+	}
+	return strings.Split(strings.TrimSuffix(string(line), "\x00")+end, "\x00")
 }
 
 // user returns the name of a uid, which it looks up once.

@@ -7,27 +7,23 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// relatives returns the processes that most likely share a holder's sockets: its
-// parent, its children and the processes of its cgroup. known is false if the
-// kernel does not list them.
-func relatives(pid int, groups *cgroups) (all []int, known bool) {
+// relatives returns the processes that most likely share a holder's sockets: next of
+// kin, which are its parent and its children, and the processes of its cgroup. known
+// is false if the kernel does not list them all.
+func relatives(pid int, groups *cgroups) (kin, mates []int, known bool) {
 	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
 	if err != nil {
-		return nil, true // it has ended
+		return nil, nil, true // it has ended
 	}
 	children, err := childrenOf(pid)
-	if err != nil {
-		return nil, false
-	}
-	mates, known := groups.matesOf(pid)
-	return slices.Concat([]int{stat.parent}, children, mates), known
+	mates, known = groups.matesOf(pid)
+	return append(children, stat.parent), mates, known && err == nil
 }
 
 // childrenOf returns the children of all threads of a process.
@@ -76,12 +72,13 @@ func numbers(r io.Reader) []int {
 // where the cgroup file system is empty, as in `ip netns exec`, or may not be
 // searched.
 type cgroups struct {
-	unified string // mount point of cgroup v2; "" if there is none
-	fd      int    // of unified; -1 if it can't be opened
+	unified string          // mount point of cgroup v2; "" if there is none
+	fd      int             // of unified; -1 if it can't be opened
+	listed  map[string]bool // paths of which matesOf has returned the processes
 }
 
 func newCgroups() *cgroups {
-	c := &cgroups{fd: -1}
+	c := &cgroups{fd: -1, listed: map[string]bool{}}
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return c
@@ -127,7 +124,9 @@ func (c *cgroups) byID(id uint64) []int {
 }
 
 // matesOf returns the processes in the cgroup of a process. For the root cgroup
-// it returns none, because its processes have nothing in common.
+// it returns none, because its processes have nothing in common, and none for a
+// cgroup of which it has returned them before: there may be thousands of both
+// holders and processes in one.
 func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
@@ -140,7 +139,7 @@ func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	if up, _ := levelsUp(path); up > 0 {
 		return nil, false // outside of our cgroup namespace, and so of the mount
 	}
-	if path == "/" {
+	if path == "/" || c.listed[path] {
 		return nil, true
 	}
 	procs, err := os.Open(filepath.Join(c.unified, path, "cgroup.procs"))
@@ -148,6 +147,7 @@ func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 		return nil, false
 	}
 	defer procs.Close()
+	c.listed[path] = true
 	return numbers(procs), true
 }
 

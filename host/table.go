@@ -109,11 +109,12 @@ type connectionKey struct {
 	port.Endpoint
 	state    State
 	complete bool
+	more     bool
 	holders  string
 }
 
 func connectionKeyOf(s Socket) connectionKey {
-	k := connectionKey{Endpoint: s.Endpoint, state: s.State, complete: s.Complete}
+	k := connectionKey{Endpoint: s.Endpoint, state: s.State, complete: s.Complete, more: s.MoreHolders}
 	for _, h := range s.Holders {
 		k.holders += strconv.Itoa(h.PID) + " "
 	}

@@ -183,6 +183,9 @@ type Socket struct {
 	// Complete is true if every process was examined, so that there is no other
 	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`
+	// MoreHolders is true if a search left out holders, or processes that may be
+	// some, because there are too many or it took too long. Then no owner is proven.
+	MoreHolders bool `json:"more_holders,omitempty"`
 }
 
 // Shares reports whether a new socket on e could take a part of the traffic of
