@@ -167,12 +167,12 @@ def child(run):
 def many():
     for _ in range(`+strconv.Itoa(descriptorsOfRelatives)+`):
         os.dup(s.fileno())
-    os.write(ready, b"x")
+    os.write(ready, b"%dx" % os.getpid())
 def few():
-    os.write(ready, b"%d" % child(many))
+    child(many)
 few_pid = child(few)
 os.set_blocking(end, True)
-many_pid, got = b"", b""
+got = b""
 while not got.endswith(b"x"):
     got += os.read(end, 100)
 print(few_pid, os.getpid(), got[:-1].decode(), flush=True)
