@@ -26,7 +26,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	noIPv6 := false
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
-		sockets := table.overlapping(a.Endpoint)
+		sockets := table.inTheWay(a)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
 			noIPv6 = true
 			continue
@@ -157,7 +157,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	for _, a := range tried.Attempts {
 		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
-			case s.State == host.Listen && tried.NoBindReason != "" && mayBeV6Only(s, a.Endpoint):
+			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
 			case s.State == host.Listen:
@@ -357,8 +357,15 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	return out
 }
 
-// noteNoSocket adds the notice that a bind and the socket table contradict each
-// other.
-func (n Need) noteNoSocket(r *Result, gaps []host.Gap) {
-	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+// noteNoSocket adds the notice that a bind failed and no socket is known there.
+func (n Need) noteNoSocket(r *Result, tried host.Tried, gaps []host.Gap) {
+	switch {
+	case !tried.TableOK:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE, and the socket table could not be read%s", because(gaps, host.GapSockets))
+	case tried.BoundHidden:
+		r.Unlisted = true
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE because of a socket that is bound and does not listen: the socket table here does not show these (Linux shows them since 6.8, by sock_diag)")
+	default:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+	}
 }

@@ -93,10 +93,10 @@ func situations() []situation {
 		add(one(accepted, tcp, c.address, c.peer), "accepted tcp connection on "+c.address+" from "+c.peer, plain, reuse)
 		add(one(outgoing, udp, c.address, c.peer), "udp socket of "+c.address+" that is connected to "+c.peer, plain, reuse)
 	}
-	for _, a := range []string{"127.0.0.1", "::1"} {
-		s := one(timeWait, tcp, a, a)
+	for _, c := range []struct{ address, peer string }{{"127.0.0.1", "127.0.0.1"}, {"::1", "::1"}, {"::", "::1"}} {
+		s := one(timeWait, tcp, c.address, c.peer)
 		s.nobody = true
-		add(s, "tcp connection in TIME_WAIT on "+a, plain, reuse)
+		add(s, "tcp connection in TIME_WAIT on "+c.address+" from "+c.peer, plain, reuse)
 	}
 	// Two sockets of one process.
 	pair := func(protocol, first, second string) situation {
