@@ -81,7 +81,7 @@ type probe struct {
 	whole map[port.Protocol]bool
 	// boundHidden is that of the last tableRead.
 	boundHidden bool
-	seen  [][]Socket // the sockets that the table shows for each try
+	seen        [][]Socket // the sockets that the table shows for each try
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool

@@ -157,7 +157,7 @@ type Tried struct {
 	// BoundHidden is true if the table does not show TCP sockets that are bound and
 	// do not listen.
 	BoundHidden bool `json:"bound_hidden,omitempty"`
-	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
+	UID         int  `json:"uid"` // effective uid of the bind; -1 where unknown
 	// NoBindReason is why nothing can be bound on this machine, so that the
 	// socket table decides: a phrase for people. It is empty if binds are made.
 	NoBindReason string `json:"table_only,omitempty"`
