@@ -100,7 +100,7 @@ func (n Need) explainInUse(r *Result, e evidence) {
 	case len(e.sockets) == 0:
 		n.noteNoSocket(r, e.tried, e.facts.Gaps)
 		if r.Unlisted {
-			r.Message = e.where + " is bound by a socket that does not listen, and that the socket table does not show"
+			r.Message = e.where + " is in use by a socket that the socket table does not show"
 		}
 	case allTimeWait(e.sockets):
 		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")

@@ -364,7 +364,7 @@ func (n Need) noteNoSocket(r *Result, tried host.Tried, gaps []host.Gap) {
 		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE, and the socket table could not be read%s", because(gaps, host.GapSockets))
 	case tried.BoundHidden:
 		r.Unlisted = true
-		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE because of a socket that is bound and does not listen: the socket table here does not show these (Linux shows them since 6.8, by sock_diag)")
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen (on Linux sock_diag does since 6.8)")
 	default:
 		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
 	}

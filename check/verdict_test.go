@@ -325,7 +325,7 @@ func verdictCases() []verdictCase {
 		},
 		{
 			name: "no process visible, and bound sockets are not listed", attempts: []string{"in-use"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },
-			want: verdictWant{status: InUse, message: "tcp 8080 is bound by a socket that does not listen", notices: degraded, notice: "since 6.8"},
+			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "since 6.8"},
 		},
 		{
 			name: "free, and bound sockets are not listed", attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },

@@ -483,3 +483,18 @@ func TestSecondSignalEndsTheProcess(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing can be bound, free says so, and not that all ports are taken.
+func TestFreeWhereNothingCanBeBound(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Deny(t, testbed.Denial{Call: unix.SYS_BIND, Arg: -1, Errno: unix.EPERM})
+	for _, args := range [][]string{{"free", "--range", "8000-8009", "-n", "3"}, {"free", "--range", "8000-8009", "--protocol", "udp", "--address", "loopback"}} {
+		code, stderr := runsInto(t, nil, nil, args...)
+		if want := "portcheck: ports of the range could not be tried (bind: EPERM)\n"; code != exitUnknown || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, %s; want %d, %s", args, code, stderr, exitUnknown, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -69,11 +70,12 @@ func atLeast(release string, major, minor int) bool {
 }
 
 // settleV6Only finds out which sockets on [::] are IPv6-only, where the table does
-// not show it and a try is about IPv4. A bind there works only beside an IPv6-only
-// socket, if it has no option that could let it share the port.
+// not show it and a try is about IPv4. A bind of 0.0.0.0 works only beside an
+// IPv6-only socket, if it has no option that could let it share the port. In gVisor,
+// a bind of another address can work beside a dual-stack one.
 func settleV6Only(t table, tries []Try) {
 	for _, try := range tries {
-		if try.Look {
+		if try.Look || !slices.ContainsFunc(try.At(try.Ports.First), func(e port.Endpoint) bool { return e.Addr.Is4() }) {
 			continue
 		}
 		strict := try.Binding
@@ -85,14 +87,10 @@ func settleV6Only(t table, tries []Try) {
 				if !s.MayBeV6Only || s.Protocol != try.Protocol {
 					continue
 				}
-				for _, e := range endpointsAt(strict, uint16(n)) {
-					if !e.Addr.Is4() || !s.Overlaps(e) {
-						continue
-					}
-					if release, _, err := openSocket(strict, e); err == nil {
-						release()
-						s.V6Only, s.MayBeV6Only = true, false
-					}
+				e := port.Endpoint{Protocol: s.Protocol, Addr: ipv4Unspecified, Port: s.Port}
+				if release, _, err := openSocket(strict, e); err == nil {
+					release()
+					s.V6Only, s.MayBeV6Only = true, false
 				}
 			}
 		}

@@ -116,12 +116,26 @@ func (h *holder) listening(address string, port int, o options) int {
 
 func (h *holder) connect(fd int, address string, port int) {
 	if h.err == nil {
-		h.try("connect to "+address, unix.Connect(fd, sockaddr(address, port)))
+		h.try("connect to "+address, connect(fd, address, port))
 	}
 }
 
-// elsewhere is the port of the other end of outgoing connections.
-func elsewhere(port int) int { return port + 10000 }
+// connect goes on after a signal of Go's scheduler.
+func connect(fd int, address string, port int) error {
+	for {
+		switch err := unix.Connect(fd, sockaddr(address, port)); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EISCONN):
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// elsewhere is the port of the other end of outgoing connections. It is below the
+// ephemeral ports, which start at 16000 in gVisor.
+func elsewhere(port int) int { return port + 3000 }
 
 // The functions of steps.
 
@@ -145,7 +159,9 @@ func (h *holder) connection(port int, s step) (server, client int) {
 	h.try("socket", err)
 	h.connect(client, s.peer, port)
 	if h.err == nil {
-		server, _, err = unix.Accept(listener)
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			server, _, err = unix.Accept(listener)
+		}
 		h.try("accept", err)
 		h.try("close", unix.Close(listener))
 	}

@@ -147,7 +147,6 @@ func (t *tally) compare(s situation, n need, r result, truth string, holder int)
 	t.verdicts++
 	named := s.nobody || slices.ContainsFunc(r.Holders, func(h struct{ PID int }) bool { return h.PID == holder })
 	taken := truth == "in-use" || truth == "shadowed" || truth == "listening"
-	hidden := s.unlisted && t.sees != "all"
 	wrong := ""
 	switch {
 	case r.Status == "unknown":
@@ -159,10 +158,11 @@ func (t *tally) compare(s situation, n need, r result, truth string, holder int)
 		wrong = "it is not"
 	case taken && !named:
 		t.unnamed++
-		if !hidden {
+		reason := fmt.Sprint(r.Message, r.Notices)
+		noTable := t.sees == "some" && strings.Contains(reason, "could not be read")
+		notShown := (t.sees == "some" || t.sees == "listed" && s.unlisted) && strings.Contains(reason, "do not listen")
+		if !noTable && !notShown {
 			wrong = "the holder is not named"
-		} else if !strings.Contains(r.Message, "does not listen") {
-			wrong = "the reason why no holder is named is missing"
 		}
 	}
 	if wrong != "" {

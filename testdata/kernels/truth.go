@@ -100,7 +100,7 @@ func dial(protocol, address string, port int) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	err = unix.Connect(fd, sockaddr(address, port))
+	err = connect(fd, address, port)
 	if protocol == udp && err == nil {
 		if _, err = unix.Write(fd, []byte("?")); err == nil {
 			_, _, err = unix.Recvfrom(fd, make([]byte, 1), unix.MSG_DONTWAIT)
