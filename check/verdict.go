@@ -77,7 +77,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	switch a.Outcome {
 	case host.OK:
 		switch {
-		case !tried.TableOK:
+		case !tried.TableOK && !excludes(n.Binding(a.Protocol), f.Machine):
 			return Unknown // another process may listen beside us
 		case shares:
 			status = Shadowed
@@ -119,6 +119,12 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return Unknown
 	}
 	return status
+}
+
+// excludes reports whether a bind that worked proves by itself that no other socket
+// is there: one of UDP on Linux, without an option to share the port.
+func excludes(b port.Binding, m host.Machine) bool {
+	return m.OS == "linux" && b.Protocol == port.UDP && !b.ReuseAddress && !b.ReusePort
 }
 
 // besideListener returns the verdict on a binding that may share its port. It was

@@ -323,6 +323,12 @@ func verdictCases() []verdictCase {
 			name: "no process visible, and no table", attempts: []string{"in-use"}, facts: table(true),
 			want: verdictWant{status: InUse, method: Bind, message: "in use by a process that can't be seen", notices: degraded, notice: "the socket table could not be read: the tcp socket table can't be read (netlink: EPERM)"},
 		},
+		{name: "a bind of UDP is proof without a table", need: udp, attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Free, method: Bind, message: "udp 8080 is free"}},
+		{name: "a bind of UDP that can share is no proof", need: both(udp, reuseAddress), attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether"}},
+		{
+			name: "a bind of UDP is no proof on Windows", need: udp, attempts: []string{"ok"}, facts: func(f *host.Facts) { table(true)(f); f.Machine.OS = "windows" },
+			want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether"},
+		},
 		{
 			name: "no process visible, and bound sockets are not listed", attempts: []string{"in-use"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },
 			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "since 6.8"},
