@@ -249,7 +249,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 			x := exchanges[r]
 			x.searches = append(x.searches, s)
 			for _, first := range s.trying {
-				s.askBlock(&x.batch, first)
+				s.askBlock(r, &x.batch, first)
 			}
 		}
 	}
@@ -271,10 +271,15 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 	return nil
 }
 
-// askBlock asks whether a block can be bound for all protocols of the need.
-func (s *search) askBlock(b *batch, first uint16) {
+// askBlock asks whether a block can be bound for all protocols of the need. Where the
+// table does not show TCP sockets that are bound and do not listen, the bind excludes
+// them, because it is the only proof that there is none.
+func (s *search) askBlock(r *round, b *batch, first uint16) {
 	for _, proto := range s.need.Protocols {
 		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs}
+		if r.boundHidden && proto == port.TCP {
+			try.ReuseAddress = false
+		}
 		b.try(try, func(tried host.Tried, a answer) {
 			if !bindable(s.need, tried, a.about(try.Ports).Sockets) {
 				s.fail(first)
@@ -337,7 +342,7 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err != nil {
 		return nil, err
 	}
-	r.facts = facts
+	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
 	b.take(ctx, facts)
 	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {

@@ -139,6 +139,24 @@ func (t *tally) judge(index int, s situation, protocol string) error {
 		}
 		t.compare(s, n, results[i], truth, holder.Process.Pid)
 	}
+	if s.unlisted {
+		return t.compareFree(s, ports[0])
+	}
+	return nil
+}
+
+// compareFree counts what `portcheck free` says of a port that a socket has bound.
+func (t *tally) compareFree(s situation, port int) error {
+	t.verdicts++
+	out, err := exec.Command(t.portcheck, "free", "--range", strconv.Itoa(port)).Output()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == 1 && len(out) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("portcheck free: %w", err)
+	}
+	t.wrong++
+	fmt.Printf("WRONG: %s: portcheck free prints %s\n", s.name, out)
 	return nil
 }
 
