@@ -93,7 +93,7 @@ type round struct {
 	tableOnly bool
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
-	budget    budget // of one request for alternatives
+	budget      budget // of one request for alternatives
 }
 
 // scan is what was found of one range.
