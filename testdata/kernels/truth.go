@@ -103,6 +103,8 @@ func dial(protocol, address string, port int) (bool, error) {
 	err = connect(fd, address, port)
 	if protocol == udp && err == nil {
 		if _, err = unix.Write(fd, []byte("?")); err == nil {
+			// The message comes at once, or when this process sleeps.
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10)
 			_, _, err = unix.Recvfrom(fd, make([]byte, 1), unix.MSG_DONTWAIT)
 		}
 	}
