@@ -38,6 +38,21 @@ func (s socketsByPort) overlapping(e port.Endpoint) []host.Socket {
 	return overlapping(s[e.Port], e)
 }
 
+// inTheWay returns the sockets that overlap the endpoint of an attempt, or else those
+// that can be the reason why it failed.
+func (s socketsByPort) inTheWay(a host.Attempt) []host.Socket {
+	all := s.overlapping(a.Endpoint)
+	if len(all) > 0 || a.Outcome != host.InUse {
+		return all
+	}
+	for _, x := range s[a.Port] {
+		if x.MayBlock(a.Endpoint) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
 // about returns the answer without the sockets of other ports.
 func (a answer) about(ports port.Range) host.Facts {
 	f := a.Facts

@@ -98,7 +98,10 @@ func (n Need) explainInUse(r *Result, e evidence) {
 	r.Message = inUseMessage(e.where, e.sockets)
 	switch {
 	case len(e.sockets) == 0:
-		n.noteNoSocket(r, e.facts.Gaps)
+		n.noteNoSocket(r, e.tried, e.facts.Gaps)
+		if r.Unlisted {
+			r.Message = e.where + " is in use by a socket that the socket table does not show"
+		}
 	case allTimeWait(e.sockets):
 		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
 	}
@@ -173,7 +176,7 @@ func (n Need) explainUnknown(r *Result, e evidence) {
 		n.listHolders(r, e.sockets, e.facts.Gaps)
 		r.Message = fmt.Sprintf("%s is in use, but whether by its owner could not be determined: %s", e.where, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
 		if len(e.sockets) == 0 {
-			n.noteNoSocket(r, e.facts.Gaps)
+			n.noteNoSocket(r, e.tried, e.facts.Gaps)
 		}
 		n.noteUnseen(r, e.sockets, e.facts.Gaps)
 	}

@@ -91,7 +91,9 @@ type round struct {
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
-	budget    budget // of one request for alternatives
+	// boundHidden is that of host.Tried, for TCP.
+	boundHidden bool
+	budget      budget // of one request for alternatives
 }
 
 // scan is what was found of one range.
@@ -337,6 +339,7 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	}
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
+		r.boundHidden = r.boundHidden || tried.BoundHidden
 		result := judge(n, key.proto, tried, a.about(n.Ports))
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ type search struct {
 	need   Need
 	rounds []*round // of its targets: an alternative must be free on all
 	reason string   // why there can be no answer, for people; "" if there can
+	// untried is an attempt that failed for another reason than the port.
+	untried *host.Attempt
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -72,6 +75,9 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 			r := results[resultKey{i, proto}]
 			if s := searches[entryOf(n)]; s != nil && movable(r) {
 				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.reason
+				if len(s.chosen) == 0 {
+					r.NoSearchReason = cmp.Or(s.reason, s.whyUntried())
+				}
 				r.Alternatives = append([]uint16{}, s.chosen...)
 				if s.hasEphemeral() {
 					s.need.notify(r, config.Ephemeral, onlyEphemeral)
@@ -243,7 +249,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 			x := exchanges[r]
 			x.searches = append(x.searches, s)
 			for _, first := range s.trying {
-				s.askBlock(&x.batch, first)
+				s.askBlock(r, &x.batch, first)
 			}
 		}
 	}
@@ -265,16 +271,40 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 	return nil
 }
 
-// askBlock asks whether a block can be bound for all protocols of the need.
-func (s *search) askBlock(b *batch, first uint16) {
+// askBlock asks whether a block can be bound for all protocols of the need. Where the
+// table does not show TCP sockets that are bound and do not listen, the bind excludes
+// them, because it is the only proof that there is none.
+func (s *search) askBlock(r *round, b *batch, first uint16) {
 	for _, proto := range s.need.Protocols {
 		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs}
+		if r.boundHidden && proto == port.TCP {
+			try.ReuseAddress = false
+		}
 		b.try(try, func(tried host.Tried, a answer) {
 			if !bindable(s.need, tried, a.about(try.Ports).Sockets) {
 				s.fail(first)
+				s.noteUntried(tried, a.Limits)
 			}
 		})
 	}
+}
+
+// noteUntried remembers an attempt that shows nothing about its port. A bind of a port
+// that needs no right is denied by a policy, whatever the port.
+func (s *search) noteUntried(t host.Tried, l host.Limits) {
+	for _, a := range t.Attempts {
+		if a.Outcome == host.Failed || a.Outcome == host.Denied && int(a.Port) >= l.UnprivilegedFrom {
+			s.untried = &a
+		}
+	}
+}
+
+// whyUntried returns why no port was found, if that is not because all are taken.
+func (s *search) whyUntried() string {
+	if s.untried == nil {
+		return ""
+	}
+	return "ports of the range could not be tried" + s.need.failure(*s.untried)
 }
 
 // bindable reports whether every endpoint was bound, or needs no bind, and has
@@ -312,11 +342,14 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err != nil {
 		return nil, err
 	}
-	r.facts = facts
+	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
 	b.take(ctx, facts)
 	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, err
+	}
+	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < o.Alternatives {
+		return nil, errors.New(why)
 	}
 	return s.chosen, r.err
 }

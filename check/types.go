@@ -122,6 +122,9 @@ type Result struct {
 	// TableErrno is the error number for which the socket table could not be
 	// read; empty if it was read.
 	TableErrno string `json:"-"`
+	// Unlisted is set if the port is held by a socket that the socket table can't
+	// show on that system.
+	Unlisted bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 }

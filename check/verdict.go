@@ -26,7 +26,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	noIPv6 := false
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
-		sockets := table.overlapping(a.Endpoint)
+		sockets := table.inTheWay(a)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
 			noIPv6 = true
 			continue
@@ -77,7 +77,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	switch a.Outcome {
 	case host.OK:
 		switch {
-		case !tried.TableOK:
+		case !tried.TableOK && !excludes(n.Binding(a.Protocol), f.Machine):
 			return Unknown // another process may listen beside us
 		case shares:
 			status = Shadowed
@@ -121,6 +121,12 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	return status
 }
 
+// excludes reports whether a bind that worked proves by itself that no other socket
+// is there: one of UDP on Linux, without an option to share the port.
+func excludes(b port.Binding, m host.Machine) bool {
+	return m.OS == "linux" && b.Protocol == port.UDP && !b.ReuseAddress && !b.ReusePort
+}
+
 // besideListener returns the verdict on a binding that may share its port. It was
 // not tried, because another process listens there.
 func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Status {
@@ -157,7 +163,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	for _, a := range tried.Attempts {
 		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
-			case s.State == host.Listen && tried.NoBindReason != "" && mayBeV6Only(s, a.Endpoint):
+			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
 			case s.State == host.Listen:
@@ -357,8 +363,15 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	return out
 }
 
-// noteNoSocket adds the notice that a bind and the socket table contradict each
-// other.
-func (n Need) noteNoSocket(r *Result, gaps []host.Gap) {
-	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+// noteNoSocket adds the notice that a bind failed and no socket is known there.
+func (n Need) noteNoSocket(r *Result, tried host.Tried, gaps []host.Gap) {
+	switch {
+	case !tried.TableOK:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE, and the socket table could not be read%s", because(gaps, host.GapSockets))
+	case tried.BoundHidden:
+		r.Unlisted = true
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen (on Linux sock_diag does since 6.8)")
+	default:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+	}
 }

@@ -4,7 +4,6 @@ package host
 
 import (
 	"errors"
-	"net"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -64,11 +63,14 @@ func prepare(fd int, b port.Binding, e port.Endpoint) (op string, err error) {
 	} else {
 		v6 := &unix.SockaddrInet6{Port: int(e.Port), Addr: e.Addr.As16()}
 		if e.Device != "" {
-			device, err := net.InterfaceByName(e.Device)
-			if err != nil {
+			index, err := deviceIndex(e.Device)
+			if errors.Is(err, unix.ENODEV) {
 				return "bind", unix.EADDRNOTAVAIL // the errno of bind for a zone that does not exist
 			}
-			v6.ZoneId = uint32(device.Index)
+			if err != nil {
+				return "look up device", err
+			}
+			v6.ZoneId = uint32(index)
 		}
 		address = v6
 	}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"net"
 	"strconv"
 	"sync"
 	"syscall"
@@ -65,11 +64,11 @@ func prepare(socket windows.Handle, e port.Endpoint) (op string, err error) {
 	}
 	address := &windows.SockaddrInet6{Port: int(e.Port), Addr: e.Addr.As16()}
 	if e.Device != "" {
-		device, err := net.InterfaceByName(e.Device)
+		index, err := deviceIndex(e.Device)
 		if err != nil {
 			return "bind", windows.WSAEADDRNOTAVAIL // the error of bind for a zone that does not exist
 		}
-		address.ZoneId = uint32(device.Index)
+		address.ZoneId = uint32(index)
 	}
 	return "bind", windows.Bind(socket, address)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -226,8 +225,8 @@ func (d *devices) name(index uint32) string {
 	name, known := d.names[index]
 	if !known {
 		name = fmt.Sprint(index)
-		if device, err := net.InterfaceByIndex(int(index)); err == nil {
-			name = device.Name
+		if found, err := deviceNameOf(int(index)); err == nil {
+			name = found
 		}
 		d.names[index] = name
 	}

@@ -54,7 +54,7 @@ func FuzzProcNet(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out := "local_address\n"
+		out := "local_address drops\n"
 		for _, s := range sockets {
 			if s.Port == 0 || !s.Addr.IsValid() || s.Addr.Is4In6() || s.State == "" || s.Inode == 0 != (s.UID == nil) {
 				t.Fatalf("%+v", s)

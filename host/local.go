@@ -18,6 +18,7 @@ import (
 //	haveIPv6() bool
 //	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) tableRead
+//	settleV6Only(table, []Try)
 //	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
 type Local struct{}
 
@@ -42,6 +43,9 @@ type tableRead struct {
 	sockets []Socket
 	whole   map[port.Protocol]bool
 	gaps    []Gap
+	// boundHidden is true if the table does not show TCP sockets that are bound and
+	// do not listen.
+	boundHidden bool
 }
 
 // Probe implements Host. The order is: table, binds, the table again where
@@ -75,7 +79,9 @@ type probe struct {
 	facts Facts
 	table table
 	whole map[port.Protocol]bool
-	seen  [][]Socket // the sockets that the table shows for each try
+	// boundHidden is that of the last tableRead.
+	boundHidden bool
+	seen        [][]Socket // the sockets that the table shows for each try
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
@@ -111,8 +117,9 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 // hold a port for good.
 func (p *probe) readFirst() {
 	got := readTable(p.ctx, p.queries())
-	p.table, p.whole = newTable(got.sockets), got.whole
+	p.table, p.whole, p.boundHidden = newTable(got.sockets), got.whole, got.boundHidden
 	p.addGaps(got.gaps)
+	settleV6Only(p.table, p.req.Tries)
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
 		if p.ctx.Err() != nil {
@@ -165,6 +172,7 @@ func (p *probe) answerScans() {
 func (p *probe) collectSockets() {
 	for i, t := range p.req.Tries {
 		p.facts.Tried[i].TableOK = p.whole[t.Protocol]
+		p.facts.Tried[i].BoundHidden = p.boundHidden && t.Protocol == port.TCP
 	}
 	found := map[socketKey]bool{}
 	add := func(s Socket) {

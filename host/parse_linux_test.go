@@ -517,3 +517,14 @@ func TestParseEphemeral(t *testing.T) {
 		}
 	}
 }
+
+// gVisor's udp6 has a header, and never a row. Its header is that of tcp6.
+func TestTableOfGVisor(t *testing.T) {
+	const header = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	if sockets, err := parseProcNet(strings.NewReader(header), query{protocol: port.UDP}, binary.LittleEndian); err == nil {
+		t.Errorf("no error, but %v", sockets)
+	}
+	if _, err := parseProcNet(strings.NewReader(header), query{protocol: port.TCP}, binary.LittleEndian); err != nil {
+		t.Error(err)
+	}
+}

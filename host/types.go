@@ -154,7 +154,10 @@ type Attempt struct {
 type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
-	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
+	// BoundHidden is true if the table does not show TCP sockets that are bound and
+	// do not listen.
+	BoundHidden bool `json:"bound_hidden,omitempty"`
+	UID         int  `json:"uid"` // effective uid of the bind; -1 where unknown
 	// NoBindReason is why nothing can be bound on this machine, so that the
 	// socket table decides: a phrase for people. It is empty if binds are made.
 	NoBindReason string `json:"table_only,omitempty"`
@@ -180,6 +183,9 @@ type Socket struct {
 	Inode   uint64   `json:"inode,omitempty"`
 	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator; the holder may be in another
 	Holders []Holder `json:"holders,omitempty"`
+	// MayBeV6Only is true for a socket on [::] if the table does not show whether it
+	// serves IPv4 as well. V6Only is false then.
+	MayBeV6Only bool `json:"may_be_v6only,omitempty"`
 	// Complete is true if every process was examined, so that there is no other
 	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`
@@ -195,6 +201,17 @@ type Socket struct {
 func (s Socket) Shares(e port.Endpoint) bool {
 	otherDevice := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
 	return s.State == Listen && s.Overlaps(e) && !otherDevice
+}
+
+// MayBlock reports whether the socket can make a bind of e fail although the two
+// have no address in common. Linux compares 0.0.0.0 with an IPv4 address that every
+// IPv6 socket has beside its own. The one of a socket that was bound to [::] and
+// connected, or accepted there, is 127.0.0.6.
+//
+// Source: inet_rcv_saddr_equal and LOOPBACK4_IPV6 of Linux.
+func (s Socket) MayBlock(e port.Endpoint) bool {
+	return s.Protocol == e.Protocol && s.Port == e.Port && e.Addr == ipv4Unspecified &&
+		s.Addr.Is6() && !s.Addr.IsUnspecified() && s.State != Listen && s.State != Bound
 }
 
 // loopbackDevice is its name on every Linux. Other systems don't show devices.

@@ -172,6 +172,8 @@ func stop(r check.Result) string {
 		}
 	}
 	switch {
+	case len(ways) == 0 && r.Unlisted:
+		return "find out which process holds it: `sudo lsof -nP | grep 'protocol: TCP'` lists the processes with sockets that are in no table"
 	case len(ways) == 0 && r.TableOnly:
 		return "find out which process holds it: `" + ssCommand(r) + "` there"
 	case len(ways) == 0:

@@ -233,6 +233,14 @@ func TestRemedyForUnknown(t *testing.T) {
 	}
 }
 
+func TestRemedyForSocketsThatAreNotListed(t *testing.T) {
+	r := taken(check.InUse, "x")
+	r.Holders, r.Unlisted = nil, true
+	if got := Remedies(r)[0]; strings.Contains(got, "root") || strings.Contains(got, "ss -") || !strings.Contains(got, "`sudo lsof -nP | grep 'protocol: TCP'`") {
+		t.Errorf("%s: no table shows the holder, whoever asks", got)
+	}
+}
+
 func TestRemedyForUnreachable(t *testing.T) {
 	r := results()["unreachable"]
 	for errno, want := range map[string]string{"ECONNREFUSED": "start the service on db.internal", "WSAECONNREFUSED": "start the service on db.internal", "ETIMEDOUT": "no firewall is in between"} {
