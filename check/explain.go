@@ -117,6 +117,8 @@ func inUseMessage(subject string, sockets []host.Socket) string {
 		return subject + " is in use by a process that can't be seen"
 	case states[host.Listen]:
 		return subject + " is in use by " + holders
+	case states[host.Allocated]:
+		return fmt.Sprintf("%s is in use by %s: the container engine has given it the port", subject, holders)
 	case states[host.Bound]:
 		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, holders)
 	case states[host.Connected]:

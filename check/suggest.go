@@ -100,7 +100,7 @@ func movable(r *Result) bool {
 		return false
 	}
 	switch r.Status {
-	case InUse, Shadowed, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
+	case InUse, Shadowed, Redirected, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
 		return true
 	}
 	return false
@@ -268,17 +268,17 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 // askBlock asks whether a block can be bound for all protocols of the need.
 func (s *search) askBlock(b *batch, first uint16) {
 	for _, proto := range s.need.Protocols {
-		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs}
+		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs, Callers: true}
 		b.try(try, func(tried host.Tried, a answer) {
-			if !bindable(s.need, tried, a.about(try.Ports).Sockets) {
+			if !bindable(s.need, tried, a.about(try.Ports).Sockets) || len(s.need.away(proto, tried, nil)) > 0 {
 				s.fail(first)
 			}
 		})
 	}
 }
 
-// bindable reports whether every endpoint was bound, or needs no bind, and has
-// no socket.
+// bindable reports whether every endpoint was bound, or needs no bind, and nobody
+// has it.
 func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	for _, a := range t.Attempts {
 		missing := a.Outcome == host.NoFamily || a.Outcome == host.NoAddress

@@ -142,8 +142,9 @@ const (
 	TimeWait   NoticeCode = "time-wait"   // held only by connections in TIME_WAIT
 	Squatter   NoticeCode = "squatter"    // the default port of a well-known program
 	UnsafePort NoticeCode = "unsafe-port" // browsers refuse it
+	NAT        NoticeCode = "nat"         // NAT rules may send some callers elsewhere
 	NoIPv6     NoticeCode = "no-ipv6"     // checked on IPv4 only
 )
 
 // NoticeCodes lists every notice code.
-var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6}
+var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT}

@@ -15,6 +15,7 @@ import (
 var remedies = map[check.Status]func(check.Result) string{
 	check.InUse:        remedyInUse,
 	check.Shadowed:     remedyShadowed,
+	check.Redirected:   remedyRedirected,
 	check.Leased:       remedyLeased,
 	check.Denied:       remedyDenied,
 	check.Unavailable:  remedyUnavailable,
