@@ -325,5 +325,6 @@ const (
 	GapHolders    GapKind = "holders"         // holders of sockets are missing
 	GapContainers GapKind = "container-names" // the descriptions of containers, of holders with ContainerName in Unseen
 	GapRules      GapKind = "nat-rules"       // NAT rules
+	GapAllocated  GapKind = "allocated"       // the ports that a container engine has given to containers
 	GapNamespace  GapKind = "namespace"       // the ports may be those of another namespace than the user means
 )

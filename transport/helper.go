@@ -84,8 +84,13 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		sweep(ctx, e, image)
 	})
 	h.Host = wire.NewHost(h.stream, helperReplyLimit)
-	return withEngine(h, o), nil
+	named := withEngine(h, o)
+	named.beside = func(context.Context, *engine.Engine) bool { return network == hostMode }
+	return named, nil
 }
+
+// hostMode is the network mode of a container in the engine's own network namespace.
+const hostMode = "host"
 
 // variant is a change to a helper's spec, which is tried after the engine has
 // refused the spec without it.
