@@ -60,9 +60,12 @@ func (p *probe) followCallers() {
 	p.findBehind()
 }
 
+// RulesUnread is the start of what a gap of GapRules says.
+const RulesUnread = "NAT rules can't be read, so it is not known whether one sends callers elsewhere"
+
 // ruleGaps returns the gap for rules that can't be read, if there may be any.
 func ruleGaps(err error) []Gap {
-	g := Gap{Kind: GapRules, What: "NAT rules can't be read, so it is not known whether one sends callers elsewhere"}
+	g := Gap{Kind: GapRules, What: RulesUnread}
 	var unreadable *nat.Unreadable
 	if errors.As(err, &unreadable) {
 		if !unreadable.Possible {

@@ -81,8 +81,10 @@ func TestAllocatedUnknown(t *testing.T) {
 		return
 	}
 	for want, answer := range map[string]http.HandlerFunc{
-		"within 300ms":              func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"the engine refused: never": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"never"}`, http.StatusForbidden) },
+		"within 300ms": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"the engine refused: never": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"never"}`, http.StatusForbidden)
+		},
 	} {
 		env, _ := serve(t, answer)
 		facts, err := withEngine(host.Local{}, Options{Env: env}).Probe(t.Context(), asksCallers(8080))

@@ -48,6 +48,7 @@ type helper struct {
 	name      string
 	stream    *engine.Stream
 	gaps      []host.Gap
+	noRules   string // why it can't read NAT rules; empty if it can
 	bootID    string // of the machine that we run on
 	correct   correction
 	sweeping  sync.WaitGroup
@@ -62,14 +63,22 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
 	for _, v := range variants(o.Evidence) {
-		v.change(&spec)
-		if v.limitation != "" {
-			h.gaps = []host.Gap{{Kind: host.GapHolders, What: v.limitation}}
-			if err != nil {
-				h.gaps[0].What += fmt.Sprintf(" (%s)", err)
-			}
+		limited := spec
+		for _, change := range v.changes {
+			change(&limited)
 		}
-		err = h.start(ctx, spec)
+		reason := ""
+		if err != nil {
+			reason = fmt.Sprintf(" (%s)", err)
+		}
+		h.gaps, h.noRules = nil, ""
+		if v.limitation != "" {
+			h.gaps = []host.Gap{{Kind: host.GapHolders, What: v.limitation + reason}}
+		}
+		if v.noRules != "" {
+			h.noRules = v.noRules + reason
+		}
+		err = h.start(ctx, limited)
 		var refused *engine.Refusal
 		if err == nil || !errors.As(err, &refused) || engine.IsNotFound(err) {
 			break
@@ -92,25 +101,37 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 // hostMode is the network mode of a container in the engine's own network namespace.
 const hostMode = "host"
 
-// variant is a change to a helper's spec, which is tried after the engine has
-// refused the spec without it.
+// variant is a helper with less access, which is tried after the engine has refused
+// one with more.
 type variant struct {
-	change     func(*engine.Spec)
-	limitation string // what the helper can't see with it
+	changes    []func(*engine.Spec)
+	limitation string // what the helper can't see of processes
+	noRules    string // why it can't read NAT rules
 }
 
 func variants(evidence Evidence) []variant {
-	const byChoice = "the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"
+	const (
+		byChoice = "the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"
+		noRules  = "the helper container has no CAP_NET_ADMIN (evidence: basic)"
+		refused  = "the container engine refused a helper with CAP_NET_ADMIN"
+	)
+	type changes = []func(*engine.Spec)
 	if evidence == Basic {
-		return []variant{{withoutProcesses, byChoice}, {withoutHostUserNamespace, byChoice}}
+		return []variant{
+			{changes{withoutProcesses}, byChoice, noRules},
+			{changes{withoutProcesses, withoutHostUserNamespace}, byChoice, noRules},
+		}
 	}
 	return []variant{
-		{func(*engine.Spec) {}, ""},
-		{withAppArmor, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected"},
-		{withoutHostUserNamespace, "the container engine refused a helper in the host's user namespace, so some processes may be invisible"},
-		{withoutProcesses, "the container engine refused a helper with access to other processes, so the holders of ports are unknown"},
+		{},
+		{changes{withoutRules}, "", refused},
+		{changes{withAppArmor}, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected", ""},
+		{changes{withAppArmor, withoutHostUserNamespace}, "the container engine refused a helper in the host's user namespace, so some processes may be invisible", ""},
+		{changes{withoutHostUserNamespace, withoutProcesses}, "the container engine refused a helper with access to other processes, so the holders of ports are unknown", refused},
 	}
 }
+
+func withoutRules(s *engine.Spec) { s.HostConfig.CapAdd = capabilities }
 
 func withAppArmor(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }
 
@@ -118,12 +139,20 @@ func withoutHostUserNamespace(s *engine.Spec) {
 	s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", ""
 }
 
-// withoutProcesses removes all access to other processes.
+// withoutProcesses removes all access to other processes and to NAT rules.
 func withoutProcesses(s *engine.Spec) {
 	withAppArmor(s)
 	s.HostConfig.PidMode, s.HostConfig.CgroupnsMode = "", ""
 	s.HostConfig.CapAdd = []string{"NET_BIND_SERVICE"}
 }
+
+// capabilities are what a helper keeps. SYS_PTRACE and DAC_READ_SEARCH are needed to
+// read /proc/PID of other processes, SETUID and SETGID for run_as.
+var capabilities = []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"}
+
+// rulesCapabilities are needed to read NAT rules. `probe --confine` gives them up
+// before its first request.
+var rulesCapabilities = []string{"NET_ADMIN", "SETPCAP"}
 
 // helperSpec returns the configuration of a container that answers requests on
 // its stdin and has access to all processes of the machine. It overrides all of
@@ -153,7 +182,7 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 	return engine.Spec{
 		Image:       image,
 		Entrypoint:  []string{helperPath},
-		Cmd:         []string{"probe", "--for", o.Lifetime.String()},
+		Cmd:         []string{"probe", "--confine", "--for", o.Lifetime.String()},
 		User:        "0:0",
 		Env:         env,
 		Healthcheck: engine.Healthcheck{Test: []string{"NONE"}},
@@ -163,10 +192,8 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		HostConfig: engine.HostConfig{
 			NetworkMode: network, PidMode: "host", UsernsMode: "host", CgroupnsMode: "host",
-			CapDrop: []string{"ALL"},
-			// SYS_PTRACE and DAC_READ_SEARCH are needed to read /proc/PID of
-			// other processes, SETUID and SETGID for run_as.
-			CapAdd:         []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"},
+			CapDrop:        []string{"ALL"},
+			CapAdd:         slices.Concat(capabilities, rulesCapabilities),
 			SecurityOpt:    security,
 			ReadonlyRootfs: true, AutoRemove: true,
 			LogConfig: engine.LogConfig{Type: "none"},
@@ -240,6 +267,11 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
 		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
 	}
+	for i := range facts.Gaps {
+		if g := &facts.Gaps[i]; g.Kind == host.GapRules && h.noRules != "" {
+			g.What = host.RulesUnread + ": " + h.noRules
+		}
+	}
 	facts.Gaps = append(facts.Gaps, h.gaps...)
 	return facts, h.correct(ctx, &facts)
 }
@@ -302,7 +334,7 @@ func isHelper(d engine.Details, image string, deadline time.Time) bool {
 	return err == nil && isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image &&
 		-clockMargin < life && life < lifetimeLimit+clockMargin &&
 		(d.State.Status == "created" || d.State.Status == "running") &&
-		d.Path == helperPath && len(d.Args) == 3 && d.Args[0] == "probe" && d.Args[1] == "--for" &&
+		d.Path == helperPath && len(d.Args) == 4 && d.Args[0] == "probe" && d.Args[1] == "--confine" && d.Args[2] == "--for" &&
 		d.HostConfig.AutoRemove && len(d.Mounts) == 0
 }
 
