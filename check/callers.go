@@ -207,18 +207,18 @@ func callersOf(x host.Route) string {
 	return s
 }
 
-// destinations describes where callers end: "10.0.0.5:80 (container web)".
+// destinations describes where callers end: "10.0.0.5:80 of container web".
 func destinations(x host.Route, proto port.Protocol, table socketsByPort) string {
 	var all []string
 	for _, to := range x.To {
 		name := to.String()
 		switch {
 		case to.ContainerInfo != nil && to.ContainerInfo.Name != "":
-			name += " (container " + clip(to.ContainerInfo.Name, 64) + ")"
+			name += " of container " + clip(to.ContainerInfo.Name, 64)
 		case to.Container != "":
-			name += " (container " + clip(to.Container, 12) + ")"
+			name += " of container " + clip(to.Container, 12)
 		case to.Here && to.Port != 0:
-			name += " (" + cmp.Or(describeAll(to.Overlapping(proto, table[to.Port])), "where nothing listens") + ")"
+			name += " of " + cmp.Or(describeAll(to.Overlapping(proto, table[to.Port])), "no process that can be seen")
 		}
 		if !slices.Contains(all, name) {
 			all = append(all, name)

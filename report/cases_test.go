@@ -115,7 +115,7 @@ func results() map[string]check.Result {
 		"reachable":     met(check.Reachable, "db.internal:5432 accepts connections"),
 		"in-use":        taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
 		"shadowed":      taken(check.Shadowed, "tcp 8080 would be shared with python3 (pid 4711)", python()),
-		"redirected":    taken(check.Redirected, "tcp 8080 can be bound, but callers by eth0 are sent to 10.0.0.5:80 (container shop-db-1) by a NAT rule in chain PREROUTING of table ip nat (shop/db)", behindRule()),
+		"redirected":    taken(check.Redirected, "tcp 8080 can be bound, but callers by eth0 are sent to 10.0.0.5:80 of container shop-db-1 by a NAT rule in chain PREROUTING of table ip nat (shop/db)", behindRule()),
 		"leased":        taken(check.Leased, "tcp 8080 is claimed by another job"),
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),

@@ -7,20 +7,18 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// remedyRedirected returns how to stop what a NAT rule sends callers to, and how to
-// find and delete the rule. A process behind the rule may serve other ports, so it
-// is not among what can be stopped.
+// remedyRedirected returns how to end a NAT rule. An engine deletes the rule of a
+// container that it stops. To stop another process at the destination would not help.
 func remedyRedirected(r check.Result) string {
-	var ways []string
+	s := deleteRule(r)
 	for _, h := range r.Holders {
-		if h.Container != nil || isWord(h.Unit) && stoppable(h.Unit) {
-			if way := stopHolder(h, r); way != "" && len(ways) == 0 {
-				ways = append(ways, way)
+		if h.Container != nil && h.PID == 0 {
+			if way := stopHolder(h, r); way != "" {
+				s = way + "; if the rule is still there, " + s
+				break
 			}
 		}
 	}
-	ways = append(ways, deleteRule(r))
-	s := strings.Join(ways, "; if nothing needs the rule any more, ")
 	if owner := ownerHint(r); owner != "" {
 		s += "; if this is the app itself, allow it with `owner: " + owner + "`"
 	}
@@ -30,7 +28,7 @@ func remedyRedirected(r check.Result) string {
 // deleteRule returns how to delete a NAT rule. Names are part of a command only if
 // they are one word.
 func deleteRule(r check.Result) string {
-	const again = ", unless the program that made it would write it again (Docker, kube-proxy): then stop what it is for"
+	const again = "; if it comes back, end what its program wrote it for (with kube-proxy, the service or pod)"
 	x := check.Redirect{}
 	if r.Redirect != nil {
 		x = *r.Redirect
@@ -38,13 +36,13 @@ func deleteRule(r check.Result) string {
 	family, table, _ := strings.Cut(x.Table, " ")
 	switch {
 	case !isWord(family) || !isWord(table) || !isWord(x.Chain):
-		return "find the rule with `sudo nft -a list ruleset` and `sudo iptables-save`, and delete it" + again
+		return "find the rule with `sudo nft -a list ruleset` or `sudo iptables-legacy-save`, and delete it" + again
 	case x.Legacy:
 		command := "iptables-legacy"
 		if family == "ip6" {
 			command = "ip6tables-legacy"
 		}
-		return fmt.Sprintf("delete the rule: `sudo %s -t %s -S %s` shows it, and with -D in place of -A it is deleted%s", command, table, x.Chain, again)
+		return fmt.Sprintf("delete the rule: `sudo %s -t %s -S %s` shows it, and with -D in place of -A deletes it%s", command, table, x.Chain, again)
 	}
 	return fmt.Sprintf("delete the rule: `sudo nft -a list chain %s %s %s` shows its handle for `sudo nft delete rule %s %s %s handle NUMBER`%s", family, table, x.Chain, family, table, x.Chain, again)
 }

@@ -68,10 +68,10 @@ func situations() []situation {
 	owner := "owner: {process: callers.test}, "
 	return []situation{
 		{name: "no rule", want: "free"},
-		{name: "REDIRECT to an old server", nft: rules(pre, `tcp dport 8080 redirect to :9090 comment "blue"`), want: "redirected", message: "callers of 10.0.0.254 by net0 are sent to 10.0.0.254:9090 (callers.test (pid"},
+		{name: "REDIRECT to an old server", nft: rules(pre, `tcp dport 8080 redirect to :9090 comment "blue"`), want: "redirected", message: "callers of 10.0.0.254 by net0 are sent to 10.0.0.254:9090 of callers.test (pid"},
 		{name: "REDIRECT of iptables-legacy", shell: "iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -m comment --comment blue -j REDIRECT --to-ports 9090", want: "redirected", message: "in chain PREROUTING of table ip nat of iptables-legacy (blue)"},
 		{name: "REDIRECT of local callers", nft: rules(out, "tcp dport 8080 redirect to :9090"), want: "redirected", message: "callers on this machine are sent"},
-		{name: "REDIRECT to a port where nothing listens", nft: rules(pre, "tcp dport 8080 redirect to :9999"), want: "redirected", message: "where nothing listens"},
+		{name: "REDIRECT to a port where nothing listens", nft: rules(pre, "tcp dport 8080 redirect to :9999"), want: "redirected", message: "10.0.0.254:9999 of no process that can be seen by"},
 		{name: "DNAT to a container", nft: rules(pre, "tcp dport 8080 dnat to 10.0.0.2:80"), want: "redirected", message: "are sent to 10.0.0.2:80 by a NAT rule in chain pre of table ip t"},
 		{name: "DNAT for another address", nft: rules(pre, "ip daddr 10.0.0.77 tcp dport 8080 dnat to 10.0.0.2:80"), want: "free"},
 		{name: "DNAT for another interface", nft: rules(pre, `iifname "wan7" tcp dport 8080 dnat to 10.0.0.2:80`), want: "free"},
