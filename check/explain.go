@@ -146,8 +146,11 @@ func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 
 func (n Need) explainUnavailable(r *Result, e evidence) {
 	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
-	if len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily {
+	switch {
+	case len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily:
 		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
+	case len(e.blamed) > 0 && e.blamed[0].Errno == "ENODEV":
+		r.Message = fmt.Sprintf("%s can't be bound: this host has no such device", e.where)
 	}
 }
 

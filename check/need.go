@@ -63,6 +63,11 @@ func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...a
 // subject returns the start of a message about the need: "tcp 8080",
 // "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
+	if n.Device != "" {
+		device := n.Device
+		n.Device = ""
+		return n.subject(proto) + " on the device " + device
+	}
 	if n.Expect == config.Reachable {
 		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
 	}

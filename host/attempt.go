@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -100,6 +101,12 @@ func attempt(ctx context.Context, t Try, visible []Socket, whole bool) []Attempt
 	}
 	return all
 }
+
+// opDevice is the operation that binds a socket to a device.
+const opDevice = "setsockopt(SO_BINDTODEVICE)"
+
+// errNoDevices is the error of opDevice on systems other than Linux.
+var errNoDevices = errors.New("only Linux binds sockets to a device")
 
 // markExcluded marks the binds that were denied because the OS reserves the
 // port. Windows returns WSAEACCES for these, for a missing right, and for an

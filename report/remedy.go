@@ -92,6 +92,9 @@ func remedyUnavailable(r check.Result) string {
 		if e.Outcome == "no-family" {
 			return "enable IPv6 on the host, or use an IPv4 address"
 		}
+		if e.Errno == "ENODEV" {
+			return "check the name in `socket: {device: NAME}` (`ip link` lists the devices)"
+		}
 		if e.Outcome == "no-address" {
 			missing = e.Address
 			if strings.Contains(missing, ":") {

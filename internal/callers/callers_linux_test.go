@@ -12,8 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/internal/testbed"
 )
@@ -111,6 +114,9 @@ func situations() []situation {
 		{name: "listening, and a rule", nft: rules(pre, "tcp dport 8080 redirect to :9090"), need: "expect: listening, ", want: "redirected", message: "nothing listens on tcp 8080, and callers"},
 		{name: "loopback, and a rule for callers from outside", nft: rules(pre, "tcp dport 8080 redirect to :9090"), need: "address: 127.0.0.1, ", want: "free"},
 		{name: "loopback, and a rule for local callers", nft: rules(out, "tcp dport 8080 redirect to :9090"), need: "address: 127.0.0.1, ", want: "redirected"},
+		{name: "a device, and a rule for it", nft: rules(pre, `iifname "net0" tcp dport 8080 redirect to :9090`), need: "socket: {device: net0}, ", want: "redirected", message: "tcp 8080 on the device net0 can be bound, but"},
+		{name: "a device, and a rule for another", nft: rules(pre, `iifname != "net0" tcp dport 8080 redirect to :9090`), need: "socket: {device: net0}, ", want: "free"},
+		{name: "a device, and a rule for local callers", nft: rules(out, "tcp dport 8080 redirect to :9090"), need: "socket: {device: net0}, ", want: "free"},
 		{name: "one address", nft: rules(pre, "ip daddr "+here+" tcp dport 8080 redirect to :9090"), need: "address: " + here + ", ", want: "redirected"},
 	}
 }
@@ -169,14 +175,20 @@ func truth(t *testing.T, caller *testbed.Machine, s situation) {
 	if _, rest, found := strings.Cut(s.need, "address: "); found {
 		address, _, _ = strings.Cut(rest, ",")
 	}
-	serve(t, address+":8080", "app")
+	device := ""
+	if strings.Contains(s.need, "device: net0") {
+		device = "net0"
+	}
+	serveOn(t, device, address+":8080", "app")
 	// Each way has several callers.
 	ways := map[string][]string{}
 	if address != "127.0.0.1" {
 		ways["outside"] = calls(t, caller.Words(), "10.0.0.1", here, "10.0.0.3", here)
-		ways["here"] = calls(t, nil, "", here)
+		if device == "" {
+			ways["here"] = calls(t, nil, "", here)
+		}
 	}
-	if address != here {
+	if address != here && device == "" {
 		ways["loopback"] = calls(t, nil, "", "127.0.0.1")
 	}
 	away := false
@@ -227,7 +239,19 @@ print("ready")`
 // serve answers on an address with its name until the test ends.
 func serve(t *testing.T, address, name string) {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
+	serveOn(t, "", address, name)
+}
+
+// serveOn is like serve, for a socket that is bound to a device.
+func serveOn(t *testing.T, device, address, name string) {
+	t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if device == "" {
+			return nil
+		}
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }), err)
+	}}
+	l, err := config.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
