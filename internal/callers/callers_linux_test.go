@@ -127,11 +127,7 @@ func TestCallers(t *testing.T) {
 		return
 	}
 	machines := testbed.StartMachines(t, 2)
-	for _, tool := range []string{"nft", "iptables-nft", "iptables-legacy"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			testbed.Missing(t, "needs "+tool)
-		}
-	}
+	needs(t, "nft", "iptables-nft", "iptables-legacy")
 	caller := machines[0]
 	must(t, caller.Words("ip", "addr", "add", "10.0.0.3/24", "dev", "eth0")...)
 	container := machines[1].Words("/usr/bin/python3", "-u", "-c", serveScript, "web", "80", "81")
@@ -279,7 +275,7 @@ type result struct {
 	Status, Message string
 	Alternatives    []int
 	Redirect        *struct{ From, To, Rule, Table, Chain string }
-	Notices         []struct{ Code, Message string }
+	Notices         []notice
 }
 
 func (r result) notice(code string) string {
@@ -291,24 +287,58 @@ func (r result) notice(code string) string {
 	return ""
 }
 
-// check runs the program on a manifest with one need.
-func check(t *testing.T, need string, prefix ...string) result {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "portcheck.yml")
-	if err := os.WriteFile(file, []byte("version: 1\nports: ["+need+"]\n"), 0o644); err != nil {
-		t.Fatal(err)
+// kubeProxyRules returns rules of services with NodePorts from 30000 on, as kube-proxy
+// writes them for iptables: five for each.
+func kubeProxyRules(services int) string {
+	var b strings.Builder
+	b.WriteString("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n")
+	for i := range services {
+		fmt.Fprintf(&b, ":KUBE-SVC-%d - [0:0]\n:KUBE-SEP-%d - [0:0]\n", i, i)
 	}
+	b.WriteString("-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n")
+	for i := range services {
+		fmt.Fprintf(&b, "-A KUBE-SERVICES -d 172.20.%d.%d/32 -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport 80 -j KUBE-SVC-%d\n", i>>8, i&255, i, i)
+		fmt.Fprintf(&b, "-A KUBE-NODEPORTS -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport %d -j KUBE-SVC-%d\n", i, 30000+i, i)
+		fmt.Fprintf(&b, "-A KUBE-SVC-%d -m comment --comment \"ns/svc%d\" -j KUBE-SEP-%d\n", i, i, i)
+		fmt.Fprintf(&b, "-A KUBE-SEP-%d -s 10.9.%d.%d/32 -j MARK --or-mark 0x4000\n", i, i>>8, i&255)
+		fmt.Fprintf(&b, "-A KUBE-SEP-%d -p tcp -m tcp -j DNAT --to-destination 10.9.%d.%d:8080\n", i, i>>8, i&255)
+	}
+	b.WriteString("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\nCOMMIT\n")
+	return b.String()
+}
+
+// check runs the program on a manifest with one need.
+func check(t *testing.T, need string) result {
+	t.Helper()
+	results, _ := checkAll(t, need)
+	if len(results) != 1 {
+		t.Fatalf("%+v", results)
+	}
+	return results[0]
+}
+
+type notice struct{ Code, Message string }
+
+// checkAll runs the program on a manifest, after the words of prefix. It returns the
+// results and the notices of the target.
+func checkAll(t *testing.T, needs string, prefix ...string) ([]result, []notice) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	words := append(prefix, os.Getenv(binaryEnv), "check", "--target", "local", "-f", "json", file)
-	out, err := exec.CommandContext(ctx, words[0], words[1:]...).Output()
+	words := append(prefix, os.Getenv(binaryEnv), "check", "--target", "local", "-f", "json", "-")
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin = strings.NewReader("version: 1\nports: [" + needs + "]\n")
+	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		t.Fatalf("%v: %s", err, out)
 	}
-	var report struct{ Results []result }
-	if err := json.Unmarshal(out, &report); err != nil || len(report.Results) != 1 {
+	var report struct {
+		Results []result
+		Targets []struct{ Notices []notice }
+	}
+	if err := json.Unmarshal(out, &report); err != nil || len(report.Targets) != 1 {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return report.Results[0]
+	return report.Results, report.Targets[0].Notices
 }
