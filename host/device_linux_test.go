@@ -15,10 +15,8 @@ func TestBindToDevice(t *testing.T) {
 		return
 	}
 	testbed.NeedRoot(t)
-	for _, name := range []string{"eth7", "eth8"} {
-		if out, err := exec.Command("ip", "link", "add", name, "type", "dummy").CombinedOutput(); err != nil {
-			testbed.Missing(t, "needs a dummy interface: "+string(out))
-		}
+	if out, err := exec.Command("ip", "link", "add", "eth7", "type", "veth", "peer", "name", "eth8").CombinedOutput(); err != nil {
+		testbed.Missing(t, "needs two interfaces: "+string(out))
 	}
 	testbed.Python(t, `
 import socket, time
