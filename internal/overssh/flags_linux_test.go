@@ -44,7 +44,7 @@ func TestRemotePathWithoutAPortcheck(t *testing.T) {
 		{"no file", "/nonexistent/portcheck", "is not a portcheck executable that answers: exit status 127: "},
 		{"a directory", "/usr/bin", "is not a portcheck executable that answers: exit status 126: "},
 		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is not a portcheck executable that answers: exit status 126: "},
-		{"a name that is a command", "/bin/true; echo portcheck-ready 2; true '", "is not a portcheck executable that answers: exit status 127: "},
+		{"a name that is a command", "/bin/true; echo portcheck-ready 3; true '", "is not a portcheck executable that answers: exit status 127: "},
 		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 3: use the same release at both ends`},
 		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is not a portcheck executable that answers: exit status 2: unknown flag: --ready"},
 		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is not a portcheck executable that answers: "},
