@@ -122,7 +122,6 @@ func addressesOf(e port.Endpoint) []netip.Addr {
 // routes sets the routes of each try. Those of one rule to one destination are
 // joined.
 func (p *probe) routes(questions []nat.Question, answers []nat.Answer, tries []int) {
-	left := mostRoutes
 	for i, q := range questions {
 		t := &p.facts.Tried[tries[i]]
 		if len(answers[i]) == 0 {
@@ -134,12 +133,18 @@ func (p *probe) routes(questions []nat.Question, answers []nat.Answer, tries []i
 		}
 		t.Routes = append(t.Routes[:first], joinRoutes(t.Routes[first:], q, answers[i])...)
 	}
+	left := mostRoutes
 	for i := range p.facts.Tried {
-		for k, r := range p.facts.Tried[i].Routes {
-			if left--; left < 0 {
-				p.facts.Tried[i].Routes[k] = Route{Port: r.Port, All: r.All}
+		all := p.facts.Tried[i].Routes
+		kept := all[:0]
+		for k, r := range all {
+			if left--; left >= 0 {
+				kept = append(kept, r)
+			} else if k == 0 || all[k-1].Port != r.Port {
+				kept = append(kept, Route{Port: r.Port, All: r.All})
 			}
 		}
+		p.facts.Tried[i].Routes = kept
 	}
 }
 

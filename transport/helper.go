@@ -37,6 +37,10 @@ const (
 	memoryLimit = 512 << 20
 	pidsLimit   = 1024 // threads: Go may start one for each core, and for each file that is read
 
+	// rulesAge is how old the NAT rules of a helper may be that has found callers to
+	// be sent away. A need may wait for that to end.
+	rulesAge = 2 * time.Second
+
 	helperReplyLimit = 16 << 20        // bytes; a socket with its holder takes about 500
 	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation, and for a sweep
 )
@@ -49,7 +53,10 @@ type helper struct {
 	stream    *engine.Stream
 	gaps      []host.Gap
 	noRules   string // why it can't read NAT rules; empty if it can
-	bootID    string // of the machine that we run on
+	spec      engine.Spec
+	started   time.Time // when it has read the NAT rules
+	redirects bool      // its last answer has callers that are all sent away
+	bootID    string    // of the machine that we run on
 	correct   correction
 	sweeping  sync.WaitGroup
 }
@@ -57,7 +64,7 @@ type helper struct {
 // newHelper starts a helper from an image in a network namespace: "host" or
 // "container:ID".
 func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
-	h := &helper{engine: e, name: namePrefix + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
+	h := &helper{engine: e, name: helperName(), correct: correct, bootID: host.Local{}.Machine().BootID}
 	spec, err := helperSpec(ctx, e, image, network, o)
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
@@ -78,6 +85,7 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		if v.noRules != "" {
 			h.noRules = v.noRules + reason
 		}
+		h.spec = limited
 		err = h.start(ctx, limited)
 		var refused *engine.Refusal
 		if err == nil || !errors.As(err, &refused) || engine.IsNotFound(err) {
@@ -92,11 +100,31 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		defer cancel()
 		sweep(ctx, e, image)
 	})
-	h.Host = wire.NewHost(h.stream, helperReplyLimit)
+	h.connect()
 	named := withEngine(h, o)
 	named.beside = func(context.Context, *engine.Engine) bool { return network == hostMode }
 	return named, nil
 }
+
+// connect begins the conversation with a helper that has been started.
+func (h *helper) connect() {
+	h.Host, h.started = wire.NewHost(h.stream, helperReplyLimit), time.Now()
+}
+
+// renew replaces the helper by one that reads the NAT rules as they are now.
+func (h *helper) renew(ctx context.Context) error {
+	_ = h.Host.Close()
+	h.remove()
+	h.name, h.stream = helperName(), nil
+	if err := h.start(ctx, h.spec); err != nil {
+		return fmt.Errorf("a helper container can't be started: %w", err)
+	}
+	h.connect()
+	return nil
+}
+
+// helperName returns a new name for a helper.
+func helperName() string { return namePrefix + strings.ToLower(rand.Text()[:12]) }
 
 // hostMode is the network mode of a container in the engine's own network namespace.
 const hostMode = "host"
@@ -257,6 +285,11 @@ func (h *helper) run(ctx context.Context, spec engine.Spec) (*engine.Stream, err
 
 // Probe implements host.Host.
 func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	if h.redirects && time.Since(h.started) > rulesAge && slices.ContainsFunc(req.Tries, func(t host.Try) bool { return t.Callers }) {
+		if err := h.renew(ctx); err != nil {
+			return host.Facts{}, err
+		}
+	}
 	facts, err := h.Host.Probe(ctx, req)
 	if err != nil {
 		if stderr := strings.TrimSpace(h.stream.Stderr()); stderr != "" && ctx.Err() == nil {
@@ -267,6 +300,9 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
 		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
 	}
+	h.redirects = slices.ContainsFunc(facts.Tried, func(t host.Tried) bool {
+		return slices.ContainsFunc(t.Routes, func(r host.Route) bool { return r.All })
+	})
 	for i := range facts.Gaps {
 		if g := &facts.Gaps[i]; g.Kind == host.GapRules && h.noRules != "" {
 			g.What = host.RulesUnread + ": " + h.noRules
