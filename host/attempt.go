@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -104,9 +103,6 @@ func attempt(ctx context.Context, t Try, visible []Socket, whole bool) []Attempt
 
 // opDevice is the operation that binds a socket to a device.
 const opDevice = "setsockopt(SO_BINDTODEVICE)"
-
-// errNoDevices is the error of opDevice on systems other than Linux.
-var errNoDevices = errors.New("only Linux binds sockets to a device")
 
 // markExcluded marks the binds that were denied because the OS reserves the
 // port. Windows returns WSAEACCES for these, for a missing right, and for an

@@ -34,8 +34,12 @@ time.sleep(1000)`)
 		want   Outcome
 		errno  string
 	}{
-		{"eth7", 8080, InUse, "EADDRINUSE"}, {"eth8", 8080, OK, ""}, {"", 8080, InUse, "EADDRINUSE"},
-		{"eth7", 8081, OK, ""}, {"eth7", 8082, InUse, "EADDRINUSE"}, {"eth9", 8083, NoAddress, "ENODEV"},
+		{"eth7", 8080, InUse, "EADDRINUSE"},
+		{"eth8", 8080, OK, ""},
+		{"", 8080, InUse, "EADDRINUSE"},
+		{"eth7", 8081, OK, ""},
+		{"eth7", 8082, InUse, "EADDRINUSE"},
+		{"eth9", 8083, NoAddress, "ENODEV"},
 	} {
 		b := port.Binding{Protocol: port.TCP, Addresses: []port.Address{port.Any4}, ReuseAddress: true, Device: c.device}
 		facts, err := Local{}.Probe(t.Context(), Request{Tries: []Try{{Binding: b, Ports: port.One(c.port)}}})

@@ -81,14 +81,17 @@ func situations() []situation {
 		{name: "DNAT for another port", nft: rules(pre, "tcp dport 8081 dnat to 10.0.0.2:80"), want: "free"},
 		{name: "DNAT of one caller", nft: rules(pre, "ip saddr 10.0.0.1 tcp dport 8080 dnat to 10.0.0.2:80"), want: "free", notice: "some of the callers of 10.0.0.254 by net0 may be sent to 10.0.0.2:80"},
 		{name: "DNAT of every port", nft: rules(pre, "meta l4proto tcp dnat to 10.0.0.2:80"), want: "free", notice: "it takes every port"},
-		{name: "CNI portmap", shell: `iptables-nft -t nat -N CNI-HOSTPORT-DNAT
+		{
+			name: "CNI portmap", shell: `iptables-nft -t nat -N CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -N CNI-DN-0123
 			iptables-nft -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -A OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -A CNI-HOSTPORT-DNAT -p tcp -m comment --comment 'dnat name: "cbr0" id: "shop/db"' -m multiport --destination-ports 8080 -j CNI-DN-0123
 			iptables-nft -t nat -A CNI-DN-0123 -p tcp --dport 8080 -j DNAT --to-destination 10.0.0.2:80`,
-			want: "redirected", message: `(dnat name: "cbr0" id: "shop/db")`},
-		{name: "a NodePort of kube-proxy", shell: `iptables-nft -t nat -N KUBE-SERVICES
+			want: "redirected", message: `(dnat name: "cbr0" id: "shop/db")`,
+		},
+		{
+			name: "a NodePort of kube-proxy", shell: `iptables-nft -t nat -N KUBE-SERVICES
 			iptables-nft -t nat -N KUBE-NODEPORTS
 			iptables-nft -t nat -N KUBE-MARK-MASQ
 			iptables-nft -t nat -N KUBE-SVC-A
@@ -104,7 +107,8 @@ func situations() []situation {
 			iptables-nft -t nat -A KUBE-SVC-A -j KUBE-SEP-B
 			iptables-nft -t nat -A KUBE-SEP-A -p tcp -j DNAT --to-destination 10.0.0.2:80
 			iptables-nft -t nat -A KUBE-SEP-B -p tcp -j DNAT --to-destination 10.0.0.2:81`,
-			want: "redirected", message: "are sent to 10.0.0.2:80, 10.0.0.2:81 by"},
+			want: "redirected", message: "are sent to 10.0.0.2:80, 10.0.0.2:81 by",
+		},
 		{name: "REDIRECT to the same port", nft: rules(pre, "tcp dport 8080 redirect to :8080"), want: "free"},
 		{name: "DNAT to an own address", nft: rules(pre, "tcp dport 8080 dnat to "+here+":8080"), want: "free"},
 		{name: "a rule behind one that accepts", nft: rules(pre, "tcp dport 8080 accept\n tcp dport 8080 dnat to 10.0.0.2:80"), want: "free"},
