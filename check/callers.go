@@ -133,7 +133,7 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, routes []host.Route, 
 func (n Need) beforeCallers(r *Result, proto port.Protocol, routes []host.Route) string {
 	where := n.subject(proto)
 	if ports := portsOf(routes); n.Ports.Len() > len(ports) {
-		where += ": " + list(ports) + ":"
+		where += ": " + list(ports)
 	}
 	switch r.Status {
 	case Free:

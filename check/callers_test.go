@@ -91,7 +91,7 @@ func callerCases() []verdictCase {
 		{name: "callers: by two rules", attempts: []string{"ok"}, facts: away(toward(there), other), want: redirected("(old blue), and by 1 more")},
 		{name: "callers: by iptables-legacy", attempts: []string{"ok"}, facts: away(legacy), want: redirected("of table ip nat of iptables-legacy")},
 		{name: "callers: of too many routes", attempts: []string{"ok"}, facts: away(host.Route{All: true}), want: redirected("but callers are sent to another place by NAT rules")},
-		{name: "callers: of one of two ports", need: ports(8080, 8081), attempts: []string{"ok", "ok"}, facts: away(second), want: redirected("tcp 8080-8081: 8081: can be bound, but")},
+		{name: "callers: of one of two ports", need: ports(8080, 8081), attempts: []string{"ok", "ok"}, facts: away(second), want: redirected("tcp 8080-8081: 8081 can be bound, but")},
 		{name: "callers: to a process here", attempts: []string{"ok"}, sockets: listenOn(9090, python), facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of python3 (pid 77, user www-data) by", 77)},
 		{name: "callers: to nobody here", attempts: []string{"ok"}, facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of no process that can be seen by")},
 		{name: "callers: to a container", attempts: []string{"ok"}, facts: away(toward(inWeb("10.0.0.5:80"))), want: redirected("sent to 10.0.0.5:80 of container web", 0)},

@@ -109,7 +109,7 @@ const (
 	maxKept     = 100_000   // rules and elements that are kept in memory
 	maxWalk     = 200_000   // rules visited for one way to one address
 	maxWalks    = 8_000_000 // rules visited in all
-	maxRoutes   = 64        // of one answer, once there is one with all callers
+	maxRoutes   = 16        // of one answer, once there is one with all callers
 	maxMessages = 2_000_000 // messages of one dump
 )
 
