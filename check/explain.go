@@ -120,6 +120,8 @@ func inUseMessage(subject string, sockets []host.Socket) string {
 		return subject + " is in use by a process that can't be seen"
 	case states[host.Listen]:
 		return subject + " is in use by " + holders
+	case states[host.Allocated]:
+		return fmt.Sprintf("%s is in use by %s: the container engine has given it the port", subject, holders)
 	case states[host.Bound]:
 		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, holders)
 	case states[host.Connected]:
@@ -147,8 +149,11 @@ func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 
 func (n Need) explainUnavailable(r *Result, e evidence) {
 	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
-	if len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily {
+	switch {
+	case len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily:
 		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
+	case len(e.blamed) > 0 && e.blamed[0].Errno == "ENODEV":
+		r.Message = fmt.Sprintf("%s can't be bound: this host has no such device", e.where)
 	}
 }
 

@@ -63,6 +63,11 @@ func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...a
 // subject returns the start of a message about the need: "tcp 8080",
 // "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
+	if n.Device != "" {
+		device := n.Device
+		n.Device = ""
+		return n.subject(proto) + " on the device " + device
+	}
 	if n.Expect == config.Reachable {
 		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
 	}
@@ -84,6 +89,9 @@ func (n Need) subject(proto port.Protocol) string {
 // describe returns a process for a message: "nginx (pid 812, nginx.service)".
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
+	if h.PID == 0 {
+		parts = nil
+	}
 	switch {
 	case h.ContainerInfo != nil && h.ContainerInfo.Service != "":
 		parts = append(parts, "this job's service "+clip(h.ContainerInfo.Service, 64))
@@ -97,6 +105,9 @@ func describe(h host.Holder) string {
 		parts = append(parts, "user "+clip(h.User, 32))
 	case h.UID >= 0:
 		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
+	}
+	if h.PID == 0 { // of an engine's allocation, or behind a rule
+		return strings.Join(parts, ", ")
 	}
 	if h.File == host.FileOther && h.Container == "" {
 		parts = append(parts, "with a file of its own mount namespace")

@@ -106,7 +106,7 @@ func movable(r *Result) bool {
 		return false
 	}
 	switch r.Status {
-	case InUse, Shadowed, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
+	case InUse, Shadowed, Redirected, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
 		return true
 	}
 	return false
@@ -276,12 +276,12 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 // them, because it is the only proof that there is none.
 func (s *search) askBlock(r *round, b *batch, first uint16) {
 	for _, proto := range s.need.Protocols {
-		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs}
+		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs, Callers: true}
 		if r.boundHidden && proto == port.TCP {
 			try.ReuseAddress = false
 		}
 		b.try(try, func(tried host.Tried, a answer) {
-			if !bindable(s.need, tried, a.about(try.Ports).Sockets) {
+			if !bindable(s.need, tried, a.about(try.Ports).Sockets) || len(s.need.away(proto, tried, nil)) > 0 {
 				s.fail(first)
 				s.noteUntried(tried, a.Limits)
 			}
@@ -307,8 +307,8 @@ func (s *search) whyUntried() string {
 	return "ports of the range could not be tried" + s.need.failure(*s.untried)
 }
 
-// bindable reports whether every endpoint was bound, or needs no bind, and has
-// no socket.
+// bindable reports whether every endpoint was bound, or needs no bind, and nobody
+// has it.
 func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	for _, a := range t.Attempts {
 		missing := a.Outcome == host.NoFamily || a.Outcome == host.NoAddress

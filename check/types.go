@@ -17,9 +17,10 @@ const (
 	Free         Status = "free"
 	Owned        Status = "owned" // held, every holder proven to be the owner
 	InUse        Status = "in-use"
-	Shadowed     Status = "shadowed" // can be bound beside a listener that would share or steal its traffic
-	Leased       Status = "leased"   // claimed by another job
-	Denied       Status = "denied"   // no right to bind
+	Shadowed     Status = "shadowed"   // can be bound beside a listener that would share or steal its traffic
+	Redirected   Status = "redirected" // NAT rules send callers elsewhere
+	Leased       Status = "leased"     // claimed by another job
+	Denied       Status = "denied"     // no right to bind
 	Unavailable  Status = "unavailable"
 	OSReserved   Status = "os-reserved"
 	Listening    Status = "listening"
@@ -32,7 +33,7 @@ const (
 
 // Statuses lists every status.
 var Statuses = []Status{
-	Free, Owned, InUse, Shadowed, Leased, Denied, Unavailable, OSReserved,
+	Free, Owned, InUse, Shadowed, Redirected, Leased, Denied, Unavailable, OSReserved,
 	Listening, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
 }
 
@@ -111,6 +112,7 @@ type Result struct {
 	Alternatives []uint16        `json:"alternatives"`
 	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block
 	Notices      []Notice        `json:"notices"`
+	Redirect     *Redirect       `json:"redirect,omitempty"` // where NAT rules send callers
 
 	// Asked is how many alternatives were wanted, 0 if none apply. From is the
 	// ranges for them, empty if the need has none.
@@ -160,6 +162,17 @@ type Holder struct {
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
+}
+
+// Redirect is where a NAT rule sends the callers of a port.
+type Redirect struct {
+	From    string `json:"from"` // interfaces by which the callers come, or "this machine"
+	To      string `json:"to"`
+	Rule    string `json:"rule"` // in about the words of nft and iptables
+	Comment string `json:"comment,omitempty"`
+	Table   string `json:"table"` // with its family: "ip nat"
+	Chain   string `json:"chain"`
+	Legacy  bool   `json:"legacy,omitempty"` // a rule of iptables-legacy
 }
 
 // Container is the container of a holder, as far as it is known.

@@ -79,6 +79,8 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		switch {
 		case !tried.TableOK && !excludes(n.Binding(a.Protocol), f.Machine):
 			return Unknown // another process may listen beside us
+		case slices.ContainsFunc(sockets, isAllocated):
+			status = InUse
 		case shares:
 			status = Shadowed
 		default:
@@ -90,6 +92,8 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 			return Unknown
 		case tried.NoBindReason != "":
 			status = judgeByTable(n, a, tried, sockets, f)
+		case slices.ContainsFunc(sockets, isAllocated):
+			status = InUse
 		case !shares:
 			return Unknown // not bound, because of a listener that has gone since
 		default:
@@ -166,7 +170,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
-			case s.State == host.Listen:
+			case s.State == host.Listen, s.State == host.Allocated:
 				listeners = append(listeners, s)
 				found[s.Port] = true
 			case s.State == host.Bound:
@@ -288,7 +292,9 @@ func distinct(sockets []host.Socket) []host.Socket {
 
 // holdsPort reports whether a socket itself holds its port, as a listening or
 // bound one does and a connection does not.
-func holdsPort(s host.Socket) bool { return s.State == host.Listen || s.State == host.Bound }
+func holdsPort(s host.Socket) bool {
+	return s.State == host.Listen || s.State == host.Bound || isAllocated(s)
+}
 
 func holdingPort(sockets []host.Socket) []host.Socket {
 	return slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool { return !holdsPort(s) })

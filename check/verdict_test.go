@@ -482,7 +482,7 @@ func verdictCases() []verdictCase {
 		{name: "no connects at all for a block", need: reachableBlock, attempts: slices.Repeat([]string{"not-tried connect no space left"}, 4), want: verdictWant{status: Unknown, method: None, message: "4 of 4 not reached: 5432-5435 (not tried: no space left)"}},
 		{name: "no time to connect", need: reachable, attempts: []string{"not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: None, message: "db.internal port 5432: can't connect from this target: --timeout leaves too little time"}},
 		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
-	}, ownerCases(), tableCases())
+	}, ownerCases(), tableCases(), callerCases())
 }
 
 // ownerCases returns cases of a need with an owner on a port that is held.

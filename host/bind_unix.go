@@ -57,6 +57,11 @@ func prepare(fd int, b port.Binding, e port.Endpoint) (op string, err error) {
 	if err != nil {
 		return "setsockopt", err
 	}
+	if b.Device != "" {
+		if err := bindToDevice(fd, b.Device); err != nil {
+			return opDevice, err
+		}
+	}
 	var address unix.Sockaddr
 	if e.Addr.Is4() {
 		address = &unix.SockaddrInet4{Port: int(e.Port), Addr: e.Addr.As4()}
@@ -92,6 +97,8 @@ func classify(op string, err error) (Outcome, string) {
 	switch {
 	case op == "socket" && errno == unix.EAFNOSUPPORT:
 		return NoFamily, name
+	case op == opDevice && errno == unix.ENODEV:
+		return NoAddress, name
 	case op != "bind":
 		return Failed, name
 	case errno == unix.EADDRINUSE:

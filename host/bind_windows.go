@@ -15,7 +15,7 @@ import (
 // does not listen, and never sets SO_REUSEADDR, which on Windows takes the port
 // away from the socket that has it (Microsoft, "Using SO_REUSEADDR and
 // SO_EXCLUSIVEADDRUSE").
-func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err error) {
+func openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error) {
 	family, kind, protocol := int32(windows.AF_INET), int32(windows.SOCK_STREAM), int32(windows.IPPROTO_TCP)
 	if e.Addr.Is6() {
 		family = windows.AF_INET6
@@ -31,6 +31,10 @@ func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err
 	if op, err = prepare(socket, e); err != nil {
 		release()
 		return nil, op, err
+	}
+	if b.Device != "" {
+		release()
+		return nil, opDevice, errNoDevices
 	}
 	return release, "", nil
 }

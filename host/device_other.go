@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -24,3 +25,6 @@ func deviceNameOf(index int) (string, error) {
 	}
 	return device.Name, nil
 }
+
+// errNoDevices is the error of opDevice.
+var errNoDevices = errors.New("only Linux binds sockets to a device")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/org/portcheck/host/nat"
 	"github.com/org/portcheck/port"
 )
 
@@ -20,7 +21,11 @@ import (
 //	readTable(ctx, []query) tableRead
 //	settleV6Only(table, []Try)
 //	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
-type Local struct{}
+type Local struct {
+	// rules are the NAT rules that Confine has read; nil: they are read when they are
+	// needed.
+	rules *nat.Rules
+}
 
 // Machine returns what this machine is, without a probe.
 func (Local) Machine() Machine { return readMachine() }
@@ -49,13 +54,17 @@ type tableRead struct {
 }
 
 // Probe implements Host. The order is: table, binds, the table again where
-// something was found, holders, connects. None of our own sockets is open while
+// something was found, NAT rules, holders, connects. None of our own sockets is open while
 // the table is read.
-func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
+func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
 	}
 	p := newProbe(ctx, req)
+	p.rules = nat.Read
+	if l.rules != nil {
+		p.rules = l.rules.Answer
+	}
 	p.facts.Machine = readMachine()
 	var gaps []Gap
 	p.facts.Limits, gaps = readLimits()
@@ -64,6 +73,7 @@ func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.readFirst()
 		p.bindAll()
 		p.recheck()
+		p.followCallers()
 		p.answerScans()
 		p.collectSockets()
 		p.nameHolders()
@@ -82,6 +92,9 @@ type probe struct {
 	// boundHidden is that of the last tableRead.
 	boundHidden bool
 	seen        [][]Socket // the sockets that the table shows for each try
+	// rules follows callers through NAT rules.
+	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
+	behind []Socket // the sockets on this machine to which they send callers
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
@@ -192,6 +205,9 @@ func (p *probe) collectSockets() {
 		for _, s := range p.seen[i] {
 			add(s)
 		}
+	}
+	for _, s := range p.behind {
+		add(s)
 	}
 }
 

@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -61,6 +62,9 @@ type Try struct {
 	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; empty for the user of the probe
 	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
 	Owners bool       `json:"owners,omitempty"` // every holder matters: examine every process
+	// Callers asks where the callers of the ports end. Ports at which a bind fails are
+	// left out, unless Owners is set.
+	Callers bool `json:"callers,omitempty"`
 }
 
 // Scan asks which ports of Ports no visible socket holds, for a binding.
@@ -79,11 +83,14 @@ type Dial struct {
 type Facts struct {
 	Machine Machine    `json:"machine"`
 	Limits  Limits     `json:"limits"`
-	Tried   []Tried    `json:"tried"`   // Tried[i] answers Tries[i]
-	Open    []port.Set `json:"open"`    // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
-	Dialed  []Attempt  `json:"dialed"`  // Dialed[i] answers Dials[i]
-	Sockets []Socket   `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
-	Gaps    []Gap      `json:"gaps"`
+	Tried   []Tried    `json:"tried"`  // Tried[i] answers Tries[i]
+	Open    []port.Set `json:"open"`   // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
+	Dialed  []Attempt  `json:"dialed"` // Dialed[i] answers Dials[i]
+	// Allocated lists the ports that a container engine has given to its containers
+	// there, whether or not a socket has them.
+	Allocated []Allocation `json:"allocated,omitempty"`
+	Sockets   []Socket     `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
+	Gaps      []Gap        `json:"gaps"`
 }
 
 // Machine describes the machine that was probed.
@@ -161,6 +168,44 @@ type Tried struct {
 	// NoBindReason is why nothing can be bound on this machine, so that the
 	// socket table decides: a phrase for people. It is empty if binds are made.
 	NoBindReason string `json:"table_only,omitempty"`
+	// Routes are the ways on which NAT rules send callers away, by port.
+	Routes []Route `json:"routes,omitempty"`
+}
+
+// Route is a way to a port on which a NAT rule sends callers away. Ways with the
+// same rule and destinations are one Route.
+type Route struct {
+	Port uint16 `json:"port"`
+	// From lists the interfaces where the callers come from, "" for this machine. It
+	// and the rest are empty if there are too many routes.
+	From   []string      `json:"from,omitempty"`
+	More   bool          `json:"more,omitempty"`   // From does not list all
+	Addrs  []netip.Addr  `json:"addrs,omitempty"`  // the first of the addresses that they call
+	All    bool          `json:"all,omitempty"`    // all callers are sent away; otherwise some may be
+	Reason string        `json:"reason,omitempty"` // why it is not known that all are
+	To     []Destination `json:"to,omitempty"`
+	Rule   Rule          `json:"rule,omitzero"` // the first of the rules
+}
+
+// Destination is where callers end. What is not known is zero.
+type Destination struct {
+	Addr netip.Addr `json:"addr,omitzero"`
+	Port uint16     `json:"port,omitempty"`
+	Here bool       `json:"here,omitempty"` // an address of this machine
+	// Container is the container that has the address, and ContainerInfo an engine's
+	// description of it, if there is one.
+	Container     string         `json:"container,omitempty"`
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+}
+
+// Rule is a NAT rule. Its texts can be anybody's.
+type Rule struct {
+	Family  string `json:"family,omitempty"` // ip, ip6 or inet
+	Table   string `json:"table,omitempty"`
+	Chain   string `json:"chain,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	Text    string `json:"text,omitempty"`   // in about the words of nft and iptables
+	Legacy  bool   `json:"legacy,omitempty"` // of iptables-legacy, so that nft does not list it
 }
 
 // State is a socket's state as far as it matters to a bind.
@@ -173,6 +218,9 @@ const (
 	Connected State = "connected" // established or connecting
 	TimeWait  State = "time-wait"
 	Closing   State = "closing" // any other state after established
+	// Allocated is no state of a socket. The kernel has none there, but a container
+	// engine has given the port to a container.
+	Allocated State = "allocated"
 )
 
 // Socket is one entry of the socket table.
@@ -247,6 +295,14 @@ type Holder struct {
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
 
+// Allocation is a port that a container engine has given to a container.
+type Allocation struct {
+	port.Endpoint
+	Container     string         `json:"container"`
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+	User          int            `json:"user"` // uid of the engine; -1 where unknown
+}
+
 // FileProof is what is known about the file that a process executes. It is empty if
 // nothing is.
 type FileProof string
@@ -288,5 +344,7 @@ const (
 	GapSockets    GapKind = "sockets"         // sockets are missing
 	GapHolders    GapKind = "holders"         // holders of sockets are missing
 	GapContainers GapKind = "container-names" // the descriptions of containers, of holders with ContainerName in Unseen
+	GapRules      GapKind = "nat-rules"       // NAT rules
+	GapAllocated  GapKind = "allocated"       // the ports that a container engine has given to containers
 	GapNamespace  GapKind = "namespace"       // the ports may be those of another namespace than the user means
 )

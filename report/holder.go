@@ -44,7 +44,11 @@ func containerName(c check.Container) string {
 // holderText describes a holder: "nginx (pid 812, user www-data, nginx.service)".
 func holderText(h check.Holder) string {
 	name := Safe(holderName(h))
-	if name == "" {
+	switch {
+	case name != "":
+	case h.PID == 0 && h.Container != nil:
+		return "container " + Safe(containerName(*h.Container))
+	default:
 		name = "unknown process"
 	}
 	var facts []string

@@ -15,6 +15,7 @@ import (
 var remedies = map[check.Status]func(check.Result) string{
 	check.InUse:        remedyInUse,
 	check.Shadowed:     remedyShadowed,
+	check.Redirected:   remedyRedirected,
 	check.Leased:       remedyLeased,
 	check.Denied:       remedyDenied,
 	check.Unavailable:  remedyUnavailable,
@@ -90,6 +91,9 @@ func remedyUnavailable(r check.Result) string {
 	for _, e := range r.Endpoints {
 		if e.Outcome == "no-family" {
 			return "enable IPv6 on the host, or use an IPv4 address"
+		}
+		if e.Errno == "ENODEV" {
+			return "check the name in `socket: {device: NAME}` (`ip link` lists the devices)"
 		}
 		if e.Outcome == "no-address" {
 			missing = e.Address

@@ -29,21 +29,33 @@ type namingHost struct {
 	find     func() (*engine.Engine, error)
 	services map[string]string // names of the job's services, by container ID
 	timeout  time.Duration
+	// beside reports whether the engine is in the network namespace that is probed.
+	beside func(context.Context, *engine.Engine) bool
 }
 
 // withEngine returns h with names of containers from the engine that the
 // environment points to.
-func withEngine(h host.Host, o Options) host.Host {
-	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout}
+func withEngine(h host.Host, o Options) namingHost {
+	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout, listensHere}
 }
 
 // Probe implements host.Host.
 func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	allocated := n.askAllocated(ctx, req)
 	facts, err := n.Host.Probe(ctx, req)
-	if err != nil || !slices.ContainsFunc(facts.Sockets, func(s host.Socket) bool { return slices.ContainsFunc(s.Holders, involvesContainer) }) {
+	known := allocated()
+	if err != nil {
 		return facts, err
 	}
-	containers, gap := n.list(ctx)
+	facts.Allocated = nil // only the engine knows
+	known.addTo(&facts, req)
+	if !slices.ContainsFunc(facts.Sockets, func(s host.Socket) bool { return slices.ContainsFunc(s.Holders, involvesContainer) }) {
+		return facts, nil
+	}
+	containers, gap := known.containers, (*host.Gap)(nil)
+	if containers == nil {
+		containers, gap = n.list(ctx)
+	}
 	first := func(id string) int { return n.firstProcess(ctx, id) }
 	if !facts.Machine.Namespace.AllProcesses {
 		first = func(string) int { return 0 } // the engine numbers processes in another way
@@ -108,6 +120,7 @@ type container struct {
 	user      int    // uid of the engine's user; -1 if not known
 	info      host.ContainerInfo
 	published []port.Endpoint
+	addrs     []netip.Addr
 }
 
 // containers converts the list of an engine that belongs to user. The published
@@ -134,6 +147,13 @@ func (n namingHost) containers(entries []engine.Container, local bool, user int)
 			c.published = append(c.published, port.Endpoint{
 				Protocol: port.Protocol(p.Type), Addr: ip.WithZone(""), Port: p.PublicPort, V6Only: true, Device: ip.Zone(),
 			})
+		}
+		for _, w := range e.NetworkSettings.Networks {
+			for _, text := range []string{w.IPAddress, w.GlobalIPv6Address} {
+				if addr, err := netip.ParseAddr(text); err == nil && local {
+					c.addrs = append(c.addrs, addr.WithZone(""))
+				}
+			}
 		}
 		all = append(all, c)
 	}

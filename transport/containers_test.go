@@ -141,7 +141,7 @@ func TestNameHolders(t *testing.T) {
 func parse(t *testing.T, text string) []container {
 	t.Helper()
 	env, _ := serve(t, write(text))
-	all, gap := withEngine(scripted{}, Options{Env: env}).(namingHost).list(t.Context())
+	all, gap := withEngine(scripted{}, Options{Env: env}).list(t.Context())
 	if gap != nil || all == nil {
 		t.Fatalf("%v, gap %v", all, gap)
 	}
@@ -315,7 +315,7 @@ func TestEngineFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := withEngine(scripted{sockets: []host.Socket{
 				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
-			}}, Options{Env: c.env(t)}).(namingHost)
+			}}, Options{Env: c.env(t)})
 			h.timeout = 200 * time.Millisecond
 			if name == "too large" || name == "endless" {
 				h.timeout = namingTimeout

@@ -209,9 +209,9 @@ func TestSweepLeavesOthers(t *testing.T) {
 		"it, with a deadline that we set":     run(t, "--name", helperName(), "--label", due, database, "sleep", "600"),
 		"our image with another deadline":     run(t, "--name", helperName(), "--label", label(time.Unix(1, 0)), v.image, "sleep", "600"),
 		"our image with another program":      run(t, "--rm", "--name", helperName(), "--label", due, v.image, "sleep", "600"),
-		"our image with another volume":       run(t, "--rm", "-v", "/data", "-i", "--name", helperName(), "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
-		"our image with another name":         run(t, "--rm", "-i", "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
-		"our image with a deadline before it": run(t, "--rm", "-i", "--name", helperName(), "--label", label(time.Now().Add(-time.Hour)), "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
+		"our image with another volume":       run(t, "--rm", "-v", "/data", "-i", "--name", helperName(), "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
+		"our image with another name":         run(t, "--rm", "-i", "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
+		"our image with a deadline before it": run(t, "--rm", "-i", "--name", helperName(), "--label", label(time.Now().Add(-time.Hour)), "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
 	}
 	step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(freePorts(t, 1)[0])}}.run(t).want(t, 0)
 	for what, id := range ids {

@@ -139,6 +139,15 @@ func (e *Engine) IsLocal() bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// Socket returns the path of the engine's socket, empty if it is reached in another
+// way.
+func (e *Engine) Socket() string {
+	if e.network == "unix" {
+		return e.address
+	}
+	return ""
+}
+
 // Close closes idle connections.
 func (e *Engine) Close() { e.transport.CloseIdleConnections() }
 
