@@ -16,6 +16,7 @@ type cgroupNames struct {
 	// before it: "user@1000.service/shop.service".
 	unit       string
 	container  string // ID
+	engine     string // of the container, as its name has it; empty if unknown
 	enginesOwn bool   // only a container engine of root can have named the container
 }
 
@@ -42,7 +43,7 @@ func parseCgroup(text string) cgroupNames {
 			all.unit = names.unit
 		}
 		if all.container == "" {
-			all.container, all.enginesOwn = names.container, names.enginesOwn
+			all.container, all.engine, all.enginesOwn = names.container, names.engine, names.enginesOwn
 		}
 	}
 	if all.enginesOwn {
@@ -92,6 +93,7 @@ func parseCgroupPath(path string) (names cgroupNames) {
 		switch {
 		case isContainer:
 			names.container, names.enginesOwn = id, where == onlySlices || where == engines
+			names.engine = engineOf(path, strings.TrimSuffix(strings.TrimSuffix(name, ".scope"), id))
 			where = foreign
 		case where == onlySlices && isUnit:
 			names.unit = name
@@ -113,6 +115,24 @@ func parseCgroupPath(path string) (names cgroupNames) {
 		top = false
 	}
 	return names
+}
+
+// engineOf returns the engine of a container from the path of its cgroup, and from
+// what is before the ID there. Its name is a hint for people.
+func engineOf(path, before string) string {
+	switch {
+	case strings.Contains(path, "kubepods"):
+		return "kubernetes"
+	case strings.HasPrefix(before, "docker-"), strings.HasPrefix(path, "/docker/"), strings.HasPrefix(path, "/actions_job/"):
+		return "docker"
+	case strings.HasPrefix(before, "libpod-"), strings.HasPrefix(path, "/libpod_parent/"):
+		return "podman"
+	case strings.HasPrefix(before, "nerdctl-"), strings.Contains(before, "containerd"):
+		return "containerd"
+	case strings.HasPrefix(before, "crio-"):
+		return "cri-o"
+	}
+	return ""
 }
 
 // isUserManager reports whether a system unit is the service manager of a user,

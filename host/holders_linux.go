@@ -49,6 +49,7 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 			slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 		}
 	}
+	nameSocketUnits(ctx, sockets)
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -415,7 +415,7 @@ func TestParseCgroup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := parseCgroup(c.text)
 			container, enginesOwn := strings.CutSuffix(c.container, "!")
-			if got != (cgroupNames{c.unit, container, enginesOwn}) {
+			if got.unit != c.unit || got.container != container || got.enginesOwn != enginesOwn {
 				t.Errorf("%+v; want unit %q, container %q", got, c.unit, c.container)
 			}
 		})

@@ -41,8 +41,12 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 			h.Unseen = append(h.Unseen, what)
 		}
 	}
+	h.Stopped = before.state == "T"
 	h.Executable, h.File, err = d.executable(dir)
 	unseen("executable", err)
+	h.Names = d.otherNames(dir, before.name, h)
+	h.Master = master(dir, before)
+	h.Parent, h.ParentName = before.parent, parentName(before.parent)
 
 	status, err := os.ReadFile(dir + "status")
 	if err == nil {
@@ -56,7 +60,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	cgroup, err := os.ReadFile(dir + "cgroup")
 	if err == nil {
 		names := parseCgroup(string(cgroup))
-		h.Unit, h.Container = names.unit, names.container
+		h.Unit, h.Container, h.Engine = names.unit, names.container, names.engine
 		h.Vouched = append(h.Vouched, "unit")
 		if names.enginesOwn {
 			h.Vouched = append(h.Vouched, "container")
@@ -74,6 +78,9 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 		if line, err := os.ReadFile(dir + "cmdline"); err == nil && len(line) > 0 {
 			h.Command = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 		}
+	}
+	if f, proven := ForwarderOf(h); proven {
+		h.LeftOver = f.lostParent(h)
 	}
 	after, err := readStat(dir)
 	return h, err == nil && after.start == before.start
@@ -108,9 +115,11 @@ func ancestors(pid int) (all []int) {
 const ticksPerSecond = 100
 
 type stat struct {
-	name   string
-	parent int
-	start  uint64 // ticks since boot
+	name            string
+	state           string // a letter, as in ps(1)
+	parent, session int
+	copied          bool   // it was forked and has executed no file since
+	start           uint64 // ticks since boot
 }
 
 func readStat(dir string) (stat, error) {
@@ -141,7 +150,16 @@ func parseStat(text []byte) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	return stat{string(text[open+1 : end]), parent, start}, nil
+	session, err := strconv.Atoi(string(fields[3]))
+	if err != nil {
+		return stat{}, err
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	if err != nil {
+		return stat{}, err
+	}
+	const forkedNoExec = 0x40 // PF_FORKNOEXEC of include/linux/sched.h
+	return stat{string(text[open+1 : end]), string(fields[0]), parent, session, flags&forkedNoExec != 0, start}, nil
 }
 
 // parseBootTime parses "btime 1767225600" of /proc/stat.
