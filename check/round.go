@@ -338,6 +338,10 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		result := judge(n, key.proto, tried, a.about(n.Ports))
+		result.OS = a.Machine.OS
+		if a.Machine.UID >= 0 {
+			result.UID = &a.Machine.UID
+		}
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
 		r.results[key] = &result

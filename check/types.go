@@ -111,6 +111,8 @@ type Result struct {
 	Alternatives []uint16        `json:"alternatives"`
 	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block
 	Notices      []Notice        `json:"notices"`
+	// Hints are what formats print below the message; the formats make them.
+	Hints []Hint `json:"hints,omitzero"`
 
 	// Asked is how many alternatives were wanted, 0 if none apply. From is the
 	// ranges for them, empty if the need has none.
@@ -124,7 +126,29 @@ type Result struct {
 	TableErrno string `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
+	// OS is that of the target, and UID the effective uid of the probe there; nil if
+	// it is not known.
+	OS  string `json:"-"`
+	UID *int   `json:"-"`
 }
+
+// Hint is what a person can do about a result, or may want to know.
+type Hint struct {
+	Kind    HintKind `json:"kind"`
+	Text    string   `json:"text"`              // a sentence, without a full stop
+	Command string   `json:"command,omitempty"` // the first command of the text
+}
+
+// HintKind is the kind of a hint.
+type HintKind string
+
+// The kinds.
+const (
+	HintRemedy      HintKind = "remedy"
+	HintOwner       HintKind = "owner"
+	HintAlternative HintKind = "alternative"
+	HintNote        HintKind = "note"
+)
 
 // Ports returns the result's port or block.
 func (r Result) Ports() port.Range { return port.Range{First: r.Port, Last: max(r.Port, r.PortLast)} }
@@ -150,13 +174,38 @@ type Holder struct {
 	Process    string        `json:"process,omitempty"`
 	Executable string        `json:"executable,omitempty"`
 	Unit       string        `json:"unit,omitempty"`
+	SocketUnit string        `json:"socket_unit,omitempty"` // for which systemd holds the socket
 	Container  *Container    `json:"container,omitempty"`
 	Started    *time.Time    `json:"started,omitempty"`
 	Command    []string      `json:"command,omitempty"` // with --show-command only
+	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
+	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
+	// Master is the PID of the process of which this one is a forked copy.
+	Master     int         `json:"master,omitempty"`
+	Supervisor *Supervisor `json:"supervisor,omitempty"`
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
+	// Age is how long the process has run, 0 if it is not known.
+	Age time.Duration `json:"-"`
+}
+
+// Forwarder says that a holder holds the port on behalf of another.
+type Forwarder struct {
+	Name     string `json:"name"`
+	For      string `json:"for"`              // containers, units or services
+	Engine   string `json:"engine,omitempty"` // of the containers, if only one engine uses it
+	LeftOver bool   `json:"left_over,omitempty"`
+	// Own is set if nothing but itself needs the port.
+	Own bool `json:"own,omitempty"`
+}
+
+// Supervisor is a process that starts a service again when it ends.
+type Supervisor struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
 }
 
 // Container is the container of a holder, as far as it is known.
@@ -166,6 +215,8 @@ type Container struct {
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // the service of this CI job, if it is one
+	Engine  string `json:"engine,omitempty"`  // docker, podman, containerd, cri-o or kubernetes
+	Socket  string `json:"socket,omitempty"`  // the address of an engine that a user runs without root
 }
 
 // Notice is something worth knowing that is not the status.

@@ -50,10 +50,12 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 		}
 	}
 	nameSocketUnits(ctx, sockets)
+	gaps := s.gaps(sockets)
 	if ctx.Err() != nil {
 		return nil
 	}
-	return s.gaps(sockets)
+	markKernels(ctx, sockets)
+	return gaps
 }
 
 // search is one search for the holders of all sockets together.

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/org/portcheck/check"
 )
@@ -30,7 +31,27 @@ func started(h check.Holder) string {
 	if h.Started == nil {
 		return ""
 	}
-	return h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	at := h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	if age := ageText(h.Age); age != "" {
+		at += " (" + age + ")"
+	}
+	return at
+}
+
+// ageText returns a duration in its largest unit: "3 days". It is empty below a minute.
+func ageText(d time.Duration) string {
+	for _, unit := range []struct {
+		name string
+		of   time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}} {
+		switch n := d / unit.of; {
+		case n == 1:
+			return "1 " + unit.name
+		case n > 1:
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return ""
 }
 
 // containerName returns a container's name, else its short ID, raw.
@@ -44,7 +65,10 @@ func containerName(c check.Container) string {
 // holderText describes a holder: "nginx (pid 812, user www-data, nginx.service)".
 func holderText(h check.Holder) string {
 	name := Safe(holderName(h))
-	if name == "" {
+	switch {
+	case h.Kernel:
+		return "the kernel itself"
+	case name == "":
 		name = "unknown process"
 	}
 	var facts []string
@@ -61,6 +85,12 @@ func holderText(h check.Holder) string {
 		facts = append(facts, "container "+Safe(containerName(*h.Container)))
 	case h.Unit != "":
 		facts = append(facts, Safe(h.Unit))
+	}
+	if h.Forwarder != nil && h.Forwarder.LeftOver {
+		facts = append(facts, "left over")
+	}
+	if h.Stopped {
+		facts = append(facts, "stopped")
 	}
 	if len(facts) > 0 {
 		name += " (" + strings.Join(facts, ", ") + ")"

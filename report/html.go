@@ -249,7 +249,7 @@ func adviceHTML(r check.Result) string {
 	for _, f := range unmetFindings(r, false) {
 		fmt.Fprintf(&b, "<p class=\"message\">%s</p>", sentenceInHTML(f.message))
 		for _, hint := range f.hints {
-			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint))
+			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint.Text))
 		}
 	}
 	return b.String()

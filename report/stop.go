@@ -1,0 +1,318 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
+)
+
+// way is a way to end a holder: a sentence, or a command with the words that it takes.
+type way struct {
+	text    string // "stop its service", or all of it if there is no command
+	command string // without words
+	word    string // such as a PID, empty if there is no command
+	holder  check.Holder
+	many    string // text for several words; "" for text and a count
+}
+
+// mostWords bounds the words of one command, and the ways of one hint.
+const mostWords = 20
+
+// stop returns how to end everything that holds the port, with the start time of what
+// is named first. Processes of one unit or container stop together, and a server's
+// workers with their master.
+func stop(r check.Result) advice {
+	var ways []way
+	unseen := false
+	for _, h := range mastersOf(r.Holders) {
+		w := stopHolder(h, r)
+		i := slices.IndexFunc(ways, func(other way) bool {
+			return w.text == other.text && w.command == other.command && w.word == other.word
+		})
+		switch {
+		case w.text == "":
+			unseen = true
+		case i < 0:
+			ways = append(ways, w)
+		case h.Started != nil && (ways[i].holder.Started == nil || h.Started.Before(*ways[i].holder.Started)):
+			ways[i].holder = h // of several processes, the oldest
+		}
+	}
+	if len(ways) == 0 {
+		return findOut(r)
+	}
+	var parts []string
+	first := ways[0]
+	var command string
+	for len(ways) > 0 {
+		text, of, rest := together(ways)
+		if len(parts) == mostWords {
+			parts = append(parts, fmt.Sprintf("stop the %d others that the JSON report lists", len(ways)))
+			break
+		}
+		if command == "" {
+			command = of
+		}
+		parts, ways = append(parts, text), rest
+	}
+	a := advice{strings.Join(parts, "; then "), command}
+	if since := started(first.holder); since != "" {
+		name := Safe(holderName(first.holder))
+		if name == "" {
+			name = "it"
+		}
+		a.text = name + " has run since " + since + "; " + a.text
+	}
+	if unseen {
+		a.text += "; then check again: not every process that holds it can be seen"
+	}
+	return a
+}
+
+// together returns the text for the first way and for those that its command can end
+// as well, the command, and the other ways.
+func together(ways []way) (text, command string, rest []way) {
+	first := ways[0]
+	if first.command == "" {
+		return first.text, "", ways[1:]
+	}
+	var words []string
+	more := 0
+	for _, w := range ways {
+		switch {
+		case w.command != first.command || (w.many == "") != (first.many == ""):
+			rest = append(rest, w)
+		case len(words) == mostWords:
+			more++
+		default:
+			words = append(words, w.word)
+		}
+	}
+	text = first.text
+	if n := len(words) + more - 1; n > 0 {
+		if text = first.many; text == "" {
+			text = fmt.Sprintf("%s and %d more", first.text, n)
+		}
+	}
+	command = first.command + " " + strings.Join(words, " ")
+	if first.command == resume {
+		all := strings.Join(words, " ")
+		command = resume + " " + all + " && kill " + all
+	}
+	text += ": `" + command + "`"
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more, which the JSON report lists", more)
+	}
+	return text, command, rest
+}
+
+// resume continues a stopped process, which handles no other signal until then.
+const resume = "kill -CONT"
+
+// mastersOf returns the holders without those that are workers of another holder: it
+// replaces a worker that ends.
+func mastersOf(holders []check.Holder) []check.Holder {
+	pids := map[int]bool{}
+	for _, h := range holders {
+		pids[h.PID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(holders), func(h check.Holder) bool { return h.Master > 0 && pids[h.Master] })
+}
+
+// stopHolder returns how to stop a holder; its text is empty if that is not known.
+func stopHolder(h check.Holder, r check.Result) way {
+	w := way{holder: h}
+	switch c := h.Container; {
+	case c != nil && c.Service != "":
+		w.text = "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
+	case c != nil && c.Engine == "kubernetes":
+		w.text = "its pod is one of Kubernetes, which starts a stopped container again: delete the pod or scale its workload down with kubectl"
+	case c != nil && stopContainer(&w, *c):
+	case h.Forwarder != nil && h.Forwarder.LeftOver && h.PID > 1:
+		w.text, w.command, w.word = "stop "+Safe(holderName(h))+", which is left over from a container that is gone", "kill", strconv.Itoa(h.PID)
+	case stopUnit(&w, h):
+	case h.Forwarder != nil:
+		w.text = behind(h, r)
+	case h.Kernel && r.Protocol == port.UDP:
+		w.text = fmt.Sprintf("the kernel itself holds it, for a VXLAN, Geneve or WireGuard interface or a mount: `ip -d link` and `wg show` list interfaces with their ports; delete the one with port %d, or give it another port", h.Port)
+	case h.Kernel:
+		w.text = "the kernel itself holds it, for an NFS server or the like: `rpcinfo -p` lists its services; stop the one that uses it (`systemctl stop nfs-server`)"
+	case h.PID == 4 && r.OS == "windows":
+		w.text = "the system itself holds it, for a service of HTTP.sys or a shared folder: `netsh http show servicestate` lists those of HTTP.sys"
+	case h.PID == 1:
+		w.text = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container"
+	case h.PID > 0:
+		stopProcess(&w, h, r)
+	}
+	return w
+}
+
+// stopContainer sets the way to stop a container, and reports whether it did.
+func stopContainer(w *way, c check.Container) bool {
+	command := map[string]string{"podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}[c.Engine]
+	if command == "" {
+		command = "docker"
+	}
+	if isSocket(c.Socket) {
+		flag := map[string]string{"docker": "-H", "podman": "--url"}[command]
+		if flag != "" {
+			command += " " + flag + " " + c.Socket
+		}
+	}
+	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
+		if isWord(ref) {
+			w.text, w.many, w.command, w.word = "stop its container", "stop its containers", command+" stop", ref
+			return true
+		}
+	}
+	return false
+}
+
+// isSocket reports whether the address of an engine is one word to every shell.
+func isSocket(address string) bool {
+	path, ok := strings.CutPrefix(address, "unix:///")
+	return ok && !slices.ContainsFunc(strings.Split(path, "/"), func(name string) bool { return !isWord(name) })
+}
+
+// stopUnit sets the way to stop a unit, and reports whether it did.
+func stopUnit(w *way, h check.Holder) bool {
+	unit := h.Unit
+	manager, own, ofUser := strings.Cut(unit, "/")
+	if ofUser && isUserManager(manager) {
+		unit = own
+	}
+	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || unresolved(h) {
+		return false
+	}
+	w.text, w.many, w.command, w.word = "stop its service", "stop its units", "systemctl stop", unit
+	if strings.HasSuffix(unit, ".socket") {
+		w.text = "stop its socket unit"
+	}
+	if ofUser {
+		user := Safe(holderUser(h))
+		w.text, w.many, w.command = "as user "+user+", stop its service", "as user "+user+", stop its units", "systemctl --user stop"
+	}
+	return true
+}
+
+// unresolved reports whether a holder serves others, so that its own unit is that of
+// an engine or of a super-server, with everything else that it serves.
+func unresolved(h check.Holder) bool {
+	return h.Forwarder != nil && (h.Forwarder.For != "units" || !strings.HasSuffix(h.Unit, ".socket"))
+}
+
+// stoppable reports whether stopping the unit stops only the holder. A scope or a
+// user manager is a whole login session.
+func stoppable(unit string) bool {
+	return strings.HasSuffix(unit, ".socket") || strings.HasSuffix(unit, ".service") && !isUserManager(unit)
+}
+
+func isUserManager(unit string) bool {
+	return strings.HasPrefix(unit, "user@") && strings.HasSuffix(unit, ".service")
+}
+
+// behind returns how to find out for what a forwarder holds the port. It is never a
+// reason to end the forwarder itself, on which others depend.
+func behind(h check.Holder, r check.Result) string {
+	name, f := Safe(holderName(h)), h.Forwarder
+	as := ""
+	if h.UID != nil && *h.UID != 0 {
+		as = "as user " + Safe(holderUser(h)) + ", "
+	}
+	protocol := Safe(string(r.Protocol))
+	switch {
+	case f.For == "units" && h.Unit != "":
+		return fmt.Sprintf("%s holds it for one of its socket units, and which one is not known: `systemctl list-sockets` names it; stop that one", name)
+	case f.For == "units":
+		return fmt.Sprintf("%s holds it for one of its socket units: `systemctl list-sockets` names it; stop that one", name)
+	case f.For == "services":
+		return fmt.Sprintf("%s holds it for a service in its configuration (/etc/inetd.conf or /etc/xinetd.d): take the line of port %d out, and reload it with `systemctl reload`", name, h.Port)
+	case f.Own && f.Name == "dockerd":
+		return "dockerd has this port for itself, for its API or a swarm: take it out of `hosts` in /etc/docker/daemon.json or of its unit, or leave the swarm"
+	case f.Own:
+		return name + " has this port for itself: change it in its configuration"
+	case h.Container != nil:
+		return as + "stop the container that it holds the port for, of which no name fits a command"
+	case f.Engine == "docker":
+		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` shows its name", h.Port, protocol)
+	case f.Engine == "podman":
+		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one", name, as, h.Port)
+	}
+	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one", name, as, h.Port)
+}
+
+// stopProcess sets the way to stop a process that no unit and no container stops.
+func stopProcess(w *way, h check.Holder, r check.Result) {
+	name := Safe(holderName(h))
+	if name == "" {
+		name = "its process"
+	}
+	w.text, w.command, w.word = "stop "+name, "kill", strconv.Itoa(h.PID)
+	switch workers := sharing(r.Holders, h.Master); {
+	case r.OS == "windows":
+		w.command, w.word = "taskkill", "/PID "+strconv.Itoa(h.PID)
+	case h.Supervisor != nil:
+		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(h.Supervisor.Name), h.Supervisor.PID)
+		w.command, w.word = "", ""
+	case h.Master > 1 && workers > 1:
+		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(h.Master)
+	case h.Master > 1:
+		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, h.Master, h.Master)
+		w.command, w.word = "", ""
+	case h.Stopped:
+		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
+	}
+}
+
+// sharing returns how many holders have a master.
+func sharing(holders []check.Holder, master int) int {
+	pids := map[int]bool{}
+	for _, h := range holders {
+		if h.Master == master {
+			pids[h.PID] = true
+		}
+	}
+	return len(pids)
+}
+
+// findOut returns how to find the process that holds the port.
+func findOut(r check.Result) advice {
+	command := listCommand(r)
+	switch {
+	case len(r.Holders) == 0 && r.OS == "linux" && r.Method == check.BindTable && !r.TableOnly:
+		return advice{text: "check again: no table of the kernel lists what holds it, so it has ended since, or it has bound the port and does not listen (Linux before 6.8 lists no such sockets)"}
+	case r.TableOnly:
+		return advice{"find out which process holds it: `" + command + "` there", command}
+	case r.UID == nil: // of a merged report, or of a system without uids
+		return advice{"find out which process holds it: `" + command + "`", command}
+	case *r.UID == 0:
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is in another PID namespace: `" + command + "` on the machine itself", command}
+	}
+	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
+}
+
+// listCommand returns the command that lists the process at the result's port.
+func listCommand(r check.Result) string {
+	number := r.Port
+	if len(r.Holders) > 0 {
+		number = r.Holders[0].Port // the taken one of a block
+	}
+	udp := r.Protocol == port.UDP
+	switch {
+	case r.OS == "windows":
+		return fmt.Sprintf("netstat -ano | findstr :%d", number)
+	case r.OS == "darwin" && udp:
+		return fmt.Sprintf("sudo lsof -nP -iUDP:%d", number)
+	case r.OS == "darwin":
+		return fmt.Sprintf("sudo lsof -nP -iTCP:%d -sTCP:LISTEN", number)
+	case r.OS == "freebsd":
+		return fmt.Sprintf("sudo sockstat -l -p %d", number)
+	case udp:
+		return fmt.Sprintf("sudo ss -ulnp sport = :%d", number)
+	}
+	return fmt.Sprintf("sudo ss -tlnp sport = :%d", number)
+}
