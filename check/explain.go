@@ -206,7 +206,7 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		switch {
 		case len(s.Holders) > 0 || !canBeHeld || s.Kernel:
 		case s.Complete:
-			n.notify(r, config.Degraded, "no process that can be seen has it open")
+			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
 			return
 		default:
 			n.notify(r, config.Degraded, "its holder can't be seen%s", because(gaps, host.GapHolders))

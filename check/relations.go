@@ -16,20 +16,21 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 // addRelations adds to a holder what it is to other processes: for whom it holds the
 // port, and which process would replace it.
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
+	out.Stopped = h.Stopped
+	from := Origin{Master: h.Master}
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
-		out.SocketUnit = s.Units[0]
+		from.SocketUnit = s.Units[0]
 	}
-	out.Stopped, out.Master = h.Stopped, h.Master
 	if slices.Contains(supervisors, h.ParentName) {
-		out.Supervisor = &Supervisor{PID: h.Parent, Name: h.ParentName}
+		from.Supervisor, from.SupervisorPID = h.ParentName, h.Parent
 	}
-	f, _ := host.ForwarderOf(h)
-	if f == nil {
-		return
+	if from != (Origin{}) {
+		out.Origin = &from
 	}
-	out.Forwarder = &Forwarder{Name: f.Name, For: string(f.For), Engine: f.Engine, LeftOver: h.LeftOver}
-	asked := !slices.Contains(h.Unseen, host.ContainerName)
-	out.Forwarder.Own = f.Own && h.Container == "" && asked
+	if f, _ := host.ForwarderOf(h); f != nil {
+		own := f.Own && h.Container == "" && !slices.Contains(h.Unseen, host.ContainerName)
+		out.Forwarder = &Forwarder{Name: f.Name, For: string(f.For), Engine: f.Engine, LeftOver: h.LeftOver, Own: own}
+	}
 }
 
 // mismatch returns why the first holder that is not an owner is none: the end of a

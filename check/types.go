@@ -174,22 +174,19 @@ type Holder struct {
 	Process    string        `json:"process,omitempty"`
 	Executable string        `json:"executable,omitempty"`
 	Unit       string        `json:"unit,omitempty"`
-	SocketUnit string        `json:"socket_unit,omitempty"` // for which systemd holds the socket
 	Container  *Container    `json:"container,omitempty"`
 	Started    *time.Time    `json:"started,omitempty"`
 	Command    []string      `json:"command,omitempty"` // with --show-command only
+	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
+	Origin     *Origin       `json:"origin,omitempty"`
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
-	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
-	// Master is the PID of the process of which this one is a forked copy.
-	Master     int         `json:"master,omitempty"`
-	Supervisor *Supervisor `json:"supervisor,omitempty"`
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
-	// Age is how long the process has run, 0 if it is not known.
-	Age time.Duration `json:"-"`
+	// Minutes is how long the process has run, 0 if it is not known.
+	Minutes int32 `json:"-"`
 }
 
 // Forwarder says that a holder holds the port on behalf of another.
@@ -202,10 +199,24 @@ type Forwarder struct {
 	Own bool `json:"own,omitempty"`
 }
 
-// Supervisor is a process that starts a service again when it ends.
-type Supervisor struct {
-	PID  int    `json:"pid"`
-	Name string `json:"name"`
+// Origin says where a process or its socket comes from, as far as that matters to
+// whoever wants to end it.
+type Origin struct {
+	SocketUnit string `json:"socket_unit,omitempty"` // for which systemd holds the socket
+	// Master is the PID of the process of which this one is a forked copy: a server
+	// replaces a worker that ends.
+	Master int `json:"master,omitempty"`
+	// Supervisor is the parent, if it is a program that starts services again.
+	Supervisor    string `json:"supervisor,omitempty"`
+	SupervisorPID int    `json:"supervisor_pid,omitempty"`
+}
+
+// From returns the holder's origin, empty if nothing is known of it.
+func (h Holder) From() Origin {
+	if h.Origin == nil {
+		return Origin{}
+	}
+	return *h.Origin
 }
 
 // Container is the container of a holder, as far as it is known.

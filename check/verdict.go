@@ -359,7 +359,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if !h.Started.IsZero() {
 		out.Started = &h.Started
-		out.Age = max(time.Since(h.Started), 0)
+		out.Minutes = int32(max(time.Since(h.Started)/time.Minute, 0))
 	}
 	return out
 }

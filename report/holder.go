@@ -5,7 +5,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/org/portcheck/check"
 )
@@ -32,19 +31,19 @@ func started(h check.Holder) string {
 		return ""
 	}
 	at := h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
-	if age := ageText(h.Age); age != "" {
+	if age := ageText(h.Minutes); age != "" {
 		at += " (" + age + ")"
 	}
 	return at
 }
 
-// ageText returns a duration in its largest unit: "3 days". It is empty below a minute.
-func ageText(d time.Duration) string {
+// ageText returns a number of minutes in the largest unit: "3 days". It is empty for 0.
+func ageText(minutes int32) string {
 	for _, unit := range []struct {
 		name string
-		of   time.Duration
-	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}} {
-		switch n := d / unit.of; {
+		of   int32
+	}{{"day", 24 * 60}, {"hour", 60}, {"minute", 1}} {
+		switch n := minutes / unit.of; {
 		case n == 1:
 			return "1 " + unit.name
 		case n > 1:

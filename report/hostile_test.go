@@ -191,7 +191,7 @@ func checkRoundTrip(t *testing.T, s string) {
 	for i := range want.Results {
 		want.Results[i].OS, want.Results[i].UID = "", nil
 		for j := range want.Results[i].Holders {
-			want.Results[i].Holders[j].Age = 0
+			want.Results[i].Holders[j].Minutes = 0
 		}
 		want.Results[i].Hints, got.Results[i].Hints = nil, nil // made from the rest
 		want.Results[i].Asked, want.Results[i].From, want.Results[i].NoSearchReason, want.Results[i].TableErrno = 0, nil, "", ""

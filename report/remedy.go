@@ -197,8 +197,8 @@ func holderOwner(h check.Holder) string {
 		return "{container: " + yamlString(h.Container.Service) + "}"
 	case h.Container != nil && isWord(h.Container.Name):
 		return "{container: " + yamlString(h.Container.Name) + "}"
-	case isUnit(h.SocketUnit):
-		return "{unit: " + yamlString(h.SocketUnit) + "}"
+	case isUnit(h.From().SocketUnit):
+		return "{unit: " + yamlString(h.From().SocketUnit) + "}"
 	case unresolved(h):
 		return ""
 	case isUnit(h.Unit):

@@ -19,24 +19,34 @@ type way struct {
 	many    string // text for several words; "" for text and a count
 }
 
-// mostWords bounds the words of one command, and the ways of one hint.
-const mostWords = 20
+// What one hint names: the words of a command, the commands, and the holders that are
+// looked at. The JSON report lists all of them.
+const (
+	mostWords   = 20
+	mostParts   = 20
+	mostHolders = 1000
+)
 
 // stop returns how to end everything that holds the port, with the start time of what
 // is named first. Processes of one unit or container stop together, and a server's
 // workers with their master.
 func stop(r check.Result) advice {
+	holders := r.Holders[:min(len(r.Holders), mostHolders)]
+	f := familyOf(holders)
 	var ways []way
+	index := map[[3]string]int{}
 	unseen := false
-	for _, h := range mastersOf(r.Holders) {
-		w := stopHolder(h, r)
-		i := slices.IndexFunc(ways, func(other way) bool {
-			return w.text == other.text && w.command == other.command && w.word == other.word
-		})
-		switch {
+	for _, h := range holders {
+		if f.pids[h.From().Master] {
+			continue // the master is among them
+		}
+		w := stopHolder(h, r, f)
+		key := [3]string{w.text, w.command, w.word}
+		switch i, known := index[key]; {
 		case w.text == "":
 			unseen = true
-		case i < 0:
+		case !known:
+			index[key] = len(ways)
 			ways = append(ways, w)
 		case h.Started != nil && (ways[i].holder.Started == nil || h.Started.Before(*ways[i].holder.Started)):
 			ways[i].holder = h // of several processes, the oldest
@@ -45,23 +55,25 @@ func stop(r check.Result) advice {
 	if len(ways) == 0 {
 		return findOut(r)
 	}
+	var a advice
 	var parts []string
-	first := ways[0]
-	var command string
-	for len(ways) > 0 {
-		text, of, rest := together(ways)
-		if len(parts) == mostWords {
-			parts = append(parts, fmt.Sprintf("stop the %d others that the JSON report lists", len(ways)))
-			break
+	first := ways[0].holder
+	left := len(r.Holders) - len(holders)
+	for len(ways) > 0 && len(parts) < mostParts {
+		var text, command string
+		var more int
+		text, command, more, ways = together(ways)
+		if a.command == "" {
+			a.command = command
 		}
-		if command == "" {
-			command = of
-		}
-		parts, ways = append(parts, text), rest
+		parts, left = append(parts, text), left+more
 	}
-	a := advice{strings.Join(parts, "; then "), command}
-	if since := started(first.holder); since != "" {
-		name := Safe(holderName(first.holder))
+	if left += len(ways); left > 0 {
+		parts = append(parts, fmt.Sprintf("stop the others (%d), which the JSON report lists", left))
+	}
+	a.text = strings.Join(parts, "; then ")
+	if since := started(first); since != "" {
+		name := Safe(holderName(first))
 		if name == "" {
 			name = "it"
 		}
@@ -73,18 +85,34 @@ func stop(r check.Result) advice {
 	return a
 }
 
+// family is how the processes among holders descend from each other.
+type family struct {
+	pids   map[int]bool
+	copies map[int]int // forked copies of a process, by its PID
+}
+
+func familyOf(holders []check.Holder) family {
+	f := family{map[int]bool{}, map[int]int{}}
+	for _, h := range holders {
+		if h.PID > 0 && !f.pids[h.PID] {
+			f.pids[h.PID] = true
+			f.copies[h.From().Master]++
+		}
+	}
+	return f
+}
+
 // together returns the text for the first way and for those that its command can end
-// as well, the command, and the other ways.
-func together(ways []way) (text, command string, rest []way) {
+// as well, the command, how many of those it leaves out, and the other ways.
+func together(ways []way) (text, command string, more int, rest []way) {
 	first := ways[0]
 	if first.command == "" {
-		return first.text, "", ways[1:]
+		return first.text, "", 0, ways[1:]
 	}
 	var words []string
-	more := 0
 	for _, w := range ways {
 		switch {
-		case w.command != first.command || (w.many == "") != (first.many == ""):
+		case w.command != first.command:
 			rest = append(rest, w)
 		case len(words) == mostWords:
 			more++
@@ -93,38 +121,24 @@ func together(ways []way) (text, command string, rest []way) {
 		}
 	}
 	text = first.text
-	if n := len(words) + more - 1; n > 0 {
+	if n := len(words) - 1; n > 0 {
 		if text = first.many; text == "" {
 			text = fmt.Sprintf("%s and %d more", first.text, n)
 		}
 	}
-	command = first.command + " " + strings.Join(words, " ")
+	all := strings.Join(words, " ")
+	command = first.command + " " + all
 	if first.command == resume {
-		all := strings.Join(words, " ")
-		command = resume + " " + all + " && kill " + all
+		command += " && kill " + all
 	}
-	text += ": `" + command + "`"
-	if more > 0 {
-		text += fmt.Sprintf(" and %d more, which the JSON report lists", more)
-	}
-	return text, command, rest
+	return text + ": `" + command + "`", command, more, rest
 }
 
 // resume continues a stopped process, which handles no other signal until then.
 const resume = "kill -CONT"
 
-// mastersOf returns the holders without those that are workers of another holder: it
-// replaces a worker that ends.
-func mastersOf(holders []check.Holder) []check.Holder {
-	pids := map[int]bool{}
-	for _, h := range holders {
-		pids[h.PID] = true
-	}
-	return slices.DeleteFunc(slices.Clone(holders), func(h check.Holder) bool { return h.Master > 0 && pids[h.Master] })
-}
-
 // stopHolder returns how to stop a holder; its text is empty if that is not known.
-func stopHolder(h check.Holder, r check.Result) way {
+func stopHolder(h check.Holder, r check.Result, f family) way {
 	w := way{holder: h}
 	switch c := h.Container; {
 	case c != nil && c.Service != "":
@@ -146,7 +160,7 @@ func stopHolder(h check.Holder, r check.Result) way {
 	case h.PID == 1:
 		w.text = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container"
 	case h.PID > 0:
-		stopProcess(&w, h, r)
+		stopProcess(&w, h, r, f.copies[h.From().Master])
 	}
 	return w
 }
@@ -245,38 +259,30 @@ func behind(h check.Holder, r check.Result) string {
 	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one", name, as, h.Port)
 }
 
-// stopProcess sets the way to stop a process that no unit and no container stops.
-func stopProcess(w *way, h check.Holder, r check.Result) {
+// stopProcess sets the way to stop a process that no unit and no container stops. Its
+// master, if it has one, does not hold the port; workers is how many of the master's
+// do.
+func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
 	name := Safe(holderName(h))
 	if name == "" {
 		name = "its process"
 	}
 	w.text, w.command, w.word = "stop "+name, "kill", strconv.Itoa(h.PID)
-	switch workers := sharing(r.Holders, h.Master); {
+	from := h.From()
+	switch {
 	case r.OS == "windows":
 		w.command, w.word = "taskkill", "/PID "+strconv.Itoa(h.PID)
-	case h.Supervisor != nil:
-		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(h.Supervisor.Name), h.Supervisor.PID)
+	case from.Supervisor != "":
+		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
-	case h.Master > 1 && workers > 1:
-		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(h.Master)
-	case h.Master > 1:
-		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, h.Master, h.Master)
+	case from.Master > 1 && workers > 1:
+		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
+	case from.Master > 1:
+		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
 		w.command, w.word = "", ""
 	case h.Stopped:
 		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
 	}
-}
-
-// sharing returns how many holders have a master.
-func sharing(holders []check.Holder, master int) int {
-	pids := map[int]bool{}
-	for _, h := range holders {
-		if h.Master == master {
-			pids[h.PID] = true
-		}
-	}
-	return len(pids)
 }
 
 // findOut returns how to find the process that holds the port.

@@ -91,10 +91,10 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 // socketOfUser returns the address of an engine that a user runs without root. In a
 // container the engine's socket has another path than on the machine.
 func socketOfUser(e *engine.Engine) string {
-	if _, inside := host.OwnContainer(); inside || e.User() <= 0 {
+	if _, inside := host.OwnContainer(); inside || e.User() <= 0 || !strings.HasPrefix(e.String(), "/") {
 		return ""
 	}
-	return e.Socket()
+	return "unix://" + e.String()
 }
 
 // firstProcess returns the PID of a container's first process, 0 if it can't be

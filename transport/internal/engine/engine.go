@@ -145,14 +145,6 @@ func (e *Engine) Kind() string {
 	return ""
 }
 
-// Socket returns the address of a unix socket, else "".
-func (e *Engine) Socket() string {
-	if e.network != "unix" {
-		return ""
-	}
-	return "unix://" + e.address
-}
-
 // IsLocal reports whether the engine's address is on this machine.
 func (e *Engine) IsLocal() bool {
 	host, _, err := net.SplitHostPort(e.address)
