@@ -179,7 +179,11 @@ func stopContainer(w *way, c check.Container) bool {
 	}
 	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
 		if isWord(ref) {
-			w.text, w.many, w.command, w.word = "stop its container", "stop its containers", command+" stop", ref
+			as := ""
+			if c.Socket == "" && w.holder.Forwarder != nil {
+				as = asUser(w.holder)
+			}
+			w.text, w.many, w.command, w.word = as+"stop its container", as+"stop its containers", command+" stop", ref
 			return true
 		}
 	}
@@ -207,8 +211,8 @@ func stopUnit(w *way, h check.Holder) bool {
 		w.text = "stop its socket unit"
 	}
 	if ofUser {
-		user := Safe(holderUser(h))
-		w.text, w.many, w.command = "as user "+user+", stop its service", "as user "+user+", stop its units", "systemctl --user stop"
+		as := "as user " + Safe(holderUser(h)) + ", "
+		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
 	}
 	return true
 }
@@ -233,10 +237,7 @@ func isUserManager(unit string) bool {
 // reason to end the forwarder itself, on which others depend.
 func behind(h check.Holder, r check.Result) string {
 	name, f := Safe(holderName(h)), h.Forwarder
-	as := ""
-	if h.UID != nil && *h.UID != 0 {
-		as = "as user " + Safe(holderUser(h)) + ", "
-	}
+	as := asUser(h)
 	protocol := Safe(string(r.Protocol))
 	switch {
 	case f.For == "units" && h.Unit != "":
@@ -257,6 +258,15 @@ func behind(h check.Holder, r check.Result) string {
 		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one", name, as, h.Port)
 	}
 	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one", name, as, h.Port)
+}
+
+// asUser returns for whom a command has to be run whose engine or service manager is a
+// user's own; empty for root's.
+func asUser(h check.Holder) string {
+	if h.UID == nil || *h.UID == 0 {
+		return ""
+	}
+	return "as user " + Safe(holderUser(h)) + ", "
 }
 
 // stopProcess sets the way to stop a process that no unit and no container stops. Its
