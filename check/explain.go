@@ -208,6 +208,9 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		case s.Complete:
 			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
 			return
+		case s.Inode != 0 && holdsPort(s) && s.UID != nil && *s.UID == 0:
+			n.notify(r, config.Degraded, "its holder can't be seen: no process that can be seen has it open, so it is one that can't be read, or the kernel itself (for VXLAN, WireGuard, NFS)%s", because(gaps, host.GapHolders))
+			return
 		default:
 			n.notify(r, config.Degraded, "its holder can't be seen%s", because(gaps, host.GapHolders))
 			return

@@ -12,9 +12,9 @@ import (
 
 // way is a way to end a holder: a sentence, or a command with the words that it takes.
 type way struct {
-	text    string // "stop its service", or all of it if there is no command
-	command string // without words
-	word    string // such as a PID, empty if there is no command
+	text    string // "stop its service", or all of it if there is no word
+	command string // without the word
+	word    string // such as a PID
 	holder  check.Holder
 	many    string // text for several words; "" for text and a count
 }
@@ -106,8 +106,8 @@ func familyOf(holders []check.Holder) family {
 // as well, the command, how many of those it leaves out, and the other ways.
 func together(ways []way) (text, command string, more int, rest []way) {
 	first := ways[0]
-	if first.command == "" {
-		return first.text, "", 0, ways[1:]
+	if first.word == "" {
+		return first.text, first.command, 0, ways[1:]
 	}
 	var words []string
 	for _, w := range ways {
@@ -158,7 +158,7 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 	case h.PID == 4 && r.OS == "windows":
 		w.text = "the system itself holds it, for a service of HTTP.sys or a shared folder: `netsh http show servicestate` lists those of HTTP.sys"
 	case h.PID == 1:
-		w.text = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container"
+		w.text, w.command = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container", "systemctl list-sockets"
 	case h.PID > 0:
 		stopProcess(&w, h, r, f.copies[h.From().Master])
 	}
@@ -289,7 +289,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
 		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
 	case from.Master > 1:
 		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
-		w.command, w.word = "", ""
+		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
 	case h.Stopped:
 		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
 	}
@@ -306,7 +306,7 @@ func findOut(r check.Result) advice {
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
-		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is in another PID namespace: `" + command + "` on the machine itself", command}
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace, one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
 	}
 	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
 }

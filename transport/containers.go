@@ -165,7 +165,7 @@ func isContainerID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123
 // involvesContainer reports whether an engine may have a holder's container.
 func involvesContainer(h host.Holder) bool {
 	f, _ := host.ForwarderOf(h)
-	return h.Container != "" || f != nil && f.For == host.ForContainers && !h.LeftOver
+	return h.Container != "" || f != nil && f.For == host.ForContainers
 }
 
 // nameHolders sets the container of each holder. It reports whether no container
@@ -197,12 +197,14 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 			}
 			switch {
 			case c >= 0:
-				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
+				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, &containers[c].info, false
 				if !slices.Contains(h.Vouched, vouchedContainer) {
 					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
 				}
 			case containers != nil && h.Container == "" && proven && forwarder.Own:
 				// dockerd listens on ports of its own too, such as that of its API.
+			case h.LeftOver:
+				// An engine would have ended it with its container.
 			default:
 				h.Unseen = append(slices.Clone(h.Unseen), host.ContainerName)
 				complete = false
