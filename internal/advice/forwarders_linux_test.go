@@ -2,9 +2,11 @@ package advice
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,12 +118,21 @@ func startSystemd(t *testing.T, units map[string]string) systemd {
 		}
 	}
 	const script = `
+for group in $1; do
+	mount --bind "$group" "${group%/*}"
+done
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system /etc/systemd/system
 cp "$0"/* /run/systemd/system/
 mount -t tmpfs tmpfs /etc/systemd/system
 container=test exec ` + path + ` --system --unit=test.target --log-target=null --show-status=false`
-	outer, _ := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Stderr = nil }, "sh", "-ec", `echo starting; exec unshare --pid --fork --kill-child --mount --mount-proc --cgroup --ipc sh -ec "$0" "$1"`, script, dir)
+	groups := cgroups(t)
+	outer, _ := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Stderr = nil }, "sh", "-ec", `
+for group in $2; do
+	echo $$ >"$group/cgroup.procs"
+done
+echo starting
+exec unshare --pid --fork --kill-child --mount --mount-proc --cgroup --ipc sh -ec "$0" "$1" "$2"`, script, dir, strings.Join(groups, " "))
 	s := systemd{}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", outer.Process.Pid, outer.Process.Pid)) // empty before it has one
@@ -133,6 +144,49 @@ container=test exec ` + path + ` --system --unit=test.target --log-target=null -
 		}
 		if time.Now().After(deadline) {
 			testbed.Missing(t, "systemd does not start in a PID namespace here")
+		}
+	}
+}
+
+// cgroups makes a cgroup in each hierarchy that systemd uses, so that what it makes
+// below is removed with the test.
+func cgroups(t *testing.T) []string {
+	t.Helper()
+	var made []string
+	for _, hierarchy := range []string{".", "unified", "systemd", "memory", "pids", "devices"} {
+		parent := filepath.Join("/sys/fs/cgroup", hierarchy)
+		if _, err := os.Stat(filepath.Join(parent, "cgroup.procs")); err != nil {
+			continue
+		}
+		group, err := os.MkdirTemp(parent, "portcheck-advice-")
+		if err != nil {
+			testbed.Missing(t, err.Error())
+		}
+		made = append(made, group)
+		t.Cleanup(func() { removeCgroups(t, group) })
+	}
+	return made
+}
+
+// removeCgroups removes a cgroup and those below, once their processes have left.
+func removeCgroups(t *testing.T, group string) {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var all []string
+		_ = filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				all = append(all, path)
+			}
+			return nil
+		})
+		if len(all) == 0 {
+			return
+		}
+		for _, dir := range slices.Backward(all) {
+			_ = os.Remove(dir) // what remains is tried again
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("cgroups remain: %q", all)
+			return
 		}
 	}
 }
