@@ -171,8 +171,8 @@ func (p publisher) forwards(t *testing.T, forwarder string, flags ...string) {
 	if _, err := p.try("sh", "-ec", remedy.Command); err != nil {
 		t.Fatal(err)
 	}
-	after := probe(t, p.socket, manifestFile, "--wait", "10s")
-	if r := after["web"]; r.Status != check.Free {
+	after := probe(t, p.socket, "--port", strconv.Itoa(ports[0]), "--wait", "10s")
+	if r := after["tcp-"+strconv.Itoa(ports[0])]; r.Status != check.Free {
 		t.Errorf("after `%s`: %s: %s", remedy.Command, r.Status, r.Message)
 	}
 	if names := p.run(t, "ps", "--format", "{{.Names}}"); names != "other" {
