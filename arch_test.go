@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	// These contain only tests.
 	"internal/fleets":     {},
 	"internal/acceptance": {},
+	"internal/advice":     {},
 	"internal/overssh":    {},
 	"internal/hooks":      {},
 	"internal/pipelines":  {},

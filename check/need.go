@@ -60,11 +60,20 @@ func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...a
 	}
 }
 
+// remote returns the need's remote, an IPv6 address in brackets: GitHub's runner takes
+// :: at the start of a line for a command.
+func (n Need) remote() string {
+	if strings.Contains(n.Remote, ":") {
+		return "[" + n.Remote + "]"
+	}
+	return n.Remote
+}
+
 // subject returns the start of a message about the need: "tcp 8080",
 // "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
 	if n.Expect == config.Reachable {
-		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
+		return fmt.Sprintf("tcp %s port %s", n.remote(), n.Ports)
 	}
 	if slices.Equal(n.Addresses, []port.Address{port.Any}) {
 		return fmt.Sprintf("%s %s", proto, n.Ports)

@@ -325,7 +325,7 @@ func (p *htmlWriter) matrix() {
 	for _, k := range rows {
 		where := Safe(string(k.protocol)) + " " + k.ports.String()
 		if k.remote != "" {
-			where += " of " + Safe(k.remote)
+			where += " of " + Safe(bracketed(k.remote))
 		}
 		p.add("<tr><th scope=\"row\">%s</th><td>%s</td>", html.EscapeString(where), inHTML(k.name))
 		for _, t := range targets {

@@ -145,7 +145,7 @@ func endpointCell(r check.Result) string {
 	}
 	addresses := make([]string, len(r.Address))
 	for i, a := range r.Address {
-		addresses[i] = string(a)
+		addresses[i] = bracketed(string(a))
 	}
 	return cell(fmt.Sprintf("%s %s", r.Protocol, r.Ports())) + "<br>" + cell(strings.Join(addresses, ", "))
 }
