@@ -163,6 +163,8 @@ func describeAll(sockets []host.Socket) string {
 // unseen describes the holder of a socket that no process is known to have open.
 func unseen(s host.Socket) string {
 	switch {
+	case s.Kernel && len(s.KernelDevices) > 0:
+		return fmt.Sprintf("the kernel itself (%s)", list(s.KernelDevices))
 	case s.Kernel:
 		return "the kernel itself"
 	case s.UID != nil:

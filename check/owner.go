@@ -33,6 +33,9 @@ func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) pro
 			continue
 		}
 		counted++
+		if s.Kernel {
+			return foreign
+		}
 		if len(s.Holders) == 0 {
 			result = min(result, unproven)
 		}

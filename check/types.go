@@ -203,6 +203,8 @@ type Forwarder struct {
 // whoever wants to end it.
 type Origin struct {
 	SocketUnit string `json:"socket_unit,omitempty"` // for which systemd holds the socket
+	// Device is the interface for which the kernel has the socket, if it is one alone.
+	Device string `json:"device,omitempty"`
 	// Master is the PID of the process of which this one is a forked copy: a server
 	// replaces a worker that ends.
 	Master int `json:"master,omitempty"`

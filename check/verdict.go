@@ -342,6 +342,9 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if h == nil {
 		out.Kernel = s.Kernel
+		if len(s.KernelDevices) == 1 {
+			out.Origin = &Origin{Device: s.KernelDevices[0]}
+		}
 		return out
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command

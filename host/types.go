@@ -184,9 +184,10 @@ type Socket struct {
 	// that it starts with it. Those of a user's manager have that manager's name before
 	// them, as in Holder.Unit.
 	Units []string `json:"units,omitempty"`
-	// Kernel is set if every process was examined and none has the socket open, which
-	// the kernel keeps: it made the socket itself.
-	Kernel bool `json:"kernel,omitempty"`
+	// Kernel is set if the kernel itself made the socket: no process has it open, and
+	// every process was examined, or it is that of an interface of KernelDevices.
+	Kernel        bool     `json:"kernel,omitempty"`
+	KernelDevices []string `json:"kernel_devices,omitempty"`
 	// Complete is true if every process was examined, so that there is no other
 	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`

@@ -66,6 +66,9 @@ func holderText(h check.Holder) string {
 	name := Safe(holderName(h))
 	switch {
 	case h.Kernel:
+		if device := h.From().Device; device != "" {
+			return "the kernel itself (" + Safe(device) + ")"
+		}
 		return "the kernel itself"
 	case name == "":
 		name = "unknown process"

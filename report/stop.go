@@ -151,6 +151,9 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 	case stopUnit(&w, h):
 	case h.Forwarder != nil:
 		w.text = behind(h, r)
+	case h.Kernel && isWord(h.From().Device):
+		w.text = fmt.Sprintf("the kernel itself holds it, for the interface %s: give that another port, or delete it", h.From().Device)
+		w.command, w.word = "ip link del", h.From().Device
 	case h.Kernel && r.Protocol == port.UDP:
 		w.text = fmt.Sprintf("the kernel itself holds it, for a VXLAN, Geneve or WireGuard interface or a mount: `ip -d link` and `wg show` list interfaces with their ports; delete the one with port %d, or give it another port", h.Port)
 	case h.Kernel:

@@ -222,24 +222,28 @@ func TestClientInTheQueue(t *testing.T) {
 	}
 }
 
-// The kernel's own sockets belong to no process. Whether every process could be read
-// depends on the machine.
+// The kernel's own sockets belong to no process.
 func TestKernelSocket(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	if out, err := exec.Command("ip", "link", "add", "vx0", "type", "vxlan", "id", "5", "dstport", "4789").CombinedOutput(); err != nil {
-		testbed.Missing(t, fmt.Sprintf("no VXLAN: %v\n%s", err, out))
+	bystander(t)
+	for _, args := range [][]string{{"link", "add", "vx0", "type", "vxlan", "id", "5", "dstport", "4789"}, {"link", "set", "vx0", "up"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			testbed.Missing(t, fmt.Sprintf("no VXLAN: %v\n%s", err, out))
+		}
 	}
-	if out, err := exec.Command("ip", "link", "set", "vx0", "up").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	manifest := filepath.Join(t.TempDir(), "portcheck.yml")
+	if err := os.WriteFile(manifest, []byte("version: 1\napp: x\nports: [{name: x, port: 4789, protocol: udp, owner: {user: root}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := (place{}).check(t, manifest)[0]; r.Status != check.InUse {
+		t.Errorf("with an owner: %s: %s", r.Status, r.Message)
 	}
 	r := place{}.taken(t, "4789/udp")
-	said := r.Message + allHints(r)
-	for _, n := range r.Notices {
-		said += "\n" + n.Message
-	}
-	wants(t, said, "the kernel itself", "not", "`kill", "run portcheck as root")
+	wants(t, r.Message, "in use by the kernel itself (vx0)")
+	wants(t, allHints(r), "for the interface vx0", "not", "kill", "root", "owner")
+	place{}.follow(t, "4789/udp", r)
 }
 
 // python starts a script and returns its PID.
