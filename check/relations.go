@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -21,7 +22,7 @@ func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
 		from.SocketUnit = s.Units[0]
 	}
-	if slices.Contains(supervisors, h.ParentName) {
+	if slices.Contains(supervisors, h.ParentName) || strings.HasPrefix(h.ParentName, "PM2 ") {
 		from.Supervisor, from.SupervisorPID = h.ParentName, h.Parent
 	}
 	if from != (Origin{}) {

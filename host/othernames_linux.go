@@ -27,7 +27,13 @@ func (d *details) otherNames(dir, own string, h Holder) (names []string) {
 		if name == path.Base(h.Executable) || slices.Contains(names, name) || name == "" || strings.ContainsRune(name, '/') || name[0] == '.' {
 			continue
 		}
-		if leadsTo(name, dir+"exe", h.Executable) {
+		key := name + "\x00" + h.Executable
+		leads, known := d.links[key]
+		if !known {
+			leads = leadsTo(name, dir+"exe", h.Executable)
+			d.links[key] = leads
+		}
+		if leads {
 			names = append(names, name)
 		}
 	}

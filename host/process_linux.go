@@ -16,11 +16,12 @@ type details struct {
 	command bool
 	boot    time.Time // zero if unknown
 	users   map[int]string
-	mounts  func() []mount // of the machine
+	mounts  func() []mount  // of the machine
+	links   map[string]bool // the results of leadsTo, by name and path
 }
 
 func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}, mounts: sync.OnceValue(machineMounts)}
+	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, mounts: sync.OnceValue(machineMounts)}
 	if stat, err := os.ReadFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}

@@ -201,7 +201,7 @@ func holderOwner(h check.Holder) string {
 		return "{unit: " + yamlString(h.From().SocketUnit) + "}"
 	case unresolved(h):
 		return ""
-	case isUnit(h.Unit):
+	case isUnit(h.Unit) && !startsOthers(h.Unit, h.Process):
 		return "{unit: " + yamlString(h.Unit) + "}"
 	case isWord(h.Process) && h.Executable != "" && !h.OwnFile:
 		return "{process: " + yamlString(h.Process) + "}"

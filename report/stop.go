@@ -206,7 +206,7 @@ func stopUnit(w *way, h check.Holder) bool {
 	if ofUser && isUserManager(manager) {
 		unit = own
 	}
-	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || unresolved(h) {
+	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || unresolved(h) || startsOthers(unit, holderName(h)) {
 		return false
 	}
 	w.text, w.many, w.command, w.word = "stop its service", "stop its units", "systemctl stop", unit
@@ -224,6 +224,30 @@ func stopUnit(w *way, h check.Holder) bool {
 // an engine or of a super-server, with everything else that it serves.
 func unresolved(h check.Holder) bool {
 	return h.Forwarder != nil && (h.Forwarder.For != "units" || !strings.HasSuffix(h.Unit, ".socket"))
+}
+
+// launchers are services that start programs of others, by the names of their units
+// without instance, each with its own programs. A name that ends in a mark is the
+// start of a unit's. The leftover of a CI job is in its runner's unit, and what a
+// login has started may be in that of sshd.
+var launchers = map[string][]string{
+	"ssh": {"sshd"}, "sshd": {"sshd"}, "cron": {"cron"}, "crond": {"crond"}, "anacron": {"anacron"}, "atd": {"atd"}, "supervisor": {"supervisord"}, "docker": {"dockerd"}, "containerd": {"containerd"},
+	"actions.runner.": {"Runner.Listener"}, "gitlab-runner": {"gitlab-runner"}, "jenkins": {"java"}, "buildkite-agent": {"buildkite-agent"}, "act_runner": {"act_runner"},
+	"forgejo-runner": {"forgejo-runner"}, "gitea-runner": {"act_runner"}, "vsts.agent.": {"Agent.Listener"}, "teamcity-agent": {"java"}, "pm2-": {},
+}
+
+// startsOthers reports whether a process is one that a launcher has started, so that
+// its unit is not its own.
+func startsOthers(unit, process string) bool {
+	name, ok := strings.CutSuffix(unit, ".service")
+	name, _, _ = strings.Cut(name, "@")
+	for launcher, own := range launchers {
+		start := strings.HasSuffix(launcher, ".") || strings.HasSuffix(launcher, "-")
+		if ok && (name == launcher || start && strings.HasPrefix(name, launcher)) {
+			return !slices.Contains(own, process)
+		}
+	}
+	return false
 }
 
 // stoppable reports whether stopping the unit stops only the holder. A scope or a
