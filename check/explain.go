@@ -208,8 +208,8 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		case s.Complete:
 			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
 			return
-		case s.Inode != 0 && holdsPort(s) && s.UID != nil && *s.UID == 0:
-			n.notify(r, config.Degraded, "its holder can't be seen: no process that can be seen has it open, so it is one that can't be read, or the kernel itself (for VXLAN, WireGuard, NFS)%s", because(gaps, host.GapHolders))
+		case mayBeKernels(s):
+			n.notify(r, config.Degraded, "its holder can't be seen: no process that can be seen has it open, and the kernel itself may (for WireGuard, NFS and the like)%s", because(gaps, host.GapHolders))
 			return
 		default:
 			n.notify(r, config.Degraded, "its holder can't be seen%s", because(gaps, host.GapHolders))
@@ -220,6 +220,13 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	if !complete && len(n.Owner) > 0 {
 		n.notify(r, config.Degraded, "some processes could not be read, so they were not compared with owner%s", because(gaps, host.GapHolders))
 	}
+}
+
+// mayBeKernels reports whether a socket without a holder is one of those that the
+// kernel has for tunnels, or for an NFS server.
+func mayBeKernels(s host.Socket) bool {
+	const nfs = 2049
+	return s.Inode != 0 && holdsPort(s) && (s.Protocol == port.UDP || s.Port == nfs)
 }
 
 // noteUnproven adds a notice if it is unknown whether a holder is an owner although
