@@ -423,3 +423,33 @@ func (u *user) end(t *testing.T) {
 		}
 	}
 }
+
+// A port of the engine's own is nobody else's, and no reason to end the engine.
+func TestPortOfTheEngine(t *testing.T) {
+	t.Parallel()
+	imageUnderTest(t)
+	number := freePorts(t, 1)[0]
+	e := startEngine(t, "-H", fmt.Sprintf("tcp://127.0.0.1:%d", number), "--tls=false")
+	file := filepath.Join(temp(t), "portcheck.yml")
+	write(t, file, manifest(need("up", number, ", expect: listening")))
+	if r := probe(t, e.socket, file, "--wait", "30s")["up"]; r.Status != check.Listening {
+		t.Fatalf("%s: %s", r.Status, r.Message)
+	}
+	write(t, file, manifest(need("api", number, ""), need("wrong", number, ", allow: [duplicate], owner: {container: web}")))
+	results := probe(t, e.socket, file)
+	if r := results["wrong"]; r.Status != check.InUse {
+		t.Errorf("with an owner: %s: %s", r.Status, r.Message)
+	}
+	api := results["api"]
+	if h := holder(t, api); h.Forwarder == nil || !h.Forwarder.Own {
+		t.Errorf("holder %+v, forwarder %+v", h, h.Forwarder)
+	}
+	for _, h := range api.Hints {
+		if strings.Contains(h.Text, "kill") || strings.Contains(h.Text, "`owner: ") || strings.Contains(h.Text, "`systemctl") || strings.Contains(h.Text, "docker ps") {
+			t.Errorf("hint %s", h.Text)
+		}
+	}
+	if remedy := hint(api, check.HintRemedy).Text; !strings.Contains(remedy, "dockerd has this port for itself") {
+		t.Errorf("remedy %s", remedy)
+	}
+}
