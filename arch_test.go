@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	// These contain only tests.
 	"internal/fleets":     {},
 	"internal/acceptance": {},
+	"internal/advice":     {},
 	"internal/callers":    {},
 	"internal/overssh":    {},
 	"internal/hooks":      {},

@@ -65,10 +65,6 @@ func leadsBack(r host.Route, to host.Destination, proto port.Protocol, tried hos
 	})
 }
 
-// forwarders are the programs that hold ports for containers whose callers NAT rules
-// lead past them.
-var forwarders = []string{"docker-proxy", "dockerd", "rootlessport", "rootlesskit", "conmon", "slirp4netns", "pasta", "pasta.avx2", "passt"}
-
 // forwards reports whether a destination is the container for which a forwarder
 // holds a port.
 func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
@@ -85,8 +81,10 @@ func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
 				if h.Container == to.Container {
 					return true
 				}
-			case h.File != host.FileOther && slices.Contains(forwarders, processName(h)):
-				return true
+			default:
+				if f, proven := host.ForwarderOf(h); proven && f.For == host.ForContainers {
+					return true
+				}
 			}
 		}
 	}

@@ -343,6 +343,10 @@ func (r *round) askBinding(b *batch, key resultKey) {
 		facts := a.about(n.Ports)
 		result := judge(n, key.proto, tried, facts)
 		n.followCallers(&result, key.proto, tried, facts, a.byPort)
+		result.OS = a.Machine.OS
+		if a.Machine.UID >= 0 {
+			result.UID = &a.Machine.UID
+		}
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
 		r.results[key] = &result

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -166,6 +167,9 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	if len(n.Exclude) > 0 && len(rounds) > 0 {
 		p.claimed = append(p.claimed, rounds[0].excluded(n.Exclude))
 	}
+	if unsafe := unsafeFor(n); unsafe != nil {
+		p.claimed = append(p.claimed, unsafe)
+	}
 	none := pool{length: p.length}
 	for _, r := range rounds {
 		for _, proto := range n.Protocols {
@@ -185,6 +189,32 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	}
 	return p, ""
 }
+
+// unsafeFor returns the ports that browsers refuse, which are no alternatives: an app
+// that moves there is up and can't be opened. They are, for a need that has such a
+// port itself or no other ones in its range.
+func unsafeFor(n Need) *port.Bits {
+	bits := unsafeBits()
+	others := 0 // in the range, at least
+	for _, r := range n.Range {
+		others += r.Len()
+	}
+	if others <= len(unsafePorts) {
+		others = len(n.Range.Without(bits.Has))
+	}
+	if bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+		return nil
+	}
+	return bits
+}
+
+var unsafeBits = sync.OnceValue(func() *port.Bits {
+	bits := new(port.Bits)
+	for _, p := range unsafePorts {
+		bits.AddSet(port.Set{port.One(p)})
+	}
+	return bits
+})
 
 // excluded returns the ports of a set, which needs of one manifest share.
 func (p *plan) excluded(set port.Set) *port.Bits {

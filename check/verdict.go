@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -214,7 +216,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		switch ownership(n.Owner, listeners, f.Machine) {
 		case foreign:
 			r.Status = WrongOwner
-			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s", subject, describeAll(listeners))
+			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s%s", subject, describeAll(listeners), n.mismatch(listeners, f.Machine))
 		case unproven:
 			r.Status = Unknown
 			r.Message = fmt.Sprintf("%s is served, but whether by its owner could not be determined: %s", subject, describeAll(listeners))
@@ -320,7 +322,8 @@ func (n Need) listHolders(r *Result, sockets []host.Socket, gaps []host.Gap) {
 // that also holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
 	holding := map[int]bool{}
-	for _, s := range holdingPort(sockets) {
+	held := holdingPort(sockets)
+	for _, s := range held {
 		for _, h := range s.Holders {
 			holding[h.PID] = true
 		}
@@ -329,7 +332,7 @@ func (r *Result) setHolders(sockets []host.Socket) {
 	for _, s := range sockets {
 		holds := holdsPort(s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
-		if len(s.Holders) == 0 && (holds || len(holding) == 0) {
+		if len(s.Holders) == 0 && (holds || len(held) == 0) {
 			r.Holders = append(r.Holders, newHolder(s, nil))
 		}
 		for _, h := range s.Holders {
@@ -350,6 +353,10 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		out.UID = &uid
 	}
 	if h == nil {
+		out.Kernel = s.Kernel
+		if len(s.KernelDevices) == 1 {
+			out.Origin = &Origin{Device: s.KernelDevices[0]}
+		}
 		return out
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
@@ -357,14 +364,17 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	if h.UID >= 0 {
 		out.UID, out.User = &h.UID, h.User
 	}
+	addRelations(&out, *h, s)
 	if h.Container != "" {
-		out.Container = &Container{ID: h.Container}
+		out.Container = &Container{ID: h.Container, Engine: h.Engine}
 		if h.ContainerInfo != nil {
+			out.Container.Engine, out.Container.Socket = cmp.Or(h.ContainerInfo.Engine, h.Engine), h.ContainerInfo.Socket
 			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service
 		}
 	}
 	if !h.Started.IsZero() {
 		out.Started = &h.Started
+		out.Minutes = int32(max(time.Since(h.Started)/time.Minute, 0))
 	}
 	return out
 }

@@ -842,6 +842,10 @@ func TestHolderFields(t *testing.T) {
 		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
 		Started: &started, Command: []string{"node", "app.js"}, OwnFile: true,
 	}}
+	if got[0].Minutes < int32(time.Since(started)/time.Minute)-1 {
+		t.Errorf("runs for %d minutes", got[0].Minutes)
+	}
+	got[0].Minutes = 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

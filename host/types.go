@@ -234,6 +234,14 @@ type Socket struct {
 	// MayBeV6Only is true for a socket on [::] if the table does not show whether it
 	// serves IPv4 as well. V6Only is false then.
 	MayBeV6Only bool `json:"may_be_v6only,omitempty"`
+	// Units are the socket unit for which systemd holds this socket, and the services
+	// that it starts with it. Those of a user's manager have that manager's name before
+	// them, as in Holder.Unit.
+	Units []string `json:"units,omitempty"`
+	// Kernel is set if the kernel itself made the socket: no process has it open, and
+	// every process was examined, or it is that of an interface of KernelDevices.
+	Kernel        bool     `json:"kernel,omitempty"`
+	KernelDevices []string `json:"kernel_devices,omitempty"`
 	// Complete is true if every process was examined, so that there is no other
 	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`
@@ -283,6 +291,21 @@ type Holder struct {
 	Started   time.Time `json:"started,omitzero"`
 	Command   []string  `json:"command,omitempty"`
 	Unseen    []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Names are other names of the executable: each is a link in the system's own
+	// directories that leads to it, and the process calls itself so.
+	Names   []string `json:"names,omitempty"`
+	Stopped bool     `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	// Master is the process of which this one is a forked copy, 0 if it is none. A
+	// server that runs workers replaces one that ends.
+	Master int `json:"master,omitempty"`
+	// Parent and ParentName are the parent's PID and name. A name can be forged.
+	Parent     int    `json:"parent,omitempty"`
+	ParentName string `json:"parent_name,omitempty"`
+	// Engine is the container engine that the name of the cgroup belongs to: docker,
+	// podman, containerd, cri-o or kubernetes; empty if it is not known.
+	Engine string `json:"engine,omitempty"`
+	// LeftOver is set for a forwarder that no container needs any more.
+	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of unit and container only root's programs can have
 	// named. A user names the cgroups that he owns as he likes.
 	Vouched []string `json:"vouched,omitempty"`
@@ -325,6 +348,10 @@ type ContainerInfo struct {
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // name of the CI job's service, if it is one
+	Engine  string `json:"engine,omitempty"`  // docker or podman
+	// Socket is the address of an engine that a user runs without root, for that
+	// user's and root's commands; empty for root's own.
+	Socket string `json:"socket,omitempty"`
 }
 
 // Gap is something that could not be seen.

@@ -54,9 +54,11 @@ func need(status check.Status, message string) check.Result {
 		ID: "shop/web@local/tcp", Name: "web", Target: "local",
 		Source:   config.Position{File: "portcheck.yml", Line: 6, Column: 11},
 		Protocol: port.TCP, Address: []port.Address{port.Any}, Port: 8080, Expect: config.Free,
-		Status: status, Severity: config.SeverityError, Method: check.BindTable, Message: message,
+		Status: status, Severity: config.SeverityError, Method: check.BindTable, Message: message, OS: "linux", UID: &probeUID,
 	}
 }
+
+var probeUID = 1000 // of the probe: not root
 
 func met(status check.Status, message string) check.Result {
 	r := need(status, message)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +82,11 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	var unreached *engine.Unreached
 	switch {
 	case err == nil:
-		return n.containers(entries, e.IsLocal(), e.User()), nil
+		all := n.containers(entries, e.IsLocal(), e.User())
+		for i := range all {
+			all[i].info.Engine, all[i].info.Socket = e.Kind(), socketOfUser(e)
+		}
+		return all, nil
 	case errors.As(err, &unreached):
 		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
 		if unreached.Hint != "" && !errors.Is(err, fs.ErrNotExist) {
@@ -95,6 +98,15 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 		return nil, gap
 	}
 	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
+}
+
+// socketOfUser returns the address of an engine that a user runs without root. In a
+// container the engine's socket has another path than on the machine.
+func socketOfUser(e *engine.Engine) string {
+	if _, inside := host.OwnContainer(); inside || e.User() <= 0 || !strings.HasPrefix(e.String(), "/") {
+		return ""
+	}
+	return "unix://" + e.String()
 }
 
 // firstProcess returns the PID of a container's first process, 0 if it can't be
@@ -172,23 +184,8 @@ func isContainerID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123
 
 // involvesContainer reports whether an engine may have a holder's container.
 func involvesContainer(h host.Holder) bool {
-	return h.Container != "" || isForwarder(h) && (h.File == "" || isProxy(h))
-}
-
-// rootlessport holds the ports of Podman's containers that run without root.
-const rootlessport = "rootlessport"
-
-// isForwarder reports whether a process's file has the name of one that holds ports
-// for containers. A process can choose its own name, but not that of its file.
-func isForwarder(h host.Holder) bool {
-	return slices.Contains([]string{"docker-proxy", rootlessport, "dockerd"}, path.Base(h.Executable))
-}
-
-// isProxy reports whether a process holds ports for containers. A user can give
-// that name to a file of his own, or run the machine's docker-proxy himself. Only
-// rootlessport runs as the user of the containers.
-func isProxy(h host.Holder) bool {
-	return isForwarder(h) && h.File == host.FileRoots && (h.UID == 0 || path.Base(h.Executable) == rootlessport)
+	f, _ := host.ForwarderOf(h)
+	return h.Container != "" || f != nil && f.For == host.ForContainers
 }
 
 // nameHolders sets the container of each holder. It reports whether no container
@@ -211,20 +208,23 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 			if c >= 0 && !runsIn(*h, containers[c].id, first) {
 				c = -1
 			}
-			if c < 0 && isProxy(*h) {
+			forwarder, proven := host.ForwarderOf(*h)
+			if c < 0 && forwarder != nil && proven {
 				c = publisher(containers, s.Endpoint)
-				if c >= 0 && path.Base(h.Executable) == rootlessport && h.UID != containers[c].user {
-					c = -1 // any user can run it
+				if c >= 0 && !serves(*forwarder, *h, containers[c]) {
+					c = -1
 				}
 			}
 			switch {
 			case c >= 0:
-				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
+				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, &containers[c].info, false
 				if !slices.Contains(h.Vouched, vouchedContainer) {
 					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
 				}
-			case containers != nil && h.Container == "" && path.Base(h.Executable) == "dockerd":
+			case containers != nil && h.Container == "" && proven && forwarder.Own:
 				// dockerd listens on ports of its own too, such as that of its API.
+			case h.LeftOver:
+				// An engine would have ended it with its container.
 			default:
 				h.Unseen = append(slices.Clone(h.Unseen), host.ContainerName)
 				complete = false
@@ -232,6 +232,13 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 		}
 	}
 	return complete
+}
+
+// serves reports whether a forwarder may serve a container's engine. Any user can run
+// the machine's rootlessport, and another engine may have a port of that number.
+func serves(f host.Forwarder, h host.Holder, c container) bool {
+	sameKind := f.Engine == "" || c.info.Engine == "" || f.Engine == c.info.Engine
+	return sameKind && f.ServesEngine(h, c.user)
 }
 
 // vouchedContainer is the word in host.Holder.Vouched for the container.
