@@ -85,7 +85,7 @@ func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
 				if h.Container == to.Container {
 					return true
 				}
-			case h.File != host.FileOther && slices.Contains(forwarders, processName(h)):
+			case h.File == host.FileRoots && slices.Contains(forwarders, processName(h)):
 				return true
 			}
 		}
