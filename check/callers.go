@@ -34,21 +34,29 @@ func (n Need) followCallers(r *Result, proto port.Protocol, tried host.Tried, f 
 	case len(all) == 0 || r.Status == Shadowed:
 		n.noteCallers(r, proto, routes, table)
 	default:
-		n.judgeCallers(r, proto, all, f, table)
+		n.judgeCallers(r, proto, tried, all, f, table)
 	}
 }
 
 // away returns the routes on which callers end at no endpoint of the need, and not
-// with a forwarder's container, if the forwarder itself holds the port.
+// with a forwarder's container, if the forwarder itself holds the port. Of several
+// destinations some may be such ends.
 func (n Need) away(proto port.Protocol, tried host.Tried, sockets []host.Socket) []host.Route {
-	return slices.DeleteFunc(slices.Clone(tried.Routes), func(r host.Route) bool {
-		if len(r.To) == 0 {
-			return false
+	var all []host.Route
+	for _, r := range tried.Routes {
+		ends := 0
+		for _, to := range r.To {
+			if leadsBack(r, to, proto, tried) || forwards(sockets, r.Port, to) {
+				ends++
+			}
 		}
-		return !slices.ContainsFunc(r.To, func(to host.Destination) bool {
-			return !leadsBack(r, to, proto, tried) && !forwards(sockets, r.Port, to)
-		})
-	})
+		if ends > 0 && ends == len(r.To) {
+			continue
+		}
+		r.All = r.All && ends == 0
+		all = append(all, r)
+	}
+	return all
 }
 
 // leadsBack reports whether a destination is an endpoint of the need.
@@ -93,7 +101,7 @@ func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
 
 // judgeCallers sets the status of a need for which there are ways on which all
 // callers are sent away.
-func (n Need) judgeCallers(r *Result, proto port.Protocol, routes []host.Route, f host.Facts, table socketsByPort) {
+func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, routes []host.Route, f host.Facts, table socketsByPort) {
 	var behind []host.Socket
 	result := proven
 	for _, x := range routes {
@@ -104,6 +112,9 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, routes []host.Route, 
 			result = min(result, ownership(n.Owner, there, f.Machine))
 		}
 		behind = append(behind, there...)
+	}
+	if r.Status == NotListening && result == proven && n.unserved(tried, f.Sockets, routes) {
+		return
 	}
 	behind = distinct(behind)
 	named := slices.DeleteFunc(slices.Clone(behind), func(s host.Socket) bool { return len(s.Holders) == 0 && s.State == host.Allocated })
@@ -124,6 +135,20 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, routes []host.Route, 
 	if result == unproven {
 		n.notify(r, config.Degraded, "whether callers end at its owner could not be determined%s", cmp.Or(because(f.Gaps, host.GapHolders), because(f.Gaps, host.GapContainers)))
 	}
+}
+
+// unserved reports whether a port of the need has neither a listener nor a route.
+func (n Need) unserved(tried host.Tried, sockets []host.Socket, routes []host.Route) bool {
+	served := new(port.Bits)
+	for _, x := range routes {
+		served.Add(x.Port)
+	}
+	for _, a := range tried.Attempts {
+		if slices.ContainsFunc(sockets, func(s host.Socket) bool { return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) }) {
+			served.Add(a.Port)
+		}
+	}
+	return !served.HasAll(n.Ports)
 }
 
 // beforeCallers returns the start of a message about callers: what is known of the
@@ -249,16 +274,19 @@ func byRule(x host.Route, routes []host.Route) string {
 	return s
 }
 
-func tableOf(x host.Rule) string { return strings.TrimSpace(x.Family + " " + clip(x.Table, 64)) }
+func tableOf(x host.Rule) string {
+	return strings.TrimSpace(clip(x.Family, 8) + " " + clip(x.Table, 64))
+}
 
 func newRedirect(x host.Route) *Redirect {
 	var to []string
 	for _, d := range x.To {
 		to = append(to, d.String())
 	}
+	const most = 256
 	return &Redirect{
-		From: strings.Join(from(x), ", "), To: strings.Join(to, ", "), Rule: x.Rule.Text, Comment: x.Rule.Comment,
-		Table: tableOf(x.Rule), Chain: x.Rule.Chain, Legacy: x.Rule.Legacy,
+		From: strings.Join(from(x), ", "), To: list(to), Rule: clip(x.Rule.Text, most), Comment: clip(x.Rule.Comment, most),
+		Table: tableOf(x.Rule), Chain: clip(x.Rule.Chain, most), Legacy: x.Rule.Legacy,
 	}
 }
 

@@ -118,6 +118,9 @@ func callerCases() []verdictCase {
 		{name: "callers: of no listener", need: listening, attempts: []string{"not-tried"}, facts: away(toward(there)), want: table(redirected("nothing listens on tcp 8080, and callers"))},
 		{name: "callers: of no listener, to the owner", need: both(listening, owner(web)), attempts: []string{"not-tried"}, facts: away(toward(inWeb("10.0.0.5:80"))), want: table(verdictWant{status: Listening, message: "to its owner", pids: []int{0}})},
 
+		{name: "callers: of one of two ports without a listener, to the owner", need: both(both(listening, owner(web)), ports(8080, 8081)), attempts: []string{"not-tried", "not-tried"}, facts: away(toward(inWeb("10.0.0.5:80"))), want: table(verdictWant{status: NotListening, message: "nothing listens on tcp 8080-8081"})},
+		{name: "callers: partly back to the need", need: on("192.0.2.1", "192.0.2.2"), attempts: []string{"ok", "ok"}, facts: away(toward(destination("192.0.2.2:8080", true), there)), want: verdictWant{status: Free, message: "is free", notices: one, notice: "may be sent to 192.0.2.2:8080 of"}},
+
 		{name: "allocated: without a socket", attempts: []string{"ok"}, facts: allocated("0.0.0.0", 0), want: verdictWant{status: InUse, message: "tcp 8080 is in use by container web", pids: []int{0}}},
 		{name: "allocated: of another address", need: on("127.0.0.1"), attempts: []string{"ok"}, facts: allocated("192.0.2.1", 0), want: verdictWant{status: Free, message: "is free"}},
 		{name: "allocated: the proxy can't be seen", attempts: []string{"in-use"}, sockets: []host.Socket{ofUID(incomplete(socket(host.Listen, "0.0.0.0:8080")), 0)}, facts: allocated("0.0.0.0", 0), want: verdictWant{status: InUse, message: "in use by container web", pids: []int{0}}},

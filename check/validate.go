@@ -74,9 +74,13 @@ func validateTry(attempts []host.Attempt, t host.Try) error {
 
 // validateRoutes checks routes to the ports of a try.
 func validateRoutes(routes []host.Route, ports port.Range) error {
+	const most = 16 // a probe lists fewer
 	for _, r := range routes {
-		if !ports.Contains(r.Port) {
+		switch {
+		case !ports.Contains(r.Port):
 			return fmt.Errorf("it has a route to port %d, which was not requested", r.Port)
+		case len(r.From) > most || len(r.Addrs) > most || len(r.To) > most:
+			return fmt.Errorf("it has more than %d callers or destinations in a route to port %d", most, r.Port)
 		}
 		for _, to := range r.To {
 			if to.Addr.Zone() != "" {

@@ -75,6 +75,7 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 		"a device with a blank":      held(func(s *host.Socket) { s.Device = "a b" }),
 		"a device that is not ASCII": held(func(s *host.Socket) { s.Device = "eth\u202e" }),
 		"a route of another port":    func(f *host.Facts) { f.Tried[0].Routes = []host.Route{{Port: 9000, All: true}} },
+		"callers without end":        func(f *host.Facts) { f.Tried[0].Routes = []host.Route{{Port: 8080, From: make([]string, 17)}} },
 		"a hostile destination": func(f *host.Facts) {
 			f.Tried[1].Routes = []host.Route{{Port: 8082, To: []host.Destination{{Addr: netip.IPv6Loopback().WithZone("\x1b[2J")}}}}
 		},

@@ -178,7 +178,7 @@ func TestImageConfiguration(t *testing.T) {
 	pid := docker(t, "inspect", "--format", "{{.State.Pid}}", helper)
 	got := docker(t, "inspect", "--format", `{{.Path}} {{slice .Args 0 2}} {{.Config.User}} {{.Config.WorkingDir}} {{.Config.Healthcheck.Test}} health={{with .State.Health}}{{.Status}}{{end}} `+
 		`{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{len .Mounts}}`, helper)
-	if want := "/usr/local/bin/portcheck [probe --for] 0:0 / [NONE] health= 536870912 536870912 1024 0"; got != want {
+	if want := "/usr/local/bin/portcheck [probe --confine] 0:0 / [NONE] health= 536870912 536870912 1024 0"; got != want {
 		t.Errorf("the helper is %q, want %q", got, want)
 	}
 	for variable := range strings.SplitSeq(strings.TrimSuffix(read(t, "/proc/"+pid+"/environ"), "\x00"), "\x00") {

@@ -33,7 +33,10 @@ func writeRules() error {
 	}
 	b.WriteString("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\nCOMMIT\n")
 	for _, words := range [][]string{
-		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"}, {"ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"}, {"ip", "link", "set", "eth0", "up"}, {"ip", "link", "set", "peer0", "up"},
+		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"},
+		{"ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"},
+		{"ip", "link", "set", "eth0", "up"},
+		{"ip", "link", "set", "peer0", "up"},
 		{"iptables-nft-restore"},
 	} {
 		cmd := exec.Command(words[0], words[1:]...)
