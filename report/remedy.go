@@ -89,6 +89,8 @@ func allowOwner(r check.Result) string {
 	case owner == "":
 	case r.Status == check.WrongOwner:
 		return "if it is the right process, set `owner: " + owner + "`"
+	case r.Status == check.Redirected:
+		return "if this is the app itself, allow it with `owner: " + owner + "`"
 	case r.Status != check.InUse || passing:
 	case r.Holders[0].Container != nil && r.Holders[0].Container.Service != "":
 		return "if it is the app itself, allow it with `owner: " + owner + "`"
