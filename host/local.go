@@ -39,7 +39,10 @@ type query struct {
 	// every selects all states. Otherwise only those that hold a port for
 	// good are selected: listening and bound for TCP, all for UDP.
 	every bool
-	ports *port.Bits // nil selects all
+	// listening leaves out the TCP sockets that are bound and do not listen, where
+	// the system can do so: these take time to find.
+	listening bool
+	ports     *port.Bits // nil selects all
 }
 
 // tableRead is the result of reading the socket table: the sockets, the protocols
@@ -129,9 +132,13 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 // readFirst makes the first pass over the table, which reads the sockets that
 // hold a port for good.
 func (p *probe) readFirst() {
-	got := readTable(p.ctx, p.queries())
+	queries := p.queries()
+	got := readTable(p.ctx, queries)
 	p.table, p.whole, p.boundHidden = newTable(got.sockets), got.whole, got.boundHidden
 	p.addGaps(got.gaps)
+	if slices.ContainsFunc(queries, func(q query) bool { return q.listening }) {
+		p.readBound()
+	}
 	settleV6Only(p.table, p.req.Tries)
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
@@ -142,7 +149,35 @@ func (p *probe) readFirst() {
 	}
 }
 
-// queries returns the queries for what the request is about.
+// readBound adds the TCP sockets that are bound on the ports where a try looks for a
+// listener and the first pass shows none: they may be those of a server that starts.
+func (p *probe) readBound() {
+	missing := new(port.Bits)
+	any := false
+	for _, t := range p.req.Tries {
+		if !t.Look || t.Protocol != port.TCP {
+			continue
+		}
+		for n := range (port.Set{t.Ports}).All {
+			if len(p.table.at(t.Binding, n)) == 0 {
+				missing.Add(n)
+				any = true
+			}
+		}
+	}
+	if !any {
+		return
+	}
+	got := readTable(p.ctx, []query{{protocol: port.TCP, ports: missing}})
+	p.table = newTable(append(p.table.sockets, got.sockets...))
+	p.whole[port.TCP] = p.whole[port.TCP] && got.whole[port.TCP]
+	p.addGaps(got.gaps)
+}
+
+// queries returns the queries for what the request is about. On a host with many
+// sockets, the TCP sockets that are bound and do not listen are left out: a bind
+// fails because of one, or it may succeed beside it. Scans need them all the same,
+// so that no port that another app has bound is suggested.
 func (p *probe) queries() []query {
 	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
@@ -151,12 +186,15 @@ func (p *probe) queries() []query {
 	for _, s := range p.req.Scans {
 		wanted.add(s.Protocol, s.Ports)
 	}
+	listening := len(p.req.Scans) == 0 && haveManySockets()
 	var queries []query
 	for _, proto := range port.Protocols {
+		q := query{protocol: proto, listening: listening && proto == port.TCP}
 		if bits := wanted[proto]; p.req.Listeners {
-			queries = append(queries, query{protocol: proto})
+			queries = append(queries, q)
 		} else if bits != nil {
-			queries = append(queries, query{protocol: proto, ports: bits})
+			q.ports = bits
+			queries = append(queries, q)
 		}
 	}
 	return queries

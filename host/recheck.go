@@ -97,7 +97,7 @@ func (p *probe) readTableAgain(tries []int) {
 	var queries []query
 	for _, proto := range port.Protocols {
 		if wanted[proto] != nil {
-			queries = append(queries, query{proto, true, wanted[proto]})
+			queries = append(queries, query{protocol: proto, every: true, ports: wanted[proto]})
 		}
 	}
 	got := readTable(p.ctx, queries)
