@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,6 +267,10 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 	defer l.Close()
 	public := write(t, "key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4mbJyLqBFPXUVGIkMf0iEIzoUlLbvVNl4YnQXTaPBx x\n")
 	known := write(t, "known_hosts", "")
+	pipe := filepath.Join(t.TempDir(), "pipe") // nobody writes to it
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   []string
 		reason string
@@ -275,6 +280,10 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", public}, "authentication: " + public + " is a public key: the private one is needed"},
 		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known_hosts file /nonexistent/known can't be read: no such file or directory"},
 		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known_hosts file " + filepath.Dir(known) + " can't be read: is a directory"},
+		{[]string{"-i", "/dev/zero"}, "authentication: /dev/zero is larger than 1 MiB"},
+		{[]string{"--known-hosts", "/dev/zero"}, "host key: the known_hosts file /dev/zero is larger than 16 MiB"},
+		{[]string{"-i", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): authentication: the keys " + pipe + " could not be read in time"},
+		{[]string{"--known-hosts", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): host key: the known_hosts files " + pipe + " could not be read in time"},
 	} {
 		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}
