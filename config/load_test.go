@@ -300,7 +300,7 @@ func TestLoad(t *testing.T) {
 // A list of as many needs as allowed is read, each of its items.
 func TestLongestListOfNeeds(t *testing.T) {
 	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"))
-	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping (key: value), not a number" {
+	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping with name and port, such as {name: web, port: 1}, not a number" {
 		t.Errorf("%d problems", len(found))
 	}
 }

@@ -10,6 +10,14 @@ import (
 
 // need reads one entry of ports.
 func (m *manifest) need(key string, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
+		sample := "8080"
+		if _, err := port.ParseRange(n.Value); err == nil {
+			sample = n.Value
+		}
+		m.report(n, bareNeed, key, sample, describe(n))
+		return
+	}
 	p := Port{
 		Protocols: m.protocols, Addresses: m.addresses, Expect: Free, Severity: m.severity,
 		Range: m.ranges, Exclude: m.exclude, Wait: m.wait, Allow: m.allow,

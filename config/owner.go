@@ -13,6 +13,10 @@ func (m *manifest) ownerList(key string, n *yaml.Node) ([]Owner, bool) {
 
 func (m *manifest) owner(key string, n *yaml.Node) (Owner, bool) {
 	var o Owner
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
+		m.report(n, textOwner, key, plain(n.Value))
+		return o, false
+	}
 	entries := []entry{
 		{"process", into(&o.Process, m.glob)},
 		{"executable", into(&o.Executable, m.glob)},

@@ -135,6 +135,9 @@ func correction(word string, allowed []string) string {
 		allowed = allowed[:correctionMax]
 		want = fmt.Sprintf("want %s or one of %d more", strings.Join(allowed, ", "), more)
 	}
+	if name := otherNames[strings.ToLower(word)]; slices.Contains(allowed, name) {
+		return fmt.Sprintf("did you mean %s? %s", quote(name), want)
+	}
 	if hint := DidYouMean(word, allowed); hint != "" {
 		return hint + " " + want
 	}

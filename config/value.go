@@ -181,14 +181,27 @@ func overlap(a, b port.Address) bool {
 // block reads a port or a block of ports. It parses the value's text, so that
 // YAML's other notations for numbers are not accepted.
 func (w *walker) block(key string, n *yaml.Node) (port.Range, bool) {
-	s, ok := w.scalar(key, `a number from 1 to 65535 or a block such as "8000-8003"`, n)
+	const want = `a number from 1 to 65535 or a block such as "8000-8003"`
+	switch {
+	case isTemplate(n):
+		w.report(n, templatePort, key, noInterpolation)
+		return port.Range{}, false
+	case key == "port" && n.Kind == yaml.SequenceNode:
+		w.report(n, listOfPorts, key)
+		return port.Range{}, false
+	}
+	s, ok := w.scalar(key, want, n)
 	if !ok {
 		return port.Range{}, false
 	}
 	r, err := port.ParseRange(s)
-	switch {
-	case err == nil:
+	if err == nil {
 		return r, true
+	}
+	hint := portHint(key, s)
+	switch {
+	case hint != "":
+		w.report(n, mistakenPort, key, quote(s), hint)
 	case strings.Contains(s, "-"):
 		w.report(n, badBlock, key, quote(s), err)
 	default:

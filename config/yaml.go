@@ -39,7 +39,11 @@ func yamlProblem(file string, data []byte, err error) problem {
 	if limit := (limitError{}); errors.As(err, &limit) {
 		return newProblem(position(file, data, limit.at), limit.kind)
 	}
-	p := newProblem(position(file, data, lineStart(data, err)), badSyntax, syntaxMessage(err))
+	start := lineStart(data, err)
+	if at, ok := oddSpace(data, start); ok {
+		return newProblem(position(file, data, at), oddBlank)
+	}
+	p := newProblem(position(file, data, start), badSyntax, syntaxMessage(err, lineAt(data, start)))
 	if len(data) <= locateMax {
 		p.locate = func() Position { return locate(file, data, err) }
 	}
@@ -70,7 +74,7 @@ func documents(data []byte) ([]*yaml.Node, error) {
 	}
 	var docs []*yaml.Node
 	err := catchPanic(func() error {
-		dec := yaml.NewDecoder(bytes.NewReader(data))
+		dec := yaml.NewDecoder(bytes.NewReader(asYAML11(data)))
 		for len(docs) < 2 {
 			var doc yaml.Node
 			err := dec.Decode(&doc)
@@ -129,19 +133,23 @@ var hints = map[string]string{
 	"did not find expected '-' indicator":                 "is this line indented like the list above it?",
 	"did not find expected ',' or ']'":                    "a [ is not closed, or a comma is missing",
 	"did not find expected ',' or '}'":                    "a { is not closed, or a comma is missing",
+	"did not find expected node content":                  "a value is missing, or text that starts with : (such as ::1) needs quotes",
 	"found unexpected end of stream":                      "a quote is not closed",
 	"could not find expected ':'":                         "a key needs a colon and a space after it",
 	"block sequence entries are not allowed in this cont": "a list must start on its own line",
 }
 
 // syntaxMessage returns the library's error without its prefix, with a hint if one
-// is known.
-func syntaxMessage(err error) string {
+// is known. line is the line that the error names.
+func syntaxMessage(err error, line string) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		if _, rest, ok = strings.Cut(rest, ": "); ok {
 			text = rest
 		}
+	}
+	if strings.Contains(text, "mapping values are not allowed") && strings.Count(line, ":") < 2 {
+		return text + ": are this line and the next one indented like the keys above them?"
 	}
 	for part, hint := range hints {
 		if strings.Contains(text, part) {
