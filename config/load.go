@@ -59,7 +59,10 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 				break
 			}
 			var m Manifest
-			m, bad = parse(file, data)
+			m, bad = parse(file, data, func(name string) ([]byte, []problem) {
+				data, _, found := readFile(name, bounds)
+				return data, found
+			})
 			all = append(all, m)
 			limit.locate(bad, marks+len(data)/bytesPerMark)
 		}

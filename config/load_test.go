@@ -299,7 +299,7 @@ func TestLoad(t *testing.T) {
 
 // A list of as many needs as allowed is read, each of its items.
 func TestLongestListOfNeeds(t *testing.T) {
-	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"))
+	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"), nil)
 	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping with name and port, such as {name: web, port: 1}, not a number" {
 		t.Errorf("%d problems", len(found))
 	}
@@ -514,18 +514,18 @@ func TestFilesStops(t *testing.T) {
 
 func TestCharacters(t *testing.T) {
 	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
-		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n")); len(found) > 0 {
+		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n"), nil); len(found) > 0 {
 			t.Errorf("%U: %v", r, found)
 		}
 	}
 	for _, r := range "\x00\x08\x0b\x1f\x7f\u0080\u0085\u009f\u2028\u2029\ufeff\ufffe\uffff" {
-		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"))
+		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"), nil)
 		if got, want := lines(withoutKinds(found)), fmt.Sprintf("a.yml:5:4: character U+%04X is not allowed: want printable text\n", r); got != want {
 			t.Errorf("%U: got %q, want %q", r, got, want)
 		}
 	}
 	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
-		if _, found := parse("a.yml", []byte(mark+"v\x00")); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
+		if _, found := parse("a.yml", []byte(mark+"v\x00"), nil); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
 			t.Errorf("%q: %v", mark, found)
 		}
 	}
@@ -576,6 +576,14 @@ func TestEveryKindHasACase(t *testing.T) {
 			delete(missing, p.kind)
 		}
 	}
+	t.Chdir(t.TempDir())
+	for _, c := range composeCases {
+		writeCompose(t, c.text, c.env)
+		_, found := load([]string{"compose.yaml"}, nil, nil)
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
 	for _, name := range missing {
 		t.Errorf("no case produces %s", name)
 	}
@@ -611,7 +619,7 @@ func TestHostileSizesEndSoon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, found := parse("a.yml", []byte(text))
+			_, found := parse("a.yml", []byte(text), nil)
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}

@@ -89,6 +89,19 @@ const (
 	unknownTarget    kind = "targets: %s is not a target of this manifest: %s"
 )
 
+// Compose files.
+const (
+	notFollowed     kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
+	nonePublished   kind = "no service publishes a fixed port: there is nothing to check"
+	badDotEnv       kind = "is not a valid .env file: want lines such as NAME=value"
+	badProject      kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
+	badService      kind = "services: %s is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
+	badSpec         kind = "ports: %s is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length"
+	noContainerPort kind = "ports: target is missing: want the container's port"
+	unsetVariable   kind = "%s: variable %s is required and not set: %s"
+	badVariable     kind = "%s: %s is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign"
+)
+
 // Limits and combinations.
 const (
 	tooManyNeeds     kind = "more than 4,096 needs, the limit of a run"

@@ -7,17 +7,21 @@ type source struct {
 	name   string
 	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
-	parse  func(file string, data []byte) (Manifest, []problem)
+	parse  func(file string, data []byte, open opener) (Manifest, []problem)
 }
+
+// opener returns the content of a further file that a source reads.
+type opener func(name string) ([]byte, []problem)
 
 // sources lists every source. The first one that detects a file parses it, so
 // the last one detects every file.
 var sources = []source{
+	{name: "compose", detect: isCompose, parse: parseCompose},
 	{
 		name:   "manifest",
 		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
 		detect: func(string, []byte) bool { return true },
-		parse:  parseManifest,
+		parse:  func(file string, data []byte, _ opener) (Manifest, []problem) { return parseManifest(file, data) },
 	},
 }
 
@@ -32,7 +36,7 @@ func FileNames() []string {
 }
 
 // parse parses a file by the first source that detects it.
-func parse(file string, data []byte) (Manifest, []problem) {
+func parse(file string, data []byte, open opener) (Manifest, []problem) {
 	i := slices.IndexFunc(sources, func(s source) bool { return s.detect(file, data) })
-	return sources[i].parse(file, data)
+	return sources[i].parse(file, data, open)
 }

@@ -1,0 +1,412 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/template"
+	"github.com/docker/go-connections/nat"
+	"github.com/sirupsen/logrus"
+	"gopkg.in/yaml.v3"
+
+	"github.com/org/portcheck/port"
+)
+
+// maxVisits is the number of nodes that are visited in a Compose file, those behind
+// aliases each time.
+const maxVisits = 100_000
+
+// compose is the state of parsing one Compose file.
+type compose struct {
+	walker
+	Manifest
+	env     map[string]string // of the file .env
+	project string
+	visits  int
+	ports   int
+	names   map[string]bool
+}
+
+// isCompose reports whether a file is a Compose file by its name or its content.
+func isCompose(file string, data []byte) bool {
+	base := filepath.Base(file)
+	if slices.Contains([]string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml"}, base) {
+		return false
+	}
+	for _, pattern := range []string{"compose.y*ml", "compose.*.y*ml", "docker-compose.y*ml", "docker-compose.*.y*ml"} {
+		if ok, _ := path.Match(pattern, base); ok {
+			return true
+		}
+	}
+	return bytes.HasPrefix(data, []byte("services:")) || bytes.Contains(data, []byte("\nservices:"))
+}
+
+// parseCompose parses one Compose file, with the file .env beside it.
+func parseCompose(file string, data []byte, open opener) (Manifest, []problem) {
+	data, found := checkText(file, data)
+	if found != nil {
+		return Manifest{File: file}, found
+	}
+	root, found := readYAML(file, data)
+	c := &compose{walker: walker{file, found}, Manifest: Manifest{File: file}, names: map[string]bool{}}
+	if root == nil || len(found) > 0 {
+		return c.Manifest, c.found
+	}
+	// The library writes a warning for each variable that is not set.
+	logrus.SetOutput(io.Discard)
+	c.readEnv(open)
+	fields := c.mappingOf("", root, 1)
+	for _, f := range fields {
+		if f.key.Value == "include" {
+			c.report(f.key, notFollowed, "include")
+		}
+	}
+	c.setProject(fields)
+	c.App = c.project
+	if services, ok := pick(fields, "services"); ok {
+		for _, f := range c.mappingOf("services", services.value, 2) {
+			c.service(f)
+		}
+	}
+	if len(c.found) == 0 && len(c.Ports) == 0 {
+		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
+	}
+	return c.Manifest, c.found
+}
+
+// readEnv reads the file .env of the directory, if there is one.
+func (c *compose) readEnv(open opener) {
+	if c.file == stdinName {
+		return
+	}
+	name := filepath.Join(filepath.Dir(c.file), ".env")
+	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	data, found := open(name)
+	if len(found) > 0 {
+		c.found = append(c.found, found...)
+		return
+	}
+	err := catchPanic(func() (err error) {
+		c.env, err = dotenv.UnmarshalBytesWithLookup(data, os.LookupEnv)
+		return err
+	})
+	if err != nil { // its text may contain values
+		c.found = append(c.found, newProblem(Position{File: name}, badDotEnv))
+	}
+}
+
+// lookup returns a variable of the environment or of the file .env.
+func (c *compose) lookup(name string) (string, bool) {
+	if v, ok := os.LookupEnv(name); ok {
+		return v, true
+	}
+	v, ok := c.env[name]
+	return v, ok
+}
+
+// setProject sets the name of the project by Compose's own rules.
+func (c *compose) setProject(fields []field) {
+	name, _ := c.lookup("COMPOSE_PROJECT_NAME")
+	if f, ok := pick(fields, "name"); ok && name == "" {
+		name, _ = c.text("name", f.value)
+	}
+	if name == "" {
+		if abs, err := filepath.Abs(c.file); err == nil {
+			name = filepath.Base(filepath.Dir(abs))
+		}
+	}
+	c.project = strings.TrimLeft(strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' || r == '-' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(name)), "_-")
+	if c.project == "" || len(c.project) > labelMax {
+		c.found = append(c.found, newProblem(Position{c.file, 1, 1}, badProject))
+	}
+}
+
+// service reads the published ports of one service.
+func (c *compose) service(f field) {
+	name := f.key.Value
+	if len(name) > nameMax || !isName(strings.ToLower(name)) {
+		c.report(f.key, badService, quote(name))
+		return
+	}
+	fields := c.mappingOf("services."+plain(name), f.value, 3)
+	if e, ok := pick(fields, "extends"); ok {
+		c.report(e.key, notFollowed, "extends")
+	}
+	if !c.enabled(fields) {
+		return
+	}
+	list, ok := pick(fields, "ports")
+	if !ok {
+		return
+	}
+	ports := c.follow(list.value)
+	if isNull(ports) {
+		return
+	}
+	if ports.Kind != yaml.SequenceNode {
+		c.reportWrongType("ports", "a list of ports", ports)
+		return
+	}
+	type published struct {
+		Port
+		target string
+	}
+	var all []published
+	for _, item := range ports.Content {
+		if c.ports > maxPorts {
+			return
+		}
+		item = c.follow(item)
+		at, spec, ok := c.spec(item)
+		if !ok {
+			continue
+		}
+		mappings, err := nat.ParsePortSpec(spec)
+		if err != nil {
+			c.report(at, badSpec, quote(display(at)))
+			continue
+		}
+		if c.ports += len(mappings); c.ports > maxPorts {
+			c.report(at, tooManyPorts)
+			return
+		}
+		first, last := mappings[0], mappings[len(mappings)-1]
+		block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
+		protocol := port.Protocol(first.Port.Proto())
+		if !ok || !slices.Contains(port.Protocols, protocol) {
+			continue
+		}
+		address := port.Any
+		if first.Binding.HostIP != "" {
+			if address, err = port.ParseAddress(first.Binding.HostIP); err != nil {
+				c.report(at, badSpec, quote(display(at)))
+				continue
+			}
+		}
+		p := published{target: first.Port.Port(), Port: Port{
+			At: c.at(at), Ports: block, Protocols: []port.Protocol{protocol}, Addresses: []port.Address{address},
+			Expect: Free, Severity: SeverityError, Owner: []Owner{{Compose: c.project + "/" + name}},
+		}}
+		if !slices.ContainsFunc(all, func(o published) bool {
+			return o.target == p.target && o.Ports == p.Ports && o.Protocols[0] == protocol && o.Addresses[0] == address
+		}) {
+			all = append(all, p)
+		}
+	}
+	for _, p := range all {
+		p.Name = name
+		if len(all) > 1 {
+			p.Name += "-" + p.target
+		}
+		p.Name = c.unused(p.Name, string(p.Protocols[0]))
+		c.Ports = append(c.Ports, p.Port)
+	}
+}
+
+// unused returns a name that no earlier need has.
+func (c *compose) unused(name, protocol string) string {
+	if c.names[name] {
+		name += "-" + protocol
+	}
+	unique := name
+	for i := 2; c.names[unique]; i++ {
+		unique = name + "-" + strconv.Itoa(i)
+	}
+	c.names[unique] = true
+	return unique
+}
+
+// enabled reports whether a service has no profile or one that is active.
+func (c *compose) enabled(fields []field) bool {
+	f, ok := pick(fields, "profiles")
+	if !ok {
+		return true
+	}
+	list := c.follow(f.value)
+	value, _ := c.lookup("COMPOSE_PROFILES")
+	active := strings.Split(value, ",")
+	for _, item := range list.Content {
+		if s, ok := c.text("profiles", item); ok && (slices.Contains(active, s) || slices.Contains(active, "*")) {
+			return true
+		}
+	}
+	return len(list.Content) == 0
+}
+
+// spec returns an entry of ports in the short syntax, and the node with its host port.
+// It reports false for an entry that publishes no fixed port.
+func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
+	if n.Kind == yaml.ScalarNode {
+		s, ok := c.text("ports", n)
+		return n, s, ok && n.Tag != "!!int"
+	}
+	if n.Kind != yaml.MappingNode {
+		c.reportWrongType("ports", `a text such as "8080:80", or a mapping with target and published`, n)
+		return nil, "", false
+	}
+	fields := c.mappingOf("ports", n, 4)
+	published, ok := pick(fields, "published")
+	if !ok || isNull(published.value) {
+		return nil, "", false
+	}
+	at := c.follow(published.value)
+	if _, ok := pick(fields, "target"); !ok {
+		c.report(n, noContainerPort)
+		return nil, "", false
+	}
+	texts := map[string]string{}
+	for _, f := range fields {
+		switch key := f.key.Value; key {
+		case "published", "target", "host_ip", "protocol":
+			s, ok := c.text(key, f.value)
+			if !ok {
+				return nil, "", false
+			}
+			texts[key] = s
+		}
+	}
+	if texts["published"] == "" {
+		return nil, "", false
+	}
+	if ip := texts["host_ip"]; strings.Contains(ip, ":") && !strings.HasPrefix(ip, "[") {
+		texts["host_ip"] = "[" + ip + "]"
+	}
+	spec := texts["published"] + ":" + texts["target"]
+	if ip := texts["host_ip"]; ip != "" {
+		spec = ip + ":" + spec
+	}
+	if protocol := texts["protocol"]; protocol != "" {
+		spec += "/" + protocol
+	}
+	return at, spec, true
+}
+
+// hostPorts returns the block from the first to the last host port. It reports false
+// if the engine chooses the port: of a range, or any.
+func hostPorts(first, last string) (port.Range, bool) {
+	if first == "" || first == "0" {
+		return port.Range{}, false
+	}
+	a, err := port.ParseNumber(first)
+	b, err2 := port.ParseNumber(last)
+	return port.Range{First: a, Last: b}, err == nil && err2 == nil
+}
+
+// text returns a scalar with its variables replaced. Messages show the text of the
+// file and not the values of variables, which may be secrets.
+func (c *compose) text(key string, n *yaml.Node) (string, bool) {
+	n = c.follow(n)
+	s, ok := c.scalar(key, "text", n)
+	if !ok {
+		return "", false
+	}
+	if len(s) > textMax {
+		c.report(n, longText, key, textMax)
+		return "", false
+	}
+	var value string
+	err := catchPanic(func() (err error) {
+		value, err = template.Substitute(s, c.lookup)
+		return err
+	})
+	if required := (*template.MissingRequiredError)(nil); errors.As(err, &required) {
+		c.report(n, unsetVariable, key, quote(required.Variable), quote(required.Reason))
+		return "", false
+	}
+	if err != nil {
+		c.report(n, badVariable, key, quote(s))
+		return "", false
+	}
+	return value, true
+}
+
+// follow returns the node that an alias stands for. A node with the tag !reset is none.
+func (c *compose) follow(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Tag == "!reset" {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: n.Line, Column: n.Column}
+	}
+	return n
+}
+
+func pick(fields []field, key string) (field, bool) {
+	i := slices.IndexFunc(fields, func(f field) bool { return f.key.Value == key })
+	if i < 0 {
+		return field{}, false
+	}
+	return fields[i], true
+}
+
+// mappingOf returns the fields of a mapping. Those of merge keys come after its own,
+// which have precedence.
+func (c *compose) mappingOf(name string, n *yaml.Node, depth int) []field {
+	n = c.follow(n)
+	c.visits++
+	switch {
+	case isNull(n), c.visits > maxVisits+1:
+		return nil
+	case n.Kind != yaml.MappingNode:
+		c.reportWrongType(fmt.Sprintf("%q", name), "a mapping (key: value)", n)
+		return nil
+	case depth > maxDepth:
+		c.report(n, tooDeep)
+		return nil
+	}
+	var all []field
+	index := map[string]bool{}
+	var merged []*yaml.Node
+	for pair := range slices.Chunk(n.Content, 2) {
+		if c.visits++; c.visits > maxVisits {
+			if c.visits == maxVisits+1 {
+				c.report(n, tooManyNodes)
+			}
+			return all
+		}
+		key, value := pair[0], pair[1]
+		switch {
+		case isMerge(key):
+			merged = append(merged, value)
+		case key.Kind != yaml.ScalarNode:
+			c.report(key, badKey, describe(key))
+		case index[key.Value]:
+			before, _ := pick(all, key.Value)
+			c.report(key, duplicateKey, quote(key.Value), before.key.Line, before.key.Column)
+		default:
+			index[key.Value] = true
+			all = append(all, field{key, value})
+		}
+	}
+	for _, value := range merged {
+		sources := []*yaml.Node{value}
+		if list := c.follow(value); list.Kind == yaml.SequenceNode {
+			sources = list.Content
+		}
+		for _, source := range sources {
+			for _, f := range c.mappingOf("<<", source, depth+1) {
+				if !index[f.key.Value] {
+					index[f.key.Value] = true
+					all = append(all, f)
+				}
+			}
+		}
+	}
+	return all
+}
