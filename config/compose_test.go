@@ -81,6 +81,7 @@ func FuzzCompose(f *testing.F) {
 	for _, c := range composeCases {
 		f.Add([]byte(c.text))
 	}
+	f.Add([]byte("\"0\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, found := parseCompose(stdinName, data, nil)
 		for _, p := range found {
