@@ -169,6 +169,10 @@ func (c *compose) service(f field) {
 	}
 	var all []published
 	for _, item := range ports.Content {
+		if len(all) > maxNeeds {
+			c.report(item, tooManyNeeds)
+			return
+		}
 		if c.ports > maxPorts {
 			return
 		}
