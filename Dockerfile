@@ -43,7 +43,7 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="2"
+      io.github.org.portcheck.probe="3"
 CMD ["/usr/local/bin/portcheck"]
 
 # The default. It has a shell, no ENTRYPOINT and no USER, because GitLab runs `sh`
@@ -59,5 +59,5 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="2"
+      io.github.org.portcheck.probe="3"
 CMD ["portcheck"]

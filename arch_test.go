@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"check":            {"config", "host", "internal/panics", "port"},
 	"transport":        {"config", "host", "host/wire", "port"},
 	"config":           {"internal/within", "port"},
-	"host":             {"internal/panics", "port"},
+	"host":             {"host/nat", "internal/panics", "port"},
 	"host/nat":         {"port"},
 	"host/wire":        {"host"},
 	"ci":               {},
@@ -38,6 +38,8 @@ var arrows = map[string][]string{
 	// These contain only tests.
 	"internal/fleets":     {},
 	"internal/acceptance": {},
+	"internal/advice":     {},
+	"internal/callers":    {},
 	"internal/overssh":    {},
 	"internal/hooks":      {},
 	"internal/pipelines":  {},

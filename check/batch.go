@@ -17,8 +17,9 @@ type batch struct {
 // answer is the answer to a batch, with its sockets by port.
 type answer struct {
 	host.Facts
-	byPort   socketsByPort
-	reserved *port.Bits // of Limits
+	byPort    socketsByPort
+	allocated map[uint16][]host.Allocation
+	reserved  *port.Bits // of Limits
 }
 
 // socketsByPort are sockets by their port, so that a block is compared with those of
@@ -38,12 +39,28 @@ func (s socketsByPort) overlapping(e port.Endpoint) []host.Socket {
 	return overlapping(s[e.Port], e)
 }
 
-// about returns the answer without the sockets of other ports.
+// inTheWay returns the sockets that overlap the endpoint of an attempt, or else those
+// that can be the reason why it failed.
+func (s socketsByPort) inTheWay(a host.Attempt) []host.Socket {
+	all := s.overlapping(a.Endpoint)
+	if len(all) > 0 || a.Outcome != host.InUse {
+		return all
+	}
+	for _, x := range s[a.Port] {
+		if x.MayBlock(a.Endpoint) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// about returns the answer without the sockets of other ports, and with what
+// engines have allocated of these.
 func (a answer) about(ports port.Range) host.Facts {
 	f := a.Facts
 	f.Sockets = nil
-	for p := int(ports.First); p <= int(ports.Last) && len(a.byPort) > 0; p++ {
-		f.Sockets = append(f.Sockets, a.byPort[uint16(p)]...)
+	for p := int(ports.First); p <= int(ports.Last) && len(a.byPort)+len(a.allocated) > 0; p++ {
+		f.Sockets = append(f.Sockets, withAllocated(a.byPort[uint16(p)], a.allocated[uint16(p)])...)
 	}
 	return f
 }
@@ -72,7 +89,10 @@ func (b *batch) dial(remote string, ports port.Range, take func([]host.Attempt))
 
 // take hands out an answer, in the order of the questions, until ctx ends.
 func (b *batch) take(ctx context.Context, f host.Facts) {
-	a := answer{f, byPort(f.Sockets), new(port.Bits)}
+	a := answer{f, byPort(f.Sockets), map[uint16][]host.Allocation{}, new(port.Bits)}
+	for _, x := range f.Allocated {
+		a.allocated[x.Port] = append(a.allocated[x.Port], x)
+	}
 	a.reserved.AddSet(f.Limits.Reserved)
 	for _, take := range b.takers {
 		if ctx.Err() != nil {

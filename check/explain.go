@@ -90,17 +90,25 @@ func (n Need) explainOwned(r *Result, e evidence) {
 
 func (n Need) explainShadowed(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
-	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets))
+	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets)) + n.mismatch(e.sockets, e.facts.Machine)
 }
 
 func (n Need) explainInUse(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
-	r.Message = inUseMessage(e.where, e.sockets)
+	r.Message = inUseMessage(e.where, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
 	switch {
 	case len(e.sockets) == 0:
-		n.noteNoSocket(r, e.facts.Gaps)
+		n.noteNoSocket(r, e.tried, e.facts.Gaps)
+		if r.Unlisted {
+			r.Message = e.where + " is in use by a socket that the socket table does not show"
+		}
 	case allTimeWait(e.sockets):
-		n.notify(r, config.TimeWait, "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
+		const gone = "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough"
+		if n.Binding(r.Protocol).ReuseAddress {
+			n.notify(r, config.TimeWait, gone+" (SO_REUSEADDR does not help the app: the program that had them did not set it)")
+		} else {
+			n.notify(r, config.TimeWait, gone+" (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
+		}
 	}
 	n.noteUnseen(r, e.sockets, e.facts.Gaps)
 }
@@ -117,6 +125,8 @@ func inUseMessage(subject string, sockets []host.Socket) string {
 		return subject + " is in use by a process that can't be seen"
 	case states[host.Listen]:
 		return subject + " is in use by " + holders
+	case states[host.Allocated]:
+		return fmt.Sprintf("%s is in use by %s: the container engine has given it the port", subject, holders)
 	case states[host.Bound]:
 		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, holders)
 	case states[host.Connected]:
@@ -144,8 +154,11 @@ func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 
 func (n Need) explainUnavailable(r *Result, e evidence) {
 	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
-	if len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily {
+	switch {
+	case len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily:
 		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
+	case len(e.blamed) > 0 && e.blamed[0].Errno == "ENODEV":
+		r.Message = fmt.Sprintf("%s can't be bound: this host has no such device", e.where)
 	}
 }
 
@@ -173,7 +186,7 @@ func (n Need) explainUnknown(r *Result, e evidence) {
 		n.listHolders(r, e.sockets, e.facts.Gaps)
 		r.Message = fmt.Sprintf("%s is in use, but whether by its owner could not be determined: %s", e.where, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
 		if len(e.sockets) == 0 {
-			n.noteNoSocket(r, e.facts.Gaps)
+			n.noteNoSocket(r, e.tried, e.facts.Gaps)
 		}
 		n.noteUnseen(r, e.sockets, e.facts.Gaps)
 	}
@@ -199,9 +212,12 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		canBeHeld := s.Inode != 0 || holdsPort(s)
 		complete = complete && (s.Complete || !canBeHeld)
 		switch {
-		case len(s.Holders) > 0 || !canBeHeld:
+		case len(s.Holders) > 0 || !canBeHeld || s.Kernel:
 		case s.Complete:
-			n.notify(r, config.Degraded, "no process that can be seen from here has it open: it belongs to the kernel, or to a process in another PID namespace")
+			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
+			return
+		case mayBeKernels(s):
+			n.notify(r, config.Degraded, "its holder can't be seen: no process that can be seen has it open, and the kernel itself may (for WireGuard, NFS and the like)%s", because(gaps, host.GapHolders))
 			return
 		default:
 			n.notify(r, config.Degraded, "its holder can't be seen%s", because(gaps, host.GapHolders))
@@ -212,6 +228,13 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	if !complete && len(n.Owner) > 0 {
 		n.notify(r, config.Degraded, "some processes could not be read, so they were not compared with owner%s", because(gaps, host.GapHolders))
 	}
+}
+
+// mayBeKernels reports whether a socket without a holder is one of those that the
+// kernel has for tunnels, or for an NFS server.
+func mayBeKernels(s host.Socket) bool {
+	const nfs = 2049
+	return s.Inode != 0 && holdsPort(s) && (s.Protocol == port.UDP || s.Port == nfs)
 }
 
 // noteUnproven adds a notice if it is unknown whether a holder is an owner although

@@ -60,11 +60,25 @@ func (n Need) notify(r *Result, code config.NoticeCode, format string, args ...a
 	}
 }
 
+// remote returns the need's remote, an IPv6 address in brackets: GitHub's runner takes
+// :: at the start of a line for a command.
+func (n Need) remote() string {
+	if strings.Contains(n.Remote, ":") {
+		return "[" + n.Remote + "]"
+	}
+	return n.Remote
+}
+
 // subject returns the start of a message about the need: "tcp 8080",
 // "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
+	if n.Device != "" {
+		device := n.Device
+		n.Device = ""
+		return n.subject(proto) + " on the device " + device
+	}
 	if n.Expect == config.Reachable {
-		return fmt.Sprintf("tcp %s port %s", n.Remote, n.Ports)
+		return fmt.Sprintf("tcp %s port %s", n.remote(), n.Ports)
 	}
 	if slices.Equal(n.Addresses, []port.Address{port.Any}) {
 		return fmt.Sprintf("%s %s", proto, n.Ports)
@@ -84,6 +98,9 @@ func (n Need) subject(proto port.Protocol) string {
 // describe returns a process for a message: "nginx (pid 812, nginx.service)".
 func describe(h host.Holder) string {
 	parts := []string{fmt.Sprintf("pid %d", h.PID)}
+	if h.PID == 0 {
+		parts = nil
+	}
 	switch {
 	case h.ContainerInfo != nil && h.ContainerInfo.Service != "":
 		parts = append(parts, "this job's service "+clip(h.ContainerInfo.Service, 64))
@@ -98,15 +115,28 @@ func describe(h host.Holder) string {
 	case h.UID >= 0:
 		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
 	}
+	if h.LeftOver {
+		parts = append(parts, "left over")
+	}
+	if h.Stopped {
+		parts = append(parts, "stopped")
+	}
+	if h.PID == 0 { // of an engine's allocation, or behind a rule
+		return strings.Join(parts, ", ")
+	}
 	if h.File == host.FileOther && h.Container == "" {
 		parts = append(parts, "with a file of its own mount namespace")
 	}
 	return fmt.Sprintf("%s (%s)", cmp.Or(processName(h), "a process"), strings.Join(parts, ", "))
 }
 
-// processName returns the base name of the executable. The process's own name,
-// which can be forged, is used only if the executable can't be read.
+// processName returns the name of the executable by which the process calls itself,
+// else its base name. The process's own name, which can be forged, is used only if
+// the executable can't be read.
 func processName(h host.Holder) string {
+	if len(h.Names) > 0 {
+		return clip(h.Names[0], 64)
+	}
 	if h.Executable != "" {
 		return clip(path.Base(strings.ReplaceAll(h.Executable, `\`, "/")), 64)
 	}
@@ -118,12 +148,11 @@ func describeAll(sockets []host.Socket) string {
 	var names []string
 	seen := map[string]bool{} // one process may hold ports for several containers
 	unknown := ""
+	// Clients in the accept queue of a listener belong to no process yet.
+	anyHolds := slices.ContainsFunc(sockets, holdsPort)
 	for _, s := range sockets {
-		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait {
-			unknown = "a process that can't be seen"
-			if s.UID != nil {
-				unknown = fmt.Sprintf("a process of uid %d that can't be seen", *s.UID)
-			}
+		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait && (holdsPort(s) || !anyHolds) {
+			unknown = unseen(s)
 		}
 		for _, h := range s.Holders {
 			if name := describe(h); !seen[name] {
@@ -140,6 +169,19 @@ func describeAll(sockets []host.Socket) string {
 		names = append(names[:most], fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(names, ", ")
+}
+
+// unseen describes the holder of a socket that no process is known to have open.
+func unseen(s host.Socket) string {
+	switch {
+	case s.Kernel && len(s.KernelDevices) > 0:
+		return fmt.Sprintf("the kernel itself (%s)", list(s.KernelDevices))
+	case s.Kernel:
+		return "the kernel itself"
+	case s.UID != nil:
+		return fmt.Sprintf("a process of uid %d that can't be seen", *s.UID)
+	}
+	return "a process that can't be seen"
 }
 
 func clip(s string, most int) string {

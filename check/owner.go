@@ -33,6 +33,9 @@ func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) pro
 			continue
 		}
 		counted++
+		if s.Kernel {
+			return foreign
+		}
 		if len(s.Holders) == 0 || s.MoreHolders {
 			result = min(result, unproven)
 		}
@@ -71,11 +74,11 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 		}
 		return true
 	}
-	executable := ""
-	if h.Executable != "" {
-		executable = processName(h)
+	byName := o.Process != "" && matchesName(o.Process, h)
+	if o.Process != "" && !byName {
+		match(o.Process, executableName(h), "executable")
 	}
-	byName, byPath := match(o.Process, executable, "executable"), match(o.Executable, h.Executable, "executable")
+	byPath := match(o.Executable, h.Executable, "executable")
 	if (byName || byPath) && !pathOfContainer(o, h, m) {
 		switch h.File {
 		case host.FileMachine, host.FileRoots:
@@ -85,7 +88,7 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 			result = min(result, unproven)
 		}
 	}
-	if match(o.Unit, h.Unit, "unit") && !slices.Contains(h.Vouched, "unit") {
+	if !heldForUnit(o.Unit, h, s) && match(o.Unit, h.Unit, "unit") && !slices.Contains(h.Vouched, "unit") {
 		result = min(result, unproven)
 	}
 	if match(o.User, h.User, "user") && !madeBy(s, h) {
@@ -116,6 +119,32 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
 	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
 	return result
+}
+
+// executableName returns the base name of a holder's executable.
+func executableName(h host.Holder) string {
+	if h.Executable == "" {
+		return ""
+	}
+	h.Names = nil
+	return processName(h)
+}
+
+// matchesName reports whether a pattern matches a name of a holder's executable. The
+// name that a process has chosen counts only if the machine has a link of that name
+// to the executable.
+func matchesName(pattern string, h host.Holder) bool {
+	if slices.Contains(h.Unseen, "executable") {
+		return false
+	}
+	return matches(pattern, executableName(h)) || slices.ContainsFunc(h.Names, func(name string) bool { return matches(pattern, name) })
+}
+
+// heldForUnit reports whether systemd holds a socket for a unit, and the holder is
+// systemd or a service that it starts with the socket.
+func heldForUnit(pattern string, h host.Holder, s host.Socket) bool {
+	return pattern != "" && slices.Contains(s.Units, h.Unit) && slices.Contains(h.Vouched, "unit") &&
+		slices.ContainsFunc(s.Units, func(unit string) bool { return matches(pattern, unit) })
 }
 
 // pathOfContainer reports whether the path of a holder's executable is meant to be

@@ -57,7 +57,7 @@ func isRefusal(a host.Attempt) bool {
 
 // describeDial returns the message for a need of one port.
 func describeDial(n Need, a host.Attempt) string {
-	subject := fmt.Sprintf("%s port %d", n.Remote, a.Port)
+	subject := fmt.Sprintf("%s port %d", n.remote(), a.Port)
 	switch {
 	case a.Outcome == host.NotTried:
 		return fmt.Sprintf("%s: can't connect from this target: %s", subject, a.Errno)
@@ -66,7 +66,7 @@ func describeDial(n Need, a host.Attempt) string {
 	case a.Op == "socket":
 		return fmt.Sprintf("%s could not be tried (%s: %s)", subject, a.Op, a.Errno)
 	case a.Op == "resolve":
-		return fmt.Sprintf("%s can't be resolved (%s)", n.Remote, a.Errno)
+		return fmt.Sprintf("%s can't be resolved (%s)", n.remote(), a.Errno)
 	case isRefusal(a):
 		return subject + " refuses connections: nothing listens there"
 	case a.Errno == "ETIMEDOUT":
@@ -78,7 +78,7 @@ func describeDial(n Need, a host.Attempt) string {
 // describeDials returns the message for a need of several ports: those that were not
 // reached, by the reason.
 func describeDials(n Need, dialed []host.Attempt) string {
-	subject := fmt.Sprintf("%s ports %s", n.Remote, n.Ports)
+	subject := fmt.Sprintf("%s ports %s", n.remote(), n.Ports)
 	var reasons []string // in the order of their first ports
 	ports := map[string]port.Set{}
 	missed := 0

@@ -113,7 +113,7 @@ func (p *footprint) excludes(o *footprint) bool {
 	switch {
 	case p.index == o.index, a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine):
 		return false
-	case p.binding.MayShareWith(o.binding):
+	case p.binding.MayShareWith(o.binding), a.Device != "" && b.Device != "" && a.Device != b.Device:
 		return false
 	}
 	return p.covers(o) || o.covers(p) || p.meets(o)

@@ -91,7 +91,9 @@ type round struct {
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
-	budget    budget // of one request for alternatives
+	// boundHidden is that of host.Tried, for TCP.
+	boundHidden bool
+	budget      budget // of one request for alternatives
 }
 
 // scan is what was found of one range.
@@ -329,7 +331,7 @@ func (r *round) askReachable(b *batch, key resultKey) {
 // askBinding asks about the ports of a need on the target itself.
 func (r *round) askBinding(b *batch, key resultKey) {
 	n := r.needs[key.need]
-	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0}
+	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
 	judge := judgeFree
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
@@ -337,7 +339,14 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	}
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
-		result := judge(n, key.proto, tried, a.about(n.Ports))
+		r.boundHidden = r.boundHidden || tried.BoundHidden
+		facts := a.about(n.Ports)
+		result := judge(n, key.proto, tried, facts)
+		n.followCallers(&result, key.proto, tried, facts, a.byPort)
+		result.OS = a.Machine.OS
+		if a.Machine.UID >= 0 {
+			result.UID = &a.Machine.UID
+		}
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
 		r.results[key] = &result

@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -17,6 +19,8 @@ type search struct {
 	need   Need
 	rounds []*round // of its targets: an alternative must be free on all
 	reason string   // why there can be no answer, for people; "" if there can
+	// untried is an attempt that failed for another reason than the port.
+	untried *host.Attempt
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -72,6 +76,9 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 			r := results[resultKey{i, proto}]
 			if s := searches[entryOf(n)]; s != nil && movable(r) {
 				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.reason
+				if len(s.chosen) == 0 {
+					r.NoSearchReason = cmp.Or(s.reason, s.whyUntried())
+				}
 				r.Alternatives = append([]uint16{}, s.chosen...)
 				if s.hasEphemeral() {
 					s.need.notify(r, config.Ephemeral, onlyEphemeral)
@@ -100,7 +107,7 @@ func movable(r *Result) bool {
 		return false
 	}
 	switch r.Status {
-	case InUse, Shadowed, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
+	case InUse, Shadowed, Redirected, Leased, Denied, OSReserved, Free, Owned: // the last two: excluded by another need
 		return true
 	}
 	return false
@@ -160,6 +167,9 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	if len(n.Exclude) > 0 && len(rounds) > 0 {
 		p.claimed = append(p.claimed, rounds[0].excluded(n.Exclude))
 	}
+	if unsafe := unsafeFor(n); unsafe != nil {
+		p.claimed = append(p.claimed, unsafe)
+	}
 	none := pool{length: p.length}
 	for _, r := range rounds {
 		for _, proto := range n.Protocols {
@@ -179,6 +189,32 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	}
 	return p, ""
 }
+
+// unsafeFor returns the ports that browsers refuse, which are no alternatives: an app
+// that moves there is up and can't be opened. They are, for a need that has such a
+// port itself or no other ones in its range.
+func unsafeFor(n Need) *port.Bits {
+	bits := unsafeBits()
+	others := 0 // in the range, at least
+	for _, r := range n.Range {
+		others += r.Len()
+	}
+	if others <= len(unsafePorts) {
+		others = len(n.Range.Without(bits.Has))
+	}
+	if bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+		return nil
+	}
+	return bits
+}
+
+var unsafeBits = sync.OnceValue(func() *port.Bits {
+	bits := new(port.Bits)
+	for _, p := range unsafePorts {
+		bits.AddSet(port.Set{port.One(p)})
+	}
+	return bits
+})
 
 // excluded returns the ports of a set, which needs of one manifest share.
 func (p *plan) excluded(set port.Set) *port.Bits {
@@ -243,7 +279,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 			x := exchanges[r]
 			x.searches = append(x.searches, s)
 			for _, first := range s.trying {
-				s.askBlock(&x.batch, first)
+				s.askBlock(r, &x.batch, first)
 			}
 		}
 	}
@@ -265,20 +301,44 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 	return nil
 }
 
-// askBlock asks whether a block can be bound for all protocols of the need.
-func (s *search) askBlock(b *batch, first uint16) {
+// askBlock asks whether a block can be bound for all protocols of the need. Where the
+// table does not show TCP sockets that are bound and do not listen, the bind excludes
+// them, because it is the only proof that there is none.
+func (s *search) askBlock(r *round, b *batch, first uint16) {
 	for _, proto := range s.need.Protocols {
-		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs}
+		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs, Callers: true}
+		if r.boundHidden && proto == port.TCP {
+			try.ReuseAddress = false
+		}
 		b.try(try, func(tried host.Tried, a answer) {
-			if !bindable(s.need, tried, a.about(try.Ports).Sockets) {
+			if !bindable(s.need, tried, a.about(try.Ports).Sockets) || len(s.need.away(proto, tried, nil)) > 0 {
 				s.fail(first)
+				s.noteUntried(tried, a.Limits)
 			}
 		})
 	}
 }
 
-// bindable reports whether every endpoint was bound, or needs no bind, and has
-// no socket.
+// noteUntried remembers an attempt that shows nothing about its port. A bind of a port
+// that needs no right is denied by a policy, whatever the port.
+func (s *search) noteUntried(t host.Tried, l host.Limits) {
+	for _, a := range t.Attempts {
+		if a.Outcome == host.Failed || a.Outcome == host.Denied && int(a.Port) >= l.UnprivilegedFrom {
+			s.untried = &a
+		}
+	}
+}
+
+// whyUntried returns why no port was found, if that is not because all are taken.
+func (s *search) whyUntried() string {
+	if s.untried == nil {
+		return ""
+	}
+	return "ports of the range could not be tried" + s.need.failure(*s.untried)
+}
+
+// bindable reports whether every endpoint was bound, or needs no bind, and nobody
+// has it.
 func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	for _, a := range t.Attempts {
 		missing := a.Outcome == host.NoFamily || a.Outcome == host.NoAddress
@@ -312,11 +372,14 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 	if err != nil {
 		return nil, err
 	}
-	r.facts = facts
+	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
 	b.take(ctx, facts)
 	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, err
+	}
+	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < o.Alternatives {
+		return nil, errors.New(why)
 	}
 	return s.chosen, r.err
 }

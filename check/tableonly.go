@@ -47,10 +47,6 @@ func rightToBind(n Need, a host.Attempt, f host.Facts) Status {
 	return Denied
 }
 
-// mayBeV6Only reports whether a listener overlaps an IPv4 endpoint only if its
-// socket is dual-stack. /proc/net does not show whether it is.
-func mayBeV6Only(s host.Socket, e port.Endpoint) bool { return e.Addr.Is4() && s.Addr.Is6() }
-
 // explainWithoutBind explains why the socket table alone does not show whether
 // the port is free.
 func (n Need) explainWithoutBind(r *Result, e evidence) {

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"net/netip"
+
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
@@ -9,7 +11,10 @@ import (
 // tableCases returns cases for a host on which nothing can be bound.
 func tableCases() []verdictCase {
 	reuse := func(on bool) func(*Need) { return func(n *Need) { n.ReuseAddress = &on } }
-	unseen := func(s host.Socket) []host.Socket { return []host.Socket{incomplete(s)} }
+	unseen := func(s host.Socket) []host.Socket {
+		s.MayBeV6Only = s.Addr == netip.IPv6Unspecified()
+		return []host.Socket{incomplete(s)}
+	}
 	of := func(uid int, elevated bool) func(*host.Facts) {
 		return func(f *host.Facts) { f.Machine.UID, f.Machine.Elevated, f.Tried[0].UID = uid, elevated, uid }
 	}

@@ -17,9 +17,10 @@ const (
 	Free         Status = "free"
 	Owned        Status = "owned" // held, every holder proven to be the owner
 	InUse        Status = "in-use"
-	Shadowed     Status = "shadowed" // can be bound beside a listener that would share or steal its traffic
-	Leased       Status = "leased"   // claimed by another job
-	Denied       Status = "denied"   // no right to bind
+	Shadowed     Status = "shadowed"   // can be bound beside a listener that would share or steal its traffic
+	Redirected   Status = "redirected" // NAT rules send callers elsewhere
+	Leased       Status = "leased"     // claimed by another job
+	Denied       Status = "denied"     // no right to bind
 	Unavailable  Status = "unavailable"
 	OSReserved   Status = "os-reserved"
 	Listening    Status = "listening"
@@ -32,7 +33,7 @@ const (
 
 // Statuses lists every status.
 var Statuses = []Status{
-	Free, Owned, InUse, Shadowed, Leased, Denied, Unavailable, OSReserved,
+	Free, Owned, InUse, Shadowed, Redirected, Leased, Denied, Unavailable, OSReserved,
 	Listening, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
 }
 
@@ -111,6 +112,9 @@ type Result struct {
 	Alternatives []uint16        `json:"alternatives"`
 	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block
 	Notices      []Notice        `json:"notices"`
+	Redirect     *Redirect       `json:"redirect,omitempty"` // where NAT rules send callers
+	// Hints are what formats print below the message; the formats make them.
+	Hints []Hint `json:"hints,omitzero"`
 
 	// Asked is how many alternatives were wanted, 0 if none apply. From is the
 	// ranges for them, empty if the need has none.
@@ -122,9 +126,34 @@ type Result struct {
 	// TableErrno is the error number for which the socket table could not be
 	// read; empty if it was read.
 	TableErrno string `json:"-"`
+	// Unlisted is set if the port is held by a socket that the socket table can't
+	// show on that system.
+	Unlisted bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
+	// OS is that of the target, and UID the effective uid of the probe there; nil if
+	// it is not known.
+	OS  string `json:"-"`
+	UID *int   `json:"-"`
 }
+
+// Hint is what a person can do about a result, or may want to know.
+type Hint struct {
+	Kind    HintKind `json:"kind"`
+	Text    string   `json:"text"`              // a sentence, without a full stop
+	Command string   `json:"command,omitempty"` // the first command of the text
+}
+
+// HintKind is the kind of a hint.
+type HintKind string
+
+// The kinds.
+const (
+	HintRemedy      HintKind = "remedy"
+	HintOwner       HintKind = "owner"
+	HintAlternative HintKind = "alternative"
+	HintNote        HintKind = "note"
+)
 
 // Ports returns the result's port or block.
 func (r Result) Ports() port.Range { return port.Range{First: r.Port, Last: max(r.Port, r.PortLast)} }
@@ -153,10 +182,59 @@ type Holder struct {
 	Container  *Container    `json:"container,omitempty"`
 	Started    *time.Time    `json:"started,omitempty"`
 	Command    []string      `json:"command,omitempty"` // with --show-command only
+	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
+	Origin     *Origin       `json:"origin,omitempty"`
+	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
+	// Minutes is how long the process has run, 0 if it is not known.
+	Minutes int32 `json:"-"`
+}
+
+// Forwarder says that a holder holds the port on behalf of another.
+type Forwarder struct {
+	Name     string `json:"name"`
+	For      string `json:"for"`              // containers, units or services
+	Engine   string `json:"engine,omitempty"` // of the containers, if only one engine uses it
+	LeftOver bool   `json:"left_over,omitempty"`
+	// Own is set if nothing but itself needs the port.
+	Own bool `json:"own,omitempty"`
+}
+
+// Origin says where a process or its socket comes from, as far as that matters to
+// whoever wants to end it.
+type Origin struct {
+	SocketUnit string `json:"socket_unit,omitempty"` // for which systemd holds the socket
+	// Device is the interface for which the kernel has the socket, if it is one alone.
+	Device string `json:"device,omitempty"`
+	// Master is the PID of the process of which this one is a forked copy: a server
+	// replaces a worker that ends.
+	Master int `json:"master,omitempty"`
+	// Supervisor is the parent, if it is a program that starts services again.
+	Supervisor    string `json:"supervisor,omitempty"`
+	SupervisorPID int    `json:"supervisor_pid,omitempty"`
+}
+
+// From returns the holder's origin, empty if nothing is known of it.
+func (h Holder) From() Origin {
+	if h.Origin == nil {
+		return Origin{}
+	}
+	return *h.Origin
+}
+
+// Redirect is where a NAT rule sends the callers of a port.
+type Redirect struct {
+	From    string `json:"from"` // interfaces by which the callers come, or "this machine"
+	To      string `json:"to"`
+	Rule    string `json:"rule"` // in about the words of nft and iptables
+	Comment string `json:"comment,omitempty"`
+	Table   string `json:"table"` // with its family: "ip nat"
+	Chain   string `json:"chain"`
+	Legacy  bool   `json:"legacy,omitempty"` // a rule of iptables-legacy
 }
 
 // Container is the container of a holder, as far as it is known.
@@ -166,6 +244,8 @@ type Container struct {
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // the service of this CI job, if it is one
+	Engine  string `json:"engine,omitempty"`  // docker, podman, containerd, cri-o or kubernetes
+	Socket  string `json:"socket,omitempty"`  // the address of an engine that a user runs without root
 }
 
 // Notice is something worth knowing that is not the status.

@@ -23,6 +23,11 @@ func validate(f host.Facts, req host.Request) error {
 			return err
 		}
 	}
+	for i, t := range f.Tried {
+		if err := validateRoutes(t.Routes, req.Tries[i].Ports); err != nil {
+			return err
+		}
+	}
 	for i, s := range req.Scans {
 		var requested port.Bits
 		requested.AddSet(s.Ports)
@@ -67,6 +72,25 @@ func validateTry(attempts []host.Attempt, t host.Try) error {
 	return nil
 }
 
+// validateRoutes checks routes to the ports of a try.
+func validateRoutes(routes []host.Route, ports port.Range) error {
+	const most = 16 // a probe lists fewer
+	for _, r := range routes {
+		switch {
+		case !ports.Contains(r.Port):
+			return fmt.Errorf("it has a route to port %d, which was not requested", r.Port)
+		case len(r.From) > most || len(r.Addrs) > most || len(r.To) > most:
+			return fmt.Errorf("it has more than %d callers or destinations in a route to port %d", most, r.Port)
+		}
+		for _, to := range r.To {
+			if to.Addr.Zone() != "" {
+				return fmt.Errorf("it has an impossible destination for callers of port %d", r.Port)
+			}
+		}
+	}
+	return nil
+}
+
 // sameEndpoint reports whether an answer is about the requested endpoint. A device
 // that was requested by its number has its name in the answer.
 func sameEndpoint(got, want port.Endpoint) bool {
@@ -82,7 +106,7 @@ var (
 		host.NoFamily: true, host.Excluded: true, host.Failed: true, host.NotTried: true,
 	}
 	knownStates = map[host.State]bool{host.Listen: true, host.Bound: true, host.Connected: true, host.TimeWait: true, host.Closing: true}
-	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapHolders: true, host.GapContainers: true, host.GapNamespace: true}
+	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapHolders: true, host.GapContainers: true, host.GapRules: true, host.GapAllocated: true, host.GapNamespace: true}
 	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
 )
 

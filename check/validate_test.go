@@ -74,6 +74,12 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 		"a connect too few":          func(f *host.Facts) { f.Dialed = nil },
 		"a device with a blank":      held(func(s *host.Socket) { s.Device = "a b" }),
 		"a device that is not ASCII": held(func(s *host.Socket) { s.Device = "eth\u202e" }),
+		"a route of another port":    func(f *host.Facts) { f.Tried[0].Routes = []host.Route{{Port: 9000, All: true}} },
+		"callers without end":        func(f *host.Facts) { f.Tried[0].Routes = []host.Route{{Port: 8080, From: make([]string, 17)}} },
+		"a hostile destination": func(f *host.Facts) {
+			f.Tried[1].Routes = []host.Route{{Port: 8082, To: []host.Destination{{Addr: netip.IPv6Loopback().WithZone("\x1b[2J")}}}}
+		},
+		"an allocation of its own":   held(func(s *host.Socket) { s.State = host.Allocated }),
 		"a user that there can't be": held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -26,7 +28,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	noIPv6 := false
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
-		sockets := table.overlapping(a.Endpoint)
+		sockets := table.inTheWay(a)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
 			noIPv6 = true
 			continue
@@ -77,8 +79,10 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	switch a.Outcome {
 	case host.OK:
 		switch {
-		case !tried.TableOK:
+		case !tried.TableOK && !excludes(n.Binding(a.Protocol), f.Machine):
 			return Unknown // another process may listen beside us
+		case slices.ContainsFunc(sockets, isAllocated):
+			status = InUse
 		case shares:
 			status = Shadowed
 		default:
@@ -90,6 +94,8 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 			return Unknown
 		case tried.NoBindReason != "":
 			status = judgeByTable(n, a, tried, sockets, f)
+		case slices.ContainsFunc(sockets, isAllocated):
+			status = InUse
 		case !shares:
 			return Unknown // not bound, because of a listener that has gone since
 		default:
@@ -119,6 +125,12 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return Unknown
 	}
 	return status
+}
+
+// excludes reports whether a bind that worked proves by itself that no other socket
+// is there: one of UDP on Linux, without an option to share the port.
+func excludes(b port.Binding, m host.Machine) bool {
+	return m.OS == "linux" && b.Protocol == port.UDP && !b.ReuseAddress && !b.ReusePort
 }
 
 // besideListener returns the verdict on a binding that may share its port. It was
@@ -157,10 +169,10 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	for _, a := range tried.Attempts {
 		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
-			case s.State == host.Listen && tried.NoBindReason != "" && mayBeV6Only(s, a.Endpoint):
+			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
-			case s.State == host.Listen:
+			case s.State == host.Listen, s.State == host.Allocated:
 				listeners = append(listeners, s)
 				found[s.Port] = true
 			case s.State == host.Bound:
@@ -204,7 +216,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		switch ownership(n.Owner, listeners, f.Machine) {
 		case foreign:
 			r.Status = WrongOwner
-			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s", subject, describeAll(listeners))
+			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s%s", subject, describeAll(listeners), n.mismatch(listeners, f.Machine))
 		case unproven:
 			r.Status = Unknown
 			r.Message = fmt.Sprintf("%s is served, but whether by its owner could not be determined: %s", subject, describeAll(listeners))
@@ -282,7 +294,9 @@ func distinct(sockets []host.Socket) []host.Socket {
 
 // holdsPort reports whether a socket itself holds its port, as a listening or
 // bound one does and a connection does not.
-func holdsPort(s host.Socket) bool { return s.State == host.Listen || s.State == host.Bound }
+func holdsPort(s host.Socket) bool {
+	return s.State == host.Listen || s.State == host.Bound || isAllocated(s)
+}
 
 func holdingPort(sockets []host.Socket) []host.Socket {
 	return slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool { return !holdsPort(s) })
@@ -308,7 +322,8 @@ func (n Need) listHolders(r *Result, sockets []host.Socket, gaps []host.Gap) {
 // that also holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
 	holding := map[int]bool{}
-	for _, s := range holdingPort(sockets) {
+	held := holdingPort(sockets)
+	for _, s := range held {
 		for _, h := range s.Holders {
 			holding[h.PID] = true
 		}
@@ -317,7 +332,7 @@ func (r *Result) setHolders(sockets []host.Socket) {
 	for _, s := range sockets {
 		holds := holdsPort(s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
-		if len(s.Holders) == 0 && (holds || len(holding) == 0) {
+		if len(s.Holders) == 0 && (holds || len(held) == 0) {
 			r.Holders = append(r.Holders, newHolder(s, nil))
 		}
 		for _, h := range s.Holders {
@@ -338,6 +353,10 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		out.UID = &uid
 	}
 	if h == nil {
+		out.Kernel = s.Kernel
+		if len(s.KernelDevices) == 1 {
+			out.Origin = &Origin{Device: s.KernelDevices[0]}
+		}
 		return out
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
@@ -345,20 +364,30 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	if h.UID >= 0 {
 		out.UID, out.User = &h.UID, h.User
 	}
+	addRelations(&out, *h, s)
 	if h.Container != "" {
-		out.Container = &Container{ID: h.Container}
+		out.Container = &Container{ID: h.Container, Engine: h.Engine}
 		if h.ContainerInfo != nil {
+			out.Container.Engine, out.Container.Socket = cmp.Or(h.ContainerInfo.Engine, h.Engine), h.ContainerInfo.Socket
 			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service
 		}
 	}
 	if !h.Started.IsZero() {
 		out.Started = &h.Started
+		out.Minutes = int32(max(time.Since(h.Started)/time.Minute, 0))
 	}
 	return out
 }
 
-// noteNoSocket adds the notice that a bind and the socket table contradict each
-// other.
-func (n Need) noteNoSocket(r *Result, gaps []host.Gap) {
-	n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+// noteNoSocket adds the notice that a bind failed and no socket is known there.
+func (n Need) noteNoSocket(r *Result, tried host.Tried, gaps []host.Gap) {
+	switch {
+	case !tried.TableOK:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE, and the socket table could not be read%s", because(gaps, host.GapSockets))
+	case tried.BoundHidden:
+		r.Unlisted = true
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen (on Linux sock_diag does since 6.8)")
+	default:
+		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+	}
 }

@@ -203,6 +203,8 @@ func socket(state host.State, addr string, holders ...host.Holder) host.Socket {
 	return s
 }
 
+func maybeV6Only(s host.Socket) []host.Socket { s.MayBeV6Only = true; return []host.Socket{s} }
+
 func incomplete(s host.Socket) host.Socket   { s.Complete = false; return s }
 func withoutInode(s host.Socket) host.Socket { s.Inode = 0; return s }
 func ofUID(s host.Socket, uid uint32) host.Socket {
@@ -317,6 +319,40 @@ func verdictCases() []verdictCase {
 		{name: "time-wait", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, notice: "within 60 s", pids: []int{0}}},
 		{name: "time-wait with an owner", need: owner(config.Owner{Unit: "x"}), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.TimeWait, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "TIME_WAIT", notices: []config.NoticeCode{config.TimeWait}, pids: []int{0}}},
 		{name: "no process visible", attempts: []string{"in-use"}, want: verdictWant{status: InUse, message: "in use by a process that can't be seen", notices: degraded, notice: "EADDRINUSE"}},
+		{
+			name: "no process visible, and no table", attempts: []string{"in-use"}, facts: table(true),
+			want: verdictWant{status: InUse, method: Bind, message: "in use by a process that can't be seen", notices: degraded, notice: "the socket table could not be read: the tcp socket table can't be read (netlink: EPERM)"},
+		},
+		{name: "a bind of UDP is proof without a table", need: udp, attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Free, method: Bind, message: "udp 8080 is free"}},
+		{name: "a bind of UDP that can share is no proof", need: both(udp, reuseAddress), attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether"}},
+		{
+			name: "a bind of UDP is no proof on Windows", need: udp, attempts: []string{"ok"}, facts: func(f *host.Facts) { table(true)(f); f.Machine.OS = "windows" },
+			want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether"},
+		},
+		{
+			name: "no process visible, and bound sockets are not listed", attempts: []string{"in-use"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },
+			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "since 6.8"},
+		},
+		{
+			name: "free, and bound sockets are not listed", attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },
+			want: verdictWant{status: Free, message: "is free"},
+		},
+		{
+			name: "a connection from [::1] blocks 0.0.0.0", need: on(port.Any4), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "[::1]:8080", nginx)},
+			want: verdictWant{status: InUse, message: "is the local port of a connection of nginx", pids: []int{812}},
+		},
+		{
+			name: "a connection from [::1] blocks no other IPv4 address", need: on("127.0.0.1"), attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "[::1]:8080", nginx)},
+			want: verdictWant{status: InUse, message: "can't be seen", notices: degraded},
+		},
+		{
+			name: "a listener that may be IPv6-only", need: both(listening, on(port.Any4)), attempts: []string{"not-tried"}, sockets: maybeV6Only(socket(host.Listen, "[::]:8080", nginx)),
+			want: verdictWant{status: Unknown, method: Table, message: "does not show whether it accepts IPv4 as well", pids: []int{812}},
+		},
+		{
+			name: "a listener that may be IPv6-only, and IPv6 will do", need: both(listening, on(port.Any)), attempts: []string{"not-tried"}, sockets: maybeV6Only(socket(host.Listen, "[::]:8080", nginx)),
+			want: verdictWant{status: Listening, method: Table, message: "is served by nginx", pids: []int{812}},
+		},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
 			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
@@ -446,7 +482,7 @@ func verdictCases() []verdictCase {
 		{name: "no connects at all for a block", need: reachableBlock, attempts: slices.Repeat([]string{"not-tried connect no space left"}, 4), want: verdictWant{status: Unknown, method: None, message: "4 of 4 not reached: 5432-5435 (not tried: no space left)"}},
 		{name: "no time to connect", need: reachable, attempts: []string{"not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: None, message: "db.internal port 5432: can't connect from this target: --timeout leaves too little time"}},
 		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
-	}, ownerCases(), tableCases())
+	}, ownerCases(), tableCases(), callerCases())
 }
 
 // ownerCases returns cases of a need with an owner on a port that is held.
@@ -806,6 +842,10 @@ func TestHolderFields(t *testing.T) {
 		Unit: "web.service", Container: &Container{ID: boxed.Container, Name: "shop-web-1", Image: "node:24", Compose: "shop/web", Service: "web"},
 		Started: &started, Command: []string{"node", "app.js"}, OwnFile: true,
 	}}
+	if got[0].Minutes < int32(time.Since(started)/time.Minute)-1 {
+		t.Errorf("runs for %d minutes", got[0].Minutes)
+	}
+	got[0].Minutes = 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

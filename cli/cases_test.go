@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,12 @@ const (
 	casesDir  = "testdata/cases"
 	wholeCase = "free" // the one case with the parts that withoutAssets removes
 )
+
+// withoutAges returns a report that does not say how long ago it is that processes
+// started: in a case that is more each day.
+func withoutAges(text string) string {
+	return regexp.MustCompile(`( UTC) \(\d+ days\)`).ReplaceAllString(text, "$1 (DAYS)")
+}
 
 // TestCases runs each case from its manifests to every format. A case is a
 // directory with manifests, facts.json with the answers of each target, one per
@@ -51,7 +58,7 @@ func TestCases(t *testing.T) {
 				if name != wholeCase {
 					text = withoutAssets(text)
 				}
-				got[fmt.Sprintf("want.%s.exit-%d", format, code)] = text
+				got[fmt.Sprintf("want.%s.exit-%d", format, code)] = withoutAges(text)
 			}
 			old := glob(t, "want.*")
 			if *update && !t.Failed() {
@@ -267,7 +274,10 @@ func answers(f host.Facts, req host.Request) error {
 	}
 	for _, s := range f.Sockets {
 		if !slices.ContainsFunc(f.Tried, func(tried host.Tried) bool {
-			return slices.ContainsFunc(tried.Attempts, func(a host.Attempt) bool { return s.Overlaps(a.Endpoint) })
+			behind := slices.ContainsFunc(tried.Routes, func(r host.Route) bool {
+				return slices.ContainsFunc(r.To, func(to host.Destination) bool { return len(to.Overlapping(s.Protocol, []host.Socket{s})) > 0 })
+			})
+			return behind || slices.ContainsFunc(tried.Attempts, func(a host.Attempt) bool { return s.Overlaps(a.Endpoint) })
 		}) {
 			return fmt.Errorf("socket %s overlaps nothing that was tried", s.Endpoint)
 		}

@@ -485,3 +485,60 @@ func signalledTwice(t *testing.T) *os.ProcessState {
 		}
 	}
 }
+
+// Where nothing can be bound, free says so, and not that all ports are taken.
+func TestFreeWhereNothingCanBeBound(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Deny(t, testbed.Denial{Call: unix.SYS_BIND, Arg: -1, Errno: unix.EPERM})
+	for _, args := range [][]string{{"free", "--range", "8000-8009", "-n", "3"}, {"free", "--range", "8000-8009", "--protocol", "udp", "--address", "loopback"}} {
+		code, stderr := runsInto(t, nil, nil, args...)
+		if want := "portcheck: ports of the range could not be tried (bind: EPERM)\n"; code != exitUnknown || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit code %d, %s; want %d, %s", args, code, stderr, exitUnknown, want)
+		}
+	}
+}
+
+// A port that is bound is not handed out, even if no table shows it.
+func TestFreeWhereBoundSocketsAreHidden(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: 8080})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.Deny(t, testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_NETLINK, Errno: unix.EPERM})
+	if err := os.Chdir(t.TempDir()); err != nil { // t.Chdir is not for parallel tests
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("portcheck.yml", []byte("version: 1\nrange: 8080-8082\nports:\n  - {name: web, port: 8081}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:8081")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		args         []string
+		want, refuse string
+	}{
+		{[]string{"free", "--range", "8080-8082"}, "8082\n", "8080"},
+		{[]string{"check"}, "use instead: 8082 ", "8080 "},
+	} {
+		out, _ := program(nil, c.args...).Output() // the exit code of check is 1
+		if !strings.Contains(string(out), c.want) || strings.Contains(string(out), c.refuse) {
+			t.Errorf("%q: %s, want %q and not %q", c.args, out, c.want, c.refuse)
+		}
+	}
+}

@@ -62,7 +62,7 @@ func (t *totals) add(n check.Need, targets int) *config.Problem {
 	if n.Expect == config.Free && len(n.Range) > 0 {
 		for _, proto := range n.Protocols {
 			b := n.Binding(proto)
-			s := scan{n.Target, fmt.Sprint(b.Addresses), proto, b.ReuseAddress, b.ReusePort, &n.Range[0]}
+			s := scan{n.Target, fmt.Sprint(b.Addresses, b.Device), proto, b.ReuseAddress, b.ReusePort, &n.Range[0]}
 			if !t.scans[s] {
 				t.scans[s] = true
 				t.ranges += len(n.Range)

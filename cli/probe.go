@@ -21,6 +21,7 @@ func (a *app) probe() *cobra.Command {
 		lifetime time.Duration
 		ready    bool
 		unlink   bool
+		confine  bool
 	)
 	cmd := &cobra.Command{
 		Use:     "probe",
@@ -44,13 +45,20 @@ func (a *app) probe() *cobra.Command {
 					return unknownError(err)
 				}
 			}
+			local := host.Local{}
+			if confine {
+				var err error
+				if local, err = host.Confine(ctx); err != nil {
+					return unknownError(err)
+				}
+			}
 			if ready {
 				// It starts a new line, since a login shell may have written part of one.
 				if _, err := fmt.Fprintf(a.stdout, "\nportcheck-ready %d\n", wire.Version); err != nil {
 					return unknownError(err)
 				}
 			}
-			if err := wire.Serve(ctx, host.Local{}, a.stdin, a.stdout); err != nil {
+			if err := wire.Serve(ctx, local, a.stdin, a.stdout); err != nil {
 				return unknownError(err)
 			}
 			return context.Cause(ctx)
@@ -59,6 +67,7 @@ func (a *app) probe() *cobra.Command {
 	cmd.Flags().Var((*durationFlag)(&lifetime), "for", "end after this long even if stdin is open, such as `90s`")
 	cmd.Flags().BoolVar(&ready, "ready", false, "print a line to stdout when requests are accepted")
 	cmd.Flags().BoolVar(&unlink, "unlink", false, "first remove this executable and its directory, which must be named portcheck.*")
+	cmd.Flags().BoolVar(&confine, "confine", false, "first read the NAT rules and give up CAP_NET_ADMIN, which nothing else needs")
 	return cmd
 }
 

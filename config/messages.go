@@ -81,6 +81,8 @@ const (
 	nameTaken        kind = "name: %s is also the name of the need at line %d, column %d"
 	badEnv           kind = "env: %s is not a variable name: want letters, digits and \"_\", not starting with a digit"
 	envTaken         kind = "env: %s is also set by the need at line %d, column %d"
+	badDevice        kind = "%s: %s is not the name of a network interface: want up to 15 characters such as eth1, without blanks, \"/\" and \":\""
+	otherZone        kind = "%s: %s is not the interface of the address %s: a socket has one device"
 	badUser          kind = "run_as: %s is not a user: want a user name or a number such as 1000"
 	badApp           kind = "app is missing, and the directory's name %s cannot be used instead: %s"
 	badTarget        kind = "%s: %v"

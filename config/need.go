@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -68,6 +69,7 @@ func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
 			}
 		}},
 		{"reuse_port", into(&p.ReusePort, m.boolean)},
+		{"device", into(&p.Device, m.device)},
 	})
 }
 
@@ -81,8 +83,20 @@ func (m *manifest) checkBindable(p Port, fields, socket map[string]field) {
 	if f, ok := socket["reuse_address"]; ok && len(p.Protocols) > 1 {
 		m.report(f.key, reuseOfBoth)
 	}
+	if f, ok := socket["device"]; ok {
+		m.checkZones(f, p)
+	}
 	if f, ok := fields["address"]; ok && !p.ReusePort {
 		m.reportOverlaps(f.value)
+	}
+}
+
+// checkZones reports addresses of another device than the one that the app binds to.
+func (m *manifest) checkZones(device field, p Port) {
+	for _, a := range p.Addresses {
+		if ip, err := netip.ParseAddr(string(a)); err == nil && ip.Zone() != "" && ip.Zone() != p.Device && p.Device != "" {
+			m.report(device.value, otherZone, "socket.device", quote(p.Device), quote(string(a)))
+		}
 	}
 }
 

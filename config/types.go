@@ -94,6 +94,7 @@ type Port struct {
 	Owner        []Owner
 	ReuseAddress *bool // nil: true for tcp, false for udp
 	ReusePort    bool
+	Device       string // that the app binds to; empty: none
 	RunAs        string
 	Range        port.Set
 	Exclude      port.Set
@@ -114,7 +115,7 @@ func (p Port) Binding(proto port.Protocol) port.Binding {
 	if p.ReuseAddress != nil {
 		reuse = *p.ReuseAddress
 	}
-	return port.Binding{Protocol: proto, Addresses: p.Addresses, ReuseAddress: reuse, ReusePort: p.ReusePort}
+	return port.Binding{Protocol: proto, Addresses: p.Addresses, ReuseAddress: reuse, ReusePort: p.ReusePort, Device: p.Device}
 }
 
 // Owner is a set of globs (path.Match); every key that is set must match.
@@ -142,8 +143,9 @@ const (
 	TimeWait   NoticeCode = "time-wait"   // held only by connections in TIME_WAIT
 	Squatter   NoticeCode = "squatter"    // the default port of a well-known program
 	UnsafePort NoticeCode = "unsafe-port" // browsers refuse it
+	NAT        NoticeCode = "nat"         // NAT rules may send some callers elsewhere
 	NoIPv6     NoticeCode = "no-ipv6"     // checked on IPv4 only
 )
 
 // NoticeCodes lists every notice code.
-var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6}
+var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT}

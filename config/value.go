@@ -295,6 +295,21 @@ func (m *manifest) env(key string, n *yaml.Node) (string, bool) {
 	return s, m.claim(m.envs, envTaken, n)
 }
 
+// device reads the name of a network interface. The kernel's rules are those of
+// dev_valid_name; a number would be an interface's index.
+func (m *manifest) device(key string, n *yaml.Node) (string, bool) {
+	s, ok := m.text(key, "the name of a network interface such as eth1", n)
+	if !ok {
+		return "", false
+	}
+	blank := func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == ':' }
+	if len(s) > 15 || s == "." || s == ".." || strings.ContainsFunc(s, blank) || strings.Trim(s, "0123456789") == "" {
+		m.report(n, badDevice, key, quote(s))
+		return "", false
+	}
+	return s, true
+}
+
 // claim reports whether no earlier need has the name. If one has, it adds a
 // problem.
 func (m *manifest) claim(taken map[string]Position, k kind, n *yaml.Node) bool {

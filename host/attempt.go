@@ -101,6 +101,9 @@ func attempt(ctx context.Context, t Try, visible []Socket, whole bool) []Attempt
 	return all
 }
 
+// opDevice is the operation that binds a socket to a device.
+const opDevice = "setsockopt(SO_BINDTODEVICE)"
+
 // markExcluded marks the binds that were denied because the OS reserves the
 // port. Windows returns WSAEACCES for these, for a missing right, and for an
 // exclusive listener.

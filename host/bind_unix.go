@@ -4,7 +4,6 @@ package host
 
 import (
 	"errors"
-	"net"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -58,17 +57,25 @@ func prepare(fd int, b port.Binding, e port.Endpoint) (op string, err error) {
 	if err != nil {
 		return "setsockopt", err
 	}
+	if b.Device != "" {
+		if err := bindToDevice(fd, b.Device); err != nil {
+			return opDevice, err
+		}
+	}
 	var address unix.Sockaddr
 	if e.Addr.Is4() {
 		address = &unix.SockaddrInet4{Port: int(e.Port), Addr: e.Addr.As4()}
 	} else {
 		v6 := &unix.SockaddrInet6{Port: int(e.Port), Addr: e.Addr.As16()}
 		if e.Device != "" {
-			device, err := net.InterfaceByName(e.Device)
-			if err != nil {
+			index, err := deviceIndex(e.Device)
+			if errors.Is(err, unix.ENODEV) {
 				return "bind", unix.EADDRNOTAVAIL // the errno of bind for a zone that does not exist
 			}
-			v6.ZoneId = uint32(device.Index)
+			if err != nil {
+				return "look up device", err
+			}
+			v6.ZoneId = uint32(index)
 		}
 		address = v6
 	}
@@ -90,6 +97,8 @@ func classify(op string, err error) (Outcome, string) {
 	switch {
 	case op == "socket" && errno == unix.EAFNOSUPPORT:
 		return NoFamily, name
+	case op == opDevice && errno == unix.ENODEV:
+		return NoAddress, name
 	case op != "bind":
 		return Failed, name
 	case errno == unix.EADDRINUSE:

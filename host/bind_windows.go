@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"net"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,7 +15,7 @@ import (
 // does not listen, and never sets SO_REUSEADDR, which on Windows takes the port
 // away from the socket that has it (Microsoft, "Using SO_REUSEADDR and
 // SO_EXCLUSIVEADDRUSE").
-func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err error) {
+func openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error) {
 	family, kind, protocol := int32(windows.AF_INET), int32(windows.SOCK_STREAM), int32(windows.IPPROTO_TCP)
 	if e.Addr.Is6() {
 		family = windows.AF_INET6
@@ -32,6 +31,10 @@ func openSocket(_ port.Binding, e port.Endpoint) (release func(), op string, err
 	if op, err = prepare(socket, e); err != nil {
 		release()
 		return nil, op, err
+	}
+	if b.Device != "" {
+		release()
+		return nil, opDevice, errNoDevices
 	}
 	return release, "", nil
 }
@@ -65,11 +68,11 @@ func prepare(socket windows.Handle, e port.Endpoint) (op string, err error) {
 	}
 	address := &windows.SockaddrInet6{Port: int(e.Port), Addr: e.Addr.As16()}
 	if e.Device != "" {
-		device, err := net.InterfaceByName(e.Device)
+		index, err := deviceIndex(e.Device)
 		if err != nil {
 			return "bind", windows.WSAEADDRNOTAVAIL // the error of bind for a zone that does not exist
 		}
-		address.ZoneId = uint32(device.Index)
+		address.ZoneId = uint32(index)
 	}
 	return "bind", windows.Bind(socket, address)
 }

@@ -19,6 +19,7 @@ type cgroupNames struct {
 	// before it: "user@1000.service/shop.service".
 	unit       string
 	container  string // ID
+	engine     string // of the container, as its name has it; empty if unknown
 	enginesOwn bool   // only a container engine of root can have named the container
 	// The parts of the path that can't be seen from here may have the name.
 	unitUnknown, containerUnknown bool
@@ -114,13 +115,13 @@ func parseCgroup(text string, root cgroupRoot) cgroupNames {
 		if !root.isAbsolute(l) {
 			// What a name is depends on those before it, except that the last
 			// container is that of the process.
-			names = cgroupNames{container: names.container, unitUnknown: true, containerUnknown: names.container == ""}
+			names = cgroupNames{container: names.container, engine: names.engine, unitUnknown: true, containerUnknown: names.container == ""}
 		}
 		if all.unit == "" && !all.unitUnknown {
 			all.unit, all.unitUnknown = names.unit, names.unitUnknown
 		}
 		if all.container == "" && !all.containerUnknown {
-			all.container, all.enginesOwn, all.containerUnknown = names.container, names.enginesOwn, names.containerUnknown
+			all.container, all.engine, all.enginesOwn, all.containerUnknown = names.container, names.engine, names.enginesOwn, names.containerUnknown
 		}
 	}
 	if all.enginesOwn {
@@ -168,6 +169,7 @@ func parseCgroupPath(path string) (names cgroupNames) {
 		switch {
 		case isContainer:
 			names.container, names.enginesOwn = id, where == onlySlices || where == engines
+			names.engine = engineOf(path, strings.TrimSuffix(strings.TrimSuffix(name, ".scope"), id))
 			where = foreign
 		case where == onlySlices && isUnit:
 			names.unit = name
@@ -189,6 +191,24 @@ func parseCgroupPath(path string) (names cgroupNames) {
 		top = false
 	}
 	return names
+}
+
+// engineOf returns the engine of a container from the path of its cgroup, and from
+// what is before the ID there. Its name is a hint for people.
+func engineOf(path, before string) string {
+	switch {
+	case strings.Contains(path, "kubepods"):
+		return "kubernetes"
+	case strings.HasPrefix(before, "docker-"), strings.HasPrefix(path, "/docker/"), strings.HasPrefix(path, "/actions_job/"):
+		return "docker"
+	case strings.HasPrefix(before, "libpod-"), strings.HasPrefix(path, "/libpod_parent/"):
+		return "podman"
+	case strings.HasPrefix(before, "nerdctl-"), strings.Contains(before, "containerd"):
+		return "containerd"
+	case strings.HasPrefix(before, "crio-"):
+		return "cri-o"
+	}
+	return ""
 }
 
 // isUserManager reports whether a system unit is the service manager of a user,

@@ -73,16 +73,16 @@ var machineRoot = sync.OnceValue(func() string {
 	}
 	// An image decides where an engine mounts its files: Podman follows links.
 	ids, _ := OwnContainer()
-	inContainer := len(ids) > 0 || root != "" && !sameFile("/", root+"/")
+	inContainer := len(ids) > 0 || root != "" && !mayBeSame("/", root+"/")
 	if filesAreMachines(pids, own, first, inContainer) {
 		return ""
 	}
 	return cmp.Or(root, "/proc/1/root")
 })
 
-// sameFile reports whether two paths lead to one file, or at least one of them can't
+// mayBeSame reports whether two paths lead to one file, or at least one of them can't
 // be followed.
-func sameFile(a, b string) bool {
+func mayBeSame(a, b string) bool {
 	one, err := os.Stat(a)
 	two, failed := os.Stat(b)
 	return err != nil || failed != nil || os.SameFile(one, two)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -80,8 +79,9 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 // diagRequests returns the requests for the dumps that answer a query.
 //
 // For TCP it uses the older form of inet_diag, the only one that returns both
-// families at once. Each dump makes the kernel walk over all its hash tables,
-// which is what takes time on a host with many sockets.
+// families at once. A dump of listening sockets makes the kernel walk over these
+// alone. For any other state it walks over all sockets that have a port, which is
+// what takes time on a host with many of them.
 // Source: inet_diag_dump_compat of net/ipv4/inet_diag.c.
 func diagRequests(q query) []dumpRequest {
 	if q.protocol == port.TCP {
@@ -97,8 +97,11 @@ func diagRequests(q query) []dumpRequest {
 // and a field that the kernel does not use. Fields that are not set are zero.
 func tcpRequest(q query) []byte {
 	states := uint32(1<<tcpListen | 1<<tcpBoundInactive)
-	if q.every {
+	switch {
+	case q.every:
 		states = ^uint32(0)
+	case q.listening:
+		states = 1 << tcpListen
 	}
 	data := make([]byte, 4+diagIDLen+8)
 	binary.NativeEndian.PutUint32(data[4+diagIDLen:], states)
@@ -226,8 +229,8 @@ func (d *devices) name(index uint32) string {
 	name, known := d.names[index]
 	if !known {
 		name = fmt.Sprint(index)
-		if device, err := net.InterfaceByIndex(int(index)); err == nil {
-			name = device.Name
+		if found, err := deviceNameOf(int(index)); err == nil {
+			name = found
 		}
 		d.names[index] = name
 	}

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -296,5 +298,141 @@ func TestBindV6OnlyDefault(t *testing.T) {
 	}
 	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen, [::]:8081 listen v6only"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// /proc/net does not show V6ONLY. A bind without an option to share proves it, and
+// nothing else does.
+func TestNetlinkDeniedV6Only(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	for _, s := range []sock{
+		{Protocol: "tcp", Addr: "[::]:8080", Reuse: true, V6Only: true, Listen: true},
+		{Protocol: "tcp", Addr: "[::]:8081", Reuse: true, Listen: true},
+		{Protocol: "udp", Addr: "[::]:8080", Reuse: true, ReusePort: true, V6Only: true},
+		{Protocol: "udp", Addr: "[::]:8081", Reuse: true, ReusePort: true},
+	} {
+		s.hold(t)
+	}
+	for _, c := range []struct{ try, outcomes, sockets string }{
+		{"tcp any4 8080", "ok", ""},
+		{"tcp any4 8080 exclusive", "ok", ""},
+		{"tcp 127.0.0.1 8080 shared", "ok", ""},
+		{"tcp any6 8080", "in-use", "[::]:8080 listen"},
+		{"tcp any4 8081", "in-use", "[::]:8081 listen"},
+		{"tcp 127.0.0.1 8081 shared", "not-tried", "[::]:8081 listen"},
+		{"udp any4 8080", "ok", ""},
+		{"udp any4 8080 reuse", "ok", ""},
+		{"udp any4 8080 shared", "ok", ""},
+		{"udp any4 8081", "in-use", "[::]:8081 listen"},
+		{"udp any4 8081 reuse", "not-tried", "[::]:8081 listen"},
+		{"udp any4 8081 shared", "not-tried", "[::]:8081 listen"},
+		{"tcp any4 8080 look", "not-tried", "[::]:8080 listen"},
+	} {
+		facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, tries(t, c.try))
+		if got := outcomes(facts.Tried[0].Attempts); got != c.outcomes {
+			t.Errorf("%s: %s, want %s", c.try, got, c.outcomes)
+		}
+		if got := describe(facts.Sockets); got != c.sockets {
+			t.Errorf("%s: sockets %s, want %s", c.try, got, c.sockets)
+		}
+		for _, s := range facts.Sockets {
+			if !s.MayBeV6Only {
+				t.Errorf("%s: %s, of which the table does not show V6ONLY", c.try, encode(s))
+			}
+		}
+	}
+	// What one need proves holds for the others of the run.
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, tries(t, "tcp any6 8080", "tcp any4 8080", "tcp any4 8080 look"))
+	if got := outcomes(facts.Tried[1].Attempts); got != "ok" {
+		t.Errorf("beside another need: %s", got)
+	}
+	if got, want := describe(facts.Sockets), "[::]:8080 listen v6only"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// A table that can't show a socket that is bound and does not listen is known to be
+// one.
+func TestBoundHidden(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, sock{Protocol: "tcp", Addr: "127.0.0.1:8080"})
+	req := tries(t, "tcp any 8080", "udp any 8080")
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, req)
+	if got := outcomes(facts.Tried[0].Attempts); got != "in-use" || !facts.Tried[0].BoundHidden || len(facts.Sockets) > 0 {
+		t.Errorf("/proc/net: %s", encode(facts))
+	}
+	if facts.Tried[1].BoundHidden {
+		t.Error("a UDP socket is hidden in /proc/net")
+	}
+	facts = probeHere(t, req)
+	if shown := len(facts.Sockets) == 1; facts.Tried[0].BoundHidden == shown {
+		t.Errorf("sock_diag: %s", encode(facts))
+	}
+}
+
+func TestKernelAtLeast(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.10.0-46-cloud-amd64": false, "4.18.0-553.el8_10.x86_64": false, "6.1.0-56-cloud-amd64": false, "6.7": false, "6.8": true, "6.8.0-31-generic": true,
+		"6.12.118+deb13-cloud-amd64": true, "6.18.44-fc-v857": true, "7.3.4+deb13-cloud-arm64": true, "10.0": true, "": true, "x": true,
+	} {
+		if got := atLeast(release, 6, 8); got != want {
+			t.Errorf("%q: %t, want %t", release, got, want)
+		}
+	}
+}
+
+// A connected socket that was bound to [::] blocks 0.0.0.0, though both its ends are
+// IPv6 addresses.
+func TestDualStackConnectionBlocksIPv4(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	server := tcpListener("[::1]:9000").hold(t)
+	connect(t, "[::]:8080", false, "[::1]:9000")
+	accept(t, server)
+	udp := udpSocket("[::]:8080").hold(t)
+	if err := unix.Connect(udp, sockaddr(netip.MustParseAddrPort("[::1]:9001"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ try, outcomes, sockets string }{
+		{"tcp any4 8080", "in-use", "[::1]:8080 connected"},
+		{"udp any4 8080", "in-use", "[::1]:8080 connected"},
+		{"tcp 127.0.0.1 8080", "ok", ""},
+		{"tcp any 8080", "in-use", "[::1]:8080 connected"},
+	} {
+		for name, facts := range map[string]Facts{
+			"sock_diag": probeHere(t, tries(t, c.try)),
+			"/proc/net": probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, tries(t, c.try)),
+		} {
+			if got := outcomes(facts.Tried[0].Attempts); got != c.outcomes || describe(facts.Sockets) != c.sockets {
+				t.Errorf("%s by %s: %s, %s; want %s, %s", c.try, name, got, describe(facts.Sockets), c.outcomes, c.sockets)
+			}
+			for _, s := range facts.Sockets {
+				if pids := pidsOf(s); !slices.Contains(pids, os.Getpid()) {
+					t.Errorf("%s by %s: holders %v", c.try, name, pids)
+				}
+			}
+		}
+	}
+}
+
+// The index of a device is found without netlink.
+func TestNetlinkDeniedZone(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	sysctl(t, "ipv6/ip_nonlocal_bind", "1")
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, tries(t, "tcp fe80::1%lo 8080", "tcp fe80::1%1 8080", "tcp fe80::1%none 8080"))
+	for i, want := range []string{"ok", "ok", "no-address"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want {
+			t.Errorf("try %d: %s, want %s", i, got, want)
+		}
+	}
+	if got := facts.Tried[1].Attempts[0].Device; got != "lo" {
+		t.Errorf("device %q, want lo", got)
 	}
 }

@@ -54,7 +54,7 @@ func FuzzProcNet(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out := "local_address\n"
+		out := "local_address drops\n"
 		for _, s := range sockets {
 			if s.Port == 0 || !s.Addr.IsValid() || s.Addr.Is4In6() || s.State == "" || s.Inode == 0 != (s.UID == nil) {
 				t.Fatalf("%+v", s)
@@ -98,7 +98,11 @@ func FuzzStat(f *testing.F) {
 		if !bytes.Contains(text, []byte("("+got.name+")")) {
 			t.Fatalf("name %q", got.name)
 		}
-		again, err := parseStat(fmt.Appendf(nil, "1 (%s) S %d%s %d\n", got.name, got.parent, strings.Repeat(" 0", 17), got.start))
+		flags := 0
+		if got.copied {
+			flags = 0x40
+		}
+		again, err := parseStat(fmt.Appendf(nil, "1 (%s) %s %d 0 %d 0 0 %d%s %d\n", got.name, got.state, got.parent, got.session, flags, strings.Repeat(" 0", 12), got.start))
 		if err != nil || again != got {
 			t.Fatalf("%+v became %+v (%v)", got, again, err)
 		}

@@ -61,10 +61,13 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	for _, socket := range sockets {
 		slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 	}
+	nameSocketUnits(ctx, sockets)
+	gaps := s.gaps(sockets)
 	if ctx.Err() != nil {
 		return nil
 	}
-	return s.gaps(sockets)
+	markKernels(ctx, sockets)
+	return gaps
 }
 
 // holdersTime returns the context of a search for holders, which may take half of

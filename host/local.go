@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/org/portcheck/host/nat"
 	"github.com/org/portcheck/port"
 )
 
@@ -18,8 +19,13 @@ import (
 //	haveIPv6() bool
 //	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) tableRead
+//	settleV6Only(table, []Try)
 //	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
-type Local struct{}
+type Local struct {
+	// rules are the NAT rules that Confine has read; nil: they are read when they are
+	// needed.
+	rules *nat.Rules
+}
 
 // Machine returns what this machine is, without a probe.
 func (Local) Machine() Machine { return readMachine() }
@@ -33,7 +39,10 @@ type query struct {
 	// every selects all states. Otherwise only those that hold a port for
 	// good are selected: listening and bound for TCP, all for UDP.
 	every bool
-	ports *port.Bits // nil selects all
+	// listening leaves out the TCP sockets that are bound and do not listen, where
+	// the system can do so: these take time to find.
+	listening bool
+	ports     *port.Bits // nil selects all
 }
 
 // tableRead is the result of reading the socket table: the sockets, the protocols
@@ -42,16 +51,23 @@ type tableRead struct {
 	sockets []Socket
 	whole   map[port.Protocol]bool
 	gaps    []Gap
+	// boundHidden is true if the table does not show TCP sockets that are bound and
+	// do not listen.
+	boundHidden bool
 }
 
 // Probe implements Host. The order is: table, binds, the table again where
-// something was found, holders, connects. None of our own sockets is open while
+// something was found, NAT rules, holders, connects. None of our own sockets is open while
 // the table is read.
-func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
+func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
 	}
 	p := newProbe(ctx, req)
+	p.rules = nat.Read
+	if l.rules != nil {
+		p.rules = l.rules.Answer
+	}
 	p.facts.Machine = readMachine()
 	var gaps []Gap
 	p.facts.Limits, gaps = readLimits()
@@ -60,6 +76,7 @@ func (Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.readFirst()
 		p.bindAll()
 		p.recheck()
+		p.followCallers()
 		p.answerScans()
 		p.collectSockets()
 		p.nameHolders()
@@ -75,7 +92,12 @@ type probe struct {
 	facts Facts
 	table table
 	whole map[port.Protocol]bool
-	seen  [][]Socket // the sockets that the table shows for each try
+	// boundHidden is that of the last tableRead.
+	boundHidden bool
+	seen        [][]Socket // the sockets that the table shows for each try
+	// rules follows callers through NAT rules.
+	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
+	behind []Socket // the sockets on this machine to which they send callers
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
@@ -110,9 +132,14 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 // readFirst makes the first pass over the table, which reads the sockets that
 // hold a port for good.
 func (p *probe) readFirst() {
-	got := readTable(p.ctx, p.queries())
-	p.table, p.whole = newTable(got.sockets), got.whole
+	queries := p.queries()
+	got := readTable(p.ctx, queries)
+	p.table, p.whole, p.boundHidden = newTable(got.sockets), got.whole, got.boundHidden
 	p.addGaps(got.gaps)
+	if slices.ContainsFunc(queries, func(q query) bool { return q.listening }) {
+		p.readBound()
+	}
+	settleV6Only(p.table, p.req.Tries)
 	p.seen = make([][]Socket, len(p.req.Tries))
 	for i, t := range p.req.Tries {
 		if p.ctx.Err() != nil {
@@ -122,7 +149,35 @@ func (p *probe) readFirst() {
 	}
 }
 
-// queries returns the queries for what the request is about.
+// readBound adds the TCP sockets that are bound on the ports where a try looks for a
+// listener and the first pass shows none: they may be those of a server that starts.
+func (p *probe) readBound() {
+	missing := new(port.Bits)
+	any := false
+	for _, t := range p.req.Tries {
+		if !t.Look || t.Protocol != port.TCP {
+			continue
+		}
+		for n := range (port.Set{t.Ports}).All {
+			if len(p.table.at(t.Binding, n)) == 0 {
+				missing.Add(n)
+				any = true
+			}
+		}
+	}
+	if !any {
+		return
+	}
+	got := readTable(p.ctx, []query{{protocol: port.TCP, ports: missing}})
+	p.table = newTable(append(p.table.sockets, got.sockets...))
+	p.whole[port.TCP] = p.whole[port.TCP] && got.whole[port.TCP]
+	p.addGaps(got.gaps)
+}
+
+// queries returns the queries for what the request is about. On a host with many
+// sockets, the TCP sockets that are bound and do not listen are left out: a bind
+// fails because of one, or it may succeed beside it. Scans need them all the same,
+// so that no port that another app has bound is suggested.
 func (p *probe) queries() []query {
 	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
@@ -131,12 +186,15 @@ func (p *probe) queries() []query {
 	for _, s := range p.req.Scans {
 		wanted.add(s.Protocol, s.Ports)
 	}
+	listening := len(p.req.Scans) == 0 && haveManySockets()
 	var queries []query
 	for _, proto := range port.Protocols {
+		q := query{protocol: proto, listening: listening && proto == port.TCP}
 		if bits := wanted[proto]; p.req.Listeners {
-			queries = append(queries, query{protocol: proto})
+			queries = append(queries, q)
 		} else if bits != nil {
-			queries = append(queries, query{protocol: proto, ports: bits})
+			q.ports = bits
+			queries = append(queries, q)
 		}
 	}
 	return queries
@@ -165,6 +223,7 @@ func (p *probe) answerScans() {
 func (p *probe) collectSockets() {
 	for i, t := range p.req.Tries {
 		p.facts.Tried[i].TableOK = p.whole[t.Protocol]
+		p.facts.Tried[i].BoundHidden = p.boundHidden && t.Protocol == port.TCP
 	}
 	found := map[socketKey]bool{}
 	add := func(s Socket) {
@@ -184,6 +243,9 @@ func (p *probe) collectSockets() {
 		for _, s := range p.seen[i] {
 			add(s)
 		}
+	}
+	for _, s := range p.behind {
+		add(s)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -54,7 +53,7 @@ func readNamespace() Namespace {
 	if err != nil {
 		first = 0
 	}
-	return namespaceOf(own, pid, first, haveHardware)
+	return namespaceOf(own, pid, first, hardware)
 }
 
 // namespaceOf returns the namespace of a process, from the inodes of its network
@@ -64,18 +63,22 @@ func readNamespace() Namespace {
 // It returns NamespaceHost only with proof. Either the network namespace is the
 // kernel's initial one; or the process is in the initial PID namespace, so that
 // PID 1 is the host's, and in the network namespace of PID 1.
-func namespaceOf(own, pid, first uint64, hasHardware func() bool) Namespace {
+func namespaceOf(own, pid, first uint64, hardware func() (bool, error)) Namespace {
 	ns := Namespace{Kind: NamespaceUnknown, Inode: own, AllProcesses: pid == initialPIDNamespace}
 	switch {
 	case own == initialNetNamespace:
 		ns.Kind, ns.Reason = NamespaceHost, "it is the kernel's initial network namespace"
 	case pid == 0:
 		ns.Reason = "/proc does not show the PID namespace"
-	case !ns.AllProcesses && hasHardware():
-		// As in a container of Docker's --network host without --pid host.
-		ns.Reason = "the PID namespace is that of a container, but there are hardware network devices"
 	case !ns.AllProcesses:
-		ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not that of the host"
+		switch found, err := hardware(); {
+		case err != nil:
+			ns.Reason = "the PID namespace is that of a container, and the network devices can't be listed"
+		case found: // as in a container of Docker's --network host without --pid host
+			ns.Reason = "the PID namespace is that of a container, but there are hardware network devices"
+		default:
+			ns.Kind, ns.Reason = NamespaceContainer, "the PID namespace is not that of the host"
+		}
 	case first == 0:
 		ns.Reason = "the network namespace of PID 1 can't be read"
 	case first == own:
@@ -86,17 +89,14 @@ func namespaceOf(own, pid, first uint64, hasHardware func() bool) Namespace {
 	return ns
 }
 
-// haveHardware reports whether a network device belongs to a bus. Virtual
-// devices, as containers have, do not.
-func haveHardware() bool {
-	devices, err := net.Interfaces()
-	if err != nil {
-		return true // can't be ruled out
-	}
-	return slices.ContainsFunc(devices, func(d net.Interface) bool {
-		_, err := os.Stat("/sys/class/net/" + d.Name + "/device") // also for a device of that name elsewhere, if /sys is of another namespace
+// hardware reports whether a network device belongs to a bus. Virtual devices, as
+// containers have, do not.
+func hardware() (bool, error) {
+	devices, err := deviceNames()
+	return slices.ContainsFunc(devices, func(name string) bool {
+		_, err := os.Stat("/sys/class/net/" + name + "/device") // also for a device of that name elsewhere, if /sys is of another namespace
 		return err == nil
-	})
+	}), err
 }
 
 // namespaceInode returns the inode of the namespace that a link leads to.

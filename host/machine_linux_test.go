@@ -1,10 +1,13 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // NamespaceHost is returned only with proof.
@@ -13,23 +16,25 @@ func TestNamespaceOf(t *testing.T) {
 	for name, c := range map[string]struct {
 		own, pid, first uint64
 		hardware        bool
+		err             error
 		kind            NamespaceKind
 		all             bool
 		reason          string
 	}{
-		"the initial one":                   {net, pids, net, true, NamespaceHost, true, "initial"},
-		"the initial one, in a container":   {net, 7, 5, false, NamespaceHost, false, "initial"},
-		"the initial one, no PID namespace": {net, 0, 0, false, NamespaceHost, false, "initial"},
-		"that of PID 1":                     {5, pids, 5, false, NamespaceHost, true, "PID 1 of the host is in it"},
-		"another than that of PID 1":        {6, pids, 5, true, NamespaceContainer, true, "PID 1 of the host is in another one"},
-		"PID 1 can't be read":               {6, pids, 0, true, NamespaceUnknown, true, "PID 1 can't be read"},
-		"that of PID 1 in a container":      {5, 7, 5, false, NamespaceContainer, false, "PID namespace is not that of the host"},
-		"that of PID 1, hardware devices":   {5, 7, 5, true, NamespaceUnknown, false, "hardware"},
-		"the PID namespace can't be read":   {5, 0, 5, true, NamespaceUnknown, false, "does not show the PID namespace"},
-		"neither PID namespace nor PID 1":   {5, 0, 0, false, NamespaceUnknown, false, "does not show the PID namespace"},
-		"a container with a readable PID 1": {6, 7, 5, false, NamespaceContainer, false, "PID namespace"},
+		"the initial one":                   {net, pids, net, true, nil, NamespaceHost, true, "initial"},
+		"the initial one, in a container":   {net, 7, 5, false, nil, NamespaceHost, false, "initial"},
+		"the initial one, no PID namespace": {net, 0, 0, false, nil, NamespaceHost, false, "initial"},
+		"that of PID 1":                     {5, pids, 5, false, nil, NamespaceHost, true, "PID 1 of the host is in it"},
+		"another than that of PID 1":        {6, pids, 5, true, nil, NamespaceContainer, true, "PID 1 of the host is in another one"},
+		"PID 1 can't be read":               {6, pids, 0, true, nil, NamespaceUnknown, true, "PID 1 can't be read"},
+		"that of PID 1 in a container":      {5, 7, 5, false, nil, NamespaceContainer, false, "PID namespace is not that of the host"},
+		"that of PID 1, hardware devices":   {5, 7, 5, true, nil, NamespaceUnknown, false, "hardware"},
+		"the PID namespace can't be read":   {5, 0, 5, true, nil, NamespaceUnknown, false, "does not show the PID namespace"},
+		"neither PID namespace nor PID 1":   {5, 0, 0, false, nil, NamespaceUnknown, false, "does not show the PID namespace"},
+		"a container with a readable PID 1": {6, 7, 5, false, nil, NamespaceContainer, false, "PID namespace"},
+		"devices can't be listed":           {5, 7, 5, false, errors.New("denied"), NamespaceUnknown, false, "the network devices can't be listed"},
 	} {
-		ns := namespaceOf(c.own, c.pid, c.first, func() bool { return c.hardware })
+		ns := namespaceOf(c.own, c.pid, c.first, func() (bool, error) { return c.hardware, c.err })
 		if ns.Kind != c.kind || ns.Inode != c.own || ns.AllProcesses != c.all || !strings.Contains(ns.Reason, c.reason) {
 			t.Errorf("%s: %+v, want %s, %t, %q", name, ns, c.kind, c.all, c.reason)
 		}
@@ -87,7 +92,19 @@ func TestNoHardware(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	if haveHardware() {
-		t.Error("a namespace with lo alone has hardware devices")
+	if found, err := hardware(); found || err != nil {
+		t.Errorf("a namespace with lo alone has hardware devices: %t, %v", found, err)
+	}
+}
+
+// Where netlink is denied, the devices are known all the same.
+func TestNetlinkDeniedNamespace(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	facts := probeWith(t, testbed.Faults{OwnPIDs: true, Deny: []testbed.Denial{denyNetlink}}, Request{})
+	if ns := facts.Machine.Namespace; ns.Kind != NamespaceContainer || strings.Contains(ns.Reason, "devices") {
+		t.Errorf("%+v, want a container", ns)
 	}
 }

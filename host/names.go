@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"net"
 	"os/user"
 	"strconv"
 )
@@ -14,11 +13,11 @@ func deviceName(zone string) string {
 	if err != nil {
 		return zone
 	}
-	device, err := net.InterfaceByIndex(index)
+	name, err := deviceNameOf(index)
 	if err != nil {
 		return zone
 	}
-	return device.Name
+	return name
 }
 
 // userName returns the name of a uid. It is empty, without an error, for a uid

@@ -316,9 +316,12 @@ func TestParseStat(t *testing.T) {
 	const rest = " S 1 812 812 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 18446744073709551615 1 1\n"
 	for _, name := range []string{"nginx", "", "a b", "two\nlines", ") S 1 (", "a) R 9 9 9 9", "((", "))", "##[add-mask]80", "\x1b[31m"} {
 		got, err := parseStat([]byte("812 (" + name + ")" + rest))
-		if err != nil || got.name != name || got.start != 4711 {
+		if err != nil || got.name != name || got.start != 4711 || got.state != "S" || got.parent != 1 || got.session != 812 || got.copied {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}
+	}
+	if got, err := parseStat([]byte("812 (nginx)" + strings.Replace(rest, "4194560", "4194624", 1))); err != nil || !got.copied {
+		t.Errorf("a forked copy: %+v, %v", got, err)
 	}
 	for _, text := range []string{"", "812", "812 (nginx", "812 nginx)", ") (", "812 (nginx)", "812 (nginx) S 1", "812 nginx)" + rest, "812 nginx" + rest, "812 )nginx(" + rest, "812 (nginx)" + strings.Repeat(" 1", 19), "812 (nginx)" + strings.Replace(rest, "S 1", "S x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "x", 1), "812 (nginx)" + strings.Replace(rest, "4711", "-1", 1)} {
 		if got, err := parseStat([]byte(text)); err == nil {
@@ -414,10 +417,24 @@ func TestParseCgroup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := parseCgroup(c.text, nil)
 			container, enginesOwn := strings.CutSuffix(c.container, "!")
-			if got != (cgroupNames{unit: c.unit, container: container, enginesOwn: enginesOwn}) {
+			if got.unit != c.unit || got.container != container || got.enginesOwn != enginesOwn {
 				t.Errorf("%+v; want unit %q, container %q", got, c.unit, c.container)
 			}
 		})
+	}
+}
+
+func TestEngineOfACgroup(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	for path, want := range map[string]string{
+		"/docker/" + id: "docker", "/system.slice/docker-" + id + ".scope": "docker", "/actions_job/" + id: "docker", "/jobs/" + id: "",
+		"/machine.slice/libpod-" + id + ".scope/container": "podman", "/machine.slice/libpod-conmon-" + id + ".scope": "podman", "/libpod_parent/" + id: "podman",
+		"/system.slice/nerdctl-" + id + ".scope": "containerd", "/system.slice/cri-containerd-" + id + ".scope": "containerd", "/x.slice/crio-" + id + ".scope": "cri-o",
+		"/kubepods/besteffort/pod6d3c/" + id: "kubernetes", "/kubepods.slice/kubepods-pod6d3c.slice/crio-" + id + ".scope": "kubernetes",
+	} {
+		if got := parseCgroup("0::"+path+"\n", nil).engine; got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
 	}
 }
 
@@ -471,7 +488,9 @@ func TestParseCgroupInNamespace(t *testing.T) {
 		if c.top == container {
 			root = nil
 		}
-		if got := parseCgroup(c.text, root); got != c.want {
+		got := parseCgroup(c.text, root)
+		got.engine = "" // TestEngineOfACgroup
+		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
@@ -515,5 +534,16 @@ func TestParseEphemeral(t *testing.T) {
 		if got, err := parseEphemeral(text); err == nil {
 			t.Errorf("%q: no error, but %s", text, got)
 		}
+	}
+}
+
+// gVisor's udp6 has a header, and never a row. Its header is that of tcp6.
+func TestTableOfGVisor(t *testing.T) {
+	const header = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	if sockets, err := parseProcNet(strings.NewReader(header), query{protocol: port.UDP}, binary.LittleEndian); err == nil {
+		t.Errorf("no error, but %v", sockets)
+	}
+	if _, err := parseProcNet(strings.NewReader(header), query{protocol: port.TCP}, binary.LittleEndian); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,12 +17,13 @@ type details struct {
 	command bool
 	boot    time.Time // zero if unknown
 	users   map[int]string
-	mounts  func() []mount // of the machine
+	mounts  func() []mount  // of the machine
+	links   map[string]bool // the results of leadsTo, by name and path
 	cgroups cgroupRoot
 }
 
 func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
+	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := os.ReadFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -43,8 +44,12 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 			h.Unseen = append(h.Unseen, what)
 		}
 	}
+	h.Stopped = before.state == "T"
 	h.Executable, h.File, err = d.executable(dir)
 	unseen("executable", err)
+	h.Names = d.otherNames(dir, before.name, h)
+	h.Master = master(dir, before)
+	h.Parent, h.ParentName = before.parent, parentName(before.parent)
 
 	status, err := os.ReadFile(dir + "status")
 	if err == nil {
@@ -58,7 +63,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	cgroup, err := os.ReadFile(dir + "cgroup")
 	if err == nil {
 		names := parseCgroup(string(cgroup), d.cgroups)
-		h.Unit, h.Container = names.unit, names.container
+		h.Unit, h.Container, h.Engine = names.unit, names.container, names.engine
 		if names.unitUnknown {
 			h.Unseen = append(h.Unseen, "unit")
 		} else {
@@ -81,6 +86,9 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	if d.command {
 		h.Command = readCommand(dir)
+	}
+	if f, proven := ForwarderOf(h); proven {
+		h.LeftOver = f.lostParent(h)
 	}
 	after, err := readStat(dir)
 	return h, err == nil && after.start == before.start
@@ -138,9 +146,11 @@ func ancestors(pid int) (all []int) {
 const ticksPerSecond = 100
 
 type stat struct {
-	name   string
-	parent int
-	start  uint64 // ticks since boot
+	name            string
+	state           string // a letter, as in ps(1)
+	parent, session int
+	copied          bool   // it was forked and has executed no file since
+	start           uint64 // ticks since boot
 }
 
 func readStat(dir string) (stat, error) {
@@ -171,7 +181,16 @@ func parseStat(text []byte) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	return stat{string(text[open+1 : end]), parent, start}, nil
+	session, err := strconv.Atoi(string(fields[3]))
+	if err != nil {
+		return stat{}, err
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	if err != nil {
+		return stat{}, err
+	}
+	const forkedNoExec = 0x40 // PF_FORKNOEXEC of include/linux/sched.h
+	return stat{string(text[open+1 : end]), string(fields[0]), parent, session, flags&forkedNoExec != 0, start}, nil
 }
 
 // parseBootTime parses "btime 1767225600" of /proc/stat.

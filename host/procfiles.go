@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -58,6 +59,7 @@ func (f procFiles) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.nameZones()
 		p.readTables()
 		p.answerTries()
+		p.noteRules()
 		p.answerScans()
 		p.collectSockets()
 		p.facts.Sockets = merge(p.facts.Sockets)
@@ -89,6 +91,8 @@ const (
 	bootIDPath  = "/proc/sys/kernel/random/boot_id"
 	fibTriePath = "/proc/net/fib_trie"
 	ifInet6Path = "/proc/net/if_inet6"
+	// conntrackPath exists where the kernel can track connections.
+	conntrackPath = "/proc/sys/net/netfilter/nf_conntrack_count"
 	// statusPath describes the process that reads it, which has the rights of
 	// the login that other programs have as well.
 	statusPath = "/proc/self/status"
@@ -124,6 +128,17 @@ func readWhole[T any](p *procProbe, path string, parse func([]byte) (T, error)) 
 // if it is read in pieces, the kernel returns only the first one.
 func (p *procProbe) sysctl(path string) (string, error) {
 	return readWhole(p, path, func(text []byte) (string, error) { return string(text), nil })
+}
+
+// noteRules adds a gap if there may be NAT rules, which no file shows. They need
+// connection tracking.
+func (p *procProbe) noteRules() {
+	if !slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Callers }) {
+		return
+	}
+	if _, err := p.sysctl(conntrackPath); !errors.Is(err, fs.ErrNotExist) {
+		p.addGaps([]Gap{{Kind: GapRules, What: RulesUnread + ": no file of /proc shows them"}})
+	}
 }
 
 // readIdentity reads the boot ID of the machine, and the user and the rights that

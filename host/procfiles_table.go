@@ -13,7 +13,7 @@ import (
 // readTables reads the tables that the request is about. A table that can't be
 // read whole is not used.
 func (p *procProbe) readTables() {
-	p.whole = map[port.Protocol]bool{}
+	p.whole, p.boundHidden = map[port.Protocol]bool{}, true
 	var all []Socket
 	for _, q := range p.queries() {
 		q.every = true // without a bind, any state may matter

@@ -35,6 +35,9 @@ func parseProcNet(r io.Reader, q query, order binary.ByteOrder) ([]Socket, error
 	if !lines.Scan() || !strings.Contains(lines.Text(), "local_address") {
 		return nil, errors.Join(errors.New("no header line"), lines.Err())
 	}
+	if q.protocol == port.UDP && !strings.Contains(lines.Text(), "drops") {
+		return nil, errors.New("the header is not that of Linux") // of gVisor, where udp6 never has a row
+	}
 	var all []Socket
 	for lines.Scan() {
 		s, err := parseProcNetLine(lines.Text(), q.protocol, order)
@@ -77,6 +80,7 @@ func parseProcNetLine(line string, protocol port.Protocol, order binary.ByteOrde
 	}
 	s.Addr, _ = netip.AddrFromSlice(raw)
 	s.Addr = s.Addr.Unmap()
+	s.MayBeV6Only = s.Addr == netip.IPv6Unspecified()
 	state, err := strconv.ParseUint(fields[3], 16, 8)
 	if err != nil {
 		return bad("state")

@@ -8,8 +8,7 @@ import (
 )
 
 // readProcNet reads one protocol from /proc/net, which has no row for a TCP socket
-// that is bound and does not listen, and no V6ONLY flag: a listener on [::] is
-// taken for dual-stack.
+// that is bound and does not listen, and no V6ONLY flag.
 func readProcNet(q query) ([]Socket, error) {
 	var all []Socket
 	for _, suffix := range []string{"", "6"} {

@@ -97,17 +97,22 @@ func (p *probe) readTableAgain(tries []int) {
 	var queries []query
 	for _, proto := range port.Protocols {
 		if wanted[proto] != nil {
-			queries = append(queries, query{proto, true, wanted[proto]})
+			queries = append(queries, query{protocol: proto, every: true, ports: wanted[proto]})
 		}
 	}
 	got := readTable(p.ctx, queries)
 	p.addGaps(got.gaps)
 	fresh := newTable(got.sockets)
+	again := make([]Try, len(tries))
+	for k, i := range tries {
+		again[k] = p.req.Tries[i]
+	}
+	settleV6Only(fresh, again)
 	for _, q := range queries {
 		p.whole[q.protocol] = p.whole[q.protocol] && got.whole[q.protocol]
 	}
 	for _, i := range tries {
-		p.seen[i] = fresh.overlapping(p.req.Tries[i])
+		p.seen[i] = append(fresh.overlapping(p.req.Tries[i]), fresh.blocking(p.facts.Tried[i].Attempts)...)
 	}
 }
 
@@ -134,7 +139,7 @@ func (p *probe) stable(i int, before []Socket) bool {
 		}
 		var listens, shown, doubtful bool
 		for _, s := range table.on(a.Port) {
-			if !s.Overlaps(a.Endpoint) {
+			if !s.Overlaps(a.Endpoint) && !s.MayBlock(a.Endpoint) {
 				continue
 			}
 			shown = true

@@ -3,9 +3,16 @@
 package host
 
 import (
+	"net/netip"
+	"runtime"
+
 	"github.com/org/portcheck/host/internal/socktab"
 	"github.com/org/portcheck/port"
 )
+
+// settleV6Only does nothing: on systems where the table does not show whether a
+// socket is IPv6-only, a bind does not prove it.
+func settleV6Only(table, []Try) {}
 
 // socketsFrom returns the sockets of a table that the query selects.
 func (q query) socketsFrom(table []socktab.Socket) []Socket {
@@ -19,6 +26,7 @@ func (q query) socketsFrom(table []socktab.Socket) []Socket {
 			continue
 		}
 		s.Device = deviceName(s.Device)
+		s.MayBeV6Only = s.Addr == netip.IPv6Unspecified() && !s.V6Only && (runtime.GOOS == "freebsd" || runtime.GOOS == "netbsd")
 		for _, pid := range e.PIDs {
 			s.Holders = append(s.Holders, Holder{PID: pid, UID: -1})
 		}
@@ -26,3 +34,6 @@ func (q query) socketsFrom(table []socktab.Socket) []Socket {
 	}
 	return selected
 }
+
+// haveManySockets returns false: the table is read whole in any case.
+func haveManySockets() bool { return false }

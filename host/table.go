@@ -58,6 +58,24 @@ func (t table) at(b port.Binding, n uint16) []Socket {
 	return all
 }
 
+// blocking returns the sockets that can be the reason why binds failed at which no
+// socket overlaps.
+func (t table) blocking(attempts []Attempt) []Socket {
+	var all []Socket
+	for _, a := range attempts {
+		here := t.on(a.Port)
+		if a.Outcome != InUse || anyOverlaps(here, a.Endpoint) {
+			continue
+		}
+		for _, s := range here {
+			if s.MayBlock(a.Endpoint) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
 // socketKey identifies a socket. TIME_WAIT and orphaned sockets have no inode, so
 // those of one local endpoint count as one socket. On an OS that doesn't number
 // its sockets, pid is the holder in the table.

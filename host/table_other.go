@@ -19,7 +19,7 @@ import (
 // GetExtendedUdpTable on Windows, and runs lsof on FreeBSD and netstat on OpenBSD
 // and NetBSD.
 func readTable(ctx context.Context, queries []query) tableRead {
-	read := tableRead{whole: map[port.Protocol]bool{}}
+	read := tableRead{whole: map[port.Protocol]bool{}, boundHidden: runtime.GOOS == "windows"}
 	for _, q := range queries {
 		all, err := readProtocol(ctx, q.protocol)
 		if err != nil {

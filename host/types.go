@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -61,6 +62,9 @@ type Try struct {
 	RunAs  string     `json:"run_as,omitempty"` // user name or numeric uid; empty for the user of the probe
 	Look   bool       `json:"look,omitempty"`   // read the table only, never bind
 	Owners bool       `json:"owners,omitempty"` // every holder matters: examine every process
+	// Callers asks where the callers of the ports end. Ports at which a bind fails are
+	// left out, unless Owners is set.
+	Callers bool `json:"callers,omitempty"`
 }
 
 // Scan asks which ports of Ports no visible socket holds, for a binding.
@@ -79,11 +83,14 @@ type Dial struct {
 type Facts struct {
 	Machine Machine    `json:"machine"`
 	Limits  Limits     `json:"limits"`
-	Tried   []Tried    `json:"tried"`   // Tried[i] answers Tries[i]
-	Open    []port.Set `json:"open"`    // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
-	Dialed  []Attempt  `json:"dialed"`  // Dialed[i] answers Dials[i]
-	Sockets []Socket   `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
-	Gaps    []Gap      `json:"gaps"`
+	Tried   []Tried    `json:"tried"`  // Tried[i] answers Tries[i]
+	Open    []port.Set `json:"open"`   // Open[i] is Scans[i] less visible sockets and reservations; not yet bound
+	Dialed  []Attempt  `json:"dialed"` // Dialed[i] answers Dials[i]
+	// Allocated lists the ports that a container engine has given to its containers
+	// there, whether or not a socket has them.
+	Allocated []Allocation `json:"allocated,omitempty"`
+	Sockets   []Socket     `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
+	Gaps      []Gap        `json:"gaps"`
 }
 
 // Machine describes the machine that was probed.
@@ -154,10 +161,51 @@ type Attempt struct {
 type Tried struct {
 	Attempts []Attempt `json:"attempts"`
 	TableOK  bool      `json:"table_ok"` // the socket table of this protocol was read whole
-	UID      int       `json:"uid"`      // effective uid of the bind; -1 where unknown
+	// BoundHidden is true if the table does not show TCP sockets that are bound and
+	// do not listen.
+	BoundHidden bool `json:"bound_hidden,omitempty"`
+	UID         int  `json:"uid"` // effective uid of the bind; -1 where unknown
 	// NoBindReason is why nothing can be bound on this machine, so that the
 	// socket table decides: a phrase for people. It is empty if binds are made.
 	NoBindReason string `json:"table_only,omitempty"`
+	// Routes are the ways on which NAT rules send callers away, by port.
+	Routes []Route `json:"routes,omitempty"`
+}
+
+// Route is a way to a port on which a NAT rule sends callers away. Ways with the
+// same rule and destinations are one Route.
+type Route struct {
+	Port uint16 `json:"port"`
+	// From lists the interfaces where the callers come from, "" for this machine. It
+	// and the rest are empty if there are too many routes.
+	From   []string      `json:"from,omitempty"`
+	More   bool          `json:"more,omitempty"`   // From does not list all
+	Addrs  []netip.Addr  `json:"addrs,omitempty"`  // the first of the addresses that they call
+	All    bool          `json:"all,omitempty"`    // all callers are sent away; otherwise some may be
+	Reason string        `json:"reason,omitempty"` // why it is not known that all are
+	To     []Destination `json:"to,omitempty"`
+	Rule   Rule          `json:"rule,omitzero"` // the first of the rules
+}
+
+// Destination is where callers end. What is not known is zero.
+type Destination struct {
+	Addr netip.Addr `json:"addr,omitzero"`
+	Port uint16     `json:"port,omitempty"`
+	Here bool       `json:"here,omitempty"` // an address of this machine
+	// Container is the container that has the address, and ContainerInfo an engine's
+	// description of it, if there is one.
+	Container     string         `json:"container,omitempty"`
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+}
+
+// Rule is a NAT rule. Its texts can be anybody's.
+type Rule struct {
+	Family  string `json:"family,omitempty"` // ip, ip6 or inet
+	Table   string `json:"table,omitempty"`
+	Chain   string `json:"chain,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	Text    string `json:"text,omitempty"`   // in about the words of nft and iptables
+	Legacy  bool   `json:"legacy,omitempty"` // of iptables-legacy, so that nft does not list it
 }
 
 // State is a socket's state as far as it matters to a bind.
@@ -170,6 +218,9 @@ const (
 	Connected State = "connected" // established or connecting
 	TimeWait  State = "time-wait"
 	Closing   State = "closing" // any other state after established
+	// Allocated is no state of a socket. The kernel has none there, but a container
+	// engine has given the port to a container.
+	Allocated State = "allocated"
 )
 
 // Socket is one entry of the socket table.
@@ -180,6 +231,17 @@ type Socket struct {
 	Inode   uint64   `json:"inode,omitempty"`
 	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator; the holder may be in another
 	Holders []Holder `json:"holders,omitempty"`
+	// MayBeV6Only is true for a socket on [::] if the table does not show whether it
+	// serves IPv4 as well. V6Only is false then.
+	MayBeV6Only bool `json:"may_be_v6only,omitempty"`
+	// Units are the socket unit for which systemd holds this socket, and the services
+	// that it starts with it. Those of a user's manager have that manager's name before
+	// them, as in Holder.Unit.
+	Units []string `json:"units,omitempty"`
+	// Kernel is set if the kernel itself made the socket: no process has it open, and
+	// every process was examined, or it is that of an interface of KernelDevices.
+	Kernel        bool     `json:"kernel,omitempty"`
+	KernelDevices []string `json:"kernel_devices,omitempty"`
 	// Complete is true if every process was examined, so that there is no other
 	// holder of this socket.
 	Complete bool `json:"complete,omitempty"`
@@ -195,6 +257,17 @@ type Socket struct {
 func (s Socket) Shares(e port.Endpoint) bool {
 	otherDevice := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
 	return s.State == Listen && s.Overlaps(e) && !otherDevice
+}
+
+// MayBlock reports whether the socket can make a bind of e fail although the two
+// have no address in common. Linux compares 0.0.0.0 with an IPv4 address that every
+// IPv6 socket has beside its own. The one of a socket that was bound to [::] and
+// connected, or accepted there, is 127.0.0.6.
+//
+// Source: inet_rcv_saddr_equal and LOOPBACK4_IPV6 of Linux.
+func (s Socket) MayBlock(e port.Endpoint) bool {
+	return s.Protocol == e.Protocol && s.Port == e.Port && e.Addr == ipv4Unspecified &&
+		s.Addr.Is6() && !s.Addr.IsUnspecified() && s.State != Listen && s.State != Bound
 }
 
 // loopbackDevice is its name on every Linux. Other systems don't show devices.
@@ -218,6 +291,21 @@ type Holder struct {
 	Started   time.Time `json:"started,omitzero"`
 	Command   []string  `json:"command,omitempty"`
 	Unseen    []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Names are other names of the executable: each is a link in the system's own
+	// directories that leads to it, and the process calls itself so.
+	Names   []string `json:"names,omitempty"`
+	Stopped bool     `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	// Master is the process of which this one is a forked copy, 0 if it is none. A
+	// server that runs workers replaces one that ends.
+	Master int `json:"master,omitempty"`
+	// Parent and ParentName are the parent's PID and name. A name can be forged.
+	Parent     int    `json:"parent,omitempty"`
+	ParentName string `json:"parent_name,omitempty"`
+	// Engine is the container engine that the name of the cgroup belongs to: docker,
+	// podman, containerd, cri-o or kubernetes; empty if it is not known.
+	Engine string `json:"engine,omitempty"`
+	// LeftOver is set for a forwarder that no container needs any more.
+	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of unit and container only root's programs can have
 	// named. A user names the cgroups that he owns as he likes.
 	Vouched []string `json:"vouched,omitempty"`
@@ -228,6 +316,14 @@ type Holder struct {
 	// no engine was asked, or if it has no such container. Anybody may have
 	// written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+}
+
+// Allocation is a port that a container engine has given to a container.
+type Allocation struct {
+	port.Endpoint
+	Container     string         `json:"container"`
+	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+	User          int            `json:"user"` // uid of the engine; -1 where unknown
 }
 
 // FileProof is what is known about the file that a process executes. It is empty if
@@ -252,6 +348,10 @@ type ContainerInfo struct {
 	Image   string `json:"image,omitempty"`
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // name of the CI job's service, if it is one
+	Engine  string `json:"engine,omitempty"`  // docker or podman
+	// Socket is the address of an engine that a user runs without root, for that
+	// user's and root's commands; empty for root's own.
+	Socket string `json:"socket,omitempty"`
 }
 
 // Gap is something that could not be seen.
@@ -271,5 +371,7 @@ const (
 	GapSockets    GapKind = "sockets"         // sockets are missing
 	GapHolders    GapKind = "holders"         // holders of sockets are missing
 	GapContainers GapKind = "container-names" // the descriptions of containers, of holders with ContainerName in Unseen
+	GapRules      GapKind = "nat-rules"       // NAT rules
+	GapAllocated  GapKind = "allocated"       // the ports that a container engine has given to containers
 	GapNamespace  GapKind = "namespace"       // the ports may be those of another namespace than the user means
 )

@@ -69,6 +69,7 @@ type Binding struct {
 	Addresses    []Address `json:"addresses"`
 	ReuseAddress bool      `json:"reuse_address,omitempty"` // SO_REUSEADDR before bind
 	ReusePort    bool      `json:"reuse_port,omitempty"`    // SO_REUSEPORT before bind
+	Device       string    `json:"device,omitempty"`        // SO_BINDTODEVICE before bind
 }
 
 // Endpoint is the address of one bind(2). Addr has no zone: Device is the name of
@@ -85,7 +86,7 @@ type Endpoint struct {
 func (b Binding) At(n uint16) []Endpoint {
 	var all []Endpoint
 	add := func(ip netip.Addr, v6only bool) {
-		all = append(all, Endpoint{b.Protocol, ip.WithZone(""), n, v6only, ip.Zone()})
+		all = append(all, Endpoint{b.Protocol, ip.WithZone(""), n, v6only, cmp.Or(b.Device, ip.Zone())})
 	}
 	for _, a := range b.Addresses {
 		switch a {

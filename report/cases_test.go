@@ -43,6 +43,7 @@ var notices = map[config.NoticeCode]check.Notice{
 	config.TimeWait:   {Code: config.TimeWait, Message: "only closed connections hold it (TIME_WAIT)"},
 	config.Squatter:   {Code: config.Squatter, Message: "macOS's AirPlay receiver listens on 5000"},
 	config.UnsafePort: {Code: config.UnsafePort, Message: "browsers refuse to open port 6000"},
+	config.NAT:        {Code: config.NAT, Message: "some of the callers by eth0 may be sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat: it depends on the caller"},
 	config.NoIPv6:     {Code: config.NoIPv6, Message: "this host has no IPv6: judged on IPv4 alone"},
 }
 
@@ -53,9 +54,11 @@ func need(status check.Status, message string) check.Result {
 		ID: "shop/web@local/tcp", Name: "web", Target: "local",
 		Source:   config.Position{File: "portcheck.yml", Line: 6, Column: 11},
 		Protocol: port.TCP, Address: []port.Address{port.Any}, Port: 8080, Expect: config.Free,
-		Status: status, Severity: config.SeverityError, Method: check.BindTable, Message: message,
+		Status: status, Severity: config.SeverityError, Method: check.BindTable, Message: message, OS: "linux", UID: &probeUID,
 	}
 }
+
+var probeUID = 1000 // of the probe: not root
 
 func met(status check.Status, message string) check.Result {
 	r := need(status, message)
@@ -96,6 +99,12 @@ func postgres() check.Holder {
 	}
 }
 
+func behindRule() check.Holder {
+	h := postgres()
+	h.Address, h.Port, h.State, h.UID, h.PID, h.Process = "10.0.0.5", 80, "allocated", nil, 0, ""
+	return h
+}
+
 func unseen() check.Holder {
 	return check.Holder{Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(0)}
 }
@@ -108,6 +117,7 @@ func results() map[string]check.Result {
 		"reachable":     met(check.Reachable, "db.internal:5432 accepts connections"),
 		"in-use":        taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
 		"shadowed":      taken(check.Shadowed, "tcp 8080 would be shared with python3 (pid 4711)", python()),
+		"redirected":    taken(check.Redirected, "tcp 8080 can be bound, but callers by eth0 are sent to 10.0.0.5:80 of container shop-db-1 by a NAT rule in chain PREROUTING of table ip nat (shop/db)", behindRule()),
 		"leased":        taken(check.Leased, "tcp 8080 is claimed by another job"),
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
@@ -135,6 +145,10 @@ func results() map[string]check.Result {
 	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
 	edit(all, "shadowed", func(r *check.Result) {
 		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "ok"}}
+	})
+	edit(all, "redirected", func(r *check.Result) {
+		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "ok"}}
+		r.Redirect = &check.Redirect{From: "eth0", To: "10.0.0.5:80", Rule: "meta l4proto tcp dport 8080 dnat to 10.0.0.5:80", Comment: "shop/db", Table: "ip nat", Chain: "PREROUTING"}
 	})
 	edit(all, "leased", func(r *check.Result) {
 		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "not-tried"}}

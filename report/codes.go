@@ -40,6 +40,12 @@ var codes = []code{
 		"Stop the listener or use one of the alternatives.", config.SeverityError,
 	},
 	{
+		string(check.Redirected), "PortRedirected", "A NAT rule sends the callers elsewhere",
+		"No caller that comes by some way reaches a socket of the app on the port, because a NAT rule of the kernel sends all of them to another address or port.",
+		"A rule in nf_tables or iptables with DNAT, REDIRECT or TPROXY: left over from an earlier deploy, a hostPort or a NodePort of Kubernetes, or a port that a container publishes. No socket has to hold the port. The message names the callers, the destination and the rule.",
+		"Stop what made the rule, such as the container or the pod, or delete the rule if nothing needs it any more. If the app itself is at the destination, set `owner`.", config.SeverityError,
+	},
+	{
 		string(check.Leased), "PortLeased", "The port is claimed by another job",
 		"Another job on the same host has claimed the port and does not listen on it yet.",
 		"Two jobs on one host choose ports at the same time.",
@@ -140,5 +146,11 @@ var codes = []code{
 		"The host has no IPv6, so the verdict covers IPv4 alone.",
 		"IPv6 is disabled or not in the kernel, and the need has `address: any` or `loopback`.",
 		"Use IPv4 addresses in the need if the app needs IPv4 alone.", note,
+	},
+	{
+		string(config.NAT), "NatRules", "A NAT rule may send some callers elsewhere",
+		"A NAT rule applies to the port, and sends away only some of its callers, or it is not known which.",
+		"The rule depends on the caller's address, on a mark, on a user or on chance, it takes the calls of every port as a service mesh does, or it has a condition that portcheck does not understand.",
+		"Check that the callers of the app are not among them. Alternatives are ports without such a rule.", note,
 	},
 }

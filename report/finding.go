@@ -24,7 +24,7 @@ type finding struct {
 	subject  string // the need; may be empty
 	message  string
 	code     string
-	hints    []string // what to do
+	hints    []check.Hint
 }
 
 // noticeSeverity returns the severity of a target's notice.
@@ -125,14 +125,6 @@ func manyTargets(r check.Report) bool {
 	return len(r.Targets) > 1 || slices.ContainsFunc(r.Results, func(x check.Result) bool { return x.Target != r.Results[0].Target })
 }
 
-func hints(r check.Result) []string {
-	all := Remedies(r)
-	if line := alternatives(r); line != "" {
-		all = append(all, line)
-	}
-	return all
-}
-
 // lines returns the finding without its position, as safe text: the message,
 // then a line for each hint.
 func (f finding) lines() []string {
@@ -143,7 +135,7 @@ func (f finding) lines() []string {
 	}
 	lines := []string{first}
 	for _, h := range f.hints {
-		lines = append(lines, sentence(h))
+		lines = append(lines, sentence(h.Text))
 	}
 	return lines
 }
@@ -165,7 +157,7 @@ func writeFinding(b *bytes.Buffer, f finding, o Options) {
 	}
 	b.WriteByte('\n')
 	for _, h := range f.hints {
-		b.WriteString(indent + sentence(h) + "\n")
+		b.WriteString(indent + sentence(h.Text) + "\n")
 	}
 }
 

@@ -92,7 +92,7 @@ func annotationLines(f finding) []string {
 	}
 	lines := []string{line}
 	for _, h := range f.hints {
-		lines = append(lines, sentence(h))
+		lines = append(lines, sentence(h.Text))
 	}
 	return lines
 }

@@ -30,7 +30,27 @@ func started(h check.Holder) string {
 	if h.Started == nil {
 		return ""
 	}
-	return h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	at := h.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	if age := ageText(h.Minutes); age != "" {
+		at += " (" + age + ")"
+	}
+	return at
+}
+
+// ageText returns a number of minutes in the largest unit: "3 days". It is empty for 0.
+func ageText(minutes int32) string {
+	for _, unit := range []struct {
+		name string
+		of   int32
+	}{{"day", 24 * 60}, {"hour", 60}, {"minute", 1}} {
+		switch n := minutes / unit.of; {
+		case n == 1:
+			return "1 " + unit.name
+		case n > 1:
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return ""
 }
 
 // containerName returns a container's name, else its short ID, raw.
@@ -44,7 +64,16 @@ func containerName(c check.Container) string {
 // holderText describes a holder: "nginx (pid 812, user www-data, nginx.service)".
 func holderText(h check.Holder) string {
 	name := Safe(holderName(h))
-	if name == "" {
+	switch {
+	case h.Kernel:
+		if device := h.From().Device; device != "" {
+			return "the kernel itself (" + Safe(device) + ")"
+		}
+		return "the kernel itself"
+	case name != "":
+	case h.PID == 0 && h.Container != nil:
+		return "container " + Safe(containerName(*h.Container))
+	default:
 		name = "unknown process"
 	}
 	var facts []string
@@ -61,6 +90,12 @@ func holderText(h check.Holder) string {
 		facts = append(facts, "container "+Safe(containerName(*h.Container)))
 	case h.Unit != "":
 		facts = append(facts, Safe(h.Unit))
+	}
+	if h.Forwarder != nil && h.Forwarder.LeftOver {
+		facts = append(facts, "left over")
+	}
+	if h.Stopped {
+		facts = append(facts, "stopped")
 	}
 	if len(facts) > 0 {
 		name += " (" + strings.Join(facts, ", ") + ")"

@@ -249,7 +249,7 @@ func adviceHTML(r check.Result) string {
 	for _, f := range unmetFindings(r, false) {
 		fmt.Fprintf(&b, "<p class=\"message\">%s</p>", sentenceInHTML(f.message))
 		for _, hint := range f.hints {
-			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint))
+			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint.Text))
 		}
 	}
 	return b.String()
@@ -325,7 +325,7 @@ func (p *htmlWriter) matrix() {
 	for _, k := range rows {
 		where := Safe(string(k.protocol)) + " " + k.ports.String()
 		if k.remote != "" {
-			where += " of " + Safe(k.remote)
+			where += " of " + Safe(bracketed(k.remote))
 		}
 		p.add("<tr><th scope=\"row\">%s</th><td>%s</td>", html.EscapeString(where), inHTML(k.name))
 		for _, t := range targets {

@@ -101,7 +101,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 		for _, f := range slices.Concat(unmetFindings(x, false), noteFindings(x, false)) {
 			wants = append(wants, sentence(f.message))
 			for _, h := range f.hints {
-				wants = append(wants, sentence(h))
+				wants = append(wants, sentence(h.Text))
 			}
 		}
 		for i, h := range x.Holders {

@@ -16,6 +16,9 @@ func jsonReport(w io.Writer, r check.Report, _ Options) error {
 	results := listOf(r.Results)
 	for i, x := range results {
 		results[i] = resultJSON(x, r.Lint)
+		if !r.Lint {
+			results[i].Hints = hintsJSON(x)
+		}
 	}
 	r.Results = results
 	return writeJSON(w, r)
@@ -28,11 +31,20 @@ func resultJSON(r check.Result, lint bool) check.Result {
 	r.Holders = listOf(r.Holders)
 	r.Alternatives = listOf(r.Alternatives)
 	r.Notices = listOf(r.Notices)
-	r.Endpoints = listOf(r.Endpoints)
+	r.Endpoints, r.Hints = listOf(r.Endpoints), nil
 	if lint {
 		r.Endpoints = nil
 	}
 	return r
+}
+
+// hintsJSON returns the hints of a result as the text shows them.
+func hintsJSON(r check.Result) []check.Hint {
+	all := listOf(hints(r))
+	for i := range all {
+		all[i].Text = sentence(all[i].Text)
+	}
+	return all
 }
 
 // targetsJSON returns a copy of targets with empty lists instead of nil.

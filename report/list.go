@@ -44,9 +44,13 @@ func listText(w io.Writer, l check.Listing, _ Options) error {
 	}
 	row([]string{"PROTOCOL", "ENDPOINT", "STATE", "PROCESS", "PID", "USER", "UNIT OR CONTAINER"}, "COMMAND")
 	for _, h := range l.Sockets {
+		name := holderName(h)
+		if h.Kernel {
+			name = "(kernel)"
+		}
 		row([]string{
 			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
-			orUnknown(holderName(h)), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h),
+			orUnknown(name), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h),
 		}, orUnknown(commandText(h)))
 	}
 	if err := t.Flush(); err != nil {

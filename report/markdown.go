@@ -141,11 +141,11 @@ func tableRow(r check.Result, manyTargets bool) string {
 
 func endpointCell(r check.Result) string {
 	if r.Expect == config.Reachable {
-		return cell(fmt.Sprintf("%s %s:%s", r.Protocol, r.Remote, r.Ports()))
+		return cell(fmt.Sprintf("%s %s:%s", r.Protocol, bracketed(r.Remote), r.Ports()))
 	}
 	addresses := make([]string, len(r.Address))
 	for i, a := range r.Address {
-		addresses[i] = string(a)
+		addresses[i] = bracketed(string(a))
 	}
 	return cell(fmt.Sprintf("%s %s", r.Protocol, r.Ports())) + "<br>" + cell(strings.Join(addresses, ", "))
 }
@@ -161,8 +161,10 @@ func verdictCell(r check.Result) string {
 		if i > 0 {
 			continue
 		}
-		for _, remedy := range Remedies(r) {
-			lines = append(lines, cellSentence(remedy))
+		for _, hint := range f.hints {
+			if hint.Kind != check.HintAlternative { // they have a column of their own
+				lines = append(lines, cellSentence(hint.Text))
+			}
 		}
 	}
 	if len(lines) > 0 {

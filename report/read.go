@@ -55,8 +55,13 @@ func (l *Reader) Read(r io.Reader) (check.Report, error) {
 		return check.Report{}, err
 	}
 	report.Targets = targetsJSON(report.Targets)
+	systems := map[string]string{}
+	for _, t := range report.Targets {
+		systems[t.Name] = t.OS
+	}
 	for i, x := range report.Results {
 		x = resultJSON(x, false)
+		x.OS = systems[x.Target]
 		x.OK = x.OK && x.Status.OK() // a need can be free and not ok: another one excludes it
 		report.Results[i] = x
 	}
@@ -233,8 +238,8 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 		return errors.New("alternatives: 0 is not a port")
 	}
 	for i, h := range r.Holders {
-		if h.PID < 0 || h.UID != nil && *h.UID < 0 {
-			return fmt.Errorf("holders[%d]: want a pid from 1 and a uid from 0", i) // `kill -1` ends every process
+		if h.PID < 0 || h.From().Master < 0 || h.From().SupervisorPID < 0 || h.UID != nil && *h.UID < 0 {
+			return fmt.Errorf("holders[%d]: want pids from 1 and a uid from 0", i) // `kill -1` ends every process
 		}
 	}
 	if err := validateCandidates(r.Candidates); err != nil {

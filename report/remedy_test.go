@@ -15,7 +15,7 @@ import (
 
 func TestEveryUnmetStatusHasARemedy(t *testing.T) {
 	for _, s := range check.Statuses {
-		got := Remedies(need(s, "x"))
+		got := texts(need(s, "x"))
 		if s.OK() {
 			if len(got) != 0 {
 				t.Errorf("%s without a duplicate: %q", s, got)
@@ -26,9 +26,20 @@ func TestEveryUnmetStatusHasARemedy(t *testing.T) {
 			t.Errorf("%s: %q, want one line", s, got)
 		}
 	}
-	if got := Remedies(met(check.Free, "tcp 8080 is free")); len(got) != 0 {
+	if got := texts(met(check.Free, "tcp 8080 is free")); len(got) != 0 {
 		t.Errorf("a met need has remedies: %q", got)
 	}
+}
+
+// texts returns the texts of a result's hints, without its alternatives.
+func texts(r check.Result) []string {
+	var all []string
+	for _, h := range hints(r) {
+		if h.Kind != check.HintAlternative {
+			all = append(all, h.Text)
+		}
+	}
+	return all
 }
 
 func TestRemedyFitsTheHolder(t *testing.T) {
@@ -46,14 +57,16 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		"container":         {[]check.Holder{postgres()}, []string{"`docker stop shop-db-1`"}, []string{"kill", "systemctl"}},
 		"process":           {[]check.Holder{python()}, []string{"stop python3: `kill 4711`", "{process: python3}"}, []string{"systemctl"}},
 		"unseen":            {[]check.Holder{unseen()}, []string{"as root", "ss -tlnp sport = :8080"}, []string{"kill", "owner"}},
-		"seen after unseen": {[]check.Holder{unseen(), nginx()}, []string{"`systemctl stop nginx.service`"}, []string{"more", "owner"}},
-		"two units":         {[]check.Holder{nginx(), python()}, []string{"`systemctl stop nginx.service`; then the same for 1 more"}, []string{"owner"}},
+		"seen after unseen": {[]check.Holder{unseen(), nginx()}, []string{"`systemctl stop nginx.service`; then check again: not every process"}, []string{"owner"}},
+		"two units":         {[]check.Holder{nginx(), python()}, []string{"`systemctl stop nginx.service`; then stop python3: `kill 4711`"}, []string{"owner"}},
 		"workers":           {[]check.Holder{nginx(), nginx(), nginx()}, []string{"systemctl", "owner"}, []string{"more"}},
 		"nameless container": {[]check.Holder{holder(func(h *check.Holder) {
 			h.Container = &check.Container{ID: "0123456789abcdef0123456789abcdef"}
 		})}, []string{"`docker stop 0123456789ab`"}, []string{"kill"}},
 		"published by docker": {
-			[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Unit = "docker-proxy", "docker.service" })},
+			[]check.Holder{holder(func(h *check.Holder) {
+				h.Process, h.Unit, h.Forwarder = "docker-proxy", "docker.service", &check.Forwarder{Name: "docker-proxy", For: "containers", Engine: "docker"}
+			})},
 			[]string{"publish=8080/tcp"},
 			[]string{"systemctl", "kill"},
 		},
@@ -83,14 +96,20 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		"a unit of all letters":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "azAZ09@:._-x.service" })}, []string{"`systemctl stop azAZ09@:._-x.service`"}, []string{"kill"}},
 		"a socket unit":             {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "x.socket" })}, []string{"systemctl stop x.socket"}, []string{"kill"}},
 		"a scope":                   {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "session-3.scope" })}, []string{"kill 4711"}, []string{"systemctl"}},
+		"a job's leftover":          {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "gitlab-runner.service" })}, []string{"kill 4711", "owner: {process"}, []string{"systemctl", "{unit"}},
+		"a runner itself":           {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Unit = "gitlab-runner", "gitlab-runner.service" })}, []string{"systemctl stop gitlab-runner.service"}, []string{"kill"}},
+		"an app of such a name":     {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "ssh-tunnel.service" })}, []string{"systemctl stop ssh-tunnel.service"}, []string{"kill"}},
+		"a job of a runner":         {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "actions.runner.org-shop.vm1.service" })}, []string{"kill 4711"}, []string{"systemctl"}},
+		"sshd":                      {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Unit = "sshd", "ssh.service" })}, []string{"systemctl stop ssh.service"}, []string{"kill"}},
+		"what a login has started":  {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "sshd.service" })}, []string{"kill 4711"}, []string{"systemctl"}},
 		"no name":                   {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "", "" })}, []string{"stop its process: `kill 4711`"}, []string{"owner"}},
-		"a unit of a user's":        {[]check.Holder{holder(func(h *check.Holder) { h.Unit = "user@1000.service/shop.service" })}, []string{"kill 4711", "owner: {process"}, []string{"systemctl"}},
+		"a unit of a user's":        {[]check.Holder{holder(func(h *check.Holder) { h.Unit, h.User = "user@1000.service/shop.service", "ann" })}, []string{"as user ann, stop its service: `systemctl --user stop shop.service`", "owner: {unit: user@1000.service/shop.service}"}, []string{"kill"}},
 		"a file of its own":         {[]check.Holder{holder(func(h *check.Holder) { h.OwnFile = true })}, []string{"kill 4711"}, []string{"owner"}},
 		"pid 1 without a name":      {[]check.Holder{{PID: 1, State: "listen"}}, []string{"list-sockets"}, []string{"kill"}},
-		"YAML word":                 {[]check.Holder{holder(func(h *check.Holder) { h.Executable = "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
+		"YAML word":                 {[]check.Holder{holder(func(h *check.Holder) { h.Process, h.Executable = "yes", "/usr/bin/yes" })}, []string{`{process: "yes"}`}, nil},
 		"connection":                {[]check.Holder{holder(func(h *check.Holder) { h.State = "connected" })}, []string{"wait: 30s", "kill 4711"}, nil},
 	} {
-		got := strings.Join(Remedies(taken(check.InUse, "x", c.holders...)), "\n")
+		got := strings.Join(texts(taken(check.InUse, "x", c.holders...)), "\n")
 		for _, want := range c.want {
 			if !strings.Contains(got, want) {
 				t.Errorf("%s: %s\nlacks %s", name, got, want)
@@ -121,7 +140,7 @@ func TestRemedyHasTheStartTime(t *testing.T) {
 		"not known":    {[]check.Holder{unknown}, "stop its service"},
 		"of the first": {[]check.Holder{python(), early}, "stop python3: `kill 4711`; then"},
 	} {
-		if got := Remedies(taken(check.InUse, "x", c.holders...))[0]; !strings.HasPrefix(got, c.want) {
+		if got := texts(taken(check.InUse, "x", c.holders...))[0]; !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %s\nlacks %s", name, got, c.want)
 		}
 	}
@@ -131,7 +150,7 @@ func TestRemedyHasTheStartTime(t *testing.T) {
 func TestRemedyNamesTheTarget(t *testing.T) {
 	r := taken(check.InUse, "x", python())
 	r.Target = "app1"
-	if got := Remedies(r); !strings.HasPrefix(got[0], "on app1: stop python3") {
+	if got := texts(r); !strings.HasPrefix(got[0], "on app1: stop python3") {
 		t.Errorf("%q", got)
 	}
 }
@@ -140,7 +159,7 @@ func TestRemedyForAFlagNamesFlags(t *testing.T) {
 	for _, s := range check.Statuses {
 		r := taken(s, "x", python())
 		r.Source, r.Asked, r.Alternatives, r.From = config.Position{File: "--port"}, 3, nil, nil
-		all := strings.Join(hints(r), "\n")
+		all := strings.Join(texts(r), "\n")
 		for _, key := range []string{"`wait: ", "`range: ", "`owner: "} {
 			if strings.Contains(all, key) {
 				t.Errorf("%s: a manifest's key %s for a need without a manifest: %s", s, key, all)
@@ -152,13 +171,13 @@ func TestRemedyForAFlagNamesFlags(t *testing.T) {
 func TestRemedyForDenied(t *testing.T) {
 	r := need(check.Denied, "x")
 	r.Port = 80
-	low := Remedies(r)[0]
+	low := texts(r)[0]
 	r.Port = 1023
-	if got := Remedies(r)[0]; !strings.Contains(got, "ip_unprivileged_port_start=1023") {
+	if got := texts(r)[0]; !strings.Contains(got, "ip_unprivileged_port_start=1023") {
 		t.Errorf("port 1023: %s", got)
 	}
 	r.Port = 1024
-	high := Remedies(r)[0]
+	high := texts(r)[0]
 	if !strings.Contains(low, "CAP_NET_BIND_SERVICE") || !strings.Contains(low, "net.ipv4.ip_unprivileged_port_start=80") {
 		t.Errorf("port 80: %s", low)
 	}
@@ -172,7 +191,7 @@ func TestRemedyKeepsOddNamesOutOfCommands(t *testing.T) {
 	for c := rune(1); c < 0x250; c++ {
 		h := check.Holder{PID: 7, Process: "app", Unit: "a" + string(c) + "b.service"}
 		word := strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@:._-", c)
-		if got := Remedies(taken(check.InUse, "x", h))[0]; strings.Contains(got, "systemctl") != word {
+		if got := texts(taken(check.InUse, "x", h))[0]; strings.Contains(got, "systemctl") != word {
 			t.Errorf("a unit with %q: %s", c, got)
 		}
 	}
@@ -181,7 +200,7 @@ func TestRemedyKeepsOddNamesOutOfCommands(t *testing.T) {
 func TestRemedyHasThePortThatIsTaken(t *testing.T) {
 	r := taken(check.InUse, "x", unseen())
 	r.Port, r.PortLast, r.Protocol, r.Holders[0].Port = 8000, 8003, port.UDP, 8002
-	if got := Remedies(r); !strings.Contains(got[0], "ss -ulnp sport = :8002") {
+	if got := texts(r); !strings.Contains(got[0], "ss -ulnp sport = :8002") {
 		t.Errorf("%q", got)
 	}
 }
@@ -189,11 +208,11 @@ func TestRemedyHasThePortThatIsTaken(t *testing.T) {
 func TestRemediesOfADuplicate(t *testing.T) {
 	r := need(check.Free, "tcp 8080 is free")
 	r.Notices = []check.Notice{notices[config.Duplicate]}
-	if got := Remedies(r); len(got) != 1 || !strings.Contains(got[0], "another port") {
+	if got := texts(r); len(got) != 1 || !strings.Contains(got[0], "another port") {
 		t.Errorf("%q", got)
 	}
 	r.Status = check.InUse
-	if got := Remedies(r); len(got) != 2 || !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "as root") }) {
+	if got := texts(r); len(got) != 2 || !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "check again") }) {
 		t.Errorf("in use as well: %q", got)
 	}
 }
@@ -205,8 +224,8 @@ func TestRemedyForTooManyFiles(t *testing.T) {
 		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "failed", Op: "socket", Errno: errno}}
 		table := need(check.Unknown, "x")
 		table.TableErrno = errno
-		got := strings.Join(Remedies(r), "\n")
-		if byTable := strings.Join(Remedies(table), "\n"); byTable != got {
+		got := strings.Join(texts(r), "\n")
+		if byTable := strings.Join(texts(table), "\n"); byTable != got {
 			t.Errorf("%s of the socket table: %s, want %s", errno, byTable, got)
 		}
 		if !strings.Contains(got, want) || strings.Contains(got, "run portcheck as root") != (errno == "EPERM") || !strings.Contains(got, "--allow-unknown") {
@@ -222,14 +241,22 @@ func TestRemedyForUnknown(t *testing.T) {
 	noTime := results()["unreachable"]
 	noTime.Status, noTime.Endpoints[0].Errno = check.Unknown, "--timeout leaves too little time"
 	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck run on the target": tableOnly, "allow more time with `--timeout`": noTime} {
-		if got := strings.Join(Remedies(r), "\n"); !strings.HasPrefix(got, want) {
+		if got := strings.Join(texts(r), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
 	r := taken(check.InUse, "x", unseen())
 	r.TableOnly = true
-	if got := Remedies(r)[0]; strings.Contains(got, "root") || !strings.Contains(got, "`sudo ss -tlnp sport = :8080` there") {
+	if got := texts(r)[0]; strings.Contains(got, "root") || !strings.Contains(got, "`sudo ss -tlnp sport = :8080` there") {
 		t.Errorf("in use by the table alone: %s", got)
+	}
+}
+
+func TestRemedyForSocketsThatAreNotListed(t *testing.T) {
+	r := taken(check.InUse, "x")
+	r.Holders, r.Unlisted = nil, true
+	if got := hints(r)[0].Text; strings.Contains(got, "root") || strings.Contains(got, "ss -") || !strings.Contains(got, "`sudo lsof -nP | grep 'protocol: TCP'`") {
+		t.Errorf("%s: no table shows the holder, whoever asks", got)
 	}
 }
 
@@ -237,7 +264,7 @@ func TestRemedyForUnreachable(t *testing.T) {
 	r := results()["unreachable"]
 	for errno, want := range map[string]string{"ECONNREFUSED": "start the service on db.internal", "WSAECONNREFUSED": "start the service on db.internal", "ETIMEDOUT": "no firewall is in between"} {
 		r.Endpoints[0].Errno = errno
-		if got := Remedies(r)[0]; !strings.Contains(got, want) || !strings.Contains(got, "`wait: 30s`") {
+		if got := texts(r)[0]; !strings.Contains(got, want) || !strings.Contains(got, "`wait: 30s`") {
 			t.Errorf("%s: %s, want %s", errno, got, want)
 		}
 	}
@@ -247,7 +274,7 @@ func TestRemedyForUnreachable(t *testing.T) {
 func TestOwnerHintIsYAML(t *testing.T) {
 	for _, name := range []string{"yes", "null", "False", "server", "postgres", "a:b-long", "1234567", "0x1234", "_start_", "Nginx-x", "zebra12", "1e10000"} {
 		h := check.Holder{PID: 7, Process: name, Executable: "/usr/bin/" + name}
-		_, hint, ok := strings.Cut(Remedies(taken(check.InUse, "x", h))[0], "`owner: ")
+		_, hint, ok := strings.Cut(texts(taken(check.InUse, "x", h))[1], "`owner: ")
 		var owner map[string]any
 		if err := yaml.Unmarshal([]byte(strings.TrimSuffix(hint, "`")), &owner); !ok || err != nil || owner["process"] != name {
 			t.Errorf("%s: %s is %v, %v", name, hint, owner, err)
@@ -267,9 +294,9 @@ func TestRemedyForWhatEndsByItself(t *testing.T) {
 		"wait: the system releases":        in("time-wait", "closing"),
 		"wait until the connection ends (": in("time-wait", "connected"),
 		"stop app: `kill 7`":               in("time-wait", "listen"),
-		"find out which process":           in(),
+		"check again: no table":            in(),
 	} {
-		if got := Remedies(r)[0]; !strings.HasPrefix(got, want) {
+		if got := texts(r)[0]; !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -283,7 +310,7 @@ func TestMissingAddressIsNamed(t *testing.T) {
 	} {
 		r := need(check.Unavailable, "x")
 		r.Endpoints = []check.Endpoint{{Address: c.address, Port: 8080, Outcome: c.outcome}}
-		got := strings.Join(Remedies(r), "\n")
+		got := strings.Join(texts(r), "\n")
 		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
 			t.Errorf("%s, %s: %q", c.address, c.outcome, got)
 		}

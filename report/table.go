@@ -227,11 +227,11 @@ func endpointText(r check.Result) string {
 	kind, ports := Safe(string(r.Protocol)), r.Ports().String()
 	switch {
 	case r.Expect == config.Reachable:
-		return kind + " " + net.JoinHostPort(Safe(r.Remote), ports)
+		return kind + " " + Safe(net.JoinHostPort(r.Remote, ports))
 	case len(r.Address) == 0, slices.Equal(r.Address, []port.Address{port.Any}):
 		return kind + " " + ports
 	case len(r.Address) == 1 && strings.ContainsAny(string(r.Address[0]), ".:"):
-		return kind + " " + net.JoinHostPort(Safe(string(r.Address[0])), ports)
+		return kind + " " + Safe(net.JoinHostPort(string(r.Address[0]), ports))
 	}
 	names := make([]string, len(r.Address))
 	for i, a := range r.Address {

@@ -80,7 +80,7 @@ func writeDiagnostics(b *bytes.Buffer, r check.Result, unmet []finding) error {
 	}
 	var hints []string
 	for _, h := range f.hints {
-		hints = append(hints, sentence(h))
+		hints = append(hints, sentence(h.Text))
 	}
 	b.WriteString("  ---\n")
 	for _, d := range []struct {

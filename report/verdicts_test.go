@@ -39,6 +39,7 @@ var okCodes = []code{
 const (
 	tableOnlyText = "testdata/table-only.md"
 	udpText       = "testdata/udp.md"
+	forwarderText = "testdata/forwarders.md"
 )
 
 const verdictsPage = "../docs/verdicts.md"
@@ -65,7 +66,7 @@ func TestVerdictsPage(t *testing.T) {
 	statuses := slices.IndexFunc(codes, func(c code) bool { return c.id == string(config.Duplicate) })
 	section("Statuses that are not", codes[1:statuses])
 	section("Notices", codes[statuses:])
-	for _, file := range []string{tableOnlyText, udpText} {
+	for _, file := range []string{tableOnlyText, udpText, forwarderText} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func TestReportSchemaHasTheWordsOfTheTypes(t *testing.T) {
 	sameWords(t, notice.Properties["code"], config.NoticeCodes...)
 	sameWords(t, target.Properties["namespace"].Properties["kind"], host.NamespaceHost, host.NamespaceContainer, host.NamespaceUnknown)
 	sameWords(t, endpoint.Properties["outcome"], host.OK, host.InUse, host.Denied, host.NoAddress, host.NoFamily, host.Excluded, host.Failed, host.NotTried)
-	sameWords(t, holder.Properties["state"], host.Listen, host.Bound, host.Connected, host.TimeWait, host.Closing)
+	sameWords(t, holder.Properties["state"], host.Listen, host.Bound, host.Connected, host.TimeWait, host.Closing, host.Allocated)
 }
 
 func sameWords[S ~string](t *testing.T, s *jsonschema.Schema, want ...S) {

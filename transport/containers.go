@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -29,21 +28,33 @@ type namingHost struct {
 	find     func() (*engine.Engine, error)
 	services map[string]string // names of the job's services, by container ID
 	timeout  time.Duration
+	// beside reports whether the engine is in the network namespace that is probed.
+	beside func(context.Context, *engine.Engine) bool
 }
 
 // withEngine returns h with names of containers from the engine that the
 // environment points to.
-func withEngine(h host.Host, o Options) host.Host {
-	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout}
+func withEngine(h host.Host, o Options) namingHost {
+	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout, listensHere}
 }
 
 // Probe implements host.Host.
 func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	allocated := n.askAllocated(ctx, req)
 	facts, err := n.Host.Probe(ctx, req)
-	if err != nil || !slices.ContainsFunc(facts.Sockets, func(s host.Socket) bool { return slices.ContainsFunc(s.Holders, involvesContainer) }) {
+	known := allocated()
+	if err != nil {
 		return facts, err
 	}
-	containers, gap := n.list(ctx)
+	facts.Allocated = nil // only the engine knows
+	known.addTo(&facts, req)
+	if !slices.ContainsFunc(facts.Sockets, func(s host.Socket) bool { return slices.ContainsFunc(s.Holders, involvesContainer) }) {
+		return facts, nil
+	}
+	containers, gap := known.containers, (*host.Gap)(nil)
+	if containers == nil {
+		containers, gap = n.list(ctx)
+	}
 	first := func(id string) int { return n.firstProcess(ctx, id) }
 	if !facts.Machine.Namespace.AllProcesses {
 		first = func(string) int { return 0 } // the engine numbers processes in another way
@@ -71,7 +82,11 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	var unreached *engine.Unreached
 	switch {
 	case err == nil:
-		return n.containers(entries, e.IsLocal(), e.User()), nil
+		all := n.containers(entries, e.IsLocal(), e.User())
+		for i := range all {
+			all[i].info.Engine, all[i].info.Socket = e.Kind(), socketOfUser(e)
+		}
+		return all, nil
 	case errors.As(err, &unreached):
 		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
 		if unreached.Hint != "" && !errors.Is(err, fs.ErrNotExist) {
@@ -83,6 +98,15 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 		return nil, gap
 	}
 	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
+}
+
+// socketOfUser returns the address of an engine that a user runs without root. In a
+// container the engine's socket has another path than on the machine.
+func socketOfUser(e *engine.Engine) string {
+	if _, inside := host.OwnContainer(); inside || e.User() <= 0 || !strings.HasPrefix(e.String(), "/") {
+		return ""
+	}
+	return "unix://" + e.String()
 }
 
 // firstProcess returns the PID of a container's first process, 0 if it can't be
@@ -108,6 +132,7 @@ type container struct {
 	user      int    // uid of the engine's user; -1 if not known
 	info      host.ContainerInfo
 	published []port.Endpoint
+	addrs     []netip.Addr
 }
 
 // containers converts the list of an engine that belongs to user. The published
@@ -135,6 +160,13 @@ func (n namingHost) containers(entries []engine.Container, local bool, user int)
 				Protocol: port.Protocol(p.Type), Addr: ip.WithZone(""), Port: p.PublicPort, V6Only: true, Device: ip.Zone(),
 			})
 		}
+		for _, w := range e.NetworkSettings.Networks {
+			for _, text := range []string{w.IPAddress, w.GlobalIPv6Address} {
+				if addr, err := netip.ParseAddr(text); err == nil && local {
+					c.addrs = append(c.addrs, addr.WithZone(""))
+				}
+			}
+		}
 		all = append(all, c)
 	}
 	return all
@@ -152,23 +184,8 @@ func isContainerID(s string) bool { return len(s) == 64 && strings.Trim(s, "0123
 
 // involvesContainer reports whether an engine may have a holder's container.
 func involvesContainer(h host.Holder) bool {
-	return h.Container != "" || isForwarder(h) && (h.File == "" || isProxy(h))
-}
-
-// rootlessport holds the ports of Podman's containers that run without root.
-const rootlessport = "rootlessport"
-
-// isForwarder reports whether a process's file has the name of one that holds ports
-// for containers. A process can choose its own name, but not that of its file.
-func isForwarder(h host.Holder) bool {
-	return slices.Contains([]string{"docker-proxy", rootlessport, "dockerd"}, path.Base(h.Executable))
-}
-
-// isProxy reports whether a process holds ports for containers. A user can give
-// that name to a file of his own, or run the machine's docker-proxy himself. Only
-// rootlessport runs as the user of the containers.
-func isProxy(h host.Holder) bool {
-	return isForwarder(h) && h.File == host.FileRoots && (h.UID == 0 || path.Base(h.Executable) == rootlessport)
+	f, _ := host.ForwarderOf(h)
+	return h.Container != "" || f != nil && f.For == host.ForContainers
 }
 
 // nameHolders sets the container of each holder. It reports whether no container
@@ -191,20 +208,23 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 			if c >= 0 && !runsIn(*h, containers[c].id, first) {
 				c = -1
 			}
-			if c < 0 && isProxy(*h) {
+			forwarder, proven := host.ForwarderOf(*h)
+			if c < 0 && forwarder != nil && proven {
 				c = publisher(containers, s.Endpoint)
-				if c >= 0 && path.Base(h.Executable) == rootlessport && h.UID != containers[c].user {
-					c = -1 // any user can run it
+				if c >= 0 && !serves(*forwarder, *h, containers[c]) {
+					c = -1
 				}
 			}
 			switch {
 			case c >= 0:
-				h.Container, h.ContainerInfo = containers[c].id, &containers[c].info
+				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, &containers[c].info, false
 				if !slices.Contains(h.Vouched, vouchedContainer) {
 					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
 				}
-			case containers != nil && h.Container == "" && path.Base(h.Executable) == "dockerd":
+			case containers != nil && h.Container == "" && proven && forwarder.Own:
 				// dockerd listens on ports of its own too, such as that of its API.
+			case h.LeftOver:
+				// An engine would have ended it with its container.
 			default:
 				h.Unseen = append(slices.Clone(h.Unseen), host.ContainerName)
 				complete = false
@@ -212,6 +232,13 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 		}
 	}
 	return complete
+}
+
+// serves reports whether a forwarder may serve a container's engine. Any user can run
+// the machine's rootlessport, and another engine may have a port of that number.
+func serves(f host.Forwarder, h host.Holder, c container) bool {
+	sameKind := f.Engine == "" || c.info.Engine == "" || f.Engine == c.info.Engine
+	return sameKind && f.ServesEngine(h, c.user)
 }
 
 // vouchedContainer is the word in host.Holder.Vouched for the container.

@@ -95,6 +95,7 @@ func TestNameHolders(t *testing.T) {
 		"the engine's own":                      {listener(port.TCP, "0.0.0.0:2375", daemon), ""},
 		"held by rootlessport":                  {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
 		"an engine in a container":              {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
+		"held by conmon":                        {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.Executable = "/usr/bin/conmon" })), webID + " shop-web-1 shop/web:1 shop/web"},
 		"a process that calls itself a proxy":   {listener(port.TCP, "0.0.0.0:8080", fake), ""},
 		"a file of that name":                   {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.File = host.FileMachine })), ""},
 		"a file of that name elsewhere":         {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.File = host.FileOther })), ""},
@@ -105,6 +106,8 @@ func TestNameHolders(t *testing.T) {
 		"the container's first process":         {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.PID = 3 })), dbID + " db postgres:18 "},
 		"a child of it":                         {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.Parents = []int{4, 3, 1} })), dbID + " db postgres:18 "},
 		"first process of an unknown container": {listener(port.TCP, "0.0.0.0:80", as(claimed, func(h *host.Holder) { h.Container, h.PID = strings.Repeat("0", 64), 3 })), host.ContainerName},
+		"a proxy that has lost its engine":      {listener(port.TCP, "0.0.0.0:7071", as(proxy, func(h *host.Holder) { h.LeftOver = true })), ""},
+		"the same, of a container after all":    {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.LeftOver = true })), webID + " shop-web-1 shop/web:1 shop/web"},
 		"no holder":                             {listener(port.TCP, "0.0.0.0:8080"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,11 +140,40 @@ func TestNameHolders(t *testing.T) {
 	}
 }
 
+// A container of another engine that has a port of this number is not the one that the
+// forwarder serves.
+func TestForwarderOfAnotherEngine(t *testing.T) {
+	user := host.Holder{PID: 5, Executable: "/usr/bin/rootlesskit", File: host.FileRoots, UID: 1000}
+	for _, c := range []struct {
+		holder host.Holder
+		engine string
+		user   int
+		want   bool
+	}{
+		{proxy, "docker", 0, true},
+		{proxy, "", 0, true},
+		{proxy, "podman", 0, false},
+		{proxy, "docker", 1000, false},
+		{user, "docker", 1000, true},
+		{user, "docker", 1001, false},
+		{user, "docker", 0, false},
+	} {
+		all := parse(t, answer)
+		for i := range all {
+			all[i].info.Engine, all[i].user = c.engine, c.user
+		}
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", c.holder)}
+		if complete := nameHolders(sockets, all, func(string) int { return 0 }); complete != c.want || (sockets[0].Holders[0].ContainerInfo != nil) != c.want {
+			t.Errorf("%s of uid %d, %s of uid %d: named %v", c.holder.Executable, c.holder.UID, c.engine, c.user, complete)
+		}
+	}
+}
+
 // parse returns the containers of an engine's list, as a probe reads it.
 func parse(t *testing.T, text string) []container {
 	t.Helper()
 	env, _ := serve(t, write(text))
-	all, gap := withEngine(scripted{}, Options{Env: env}).(namingHost).list(t.Context())
+	all, gap := withEngine(scripted{}, Options{Env: env}).list(t.Context())
 	if gap != nil || all == nil {
 		t.Fatalf("%v, gap %v", all, gap)
 	}
@@ -315,7 +347,7 @@ func TestEngineFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := withEngine(scripted{sockets: []host.Socket{
 				listener(port.TCP, "0.0.0.0:8080", proxy), listener(port.TCP, "0.0.0.0:80", inside(dbID)), listener(port.TCP, "0.0.0.0:81", fake),
-			}}, Options{Env: c.env(t)}).(namingHost)
+			}}, Options{Env: c.env(t)})
 			h.timeout = 200 * time.Millisecond
 			if name == "too large" || name == "endless" {
 				h.timeout = namingTimeout

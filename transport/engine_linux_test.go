@@ -111,6 +111,10 @@ func TestDocker(t *testing.T) {
 			got := check.Container{}
 			if r.Holders[0].Container != nil {
 				got = *r.Holders[0].Container
+				if got.Engine != "docker" {
+					t.Errorf("engine %q", got.Engine)
+				}
+				got.Engine = ""
 			}
 			if got != c.want {
 				t.Errorf("container %+v, want %+v", got, c.want)

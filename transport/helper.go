@@ -38,6 +38,10 @@ const (
 	memoryLimit = 512 << 20
 	pidsLimit   = 1024 // threads: Go may start one for each core, and for each file that is read
 
+	// rulesAge is how old the NAT rules of a helper may be that has found callers to
+	// be sent away. A need may wait for that to end.
+	rulesAge = 2 * time.Second
+
 	helperReplyLimit = 16 << 20        // bytes; a socket with its holder takes about 500
 	cleanupTimeout   = 2 * time.Second // to end and remove a probe after its use, or after a cancellation, and for a sweep
 )
@@ -49,7 +53,12 @@ type helper struct {
 	name      string
 	stream    *engine.Stream
 	gaps      []host.Gap
-	bootID    string // of the machine that we run on
+	noRules   string // why it can't read NAT rules; empty if it can
+	program   string // path of our own executable
+	spec      engine.Spec
+	started   time.Time // when it has read the NAT rules
+	redirects bool      // its last answer has callers that are all sent away
+	bootID    string    // of the machine that we run on
 	correct   correction
 	sweeping  sync.WaitGroup
 }
@@ -57,7 +66,7 @@ type helper struct {
 // newHelper starts a helper from an image in a network namespace: "host" or
 // "container:ID".
 func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
-	h := &helper{engine: e, name: namePrefix + strings.ToLower(rand.Text()[:12]), correct: correct, bootID: host.Local{}.Machine().BootID}
+	h := &helper{engine: e, name: helperName(), program: o.Executable, correct: correct, bootID: host.Local{}.Machine().BootID}
 	own, err := openProgram(o.Executable)
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
@@ -68,14 +77,23 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
 	}
 	for _, v := range variants(o.Evidence) {
-		v.change(&spec)
-		if v.limitation != "" {
-			h.gaps = []host.Gap{{Kind: host.GapHolders, What: v.limitation}}
-			if err != nil {
-				h.gaps[0].What += fmt.Sprintf(" (%s)", err)
-			}
+		limited := spec
+		for _, change := range v.changes {
+			change(&limited)
 		}
-		err = h.start(ctx, spec, own)
+		reason := ""
+		if err != nil {
+			reason = fmt.Sprintf(" (%s)", err)
+		}
+		h.gaps, h.noRules = nil, ""
+		if v.limitation != "" {
+			h.gaps = []host.Gap{{Kind: host.GapHolders, What: v.limitation + reason}}
+		}
+		if v.noRules != "" {
+			h.noRules = v.noRules + reason
+		}
+		h.spec = limited
+		err = h.start(ctx, limited, own)
 		var refused *engine.Refusal
 		if err == nil || !errors.As(err, &refused) || engine.IsNotFound(err) {
 			break
@@ -89,29 +107,71 @@ func newHelper(ctx context.Context, e *engine.Engine, image, network string, o O
 		defer cancel()
 		sweep(ctx, e, image)
 	})
-	h.Host = wire.NewHost(h.stream, helperReplyLimit)
-	return withEngine(h, o), nil
+	h.connect()
+	named := withEngine(h, o)
+	named.beside = func(context.Context, *engine.Engine) bool { return network == hostMode }
+	return named, nil
 }
 
-// variant is a change to a helper's spec, which is tried after the engine has
-// refused the spec without it.
+// connect begins the conversation with a helper that has been started.
+func (h *helper) connect() {
+	h.Host, h.started = wire.NewHost(h.stream, helperReplyLimit), time.Now()
+}
+
+// renew replaces the helper by one that reads the NAT rules as they are now.
+func (h *helper) renew(ctx context.Context) error {
+	_ = h.Host.Close()
+	h.remove()
+	h.name, h.stream = helperName(), nil
+	own, err := openProgram(h.program)
+	if err == nil {
+		defer own.Close()
+		err = h.start(ctx, h.spec, own)
+	}
+	if err != nil {
+		return fmt.Errorf("a helper container can't be started: %w", err)
+	}
+	h.connect()
+	return nil
+}
+
+// helperName returns a new name for a helper.
+func helperName() string { return namePrefix + strings.ToLower(rand.Text()[:12]) }
+
+// hostMode is the network mode of a container in the engine's own network namespace.
+const hostMode = "host"
+
+// variant is a helper with less access, which is tried after the engine has refused
+// one with more.
 type variant struct {
-	change     func(*engine.Spec)
-	limitation string // what the helper can't see with it
+	changes    []func(*engine.Spec)
+	limitation string // what the helper can't see of processes
+	noRules    string // why it can't read NAT rules
 }
 
 func variants(evidence Evidence) []variant {
-	const byChoice = "the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"
+	const (
+		byChoice = "the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"
+		noRules  = "the helper container has no CAP_NET_ADMIN (evidence: basic)"
+		refused  = "the container engine refused a helper with CAP_NET_ADMIN"
+	)
+	type changes = []func(*engine.Spec)
 	if evidence == Basic {
-		return []variant{{withoutProcesses, byChoice}, {withoutHostUserNamespace, byChoice}}
+		return []variant{
+			{changes{withoutProcesses}, byChoice, noRules},
+			{changes{withoutProcesses, withoutHostUserNamespace}, byChoice, noRules},
+		}
 	}
 	return []variant{
-		{func(*engine.Spec) {}, ""},
-		{withAppArmor, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected"},
-		{withoutHostUserNamespace, "the container engine refused a helper in the host's user namespace, so some processes may be invisible"},
-		{withoutProcesses, "the container engine refused a helper with access to other processes, so the holders of ports are unknown"},
+		{},
+		{changes{withoutRules}, "", refused},
+		{changes{withAppArmor}, "the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected", ""},
+		{changes{withAppArmor, withoutHostUserNamespace}, "the container engine refused a helper in the host's user namespace, so some processes may be invisible", ""},
+		{changes{withoutHostUserNamespace, withoutProcesses}, "the container engine refused a helper with access to other processes, so the holders of ports are unknown", refused},
 	}
 }
+
+func withoutRules(s *engine.Spec) { s.HostConfig.CapAdd = capabilities }
 
 func withAppArmor(s *engine.Spec) { s.HostConfig.SecurityOpt = []string{"no-new-privileges"} }
 
@@ -119,12 +179,20 @@ func withoutHostUserNamespace(s *engine.Spec) {
 	s.HostConfig.UsernsMode, s.HostConfig.CgroupnsMode = "", ""
 }
 
-// withoutProcesses removes all access to other processes.
+// withoutProcesses removes all access to other processes and to NAT rules.
 func withoutProcesses(s *engine.Spec) {
 	withAppArmor(s)
 	s.HostConfig.PidMode, s.HostConfig.CgroupnsMode = "", ""
 	s.HostConfig.CapAdd = []string{"NET_BIND_SERVICE"}
 }
+
+// capabilities are what a helper keeps. SYS_PTRACE and DAC_READ_SEARCH are needed to
+// read /proc/PID of other processes, SETUID and SETGID for run_as.
+var capabilities = []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"}
+
+// rulesCapabilities are needed to read NAT rules. `probe --confine` gives them up
+// before its first request.
+var rulesCapabilities = []string{"NET_ADMIN", "SETPCAP"}
 
 // helperSpec returns the configuration of a container that answers requests on
 // its stdin and has access to all processes of the machine. It overrides all of
@@ -154,7 +222,7 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 	return engine.Spec{
 		Image:       image,
 		Entrypoint:  []string{helperPath},
-		Cmd:         []string{"probe", "--for", o.Lifetime.String()},
+		Cmd:         []string{"probe", "--confine", "--for", o.Lifetime.String()},
 		User:        "0:0",
 		Env:         env,
 		Healthcheck: engine.Healthcheck{Test: []string{"NONE"}},
@@ -164,10 +232,8 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
 		HostConfig: engine.HostConfig{
 			NetworkMode: network, PidMode: "host", UsernsMode: "host", CgroupnsMode: "host",
-			CapDrop: []string{"ALL"},
-			// SYS_PTRACE and DAC_READ_SEARCH are needed to read /proc/PID of
-			// other processes, SETUID and SETGID for run_as.
-			CapAdd:         []string{"NET_BIND_SERVICE", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID"},
+			CapDrop:        []string{"ALL"},
+			CapAdd:         slices.Concat(capabilities, rulesCapabilities),
 			SecurityOpt:    security,
 			ReadonlyRootfs: true, AutoRemove: true,
 			LogConfig: engine.LogConfig{Type: "none"},
@@ -231,6 +297,11 @@ func (h *helper) run(ctx context.Context, spec engine.Spec, own *os.File) (*engi
 
 // Probe implements host.Host.
 func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	if h.redirects && time.Since(h.started) > rulesAge && slices.ContainsFunc(req.Tries, func(t host.Try) bool { return t.Callers }) {
+		if err := h.renew(ctx); err != nil {
+			return host.Facts{}, err
+		}
+	}
 	facts, err := h.Host.Probe(ctx, req)
 	if err != nil {
 		if stderr := strings.TrimSpace(h.stream.Stderr()); stderr != "" && ctx.Err() == nil {
@@ -240,6 +311,14 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	}
 	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
 		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
+	}
+	h.redirects = slices.ContainsFunc(facts.Tried, func(t host.Tried) bool {
+		return slices.ContainsFunc(t.Routes, func(r host.Route) bool { return r.All })
+	})
+	for i := range facts.Gaps {
+		if g := &facts.Gaps[i]; g.Kind == host.GapRules && h.noRules != "" {
+			g.What = host.RulesUnread + ": " + h.noRules
+		}
 	}
 	facts.Gaps = append(facts.Gaps, h.gaps...)
 	return facts, h.correct(ctx, &facts)
@@ -303,7 +382,7 @@ func isHelper(d engine.Details, image string, deadline time.Time) bool {
 	return err == nil && isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image &&
 		-clockMargin < life && life < lifetimeLimit+clockMargin &&
 		(d.State.Status == "created" || d.State.Status == "running") &&
-		d.Path == helperPath && len(d.Args) == 3 && d.Args[0] == "probe" && d.Args[1] == "--for" &&
+		d.Path == helperPath && len(d.Args) == 4 && d.Args[0] == "probe" && d.Args[1] == "--confine" && d.Args[2] == "--for" &&
 		d.HostConfig.AutoRemove && len(d.Mounts) == 0
 }
 

@@ -386,9 +386,10 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 			t.Errorf("%s: the helper expires in %s", c.target, left)
 		}
 		if got := spec.HostConfig; spec.Image != ourImage || got.NetworkMode != c.network || got.PidMode != "host" || !got.AutoRemove || !got.ReadonlyRootfs ||
-			!slices.Equal(spec.Cmd, []string{"probe", "--for", "1m0s"}) || !spec.OpenStdin || !spec.StdinOnce ||
+			!slices.Equal(spec.Cmd, []string{"probe", "--confine", "--for", "1m0s"}) || !spec.OpenStdin || !spec.StdinOnce ||
 			!slices.Equal(spec.Entrypoint, []string{helperPath}) || spec.User != "0:0" || spec.WorkingDir != "/" || !slices.Equal(spec.Healthcheck.Test, []string{"NONE"}) ||
 			!slices.Equal(spec.Env, []string{"PATH=", "GODEBUG=", "LD_PRELOAD="}) || !slices.Equal(got.SecurityOpt, []string{"no-new-privileges", "apparmor=unconfined"}) ||
+			!slices.Equal(got.CapDrop, []string{"ALL"}) || strings.Join(got.CapAdd, " ") != "NET_BIND_SERVICE SYS_PTRACE DAC_READ_SEARCH SETUID SETGID NET_ADMIN SETPCAP" ||
 			got.Memory != 512<<20 || got.MemorySwap != 512<<20 || got.PidsLimit != 1024 {
 			t.Errorf("%s: spec %+v", c.target, spec)
 		}
@@ -514,6 +515,7 @@ func TestHelpersWithFewerRights(t *testing.T) {
 	processes := func(s engine.Spec) bool {
 		return s.HostConfig.PidMode != "" || slices.Contains(s.HostConfig.CapAdd, "SYS_PTRACE")
 	}
+	netAdmin := func(s engine.Spec) bool { return slices.Contains(s.HostConfig.CapAdd, "NET_ADMIN") }
 	none := func(engine.Spec) bool { return false }
 	either := func(all ...func(engine.Spec) bool) func(engine.Spec) bool {
 		return func(s engine.Spec) bool {
@@ -527,14 +529,19 @@ func TestHelpersWithFewerRights(t *testing.T) {
 		gap      string
 	}{
 		"all":                      {Full, none, 1, ""},
-		"no unconfined":            {Full, unconfined, 2, "holders: the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected (the engine refused: no)"},
-		"no user namespace":        {Full, either(unconfined, userns), 3, "holders: the container engine refused a helper in the host's user namespace, so some processes may be invisible (the engine refused: no)"},
-		"no processes":             {Full, either(unconfined, userns, processes), 4, "holders: the container engine refused a helper with access to other processes, so the holders of ports are unknown (the engine refused: no)"},
-		"basic":                    {Basic, either(unconfined, processes), 1, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"},
-		"basic, no user namespace": {Basic, either(unconfined, userns, processes), 2, "holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown (the engine refused: no)"},
+		"no CAP_NET_ADMIN":         {Full, netAdmin, 2, "nat-rules: NAT rules can't be read, so it is not known whether one sends callers elsewhere: the container engine refused a helper with CAP_NET_ADMIN (the engine refused: no)"},
+		"no unconfined":            {Full, unconfined, 3, "holders: the container engine refused a helper without AppArmor confinement: where AppArmor is enabled, other processes can't be inspected (the engine refused: no)"},
+		"no user namespace":        {Full, either(unconfined, userns), 4, "holders: the container engine refused a helper in the host's user namespace, so some processes may be invisible (the engine refused: no)"},
+		"no processes":             {Full, either(unconfined, userns, processes), 5, "nat-rules: NAT rules can't be read, so it is not known whether one sends callers elsewhere: the container engine refused a helper with CAP_NET_ADMIN (the engine refused: no); holders: the container engine refused a helper with access to other processes, so the holders of ports are unknown (the engine refused: no)"},
+		"basic":                    {Basic, either(unconfined, processes), 1, "nat-rules: NAT rules can't be read, so it is not known whether one sends callers elsewhere: the helper container has no CAP_NET_ADMIN (evidence: basic); holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown"},
+		"basic, no user namespace": {Basic, either(unconfined, userns, processes), 2, "nat-rules: NAT rules can't be read, so it is not known whether one sends callers elsewhere: the helper container has no CAP_NET_ADMIN (evidence: basic) (the engine refused: no); holders: the helper container may not see other processes (evidence: basic), so the holders of ports are unknown (the engine refused: no)"},
 	} {
 		e := startEngine(t)
 		e.refuse = func(s engine.Spec) string {
+			e.facts.Gaps = nil
+			if !netAdmin(s) {
+				e.facts.Gaps = []host.Gap{{Kind: host.GapRules, What: host.RulesUnread + ": EPERM"}}
+			}
 			if c.refused(s) {
 				return "no"
 			}
@@ -553,7 +560,7 @@ func TestHelpersWithFewerRights(t *testing.T) {
 		created int
 		want    string
 	}{
-		"refused whatever it is": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, 4, "a helper container can't be started: the engine answered POST /containers/create with HTTP status 403"},
+		"refused whatever it is": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, 5, "a helper container can't be started: the engine answered POST /containers/create with HTTP status 403"},
 		"no image":               {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, 1, "HTTP status 404"},
 		"the engine breaks":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 1, "can't be queried"},
 	} {
@@ -785,7 +792,7 @@ func (e *fakeEngine) addExpired(id string, change func(*engine.Container, *engin
 	deadline := time.Now().Add(-20 * time.Second)
 	d := details(id, "portcheck-abcdefgh2345", ourImage, "host")
 	d.Created, d.State.Running, d.State.Status = deadline.Add(-time.Minute).Format(time.RFC3339Nano), false, "created"
-	d.Path, d.Args, d.HostConfig.AutoRemove = helperPath, []string{"probe", "--for", "1m0s"}, true
+	d.Path, d.Args, d.HostConfig.AutoRemove = helperPath, []string{"probe", "--confine", "--for", "1m0s"}, true
 	c := engine.Container{ID: id, Names: []string{d.Name}, Labels: map[string]string{deadlineLabel: strconv.FormatInt(deadline.Unix(), 10)}}
 	if change != nil {
 		change(&c, &d)
@@ -823,7 +830,7 @@ func TestSweep(t *testing.T) {
 		"release": func(_ *engine.Container, d *engine.Details) { d.Image = oldImage },
 		"exited":  func(_ *engine.Container, d *engine.Details) { d.State.Status = "exited" },
 		"program": func(_ *engine.Container, d *engine.Details) { d.Path = "/bin/sh" },
-		"command": func(_ *engine.Container, d *engine.Details) { d.Args = []string{"check", "--for", "1m0s"} },
+		"command": func(_ *engine.Container, d *engine.Details) { d.Args = []string{"check", "--confine", "--for", "1m0s"} },
 		"kept":    func(_ *engine.Container, d *engine.Details) { d.HostConfig.AutoRemove = false },
 		"a volume": func(_ *engine.Container, d *engine.Details) {
 			d.Mounts = append(d.Mounts, struct{ Destination string }{"/data"})

@@ -43,10 +43,10 @@ func seesRunner(m host.Machine, inContainer bool) bool {
 func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host.Host, error) {
 	here := withEngine(host.Local{}, o)
 	h, err := openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
-		if self.HostConfig.NetworkMode == "host" && ns.AllProcesses {
+		if self.HostConfig.NetworkMode == hostMode && ns.AllProcesses {
 			return correctedHost{here, hostNetwork(e)}, nil
 		}
-		return newHelper(ctx, e, self.Image, "host", o, hostNetwork(e))
+		return newHelper(ctx, e, self.Image, hostMode, o, hostNetwork(e))
 	})
 	switch {
 	case err == nil:

@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 
 	"github.com/org/portcheck/port"
@@ -8,7 +10,7 @@ import (
 
 // answer answers all questions. It makes a rough check of each first, which stands
 // for all ways and addresses, because most ports have no rule.
-func answer(questions []Question, rules ruleset, m machine) ([]Answer, error) {
+func answer(ctx context.Context, questions []Question, rules ruleset, m machine) ([]Answer, error) {
 	answers := make([]Answer, len(questions))
 	budget := maxWalks
 	for i, q := range questions {
@@ -26,21 +28,32 @@ func answer(questions []Question, rules ruleset, m machine) ([]Answer, error) {
 			if len(o.away) == 0 {
 				continue
 			}
+			all := false
 			for _, w := range ways(q, m, local) {
+				if ctx.Err() != nil {
+					return nil, &Unreadable{Op: "follow the rules", Err: ctx.Err()}
+				}
+				if all && len(answers[i]) >= maxRoutes {
+					break
+				}
 				exact := c
 				exact.local, exact.in, exact.addr = local, w.in, w.addr
 				o, err := follow(exact, rules, m, &budget)
 				if err != nil {
 					return nil, err
 				}
-				if r, ok := routeOf(o, exact); ok {
+				if r, ok := routeOf(o, exact, m); ok {
 					answers[i] = append(answers[i], r)
+					all = all || r.All
 				}
 			}
 		}
 	}
 	return answers, nil
 }
+
+// loopbackDevice is its name on every Linux.
+const loopbackDevice = "lo"
 
 // way is how callers reach an address.
 type way struct {
@@ -52,11 +65,13 @@ func ways(q Question, m machine, local bool) []way {
 	var all []way
 	for _, a := range m.addresses(q.Addr) {
 		if local {
-			all = append(all, way{nil, a})
+			if q.Device == "" || q.Device == loopbackDevice {
+				all = append(all, way{nil, a})
+			}
 			continue
 		}
 		for i := range m.interfaces {
-			if m.interfaces[i].reaches(a) {
+			if m.interfaces[i].reaches(a) && m.interfaces[i].isOf(q.Device) {
 				all = append(all, way{&m.interfaces[i], a})
 			}
 		}
@@ -65,7 +80,7 @@ func ways(q Question, m machine, local bool) []way {
 }
 
 // routeOf returns the route on which callers are sent away, if there are any.
-func routeOf(o outcome, c call) (Route, bool) {
+func routeOf(o outcome, c call, m machine) (Route, bool) {
 	if len(o.away) == 0 {
 		return Route{}, false
 	}
@@ -87,6 +102,7 @@ func routeOf(o outcome, c call) (Route, bool) {
 		for _, t := range s.targets {
 			if !seen[t] && len(r.To) < maxTargets {
 				seen[t] = true
+				t.Here = t.Here || m.isOwn(t.Addr)
 				r.To = append(r.To, t)
 			}
 		}
@@ -94,8 +110,13 @@ func routeOf(o outcome, c call) (Route, bool) {
 	return r, true
 }
 
-// valid reports whether a question can be answered. Only TCP and UDP have ports
-// here.
-func (q Question) valid() bool {
-	return q.Addr.IsValid() && !q.Addr.Is4In6() && q.Port != 0 && (q.Protocol == port.TCP || q.Protocol == port.UDP)
+// validate returns an error for a question that can't be answered. Only TCP and UDP
+// have ports here.
+func validate(questions []Question) error {
+	for _, q := range questions {
+		if !q.Addr.IsValid() || q.Addr.Is4In6() || q.Port == 0 || q.Protocol != port.TCP && q.Protocol != port.UDP {
+			return fmt.Errorf("NAT rules: not a question: %s %s port %d", q.Protocol, q.Addr, q.Port)
+		}
+	}
+	return nil
 }

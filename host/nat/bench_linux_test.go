@@ -40,7 +40,7 @@ func TestManyRules(t *testing.T) {
 	run(t, b.String(), "iptables-nft-restore")
 	var questions []Question
 	for i := range 100 {
-		questions = append(questions, Question{port.TCP, netip.IPv4Unspecified(), uint16(19950 + i)})
+		questions = append(questions, Question{Protocol: port.TCP, Addr: netip.IPv4Unspecified(), Port: uint16(19950 + i)})
 	}
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -88,7 +88,7 @@ var someMachine = machine{interfaces: []netInterface{
 func someQuestions() []Question {
 	var all []Question
 	for _, p := range []port.Protocol{port.TCP, port.UDP} {
-		all = append(all, Question{p, netip.IPv4Unspecified(), 8080}, Question{p, netip.IPv6Unspecified(), 8080}, Question{p, netip.MustParseAddr("192.0.2.1"), 8081})
+		all = append(all, Question{p, netip.IPv4Unspecified(), 8080, ""}, Question{p, netip.IPv6Unspecified(), 8080, ""}, Question{p, netip.MustParseAddr("192.0.2.1"), 8081, ""})
 	}
 	return all
 }
@@ -108,11 +108,11 @@ func TestDecodeRule(t *testing.T) {
 	if err != nil || !keep || r.text() != "meta l4proto tcp dport 8080 redirect to :9090" {
 		t.Fatalf("%q, %t, %v", r.text(), keep, err)
 	}
-	answers, err := answer(someQuestions(), memory{family: familyIPv4, chain: []rule{r}}, someMachine)
+	answers, err := answer(t.Context(), someQuestions(), memory{family: familyIPv4, chain: []rule{r}}, someMachine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{netip.MustParseAddr("192.0.2.1"), 9090}) || answers[0][0].Interface != "eth0" {
+	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{netip.MustParseAddr("192.0.2.1"), 9090, true}) || answers[0][0].Interface != "eth0" {
 		t.Errorf("TCP port 8080: %+v", answers[0])
 	}
 	for i, a := range answers[2:] {
@@ -155,7 +155,7 @@ func TestUnknownExpression(t *testing.T) {
 			t.Errorf("%s: %t, %v", name, keep, err)
 			continue
 		}
-		answers, err := answer([]Question{{port.TCP, netip.MustParseAddr("192.0.2.1"), 8080}}, memory{family: familyIPv4, chain: []rule{r}}, someMachine)
+		answers, err := answer(t.Context(), []Question{{Protocol: port.TCP, Addr: netip.MustParseAddr("192.0.2.1"), Port: 8080}}, memory{family: familyIPv4, chain: []rule{r}}, someMachine)
 		if err != nil || len(answers[0]) != 2 || len(answers[0]) > 0 && answers[0][0].All {
 			t.Errorf("%s: %+v, %v", name, answers, err)
 		}
@@ -167,7 +167,7 @@ func TestUnknownExpression(t *testing.T) {
 func TestLoops(t *testing.T) {
 	jump := rule{steps: []step{verdict{verdictJump, "c"}}}
 	for _, rules := range [][]rule{{jump}, {jump, jump, jump}} {
-		answers, err := answer(someQuestions(), memory{family: familyInet, chain: rules}, someMachine)
+		answers, err := answer(t.Context(), someQuestions(), memory{family: familyInet, chain: rules}, someMachine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func FuzzRule(f *testing.F) {
 		}
 		_ = r.text()
 		s := &set{name: "s", keyLength: 4, elements: []*element{{key: []byte{0, 0, 0, 1}, data: []byte{1, 2}}, {key: []byte{0, 0, 0, 0}, last: []byte{9, 9, 9, 9}, data: []byte{1}}}, read: true}
-		if _, err := answer(someQuestions(), memory{family: message[0], chain: []rule{r}, sets: map[string]*set{"s": s}}, someMachine); err != nil {
+		if _, err := answer(t.Context(), someQuestions(), memory{family: message[0], chain: []rule{r}, sets: map[string]*set{"s": s}}, someMachine); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -231,7 +231,7 @@ func FuzzLegacy(f *testing.F) {
 			for _, r := range rules {
 				_ = r.text()
 			}
-			if _, err := answer(someQuestions(), memory{family: family, chain: rules}, someMachine); err != nil {
+			if _, err := answer(t.Context(), someQuestions(), memory{family: family, chain: rules}, someMachine); err != nil {
 				t.Fatal(err)
 			}
 		}

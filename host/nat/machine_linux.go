@@ -91,8 +91,11 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 		l := all[index]
 		// Packets that arrive at a port of a bridge or a bond come from the bridge. Those
 		// of a VRF keep their own interface at first.
-		if master := all[l.master]; master != nil && master.kind != "vrf" {
-			continue
+		if master := all[l.master]; master != nil {
+			if master.kind != "vrf" {
+				continue
+			}
+			l.vrf = master.name
 		}
 		m.interfaces = append(m.interfaces, l.netInterface)
 	}

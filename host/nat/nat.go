@@ -15,6 +15,7 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/org/portcheck/port"
@@ -27,6 +28,9 @@ type Question struct {
 	// addresses of its family.
 	Addr netip.Addr
 	Port uint16
+	// Device is the device that the socket is bound to. It then gets only what
+	// arrives by that device, and callers on the machine itself reach it by lo alone.
+	Device string
 }
 
 // An Answer has a Route for each way to each address of the question on which
@@ -54,6 +58,7 @@ type Route struct {
 type Target struct {
 	Addr netip.Addr // not valid if it is unknown
 	Port uint16     // 0 if it is unknown
+	Here bool       // it is known to be this machine
 }
 
 func (t Target) String() string {
@@ -104,6 +109,7 @@ const (
 	maxKept     = 100_000   // rules and elements that are kept in memory
 	maxWalk     = 200_000   // rules visited for one way to one address
 	maxWalks    = 8_000_000 // rules visited in all
+	maxRoutes   = 16        // of one answer, once there is one with all callers
 	maxMessages = 2_000_000 // messages of one dump
 )
 
@@ -117,6 +123,7 @@ type netInterface struct {
 	name     string
 	index    uint32
 	loopback bool
+	vrf      string       // the VRF that it belongs to, or empty
 	addrs    []netip.Addr // in the kernel's order, without zones
 }
 
@@ -132,13 +139,14 @@ func (i netInterface) reaches(addr netip.Addr) bool {
 	return true
 }
 
+// isOf reports whether a socket that is bound to a device gets what arrives by the
+// interface.
+func (i netInterface) isOf(device string) bool {
+	return device == "" || i.name == device || i.vrf == device
+}
+
 func (i netInterface) has(addr netip.Addr) bool {
-	for _, a := range i.addrs {
-		if a == addr {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(i.addrs, addr)
 }
 
 // addresses returns the addresses of the machine that a question covers.
@@ -157,4 +165,9 @@ func (m machine) addresses(asked netip.Addr) []netip.Addr {
 		}
 	}
 	return all
+}
+
+// isOwn reports whether an address is one of the machine's.
+func (m machine) isOwn(addr netip.Addr) bool {
+	return addr.IsLoopback() || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
 }

@@ -75,6 +75,8 @@ func openNetlink(ctx context.Context) (*netlink, error) {
 	return n, nil
 }
 
+func (n *netlink) singly() bool { return true }
+
 func (n *netlink) close() { _ = unix.Close(n.fd) }
 
 // get asks for one object and returns its message without the netlink header.

@@ -3,7 +3,6 @@ package nat
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"golang.org/x/sys/unix"
@@ -19,24 +18,32 @@ const maxTries = 5
 // namespace that owns the network namespace; without that the error is an
 // *Unreadable.
 func Read(ctx context.Context, questions []Question) ([]Answer, error) {
-	for _, q := range questions {
-		if !q.valid() {
-			return nil, fmt.Errorf("NAT rules: not a question: %s %s port %d", q.Protocol, q.Addr, q.Port)
+	if err := validate(questions); err != nil || len(questions) == 0 {
+		return nil, err
+	}
+	return again(ctx, func() ([]Answer, error) {
+		k, err := openKernel(ctx)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if len(questions) == 0 {
-		return nil, nil
-	}
-	m, err := readMachine()
-	if err != nil {
-		return nil, &Unreadable{Op: "list interfaces", Err: err, Possible: true}
-	}
+		defer k.close()
+		answers, err := k.answer(ctx, questions)
+		if err != nil {
+			return nil, err
+		}
+		return answers, k.unchanged()
+	})
+}
+
+// again reads rules, again if they changed meanwhile.
+func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	var none T
 	for try := 1; ; try++ {
-		answers, err := readOnce(ctx, questions, m)
+		result, err := read()
 		var problem *Unreadable
 		switch {
 		case err == nil:
-			return answers, nil
+			return result, nil
 		case errors.Is(err, errChanged) && try < maxTries && ctx.Err() == nil:
 			continue
 		case !errors.As(err, &problem):
@@ -46,30 +53,29 @@ func Read(ctx context.Context, questions []Question) ([]Answer, error) {
 		if errors.Is(err, fs.ErrPermission) {
 			problem.Possible = mayTranslate()
 		}
-		return nil, problem
+		return none, problem
 	}
 }
 
-func readOnce(ctx context.Context, questions []Question, m machine) ([]Answer, error) {
-	f := newFilter(questions, m)
-	k, err := openKernel(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	defer k.close()
-	answers, err := answer(questions, k, m)
-	if err != nil {
-		return nil, err
-	}
-	return answers, k.unchanged()
+// source is where the messages of nf_tables come from.
+type source interface {
+	// get returns one object as a message without the netlink header.
+	get(kind uint16, family uint8, ask []attribute) ([]byte, error)
+	// dump calls each for every object.
+	dump(kind uint16, family uint8, ask []attribute, each func(message []byte) error) error
+	// singly reports whether elements of sets can be asked for one by one.
+	singly() bool
+	close()
 }
 
 // kernel is the ruleset of a network namespace.
 type kernel struct {
 	filter     *filter
-	netlink    *netlink // nil if there is no nf_tables
+	source     source // nil if there is no nf_tables
 	generation uint32
 	base       []baseChain
+	names      map[uint8][]string // of the tables of x_tables, by family
+	readTable  func(family uint8, name string) (legacyInfo, []byte, error)
 	legacy     map[tableKey]legacyTable
 	chains     map[chainKey][]rule
 	sets       map[chainKey]*set
@@ -91,29 +97,55 @@ const (
 	getGen     = 16
 )
 
-func openKernel(ctx context.Context, f *filter) (*kernel, error) {
-	k := &kernel{filter: f, legacy: map[tableKey]legacyTable{}, chains: map[chainKey][]rule{}, sets: map[chainKey]*set{}}
-	// The order of legacy tables among the others is not known. Theirs is first here,
-	// and walk.either follows both.
-	if err := k.readLegacy(); err != nil {
-		return nil, err
+// openKernel reads which chains there are.
+func openKernel(ctx context.Context) (*kernel, error) {
+	k := &kernel{names: map[uint8][]string{}, readTable: readLegacyTable}
+	for _, family := range []uint8{familyIPv4, familyIPv6} {
+		names, err := legacyTables(family)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			k.names[family] = names
+		}
 	}
-	var err error
-	if k.netlink, err = openNetlink(ctx); err != nil {
+	n, err := openNetlink(ctx)
+	if err != nil {
 		if without(err) {
 			return k, nil
 		}
 		return nil, err
 	}
+	k.source = n
 	if err := k.readBases(); err != nil {
 		k.close()
 		if without(err) {
-			k.netlink = nil
+			k.source = nil
 			return k, nil
 		}
 		return nil, err
 	}
 	return k, nil
+}
+
+// empty reports whether no chain can send callers away.
+func (k *kernel) empty() bool { return len(k.base) == 0 && len(k.names) == 0 }
+
+// answer answers questions by the rules that they need.
+func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, error) {
+	if k.empty() {
+		return make([]Answer, len(questions)), nil
+	}
+	m, err := readMachine()
+	if err != nil {
+		return nil, &Unreadable{Op: "list interfaces", Err: err}
+	}
+	k.filter = newFilter(questions, m)
+	k.legacy, k.chains, k.sets = map[tableKey]legacyTable{}, map[chainKey][]rule{}, map[chainKey]*set{}
+	if err := k.readLegacy(); err != nil {
+		return nil, err
+	}
+	return answer(ctx, questions, k, m)
 }
 
 // without reports whether the kernel has no nf_tables. nfnetlink answers EINVAL
@@ -123,14 +155,14 @@ func without(err error) bool {
 }
 
 func (k *kernel) close() {
-	if k.netlink != nil {
-		k.netlink.close()
+	if k.source != nil {
+		k.source.close()
 	}
 }
 
 func (k *kernel) readGeneration() (uint32, error) {
 	const id = 1
-	message, err := k.netlink.get(getGen, 0, nil)
+	message, err := k.source.get(getGen, 0, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -139,7 +171,7 @@ func (k *kernel) readGeneration() (uint32, error) {
 }
 
 func (k *kernel) unchanged() error {
-	if k.netlink == nil {
+	if k.source == nil {
 		return nil
 	}
 	g, err := k.readGeneration()
@@ -156,7 +188,7 @@ func (k *kernel) readBases() error {
 	}
 	asleep := map[tableKey]bool{}
 	var order []tableKey
-	err = k.netlink.dump(getTable, 0, nil, func(message []byte) error {
+	err = k.source.dump(getTable, 0, nil, func(message []byte) error {
 		t, dormant, err := decodeTable(message)
 		asleep[t] = dormant
 		order = append(order, t)
@@ -168,7 +200,7 @@ func (k *kernel) readBases() error {
 	if len(order) == 0 {
 		return nil
 	}
-	return k.netlink.dump(getChain, 0, nil, func(message []byte) error {
+	return k.source.dump(getChain, 0, nil, func(message []byte) error {
 		b, ok, err := decodeChain(message)
 		if ok && !asleep[b.table] && familyNames[b.table.family] != "" && (b.hook == hookPrerouting || b.hook == hookOutput) {
 			k.base = append(k.base, b)
@@ -177,17 +209,14 @@ func (k *kernel) readBases() error {
 	})
 }
 
+// readLegacy decodes the tables of x_tables. Their order among the others is not
+// known. They are first here, and walk.either follows both orders.
 func (k *kernel) readLegacy() error {
+	others := k.base
+	k.base = nil
 	for _, family := range []uint8{familyIPv4, familyIPv6} {
-		names, err := legacyTables(family)
-		if err != nil {
-			return err
-		}
-		if len(names) == 0 {
-			continue
-		}
-		for _, name := range names {
-			info, entries, err := readLegacyTable(family, name)
+		for _, name := range k.names[family] {
+			info, entries, err := k.readTable(family, name)
 			if err != nil {
 				return err
 			}
@@ -199,6 +228,7 @@ func (k *kernel) readLegacy() error {
 			k.base = append(k.base, t.bases...)
 		}
 	}
+	k.base = append(k.base, others...)
 	return nil
 }
 
@@ -223,7 +253,7 @@ func (k *kernel) rules(t tableKey, chain string) ([]rule, error) {
 	const table, name = 1, 2
 	var rules []rule
 	w := k.filter.walk(t.family)
-	err := k.netlink.dump(getRule, t.family, []attribute{textAttribute(table, t.name), textAttribute(name, chain)}, func(message []byte) error {
+	err := k.source.dump(getRule, t.family, []attribute{textAttribute(table, t.name), textAttribute(name, chain)}, func(message []byte) error {
 		r, keep, err := decodeRule(message, w)
 		if keep {
 			rules = append(rules, r)
@@ -252,7 +282,7 @@ func (k *kernel) set(t tableKey, name string) (*set, error) {
 		return s, nil
 	}
 	const table, setName = 1, 2
-	message, err := k.netlink.get(getSet, t.family, []attribute{textAttribute(table, t.name), textAttribute(setName, name)})
+	message, err := k.source.get(getSet, t.family, []attribute{textAttribute(table, t.name), textAttribute(setName, name)})
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +301,7 @@ func (k *kernel) element(t tableKey, s *set, key []byte) (*element, error) {
 	ask := []attribute{textAttribute(table, t.name), textAttribute(name, s.name)}
 	if key == nil {
 		s.read = true
-		err := k.netlink.dump(getElement, t.family, ask, func(message []byte) error {
+		err := k.source.dump(getElement, t.family, ask, func(message []byte) error {
 			return decodeElements(message, func(e *element) error {
 				s.elements = append(s.elements, e)
 				return k.keep()
@@ -284,11 +314,14 @@ func (k *kernel) element(t tableKey, s *set, key []byte) (*element, error) {
 		s.closeIntervals()
 		return nil, err
 	}
+	if !k.source.singly() {
+		return k.elementOfAll(t, s, key)
+	}
 	if e, asked := s.single[string(key)]; asked {
 		return e, nil
 	}
 	get := func(inner attribute) (*element, error) {
-		message, err := k.netlink.get(getElement, t.family, append(ask, nest(elements, nest(item, inner))))
+		message, err := k.source.get(getElement, t.family, append(ask, nest(elements, nest(item, inner))))
 		if errors.Is(err, unix.ENOENT) {
 			return nil, nil
 		}
@@ -317,4 +350,32 @@ func (k *kernel) element(t tableKey, s *set, key []byte) (*element, error) {
 		err = k.keep()
 	}
 	return e, err
+}
+
+// elementOfAll returns the element with exactly this key of a set whose elements
+// can't be asked for one by one.
+func (k *kernel) elementOfAll(t tableKey, s *set, key []byte) (*element, error) {
+	if !s.read {
+		if _, err := k.element(t, s, nil); err != nil {
+			return nil, err
+		}
+	}
+	if s.problem != nil {
+		return nil, s.problem
+	}
+	const other = ""
+	if len(s.single) == 0 {
+		s.single[other] = nil
+		for _, e := range s.elements {
+			if e.flags&elementOther != 0 {
+				s.single[other] = e
+			} else {
+				s.single[string(e.key)] = e
+			}
+		}
+	}
+	if e := s.single[string(key)]; e != nil {
+		return e, nil
+	}
+	return s.single[other], nil
 }

@@ -14,7 +14,7 @@ import (
 
 var programs = map[string]func([]string) error{
 	"read": func([]string) error {
-		answers, err := Read(context.Background(), []Question{{port.TCP, netip.IPv4Unspecified(), 8080}})
+		answers, err := Read(context.Background(), []Question{{Protocol: port.TCP, Addr: netip.IPv4Unspecified(), Port: 8080}})
 		var problem *Unreadable
 		if errors.As(err, &problem) {
 			fmt.Printf("%t %t", errors.Is(err, fs.ErrPermission), problem.Possible)

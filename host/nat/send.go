@@ -296,6 +296,7 @@ func (s tproxy) run(w *walk) effect {
 	if !t.Addr.IsValid() || t.Addr.IsUnspecified() {
 		t.Addr = netip.Addr{}
 	}
+	t.Here = true
 	back := triOf(t.Port == w.port && (!t.Addr.IsValid() || w.isEndpoint(t.Addr) == yes))
 	if back == no && s.goesOn {
 		w.unknown("it depends on whether a proxy listens there")

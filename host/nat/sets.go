@@ -29,7 +29,7 @@ type set struct {
 	elements []*element
 	read     bool
 	problem  error
-	single   map[string]*element // those that were asked for one by one
+	single   map[string]*element // by key: those that were asked for one by one, or all of them; the key "" is of the catch-all
 }
 
 // An element of a set. Its key is a range from key to last, both included. last is

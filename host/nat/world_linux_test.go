@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -311,6 +312,15 @@ func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certa
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept, err := Keep(context.Background()).Answer(context.Background(), questions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range answers {
+		if !reflect.DeepEqual(kept[i], a) {
+			t.Fatalf("%+v: kept rules answer\n%+v, not\n%+v", questions[i], kept[i], a)
+		}
+	}
 	m, err := readMachine()
 	if err != nil {
 		t.Fatal(err)
@@ -398,7 +408,7 @@ func everyQuestion(ports ...uint16) []Question {
 	for _, p := range ports {
 		for _, protocol := range []port.Protocol{port.TCP, port.UDP} {
 			for _, a := range []string{"0.0.0.0", "10.1.0.1", "10.1.0.9", "127.0.0.1", "::", "fd01::1", "::1"} {
-				all = append(all, Question{protocol, netip.MustParseAddr(a), p})
+				all = append(all, Question{Protocol: protocol, Addr: netip.MustParseAddr(a), Port: p})
 			}
 		}
 	}

@@ -48,11 +48,11 @@ func TestRulesOfPrograms(t *testing.T) {
 				}
 				run(t, string(text), strings.Fields(tool)...)
 				answers, err := Read(context.Background(), []Question{
-					{port.TCP, netip.IPv4Unspecified(), 8080},
-					{port.UDP, netip.IPv4Unspecified(), 8081},
-					{port.TCP, netip.IPv4Unspecified(), 8081},
-					{port.TCP, netip.IPv6Unspecified(), 8080},
-					{port.TCP, netip.IPv4Unspecified(), 80},
+					{port.TCP, netip.IPv4Unspecified(), 8080, ""},
+					{port.UDP, netip.IPv4Unspecified(), 8081, ""},
+					{port.TCP, netip.IPv4Unspecified(), 8081, ""},
+					{port.TCP, netip.IPv6Unspecified(), 8080, ""},
+					{port.TCP, netip.IPv4Unspecified(), 80, ""},
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -296,9 +296,9 @@ func decodeTarget(name string, revision uint32, data []byte) step {
 		}
 	case name == "TPROXY" && revision == 0 && len(data) >= 14:
 		addr, _ := netip.AddrFromSlice(data[8:12])
-		return tproxy{to: Target{addr, binary.BigEndian.Uint16(data[12:])}}
+		return tproxy{to: Target{Addr: addr, Port: binary.BigEndian.Uint16(data[12:])}}
 	case name == "TPROXY" && revision == 1 && len(data) >= 26:
-		return tproxy{to: Target{unionAddr(data[8:24]), binary.BigEndian.Uint16(data[24:])}}
+		return tproxy{to: Target{Addr: unionAddr(data[8:24]), Port: binary.BigEndian.Uint16(data[24:])}}
 	case name == "MARK" && revision == 2 && len(data) >= 8:
 		return setMark{mark: number32(data), mask: number32(data[4:])}
 	case name == "CONNMARK" && revision >= 1 && revision <= 2 && len(data) >= 13:

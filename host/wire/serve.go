@@ -13,7 +13,7 @@ import (
 )
 
 // Version is the version of the protocol. Both ends must have the same one.
-const Version = 2
+const Version = 3
 
 // request is a Request on the wire.
 type request struct {

@@ -178,7 +178,7 @@ func TestImageConfiguration(t *testing.T) {
 	pid := docker(t, "inspect", "--format", "{{.State.Pid}}", helper)
 	got := docker(t, "inspect", "--format", `{{.Path}} {{slice .Args 0 2}} {{.Config.User}} {{.Config.WorkingDir}} {{.Config.Healthcheck.Test}} health={{with .State.Health}}{{.Status}}{{end}} `+
 		`{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{len .Mounts}}`, helper)
-	if want := "/usr/local/bin/portcheck [probe --for] 0:0 / [NONE] health= 536870912 536870912 1024 0"; got != want {
+	if want := "/usr/local/bin/portcheck [probe --confine] 0:0 / [NONE] health= 536870912 536870912 1024 0"; got != want {
 		t.Errorf("the helper is %q, want %q", got, want)
 	}
 	for variable := range strings.SplitSeq(strings.TrimSuffix(read(t, "/proc/"+pid+"/environ"), "\x00"), "\x00") {
@@ -209,9 +209,9 @@ func TestSweepLeavesOthers(t *testing.T) {
 		"it, with a deadline that we set":     run(t, "--name", helperName(), "--label", due, database, "sleep", "600"),
 		"our image with another deadline":     run(t, "--name", helperName(), "--label", label(time.Unix(1, 0)), v.image, "sleep", "600"),
 		"our image with another program":      run(t, "--rm", "--name", helperName(), "--label", due, v.image, "sleep", "600"),
-		"our image with another volume":       run(t, "--rm", "-v", "/data", "-i", "--name", helperName(), "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
-		"our image with another name":         run(t, "--rm", "-i", "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
-		"our image with a deadline before it": run(t, "--rm", "-i", "--name", helperName(), "--label", label(time.Now().Add(-time.Hour)), "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "10m0s"),
+		"our image with another volume":       run(t, "--rm", "-v", "/data", "-i", "--name", helperName(), "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
+		"our image with another name":         run(t, "--rm", "-i", "--label", due, "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
+		"our image with a deadline before it": run(t, "--rm", "-i", "--name", helperName(), "--label", label(time.Now().Add(-time.Hour)), "--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "10m0s"),
 	}
 	step{image: v.image, inputs: map[string]string{"port": fmt.Sprint(freePorts(t, 1)[0])}}.run(t).want(t, 0)
 	for what, id := range ids {

@@ -204,7 +204,7 @@ func TestSweep(t *testing.T) {
 	p := freePorts(t, 1)
 	create := func(deadline time.Time) string {
 		id := docker(t, "create", "--rm", "--name", helperName(), "--label", fmt.Sprintf("%s=%d", deadlineLabel, deadline.Unix()),
-			"--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--for", "1m0s")
+			"--entrypoint", "/usr/local/bin/portcheck", v.image, "probe", "--confine", "--for", "1m0s")
 		t.Cleanup(func() { _, _ = try("rm", "-f", id) }) // the sweep removes some
 		return id
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,8 +45,8 @@ func TestRemotePathWithoutAPortcheck(t *testing.T) {
 		{"no file", "/nonexistent/portcheck", "is not a portcheck executable that answers: exit status 127: "},
 		{"a directory", "/usr/bin", "is not a portcheck executable that answers: exit status 126: "},
 		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is not a portcheck executable that answers: exit status 126: "},
-		{"a name that is a command", "/bin/true; echo portcheck-ready 2; true '", "is not a portcheck executable that answers: exit status 127: "},
-		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 2: use the same release at both ends`},
+		{"a name that is a command", "/bin/true; echo portcheck-ready 3; true '", "is not a portcheck executable that answers: exit status 127: "},
+		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 3: use the same release at both ends`},
 		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is not a portcheck executable that answers: exit status 2: unknown flag: --ready"},
 		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is not a portcheck executable that answers: "},
 		{"garbage without end", script(t, `exec cat /dev/urandom`), "is not a portcheck executable that answers: more than 65536 bytes of output without a reply"},
@@ -266,6 +267,10 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 	defer l.Close()
 	public := write(t, "key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4mbJyLqBFPXUVGIkMf0iEIzoUlLbvVNl4YnQXTaPBx x\n")
 	known := write(t, "known_hosts", "")
+	pipe := filepath.Join(t.TempDir(), "pipe") // nobody writes to it
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   []string
 		reason string
@@ -275,6 +280,10 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", public}, "authentication: " + public + " is a public key: the private one is needed"},
 		{[]string{"--known-hosts", "/nonexistent/known"}, "host key: the known_hosts file /nonexistent/known can't be read: no such file or directory"},
 		{[]string{"--known-hosts", filepath.Dir(known)}, "host key: the known_hosts file " + filepath.Dir(known) + " can't be read: is a directory"},
+		{[]string{"-i", "/dev/zero"}, "authentication: /dev/zero is larger than 1 MiB"},
+		{[]string{"--known-hosts", "/dev/zero"}, "host key: the known_hosts file /dev/zero is larger than 16 MiB"},
+		{[]string{"-i", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): authentication: the keys " + pipe + " could not be read in time"},
+		{[]string{"--known-hosts", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): host key: the known_hosts files " + pipe + " could not be read in time"},
 	} {
 		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}

@@ -175,7 +175,7 @@ func (q question) answer(f host.Facts) string {
 	return string(text) + "\n"
 }
 
-const ready = "\nportcheck-ready 2\n"
+const ready = "\nportcheck-ready 3\n"
 
 // answering returns the play of a portcheck that changes each of its answers.
 func answering(change func(q question, f *host.Facts)) func(*stage) {

@@ -198,6 +198,15 @@ func limitFiles(left int) error {
 	return nil
 }
 
+// Deny makes system calls of this process fail from now on, and of the processes
+// that it starts. The test has to be Isolated.
+func Deny(t *testing.T, denials ...Denial) {
+	t.Helper()
+	if err := deny(denials); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // deny installs a seccomp filter in every thread.
 func deny(denials []Denial) error {
 	const (

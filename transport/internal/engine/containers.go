@@ -17,7 +17,13 @@ type Container struct {
 	Image  string // the name that was given when the container was created
 	Labels map[string]string
 	Ports  []Port
+	// NetworkSettings has the container's addresses in each of its networks.
+	NetworkSettings struct{ Networks map[string]Network }
 }
+
+// Network is a container's part in a network. An address that it does not have is
+// empty.
+type Network struct{ IPAddress, GlobalIPv6Address string }
 
 // Name returns the container's own name. A name like "/other/alias" is a link
 // from another container.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -33,6 +34,7 @@ type Engine struct {
 	network, address string // as in net.Dial
 	tls              *tls.Config
 	transport        *http.Transport
+	server           atomic.Pointer[string] // what the last response says it is
 }
 
 // New returns a client of the engine that the docker command would use: at
@@ -129,6 +131,20 @@ func (e *Engine) String() string {
 	return e.network + "://" + e.address
 }
 
+// Kind returns "docker" or "podman" after a request has been answered, and "" if the
+// answer had neither's name: "Docker/28.0.1 (linux)", "Libpod/5.4.2 (linux)".
+func (e *Engine) Kind() string {
+	server := e.server.Load()
+	switch {
+	case server == nil:
+	case strings.HasPrefix(*server, "Docker/"):
+		return "docker"
+	case strings.HasPrefix(*server, "Libpod/"):
+		return "podman"
+	}
+	return ""
+}
+
 // IsLocal reports whether the engine's address is on this machine.
 func (e *Engine) IsLocal() bool {
 	host, _, err := net.SplitHostPort(e.address)
@@ -137,6 +153,15 @@ func (e *Engine) IsLocal() bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
+}
+
+// Socket returns the path of the engine's socket, empty if it is reached in another
+// way.
+func (e *Engine) Socket() string {
+	if e.network == "unix" {
+		return e.address
+	}
+	return ""
 }
 
 // Close closes idle connections.
@@ -291,6 +316,8 @@ func (e *Engine) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, e.unreached(op, err)
 	}
+	server := response.Header.Get("Server")
+	e.server.Store(&server)
 	if response.StatusCode >= http.StatusMultipleChoices {
 		defer response.Body.Close()
 		return nil, refusal(op, response)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -93,9 +92,12 @@ func (d *Dialer) readFile(file, dir string, when []patterns, depth int) (clientC
 	if depth > includeDepth {
 		return nil, fmt.Errorf("%s: Include is nested more than %d deep", file, includeDepth)
 	}
-	text, err := os.ReadFile(file)
+	text, err := readFile(file, smallFileLimit)
+	if errors.As(err, new(*fs.PathError)) {
+		return nil, err // it names the file
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s %w", file, err)
 	}
 	var c clientConfig
 	block := when

@@ -22,17 +22,15 @@ const clientVersion = "SSH-2.0-portcheck"
 
 // Dial connects to a target. The error is a *StepError, or context.Canceled.
 func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, error) {
-	hops, err := d.route(target)
+	hops, err := d.route(ctx, target)
 	if err != nil {
-		return nil, err
+		return nil, contextError(ctx, err)
 	}
 	l := &Link{}
 	for i, h := range hops {
 		if err := d.addHop(ctx, l, h); err != nil {
 			_ = l.Close() // the first error is the one to report
-			if ctx.Err() != nil {
-				err = contextError(ctx, err)
-			}
+			err = contextError(ctx, err)
 			if i < len(hops)-1 {
 				return nil, viaHop(h, err)
 			}
@@ -42,10 +40,13 @@ func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 	return l, nil
 }
 
-// contextError returns the error of an ended ctx. If its deadline has passed,
-// the error has the step of err.
+// contextError returns the error of ctx if it has ended, else err. If its deadline
+// has passed, the error has the step of err.
 func contextError(ctx context.Context, err error) error {
 	var failed *StepError
+	if ctx.Err() == nil || isUnread(err) {
+		return err
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.As(err, &failed) {
 		return &StepError{failed.Step, ctx.Err()}
 	}
@@ -64,11 +65,11 @@ func viaHop(h hop, err error) error {
 // addHop connects a link to the next host. It reads the local files first, so that
 // nothing is sent to the host if they have an error.
 func (d *Dialer) addHop(ctx context.Context, l *Link, h hop) error {
-	keys, err := d.hostKeysFor(h)
+	keys, err := d.hostKeysFor(ctx, h)
 	if err != nil {
 		return err
 	}
-	in, err := d.login(h)
+	in, err := d.login(ctx, h)
 	if err != nil {
 		return err
 	}

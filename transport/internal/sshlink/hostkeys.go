@@ -2,11 +2,11 @@ package sshlink
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -28,25 +28,21 @@ type knownText struct{ origin, text string }
 
 // hostKeysFor returns the known host keys for a host. Each set of files is read
 // once.
-func (d *Dialer) hostKeysFor(h hop) (*hostKeys, error) {
+func (d *Dialer) hostKeysFor(ctx context.Context, h hop) (*hostKeys, error) {
 	files, addTo := d.knownFiles(h)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id := strings.Join(files, "\n")
-	if keys := d.hostKeys[id]; keys != nil {
+	names := strings.Join(files, "\n")
+	return d.hostKeys.get(ctx, names, "host key", "the known_hosts files "+strings.Join(files, ", "), func() (*hostKeys, error) {
+		texts, err := d.knownTexts(files)
+		if err != nil {
+			return nil, &StepError{"host key", err}
+		}
+		keys, err := parseKnown(texts)
+		if err != nil {
+			return nil, &StepError{"host key", err}
+		}
+		keys.addTo = addTo
 		return keys, nil
-	}
-	texts, err := d.knownTexts(files)
-	if err != nil {
-		return nil, &StepError{"host key", err}
-	}
-	keys, err := parseKnown(texts)
-	if err != nil {
-		return nil, &StepError{"host key", err}
-	}
-	keys.addTo = addTo
-	d.hostKeys[id] = keys
-	return keys, nil
+	})
 }
 
 // knownFiles returns the known_hosts files for a host, none if the variable
@@ -73,7 +69,7 @@ func (d *Dialer) knownTexts(files []string) ([]knownText, error) {
 	}
 	var all []knownText
 	for _, f := range files {
-		text, err := os.ReadFile(f)
+		text, err := readFile(f, knownHostsLimit)
 		if d.o.KnownHosts == "" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -2,12 +2,12 @@ package sshlink
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -71,7 +71,7 @@ func (d *Dialer) readGivenKeys() ([]key, error) {
 		all = append(all, key{d.o.name(keyVariable), signer})
 	}
 	for _, file := range d.o.Identities {
-		id := d.identity(file)
+		id := d.readIdentity(file)
 		if id.err != nil {
 			return nil, &StepError{"authentication", fmt.Errorf("%s %w", file, id.err)}
 		}
@@ -82,20 +82,13 @@ func (d *Dialer) readGivenKeys() ([]key, error) {
 
 // identity returns the content of a private key file and of the certificate
 // beside it. It reads and decrypts each file once, since decryption is slow by
-// design.
-func (d *Dialer) identity(file string) identity {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	id, ok := d.identities[file]
-	if !ok {
-		id = d.readIdentity(file)
-		d.identities[file] = id
-	}
-	return id
+// design. The error is that of ctx.
+func (d *Dialer) identity(ctx context.Context, file string) (identity, error) {
+	return d.identities.get(ctx, file, "authentication", file, func() (identity, error) { return d.readIdentity(file), nil })
 }
 
 func (d *Dialer) readIdentity(file string) identity {
-	text, err := os.ReadFile(file)
+	text, err := readFile(file, smallFileLimit)
 	if err != nil {
 		public, _ := readPublic(file + ".pub") // nil on error: then the agent's key is not recognized
 		return identity{public: public, err: unreadable(err)}
@@ -124,13 +117,13 @@ func (d *Dialer) readIdentity(file string) identity {
 func unreadable(err error) error {
 	var failed *fs.PathError
 	if errors.As(err, &failed) {
-		err = failed.Err
+		return fmt.Errorf("can't be read: %w", failed.Err)
 	}
-	return fmt.Errorf("can't be read: %w", err)
+	return err
 }
 
 func readPublic(file string) (ssh.PublicKey, error) {
-	text, err := os.ReadFile(file)
+	text, err := readFile(file, smallFileLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,9 @@ type login struct {
 
 // login prepares the login to a host. A key that was given explicitly must be
 // usable; others are skipped if they are not.
-func (d *Dialer) login(h hop) (*login, error) {
+func (d *Dialer) login(ctx context.Context, h hop) (*login, error) {
 	l := &login{account: h.user + "@" + h.name, keyVariable: d.o.name(keyVariable), timeout: d.o.HandshakeTimeout, seen: map[string]bool{}}
-	given, err := d.givenKeys()
+	given, err := d.givenKeys.get(ctx, "", "authentication", "the keys "+strings.Join(d.o.Identities, ", "), d.readGivenKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -43,17 +43,22 @@ func (d *Dialer) login(h hop) (*login, error) {
 		l.ready = given
 		return l, nil
 	}
-	d.findKeys(l, h)
-	return l, nil
+	return l, d.findKeys(ctx, l, h)
 }
 
 // findKeys sets the keys to offer if none was given: those of ssh_config(5), then
 // the agent's, then those in the default files.
-func (d *Dialer) findKeys(l *login, h hop) {
-	certificates := l.certificates(h.certificates)
+func (d *Dialer) findKeys(ctx context.Context, l *login, h hop) error {
+	certificates, err := d.certificates(ctx, l, h.certificates)
+	if err != nil {
+		return err
+	}
 	var named []ssh.PublicKey
 	for _, f := range h.identities {
-		id := d.identity(f)
+		id, err := d.identity(ctx, f)
+		if err != nil {
+			return err
+		}
 		if id.public != nil {
 			named = append(named, id.public)
 		}
@@ -72,19 +77,27 @@ func (d *Dialer) findKeys(l *login, h hop) {
 	if !h.identitiesOnly || len(h.identities) == 0 {
 		l.sources = append(l.sources, func() []key { return withCertificates(d.defaultKeys(l), certificates) })
 	}
+	return nil
 }
 
-func (l *login) certificates(files []string) []*ssh.Certificate {
+func (d *Dialer) certificates(ctx context.Context, l *login, files []string) ([]*ssh.Certificate, error) {
 	var all []*ssh.Certificate
 	for _, f := range files {
-		public, err := readPublic(f)
-		if cert, ok := public.(*ssh.Certificate); ok && err == nil {
+		cert, err := d.certs.get(ctx, f, "authentication", f, func() (*ssh.Certificate, error) {
+			public, _ := readPublic(f) // nil on error
+			cert, _ := public.(*ssh.Certificate)
+			return cert, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if cert != nil {
 			all = append(all, cert)
 		} else {
 			l.skip(f, errors.New("is not a readable certificate"))
 		}
 	}
-	return all
+	return all, nil
 }
 
 func (l *login) skip(what string, err error) {
@@ -115,7 +128,10 @@ func (d *Dialer) defaultKeys(l *login) []key {
 		if file == "" {
 			continue
 		}
-		id := d.identity(file)
+		id, err := d.identity(l.ctx, file)
+		if err != nil {
+			return all
+		}
 		if id.err != nil && !errors.Is(id.err, fs.ErrNotExist) {
 			l.skip(file, id.err)
 		}

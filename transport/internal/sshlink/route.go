@@ -1,6 +1,7 @@
 package sshlink
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/user"
@@ -34,8 +35,8 @@ func (h hop) address() string { return net.JoinHostPort(h.host, h.port) }
 // route returns the hops to a target, the target last. The jump hosts of a host
 // are the whole route to it, except that the first of them may have a ProxyJump
 // of its own.
-func (d *Dialer) route(target config.SSHAddress) ([]hop, error) {
-	last, err := d.hop(target)
+func (d *Dialer) route(ctx context.Context, target config.SSHAddress) ([]hop, error) {
+	last, err := d.hop(ctx, target)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (d *Dialer) route(target config.SSHAddress) ([]hop, error) {
 	for len(hops[0].jumps) > 0 {
 		var via []hop
 		for _, j := range hops[0].jumps {
-			h, err := d.hop(j)
+			h, err := d.hop(ctx, j)
 			if err != nil {
 				return nil, err
 			}
@@ -59,8 +60,8 @@ func (d *Dialer) route(target config.SSHAddress) ([]hop, error) {
 
 // hop looks up the settings of a host. The user and the port of the address take
 // precedence.
-func (d *Dialer) hop(n config.SSHAddress) (hop, error) {
-	c, err := d.config()
+func (d *Dialer) hop(ctx context.Context, n config.SSHAddress) (hop, error) {
+	c, err := d.config.get(ctx, "", "config", "the SSH configuration", d.readConfig)
 	if err != nil {
 		return hop{}, err
 	}

@@ -30,7 +30,7 @@ func home(t *testing.T, files map[string]string) string {
 
 func route(t *testing.T, dir, target string) ([]hop, error) {
 	t.Helper()
-	return New(Options{Env: map[string]string{"HOME": dir, "USER": "me"}}).route(address(t, target))
+	return New(Options{Env: map[string]string{"HOME": dir, "USER": "me"}}).route(t.Context(), address(t, target))
 }
 
 // describeRoute returns a route as user@host:port, one after the other.
@@ -247,7 +247,7 @@ func TestHomeAndUser(t *testing.T) {
 		"USER":        {map[string]string{"USER": "me"}, "app2", "me"},
 		"neither":     {nil, "app2", current.Username},
 	} {
-		hops, err := New(Options{Env: c.env}).route(address(t, "ssh://"+c.host))
+		hops, err := New(Options{Env: c.env}).route(t.Context(), address(t, "ssh://"+c.host))
 		if err != nil || hops[0].user != c.want {
 			t.Errorf("%s: %v, %v; want %s", name, hops, err, c.want)
 		}

@@ -6,8 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Environment variables that hold the content of files, for pipelines without
@@ -45,22 +46,16 @@ func (o Options) name(variable string) string {
 // Dialer connects to hosts. It reads keys and files once, when the first
 // connection needs them. It is safe for concurrent use.
 type Dialer struct {
-	o         Options
-	config    func() (clientConfig, error)
-	givenKeys func() ([]key, error) // the keys that Options name; empty if it names none
-
-	mu         sync.Mutex
-	hostKeys   map[string]*hostKeys // by the names of their files
-	identities map[string]identity  // by file
+	o          Options
+	config     shared[clientConfig]
+	givenKeys  shared[[]key]     // the keys that Options name; empty if it names none
+	hostKeys   shared[*hostKeys] // by the names of their files
+	identities shared[identity]  // by file
+	certs      shared[*ssh.Certificate]
 }
 
 // New returns a Dialer. It reads no file yet.
-func New(o Options) *Dialer {
-	d := &Dialer{o: o, hostKeys: map[string]*hostKeys{}, identities: map[string]identity{}}
-	d.config = sync.OnceValues(d.readConfig)
-	d.givenKeys = sync.OnceValues(d.readGivenKeys)
-	return d
-}
+func New(o Options) *Dialer { return &Dialer{o: o} }
 
 // StepError is an error of one step of the connection to a host.
 type StepError struct {
@@ -70,7 +65,7 @@ type StepError struct {
 
 // Error returns "STEP: CAUSE" as one line.
 func (e *StepError) Error() string {
-	if errors.Is(e.Err, context.DeadlineExceeded) {
+	if errors.Is(e.Err, context.DeadlineExceeded) && !isUnread(e.Err) {
 		return e.Step + ": no answer in time"
 	}
 	return fmt.Sprintf("%s: %s", e.Step, e.Err)

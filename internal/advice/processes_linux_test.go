@@ -1,0 +1,296 @@
+package advice
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// pool is a server whose workers open sockets of their own, and whose master, which
+// has none, replaces a worker that ends.
+const pool = `
+import os, signal, socket, sys, time
+def work():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.bind(("0.0.0.0", 8080))
+    s.listen()
+    os.write(1, b"." if started < int(sys.argv[1]) else b"\n")
+    while True:
+        s.accept()
+workers = []
+def start():
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        work()
+    workers.append(pid)
+def stop(*_):
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+started = 0
+r, w = os.pipe()
+out = os.dup(1)
+os.dup2(w, 1)
+for started in range(int(sys.argv[1])):
+    start()
+    os.read(r, 1)
+os.write(out, b"ready\n")
+while True:
+    pid, _ = os.wait()
+    workers.remove(pid)
+    start()`
+
+func TestRemediesOfProcesses(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		start func(t *testing.T) (pid int)
+		want  []string // of the remedy; PID stands for the one that start returns
+	}{
+		{"a process", func(t *testing.T) int { return python(t, listenScript, "8080") }, []string{"stop python3: `kill PID`"}},
+		{"a process that is stopped", func(t *testing.T) int {
+			pid := python(t, listenScript, "8080")
+			suspend(t, pid)
+			return pid
+		}, []string{"suspended", "`kill -CONT PID && kill PID`"}},
+		{"workers with sockets of their own", func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "`kill PID`"}},
+		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
+		{"processes that share a socket", func(t *testing.T) int {
+			return python(t, "import os, subprocess, sys\nimport socket\ns = socket.create_server(('', 8080))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint('ready', flush=True)\nchild.wait()")
+		}, []string{"and 1 more", "`kill PID "}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			pid := c.start(t)
+			r := place{}.taken(t, "8080")
+			for i, part := range c.want {
+				c.want[i] = strings.ReplaceAll(part, "PID", fmt.Sprint(pid))
+			}
+			wants(t, remedy(t, r).Text, c.want...)
+			place{}.follow(t, "8080", r)
+		})
+	}
+}
+
+// A master with a single worker can't be told from a program that has forked a
+// server, so the worker comes first.
+func TestRemedyOfASingleWorker(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	master := python(t, pool, "1")
+	r := place{}.taken(t, "8080")
+	worker := r.Holders[0].PID
+	wants(t, remedy(t, r).Text, fmt.Sprintf("stop python3: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", worker, master, master))
+	if command := remedy(t, r).Command; command != fmt.Sprintf("kill %d", worker) {
+		t.Errorf("command %s", command)
+	}
+	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d; kill %d", worker, master)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// A supervisor starts its service again, and may have others.
+func TestRemedyOfASupervisedProcess(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	_, line := testbed.Start(t, "sh", "-ec", `printf runsv >/proc/$$/comm; while :; do /usr/bin/python3 -u -c "$0" 8080 || :; done`, listenScript)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	wants(t, remedy(t, place{}.taken(t, "8080")).Text, "in runsv (pid", "starts it again", "not", "kill")
+}
+
+// The name of a process is that by which it was started, if the machine has a link of
+// that name to its executable.
+func TestNamesOfLinks(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	_, _ = testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Dir = dir }, "redis-server", "--port", "8080", "--save", "", "--daemonize", "no")
+	await(t, "8080")
+	// A user's own link does not make his program redis-server.
+	fake := filepath.Join(dir, "redis-server")
+	if err := os.Symlink("/usr/bin/python3", fake); err != nil {
+		t.Fatal(err)
+	}
+	if _, line := testbed.Start(t, fake, "-u", "-c", listenScript, "8081"); line != "ready" {
+		t.Fatal(line)
+	}
+	manifest := filepath.Join(dir, "portcheck.yml")
+	text := `version: 1
+app: shop
+allow: [duplicate]
+ports:
+  - {name: link, port: 8080, owner: {process: redis-server}}
+  - {name: file, port: 8080, owner: {process: redis-check-rdb}}
+  - {name: glob, port: 8080, expect: listening, owner: {process: "redis-s*"}}
+  - {name: other, port: 8080, owner: {process: redis-cli}}
+  - {name: none, port: 8080}
+  - {name: fake, port: 8081, owner: {process: redis-server}}
+  - {name: python, port: 8081, owner: {process: "python3.*"}}
+`
+	if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]check.Status{"link": check.Owned, "file": check.Owned, "glob": check.Listening, "other": check.InUse, "none": check.InUse, "fake": check.InUse, "python": check.Owned}
+	for _, r := range (place{}).check(t, manifest) {
+		if r.Status != want[r.Name] {
+			t.Errorf("%s: %s: %s", r.Name, r.Status, r.Message)
+		}
+		switch r.Name {
+		case "none":
+			wants(t, r.Message, "redis-server (pid")
+			wants(t, allHints(r), "stop redis-server: `kill", "`owner: {process: redis-server}`")
+		case "other":
+			wants(t, r.Message, "is not the owner: its process is redis-server, and owner wants redis-cli")
+		case "fake":
+			wants(t, r.Message, "its process is python3.", "owner wants redis-server")
+		}
+	}
+}
+
+// Each port of a block has a line, with every process.
+func TestBlock(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	var pids []int
+	for _, port := range []string{"8000", "8001", "8002"} {
+		pids = append(pids, python(t, listenScript, port))
+	}
+	const shared = "import os, socket, subprocess\ns = socket.create_server(('', 8003))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint(child.pid, flush=True)\nchild.wait()"
+	parent, child := testbed.Python(t, shared)
+	r := place{}.taken(t, "8000-8003")
+	hints := allHints(r)
+	for i, pid := range pids {
+		wants(t, hints, fmt.Sprintf("port %d: python3 (pid %d,", 8000+i, pid))
+	}
+	wants(t, hints, fmt.Sprintf("port 8003: python3 (pid %d,", parent.Process.Pid), "sleep (pid "+child+",")
+	place{}.follow(t, "8000-8003", r)
+}
+
+// A client that waits in the queue of a listener belongs to no process.
+func TestClientInTheQueue(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	pid := python(t, listenScript, "8080")
+	for range 3 {
+		c, err := net.Dial("tcp", "127.0.0.1:8080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	asNobody := place{prefix: []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}}
+	for name, p := range map[string]place{"root": {}, "nobody": asNobody} {
+		r := p.taken(t, "8080")
+		if len(r.Holders) != 1 || r.Holders[0].State != "listen" {
+			t.Errorf("%s: holders %+v", name, r.Holders)
+		}
+		switch name {
+		case "root":
+			wants(t, r.Message, fmt.Sprintf("in use by python3 (pid %d, user root)", pid), "not", "can't be seen")
+		default:
+			wants(t, r.Message, "in use by a process of uid 0 that can't be seen")
+			wants(t, remedy(t, r).Text, "run portcheck as root")
+		}
+	}
+}
+
+// The kernel's own sockets belong to no process.
+func TestKernelSocket(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	for _, args := range [][]string{{"link", "add", "vx0", "type", "vxlan", "id", "5", "dstport", "4789"}, {"link", "set", "vx0", "up"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			testbed.Missing(t, fmt.Sprintf("no VXLAN: %v\n%s", err, out))
+		}
+	}
+	manifest := filepath.Join(t.TempDir(), "portcheck.yml")
+	if err := os.WriteFile(manifest, []byte("version: 1\napp: x\nports: [{name: x, port: 4789, protocol: udp, owner: {user: root}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := (place{}).check(t, manifest)[0]; r.Status != check.InUse {
+		t.Errorf("with an owner: %s: %s", r.Status, r.Message)
+	}
+	r := place{}.taken(t, "4789/udp")
+	wants(t, r.Message, "in use by the kernel itself (vx0)")
+	wants(t, allHints(r), "for the interface vx0", "not", "kill", "root", "owner")
+	place{}.follow(t, "4789/udp", r)
+}
+
+// python starts a script and returns its PID.
+func python(t *testing.T, script string, args ...string) int {
+	t.Helper()
+	cmd, line := testbed.Python(t, script, args...)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	return cmd.Process.Pid
+}
+
+// suspend stops a process and waits until it is.
+func suspend(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("%v, %v", status, err)
+	}
+}
+
+func startNginx(t *testing.T) int {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "nginx.conf")
+	text := "daemon off; user root; worker_processes 3; pid " + dir + "/pid; error_log stderr;\nevents {}\nhttp { access_log off; client_body_temp_path " + dir + "; proxy_temp_path " + dir + "; fastcgi_temp_path " + dir + "; uwsgi_temp_path " + dir + "; scgi_temp_path " + dir + "; server { listen 8080; } }\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exec.LookPath("nginx"); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	cmd, _ := testbed.Start(t, "sh", "-ec", `echo started; exec nginx -c "$0"`, config)
+	await(t, "8080")
+	return cmd.Process.Pid
+}
+
+// await waits until something listens on a port.
+func await(t *testing.T, port string) {
+	t.Helper()
+	manifest := filepath.Join(t.TempDir(), "portcheck.yml")
+	if err := os.WriteFile(manifest, []byte("version: 1\napp: x\nports: [{name: x, port: "+port+", expect: listening}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := (place{}).check(t, manifest, "--wait", "20s")[0]; r.Status != check.Listening {
+		t.Fatalf("%s: %s", r.Status, r.Message)
+	}
+}

@@ -1,0 +1,52 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/check"
+)
+
+// The remedy for a rule names commands that show and delete it. It never stops a
+// process, which would not help, and has no text from outside in a command.
+func TestRemedyForARule(t *testing.T) {
+	rule := func(change func(*check.Redirect)) *check.Redirect {
+		r := &check.Redirect{From: "eth0", To: "10.0.0.5:80", Rule: "dnat to 10.0.0.5:80", Table: "ip nat", Chain: "PREROUTING"}
+		change(r)
+		return r
+	}
+	same := func(*check.Redirect) {}
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		rule    *check.Redirect
+		want    []string
+		not     []string
+	}{
+		"nft":            {nil, rule(same), []string{"`sudo nft -a list chain ip nat PREROUTING`", "`sudo nft delete rule ip nat PREROUTING handle NUMBER`"}, []string{"iptables", "stop"}},
+		"legacy":         {nil, rule(func(r *check.Redirect) { r.Legacy = true }), []string{"`sudo iptables-legacy -t nat -S PREROUTING`"}, []string{"nft", "ip6tables"}},
+		"legacy, IPv6":   {nil, rule(func(r *check.Redirect) { r.Legacy, r.Table = true, "ip6 nat" }), []string{"`sudo ip6tables-legacy -t nat -S PREROUTING`"}, []string{"nft"}},
+		"a container":    {[]check.Holder{behindRule()}, rule(same), []string{"stop its container: `docker stop shop-db-1`; if the rule is still there, delete", "`owner: {container: shop-db-1}`"}, []string{"kill"}},
+		"a process":      {[]check.Holder{python()}, rule(same), []string{"nft -a list chain", "`owner: {process: python3}`"}, []string{"kill", "stop"}},
+		"a unit":         {[]check.Holder{nginx()}, rule(same), []string{"nft -a list chain"}, []string{"systemctl"}},
+		"a hostile name": {nil, rule(func(r *check.Redirect) { r.Chain = "x; reboot" }), []string{"`sudo nft -a list ruleset`"}, []string{"reboot"}},
+		"a flag":         {nil, rule(func(r *check.Redirect) { r.Table = "ip --flush" }), []string{"`sudo nft -a list ruleset`"}, []string{"flush"}},
+		"no rule":        {nil, nil, []string{"`sudo nft -a list ruleset`"}, nil},
+	} {
+		r := need(check.Redirected, "x")
+		r.Holders, r.Redirect = c.holders, c.rule
+		got := ""
+		for _, h := range hints(r) {
+			got += h.Text + "\n"
+		}
+		for _, w := range c.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: %q, want %q in it", name, got, w)
+			}
+		}
+		for _, w := range c.not {
+			if strings.Contains(got, w) {
+				t.Errorf("%s: %q has %q", name, got, w)
+			}
+		}
+	}
+}

@@ -1,0 +1,364 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
+)
+
+// way is a way to end a holder: a sentence, or a command with the words that it takes.
+type way struct {
+	text    string // "stop its service", or all of it if there is no word
+	command string // without the word
+	word    string // such as a PID
+	holder  check.Holder
+	many    string // text for several words; "" for text and a count
+}
+
+// What one hint names: the words of a command, the commands, and the holders that are
+// looked at. The JSON report lists all of them.
+const (
+	mostWords   = 20
+	mostParts   = 20
+	mostHolders = 1000
+)
+
+// stop returns how to end everything that holds the port, with the start time of what
+// is named first. Processes of one unit or container stop together, and a server's
+// workers with their master.
+func stop(r check.Result) advice {
+	holders := r.Holders[:min(len(r.Holders), mostHolders)]
+	f := familyOf(holders)
+	var ways []way
+	index := map[[3]string]int{}
+	unseen := false
+	for _, h := range holders {
+		if f.pids[h.From().Master] {
+			continue // the master is among them
+		}
+		w := stopHolder(h, r, f)
+		key := [3]string{w.text, w.command, w.word}
+		switch i, known := index[key]; {
+		case w.text == "":
+			unseen = true
+		case !known:
+			index[key] = len(ways)
+			ways = append(ways, w)
+		case h.Started != nil && (ways[i].holder.Started == nil || h.Started.Before(*ways[i].holder.Started)):
+			ways[i].holder = h // of several processes, the oldest
+		}
+	}
+	if len(ways) == 0 {
+		return findOut(r)
+	}
+	var a advice
+	var parts []string
+	first := ways[0].holder
+	left := len(r.Holders) - len(holders)
+	for len(ways) > 0 && len(parts) < mostParts {
+		var text, command string
+		var more int
+		text, command, more, ways = together(ways)
+		if a.command == "" {
+			a.command = command
+		}
+		parts, left = append(parts, text), left+more
+	}
+	if left += len(ways); left > 0 {
+		parts = append(parts, fmt.Sprintf("stop the others (%d), which the JSON report lists", left))
+	}
+	a.text = strings.Join(parts, "; then ")
+	if since := started(first); since != "" {
+		name := Safe(holderName(first))
+		if name == "" {
+			name = "it"
+		}
+		a.text = name + " has run since " + since + "; " + a.text
+	}
+	if unseen {
+		a.text += "; then check again: not every process that holds it can be seen"
+	}
+	return a
+}
+
+// family is how the processes among holders descend from each other.
+type family struct {
+	pids   map[int]bool
+	copies map[int]int // forked copies of a process, by its PID
+}
+
+func familyOf(holders []check.Holder) family {
+	f := family{map[int]bool{}, map[int]int{}}
+	for _, h := range holders {
+		if h.PID > 0 && !f.pids[h.PID] {
+			f.pids[h.PID] = true
+			f.copies[h.From().Master]++
+		}
+	}
+	return f
+}
+
+// together returns the text for the first way and for those that its command can end
+// as well, the command, how many of those it leaves out, and the other ways.
+func together(ways []way) (text, command string, more int, rest []way) {
+	first := ways[0]
+	if first.word == "" {
+		return first.text, first.command, 0, ways[1:]
+	}
+	var words []string
+	for _, w := range ways {
+		switch {
+		case w.command != first.command:
+			rest = append(rest, w)
+		case len(words) == mostWords:
+			more++
+		default:
+			words = append(words, w.word)
+		}
+	}
+	text = first.text
+	if n := len(words) - 1; n > 0 {
+		if text = first.many; text == "" {
+			text = fmt.Sprintf("%s and %d more", first.text, n)
+		}
+	}
+	all := strings.Join(words, " ")
+	command = first.command + " " + all
+	if first.command == resume {
+		command += " && kill " + all
+	}
+	return text + ": `" + command + "`", command, more, rest
+}
+
+// resume continues a stopped process, which handles no other signal until then.
+const resume = "kill -CONT"
+
+// stopHolder returns how to stop a holder; its text is empty if that is not known.
+func stopHolder(h check.Holder, r check.Result, f family) way {
+	w := way{holder: h}
+	switch c := h.Container; {
+	case c != nil && c.Service != "":
+		w.text = "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
+	case c != nil && c.Engine == "kubernetes":
+		w.text = "its pod is one of Kubernetes, which starts a stopped container again: delete the pod or scale its workload down with kubectl"
+	case c != nil && stopContainer(&w, *c):
+	case h.Forwarder != nil && h.Forwarder.LeftOver && h.PID > 1:
+		w.text, w.command, w.word = "stop "+Safe(holderName(h))+", which is left over from a container that is gone", "kill", strconv.Itoa(h.PID)
+	case stopUnit(&w, h):
+	case h.Forwarder != nil:
+		w.text = behind(h, r)
+	case h.Kernel && isWord(h.From().Device):
+		w.text = fmt.Sprintf("the kernel itself holds it, for the interface %s: give that another port, or delete it", h.From().Device)
+		w.command, w.word = "ip link del", h.From().Device
+	case h.Kernel && r.Protocol == port.UDP:
+		w.text = fmt.Sprintf("the kernel itself holds it, for a VXLAN, Geneve or WireGuard interface or a mount: `ip -d link` and `wg show` list interfaces with their ports; delete the one with port %d, or give it another port", h.Port)
+	case h.Kernel:
+		w.text = "the kernel itself holds it, for an NFS server or the like: `rpcinfo -p` lists its services; stop the one that uses it (`systemctl stop nfs-server`)"
+	case h.PID == 4 && r.OS == "windows":
+		w.text = "the system itself holds it, for a service of HTTP.sys or a shared folder: `netsh http show servicestate` lists those of HTTP.sys"
+	case h.PID == 1:
+		w.text, w.command = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container", "systemctl list-sockets"
+	case h.PID > 0:
+		stopProcess(&w, h, r, f.copies[h.From().Master])
+	}
+	return w
+}
+
+// stopContainer sets the way to stop a container, and reports whether it did.
+func stopContainer(w *way, c check.Container) bool {
+	command := map[string]string{"podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}[c.Engine]
+	if command == "" {
+		command = "docker"
+	}
+	if isSocket(c.Socket) {
+		flag := map[string]string{"docker": "-H", "podman": "--url"}[command]
+		if flag != "" {
+			command += " " + flag + " " + c.Socket
+		}
+	}
+	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
+		if isWord(ref) {
+			as := ""
+			if c.Socket == "" && w.holder.Forwarder != nil {
+				as = asUser(w.holder)
+			}
+			w.text, w.many, w.command, w.word = as+"stop its container", as+"stop its containers", command+" stop", ref
+			return true
+		}
+	}
+	return false
+}
+
+// isSocket reports whether the address of an engine is one word to every shell.
+func isSocket(address string) bool {
+	path, ok := strings.CutPrefix(address, "unix:///")
+	return ok && !slices.ContainsFunc(strings.Split(path, "/"), func(name string) bool { return !isWord(name) })
+}
+
+// stopUnit sets the way to stop a unit, and reports whether it did.
+func stopUnit(w *way, h check.Holder) bool {
+	unit := h.Unit
+	manager, own, ofUser := strings.Cut(unit, "/")
+	if ofUser && isUserManager(manager) {
+		unit = own
+	}
+	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || unresolved(h) || startsOthers(unit, holderName(h)) {
+		return false
+	}
+	w.text, w.many, w.command, w.word = "stop its service", "stop its units", "systemctl stop", unit
+	if strings.HasSuffix(unit, ".socket") {
+		w.text = "stop its socket unit"
+	}
+	if ofUser {
+		as := "as user " + Safe(holderUser(h)) + ", "
+		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
+	}
+	return true
+}
+
+// unresolved reports whether a holder serves others, so that its own unit is that of
+// an engine or of a super-server, with everything else that it serves.
+func unresolved(h check.Holder) bool {
+	return h.Forwarder != nil && (h.Forwarder.For != "units" || !strings.HasSuffix(h.Unit, ".socket"))
+}
+
+// launchers are services that start programs of others, by the names of their units
+// without instance, each with its own programs. A name that ends in a mark is the
+// start of a unit's. The leftover of a CI job is in its runner's unit, and what a
+// login has started may be in that of sshd.
+var launchers = map[string][]string{
+	"ssh": {"sshd"}, "sshd": {"sshd"}, "cron": {"cron"}, "crond": {"crond"}, "anacron": {"anacron"}, "atd": {"atd"}, "supervisor": {"supervisord"}, "docker": {"dockerd"}, "containerd": {"containerd"},
+	"actions.runner.": {"Runner.Listener"}, "gitlab-runner": {"gitlab-runner"}, "jenkins": {"java"}, "buildkite-agent": {"buildkite-agent"}, "act_runner": {"act_runner"},
+	"forgejo-runner": {"forgejo-runner"}, "gitea-runner": {"act_runner"}, "vsts.agent.": {"Agent.Listener"}, "teamcity-agent": {"java"}, "pm2-": {},
+}
+
+// startsOthers reports whether a process is one that a launcher has started, so that
+// its unit is not its own.
+func startsOthers(unit, process string) bool {
+	name, ok := strings.CutSuffix(unit, ".service")
+	name, _, _ = strings.Cut(name, "@")
+	for launcher, own := range launchers {
+		start := strings.HasSuffix(launcher, ".") || strings.HasSuffix(launcher, "-")
+		if ok && (name == launcher || start && strings.HasPrefix(name, launcher)) {
+			return !slices.Contains(own, process)
+		}
+	}
+	return false
+}
+
+// stoppable reports whether stopping the unit stops only the holder. A scope or a
+// user manager is a whole login session.
+func stoppable(unit string) bool {
+	return strings.HasSuffix(unit, ".socket") || strings.HasSuffix(unit, ".service") && !isUserManager(unit)
+}
+
+func isUserManager(unit string) bool {
+	return strings.HasPrefix(unit, "user@") && strings.HasSuffix(unit, ".service")
+}
+
+// behind returns how to find out for what a forwarder holds the port. It is never a
+// reason to end the forwarder itself, on which others depend.
+func behind(h check.Holder, r check.Result) string {
+	name, f := Safe(holderName(h)), h.Forwarder
+	as := asUser(h)
+	protocol := Safe(string(r.Protocol))
+	switch {
+	case f.For == "units" && h.Unit != "":
+		return fmt.Sprintf("%s holds it for one of its socket units, and which one is not known: `systemctl list-sockets` names it; stop that one", name)
+	case f.For == "units":
+		return fmt.Sprintf("%s holds it for one of its socket units: `systemctl list-sockets` names it; stop that one", name)
+	case f.For == "services":
+		return fmt.Sprintf("%s holds it for a service in its configuration (/etc/inetd.conf or /etc/xinetd.d): take the line of port %d out, and reload it with `systemctl reload`", name, h.Port)
+	case f.Own && f.Name == "dockerd":
+		return "dockerd has this port for itself, for its API or a swarm: take it out of `hosts` in /etc/docker/daemon.json or of its unit, or leave the swarm"
+	case f.Own:
+		return name + " has this port for itself: change it in its configuration"
+	case h.Container != nil:
+		return as + "stop the container that it holds the port for, of which no name fits a command"
+	case f.Engine == "docker":
+		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` shows its name", h.Port, protocol)
+	case f.Engine == "podman":
+		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one", name, as, h.Port)
+	}
+	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one", name, as, h.Port)
+}
+
+// asUser returns for whom a command has to be run whose engine or service manager is a
+// user's own; empty for root's.
+func asUser(h check.Holder) string {
+	if h.UID == nil || *h.UID == 0 {
+		return ""
+	}
+	return "as user " + Safe(holderUser(h)) + ", "
+}
+
+// stopProcess sets the way to stop a process that no unit and no container stops. Its
+// master, if it has one, does not hold the port; workers is how many of the master's
+// do.
+func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
+	name := Safe(holderName(h))
+	if name == "" {
+		name = "its process"
+	}
+	w.text, w.command, w.word = "stop "+name, "kill", strconv.Itoa(h.PID)
+	from := h.From()
+	switch {
+	case r.OS == "windows":
+		w.command, w.word = "taskkill", "/PID "+strconv.Itoa(h.PID)
+	case from.Supervisor != "":
+		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
+		w.command, w.word = "", ""
+	case from.Master > 1 && workers > 1:
+		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
+	case from.Master > 1:
+		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
+		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
+	case h.Stopped:
+		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
+	}
+}
+
+// findOut returns how to find the process that holds the port.
+func findOut(r check.Result) advice {
+	command := listCommand(r)
+	switch {
+	case len(r.Holders) == 0 && r.Unlisted:
+		command = "sudo lsof -nP | grep 'protocol: TCP'"
+		return advice{"find out which process holds it: `" + command + "` lists the processes with sockets that are in no table", command}
+	case len(r.Holders) == 0 && r.OS == "linux" && r.Method == check.BindTable && !r.TableOnly:
+		return advice{text: "check again: no table of the kernel lists what holds it, so it has ended since, or it has bound the port and does not listen (Linux before 6.8 lists no such sockets)"}
+	case r.TableOnly:
+		return advice{"find out which process holds it: `" + command + "` there", command}
+	case r.UID == nil: // of a merged report, or of a system without uids
+		return advice{"find out which process holds it: `" + command + "`", command}
+	case *r.UID == 0:
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace, one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
+	}
+	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
+}
+
+// listCommand returns the command that lists the process at the result's port.
+func listCommand(r check.Result) string {
+	number := r.Port
+	if len(r.Holders) > 0 {
+		number = r.Holders[0].Port // the taken one of a block
+	}
+	udp := r.Protocol == port.UDP
+	switch {
+	case r.OS == "windows":
+		return fmt.Sprintf("netstat -ano | findstr :%d", number)
+	case r.OS == "darwin" && udp:
+		return fmt.Sprintf("sudo lsof -nP -iUDP:%d", number)
+	case r.OS == "darwin":
+		return fmt.Sprintf("sudo lsof -nP -iTCP:%d -sTCP:LISTEN", number)
+	case r.OS == "freebsd":
+		return fmt.Sprintf("sudo sockstat -l -p %d", number)
+	case udp:
+		return fmt.Sprintf("sudo ss -ulnp sport = :%d", number)
+	}
+	return fmt.Sprintf("sudo ss -tlnp sport = :%d", number)
+}

@@ -1,0 +1,190 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
+)
+
+// A remedy never ends a program on which others depend, and has the command that fits
+// the holder, the engine, the user and the system.
+func TestRemedyOfWhatActsForOthers(t *testing.T) {
+	uid := 1000
+	process := func(change func(*check.Holder)) []check.Holder {
+		h := check.Holder{Address: "::", Port: 8080, State: "listen", PID: 4711, Process: "app", Executable: "/opt/app"}
+		change(&h)
+		return []check.Holder{h}
+	}
+	forwarder := func(name, client, engine string) func(*check.Holder) {
+		return func(h *check.Holder) {
+			h.Process, h.Unit = name, name+".service"
+			h.Forwarder = &check.Forwarder{Name: name, For: client, Engine: engine}
+		}
+	}
+	inContainer := func(engine, socket string) func(*check.Holder) {
+		return func(h *check.Holder) {
+			h.Container = &check.Container{ID: strings.Repeat("0", 64), Name: "web", Engine: engine, Socket: socket}
+		}
+	}
+	and := func(all ...func(*check.Holder)) func(*check.Holder) {
+		return func(h *check.Holder) {
+			for _, change := range all {
+				change(h)
+			}
+		}
+	}
+	ofUser := func(h *check.Holder) { h.UID, h.User = &uid, "ann" }
+	own := func(h *check.Holder) { h.Forwarder.Own = true }
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		want    string
+		command string
+	}{
+		"docker":                        {process(inContainer("docker", "")), "stop its container: `docker stop web`", "docker stop web"},
+		"podman":                        {process(inContainer("podman", "")), "stop its container: `podman stop web`", "podman stop web"},
+		"containerd":                    {process(inContainer("containerd", "")), "stop its container: `nerdctl stop web`", "nerdctl stop web"},
+		"cri-o":                         {process(inContainer("cri-o", "")), "stop its container: `crictl stop web`", "crictl stop web"},
+		"kubernetes":                    {process(inContainer("kubernetes", "")), "its pod is one of Kubernetes", ""},
+		"docker without root":           {process(inContainer("docker", "unix:///run/user/1000/docker.sock")), "stop its container", "docker -H unix:///run/user/1000/docker.sock stop web"},
+		"podman without root":           {process(inContainer("podman", "unix:///run/user/1000/podman/podman.sock")), "stop its container", "podman --url unix:///run/user/1000/podman/podman.sock stop web"},
+		"an odd socket":                 {process(inContainer("podman", "unix:///run/$(reboot)/x")), "stop its container", "podman stop web"},
+		"rootlessport":                  {process(and(forwarder("rootlessport", "containers", "podman"), inContainer("podman", ""), ofUser)), "as user ann, stop its container: `podman stop web`", "podman stop web"},
+		"rootlessport, unknown":         {process(and(forwarder("rootlessport", "containers", "podman"), ofUser)), "as user ann, `podman ps", ""},
+		"rootlesskit, unknown":          {process(and(forwarder("rootlesskit", "containers", ""), ofUser)), "as user ann, ask the engine", ""},
+		"docker-proxy, unknown":         {process(forwarder("docker-proxy", "containers", "docker")), "`docker ps --filter publish=8080/tcp`", ""},
+		"dockerd itself":                {process(and(forwarder("dockerd", "containers", "docker"), own)), "dockerd has this port for itself", ""},
+		"containerd itself":             {process(and(forwarder("containerd", "containers", ""), own)), "containerd has this port for itself", ""},
+		"inetd":                         {process(forwarder("inetd", "services", "")), "take the line of port 8080 out", ""},
+		"systemd, unknown":              {process(and(forwarder("systemd", "units", ""), func(h *check.Holder) { h.PID, h.Unit = 1, "init.scope" })), "which one is not known: `systemctl list-sockets`", ""},
+		"a socket unit":                 {process(and(forwarder("systemd", "units", ""), func(h *check.Holder) { h.PID, h.Unit = 1, "shop.socket" })), "stop its socket unit: `systemctl stop shop.socket`", "systemctl stop shop.socket"},
+		"a socket unit of a user":       {process(and(forwarder("systemd", "units", ""), ofUser, func(h *check.Holder) { h.Unit = "user@1000.service/shop.socket" })), "as user ann, stop its socket unit", "systemctl --user stop shop.socket"},
+		"a container of no word":        {process(and(forwarder("docker-proxy", "containers", "docker"), func(h *check.Holder) { h.Container = &check.Container{ID: "$(x)", Name: "`x`"} })), "stop the container that it holds the port for", ""},
+		"an engine's allocation":        {[]check.Holder{{Port: 8080, State: "listen", Container: &check.Container{ID: strings.Repeat("0", 64), Name: "web"}}}, "stop its container: `docker stop web`", "docker stop web"},
+		"the kernel":                    {[]check.Holder{{Port: 8080, State: "listen", Kernel: true}}, "the kernel itself holds it", ""},
+		"two units":                     {append(process(func(h *check.Holder) { h.Unit = "a.socket" }), process(func(h *check.Holder) { h.Unit = "a.service" })...), "stop its units: `systemctl stop a.socket a.service`", "systemctl stop a.socket a.service"},
+		"a socket and a service of two": {append(process(inContainer("docker", "")), process(func(h *check.Holder) { h.PID = 9 })...), "`docker stop web`; then stop app: `kill 9`", "docker stop web"},
+	} {
+		r := taken(check.InUse, "x", c.holders...)
+		got := hints(r)
+		if !strings.Contains(got[0].Text, c.want) || got[0].Command != c.command {
+			t.Errorf("%s: %+v, want %s and %q", name, got[0], c.want, c.command)
+		}
+		for _, h := range got {
+			if c.holders[0].Forwarder != nil && (strings.Contains(h.Text, "kill") || strings.Contains(h.Text, "{process: ") || strings.Contains(h.Text, ".service`")) {
+				t.Errorf("%s: %s", name, h.Text)
+			}
+		}
+	}
+}
+
+func TestRemedyOfTheSystem(t *testing.T) {
+	held := taken(check.InUse, "x", python())
+	held.OS = "windows"
+	if got := hints(held)[0]; got.Command != "taskkill /PID 4711" {
+		t.Errorf("%+v", got)
+	}
+	held.Holders = append(held.Holders, held.Holders[0])
+	held.Holders[1].PID = 4712
+	if got := hints(held)[0]; got.Command != "taskkill /PID 4711 /PID 4712" {
+		t.Errorf("%+v", got)
+	}
+	held.Holders[0].PID = 4
+	if got := hints(held)[0]; strings.Contains(got.Text, "/PID 4 ") || !strings.Contains(got.Text, "the system itself") {
+		t.Errorf("%+v", got)
+	}
+	for os, want := range map[string]string{"linux": "sudo ss -tlnp", "darwin": "sudo lsof -nP -iTCP:8080", "windows": "netstat -ano", "freebsd": "sudo sockstat -l -p 8080"} {
+		r := taken(check.InUse, "x", unseen())
+		r.OS = os
+		if got := hints(r)[0]; !strings.Contains(got.Text, want) || !strings.HasPrefix(got.Command, want) {
+			t.Errorf("%s: %+v", os, got)
+		}
+	}
+}
+
+// Root is not told to become root.
+func TestRemedyForRoot(t *testing.T) {
+	root := 0
+	for _, r := range []check.Result{taken(check.InUse, "x", unseen()), need(check.Unknown, "x")} {
+		if got := hints(r)[0].Text; !strings.Contains(got, "run portcheck as root") {
+			t.Errorf("another user: %s", got)
+		}
+		for _, uid := range []*int{&root, nil} {
+			r.UID = uid
+			if got := hints(r)[0].Text; strings.Contains(got, "run portcheck as root") {
+				t.Errorf("uid %v: %s", uid, got)
+			}
+		}
+	}
+}
+
+// However many processes hold a port, a remedy names a few dozen, in one command.
+func TestRemedyIsBounded(t *testing.T) {
+	var holders []check.Holder
+	for i := range 5000 {
+		holders = append(holders, check.Holder{Port: 8080, State: "listen", PID: 10 + i, Process: "app", Origin: &check.Origin{Master: 5}})
+	}
+	r := taken(check.InUse, "x", holders...)
+	if got := hints(r)[0]; got.Command != "kill 5" {
+		t.Errorf("workers: %+v", got)
+	}
+	for i := range r.Holders {
+		r.Holders[i].Origin = nil
+	}
+	got := hints(r)[0]
+	if words := strings.Fields(got.Command); len(words) != 1+mostWords || !strings.Contains(got.Text, fmt.Sprintf("stop the others (%d), which the JSON report lists", 5000-mostWords)) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Each port of a block that is held has a line.
+func TestLinesOfABlock(t *testing.T) {
+	r := taken(check.InUse, "x")
+	r.Port, r.PortLast = 8000, 8003
+	for i := range 5 {
+		r.Holders = append(r.Holders, check.Holder{Address: "::", Port: uint16(8000 + i%4), State: "listen", PID: 11 + i, Process: fmt.Sprint("p", i)})
+	}
+	r.Holders = append(r.Holders, r.Holders[0])
+	text := inAllFormats(t, reportOf(r), Options{})["text"]
+	for _, want := range []string{"\n    port 8000: p0 (pid 11), p4 (pid 15)\n", "\n    port 8001: p1 (pid 12)\n", "\n    port 8002: p2 (pid 13)\n", "\n    port 8003: p3 (pid 14)\n", "`kill 11 12 13 14 15`"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nlacks %s", text, want)
+		}
+	}
+	if got := strings.Count(text, "port 8000"); got != 1 {
+		t.Errorf("port 8000 has %d lines", got)
+	}
+}
+
+func TestAge(t *testing.T) {
+	for minutes, want := range map[int32]string{0: "", 1: "1 minute", 59: "59 minutes", 60: "1 hour", 119: "1 hour", 1439: "23 hours", 1440: "1 day", 3 * 1440: "3 days"} {
+		if got := ageText(minutes); got != want {
+			t.Errorf("%d: %q, want %q", minutes, got, want)
+		}
+	}
+	h := nginx()
+	h.Minutes = 3 * 24 * 60
+	if got := hints(taken(check.InUse, "x", h))[0].Text; !strings.HasPrefix(got, "nginx has run since 2026-01-02 03:04:05 UTC (3 days); stop") {
+		t.Error(got)
+	}
+}
+
+// An IPv6 address is readable in every format.
+func TestIPv6Addresses(t *testing.T) {
+	remote := results()["unreachable"]
+	remote.Remote = "::1"
+	local := need(check.Unavailable, "x")
+	local.Address = []port.Address{"::1"}
+	local.Endpoints = []check.Endpoint{{Address: "::1", Port: 8080, Outcome: "no-address"}}
+	for _, r := range []check.Result{remote, local} {
+		for _, o := range []Options{{}, {Width: 100}} {
+			for format, text := range inAllFormats(t, reportOf(r), o) {
+				if strings.Contains(text, `\x3a1`) {
+					t.Errorf("%s:\n%s", format, text)
+				}
+			}
+		}
+	}
+}

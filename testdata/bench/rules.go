@@ -1,0 +1,84 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ruleServices is how many services with NodePorts there are, with five rules each.
+const ruleServices = 1000
+
+// writeRules writes rules as kube-proxy does for iptables.
+func writeRules() error {
+	var b strings.Builder
+	b.WriteString("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n")
+	for i := range ruleServices {
+		fmt.Fprintf(&b, ":KUBE-SVC-%d - [0:0]\n:KUBE-SEP-%d - [0:0]\n", i, i)
+	}
+	b.WriteString("-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n")
+	for i := range ruleServices {
+		fmt.Fprintf(&b, "-A KUBE-SERVICES -d 172.20.%d.%d/32 -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport 80 -j KUBE-SVC-%d\n", i>>8, i&255, i, i)
+		fmt.Fprintf(&b, "-A KUBE-NODEPORTS -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport %d -j KUBE-SVC-%d\n", i, 30000+i, i)
+		fmt.Fprintf(&b, "-A KUBE-SVC-%d -m comment --comment \"ns/svc%d\" -j KUBE-SEP-%d\n", i, i, i)
+		fmt.Fprintf(&b, "-A KUBE-SEP-%d -s 10.9.%d.%d/32 -j MARK --or-mark 0x4000\n", i, i>>8, i&255)
+		fmt.Fprintf(&b, "-A KUBE-SEP-%d -p tcp -m tcp -j DNAT --to-destination 10.9.%d.%d:8080\n", i, i>>8, i&255)
+	}
+	b.WriteString("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\nCOMMIT\n")
+	for _, words := range [][]string{
+		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"},
+		{"ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"},
+		{"ip", "link", "set", "eth0", "up"},
+		{"ip", "link", "set", "peer0", "up"},
+		{"iptables-nft-restore"},
+	} {
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Stdin = strings.NewReader(b.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(words, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// beRulesDump prints how long one bare dump of all rules of nf_tables takes.
+func beRulesDump() error {
+	start := time.Now()
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	request := make([]byte, unix.NLMSG_HDRLEN+4)
+	binary.NativeEndian.PutUint32(request, uint32(len(request)))
+	binary.NativeEndian.PutUint16(request[4:], unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE)
+	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	buffer := make([]byte, 64<<10)
+	for {
+		n, _, err := unix.Recvfrom(fd, buffer, 0)
+		if err != nil {
+			return err
+		}
+		for rest := buffer[:n]; len(rest) >= unix.NLMSG_HDRLEN; {
+			switch size := int(binary.NativeEndian.Uint32(rest)); {
+			case size < unix.NLMSG_HDRLEN || size > len(rest):
+				return errors.New("a broken answer")
+			case binary.NativeEndian.Uint16(rest[4:]) == unix.NLMSG_DONE:
+				fmt.Println(time.Since(start))
+				return nil
+			default:
+				rest = rest[min((size+3)&^3, len(rest)):]
+			}
+		}
+	}
+}
