@@ -44,19 +44,25 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 		needs    []check.Need
 		specs    []targetSpec
 		problems []config.Problem
+		notes    []string
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
-		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto)
+		vars := a.variables()
+		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto, vars)
+		r.notes = vars.notes()
 		return r
 	})
 	if ctx.Err() != nil { // it may have ended the read of stdin
 		err = context.Cause(ctx)
 	}
+	for _, note := range r.notes {
+		a.logf("%s", note)
+	}
 	return r.needs, r.specs, r.problems, err
 }
 
-func (a *app) parseNeeds(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
-	manifests, problems := a.manifests(args, o)
+func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variables) ([]check.Need, []targetSpec, []config.Problem) {
+	manifests, problems := a.manifests(args, o, vars)
 	if m, bad := portFlagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
@@ -70,7 +76,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string) ([]check.Nee
 	return expand(manifests, targets)
 }
 
-func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []config.Problem) {
+func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
 	names := slices.Clone(args)
@@ -88,7 +94,7 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 	if len(names) == 0 {
 		return nil, problems
 	}
-	manifests, bad := config.Load(names, a.stdin, bounds...)
+	manifests, bad := config.Load(names, a.stdin, config.Options{Bounds: bounds, Getenv: vars.getenv})
 	for i := range bad {
 		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {

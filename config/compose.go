@@ -29,6 +29,7 @@ const maxVisits = 100_000
 type compose struct {
 	walker
 	Manifest
+	getenv  func(name string) (string, bool)
 	env     map[string]string // of the file .env
 	project string
 	visits  int
@@ -51,19 +52,22 @@ func isCompose(file string, data []byte) bool {
 }
 
 // parseCompose parses one Compose file, with the file .env beside it.
-func parseCompose(file string, data []byte, open opener) (Manifest, []problem) {
+func parseCompose(file string, data []byte, more reader) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {
 		return Manifest{File: file}, found
 	}
 	root, found := readYAML(file, data)
-	c := &compose{walker: walker{file, found}, Manifest: Manifest{File: file}, names: map[string]bool{}}
+	c := &compose{walker: walker{file, found}, Manifest: Manifest{File: file}, getenv: more.getenv, names: map[string]bool{}}
+	if c.getenv == nil {
+		c.getenv = func(string) (string, bool) { return "", false }
+	}
 	if root == nil || len(found) > 0 {
 		return c.Manifest, c.found
 	}
 	// The library writes a warning for each variable that is not set.
 	logrus.SetOutput(io.Discard)
-	c.readEnv(open)
+	c.readEnv(more.open)
 	fields := c.mappingOf("", root, 1)
 	for _, f := range fields {
 		if f.key.Value == "include" {
@@ -84,7 +88,7 @@ func parseCompose(file string, data []byte, open opener) (Manifest, []problem) {
 }
 
 // readEnv reads the file .env of the directory, if there is one.
-func (c *compose) readEnv(open opener) {
+func (c *compose) readEnv(open func(string) ([]byte, []problem)) {
 	if c.file == stdinName {
 		return
 	}
@@ -98,7 +102,7 @@ func (c *compose) readEnv(open opener) {
 		return
 	}
 	err := catchPanic(func() (err error) {
-		c.env, err = dotenv.UnmarshalBytesWithLookup(data, os.LookupEnv)
+		c.env, err = dotenv.UnmarshalBytesWithLookup(data, c.getenv)
 		return err
 	})
 	if err != nil { // its text may contain values
@@ -108,7 +112,7 @@ func (c *compose) readEnv(open opener) {
 
 // lookup returns a variable of the environment or of the file .env.
 func (c *compose) lookup(name string) (string, bool) {
-	if v, ok := os.LookupEnv(name); ok {
+	if v, ok := c.getenv(name); ok {
 		return v, true
 	}
 	v, ok := c.env[name]

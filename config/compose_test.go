@@ -50,7 +50,7 @@ func TestCompose(t *testing.T) {
 	for _, c := range composeCases {
 		t.Run(c.name, func(t *testing.T) {
 			writeCompose(t, c.text, c.env)
-			all, found := Load([]string{"compose.yaml"}, nil)
+			all, found := Load([]string{"compose.yaml"}, nil, Options{})
 			got := strings.Split(strings.TrimSuffix(lines(found), "\n"), "\n")
 			for _, m := range all {
 				got = nil
@@ -83,7 +83,7 @@ func FuzzCompose(f *testing.F) {
 	}
 	f.Add([]byte("\"0\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, found := parseCompose(stdinName, data, nil)
+		m, found := parseCompose(stdinName, data, reader{})
 		for _, p := range found {
 			checkProblem(t, p.Problem, data)
 		}

@@ -278,7 +278,7 @@ func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 			t.Fatal(err)
 		}
 	}
-	return load(files[i].load, strings.NewReader(files[i].stdin), nil)
+	return load(files[i].load, strings.NewReader(files[i].stdin), Options{})
 }
 
 func TestLoad(t *testing.T) {
@@ -299,7 +299,7 @@ func TestLoad(t *testing.T) {
 
 // A list of as many needs as allowed is read, each of its items.
 func TestLongestListOfNeeds(t *testing.T) {
-	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"), nil)
+	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"), reader{})
 	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping with name and port, such as {name: web, port: 1}, not a number" {
 		t.Errorf("%d problems", len(found))
 	}
@@ -328,7 +328,7 @@ func TestDefaultApp(t *testing.T) {
 		if err := os.WriteFile(dir+"/portcheck.yml", []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		all, found := Load([]string{dir + "/portcheck.yml"}, nil)
+		all, found := Load([]string{dir + "/portcheck.yml"}, nil, Options{})
 		if len(found) > 0 || all[0].App != "shop" {
 			t.Errorf("%s: got %+v, %v, want the app shop", dir, all, found)
 		}
@@ -339,7 +339,7 @@ func TestDefaultApp(t *testing.T) {
 			app = "root"
 		}
 		t.Chdir(dir)
-		all, found := Load([]string{"-"}, strings.NewReader(text))
+		all, found := Load([]string{"-"}, strings.NewReader(text), Options{})
 		if len(found) > 0 || all[0].App != app || all[0].File != "-" {
 			t.Errorf("stdin in %s: got %+v, %v, want the app %s", dir, all, found, app)
 		}
@@ -347,7 +347,7 @@ func TestDefaultApp(t *testing.T) {
 }
 
 func TestLoadReportsBrokenStdin(t *testing.T) {
-	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}))
+	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}), Options{})
 	if got, want := lines(found), "-: cannot be read: it broke\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -514,18 +514,18 @@ func TestFilesStops(t *testing.T) {
 
 func TestCharacters(t *testing.T) {
 	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
-		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n"), nil); len(found) > 0 {
+		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n"), reader{}); len(found) > 0 {
 			t.Errorf("%U: %v", r, found)
 		}
 	}
 	for _, r := range "\x00\x08\x0b\x1f\x7f\u0080\u0085\u009f\u2028\u2029\ufeff\ufffe\uffff" {
-		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"), nil)
+		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"), reader{})
 		if got, want := lines(withoutKinds(found)), fmt.Sprintf("a.yml:5:4: character U+%04X is not allowed: want printable text\n", r); got != want {
 			t.Errorf("%U: got %q, want %q", r, got, want)
 		}
 	}
 	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
-		if _, found := parse("a.yml", []byte(mark+"v\x00"), nil); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
+		if _, found := parse("a.yml", []byte(mark+"v\x00"), reader{}); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
 			t.Errorf("%q: %v", mark, found)
 		}
 	}
@@ -565,7 +565,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
-		_, found := load([]string{name}, nil, nil)
+		_, found := load([]string{name}, nil, Options{})
 		for _, p := range found {
 			delete(missing, p.kind)
 		}
@@ -579,7 +579,7 @@ func TestEveryKindHasACase(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, c := range composeCases {
 		writeCompose(t, c.text, c.env)
-		_, found := load([]string{"compose.yaml"}, nil, nil)
+		_, found := load([]string{"compose.yaml"}, nil, Options{})
 		for _, p := range found {
 			delete(missing, p.kind)
 		}
@@ -619,7 +619,7 @@ func TestHostileSizesEndSoon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, found := parse("a.yml", []byte(text), nil)
+			_, found := parse("a.yml", []byte(text), reader{})
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}

@@ -7,11 +7,14 @@ type source struct {
 	name   string
 	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
-	parse  func(file string, data []byte, open opener) (Manifest, []problem)
+	parse  func(file string, data []byte, more reader) (Manifest, []problem)
 }
 
-// opener returns the content of a further file that a source reads.
-type opener func(name string) ([]byte, []problem)
+// reader reads what a source needs besides its file.
+type reader struct {
+	open   func(name string) ([]byte, []problem)
+	getenv func(name string) (string, bool) // nil: no variable is set
+}
 
 // sources lists every source. The first one that detects a file parses it, so
 // the last one detects every file.
@@ -21,7 +24,7 @@ var sources = []source{
 		name:   "manifest",
 		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
 		detect: func(string, []byte) bool { return true },
-		parse:  func(file string, data []byte, _ opener) (Manifest, []problem) { return parseManifest(file, data) },
+		parse:  func(file string, data []byte, _ reader) (Manifest, []problem) { return parseManifest(file, data) },
 	},
 }
 
@@ -36,7 +39,7 @@ func FileNames() []string {
 }
 
 // parse parses a file by the first source that detects it.
-func parse(file string, data []byte, open opener) (Manifest, []problem) {
+func parse(file string, data []byte, more reader) (Manifest, []problem) {
 	i := slices.IndexFunc(sources, func(s source) bool { return s.detect(file, data) })
-	return sources[i].parse(file, data, open)
+	return sources[i].parse(file, data, more)
 }
