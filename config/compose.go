@@ -27,14 +27,13 @@ const maxVisits = 100_000
 
 // compose is the state of parsing one Compose file.
 type compose struct {
-	walker
-	Manifest
+	manifest
 	getenv  func(name string) (string, bool)
 	env     map[string]string // of the file .env
 	project string
 	visits  int
-	ports   int
-	names   map[string]bool
+	total   int             // of ports
+	taken   map[string]bool // names of needs
 }
 
 // isCompose reports whether a file is a Compose file by its name or its content.
@@ -58,7 +57,7 @@ func parseCompose(file string, data []byte, more reader) (Manifest, []problem) {
 		return Manifest{File: file}, found
 	}
 	root, found := readYAML(file, data)
-	c := &compose{walker: walker{file, found}, Manifest: Manifest{File: file}, getenv: more.getenv, names: map[string]bool{}}
+	c := &compose{manifest: newManifest(file, found), getenv: more.getenv, taken: map[string]bool{}}
 	if c.getenv == nil {
 		c.getenv = func(string) (string, bool) { return "", false }
 	}
@@ -76,6 +75,9 @@ func parseCompose(file string, data []byte, more reader) (Manifest, []problem) {
 	}
 	c.setProject(fields)
 	c.App = c.project
+	if f, ok := pick(fields, extensionKey); ok {
+		c.top(f.value)
+	}
 	if services, ok := pick(fields, "services"); ok {
 		for _, f := range c.mappingOf("services", services.value, 2) {
 			c.service(f)
@@ -155,6 +157,14 @@ func (c *compose) service(f field) {
 	if !c.enabled(fields) {
 		return
 	}
+	proto := Port{
+		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
+		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow,
+	}
+	var env *yaml.Node
+	if f, ok := pick(fields, extensionKey); ok {
+		env = c.ofService(f.value, &proto)
+	}
 	list, ok := pick(fields, "ports")
 	if !ok {
 		return
@@ -177,7 +187,7 @@ func (c *compose) service(f field) {
 			c.report(item, tooManyNeeds)
 			return
 		}
-		if c.ports > maxPorts {
+		if c.total > maxPorts {
 			return
 		}
 		item = c.follow(item)
@@ -190,7 +200,7 @@ func (c *compose) service(f field) {
 			c.report(at, badSpec, quote(display(at)))
 			continue
 		}
-		if c.ports += len(mappings); c.ports > maxPorts {
+		if c.total += len(mappings); c.total > maxPorts {
 			c.report(at, tooManyPorts)
 			return
 		}
@@ -207,15 +217,16 @@ func (c *compose) service(f field) {
 				continue
 			}
 		}
-		p := published{target: first.Port.Port(), Port: Port{
-			At: c.at(at), Ports: block, Protocols: []port.Protocol{protocol}, Addresses: []port.Address{address},
-			Expect: Free, Severity: SeverityError, Owner: []Owner{{Compose: c.project + "/" + name}},
-		}}
+		p := published{target: first.Port.Port(), Port: proto}
+		p.At, p.Ports, p.Protocols, p.Addresses = c.at(at), block, []port.Protocol{protocol}, []port.Address{address}
 		if !slices.ContainsFunc(all, func(o published) bool {
 			return o.target == p.target && o.Ports == p.Ports && o.Protocols[0] == protocol && o.Addresses[0] == address
 		}) {
 			all = append(all, p)
 		}
+	}
+	if env != nil && len(all) > 1 {
+		c.report(env, envOfSeveral, len(all))
 	}
 	for _, p := range all {
 		p.Name = name
@@ -229,14 +240,14 @@ func (c *compose) service(f field) {
 
 // unused returns a name that no earlier need has.
 func (c *compose) unused(name, protocol string) string {
-	if c.names[name] {
+	if c.taken[name] {
 		name += "-" + protocol
 	}
 	unique := name
-	for i := 2; c.names[unique]; i++ {
+	for i := 2; c.taken[unique]; i++ {
 		unique = name + "-" + strconv.Itoa(i)
 	}
-	c.names[unique] = true
+	c.taken[unique] = true
 	return unique
 }
 
@@ -281,6 +292,8 @@ func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
 	texts := map[string]string{}
 	for _, f := range fields {
 		switch key := f.key.Value; key {
+		case extensionKey:
+			c.report(f.key, misplacedExtension)
 		case "published", "target", "host_ip", "protocol":
 			s, ok := c.text(key, f.value)
 			if !ok {

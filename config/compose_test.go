@@ -42,6 +42,23 @@ var composeCases = []struct {
 	}},
 	{"no target", "name: shop\nservices:\n  a:\n    ports: [{published: 80}]\n", "", []string{"compose.yaml:4:13: ports: target is missing: want the container's port"}},
 	{"too many ports", "name: shop\nservices:\n  a:\n    ports: [0-65535, 0-65535, 0-65535]\n", "", []string{"compose.yaml:4:22: more than 65,536 ports in total, the limit of a run"}},
+	{"x-portcheck", "name: shop\nx-portcheck: {range: 8000..8010, service: web, wait: '${WAIT}', allow: !x [nat]}\nservices:\n  a:\n    x-portcheck: {env: A, expect: reachable, owner: nginx, wait: 5s}\n    ports: [\"80:80\", {target: 81, published: 81, x-portcheck: {}}]\n  b: {x-portcheck: web}\n  c: {x-portcheck: }\n", "", []string{
+		`compose.yaml:2:22: range: "8000..8010" is not a port: a range is written as 8000-8010`,
+		`compose.yaml:2:34: unknown key "service": want host, range, exclude, wait, allow or targets`,
+		`compose.yaml:2:54: x-portcheck: "${WAIT}" contains a dollar sign: nothing is interpolated here, write the value out`,
+		`compose.yaml:2:72: tags are not supported: remove the tag, or quote text that starts with !`,
+		`compose.yaml:5:24: env: the service publishes 2 ports, and a variable is for one: remove env`,
+		`compose.yaml:5:35: expect: "reachable" is not allowed: want free or listening`,
+		`compose.yaml:5:53: owner: want a mapping such as {process: nginx}, not text`,
+		`compose.yaml:5:60: unknown key "wait": want range, severity, env, owner or expect`,
+		`compose.yaml:6:50: x-portcheck has no effect here: it belongs to the top of the file or to a service`,
+		`compose.yaml:7:20: x-portcheck: want a mapping (key: value), not text`,
+		`compose.yaml:8:20: x-portcheck has no value: want a mapping (key: value)`,
+	}},
+	{"x-portcheck with an alias to itself", "name: shop\nx-portcheck: &x {range: [*x]}\n", "", []string{
+		`compose.yaml:2:14: range: want a number from 1 to 65535 or a block such as "8000-8003", not a mapping`,
+		"compose.yaml:2:25: nested deeper than 50 levels, the limit of a manifest",
+	}},
 	{"cyclic", "name: shop\nservices: &s\n  <<: [*s, *s, *s]\n", "", []string{"compose.yaml:2:11: nested deeper than 50 levels, the limit of a manifest"}},
 }
 

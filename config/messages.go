@@ -93,15 +93,18 @@ const (
 
 // Compose files.
 const (
-	notFollowed     kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
-	nonePublished   kind = "no service publishes a fixed port: there is nothing to check"
-	badDotEnv       kind = "is not a valid .env file: want lines such as NAME=value"
-	badProject      kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
-	badService      kind = "services: %s is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
-	badSpec         kind = "ports: %s is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length"
-	noContainerPort kind = "ports: target is missing: want the container's port"
-	unsetVariable   kind = "%s: variable %s is required and not set: %s"
-	badVariable     kind = "%s: %s is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign"
+	notFollowed        kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
+	nonePublished      kind = "no service publishes a fixed port: there is nothing to check"
+	badDotEnv          kind = "is not a valid .env file: want lines such as NAME=value"
+	badProject         kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
+	badService         kind = "services: %s is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
+	badSpec            kind = "ports: %s is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length"
+	envOfSeveral       kind = "env: the service publishes %d ports, and a variable is for one: remove env"
+	notInExtension     kind = "x-portcheck: %s contains a dollar sign: nothing is interpolated here, write the value out"
+	misplacedExtension kind = "x-portcheck has no effect here: it belongs to the top of the file or to a service"
+	noContainerPort    kind = "ports: target is missing: want the container's port"
+	unsetVariable      kind = "%s: variable %s is required and not set: %s"
+	badVariable        kind = "%s: %s is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign"
 )
 
 // Limits and combinations.
