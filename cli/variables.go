@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/report"
 )
 
 // variables are those of the environment, as Compose files read them.
 type variables struct {
-	env     ci.Env
-	refused string   // why none is read, or ""
-	unread  []string // the names of those that are set and were not read
+	env        ci.Env
+	refused    string   // why none is read, or ""
+	unread     []string // the names of those that are set and were not read
+	discovered string   // the Compose file that is read although nobody named it, or ""
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change
@@ -35,14 +37,19 @@ func (v *variables) getenv(name string) (string, bool) {
 // mostUnread is the number of variables that a note lists.
 const mostUnread = 10
 
-// notes returns a line for people about the variables that were not read.
+// notes returns lines for people: which Compose file is read if nobody named it, and
+// which variables were not read.
 func (v *variables) notes() []string {
+	var notes []string
+	if v.discovered != "" {
+		notes = append(notes, "reading "+report.Safe(v.discovered)+", since no manifest is in this directory")
+	}
 	if len(v.unread) == 0 {
-		return nil
+		return notes
 	}
 	names := strings.Join(v.unread[:min(len(v.unread), mostUnread)], ", ")
 	if more := len(v.unread) - mostUnread; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
-	return []string{fmt.Sprintf("warning: Compose files got no variables of the environment, since %s: %s; write them into a file .env", v.refused, safeWords(names))}
+	return append(notes, fmt.Sprintf("warning: Compose files got no variables of the environment, since %s: %s; write them into a file .env", v.refused, safeWords(names)))
 }

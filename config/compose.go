@@ -4,18 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/docker/go-connections/nat"
-	"github.com/sirupsen/logrus"
 	"gopkg.in/yaml.v3"
 
 	"github.com/org/portcheck/port"
@@ -51,22 +47,20 @@ func isCompose(file string, data []byte) bool {
 }
 
 // parseCompose parses one Compose file, with the file .env beside it.
-func parseCompose(file string, data []byte, more reader) (Manifest, []problem) {
+func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {
 		return Manifest{File: file}, found
 	}
 	root, found := readYAML(file, data)
-	c := &compose{manifest: newManifest(file, found), getenv: more.getenv, taken: map[string]bool{}}
-	if c.getenv == nil {
-		c.getenv = func(string) (string, bool) { return "", false }
-	}
+	c := &compose{manifest: newManifest(file, found), getenv: o.getenv, taken: map[string]bool{}}
 	if root == nil || len(found) > 0 {
 		return c.Manifest, c.found
 	}
-	// The library writes a warning for each variable that is not set.
-	logrus.SetOutput(io.Discard)
-	c.readEnv(more.open)
+	if file != stdinName {
+		c.env, found = readDotEnv(filepath.Dir(file), o)
+		c.found = append(c.found, found...)
+	}
 	fields := c.mappingOf("", root, 1)
 	for _, f := range fields {
 		if f.key.Value == "include" {
@@ -87,29 +81,6 @@ func parseCompose(file string, data []byte, more reader) (Manifest, []problem) {
 		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
 	}
 	return c.Manifest, c.found
-}
-
-// readEnv reads the file .env of the directory, if there is one.
-func (c *compose) readEnv(open func(string) ([]byte, []problem)) {
-	if c.file == stdinName {
-		return
-	}
-	name := filepath.Join(filepath.Dir(c.file), ".env")
-	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
-		return
-	}
-	data, found := open(name)
-	if len(found) > 0 {
-		c.found = append(c.found, found...)
-		return
-	}
-	err := catchPanic(func() (err error) {
-		c.env, err = dotenv.UnmarshalBytesWithLookup(data, c.getenv)
-		return err
-	})
-	if err != nil { // its text may contain values
-		c.found = append(c.found, newProblem(Position{File: name}, badDotEnv))
-	}
 }
 
 // lookup returns a variable of the environment or of the file .env.

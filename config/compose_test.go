@@ -100,7 +100,7 @@ func FuzzCompose(f *testing.F) {
 	}
 	f.Add([]byte("\"0\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, found := parseCompose(stdinName, data, reader{})
+		m, found := parseCompose(stdinName, data, Options{})
 		for _, p := range found {
 			checkProblem(t, p.Problem, data)
 		}

@@ -18,6 +18,17 @@ type Options struct {
 	// Getenv returns a variable for files in which variables are replaced. If it is
 	// nil, no variable is set.
 	Getenv func(name string) (string, bool)
+	// Source is the name of the source that reads every file. If it is empty, each
+	// file is read as what it is.
+	Source string
+}
+
+// getenv is Getenv of options that may have none.
+func (o Options) getenv(name string) (string, bool) {
+	if o.Getenv == nil {
+		return "", false
+	}
+	return o.Getenv(name)
 }
 
 // Load reads the manifests that names lists: files, glob patterns, or - for
@@ -33,13 +44,6 @@ func Load(names []string, stdin io.Reader, o Options) ([]Manifest, []Problem) {
 
 func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	files, found := expand(names, o.Bounds)
-	more := reader{
-		open: func(name string) ([]byte, []problem) {
-			data, _, found := readFile(name, o.Bounds)
-			return data, found
-		},
-		getenv: o.Getenv,
-	}
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
@@ -75,7 +79,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 				break
 			}
 			var m Manifest
-			m, bad = parse(file, data, more)
+			m, bad = parse(file, data, o)
 			all = append(all, m)
 			limit.locate(bad, marks+len(data)/bytesPerMark)
 		}

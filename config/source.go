@@ -7,13 +7,7 @@ type source struct {
 	name   string
 	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
-	parse  func(file string, data []byte, more reader) (Manifest, []problem)
-}
-
-// reader reads what a source needs besides its file.
-type reader struct {
-	open   func(name string) ([]byte, []problem)
-	getenv func(name string) (string, bool) // nil: no variable is set
+	parse  func(file string, data []byte, o Options) (Manifest, []problem)
 }
 
 // sources lists every source. The first one that detects a file parses it, so
@@ -24,7 +18,7 @@ var sources = []source{
 		name:   "manifest",
 		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
 		detect: func(string, []byte) bool { return true },
-		parse:  func(file string, data []byte, _ reader) (Manifest, []problem) { return parseManifest(file, data) },
+		parse:  func(file string, data []byte, _ Options) (Manifest, []problem) { return parseManifest(file, data) },
 	},
 }
 
@@ -38,8 +32,20 @@ func FileNames() []string {
 	return all
 }
 
-// parse parses a file by the first source that detects it.
-func parse(file string, data []byte, more reader) (Manifest, []problem) {
-	i := slices.IndexFunc(sources, func(s source) bool { return s.detect(file, data) })
-	return sources[i].parse(file, data, more)
+// SourceNames returns the names that Options.Source can have.
+func SourceNames() []string {
+	var all []string
+	for _, s := range sources {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+// parse parses a file by the source of the options, or else by the first one that
+// detects it.
+func parse(file string, data []byte, o Options) (Manifest, []problem) {
+	i := slices.IndexFunc(sources, func(s source) bool {
+		return s.name == o.Source || o.Source == "" && s.detect(file, data)
+	})
+	return sources[i].parse(file, data, o)
 }

@@ -41,8 +41,8 @@ func TestUnreadable(t *testing.T) {
 		if got := lines(found); got != want {
 			t.Errorf("Load: got\n%swant\n%s", got, want)
 		}
-		if file, found := Discover("locked"); file != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
-			t.Errorf("Discover: got %q, %v", file, found)
+		if file, found := Discover("locked", Options{}); file.File != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
+			t.Errorf("Discover: got %q, %v", file.File, found)
 		}
 		if files, found := Find("."); len(files) != 0 || lines(found) != "locked: cannot be read: permission denied\n" {
 			t.Errorf("Find: got %q, %v", files, found)
