@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/docker/go-connections/nat"
 	"gopkg.in/yaml.v3"
 
@@ -125,9 +124,6 @@ func (c *compose) service(f field) {
 	if e, ok := pick(fields, "extends"); ok {
 		c.report(e.key, notFollowed, "extends")
 	}
-	if !c.enabled(fields) {
-		return
-	}
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
 		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow,
@@ -199,6 +195,9 @@ func (c *compose) service(f field) {
 	if env != nil && len(all) > 1 {
 		c.report(env, envOfSeveral, len(all))
 	}
+	if !c.enabled(fields) { // but Compose reports its errors, too
+		return
+	}
 	for _, p := range all {
 		p.Name = name
 		if len(all) > 1 {
@@ -231,6 +230,9 @@ func (c *compose) enabled(fields []field) bool {
 	list := c.follow(f.value)
 	value, _ := c.lookup("COMPOSE_PROFILES")
 	active := strings.Split(value, ",")
+	for i := range active {
+		active[i] = strings.TrimSpace(active[i])
+	}
 	for _, item := range list.Content {
 		if s, ok := c.text("profiles", item); ok && (slices.Contains(active, s) || slices.Contains(active, "*")) {
 			return true
@@ -252,7 +254,7 @@ func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
 	}
 	fields := c.mappingOf("ports", n, 4)
 	published, ok := pick(fields, "published")
-	if !ok || isNull(published.value) {
+	if !ok {
 		return nil, "", false
 	}
 	at := c.follow(published.value)
@@ -312,16 +314,16 @@ func (c *compose) text(key string, n *yaml.Node) (string, bool) {
 		c.report(n, longText, key, textMax)
 		return "", false
 	}
-	var value string
-	err := catchPanic(func() (err error) {
-		value, err = template.Substitute(s, c.lookup)
-		return err
-	})
-	if required := (*template.MissingRequiredError)(nil); errors.As(err, &required) {
-		c.report(n, unsetVariable, key, quote(required.Variable), quote(required.Reason))
+	value, err := interpolate(s, c.lookup, textMax)
+	if required := (requiredError{}); errors.As(err, &required) {
+		c.report(n, unsetVariable, key, quote(required.name), quote(required.reason))
 		return "", false
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errTooLong):
+		c.report(n, longText, key, textMax)
+		return "", false
+	case err != nil:
 		c.report(n, badVariable, key, quote(s))
 		return "", false
 	}
@@ -376,6 +378,7 @@ func (c *compose) mappingOf(name string, n *yaml.Node, depth int) []field {
 		switch {
 		case isMerge(key):
 			merged = append(merged, value)
+		case value.Tag == "!reset": // what is merged stays
 		case key.Kind != yaml.ScalarNode:
 			c.report(key, badKey, describe(key))
 		case index[key.Value]:
