@@ -304,3 +304,27 @@ func TestRandomPortsAreThoseOfCompose(t *testing.T) {
 		t.Errorf("only %d of %d files are valid and publish ports", valid, n)
 	}
 }
+
+func FuzzDotEnv(f *testing.F) {
+	logrus.SetOutput(io.Discard)
+	for _, text := range []string{"A=1\nB=${A:-2}\n", "export A='x y' # z\nB\n", "A=\"\\$x\\n\\0101\"\r\n", "A: ${NONE:?why}"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseDotEnv(text, oracleLookup)
+		size := 0
+		for _, value := range got {
+			size += len(value)
+		}
+		if size > 2*maxBytes {
+			t.Errorf("%d bytes of values from %d of text", size, len(text))
+		}
+		if strings.Count(text, "$") > 10 || strings.ContainsAny(text, "\ufeff\u017f\u212a") {
+			return // the library's values may grow, and it reads these characters in another way
+		}
+		want, wantErr := dotenv.UnmarshalWithLookup(text, oracleLookup)
+		if (err == nil) != (wantErr == nil) || err == nil && !maps.Equal(got, want) {
+			t.Errorf("%q: got %q, %v, want %q, %v", text, got, err, want, wantErr)
+		}
+	})
+}
