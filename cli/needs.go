@@ -98,7 +98,10 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			return nil, bad
 		}
 		if discovered.Compose {
-			vars.discovered = discovered.File
+			vars.discovered = append(vars.discovered, discovered.File)
+			if options.Override = discovered.Override; options.Override != "" {
+				vars.discovered = append(vars.discovered, options.Override)
+			}
 		}
 		names = []string{discovered.File}
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/ci"
-	"github.com/org/portcheck/report"
 )
 
 // variables are those of the environment, as Compose files read them.
@@ -14,7 +13,7 @@ type variables struct {
 	env        ci.Env
 	refused    string   // why none is read, or ""
 	unread     []string // the names of those that are set and were not read
-	discovered string   // the Compose file that is read although nobody named it, or ""
+	discovered []string // the Compose files that are read although nobody named them
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change
@@ -37,12 +36,12 @@ func (v *variables) getenv(name string) (string, bool) {
 // mostUnread is the number of variables that a note lists.
 const mostUnread = 10
 
-// notes returns lines for people: which Compose file is read if nobody named it, and
+// notes returns lines for people: which Compose files are read if nobody named one, and
 // which variables were not read.
 func (v *variables) notes() []string {
 	var notes []string
-	if v.discovered != "" {
-		notes = append(notes, "reading "+report.Safe(v.discovered)+", since no manifest is in this directory")
+	if len(v.discovered) > 0 {
+		notes = append(notes, "reading "+safeWords(strings.Join(v.discovered, " and "))+", since no manifest is in this directory")
 	}
 	if len(v.unread) == 0 {
 		return notes

@@ -45,7 +45,8 @@ func isCompose(file string, data []byte) bool {
 	return bytes.HasPrefix(data, []byte("services:")) || bytes.Contains(data, []byte("\nservices:"))
 }
 
-// parseCompose parses one Compose file, with the file .env beside it.
+// parseCompose parses one Compose file, with the file .env beside it, and with the
+// override of the options.
 func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {
@@ -60,22 +61,55 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 		c.env, found = readDotEnv(filepath.Dir(file), o)
 		c.found = append(c.found, found...)
 	}
-	fields := c.mappingOf("", root, 1)
-	for _, f := range fields {
-		if f.key.Value == "include" {
+	roots := []layer{{file, root}}
+	if o.Override != "" {
+		root, found := readOverride(o)
+		c.found = append(c.found, found...)
+		if root != nil {
+			roots = append(roots, layer{o.Override, root})
+		}
+	}
+	tops := make([][]field, len(roots))
+	for i, l := range roots {
+		c.file = l.file
+		tops[i] = c.mappingOf("", l.node, 1)
+	}
+	c.project = c.projectName(roots, tops)
+	c.App = c.project
+	var names []string
+	services := map[string][]layer{}
+	for i, l := range roots {
+		c.file = l.file
+		fields := tops[i]
+		if f, ok := pick(fields, "include"); ok {
 			c.report(f.key, notFollowed, "include")
 		}
-	}
-	c.setProject(fields)
-	c.App = c.project
-	if f, ok := pick(fields, extensionKey); ok {
-		c.top(f.value)
-	}
-	if services, ok := pick(fields, "services"); ok {
-		for _, f := range c.mappingOf("services", services.value, 2) {
-			c.service(f)
+		if f, ok := pick(fields, extensionKey); ok {
+			c.top(f.value)
+		}
+		all, ok := pick(fields, "services")
+		if !ok {
+			continue
+		}
+		for _, f := range c.mappingOf("services", all.value, 2) {
+			name := f.key.Value
+			if len(name) > nameMax || !isName(strings.ToLower(name)) {
+				c.report(f.key, badService, quote(name))
+				continue
+			}
+			if services[name] == nil {
+				names = append(names, name)
+			}
+			if c.follow(f.value).Tag == "!override" {
+				services[name] = nil
+			}
+			services[name] = append(services[name], layer{l.file, f.value})
 		}
 	}
+	for _, name := range names {
+		c.service(name, services[name])
+	}
+	c.file = file
 	if len(c.found) == 0 && len(c.Ports) == 0 {
 		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
 	}
@@ -91,65 +125,132 @@ func (c *compose) lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// setProject sets the name of the project by Compose's own rules.
-func (c *compose) setProject(fields []field) {
+// projectName returns the name of the project by Compose's own rules.
+func (c *compose) projectName(roots []layer, tops [][]field) string {
+	file := roots[0].file
 	name, _ := c.lookup("COMPOSE_PROJECT_NAME")
-	if f, ok := pick(fields, "name"); ok && name == "" {
-		name, _ = c.text("name", f.value)
+	for i := len(roots) - 1; i >= 0 && name == ""; i-- {
+		c.file = roots[i].file
+		if f, ok := pick(tops[i], "name"); ok {
+			name, _ = c.text("name", f.value)
+		}
 	}
 	if name == "" {
-		if abs, err := filepath.Abs(c.file); err == nil {
+		if abs, err := filepath.Abs(file); err == nil {
 			name = filepath.Base(filepath.Dir(abs))
 		}
 	}
-	c.project = strings.TrimLeft(strings.Map(func(r rune) rune {
+	project := strings.TrimLeft(strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' || r == '-' {
 			return r
 		}
 		return -1
 	}, strings.ToLower(name)), "_-")
-	if c.project == "" || len(c.project) > labelMax {
-		c.found = append(c.found, newProblem(Position{c.file, 1, 1}, badProject))
+	if project == "" || len(project) > labelMax {
+		c.found = append(c.found, newProblem(Position{file, 1, 1}, badProject))
 	}
+	return project
+}
+
+// layer is a value in one of the files that are merged.
+type layer struct {
+	file string
+	node *yaml.Node
+}
+
+// readOverride returns the content of the override of the options.
+func readOverride(o Options) (*yaml.Node, []problem) {
+	data, left, found := readFile(o.Override, o.Bounds)
+	var root *yaml.Node
+	if found == nil {
+		data, found = checkText(o.Override, data)
+	}
+	if found == nil {
+		root, found = readYAML(o.Override, data)
+	}
+	if left != nil { // nothing of it may be shown, so it is not read
+		return nil, []problem{newProblem(Position{File: o.Override}, leavesBounds, quotePath(left.String()))}
+	}
+	if len(found) > 0 {
+		return nil, found
+	}
+	return root, nil
+}
+
+// isReset reports whether a mapping has a key with the tag !reset, which takes away
+// what the files before have.
+func (c *compose) isReset(n *yaml.Node, key string) bool {
+	n = c.follow(n)
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key && n.Content[i+1].Tag == "!reset" {
+			return true
+		}
+	}
+	return false
+}
+
+// mergedList returns the items of a list of a service: those of all files, from the
+// last one on that replaces the others.
+func (c *compose) mergedList(layers []layer, fields [][]field, key, want string) []layer {
+	var all []layer
+	for i, l := range layers {
+		c.file = l.file
+		if c.isReset(l.node, key) {
+			all = nil
+		}
+		f, ok := pick(fields[i], key)
+		if !ok {
+			continue
+		}
+		list := c.follow(f.value)
+		switch {
+		case isNull(list):
+			continue
+		case list.Kind != yaml.SequenceNode:
+			c.reportWrongType(key, want, list)
+			continue
+		case list.Tag == "!override":
+			all = nil
+		}
+		for _, item := range list.Content {
+			all = append(all, layer{l.file, item})
+		}
+	}
+	return all
 }
 
 // service reads the published ports of one service.
-func (c *compose) service(f field) {
-	name := f.key.Value
-	if len(name) > nameMax || !isName(strings.ToLower(name)) {
-		c.report(f.key, badService, quote(name))
-		return
-	}
-	fields := c.mappingOf("services."+plain(name), f.value, 3)
-	if e, ok := pick(fields, "extends"); ok {
-		c.report(e.key, notFollowed, "extends")
+func (c *compose) service(name string, layers []layer) {
+	fields := make([][]field, len(layers))
+	for i, l := range layers {
+		c.file = l.file
+		fields[i] = c.mappingOf("services."+plain(name), l.node, 3)
+		if e, ok := pick(fields[i], "extends"); ok {
+			c.report(e.key, notFollowed, "extends")
+		}
 	}
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
 		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow,
 	}
 	var env *yaml.Node
-	if f, ok := pick(fields, extensionKey); ok {
-		env = c.ofService(f.value, &proto)
+	for i, l := range layers {
+		c.file = l.file
+		if f, ok := pick(fields[i], extensionKey); ok {
+			if n := c.ofService(f.value, &proto); n != nil {
+				env = n
+			}
+		}
 	}
-	list, ok := pick(fields, "ports")
-	if !ok {
-		return
-	}
-	ports := c.follow(list.value)
-	if isNull(ports) {
-		return
-	}
-	if ports.Kind != yaml.SequenceNode {
-		c.reportWrongType("ports", "a list of ports", ports)
-		return
-	}
+	envFile := c.file
 	type published struct {
 		Port
 		target string
 	}
 	var all []published
-	for _, item := range ports.Content {
+	for _, l := range c.mergedList(layers, fields, "ports", "a list of ports") {
+		c.file = l.file
+		item := l.node
 		if len(all) > maxNeeds {
 			c.report(item, tooManyNeeds)
 			return
@@ -193,9 +294,10 @@ func (c *compose) service(f field) {
 		}
 	}
 	if env != nil && len(all) > 1 {
+		c.file = envFile
 		c.report(env, envOfSeveral, len(all))
 	}
-	if !c.enabled(fields) { // but Compose reports its errors, too
+	if !c.enabled(c.mergedList(layers, fields, "profiles", "a list of profiles")) { // but Compose reports its errors, too
 		return
 	}
 	for _, p := range all {
@@ -222,23 +324,19 @@ func (c *compose) unused(name, protocol string) string {
 }
 
 // enabled reports whether a service has no profile or one that is active.
-func (c *compose) enabled(fields []field) bool {
-	f, ok := pick(fields, "profiles")
-	if !ok {
-		return true
-	}
-	list := c.follow(f.value)
+func (c *compose) enabled(profiles []layer) bool {
 	value, _ := c.lookup("COMPOSE_PROFILES")
 	active := strings.Split(value, ",")
 	for i := range active {
 		active[i] = strings.TrimSpace(active[i])
 	}
-	for _, item := range list.Content {
-		if s, ok := c.text("profiles", item); ok && (slices.Contains(active, s) || slices.Contains(active, "*")) {
+	for _, l := range profiles {
+		c.file = l.file
+		if s, ok := c.text("profiles", l.node); ok && (slices.Contains(active, s) || slices.Contains(active, "*")) {
 			return true
 		}
 	}
-	return len(list.Content) == 0
+	return len(profiles) == 0
 }
 
 // spec returns an entry of ports in the short syntax, and the node with its host port.

@@ -21,9 +21,10 @@ var (
 
 // Discovered is a file that Discover has found.
 type Discovered struct {
-	File    string
-	Compose bool // it is a Compose file
-	Above   bool // it is in a parent of the directory
+	File     string
+	Compose  bool   // it is a Compose file
+	Override string // the file that Compose merges into it, or ""
+	Above    bool   // it is in a parent of the directory
 }
 
 // Discover returns the manifest of a directory. If there is none, it returns the file
@@ -73,11 +74,12 @@ func discoverCompose(dir string, o Options) (Discovered, []problem) {
 			return Discovered{}, found
 		}
 		if len(files) > 0 {
+			d := Discovered{File: files[0], Compose: true, Above: above}
 			overrides, found := existing(dir, overrideNames)
 			if len(overrides) > 0 {
-				found = append(found, newProblem(Position{File: overrides[0]}, notMerged, quote(filepath.Base(files[0]))))
+				d.Override = overrides[0]
 			}
-			return Discovered{File: files[0], Compose: true, Above: above}, found
+			return d, found
 		}
 		parent := filepath.Dir(abs)
 		if parent == abs || !mayRead(parent, o.Bounds) {

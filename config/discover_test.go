@@ -11,7 +11,6 @@ import (
 )
 
 func TestDiscoverCompose(t *testing.T) {
-	const merged = "\", and portcheck does not: name the file that \"docker compose config\" prints\n"
 	for _, c := range []struct {
 		name     string
 		files    []string
@@ -28,12 +27,10 @@ func TestDiscoverCompose(t *testing.T) {
 		{name: "in another directory than the manifest", files: []string{"a/x", "portcheck.yml", "compose.yaml"}, dir: "a", want: Discovered{File: "../compose.yaml", Compose: true, Above: true}},
 		{name: "two levels above", files: []string{"a/b/x", "docker-compose.yml"}, dir: "a/b", bounds: true, want: Discovered{File: "../../docker-compose.yml", Compose: true, Above: true}},
 		{
-			name: "override", files: []string{"compose.yaml", "compose.override.yaml"}, want: Discovered{File: "compose.yaml", Compose: true},
-			problems: "compose.override.yaml: Compose merges this file into \"compose.yaml" + merged,
+			name: "override", files: []string{"compose.yaml", "compose.override.yaml"}, want: Discovered{File: "compose.yaml", Compose: true, Override: "compose.override.yaml"},
 		},
 		{
-			name: "override of another name", files: []string{"compose.yaml", "docker-compose.override.yml"}, want: Discovered{File: "compose.yaml", Compose: true},
-			problems: "docker-compose.override.yml: Compose merges this file into \"compose.yaml" + merged,
+			name: "override of another name", files: []string{"compose.yaml", "docker-compose.override.yml"}, want: Discovered{File: "compose.yaml", Compose: true, Override: "docker-compose.override.yml"},
 		},
 		{name: "COMPOSE_FILE", files: []string{"compose.yaml", "a.yml"}, env: map[string]string{"COMPOSE_FILE": "a.yml"}, want: Discovered{File: "a.yml", Compose: true}},
 		{name: "COMPOSE_FILE has an empty value", files: []string{"compose.yaml"}, env: map[string]string{"COMPOSE_FILE": ""}, want: Discovered{File: "compose.yaml", Compose: true}},

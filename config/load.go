@@ -21,6 +21,8 @@ type Options struct {
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
+	// Override is the file that Compose merges into the one that Load reads, or "".
+	Override string
 }
 
 // getenv is Getenv of options that may have none.

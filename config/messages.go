@@ -18,7 +18,6 @@ const (
 	noneInDirectory kind = "no manifest in %s: looked for %s"
 	noComposeFile   kind = "no Compose file in %s and its parents: looked for %s"
 	nothingFound    kind = "no manifest in %s: looked for %s; no Compose file there and in its parents: looked for %s"
-	notMerged       kind = "Compose merges this file into %s, and portcheck does not: name the file that \"docker compose config\" prints"
 	severalFiles    kind = "COMPOSE_FILE names several files, and portcheck does not merge them: name the file that \"docker compose config\" prints"
 	notLocal        kind = "COMPOSE_FILE names %s, which is outside of this directory: name the file on the command line"
 	noneBelow       kind = "no manifest below %s: looked for %s"

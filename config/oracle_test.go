@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,8 +153,8 @@ var composeFiles = []struct{ about, text string }{
 
 // published returns the fixed host ports of a Compose file, as this package and as
 // Compose's own loader read them, sorted, each once.
-func ourPorts(text string) ([]string, []problem) {
-	m, found := parseCompose(stdinName, []byte(text), Options{Getenv: oracleLookup})
+func ourPorts(text, override string) ([]string, []problem) {
+	m, found := parseCompose(stdinName, []byte(text), Options{Getenv: oracleLookup, Override: override})
 	if len(found) == 1 && found[0].kind == nonePublished {
 		found = nil
 	}
@@ -169,11 +170,15 @@ func ourPorts(text string) ([]string, []problem) {
 	return slices.Compact(all), found
 }
 
-func composePorts(t *testing.T, text string) ([]string, error) {
+func composePorts(t *testing.T, text, override string) ([]string, error) {
 	t.Helper()
+	files := []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(text)}}
+	if override != "" {
+		files = append(files, types.ConfigFile{Filename: override})
+	}
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
 		WorkingDir:  t.TempDir(),
-		ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(text)}},
+		ConfigFiles: files,
 		Environment: oracleEnv,
 	}, func(o *loader.Options) {
 		o.SetProjectName("shop", true)
@@ -206,10 +211,10 @@ func composePorts(t *testing.T, text string) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-func compareWithCompose(t *testing.T, text string) {
+func compareWithCompose(t *testing.T, text, override string) {
 	t.Helper()
-	want, err := composePorts(t, text)
-	got, found := ourPorts(text)
+	want, err := composePorts(t, text, override)
+	got, found := ourPorts(text, override)
 	switch {
 	case (err == nil) != (len(found) == 0):
 		t.Errorf("got %v, want %v, for\n%s", found, err, text)
@@ -222,8 +227,8 @@ func TestPortsAreThoseOfCompose(t *testing.T) {
 	silence(t)
 	for _, f := range composeFiles {
 		t.Run(f.about, func(t *testing.T) {
-			compareWithCompose(t, f.text)
-			if _, found := ourPorts(f.text); strings.HasPrefix(f.about, "invalid") != (len(found) > 0) {
+			compareWithCompose(t, f.text, "")
+			if _, found := ourPorts(f.text, ""); strings.HasPrefix(f.about, "invalid") != (len(found) > 0) {
 				t.Errorf("got %v", found)
 			}
 		})
@@ -295,8 +300,8 @@ func TestRandomPortsAreThoseOfCompose(t *testing.T) {
 	valid := 0
 	for range n {
 		text := randomCompose(random)
-		compareWithCompose(t, text)
-		if ports, found := ourPorts(text); len(ports) > 0 && len(found) == 0 {
+		compareWithCompose(t, text, "")
+		if ports, found := ourPorts(text, ""); len(ports) > 0 && len(found) == 0 {
 			valid++
 		}
 	}
@@ -327,4 +332,48 @@ func FuzzDotEnv(f *testing.F) {
 			t.Errorf("%q: got %q, %v, want %q, %v", text, got, err, want, wantErr)
 		}
 	})
+}
+
+func TestOverridesAreThoseOfCompose(t *testing.T) {
+	silence(t)
+	const base = "name: a\nservices:\n  web:\n    image: x\n    ports: ['8080:80', '8443:443']\n  db:\n    profiles: [data]\n    ports: ['5432:5432']\n"
+	override := filepath.Join(t.TempDir(), "compose.override.yaml")
+	for _, text := range []string{
+		"services: {}\n",
+		"services:\n  web:\n    image: y\n",
+		"services:\n  web:\n    ports: ['8081:80']\n",
+		"services:\n  web:\n    ports: ['8080:80', {target: 443, published: 8443}]\n",
+		"services:\n  web:\n    ports: !override ['8081:80']\n",
+		"services:\n  web:\n    ports: !reset []\n",
+		"services:\n  web: !override\n    image: y\n    ports: ['81:80']\n",
+		"services:\n  cache:\n    image: z\n    ports: ['6379:6379']\n",
+		"services:\n  db:\n    profiles: !reset []\n",
+		"services:\n  db:\n    profiles: [other]\n",
+		"services:\n  web:\n    profiles: [other]\n",
+		"services:\n  web:\n    ports: ['http:80']\n",
+		"services:\n  web:\n    ports: {a: b}\n",
+		"services:\n  web:\n    ports:\n",
+	} {
+		if err := os.WriteFile(override, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		compareWithCompose(t, base, override)
+		if t.Failed() {
+			t.Fatalf("the override is\n%s", text)
+		}
+	}
+	random := rand.New(rand.NewPCG(14, 4))
+	for range 200 {
+		text, more := randomCompose(random), randomCompose(random)
+		if _, err := composePorts(t, text, ""); err != nil {
+			continue // Compose refuses errors in what the override replaces, too
+		}
+		if err := os.WriteFile(override, []byte(more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		compareWithCompose(t, text, override)
+		if t.Failed() {
+			t.Fatalf("the override is\n%s", more)
+		}
+	}
 }
