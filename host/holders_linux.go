@@ -81,9 +81,9 @@ func holdersTime(ctx context.Context) (context.Context, context.CancelFunc) {
 // no more holders are listed is not wanted any more.
 type search struct {
 	descriptorReader
-	missing  int   // inodes without a holder
-	listed   int   // holders of all sockets
-	cut      bool  // holders were left out
+	missing  int  // inodes without a holder
+	listed   int  // holders of all sockets
+	cut      bool // holders were left out
 	examined map[int]bool
 	// pids and unlisted are the results of all, once it was called.
 	pids     []int
