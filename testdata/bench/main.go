@@ -184,7 +184,7 @@ func measure() error {
 			return err
 		}
 		defer stop()
-		return measureTaken(portcheck, mixed, fmt.Sprintf("the same where the holder is the parent of processes with %d descriptors each", crowdDescriptors))
+		return measureTaken(portcheck, mixed, fmt.Sprintf("the 100 needs where the holder is the parent of processes with %d descriptors each", crowdDescriptors))
 	})
 	if err != nil {
 		return err
