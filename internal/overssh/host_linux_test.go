@@ -85,7 +85,7 @@ func TestHostEqualsLocal(t *testing.T) {
 		if there.code != here.code {
 			t.Errorf("%q: exit code %d, want %d\n%s", how, there.code, here.code, there.stderr)
 		}
-		got := strings.NewReplacer("@"+target+"/", "@local/", fmt.Sprintf("%q", target), `"local"`).Replace(there.stdout)
+		got := strings.NewReplacer("on "+target+": ", "", "@"+target+"/", "@local/", fmt.Sprintf("%q", target), `"local"`).Replace(there.stdout)
 		if got != here.stdout {
 			t.Errorf("%q: the host's report (-) is not the local one (+):\n%s", how, cmp.Diff(strings.Split(got, "\n"), strings.Split(here.stdout, "\n")))
 		}
