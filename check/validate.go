@@ -111,6 +111,9 @@ var (
 )
 
 // validateMachine checks what is about the machine as a whole.
+// mostHolders is twice as many holders as a probe lists of all sockets together.
+const mostHolders = 1 << 15
+
 func validateMachine(f host.Facts) error {
 	if kind := f.Machine.Namespace.Kind; !knownKinds[kind] {
 		return fmt.Errorf("it has the unknown kind of namespace %.40q", kind)
@@ -126,6 +129,9 @@ func validateMachine(f host.Facts) error {
 	for _, s := range f.Sockets {
 		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
+		}
+		if len(s.Holders) > mostHolders {
+			return fmt.Errorf("it has %d holders of a socket, more than any probe lists", len(s.Holders))
 		}
 		for _, h := range s.Holders {
 			if h.PID < 1 || h.UID < -1 { // kill -1 as a remedy would end everything
