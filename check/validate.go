@@ -110,10 +110,10 @@ var (
 	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
 )
 
-// validateMachine checks what is about the machine as a whole.
 // mostHolders is twice as many holders as a probe lists of all sockets together.
 const mostHolders = 1 << 15
 
+// validateMachine checks what is about the machine as a whole.
 func validateMachine(f host.Facts) error {
 	if kind := f.Machine.Namespace.Kind; !knownKinds[kind] {
 		return fmt.Errorf("it has the unknown kind of namespace %.40q", kind)
