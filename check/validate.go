@@ -110,9 +110,6 @@ var (
 	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
 )
 
-// mostHolders is twice as many holders as a probe lists of all sockets together.
-const mostHolders = 1 << 15
-
 // validateMachine checks what is about the machine as a whole.
 func validateMachine(f host.Facts) error {
 	if kind := f.Machine.Namespace.Kind; !knownKinds[kind] {
@@ -130,7 +127,7 @@ func validateMachine(f host.Facts) error {
 		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
-		if len(s.Holders) > mostHolders {
+		if len(s.Holders) > 2*host.MostHolders {
 			return fmt.Errorf("it has %d holders of a socket, more than any probe lists", len(s.Holders))
 		}
 		for _, h := range s.Holders {

@@ -2,7 +2,6 @@ package overssh
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -80,7 +79,7 @@ func TestHostEqualsLocal(t *testing.T) {
 		t.Fatalf("the local run shows too little: exit code %d, %v\n%s", here.code, want.Summary, here.stdout)
 	}
 	target := "ssh://root@127.0.0.1"
-	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}, {"--remote-path", os.Getenv(binaryEnv)}} {
+	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}, {"--remote-path", testbed.Program()}} {
 		there := portcheck(t, nil, append(append([]string{"-f", "json", "-t", target, manifest}, reach(t, s)...), how...)...)
 		if there.code != here.code {
 			t.Errorf("%q: exit code %d, want %d\n%s", how, there.code, here.code, there.stderr)
