@@ -283,7 +283,7 @@ func TestSignalAtAnyMoment(t *testing.T) {
 		return
 	}
 	moments := 3
-	if text := os.Getenv("PORTCHECK_TEST_MOMENTS"); text != "" { // .ci/run has 30, .ci/nightly 50
+	if text := os.Getenv("PORTCHECK_TEST_MOMENTS"); text != "" { // .ci/run has 12, .ci/nightly 50
 		var err error
 		if moments, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
