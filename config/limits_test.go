@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 // TestLimits checks, for each limit, a manifest that reaches it and one that
@@ -145,6 +147,7 @@ func TestLimits(t *testing.T) {
 
 // TestLimitsOfAllFiles checks the limits of all manifests of a run together.
 func TestLimitsOfAllFiles(t *testing.T) {
+	testbed.Slow(t, "thousands of files, and megabytes of them")
 	for _, c := range []struct {
 		name  string
 		limit int // of files
