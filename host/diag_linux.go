@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -61,6 +62,9 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 		err := dump(ctx, r, func(message []byte) error {
 			s, wanted, err := parseDiag(message, q, devices.name)
 			if wanted {
+				if len(all) == cap(all) {
+					all = slices.Grow(all, len(all)) // append copies large slices more often
+				}
 				all = append(all, s)
 			}
 			return err

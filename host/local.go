@@ -158,12 +158,9 @@ func (p *probe) readBound() {
 		if !t.Look || t.Protocol != port.TCP {
 			continue
 		}
-		for n := range (port.Set{t.Ports}).All {
-			if !p.table.hasAt(t.Binding, n) {
-				missing.Add(n)
-				any = true
-			}
-		}
+		free := p.table.withoutTaken(t.Binding, port.Set{t.Ports})
+		missing.AddSet(free)
+		any = any || len(free) > 0
 	}
 	if !any {
 		return
@@ -213,9 +210,8 @@ func (p *probe) answerScans() {
 			p.facts.Open = append(p.facts.Open, port.Set{})
 			continue
 		}
-		p.facts.Open = append(p.facts.Open, s.Ports.Without(func(n uint16) bool {
-			return reserved.Has(n) || p.table.hasAt(s.Binding, n)
-		}))
+		open := p.table.withoutTaken(s.Binding, s.Ports.Without(reserved.Has))
+		p.facts.Open = append(p.facts.Open, open)
 	}
 }
 

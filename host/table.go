@@ -64,12 +64,20 @@ func (t table) at(b port.Binding, n uint16) []Socket {
 	return all
 }
 
-// hasAt reports whether a socket overlaps a binding at one port.
-func (t table) hasAt(b port.Binding, n uint16) bool {
-	for range t.indexesAt(b, n) {
-		return true
-	}
-	return false
+// withoutTaken returns the ports at which no socket overlaps a binding.
+func (t table) withoutTaken(b port.Binding, ports port.Set) port.Set {
+	endpoints := endpointsAt(b, 0)
+	return ports.Without(func(n uint16) bool {
+		for i := range endpoints {
+			endpoints[i].Port = n
+		}
+		for i := range t.indexes(n) {
+			if overlapsAny(t.sockets[i].Endpoint, endpoints) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // indexesAt yields the indexes of the sockets that overlap a binding at one port.

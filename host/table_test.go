@@ -98,8 +98,9 @@ func TestTableByPort(t *testing.T) {
 		if !slices.Equal(got, want.on) {
 			t.Errorf("on(%d): %q, want %q", n, got, want.on)
 		}
-		if table.hasAt(binding, n) != want.at || len(table.at(binding, n)) > 0 != want.at {
-			t.Errorf("at %d: %t, %v, want %t", n, table.hasAt(binding, n), table.at(binding, n), want.at)
+		free := table.withoutTaken(binding, port.Set{port.One(n)})
+		if len(free) == 0 != want.at || len(table.at(binding, n)) > 0 != want.at {
+			t.Errorf("at %d: free %v, sockets %v, want %t", n, free, table.at(binding, n), want.at)
 		}
 	}
 }
