@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ func TestRestarts(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
-	restarts, checks := 200, 8
+	restarts, checks := 500, 8
 	if text := os.Getenv("PORTCHECK_TEST_RESTARTS"); text != "" { // .ci/nightly has 10,000
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -80,7 +81,8 @@ func TestRestarts(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
-	request := tries(t, "tcp any 8080", "tcp 127.0.0.1 8080")
+	// Many binds for each reading of the table: a server that starts often meets one.
+	request := tries(t, slices.Repeat([]string{"tcp any 8080", "tcp 127.0.0.1 8080"}, 100)...)
 	for range checks {
 		wait.Go(func() {
 			for ctx.Err() == nil {
@@ -101,7 +103,9 @@ func TestRestarts(t *testing.T) {
 	wait.Wait()
 }
 
-// serveOne starts a server, serves one client, and stops it.
+// serveOne starts a server, serves one client, and stops it. The client closes the
+// connection first, so that no socket of the server stays in TIME_WAIT, which would
+// keep everything from its port that binds without SO_REUSEADDR.
 func serveOne() error {
 	server, err := tcpListener("127.0.0.1:8080").open()
 	if err != nil {
@@ -125,6 +129,12 @@ func serveOne() error {
 		return err
 	}
 	var b [1]byte
-	_, err = unix.Read(client, b[:])
+	if _, err := unix.Read(client, b[:]); err != nil {
+		return err
+	}
+	if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
+		return err
+	}
+	_, err = unix.Read(conn, b[:]) // the end
 	return err
 }
