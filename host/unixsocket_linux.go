@@ -15,15 +15,42 @@ import (
 // ListensHere reports whether a process of our own network namespace listens on the
 // unix socket with a path.
 func ListensHere(ctx context.Context, path string) bool {
+	inodes, err := unixListeners(ctx, path)
+	if err != nil {
+		return listedByPath(path)
+	}
+	return len(inodes) > 0
+}
+
+// ListensAt reports whether a process is known to listen on the unix socket with a
+// path. It may have the socket from systemd.
+func ListensAt(ctx context.Context, pid int, path string) bool {
+	inodes, err := unixListeners(ctx, path)
+	if err != nil || len(inodes) == 0 {
+		return false
+	}
+	wanted := map[uint64][]*Socket{}
+	for _, inode := range inodes {
+		wanted[uint64(inode)] = []*Socket{} // not nil
+	}
+	const most = 1 << 16 // an engine has some for each container
+	reader := descriptorReader{ctx, wanted, most}
+	found, _ := reader.socketsOf(pid) // with an error, these are not all
+	return len(found) > 0
+}
+
+// unixListeners returns the inodes of the sockets of our own network namespace that
+// listen at the file with a path.
+func unixListeners(ctx context.Context, path string) ([]uint32, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false
+		return nil, nil // nobody can connect
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return false
+		return nil, nil
 	}
-	found := false
+	var inodes []uint32
 	request := make([]byte, 24) // struct unix_diag_req of include/uapi/linux/unix_diag.h
 	const listen, showFile = 1 << 10, 2
 	request[0] = unix.AF_UNIX
@@ -31,13 +58,12 @@ func ListensHere(ctx context.Context, path string) bool {
 	binary.NativeEndian.PutUint32(request[12:], showFile)
 	err = dump(ctx, dumpRequest{unix.SOCK_DIAG_BY_FAMILY, request}, func(message []byte) error {
 		inode, device, ok := parseUnixListener(message)
-		found = found || ok && inode == uint32(stat.Ino) && device == unix.Major(stat.Dev)<<20|unix.Minor(stat.Dev)
+		if ok && inode == uint32(stat.Ino) && device == unix.Major(stat.Dev)<<20|unix.Minor(stat.Dev) {
+			inodes = append(inodes, binary.NativeEndian.Uint32(message[4:]))
+		}
 		return nil
 	})
-	if err != nil {
-		return listedByPath(path)
-	}
-	return found
+	return inodes, err
 }
 
 // parseUnixListener returns the inode and the device, in the kernel's own form, of the

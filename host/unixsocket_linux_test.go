@@ -27,6 +27,14 @@ func TestListensHere(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
+	for pid, want := range map[int]bool{os.Getpid(): true, os.Getppid(): false} {
+		if got := ListensAt(t.Context(), pid, link); got != want {
+			t.Errorf("pid %d listens: %t, want %t", pid, got, want)
+		}
+	}
+	if ListensAt(t.Context(), os.Getpid(), path+"x") {
+		t.Error("listens at no socket")
+	}
 	want := func(what string, faults testbed.Faults, path string, want bool) {
 		t.Helper()
 		if got := string(testbed.RunProgram(t, "listens-here", faults, path)); got != fmt.Sprint(want) {

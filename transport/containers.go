@@ -59,7 +59,7 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	if !facts.Machine.Namespace.AllProcesses {
 		first = func(string) int { return 0 } // the engine numbers processes in another way
 	}
-	if !nameHolders(facts.Sockets, containers, first) && gap == nil {
+	if !nameHolders(facts.Sockets, engineAnswer{containers, gap, first, func(pid int) bool { return n.isDaemon(ctx, pid) }}) && gap == nil {
 		gap = &host.Gap{What: "the container engine does not list every container that holds a port here, or not with that process"}
 	}
 	if gap != nil {
@@ -193,11 +193,31 @@ func involvesContainer(h host.Holder) bool {
 	return h.Container != "" || f != nil && f.For == host.ForContainers
 }
 
+// engineAnswer is what an engine says about the holders of ports.
+type engineAnswer struct {
+	containers []container // nil if the engine could not be queried
+	gap        *host.Gap   // why it could not
+	// first returns the PID of a container's first process, 0 if it is not known.
+	first func(id string) int
+	// daemon reports whether a process is known to be the engine itself.
+	daemon func(pid int) bool
+}
+
+// isGone reports whether no engine listens where one was looked for.
+func (a engineAnswer) isGone() bool {
+	return a.gap != nil && (a.gap.Errno == "ENOENT" || a.gap.Errno == "ECONNREFUSED")
+}
+
+// isDaemon reports whether a process is known to be the engine that answers.
+func (n namingHost) isDaemon(ctx context.Context, pid int) bool {
+	e, err := n.find()
+	return err == nil && e.Socket() != "" && host.ListensAt(ctx, pid, e.Socket())
+}
+
 // nameHolders sets the container of each holder. It reports whether no container
-// remained without a name. containers is nil if the engine could not be queried;
-// first returns the PID of a container's first process, 0 if it is not known.
-func nameHolders(sockets []host.Socket, containers []container, first func(id string) int) bool {
-	complete := true
+// remained without a name.
+func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
+	complete, containers := true, answer.containers
 	for i := range sockets {
 		s := &sockets[i]
 		if !slices.ContainsFunc(s.Holders, involvesContainer) {
@@ -210,7 +230,7 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 				continue
 			}
 			c := slices.IndexFunc(containers, func(c container) bool { return c.id == h.Container })
-			if c >= 0 && !runsIn(*h, containers[c].id, first) {
+			if c >= 0 && !runsIn(*h, containers[c].id, answer.first) {
 				c = -1
 			}
 			forwarder, proven := host.ForwarderOf(*h)
@@ -226,11 +246,13 @@ func nameHolders(sockets []host.Socket, containers []container, first func(id st
 				if !slices.Contains(h.Vouched, vouchedContainer) {
 					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
 				}
-			case containers != nil && h.Container == "" && proven && forwarder.Own:
-				// dockerd listens on ports of its own too, such as that of its API.
-			case h.LeftOver:
+			case containers != nil && h.Container == "" && proven && forwarder.Own && answer.daemon(h.PID):
+				// dockerd listens on ports of its own too, such as that of its API. Another
+				// dockerd may hold a port for a container of its own.
+			case h.LeftOver && (containers != nil || answer.isGone()):
 				// An engine would have ended it with its container.
 			default:
+				h.LeftOver = false
 				h.Unseen = append(slices.Clone(h.Unseen), host.ContainerName)
 				complete = false
 			}

@@ -93,6 +93,7 @@ func TestNameHolders(t *testing.T) {
 		"published by a container without ID":   {listener(port.TCP, "0.0.0.0:7070", proxy), host.ContainerName},
 		"held by the engine itself":             {listener(port.TCP, "0.0.0.0:8080", daemon), webID + " shop-web-1 shop/web:1 shop/web"},
 		"the engine's own":                      {listener(port.TCP, "0.0.0.0:2375", daemon), ""},
+		"another engine's":                      {listener(port.TCP, "0.0.0.0:2375", as(daemon, func(h *host.Holder) { h.PID = 60 })), host.ContainerName},
 		"held by rootlessport":                  {listener(port.TCP, "0.0.0.0:8080", rootless), webID + " shop-web-1 shop/web:1 shop/web"},
 		"an engine in a container":              {listener(port.TCP, "0.0.0.0:8080", nested), webID + " shop-web-1 shop/web:1 shop/web"},
 		"held by conmon":                        {listener(port.TCP, "0.0.0.0:8080", as(proxy, func(h *host.Holder) { h.Executable = "/usr/bin/conmon" })), webID + " shop-web-1 shop/web:1 shop/web"},
@@ -114,7 +115,7 @@ func TestNameHolders(t *testing.T) {
 			shared := slices.Clone(c.socket.Holders)
 			c.socket.Holders = shared
 			sockets := []host.Socket{c.socket}
-			complete := nameHolders(sockets, containers, first)
+			complete := nameHolders(sockets, engineAnswer{containers, nil, first, func(pid int) bool { return pid == daemon.PID }})
 			got := ""
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
@@ -163,8 +164,22 @@ func TestForwarderOfAnotherEngine(t *testing.T) {
 			all[i].info.Engine, all[i].user = c.engine, c.user
 		}
 		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", c.holder)}
-		if complete := nameHolders(sockets, all, func(string) int { return 0 }); complete != c.want || (sockets[0].Holders[0].ContainerInfo != nil) != c.want {
+		if complete := nameHolders(sockets, engineAnswer{all, nil, func(string) int { return 0 }, func(int) bool { return false }}); complete != c.want || (sockets[0].Holders[0].ContainerInfo != nil) != c.want {
 			t.Errorf("%s of uid %d, %s of uid %d: named %v", c.holder.Executable, c.holder.UID, c.engine, c.user, complete)
+		}
+	}
+}
+
+// A proxy that has lost its engine may serve a container until an engine says that it
+// does not, or none is there.
+func TestLeftOverNeedsAnAnswer(t *testing.T) {
+	for errno, want := range map[string]bool{"ENOENT": true, "ECONNREFUSED": true, "timeout": false, "": false} {
+		orphan := proxy
+		orphan.LeftOver = true
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", orphan)}
+		complete := nameHolders(sockets, engineAnswer{gap: &host.Gap{Errno: errno}})
+		if got := sockets[0].Holders[0]; got.LeftOver != want || complete != want || slices.Contains(got.Unseen, host.ContainerName) == want {
+			t.Errorf("%q: left over %t, complete %t, unseen %q, want %t", errno, got.LeftOver, complete, got.Unseen, want)
 		}
 	}
 }

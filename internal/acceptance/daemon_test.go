@@ -204,7 +204,7 @@ func newBridge(t *testing.T) string {
 	}
 	ip("link", "add", name, "type", "bridge")
 	t.Cleanup(func() { ip("link", "del", name) })
-	ip("addr", "add", fmt.Sprintf("198.18.%d.%d/30", mathrand.IntN(256), 4*mathrand.IntN(64)+1), "dev", name)
+	ip("addr", "add", fmt.Sprintf("198.18.%d.%d/29", mathrand.IntN(256), 8*mathrand.IntN(32)+1), "dev", name)
 	return name
 }
 

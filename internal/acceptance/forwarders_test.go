@@ -252,6 +252,16 @@ func TestForwardersOfRootfulDocker(t *testing.T) {
 	}
 }
 
+// Without its proxies, Docker's engine itself listens on the ports of containers.
+func TestForwardersWithoutProxies(t *testing.T) {
+	t.Parallel()
+	imageUnderTest(t)
+	e := startEngine(t, "--userland-proxy=false")
+	p := publisher{socket: e.socket, client: "docker", env: []string{"DOCKER_HOST=unix://" + e.socket}}
+	p.run(t, "import", serverLayer(t), serverName)
+	p.forwards(t, "dockerd")
+}
+
 func TestForwardersOfRootlessPodman(t *testing.T) {
 	t.Parallel()
 	imageUnderTest(t)
