@@ -4,19 +4,30 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/org/portcheck/cli"
 )
 
 func main() {
-	// A check takes milliseconds. Only a huge socket table makes enough garbage to
-	// be worth collecting.
-	debug.SetGCPercent(800)
-	debug.SetMemoryLimit(32 << 20)
+	collectLate()
 	// Signals are caught until the process exits: one that comes late would take the
 	// place of the exit code.
 	ctx, _ := cli.WithSignals(context.Background())
 	os.Exit(cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// collectLate puts the first garbage collection off until the heap has 32 MiB: most
+// runs end before, after some milliseconds. The limit holds for that collection alone.
+// A heap that needs more would be collected without end.
+func collectLate() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(32 << 20)
+	runtime.AddCleanup(new([16]byte), func(struct{}) {
+		debug.SetGCPercent(50)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}, struct{}{})
 }

@@ -12,7 +12,7 @@ import (
 
 // List returns every listener of a target with all of its holders.
 func List(ctx context.Context, t Target, o Options) (Listing, error) {
-	r := newRound(t, newPlan(ctx, nil, o))
+	r := newRound(t, newPlan(ctx, nil, 1, o))
 	defer r.close()
 	if err := r.reach(ctx); err != nil {
 		return Listing{}, err

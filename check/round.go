@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -26,15 +27,29 @@ type plan struct {
 	ranges     rangeTexts
 	// excludedPorts are the results of excluded.
 	excludedPorts map[*port.Range]*port.Bits
-	budget        budget // of all targets together
+	budget        budget       // of all targets together
+	holders       int          // about how many an answer may have
+	listed        atomic.Int64 // holders in all results
 }
+
+// Limits on holders. Anybody can give a socket to a thousand processes, and a short
+// manifest can ask about it a thousand times, or a thousand hosts.
+const (
+	// The results of a run list so many together, before each further one lists one.
+	mostHoldersOfRun = 1 << 13
+	// The answers that are in memory at the same time have about so many together, or
+	// leastHolders each.
+	mostHoldersAtOnce = 1 << 15
+	leastHolders      = 256
+)
 
 // What one round of requests for alternatives may try. The facts of all targets are
 // in memory at the same time.
 const triesOfRound = 1 << 17
 
-func newPlan(ctx context.Context, needs []Need, o Options) *plan {
+func newPlan(ctx context.Context, needs []Need, targets int, o Options) *plan {
 	return &plan{
+		holders: max(mostHoldersAtOnce/max(min(o.Parallel, targets), 1), leastHolders),
 		Options: o, needs: needs, rivals: findRivals(ctx, needs), slots: make(slots, max(o.Parallel, 1)),
 		ranges: textsOf(needs), excludedPorts: map[*port.Range]*port.Bits{}, budget: budget{limit: triesOfRound},
 	}
@@ -109,7 +124,7 @@ func newRound(t Target, p *plan) *round {
 
 // newRounds returns the rounds of a run, in the order of targets.
 func newRounds(ctx context.Context, needs []Need, targets []Target, o Options) []*round {
-	p := newPlan(ctx, needs, o)
+	p := newPlan(ctx, needs, len(targets), o)
 	byTarget := map[string][]int{}
 	for i, n := range needs {
 		byTarget[n.Target] = append(byTarget[n.Target], i)
@@ -287,7 +302,7 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 // probe asks about some needs and judges them. If ranges is true, it also asks
 // which ports of their ranges are open.
 func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
-	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand}}
+	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand, Holders: r.holders}}
 	asked := map[scanKey]bool{}
 	for _, i := range needs {
 		n := r.needs[i]
@@ -349,8 +364,26 @@ func (r *round) askBinding(b *batch, key resultKey) {
 		}
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
-		r.results[key] = &result
+		r.keep(key, &result)
 	})
+}
+
+// keep keeps a result in place of an earlier one, with as many holders as the run may
+// still list.
+func (r *round) keep(key resultKey, result *Result) {
+	if old := r.results[key]; old != nil {
+		r.listed.Add(-int64(len(old.Holders)))
+	}
+	r.results[key] = result
+	n := int64(len(result.Holders))
+	if r.listed.Add(n) <= mostHoldersOfRun || n <= 1 {
+		return
+	}
+	r.listed.Add(1 - n)
+	result.Holders = slices.Clone(result.Holders[:1]) // the others are to be freed
+	complete := false
+	result.Complete = &complete
+	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: the results of a run list about %d", n-1, mostHoldersOfRun)
 }
 
 // askRange asks which ports of a need's range are open. It takes from the last

@@ -352,7 +352,7 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 // FreePorts returns up to o.Alternatives ports of a need's range that its app can
 // bind now.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, error) {
-	r := newRound(t, newPlan(ctx, []Need{n}, o))
+	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
 	if err := r.reach(ctx); err != nil {
 		return nil, err

@@ -40,7 +40,10 @@ func validate(f host.Facts, req host.Request) error {
 			return fmt.Errorf("it has another connect instead of the one to %s port %d", d.Host, d.Port)
 		}
 	}
-	return validateMachine(f)
+	if err := validateMachine(f); err != nil {
+		return err
+	}
+	return validateSockets(f.Sockets, req.MostHolders())
 }
 
 // validateTry compares attempts with what was requested: every endpoint of every
@@ -123,12 +126,19 @@ func validateMachine(f host.Facts) error {
 			return fmt.Errorf("it has the unknown kind of gap %.40q", g.Kind)
 		}
 	}
-	for _, s := range f.Sockets {
+	return nil
+}
+
+// validateSockets checks the socket table. most is about how many holders were asked
+// for.
+func validateSockets(sockets []host.Socket, most int) error {
+	holders := 0
+	for _, s := range sockets {
 		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
-		if len(s.Holders) > 2*host.MostHolders {
-			return fmt.Errorf("it has %d holders of a socket, more than any probe lists", len(s.Holders))
+		if holders += len(s.Holders); holders > most+len(sockets) {
+			return fmt.Errorf("it has more than %d holders, the limit of the request", most+len(sockets))
 		}
 		for _, h := range s.Holders {
 			if h.PID < 1 || h.UID < -1 { // kill -1 as a remedy would end everything

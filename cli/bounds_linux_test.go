@@ -256,11 +256,25 @@ print("ready", flush=True)
 time.sleep(1000)
 `)
 	dir := t.TempDir()
-	manifest := "version: 1\napp: a\nports:\n  - {name: w, port: 10000-12999, owner: {process: a}}\n"
-	if err := os.WriteFile(filepath.Join(dir, "owner.yml"), []byte(manifest), 0o600); err != nil {
-		t.Fatal(err)
+	needs, targets := "", ""
+	for i := range 128 {
+		needs += fmt.Sprintf("  - {name: n%d, port: 10000-10015, expect: listening, owner: {process: \"python3*\"}}\n", i)
+	}
+	for i := range 16 {
+		targets += fmt.Sprintf("  t%d: local\n", i)
+	}
+	for name, text := range map[string]string{
+		"owner.yml":   "ports:\n  - {name: w, port: 10000-12999, owner: {process: a}}\n",
+		"needs.yml":   "targets: {t: local}\nports:\n" + needs,
+		"targets.yml": "targets:\n" + targets + "ports:\n  - {name: w, port: 10000-10159, owner: {process: a}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("version: 1\napp: a\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, p := range []product{
+		{"check of many needs", []string{"needs.yml", "-f", "json"}, exitOK, ""},
+		{"check of many targets", []string{"targets.yml", "-f", "json"}, exitUnmet, ""},
 		{"check", []string{"-t", "local", "--port", "10000-12999"}, exitUnmet, "1 conflict"},
 		{"check with an owner", []string{"-t", "local", "owner.yml"}, exitUnmet, "1 conflict"},
 		{"list", []string{"list", "-t", "local", "-f", "json"}, exitOK, "there are more holders than are listed"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -15,6 +16,9 @@ const (
 	// A fleet of 1,000 hosts with 30 ports each has 30,000 results.
 	mostResults = check.MostResults
 	mostTargets = check.MostTargets
+	// Names for one namespace of this machine, which is probed for each of them. Many
+	// names for one host are a matter of its own load.
+	mostNames = 16
 	// The largest blocks in use are those of media servers, 10,000 to 20,000 ports:
 	// 6 to 13 of these servers reach it.
 	mostEndpoints = 1 << 17
@@ -41,6 +45,7 @@ type totals struct {
 	results, endpoints, ranges int
 	onTarget                   map[string]int // endpoints
 	scans                      map[scan]bool
+	names                      map[string]int // of the targets that don't connect, by their spec
 }
 
 // scan is what a target is asked about the range of a need.
@@ -51,7 +56,21 @@ type scan struct {
 	first                *port.Range // the needs of one manifest share their range
 }
 
-func newTotals() *totals { return &totals{onTarget: map[string]int{}, scans: map[scan]bool{}} }
+func newTotals() *totals {
+	return &totals{onTarget: map[string]int{}, scans: map[scan]bool{}, names: map[string]int{}}
+}
+
+// addTarget counts one more target. It returns a problem if a limit is exceeded.
+func (t *totals) addTarget(s targetSpec) *config.Problem {
+	if strings.HasPrefix(s.spec, "ssh://") {
+		return nil
+	}
+	if t.names[s.spec]++; t.names[s.spec] <= mostNames {
+		return nil
+	}
+	p := s.problem(fmt.Errorf("target %q is the %dth that is %s: at most %d of a run may be the same", s.name, mostNames+1, s.spec, mostNames))
+	return &p
+}
 
 // add counts one more need of one more target. It returns a problem if a limit is
 // exceeded.

@@ -120,6 +120,9 @@ func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []tar
 				case !known:
 					index[s.name] = len(specs)
 					specs = append(specs, s)
+					if exceeded := total.addTarget(s); exceeded != nil {
+						return nil, nil, append(problems, *exceeded)
+					}
 				case specs[i].spec != s.spec:
 					p := s.problem(fmt.Errorf("target %q is %s here and %s at %s: give each target a name of its own", s.name, s.spec, specs[i].spec, specs[i].at))
 					if !reported[p] {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 )
 
 // asNobody runs f on a thread that has the file permissions of the user nobody,
@@ -51,9 +52,15 @@ func TestUnreadable(t *testing.T) {
 }
 
 func TestReadError(t *testing.T) {
-	const file = "/proc/self/mem" // a regular file; its first page is not mapped
-	_, found := Load([]string{file}, nil, Options{})
-	if got, want := lines(found), file+": cannot be read: input/output error\n"; got != want {
+	_, found := Load([]string{"-"}, iotest.ErrReader(syscall.EIO), Options{})
+	if got, want := lines(found), "-: cannot be read: input/output error\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestKernelFile(t *testing.T) {
+	_, found := Load([]string{"/proc/self/stat"}, nil, Options{})
+	if got, want := lines(found), "/proc/self/stat: is an irregular file: want a regular file, or - for standard input\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -77,7 +77,7 @@ func BenchmarkHolders(b *testing.B) {
 					s := sockets[i]
 					all[i] = &s
 				}
-				findHolders(context.Background(), all, every, false)
+				findHolders(context.Background(), all, holderQuery{every: every, most: MostHolders})
 				if len(all[0].Holders) == 0 {
 					b.Fatal("the holder was not found")
 				}

@@ -90,8 +90,8 @@ func TestCrowdOfHolders(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d sockets, %d holders, %d sockets with more", name, len(facts.Sockets), total, more)
-		if len(facts.Sockets) != count || total > holdersOfSearch+count {
-			t.Errorf("%s: %d sockets with %d holders, want %d with at most %d", name, len(facts.Sockets), total, count, holdersOfSearch+count)
+		if len(facts.Sockets) != count || total > MostHolders+count {
+			t.Errorf("%s: %d sockets with %d holders, want %d with at most %d", name, len(facts.Sockets), total, count, MostHolders+count)
 		}
 		if name != "check" && (more == 0 || !hasGap(facts.Gaps, "more holders")) {
 			t.Errorf("%s: %d sockets with more holders, gaps %+v", name, more, facts.Gaps)
@@ -132,7 +132,7 @@ func TestHoldersWithoutTime(t *testing.T) {
 		if err != nil || len(sockets) != 1 {
 			t.Fatalf("%v, %v: want the listener", sockets, err)
 		}
-		gaps := findHolders(noTimeLeft{t.Context()}, []*Socket{&sockets[0]}, every, false)
+		gaps := findHolders(noTimeLeft{t.Context()}, []*Socket{&sockets[0]}, holderQuery{every: every, most: MostHolders})
 		if s := sockets[0]; len(s.Holders) > 0 || !s.MoreHolders || s.Complete || !hasGap(gaps, "took too long") {
 			t.Errorf("every %t: %+v, gaps %+v", every, s, gaps)
 		}

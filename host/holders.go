@@ -4,17 +4,14 @@ package host
 
 import "fmt"
 
-// What one search for holders may find. Anybody can give a socket to as many
-// processes as he may start.
-const (
-	holdersOfSocket = 1024
-	holdersOfSearch = MostHolders // each socket may have one more
-)
+// holdersOfSocket is how many holders of a socket one search may find. Anybody can
+// give a socket to as many processes as he may start.
+const holdersOfSocket = 1024
 
 // moreHolders is the gap of a search that found more.
-func moreHolders() Gap {
+func moreHolders(most int) Gap {
 	return Gap{
-		What: fmt.Sprintf("there are more holders than are listed: at most %d of a socket, and about %d of all sockets", holdersOfSocket, holdersOfSearch),
+		What: fmt.Sprintf("there are more holders than are listed: at most %d of a socket, and about %d of all sockets", holdersOfSocket, most),
 		Kind: GapHolders,
 	}
 }

@@ -26,7 +26,7 @@ func lsofKeyOf(e port.Endpoint, state State) lsofKey {
 
 // findHolders runs lsof, by gopsutil, and adds to each socket the processes that
 // have one like it. Without root, lsof shows only the processes of this user.
-func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
+func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []Gap {
 	stats, err := net.ConnectionsWithContext(ctx, "inet")
 	if err != nil {
 		return []Gap{{What: "lsof can't be run, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
@@ -50,17 +50,17 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 	var gaps []Gap
 	listed := 0
 	root := os.Geteuid() == 0
-	d := newDetails(ctx, showCommand)
+	d := newDetails(ctx, wanted.showCommand)
 	for at, alike := range twins {
 		for _, s := range alike {
 			s.Complete = root && len(pids[at]) > 0
 		}
 		for i, pid := range pids[at] {
-			if i >= holdersOfSocket || i > 0 && listed >= holdersOfSearch {
+			if i >= holdersOfSocket || i > 0 && listed >= wanted.most {
 				for _, s := range alike {
 					s.Complete, s.MoreHolders = false, true
 				}
-				gaps = []Gap{moreHolders()}
+				gaps = []Gap{moreHolders(wanted.most)}
 				break
 			}
 			listed += len(alike)

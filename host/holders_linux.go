@@ -20,7 +20,7 @@ const descriptorsOfRelatives = 4096
 
 // findHolders adds to each socket the processes that have a descriptor of it.
 //
-// If every is true, it examines all processes. Otherwise it stops when each
+// If wanted.every is true, it examines all processes. Otherwise it stops when each
 // socket has a holder, and the parent, children and cgroup of each holder have
 // been examined, as far as these don't have too many descriptors: a walk over all
 // descriptors of a busy host takes longer than the rest of a probe. It starts with
@@ -29,12 +29,12 @@ const descriptorsOfRelatives = 4096
 //
 // The search ends before ctx does, so that its part of the answer does not delay
 // the rest. What it has not seen by then is a gap.
-func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool) []Gap {
+func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []Gap {
 	within, cancel := holdersTime(ctx)
 	defer cancel()
 	s := search{
 		descriptorReader: descriptorReader{ctx: within, wanted: map[uint64][]*Socket{}, left: math.MaxInt},
-		examined:         map[int]bool{}, details: newDetails(showCommand),
+		examined:         map[int]bool{}, details: newDetails(wanted.showCommand), most: wanted.most,
 	}
 	for _, socket := range sockets {
 		if socket.Inode != 0 {
@@ -47,7 +47,7 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 		return nil
 	}
 	s.missing = len(s.wanted)
-	if every {
+	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)
 	} else {
 		s.examineLikely()
@@ -83,6 +83,7 @@ type search struct {
 	descriptorReader
 	missing  int  // inodes without a holder
 	listed   int  // holders of all sockets
+	most     int  // of these
 	cut      bool // holders were left out
 	examined map[int]bool
 	// pids and unlisted are the results of all, once it was called.
@@ -233,7 +234,7 @@ func (s *search) addHolder(pid int, found []descriptor) {
 		switch count := len(same[0].Holders); {
 		case count == 0:
 			s.missing--
-		case count >= holdersOfSocket || s.listed >= holdersOfSearch:
+		case count >= holdersOfSocket || s.listed >= s.most:
 			s.leaveOut(d.inode)
 			continue
 		}
@@ -262,7 +263,7 @@ func (s *search) leaveOut(inode uint64) {
 func (s *search) gaps(sockets []*Socket) []Gap {
 	var gaps []Gap
 	if s.cut {
-		gaps = append(gaps, moreHolders())
+		gaps = append(gaps, moreHolders(s.most))
 	}
 	late := s.ctx.Err() != nil
 	if late {

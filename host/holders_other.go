@@ -9,7 +9,7 @@ import (
 )
 
 // findHolders adds the details of the processes that the table lists.
-func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []Gap {
+func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []Gap {
 	gap := Gap{Kind: GapHolders}
 	switch {
 	case runtime.GOOS == "windows":
@@ -22,7 +22,7 @@ func findHolders(ctx context.Context, sockets []*Socket, _, showCommand bool) []
 	default:
 		gap.What = "netstat does not show processes"
 	}
-	d := newDetails(ctx, showCommand)
+	d := newDetails(ctx, wanted.showCommand)
 	for _, s := range sockets {
 		var found []Holder
 		for _, named := range s.Holders {

@@ -20,7 +20,7 @@ import (
 //	asUser(name string, fn func(uid int)) (op string, err error)
 //	readTable(ctx, []query) tableRead
 //	settleV6Only(table, []Try)
-//	findHolders(ctx, []*Socket, every, showCommand bool) []Gap
+//	findHolders(ctx, []*Socket, holderQuery) []Gap
 type Local struct {
 	// rules are the NAT rules that Confine has read; nil: they are read when they are
 	// needed.
@@ -32,6 +32,13 @@ func (Local) Machine() Machine { return readMachine() }
 
 // Close does nothing, because Local keeps nothing open.
 func (Local) Close() error { return nil }
+
+// holderQuery is what a search for holders is to find.
+type holderQuery struct {
+	every       bool // all holders of each socket
+	showCommand bool
+	most        int // about how many holders of all sockets
+}
 
 // query selects a part of the socket table.
 type query struct {
@@ -255,5 +262,5 @@ func (p *probe) nameHolders() {
 		pointers[i] = &p.facts.Sockets[i]
 	}
 	every := p.req.Listeners || slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Owners })
-	p.addGaps(findHolders(p.ctx, pointers, every, p.req.ShowCommand))
+	p.addGaps(findHolders(p.ctx, pointers, holderQuery{every, p.req.ShowCommand, p.req.MostHolders()}))
 }

@@ -183,7 +183,7 @@ func (p *probe) findStrangers(tries []int) {
 	for i := range unknown {
 		pointers[i], keys[i] = &unknown[i], keyOf(unknown[i])
 	}
-	findHolders(p.ctx, pointers, false, false) // nameHolders adds the gaps
+	findHolders(p.ctx, pointers, holderQuery{most: MostHolders}) // nameHolders adds the gaps
 	for i, s := range unknown {
 		p.strangers[keys[i]] = len(s.Holders) > 0 && !slices.ContainsFunc(s.Holders, mayBePortcheck)
 	}

@@ -16,7 +16,8 @@ import (
 // 16 MiB.
 const MostEndpoints = 1 << 16
 
-// MostHolders is about how many holders the Sockets of one answer may have together.
+// MostHolders is about how many holders the Sockets of one answer may have together:
+// each socket may have one more.
 const MostHolders = 1 << 14
 
 // Host is one machine, or one network namespace of it. It is opened once and
@@ -41,6 +42,16 @@ type Request struct {
 	DialBudget  time.Duration `json:"dial_budget,omitempty"`
 	Listeners   bool          `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
 	ShowCommand bool          `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+	// Holders is about how many holders the answer may have, 0 for MostHolders.
+	Holders int `json:"holders,omitempty"`
+}
+
+// MostHolders returns about how many holders the answer may have.
+func (r Request) MostHolders() int {
+	if r.Holders <= 0 || r.Holders > MostHolders {
+		return MostHolders
+	}
+	return r.Holders
 }
 
 // Validate returns an error for a request that would take more memory than a probe

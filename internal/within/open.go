@@ -21,7 +21,7 @@ type IrregularError struct{ Mode fs.FileMode }
 
 func (e IrregularError) Error() string { return "is not a regular file" }
 
-// Open opens a file for reading. In the first one of the bounds that contains name,
+// Open opens a file for reading; one of the kernel's own is an IrregularError. In the first one of the bounds that contains name,
 // links must not lead out of it. Otherwise they are followed.
 func Open(name string, bounds []Dir) (File, error) {
 	return open(name, bounds, opening{os.Open, (*os.Root).Open})
@@ -70,7 +70,16 @@ type opening struct {
 	inRoot func(*os.Root, string) (*os.File, error)
 }
 
+// open opens a file that is not the kernel's own.
 func open(name string, bounds []Dir, how opening) (File, error) {
+	f, err := openAny(name, bounds, how)
+	if err == nil && isPseudo(f.File) {
+		return File{}, errors.Join(IrregularError{fs.ModeIrregular}, f.Close())
+	}
+	return f, err
+}
+
+func openAny(name string, bounds []Dir, how opening) (File, error) {
 	for _, b := range bounds {
 		if rel, inside := b.Rel(name); inside {
 			f, err := in(b, rel, how.inRoot)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -19,6 +20,8 @@ type FileStat struct {
 	Mode       fs.FileMode
 	LinkTarget string // where a symbolic link leads to
 }
+
+var errMoreFiles = errors.New("its archive of one file has more than one")
 
 // ErrNotRegular is the error of File for what is not a regular file.
 var ErrNotRegular = errors.New("it is not a regular file")
@@ -62,15 +65,21 @@ func (e *Engine) File(ctx context.Context, id, path string) (FileStat, io.ReadCl
 	return stat, content{files, response.Body, func(err error) error { return e.unreached(op, err) }}, nil
 }
 
-// content is the content of a file, with errors that name the engine.
+// content is the content of the only file of an archive, with errors that name the
+// engine.
 type content struct {
-	file io.Reader
+	file *tar.Reader
 	io.Closer
 	unreached func(error) error
 }
 
 func (c content) Read(p []byte) (int, error) {
 	n, err := c.file.Read(p)
+	if errors.Is(err, io.EOF) {
+		if _, more := c.file.Next(); !errors.Is(more, io.EOF) {
+			err = cmp.Or(more, errMoreFiles)
+		}
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = c.unreached(err)
 	}

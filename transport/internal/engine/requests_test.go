@@ -468,7 +468,7 @@ func TestArchive(t *testing.T) {
 	archive := func(header tar.Header, text string) string {
 		var b strings.Builder
 		w := tar.NewWriter(&b)
-		if err := errors.Join(w.WriteHeader(&header), func() error { _, err := io.WriteString(w, text); return err }()); err != nil {
+		if err := errors.Join(w.WriteHeader(&header), func() error { _, err := io.WriteString(w, text); return err }(), w.Flush()); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
@@ -483,6 +483,7 @@ func TestArchive(t *testing.T) {
 		"elsewhere":         {stat(`{"name":"x","size":9,"mode":493,"linkTarget":"/usr/y"}`), regular, ErrNotRegular.Error()},
 		"a link":            {stat(`{"name":"x","size":9,"mode":134218239,"linkTarget":"/usr/y"}`), archive(tar.Header{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "y"}, ""), ErrNotRegular.Error()},
 		"a directory":       {stat(`{"name":"x","size":9,"mode":2147484141,"linkTarget":""}`), archive(tar.Header{Name: "x/", Typeflag: tar.TypeDir}, ""), ErrNotRegular.Error()},
+		"two files":         {whole, regular + archive(tar.Header{Name: "y", Size: 9}, content), errMoreFiles.Error()},
 		"another name":      {whole, archive(tar.Header{Name: "y", Size: 9}, content), ErrNotRegular.Error()},
 		"another size":      {whole, archive(tar.Header{Name: "x", Size: 1}, "#"), ErrNotRegular.Error()},
 		"no description":    {"", regular, noEngine},
