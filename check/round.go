@@ -108,7 +108,8 @@ type round struct {
 	tableOnly bool
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
-	budget      budget // of one request for alternatives
+	budget      budget     // of one request for alternatives
+	unseen      []host.Gap // of the ways to alternatives
 }
 
 // scan is what was found of one range.

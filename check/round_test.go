@@ -258,7 +258,7 @@ func TestAllThatWasOpenedIsClosed(t *testing.T) {
 	}
 
 	f = newFleet(0)
-	_, _ = FreePorts(context.Background(), needOf("", "free", inRange("9000-9009")), f.target("local", &sim{}), Options{Alternatives: 1})
+	_, _, _ = FreePorts(context.Background(), needOf("", "free", inRange("9000-9009")), f.target("local", &sim{}), Options{Alternatives: 1})
 	_, _ = List(context.Background(), f.target("local", canned{}), Options{})
 	if f.open != 2 || f.closed != 2 {
 		t.Errorf("free and list: %d opened, %d closed", f.open, f.closed)

@@ -224,7 +224,7 @@ func TestAlternativesWithoutIPv6(t *testing.T) {
 	for address, want := range map[port.Address][]uint16{port.Any: {9001, 9002}, port.Loopback: {9001, 9002}, port.Any4: {9001, 9002}, port.Any6: {}, "::1": {}} {
 		s := &sim{noIPv6: true, taken: set(t, "8080,9000")}
 		n := needOf("a.yml", "x", on(address), inRange("9000-9009"), tcpAndUDP)
-		got, err := FreePorts(context.Background(), n, targetOf("local", s), Options{Alternatives: 2})
+		got, _, err := FreePorts(context.Background(), n, targetOf("local", s), Options{Alternatives: 2})
 		if diff := cmp.Diff(want, append([]uint16{}, got...)); diff != "" || err != nil {
 			t.Errorf("%s: %v %s", address, err, diff)
 		}
@@ -536,11 +536,11 @@ func TestOneBatchForAllNeeds(t *testing.T) {
 
 func TestFreePorts(t *testing.T) {
 	n := needOf("", "free", inRange("8080-8089"))
-	got, err := FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080,8082"), barred: set(t, "8083")}), Options{Alternatives: 2})
+	got, _, err := FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080,8082"), barred: set(t, "8083")}), Options{Alternatives: 2})
 	if diff := cmp.Diff([]uint16{8081, 8084}, got); diff != "" || err != nil {
 		t.Errorf("%v: %s", err, diff)
 	}
-	got, err = FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080-8089")}), Options{Alternatives: 1})
+	got, _, err = FreePorts(context.Background(), n, targetOf("local", &sim{taken: set(t, "8080-8089")}), Options{Alternatives: 1})
 	if len(got) > 0 || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -549,7 +549,7 @@ func TestFreePorts(t *testing.T) {
 	looked.Ports = port.One(1)
 	f.Tried, f.Open = []host.Tried{{Attempts: attempts(t, looked, []string{"not-tried"})}}, []port.Set{{}}
 	f.Gaps = []host.Gap{{What: "the table can't be read", Op: "netlink", Errno: "EPERM", Kind: host.GapSockets}}
-	if _, err = FreePorts(context.Background(), n, targetOf("local", canned(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
+	if _, _, err = FreePorts(context.Background(), n, targetOf("local", canned(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("without a table: %v, want EPERM", err)
 	}
 }
@@ -575,13 +575,13 @@ func TestFreePortsFails(t *testing.T) {
 		}}),
 		"lost at once": targetOf("local", &sim{before: func(context.Context, int) error { return errors.New("lost at once") }}),
 	} {
-		if got, err := FreePorts(context.Background(), n, target, Options{Alternatives: 2}); len(got) > 0 || err == nil || err.Error() != want {
+		if got, _, err := FreePorts(context.Background(), n, target, Options{Alternatives: 2}); len(got) > 0 || err == nil || err.Error() != want {
 			t.Errorf("%v, %v; want %s", got, err, want)
 		}
 	}
 	nowhere := n
 	nowhere.Addresses = nil
-	if got, err := FreePorts(context.Background(), nowhere, targetOf("local", &sim{}), Options{Alternatives: 2}); len(got) > 0 || err != nil {
+	if got, _, err := FreePorts(context.Background(), nowhere, targetOf("local", &sim{}), Options{Alternatives: 2}); len(got) > 0 || err != nil {
 		t.Errorf("without addresses: %v, %v", got, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -591,10 +591,10 @@ func TestFreePortsFails(t *testing.T) {
 		}
 		return ctx.Err()
 	}}
-	if got, err := FreePorts(ctx, n, targetOf("local", cancelled), Options{Alternatives: 2}); len(got) > 0 || !errors.Is(err, context.Canceled) {
+	if got, _, err := FreePorts(ctx, n, targetOf("local", cancelled), Options{Alternatives: 2}); len(got) > 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, err := FreePorts(context.Background(), n, targetOf("local", &sim{}), Options{Alternatives: 2}); err != nil || !slices.Equal(got, []uint16{8080, 8081}) {
+	if got, _, err := FreePorts(context.Background(), n, targetOf("local", &sim{}), Options{Alternatives: 2}); err != nil || !slices.Equal(got, []uint16{8080, 8081}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -291,6 +291,11 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		x := exchanges[r]
 		if x.err == nil {
 			x.take(ctx, x.facts)
+			for _, g := range x.facts.Gaps {
+				if g.Kind == host.GapRules || g.Kind == host.GapAllocated {
+					r.unseen = append(r.unseen, g)
+				}
+			}
 			continue
 		}
 		r.err = x.err
@@ -350,12 +355,12 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 }
 
 // FreePorts returns up to o.Alternatives ports of a need's range that its app can
-// bind now.
-func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, error) {
+// bind now, and what could not be seen of the way to them.
+func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []string, err error) {
 	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
 	if err := r.reach(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := &batch{}
 	for _, proto := range n.Protocols {
@@ -370,16 +375,21 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) ([]uint16, erro
 		err = errors.New("no port can be test-bound there: " + facts.Tried[0].NoBindReason)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
 	b.take(ctx, facts)
 	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < o.Alternatives {
-		return nil, errors.New(why)
+		return nil, nil, errors.New(why)
 	}
-	return s.chosen, r.err
+	for _, g := range r.unseen {
+		if text := gapText(g); !slices.Contains(unseen, text) {
+			unseen = append(unseen, text)
+		}
+	}
+	return s.chosen, unseen, r.err
 }

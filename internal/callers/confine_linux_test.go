@@ -139,6 +139,12 @@ func TestUnreadableRules(t *testing.T) {
 	}
 	unread("")
 	script(t, oldServer)
+	free := exec.Command(nobody[0], append(slices.Clone(nobody[1:]), testbed.Program(), "free", "-t", "local", "--range", "8080-8089")...)
+	var errs strings.Builder
+	free.Stderr = &errs
+	if out, err := free.Output(); err != nil || string(out) != "8080\n" || !strings.Contains(errs.String(), "portcheck: note: NAT rules can't be read") {
+		t.Errorf("free: %q, %v: %s", out, err, errs.String())
+	}
 	unread("NAT rules can't be read, so it is not known whether one sends callers elsewhere: that needs root or CAP_NET_ADMIN")
 }
 
