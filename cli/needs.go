@@ -21,6 +21,7 @@ type needOptions struct {
 	offset    int
 	recursive []string
 	source    string
+	composeOptions
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
@@ -28,6 +29,7 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+strings.Join(config.SourceNames(), " or ")+"; without it, each as what it is")
+	o.composeFlags(f)
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
 }
@@ -39,9 +41,9 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 	if o.source != "" && !slices.Contains(config.SourceNames(), o.source) {
 		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, strings.Join(config.SourceNames(), " or ")), config.DidYouMean(o.source, config.SourceNames()))
 	}
-	names := slices.Concat(args, o.recursive)
-	if len(names) == 0 && len(o.ports) == 0 {
-		names = config.FileNames() // one of them will be read
+	names := slices.Concat(args, o.recursive, o.composeOptions.names())
+	if len(args)+len(o.recursive)+len(o.files)+len(o.ports) == 0 {
+		names = append(names, config.FileNames()...) // one of them will be read
 	}
 	if err := a.refuseToRead(names...); err != nil {
 		return nil, nil, nil, err
@@ -86,11 +88,16 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	var problems []config.Problem
 	bounds := a.readBounds()
 	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source}
+	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered
 	for _, dir := range o.recursive {
 		found, bad := config.Find(dir, bounds...)
 		names, problems = append(names, found...), append(problems, bad...)
+	}
+	if len(o.files) > 0 {
+		options.SetProject(o.files)
+		names = append(names, o.files[0])
 	}
 	if len(names) == 0 && len(o.ports) == 0 && len(problems) == 0 {
 		var bad []config.Problem
@@ -98,10 +105,8 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			return nil, bad
 		}
 		if discovered.Compose {
-			vars.discovered = append(vars.discovered, discovered.File)
-			if options.Override = discovered.Override; options.Override != "" {
-				vars.discovered = append(vars.discovered, options.Override)
-			}
+			vars.discovered = append([]string{discovered.File}, discovered.Overrides...)
+			options.SetProject(vars.discovered)
 		}
 		names = []string{discovered.File}
 	}
@@ -116,7 +121,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			}
 		}
 	}
-	named, _ := config.Files(args, bounds...) // Load has reported its problems
+	named, _ := config.Files(slices.Concat(args, o.files), bounds...) // Load has reported its problems
 	for i := range manifests {
 		manifests[i].Found = discovered.Above || len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
 	}

@@ -21,8 +21,24 @@ type Options struct {
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
-	// Override is the file that Compose merges into the one that Load reads, or "".
-	Override string
+	// EnvFiles replace the file .env beside a Compose file.
+	EnvFiles []string
+	// Profiles are the active ones of Compose projects, instead of COMPOSE_PROFILES.
+	Profiles []string
+	// Project is the name of Compose projects, or "".
+	Project string
+
+	overrides map[string][]string // by the Compose file that they are merged into
+	spent     *budget
+}
+
+// SetProject makes files one Compose project: Load reads all of them if it reads the
+// first one.
+func (o *Options) SetProject(files []string) {
+	if o.overrides == nil {
+		o.overrides = map[string][]string{}
+	}
+	o.overrides[files[0]] = files[1:]
 }
 
 // getenv is Getenv of options that may have none.
@@ -49,13 +65,15 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
-	var limit budget
+	limit := new(budget)
+	o.spent = limit
 	for i, file := range files {
 		order[file] = len(order)
 		if i == maxFiles {
 			found = append(found, newProblem(Position{File: file}, tooManyFiles))
 			break
 		}
+		limit.files++
 		if limit.bytes > maxAllBytes {
 			found = append(found, newProblem(Position{File: file}, tooManyBytes))
 			break
@@ -100,7 +118,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 }
 
 // budget is what a run has used of its limits.
-type budget struct{ bytes, marks, searched int }
+type budget struct{ files, bytes, marks, searched int }
 
 // The library takes as long for a mark as for some bytes of plain text.
 const (

@@ -562,7 +562,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, severalFiles, notLocal, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
+	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, notLocal, outOfProject, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
@@ -581,6 +581,12 @@ func TestEveryKindHasACase(t *testing.T) {
 	for _, c := range composeCases {
 		writeCompose(t, c.text, c.env)
 		_, found := load([]string{"compose.yaml"}, nil, Options{})
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
+	for _, c := range projectProblems {
+		_, found := loadProject(t, c.files)
 		for _, p := range found {
 			delete(missing, p.kind)
 		}

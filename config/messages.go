@@ -18,7 +18,6 @@ const (
 	noneInDirectory kind = "no manifest in %s: looked for %s"
 	noComposeFile   kind = "no Compose file in %s and its parents: looked for %s"
 	nothingFound    kind = "no manifest in %s: looked for %s; no Compose file there and in its parents: looked for %s"
-	severalFiles    kind = "COMPOSE_FILE names several files, and portcheck does not merge them: name the file that \"docker compose config\" prints"
 	notLocal        kind = "COMPOSE_FILE names %s, which is outside of this directory: name the file on the command line"
 	noneBelow       kind = "no manifest below %s: looked for %s"
 	deepDirectory   kind = "more than 100 directories one in another, the limit of --recursive: use it with a directory further down"
@@ -98,6 +97,13 @@ const (
 // Compose files.
 const (
 	notFollowed        kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
+	outOfProject       kind = "%s names %s, which is outside of the checkout: in CI, a file names only files there and below the project's directory"
+	includeCycle       kind = "include: %s includes this file: a file can't include itself"
+	noIncludePath      kind = "include: path is missing: want the file to include"
+	extendsCycle       kind = "extends: %s extends this service: a service can't extend itself"
+	noExtendedService  kind = "extends: service is missing: want the name of the service to extend"
+	noSuchBase         kind = "extends: there is no service %s in that file"
+	badExpose          kind = "expose: %s is not a container's port: want PORT or FIRST-LAST, with /udp for UDP"
 	nonePublished      kind = "no service publishes a fixed port: there is nothing to check"
 	badDotEnv          kind = "is not a valid .env file: want lines such as NAME=value"
 	badProject         kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"

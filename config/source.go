@@ -44,8 +44,9 @@ func SourceNames() []string {
 // parse parses a file by the source of the options, or else by the first one that
 // detects it.
 func parse(file string, data []byte, o Options) (Manifest, []problem) {
+	_, project := o.overrides[file]
 	i := slices.IndexFunc(sources, func(s source) bool {
-		return s.name == o.Source || o.Source == "" && s.detect(file, data)
+		return project && s.name == "compose" || s.name == o.Source || o.Source == "" && s.detect(file, data)
 	})
 	return sources[i].parse(file, data, o)
 }
