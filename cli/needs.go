@@ -92,8 +92,9 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	names := slices.Clone(args)
 	var discovered config.Discovered
 	for _, dir := range o.recursive {
-		found, bad := config.Find(dir, bounds...)
+		found, bad := config.Find(dir, options)
 		names, problems = append(names, found...), append(problems, bad...)
+		problems = append(problems, options.AddFound(found)...)
 	}
 	if len(o.files) > 0 {
 		options.SetProject(o.files)

@@ -99,7 +99,7 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 		c.service(name, all.byName[name])
 	}
 	c.file = file
-	if len(c.found) == 0 && len(c.Ports) == 0 {
+	if len(c.found) == 0 && len(c.Ports) == 0 && !o.found[file] {
 		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
 	}
 	return c.Manifest, withoutRepeats(c.found)
@@ -156,7 +156,7 @@ type published struct {
 func (c *compose) service(name string, l *layer) {
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
-		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow,
+		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: c.replicas(l),
 	}
 	var env layer
 	for _, v := range c.values(l, extensionKey) {
@@ -221,6 +221,35 @@ func (c *compose) onHost(l *layer) bool {
 	return mode == "host"
 }
 
+// replicas returns how many containers of a service run, if it says so, else 0.
+func (c *compose) replicas(l *layer) int {
+	n := 0
+	number := func(key string, v *yaml.Node) {
+		s, ok := c.text(key, v)
+		if !ok {
+			return
+		}
+		count, err := strconv.Atoi(s)
+		if err != nil || count < 0 {
+			c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
+			return
+		}
+		n = count
+	}
+	for _, v := range c.values(l, "scale") {
+		c.enter(v.scope)
+		number("scale", v.node)
+	}
+	for _, v := range c.values(l, "deploy") {
+		c.enter(v.scope)
+		fields := c.mappingOf("deploy", v.node, 4)
+		if f, ok := pick(fields, "replicas"); ok && !isNull(c.follow(f.value)) {
+			number("replicas", f.value)
+		}
+	}
+	return n
+}
+
 // publishedPort reads an entry of ports. It reports false if it publishes no fixed port.
 func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	at, spec, ok := c.spec(item)
@@ -272,6 +301,9 @@ func (c *compose) need(at *yaml.Node, p Port, block port.Range, mappings []nat.P
 		return published{}, false
 	}
 	protocol := port.Protocol(mappings[0].Port.Proto())
+	if number, err := port.ParseNumber(mappings[0].Port.Port()); err == nil && block.Len() == 1 {
+		p.Container = number
+	}
 	p.At, p.Ports, p.Protocols = c.at(at), block, []port.Protocol{protocol}
 	return published{p, mappings[0].Port.Port()}, fixed && slices.Contains(port.Protocols, protocol)
 }

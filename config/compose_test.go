@@ -36,6 +36,10 @@ var composeCases = []struct {
 	{"not followed", "name: shop\ninclude: ['oci://example.com/a']\n", "", []string{
 		`compose.yaml:2:11: include is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
 	}},
+	{"bad replicas", "name: shop\nservices:\n  a:\n    deploy: {replicas: many}\n    ports: [\"80:80\"]\n  b:\n    scale: -1\n", "", []string{
+		`compose.yaml:4:24: replicas: "many" is not a number: want 0 or more`,
+		`compose.yaml:7:12: scale: "-1" is not a number: want 0 or more`,
+	}},
 	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port: there is nothing to check"}},
 	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},
 	{"bad names", "name: _\nservices:\n  a b:\n    ports: [\"80:80\"]\n", "", []string{

@@ -29,6 +29,7 @@ type Options struct {
 	Project string
 
 	overrides map[string][]string // by the Compose file that they are merged into
+	found     map[string]bool     // the Compose files that need not publish a port
 	spent     *budget
 }
 
@@ -39,6 +40,25 @@ func (o *Options) SetProject(files []string) {
 		o.overrides = map[string][]string{}
 	}
 	o.overrides[files[0]] = files[1:]
+}
+
+// AddFound adds files that Find has returned: a Compose file among them is read with its
+// override, and need not publish a port.
+func (o *Options) AddFound(files []string) []Problem {
+	var bad []problem
+	for _, file := range files {
+		if !slices.Contains(composeNames, filepath.Base(file)) {
+			continue
+		}
+		overrides, found := existing(filepath.Dir(file), overrideNames)
+		bad = append(bad, found...)
+		o.SetProject(append([]string{file}, overrides[:min(len(overrides), 1)]...))
+		if o.found == nil {
+			o.found = map[string]bool{}
+		}
+		o.found[file] = true
+	}
+	return withoutKinds(bad)
 }
 
 // getenv is Getenv of options that may have none.
@@ -262,7 +282,11 @@ func checkRun(all []Manifest) []problem {
 			}
 			key := id{m.App, p.Name}
 			if at, ok := seen[key]; ok {
-				found = append(found, newProblem(p.At, sameNeed, quote(m.App+"/"+p.Name), clip(at.String(), 3*quoteMax)))
+				kind := sameNeed
+				if p.Project != "" {
+					kind = sameService
+				}
+				found = append(found, newProblem(p.At, kind, quote(m.App+"/"+p.Name), clip(at.String(), 3*quoteMax)))
 				continue
 			}
 			seen[key] = p.At

@@ -104,6 +104,7 @@ const (
 	noExtendedService  kind = "extends: service is missing: want the name of the service to extend"
 	noSuchBase         kind = "extends: there is no service %s in that file"
 	badExpose          kind = "expose: %s is not a container's port: want PORT or FIRST-LAST, with /udp for UDP"
+	badCount           kind = "%s: %s is not a number: want 0 or more"
 	nonePublished      kind = "no service publishes a fixed port: there is nothing to check"
 	badDotEnv          kind = "is not a valid .env file: want lines such as NAME=value"
 	badProject         kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
@@ -138,5 +139,6 @@ const (
 	emptyOwner       kind = "%s is empty: want one or more of %s"
 	matchesAll       kind = "%s: %s matches every owner: be more specific, or remove the key"
 	badOwnerGlob     kind = "%s: %s is not a valid glob pattern: a [ is not closed, or a \\ ends it"
+	sameService      kind = "%s is also a need at %s: give each Compose file its own name, or name both by --compose-file to merge them"
 	sameNeed         kind = "%s is also a need at %s: give each manifest its own app"
 )

@@ -45,6 +45,9 @@ func hints(r check.Result) []check.Hint {
 	if hasNotice(r, config.Duplicate) {
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give one of the two needs another port: only one app at a time can bind this one"})
 	}
+	if hasNotice(r, config.Replicas) {
+		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "run one replica, or publish a range such as 8080-8089:80, from which each gets a port"})
+	}
 	for _, line := range blockLines(r) {
 		all = append(all, check.Hint{Kind: check.HintNote, Text: line})
 	}
