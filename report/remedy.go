@@ -204,6 +204,8 @@ func holderOwner(h check.Holder) string {
 	switch {
 	case h.Container != nil && isWord(h.Container.Service):
 		return "{container: " + yamlString(h.Container.Service) + "}"
+	case h.Container != nil && inCompose(*h.Container):
+		return "{compose: " + yamlString(h.Container.Compose) + "}"
 	case h.Container != nil && isWord(h.Container.Name):
 		return "{container: " + yamlString(h.Container.Name) + "}"
 	case isUnit(h.From().SocketUnit):
@@ -217,6 +219,12 @@ func holderOwner(h check.Holder) string {
 	default:
 		return ""
 	}
+}
+
+// inCompose reports whether a container is one of a Compose service that an owner can name.
+func inCompose(c check.Container) bool {
+	_, service := composeService(c)
+	return service != ""
 }
 
 // isUnit reports whether a name is one of a unit of the system's or a user's manager

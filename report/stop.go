@@ -180,6 +180,11 @@ func stopContainer(w *way, c check.Container) bool {
 			command += " " + flag + " " + c.Socket
 		}
 	}
+	if project, service := composeService(c); service != "" && strings.HasPrefix(command, "docker") {
+		w.text, w.many = "stop its Compose service", "stop its Compose services"
+		w.command, w.word = command+" compose -p "+project+" stop", service
+		return true
+	}
 	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
 		if isWord(ref) {
 			as := ""
@@ -191,6 +196,15 @@ func stopContainer(w *way, c check.Container) bool {
 		}
 	}
 	return false
+}
+
+// composeService returns the project and the service of a container, if both are words.
+func composeService(c check.Container) (project, service string) {
+	project, service, _ = strings.Cut(c.Compose, "/")
+	if !isWord(project) || !isWord(service) {
+		return "", ""
+	}
+	return project, service
 }
 
 // isSocket reports whether the address of an engine is one word to every shell.

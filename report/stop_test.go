@@ -36,6 +36,12 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 			}
 		}
 	}
+	inCompose := func(engine, service string) func(*check.Holder) {
+		return func(h *check.Holder) {
+			inContainer(engine, "")(h)
+			h.Container.Compose = service
+		}
+	}
 	ofUser := func(h *check.Holder) { h.UID, h.User = &uid, "ann" }
 	own := func(h *check.Holder) { h.Forwarder.Own = true }
 	for name, c := range map[string]struct {
@@ -44,6 +50,10 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 		command string
 	}{
 		"docker":                        {process(inContainer("docker", "")), "stop its container: `docker stop web`", "docker stop web"},
+		"Compose":                       {process(inCompose("docker", "shop/web")), "stop its Compose service: `docker compose -p shop stop web`", "docker compose -p shop stop web"},
+		"Compose of podman":             {process(inCompose("podman", "shop/web")), "stop its container: `podman stop web`", "podman stop web"},
+		"an odd service of Compose":     {process(inCompose("docker", "shop/$(reboot)")), "stop its container: `docker stop web`", "docker stop web"},
+		"an odd project of Compose":     {process(inCompose("docker", "-f/web")), "stop its container: `docker stop web`", "docker stop web"},
 		"podman":                        {process(inContainer("podman", "")), "stop its container: `podman stop web`", "podman stop web"},
 		"containerd":                    {process(inContainer("containerd", "")), "stop its container: `nerdctl stop web`", "nerdctl stop web"},
 		"cri-o":                         {process(inContainer("cri-o", "")), "stop its container: `crictl stop web`", "crictl stop web"},
