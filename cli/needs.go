@@ -21,6 +21,7 @@ type needOptions struct {
 	offset    int
 	recursive []string
 	source    string
+	lint      bool // not a flag
 	composeOptions
 }
 
@@ -28,7 +29,7 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
-	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+strings.Join(config.SourceNames(), " or ")+"; without it, each as what it is")
+	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
 	o.composeFlags(f)
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
@@ -39,7 +40,7 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 // is that of names that may not be read, or the context's.
 func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
 	if o.source != "" && !slices.Contains(config.SourceNames(), o.source) {
-		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, strings.Join(config.SourceNames(), " or ")), config.DidYouMean(o.source, config.SourceNames()))
+		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, config.OneOf(config.SourceNames())), config.DidYouMean(o.source, config.SourceNames()))
 	}
 	names := slices.Concat(args, o.recursive, o.composeOptions.names())
 	if len(args)+len(o.recursive)+len(o.files)+len(o.ports) == 0 {
@@ -87,7 +88,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
-	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source}
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source, Lint: o.lint}
 	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,30 +13,23 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// maxVisits is the number of nodes that are visited in a Compose file, those behind
-// aliases each time.
-const maxVisits = 100_000
-
 // compose is the state of parsing one Compose project.
 type compose struct {
-	manifest
+	reader
 	options Options
 	scope   *scope // of the file that is read
 	project string
 	active  []string // profiles
 	bases   map[baseKey]*services
 
-	included int // entries of include
-	visits   int
-	total    int             // of ports
-	taken    map[string]bool // names of needs
+	included int             // entries of include
 	envOf    map[string]bool // variables of needs
 }
 
 // isCompose reports whether a file is a Compose file by its name or its content.
 func isCompose(file string, data []byte) bool {
 	base := filepath.Base(file)
-	if slices.Contains([]string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml"}, base) {
+	if isManifestName(file) {
 		return false
 	}
 	for _, pattern := range []string{"compose.y*ml", "compose.*.y*ml", "docker-compose.y*ml", "docker-compose.*.y*ml"} {
@@ -45,7 +37,7 @@ func isCompose(file string, data []byte) bool {
 			return true
 		}
 	}
-	return bytes.HasPrefix(data, []byte("services:")) || bytes.Contains(data, []byte("\nservices:"))
+	return hasTopKey(data, "services")
 }
 
 // parseCompose parses one Compose file, with the file .env beside it or the files of
@@ -59,7 +51,8 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	if o.spent == nil {
 		o.spent = new(budget)
 	}
-	c := &compose{manifest: newManifest(file, found), options: o, bases: map[baseKey]*services{}, taken: map[string]bool{}, envOf: map[string]bool{}}
+	c := &compose{reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{}}
+	c.found = found
 	if root == nil || len(found) > 0 {
 		return c.Manifest, c.found
 	}
@@ -146,12 +139,6 @@ func (c *compose) projectName(files []*scope, tops [][]field) string {
 	return project
 }
 
-// published is a need of a service with the container's port.
-type published struct {
-	Port
-	target string
-}
-
 // service reads the published ports of one service.
 func (c *compose) service(name string, l *layer) {
 	proto := Port{
@@ -191,23 +178,14 @@ func (c *compose) service(name string, l *layer) {
 	if !c.enabled(c.items(l, "profiles", "a list of profiles")) { // but Compose reports its errors, too
 		return
 	}
-	for _, p := range all {
-		p.Name = name
-		if len(all) > 1 {
-			p.Name += "-" + p.target
-		}
-		p.Name = c.unused(p.Name, string(p.Protocols[0]))
-		if c.envOf[p.Env] {
+	for i := range all {
+		if p := &all[i]; c.envOf[p.Env] {
 			p.Env = ""
+		} else {
+			c.envOf[p.Env] = p.Env != ""
 		}
-		c.envOf[p.Env] = p.Env != ""
-		c.Ports = append(c.Ports, p.Port)
 	}
-}
-
-// restates reports whether another entry publishes the same.
-func (p published) restates(o published) bool {
-	return o.target == p.target && o.Ports == p.Ports && o.Protocols[0] == p.Protocols[0] && o.Addresses[0] == p.Addresses[0]
+	c.add(name, all)
 }
 
 // onHost reports whether a service is in the host's network: what it exposes is bound
@@ -274,7 +252,7 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	if p.Env == "" && ok && block.Len() == 1 {
 		p.Env = c.variable(c.follow(at).Value, item.Kind == yaml.MappingNode)
 	}
-	return c.need(at, p, block, mappings, ok)
+	return c.publish(at, p, block, mappings, ok)
 }
 
 // exposedPort reads an entry of expose.
@@ -291,34 +269,7 @@ func (c *compose) exposedPort(item *yaml.Node, p Port) (published, bool) {
 	first, last := mappings[0], mappings[len(mappings)-1]
 	block, ok := hostPorts(first.Port.Port(), last.Port.Port())
 	p.Addresses = []port.Address{port.Any}
-	return c.need(item, p, block, mappings, ok)
-}
-
-// need returns the need of an entry. It reports false if the entry has none.
-func (c *compose) need(at *yaml.Node, p Port, block port.Range, mappings []nat.PortMapping, fixed bool) (published, bool) {
-	if c.total += len(mappings); c.total > maxPorts {
-		c.report(at, tooManyPorts)
-		return published{}, false
-	}
-	protocol := port.Protocol(mappings[0].Port.Proto())
-	if number, err := port.ParseNumber(mappings[0].Port.Port()); err == nil && block.Len() == 1 {
-		p.Container = number
-	}
-	p.At, p.Ports, p.Protocols = c.at(at), block, []port.Protocol{protocol}
-	return published{p, mappings[0].Port.Port()}, fixed && slices.Contains(port.Protocols, protocol)
-}
-
-// unused returns a name that no earlier need has.
-func (c *compose) unused(name, protocol string) string {
-	if c.taken[name] {
-		name += "-" + protocol
-	}
-	unique := name
-	for i := 2; c.taken[unique]; i++ {
-		unique = name + "-" + strconv.Itoa(i)
-	}
-	c.taken[unique] = true
-	return unique
+	return c.publish(item, p, block, mappings, ok)
 }
 
 // enabled reports whether a service has no profile or one that is active.
@@ -381,17 +332,6 @@ func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
 		spec += "/" + protocol
 	}
 	return at, spec, true
-}
-
-// hostPorts returns the block from the first to the last host port. It reports false
-// if the engine chooses the port: of a range, or any.
-func hostPorts(first, last string) (port.Range, bool) {
-	if first == "" || first == "0" {
-		return port.Range{}, false
-	}
-	a, err := port.ParseNumber(first)
-	b, err2 := port.ParseNumber(last)
-	return port.Range{First: a, Last: b}, err == nil && err2 == nil
 }
 
 // variable returns the variable that is the whole host port of an entry, such as VAR

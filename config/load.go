@@ -21,6 +21,8 @@ type Options struct {
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
+	// Lint allows sources with the ports of other machines.
+	Lint bool
 	// EnvFiles replace the file .env beside a Compose file.
 	EnvFiles []string
 	// Profiles are the active ones of Compose projects, instead of COMPOSE_PROFILES.

@@ -598,6 +598,14 @@ func TestEveryKindHasACase(t *testing.T) {
 			delete(missing, p.kind)
 		}
 	}
+	for _, c := range lintCases {
+		for _, lint := range []bool{true, false} {
+			_, found := parse(c.file, []byte(c.text), Options{Lint: lint})
+			for _, p := range found {
+				delete(missing, p.kind)
+			}
+		}
+	}
 	for _, c := range projectProblems {
 		_, found := loadProject(t, c.files)
 		for _, p := range found {

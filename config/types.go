@@ -105,6 +105,7 @@ type Port struct {
 	Targets      []string // empty: all
 	Project      string   `json:",omitempty"` // of Compose, or ""
 	Container    uint16   `json:",omitempty"` // the container's port that it publishes, or 0
+	Group        string   `json:",omitempty"` // needs of one file with different ones don't exclude each other
 	Replicas     int      `json:",omitempty"` // how many of the app run on one host; 0: one
 }
 

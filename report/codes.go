@@ -102,7 +102,7 @@ var codes = []code{
 	{
 		string(config.Replicas), "ReplicatedPort", "Several replicas want one port",
 		"Several replicas of a service publish one fixed port of the host, and only one of them can have it.",
-		"`deploy.replicas` or `scale` of a Compose service, or `replicas` of a Kubernetes workload with a hostPort, is more than 1.",
+		"`deploy.replicas` or `scale` of a Compose service is more than 1.",
 		"Run one, publish a range from which each gets a port, or put a proxy before them. `allow: [replicas]` accepts it.", config.SeverityError,
 	},
 	{
