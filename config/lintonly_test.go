@@ -79,9 +79,9 @@ jobs:
       db: {ports: ["5432:5432"]}
       dynamic: "${{ matrix.service }}"
   reused: {uses: ./.github/workflows/x.yml}
-`, `.github/workflows/ci.yml:7:17 test-db-5432 5432 any/tcp 5432 test
-.github/workflows/ci.yml:7:63 test-db-53 53 127.0.0.1/udp 53 test
-.github/workflows/ci.yml:10:20 other-db 5432 any/tcp 5432 other
+`, `.github/workflows/ci.yml:7:17 test-db-5432 5432 any/tcp 0 test
+.github/workflows/ci.yml:7:63 test-db-53 53 127.0.0.1/udp 0 test
+.github/workflows/ci.yml:10:20 other-db 5432 any/tcp 0 other
 `},
 	{"a bad port in a workflow", "ci.yml", "on: push\njobs: {a: {services: {db: {ports: [x]}}}}\n", `ci.yml:2:36: ports: "x" is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length` + "\n"},
 }

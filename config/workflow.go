@@ -91,6 +91,7 @@ func (w *workflow) ports(job string, n *yaml.Node) []published {
 			p.Addresses = []port.Address{address}
 		}
 		if need, ok := w.publish(item, p, block, mappings, fixed); ok {
+			need.Container = 0 // nobody but the job reaches a runner, so its databases may be published
 			all = append(all, need)
 		}
 	}
