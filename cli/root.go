@@ -39,7 +39,7 @@ directory.`,
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	a.checkFlags(root)
-	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
+	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
 	addCompletion(root)
 	return root
 }
