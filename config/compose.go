@@ -23,6 +23,7 @@ type compose struct {
 	bases   map[baseKey]*services
 
 	included int             // entries of include
+	full     bool            // no further file may be read
 	envOf    map[string]bool // variables of needs
 }
 

@@ -76,11 +76,29 @@ func (c *compose) further(key string, at *yaml.Node, dir, name string) (string, 
 			bounds = append(slices.Clip(bounds), project)
 		}
 		if !mayRead(filepath.Dir(file), bounds) {
-			c.report(at, outOfProject, key, quotePath(name))
+			c.report(at, outOfProject, key, quotePath(c.follow(at).Value))
 			return "", nil, false
 		}
 	}
 	return file, bounds, true
+}
+
+// addNamed adds the problems of a file that a node names: those of the whole file at the
+// node, with the text that is written there and not the values of its variables.
+func (c *compose) addNamed(key string, n *yaml.Node, found []problem) {
+	for _, p := range found {
+		switch {
+		case slices.Contains([]kind{tooManyFiles, tooManyBytes, tooManyMarksRun}, p.kind):
+			if c.full {
+				return
+			}
+			c.full = true
+			p = newProblem(c.at(n), p.kind)
+		case p.Line == 0:
+			p = newProblem(c.at(n), namedFile, key, quotePath(c.follow(n).Value), p.Message)
+		}
+		c.found = append(c.found, p)
+	}
 }
 
 // addEnv adds the variables of the files of the options, else of the file .env, to
@@ -185,6 +203,9 @@ func (c *compose) includeAll(own *services, n *yaml.Node, including []string) {
 	}
 	s := c.scope
 	for _, item := range n.Content {
+		if c.full {
+			return
+		}
 		for _, imported := range c.include(c.follow(item), including) {
 			for _, name := range imported.names {
 				l := own.byName[name]
@@ -240,7 +261,7 @@ func (c *compose) include(item *yaml.Node, including []string) []*services {
 		case !ok:
 			return nil
 		case slices.Contains(including, file):
-			c.report(n, includeCycle, quotePath(file))
+			c.report(n, includeCycle, quotePath(c.follow(n).Value))
 			return nil
 		case len(including) > maxDepth:
 			c.report(n, tooDeep)
@@ -257,7 +278,7 @@ func (c *compose) include(item *yaml.Node, including []string) []*services {
 			env = c.included
 		}
 		root, found := c.read(file, bounds)
-		c.found = append(c.found, found...)
+		c.addNamed("include", n, found)
 		if root == nil {
 			return nil
 		}
@@ -272,6 +293,7 @@ func (c *compose) include(item *yaml.Node, including []string) []*services {
 func (c *compose) includedEnv(envFiles []*yaml.Node, dir string) (lookup, bool) {
 	s := c.scope
 	var names []string
+	var nodes []*yaml.Node
 	o := c.options
 	for _, n := range envFiles {
 		name, ok := c.text("env_file", n)
@@ -285,13 +307,17 @@ func (c *compose) includedEnv(envFiles []*yaml.Node, dir string) (lookup, bool) 
 		if !ok {
 			return nil, false
 		}
-		names, o.Bounds = append(names, file), inside
+		names, nodes, o.Bounds = append(names, file), append(nodes, n), inside
 	}
 	var env map[string]string
 	var found []problem
 	switch {
 	case len(names) > 0:
 		env, found = readEnvFiles(names, o, s.get)
+		for _, p := range found {
+			c.addNamed("env_file", nodes[max(0, slices.Index(names, p.File))], []problem{p})
+		}
+		return s.get.or(env), len(found) == 0
 	case len(envFiles) == 0 && (len(o.Bounds) == 0 || mayRead(dir, o.Bounds)):
 		env, found = readDotEnv(dir, o, s.get)
 	}
@@ -363,10 +389,10 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 	base := all.byName[name]
 	switch {
 	case base == nil:
-		c.report(service, noSuchBase, quote(name))
+		c.report(service, noSuchBase, quote(service.Value))
 		return
 	case base == l, base.busy:
-		c.report(service, extendsCycle, quote(name))
+		c.report(service, extendsCycle, quote(service.Value))
 		return
 	case depth > maxDepth:
 		c.report(service, tooDeep)
@@ -395,7 +421,7 @@ func (c *compose) fileOfBase(n *yaml.Node) *services {
 	}
 	var all *services
 	root, found := c.read(file, bounds)
-	c.found = append(c.found, found...)
+	c.addNamed("extends", n, found)
 	if root != nil {
 		c.enter(&scope{file, filepath.Dir(file), s.get, s.env})
 		all, _ = c.own(c.mappingOf("", root, 1))

@@ -98,6 +98,7 @@ const (
 const (
 	notFollowed        kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
 	outOfProject       kind = "%s names %s, which is outside of the checkout: in CI, a file names only files there and below the project's directory"
+	namedFile          kind = "%s names %s: %s"
 	includeCycle       kind = "include: %s includes this file: a file can't include itself"
 	noIncludePath      kind = "include: path is missing: want the file to include"
 	extendsCycle       kind = "extends: %s extends this service: a service can't extend itself"

@@ -76,7 +76,7 @@ var projectProblems = []struct {
 	files map[string]string
 	want  string
 }{
-	{"a cycle of include", map[string]string{"compose.yaml": "include: [sub/a.yml]\n", "sub/a.yml": "include:\n  - ../compose.yaml\n" + web}, "sub/a.yml:2:5: include: \"compose.yaml\" includes this file: a file can't include itself\n"},
+	{"a cycle of include", map[string]string{"compose.yaml": "include: [sub/a.yml]\n", "sub/a.yml": "include:\n  - ../compose.yaml\n" + web}, "sub/a.yml:2:5: include: \"../compose.yaml\" includes this file: a file can't include itself\n"},
 	{"include without a path", map[string]string{"compose.yaml": "include: [{env_file: x}]\n" + web}, "compose.yaml:1:11: include: path is missing: want the file to include\n"},
 	{"a cycle of extends", map[string]string{"compose.yaml": "services:\n  a:\n    extends: b\n  b:\n    extends: {service: a}\n"}, "compose.yaml:5:24: extends: \"a\" extends this service: a service can't extend itself\n"},
 	{"a cycle of extends in two files", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: b}\n", "b.yml": "services:\n  b:\n    extends: {file: b.yml, service: b}\n"}, "b.yml:3:37: extends: \"b\" extends this service: a service can't extend itself\n"},
@@ -85,8 +85,10 @@ var projectProblems = []struct {
 	{"expose", map[string]string{"compose.yaml": "services:\n  a:\n    network_mode: host\n    expose: ['1:2']\n"}, "compose.yaml:4:14: expose: \"1:2\" is not a container's port: want PORT or FIRST-LAST, with /udp for UDP\n"},
 	{"an error in a base that two extend", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: web}\n  b:\n    extends: {file: b.yml, service: web}\n", "b.yml": "services:\n  web:\n    ports: [x]\n"}, "b.yml:3:13: ports: \"x\" is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length\n"},
 	{"an error in what is included", map[string]string{"compose.yaml": "include: [b.yml]\n", "b.yml": "services: {\n"}, "b.yml:1:11: not valid YAML: did not find expected node content: a value is missing, or text that starts with : (such as ::1) needs quotes\n"},
-	{"no such file", map[string]string{"compose.yaml": "include: [b.yml]\n"}, "b.yml: no such file\n"},
-	{"a directory", map[string]string{"compose.yaml": "include: [sub]\n", "sub/x": ""}, "sub: is a directory: name a file in it, or use --recursive\n"},
+	{"no such file", map[string]string{"compose.yaml": "include: [b.yml]\n"}, "compose.yaml:1:11: include names \"b.yml\": no such file\n"},
+	{"no such env_file", map[string]string{"compose.yaml": "include: [{path: b.yml, env_file: [y.env, x.env]}]\n", "b.yml": web, "y.env": ""}, "compose.yaml:1:43: env_file names \"x.env\": no such file\n"},
+	{"no such file to extend, by a variable", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {service: a, file: '${SECRET}.yml'}\n", "." + "env": "SECRET=hunter2\n"}, "compose.yaml:3:33: extends names \"${SECRET}.yml\": no such file\n"},
+	{"a directory", map[string]string{"compose.yaml": "include: [sub]\n", "sub/x": ""}, "compose.yaml:1:11: include names \"sub\": is a directory: name a file in it, or use --recursive\n"},
 	{"a bad .env", map[string]string{"compose.yaml": "include: [sub/b.yml]\n", "sub/b.yml": web, "sub/" + ".env": "A B\n"}, "sub/.env: is not a valid .env file: want lines such as NAME=value\n"},
 }
 
@@ -147,7 +149,7 @@ func TestProjectStaysWithinBounds(t *testing.T) {
 		"include: [../common/base.yml]\n":                                                "",
 		"services:\n  a:\n    extends: {file: ../common/base.yml, service: web}\n":       "",
 		"include: [{path: ../common/base.yml, project_directory: ../../out}]\n":          "",
-		"services:\n  a:\n    extends: {file: link.yml, service: web}\n    ports: [x]\n": "checkout/a/link.yml: a link leads out of",
+		"services:\n  a:\n    extends: {file: link.yml, service: web}\n    ports: [x]\n": "checkout/a/compose.yaml:3:21: extends names \"link.yml\": a link leads out of",
 	} {
 		writeFiles(t, ".", map[string]string{"checkout/a/compose.yaml": text})
 		_, found := load([]string{"checkout/a/compose.yaml"}, nil, o)
@@ -326,4 +328,34 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 	if valid < n/8 {
 		t.Errorf("only %d of %d projects are valid and publish ports", valid, n)
 	}
+}
+
+func FuzzProject(f *testing.F) {
+	for _, p := range composeProjects {
+		for name, text := range p.files {
+			if name != "compose.yaml" {
+				f.Add(p.files["compose.yaml"], text)
+			}
+		}
+	}
+	dir := f.TempDir() // each worker has its own
+	f.Fuzz(func(t *testing.T, text, other string) {
+		files := map[string]string{"compose.yaml": text, "a.yml": other, "sub/compose.yml": other, "." + "env": "A=${B:-1}\n"}
+		writeFiles(t, dir, files)
+		o := Options{Bounds: []within.Dir{bound(t, dir)}}
+		all, found := load([]string{filepath.Join(dir, "compose.yaml")}, nil, o)
+		for _, p := range found {
+			name, err := filepath.Rel(dir, p.File)
+			data, known := files[filepath.ToSlash(name)]
+			switch {
+			case err != nil || !known:
+				t.Errorf("a problem of another file: %v", p)
+			case p.Line > 0:
+				checkProblem(t, p.Problem, []byte(data))
+			}
+		}
+		if len(found) == 0 {
+			checkManifest(t, all[0])
+		}
+	})
 }
