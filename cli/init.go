@@ -99,7 +99,7 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 	if err = errors.Join(err, dir.Remove(temporary)); err != nil {
 		return writeFailure(name, withoutPath(err))
 	}
-	a.logf("%s has %d ports: see `portcheck lint` and `portcheck`", name, len(d.Ports))
+	a.logf("%s is written: `portcheck lint` checks it, and `portcheck` its ports", name)
 	return nil
 }
 

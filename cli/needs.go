@@ -28,7 +28,7 @@ type needOptions struct {
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
-	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
+	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
 	o.composeFlags(f)
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")

@@ -76,14 +76,14 @@ func isComponent(fsys fs.FS, path string) bool {
 	if dir := filepath.ToSlash(filepath.Dir(filepath.FromSlash(path))); dir != "templates" && !strings.HasSuffix(dir, "/templates") {
 		return false
 	}
+	if info, err := fs.Stat(fsys, path); err != nil || !info.Mode().IsRegular() { // opening a pipe may wait
+		return false
+	}
 	f, err := fsys.Open(path)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return false
-	}
 	head, err := io.ReadAll(io.LimitReader(f, 4096))
 	return err == nil && (bytes.HasPrefix(head, []byte("spec:")) || bytes.Contains(head, []byte("\nspec:")))
 }
