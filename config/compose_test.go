@@ -36,6 +36,7 @@ var composeCases = []struct {
 	{"not followed", "name: shop\ninclude: ['oci://example.com/a']\n", "", []string{
 		`compose.yaml:2:11: include is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
 	}},
+	{"a part of a block again", "name: shop\nservices:\n  a:\n    ports: ['8000-8003:80-83', '8001:81', '8002:81']\n", "", []string{"4:13 a-80 8000-8003 any/tcp shop/a", "4:43 a-81 8002 any/tcp shop/a"}},
 	{"bad replicas", "name: shop\nservices:\n  a:\n    deploy: {replicas: many}\n    ports: [\"80:80\"]\n  b:\n    scale: -1\n", "", []string{
 		`compose.yaml:4:24: replicas: "many" is not a number: want 0 or more`,
 		`compose.yaml:7:12: scale: "-1" is not a number: want 0 or more`,

@@ -33,9 +33,12 @@ type published struct {
 	target string
 }
 
-// restates reports whether another entry publishes the same.
+// restates reports whether another entry, which may be a block, publishes the same.
 func (p published) restates(o published) bool {
-	return o.target == p.target && o.Ports == p.Ports && o.Protocols[0] == p.Protocols[0] && o.Addresses[0] == p.Addresses[0]
+	a, err := strconv.Atoi(p.target)
+	b, err2 := strconv.Atoi(o.target)
+	return err == nil && err2 == nil && int(p.Ports.First)-a == int(o.Ports.First)-b && o.Ports.First <= p.Ports.First && p.Ports.Last <= o.Ports.Last &&
+		o.Protocols[0] == p.Protocols[0] && o.Addresses[0] == p.Addresses[0]
 }
 
 // add adds the needs of what has a name.
