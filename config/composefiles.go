@@ -235,18 +235,23 @@ func (c *compose) include(item *yaml.Node, including []string) []*services {
 			case "env_file":
 				envFiles = c.oneOrMore(f.value)
 			case "project_directory":
-				var ok bool
-				if dir, ok = c.text("project_directory", f.value); !ok {
+				name, ok := c.text("project_directory", f.value)
+				if !ok {
 					return nil
 				}
+				if name == "" { // as without the key
+					continue
+				}
+				env, _, ok := c.further("project_directory", f.value, s.dir, filepath.Join(name, ".env"))
+				if !ok {
+					return nil
+				}
+				dir = filepath.Dir(env)
 			}
 		}
 		if len(paths) == 0 && item.Kind == yaml.MappingNode {
 			c.report(item, noIncludePath)
 		}
-	}
-	if dir != "" && !filepath.IsAbs(dir) {
-		dir = filepath.Join(s.dir, filepath.FromSlash(dir))
 	}
 	all := newServices()
 	get, env := s.get, s.env

@@ -148,7 +148,8 @@ func TestProjectStaysWithinBounds(t *testing.T) {
 		"services:\n  a:\n    extends: {file: ../../out/secret.yml, service: web}\n":     `checkout/a/compose.yaml:3:21: extends names "../../out/secret.yml"` + refused,
 		"include: [../common/base.yml]\n":                                                "",
 		"services:\n  a:\n    extends: {file: ../common/base.yml, service: web}\n":       "",
-		"include: [{path: ../common/base.yml, project_directory: ../../out}]\n":          "",
+		"include: [{path: ../common/base.yml, project_directory: ../../out}]\n":          `checkout/a/compose.yaml:1:57: project_directory names "../../out"` + refused,
+		"include: [{path: ../common/base.yml, project_directory: ../common}]\n":          "",
 		"services:\n  a:\n    extends: {file: link.yml, service: web}\n    ports: [x]\n": "checkout/a/compose.yaml:3:21: extends names \"link.yml\": a link leads out of",
 	} {
 		writeFiles(t, ".", map[string]string{"checkout/a/compose.yaml": text})
