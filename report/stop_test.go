@@ -61,6 +61,7 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 		"docker without root":           {process(inContainer("docker", "unix:///run/user/1000/docker.sock")), "stop its container", "docker -H unix:///run/user/1000/docker.sock stop web"},
 		"podman without root":           {process(inContainer("podman", "unix:///run/user/1000/podman/podman.sock")), "stop its container", "podman --url unix:///run/user/1000/podman/podman.sock stop web"},
 		"an odd socket":                 {process(inContainer("podman", "unix:///run/$(reboot)/x")), "stop its container", "podman stop web"},
+		"Compose behind rootlesskit":    {process(and(forwarder("rootlesskit", "containers", ""), inCompose("docker", "shop/web"), ofUser)), "as user ann, stop its Compose service: `docker compose -p shop stop web`", "docker compose -p shop stop web"},
 		"rootlessport":                  {process(and(forwarder("rootlessport", "containers", "podman"), inContainer("podman", ""), ofUser)), "as user ann, stop its container: `podman stop web`", "podman stop web"},
 		"rootlessport, unknown":         {process(and(forwarder("rootlessport", "containers", "podman"), ofUser)), "as user ann, `podman ps", ""},
 		"rootlesskit, unknown":          {process(and(forwarder("rootlesskit", "containers", ""), ofUser)), "as user ann, ask the engine", ""},
