@@ -90,7 +90,9 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 		c.merge(all, tops[i], nil)
 	}
 	for _, name := range all.names {
-		c.service(name, all.byName[name])
+		if l := all.byName[name]; l != nil {
+			c.service(name, l)
+		}
 	}
 	c.file = file
 	if len(c.found) == 0 && len(c.Ports) == 0 && !o.found[file] {

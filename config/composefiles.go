@@ -119,8 +119,8 @@ func (c *compose) addEnv(s *scope) {
 
 // services are those of one file, or of several that are merged.
 type services struct {
-	names  []string // in order
-	byName map[string]*layer
+	names  []string          // in order
+	byName map[string]*layer // nil: removed
 }
 
 func newServices() *services { return &services{byName: map[string]*layer{}} }
@@ -133,8 +133,9 @@ func (s *services) set(name string, l *layer) {
 }
 
 func (s *services) remove(name string) {
-	delete(s.byName, name)
-	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
+	if _, known := s.byName[name]; known {
+		s.byName[name] = nil
+	}
 }
 
 // layer is a value in one of the files that are merged: a service, or one in it.
@@ -208,6 +209,9 @@ func (c *compose) includeAll(own *services, n *yaml.Node, including []string) {
 		}
 		for _, imported := range c.include(c.follow(item), including) {
 			for _, name := range imported.names {
+				if imported.byName[name] == nil {
+					continue
+				}
 				l := own.byName[name]
 				if l == nil {
 					l = &layer{scope: s}
