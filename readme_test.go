@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -13,16 +14,23 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-var update = flag.Bool("update", false, "write the output of commands into README.md")
+var update = flag.Bool("update", false, "write the output of commands into README.md and docs/sources.md")
 
-// TestREADMEShowsRealOutput runs the commands of README.md and compares their
-// output with what is shown, except for what differs between machines.
+// TestREADMEShowsRealOutput runs the commands of README.md and docs/sources.md, and
+// compares their output with what is shown, except for what differs between machines.
 func TestREADMEShowsRealOutput(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
+	for _, file := range []string{"README.md", "docs/sources.md"} {
+		showsRealOutput(t, file)
+	}
+}
+
+func showsRealOutput(t *testing.T, file string) {
+	t.Helper()
 	const marker = "<!-- output: "
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,18 +48,18 @@ func TestREADMEShowsRealOutput(t *testing.T) {
 		}
 		words := strings.Fields(command)
 		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
-		if err != nil {
+		if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 			t.Errorf("%s: %v", command, err)
 		}
-		actual := "$ " + command + "\n" + string(out)
+		actual := "$ " + command + "\n" + strings.TrimSuffix(string(out), "exit status 1\n")
 		if normalize(actual) != normalize(shown) && !*update {
-			t.Errorf("README.md is stale (go test . -run README -update writes it): %s\nprints:\n%s\nshown:\n%s", command, actual, shown)
+			t.Errorf("%s is stale (go test . -run README -update writes it): %s\nprints:\n%s\nshown:\n%s", file, command, actual, shown)
 		}
 		text += marker + command + " -->\n```console\n" + actual + "```"
 		rest = after
 	}
 	if *update {
-		if err := os.WriteFile("README.md", []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,7 +29,9 @@ func Lint(ctx context.Context, needs []Need, tool string) (Report, error) {
 			r.OK = true
 			r.Message = n.subject(proto) + " is declared"
 			n.noteDuplicates(&r, rivals[resultKey{i, proto}])
+			n.noteReplicas(&r)
 			n.notePorts(&r, "")
+			n.notePublished(&r)
 			if local := n.Expect != config.Reachable; local {
 				n.noteEphemeral(&r, linuxEphemeral, new(port.Bits), "by Linux's default")
 			}
@@ -57,6 +59,37 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	}
 	r.OK = false
 	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
+}
+
+// noteReplicas clears OK and adds a notice if several of the app want the port.
+func (n Need) noteReplicas(r *Result) {
+	if n.Replicas < 2 || n.Expect != config.Free || slices.Contains(n.Allow, config.Replicas) {
+		return
+	}
+	r.OK = false
+	n.notify(r, config.Replicas, "%s is published by %d replicas: only one of them can have it", n.subject(r.Protocol), n.Replicas)
+}
+
+// notePublished adds a notice if every address of the host leads to a port of a
+// container that only few should reach.
+func (n Need) notePublished(r *Result) {
+	what := sensitive[n.Container]
+	wildcard := func(a port.Address) bool {
+		return a == port.Any || a == port.Any4 || a == port.Any6 || a == "0.0.0.0" || a == "::"
+	}
+	if what == "" || r.Protocol != port.TCP || !slices.ContainsFunc(n.Addresses, wildcard) {
+		return
+	}
+	n.notify(r, config.Published, "%s leads to port %d of the container from every address of the host, and %s often listens there: publish it on 127.0.0.1 if only this host needs it", n.subject(r.Protocol), n.Container, what)
+}
+
+// sensitive are the ports of databases and of programs that let callers run code.
+var sensitive = map[uint16]string{
+	1433: "Microsoft SQL Server", 1521: "Oracle Database", 2375: "the Docker API", 2379: "etcd", 3306: "MySQL",
+	5005: "a Java debugger", 5432: "PostgreSQL", 5601: "Kibana", 5984: "CouchDB", 6379: "Redis", 7474: "Neo4j",
+	7687: "Neo4j", 8086: "InfluxDB", 8123: "ClickHouse", 8161: "the ActiveMQ console", 8500: "Consul",
+	9042: "Cassandra", 9200: "Elasticsearch", 9229: "a Node.js debugger", 9300: "Elasticsearch",
+	11211: "memcached", 15672: "the RabbitMQ console", 26257: "CockroachDB", 27017: "MongoDB", 28015: "RethinkDB",
 }
 
 // notePorts adds notices about the port numbers themselves. os restricts the

@@ -89,11 +89,23 @@ func lintCases() []lintCase {
 		{"privileged is about binding", []Need{needOf(a, "x", ports(443, 443), listening)}, []string{"ok"}},
 		{"the port of a remote", []Need{needOf(a, "x", reachable, ports(6000, 6000))}, []string{"ok"}},
 		{"an ephemeral port of a remote", []Need{needOf(a, "x", reachable, ports(40000, 40000))}, []string{"ok"}},
+		{"replicas", []Need{needOf(a, "x", func(n *Need) { n.Replicas = 2 }), needOf(a, "y", ports(81, 81), func(n *Need) { n.Replicas = 1 })}, []string{"no replicas", "ok privileged"}},
+		{"replicas allowed", []Need{needOf(a, "x", allow(config.Replicas), func(n *Need) { n.Replicas = 2 })}, []string{"ok"}},
+		{"replicas and another need", []Need{needOf(a, "x", func(n *Need) { n.Replicas = 2 }), needOf(a, "y")}, []string{"no duplicate replicas", "no duplicate"}},
+		{"published everywhere", []Need{needOf(a, "x", container(5432)), needOf(a, "y", ports(81, 81), container(80))}, []string{"ok published-everywhere", "ok privileged"}},
+		{"published on loopback", []Need{needOf(a, "x", container(5432), on("127.0.0.1"))}, []string{"ok"}},
+		{"published everywhere by IPv4", []Need{needOf(a, "x", container(5432), on(port.Any4))}, []string{"ok published-everywhere"}},
+		{"two files of one project", []Need{needOf(a, "x", project("p")), needOf("b.yml", "y", project("p"))}, []string{"no duplicate", "no duplicate"}},
+		{"files of two projects", []Need{needOf(a, "x", project("p")), needOf("b.yml", "y", project("q"))}, []string{"ok", "ok"}},
 		{"several notices", []Need{needOf(a, "x", ports(53, 53))}, []string{"ok squatter unsafe-port privileged"}},
 		{"all allowed", []Need{needOf(a, "x", ports(53, 53), allow(config.Squatter, config.UnsafePort, config.Privileged))}, []string{"ok"}},
 		{"ephemeral allowed", []Need{needOf(a, "x", ports(40000, 40000), allow(config.Ephemeral))}, []string{"ok"}},
 	}
 }
+
+func container(p uint16) func(*Need) { return func(n *Need) { n.Container = p } }
+
+func project(name string) func(*Need) { return func(n *Need) { n.Project = name } }
 
 func TestLint(t *testing.T) {
 	for _, c := range lintCases() {

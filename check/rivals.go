@@ -107,11 +107,15 @@ func newFootprint(index int, n *Need, proto port.Protocol) footprint {
 }
 
 // excludes reports whether two needs of one target and port exclude each other.
-// Needs of different manifests do so only if both name the same machine.
+// Needs of one file do so unless they are of different groups, which never run
+// together. Needs of different files do so only if both name the same machine, or belong to one
+// Compose project.
 func (p *footprint) excludes(o *footprint) bool {
 	a, b := p.need, o.need
 	switch {
-	case p.index == o.index, a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine):
+	case p.index == o.index, a.At.File != b.At.File && (a.Machine == "" || a.Machine != b.Machine) && (a.Project == "" || a.Project != b.Project):
+		return false
+	case a.At.File == b.At.File && a.Group != b.Group:
 		return false
 	case p.binding.MayShareWith(o.binding), a.Device != "" && b.Device != "" && a.Device != b.Device:
 		return false

@@ -23,6 +23,7 @@ there are only notices.`,
   portcheck lint -f json shop.yml payment.yml`,
 		Args: cobra.ArbitraryArgs,
 	}
+	o.lint = true
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.needFlags(f)

@@ -21,13 +21,16 @@ type needOptions struct {
 	offset    int
 	recursive []string
 	source    string
+	lint      bool // not a flag
+	composeOptions
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
-	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
-	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+strings.Join(config.SourceNames(), " or ")+"; without it, each as what it is")
+	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
+	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
+	o.composeFlags(f)
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
 }
@@ -37,11 +40,11 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 // is that of names that may not be read, or the context's.
 func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
 	if o.source != "" && !slices.Contains(config.SourceNames(), o.source) {
-		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, strings.Join(config.SourceNames(), " or ")), config.DidYouMean(o.source, config.SourceNames()))
+		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, config.OneOf(config.SourceNames())), config.DidYouMean(o.source, config.SourceNames()))
 	}
-	names := slices.Concat(args, o.recursive)
-	if len(names) == 0 && len(o.ports) == 0 {
-		names = config.FileNames() // one of them will be read
+	names := slices.Concat(args, o.recursive, o.composeOptions.names())
+	if len(args)+len(o.recursive)+len(o.files)+len(o.ports) == 0 {
+		names = append(names, config.FileNames()...) // one of them will be read
 	}
 	if err := a.refuseToRead(names...); err != nil {
 		return nil, nil, nil, err
@@ -85,12 +88,18 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
-	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source}
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source, Lint: o.lint}
+	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered
 	for _, dir := range o.recursive {
-		found, bad := config.Find(dir, bounds...)
+		found, bad := config.Find(dir, options)
 		names, problems = append(names, found...), append(problems, bad...)
+		problems = append(problems, options.AddFound(found)...)
+	}
+	if len(o.files) > 0 {
+		options.SetProject(o.files)
+		names = append(names, o.files[0])
 	}
 	if len(names) == 0 && len(o.ports) == 0 && len(problems) == 0 {
 		var bad []config.Problem
@@ -98,10 +107,8 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			return nil, bad
 		}
 		if discovered.Compose {
-			vars.discovered = append(vars.discovered, discovered.File)
-			if options.Override = discovered.Override; options.Override != "" {
-				vars.discovered = append(vars.discovered, options.Override)
-			}
+			vars.discovered = append([]string{discovered.File}, discovered.Overrides...)
+			options.SetProject(vars.discovered)
 		}
 		names = []string{discovered.File}
 	}
@@ -116,7 +123,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			}
 		}
 	}
-	named, _ := config.Files(args, bounds...) // Load has reported its problems
+	named, _ := config.Files(slices.Concat(args, o.files), bounds...) // Load has reported its problems
 	for i := range manifests {
 		manifests[i].Found = discovered.Above || len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
 	}
@@ -124,4 +131,4 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 }
 
 // commandNames are the commands that a mistyped one is compared with.
-var commandNames = []string{"check", "lint", "list", "free", "merge", "version", "completion", "help"}
+var commandNames = []string{"check", "lint", "init", "list", "free", "merge", "version", "completion", "help"}

@@ -21,10 +21,11 @@ as the app would use it. It shows which process holds a taken port, and suggests
 others. It changes nothing on the machine that it checks.
 
 Without a MANIFEST it looks for portcheck.yml and similar names in the current
-directory.`,
+directory, else for the Compose files that Compose would read there.`,
 		Example: `  portcheck                         check the manifest in this directory
   portcheck -p 8080 -p 53/udp       check two ports without a manifest
   portcheck -f json deploy/*.yml    check several manifests and print JSON
+  portcheck init                    write a portcheck.yml
   portcheck lint -r .               find conflicts in all manifests without opening a socket
   portcheck list                    list the listening sockets of this machine
   portcheck free --range 8000-8099  print a port that can be bound now`,
@@ -39,7 +40,7 @@ directory.`,
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	a.checkFlags(root)
-	root.AddCommand(a.check(), a.lint(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
+	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
 	addCompletion(root)
 	return root
 }

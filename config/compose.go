@@ -1,9 +1,6 @@
 package config
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
@@ -16,25 +13,24 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// maxVisits is the number of nodes that are visited in a Compose file, those behind
-// aliases each time.
-const maxVisits = 100_000
-
-// compose is the state of parsing one Compose file.
+// compose is the state of parsing one Compose project.
 type compose struct {
-	manifest
-	getenv  func(name string) (string, bool)
-	env     map[string]string // of the file .env
+	reader
+	options Options
+	scope   *scope // of the file that is read
 	project string
-	visits  int
-	total   int             // of ports
-	taken   map[string]bool // names of needs
+	active  []string // profiles
+	bases   map[baseKey]*services
+
+	included int             // entries of include
+	full     bool            // no further file may be read
+	envOf    map[string]bool // variables of needs
 }
 
 // isCompose reports whether a file is a Compose file by its name or its content.
 func isCompose(file string, data []byte) bool {
 	base := filepath.Base(file)
-	if slices.Contains([]string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml"}, base) {
+	if isManifestName(file) {
 		return false
 	}
 	for _, pattern := range []string{"compose.y*ml", "compose.*.y*ml", "docker-compose.y*ml", "docker-compose.*.y*ml"} {
@@ -42,95 +38,89 @@ func isCompose(file string, data []byte) bool {
 			return true
 		}
 	}
-	return bytes.HasPrefix(data, []byte("services:")) || bytes.Contains(data, []byte("\nservices:"))
+	return hasTopKey(data, "services")
 }
 
-// parseCompose parses one Compose file, with the file .env beside it, and with the
-// override of the options.
+// parseCompose parses one Compose file, with the file .env beside it or the files of
+// the options, and with those that Compose merges into it.
 func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	data, found := checkText(file, data)
 	if found != nil {
 		return Manifest{File: file}, found
 	}
 	root, found := readYAML(file, data)
-	c := &compose{manifest: newManifest(file, found), getenv: o.getenv, taken: map[string]bool{}}
+	if o.spent == nil {
+		o.spent = new(budget)
+	}
+	c := &compose{reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{}}
+	c.found = found
 	if root == nil || len(found) > 0 {
 		return c.Manifest, c.found
 	}
-	if file != stdinName {
-		c.env, found = readDotEnv(filepath.Dir(file), o)
-		c.found = append(c.found, found...)
-	}
-	roots := []layer{{file, root}}
-	if o.Override != "" {
-		root, found := readOverride(o)
+	main := &scope{file: file, dir: filepath.Dir(file), get: o.getenv}
+	c.addEnv(main)
+	c.scope = main
+	files := []*scope{main}
+	roots := []*yaml.Node{root}
+	for _, name := range o.overrides[file] {
+		root, found := c.read(name, o.Bounds)
 		c.found = append(c.found, found...)
 		if root != nil {
-			roots = append(roots, layer{o.Override, root})
+			files, roots = append(files, main.of(name)), append(roots, root)
 		}
 	}
-	tops := make([][]field, len(roots))
-	for i, l := range roots {
-		c.file = l.file
-		tops[i] = c.mappingOf("", l.node, 1)
+	c.active = o.Profiles
+	if len(c.active) == 0 {
+		value, _ := main.get("COMPOSE_PROFILES")
+		c.active = strings.Split(value, ",")
 	}
-	c.project = c.projectName(roots, tops)
+	tops := make([][]field, len(files))
+	for i, s := range files {
+		c.enter(s)
+		tops[i] = c.mappingOf("", roots[i], 1)
+	}
+	c.project = c.projectName(files, tops)
 	c.App = c.project
-	var names []string
-	services := map[string][]layer{}
-	for i, l := range roots {
-		c.file = l.file
-		fields := tops[i]
-		if f, ok := pick(fields, "include"); ok {
-			c.report(f.key, notFollowed, "include")
-		}
-		if f, ok := pick(fields, extensionKey); ok {
+	all := newServices()
+	for i, s := range files {
+		c.enter(s)
+		if f, ok := pick(tops[i], extensionKey); ok {
 			c.top(f.value)
 		}
-		all, ok := pick(fields, "services")
-		if !ok {
-			continue
-		}
-		for _, f := range c.mappingOf("services", all.value, 2) {
-			name := f.key.Value
-			if len(name) > nameMax || !isName(strings.ToLower(name)) {
-				c.report(f.key, badService, quote(name))
-				continue
-			}
-			if services[name] == nil {
-				names = append(names, name)
-			}
-			if c.follow(f.value).Tag == "!override" {
-				services[name] = nil
-			}
-			services[name] = append(services[name], layer{l.file, f.value})
-		}
+		c.merge(all, tops[i], nil)
 	}
-	for _, name := range names {
-		c.service(name, services[name])
+	for _, name := range all.names {
+		if l := all.byName[name]; l != nil {
+			c.service(name, l)
+		}
 	}
 	c.file = file
-	if len(c.found) == 0 && len(c.Ports) == 0 {
+	if len(c.found) == 0 && len(c.Ports) == 0 && !o.found[file] {
 		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
 	}
-	return c.Manifest, c.found
+	return c.Manifest, withoutRepeats(c.found)
 }
 
-// lookup returns a variable of the environment or of the file .env.
-func (c *compose) lookup(name string) (string, bool) {
-	if v, ok := c.getenv(name); ok {
-		return v, true
-	}
-	v, ok := c.env[name]
-	return v, ok
+// withoutRepeats returns problems, each once: what several services extend is read for
+// each of them.
+func withoutRepeats(found []problem) []problem {
+	seen := map[Problem]bool{}
+	return slices.DeleteFunc(found, func(p problem) bool {
+		again := seen[p.Problem]
+		seen[p.Problem] = true
+		return again
+	})
 }
 
 // projectName returns the name of the project by Compose's own rules.
-func (c *compose) projectName(roots []layer, tops [][]field) string {
-	file := roots[0].file
-	name, _ := c.lookup("COMPOSE_PROJECT_NAME")
-	for i := len(roots) - 1; i >= 0 && name == ""; i-- {
-		c.file = roots[i].file
+func (c *compose) projectName(files []*scope, tops [][]field) string {
+	file := files[0].file
+	name := c.options.Project
+	if name == "" {
+		name, _ = files[0].get("COMPOSE_PROJECT_NAME")
+	}
+	for i := len(files) - 1; i >= 0 && name == ""; i-- {
+		c.enter(files[i])
 		if f, ok := pick(tops[i], "name"); ok {
 			name, _ = c.text("name", f.value)
 		}
@@ -152,187 +142,145 @@ func (c *compose) projectName(roots []layer, tops [][]field) string {
 	return project
 }
 
-// layer is a value in one of the files that are merged.
-type layer struct {
-	file string
-	node *yaml.Node
-}
-
-// readOverride returns the content of the override of the options.
-func readOverride(o Options) (*yaml.Node, []problem) {
-	data, left, found := readFile(o.Override, o.Bounds)
-	var root *yaml.Node
-	if found == nil {
-		data, found = checkText(o.Override, data)
-	}
-	if found == nil {
-		root, found = readYAML(o.Override, data)
-	}
-	if left != nil { // nothing of it may be shown, so it is not read
-		return nil, []problem{newProblem(Position{File: o.Override}, leavesBounds, quotePath(left.String()))}
-	}
-	if len(found) > 0 {
-		return nil, found
-	}
-	return root, nil
-}
-
-// isReset reports whether a mapping has a key with the tag !reset, which takes away
-// what the files before have.
-func (c *compose) isReset(n *yaml.Node, key string) bool {
-	n = c.follow(n)
-	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key && n.Content[i+1].Tag == "!reset" {
-			return true
-		}
-	}
-	return false
-}
-
-// mergedList returns the items of a list of a service: those of all files, from the
-// last one on that replaces the others.
-func (c *compose) mergedList(layers []layer, fields [][]field, key, want string) []layer {
-	var all []layer
-	for i, l := range layers {
-		c.file = l.file
-		if c.isReset(l.node, key) {
-			all = nil
-		}
-		f, ok := pick(fields[i], key)
-		if !ok {
-			continue
-		}
-		list := c.follow(f.value)
-		switch {
-		case isNull(list):
-			continue
-		case list.Kind != yaml.SequenceNode:
-			c.reportWrongType(key, want, list)
-			continue
-		case list.Tag == "!override":
-			all = nil
-		}
-		for _, item := range list.Content {
-			all = append(all, layer{l.file, item})
-		}
-	}
-	return all
-}
-
 // service reads the published ports of one service.
-func (c *compose) service(name string, layers []layer) {
-	fields := make([][]field, len(layers))
-	for i, l := range layers {
-		c.file = l.file
-		fields[i] = c.mappingOf("services."+plain(name), l.node, 3)
-		if e, ok := pick(fields[i], "extends"); ok {
-			c.report(e.key, notFollowed, "extends")
-		}
-	}
+func (c *compose) service(name string, l *layer) {
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
-		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow,
+		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: c.replicas(l),
 	}
-	var env *yaml.Node
-	for i, l := range layers {
-		c.file = l.file
-		if f, ok := pick(fields[i], extensionKey); ok {
-			if n := c.ofService(f.value, &proto); n != nil {
-				env = n
-			}
+	var env layer
+	for _, v := range c.values(l, extensionKey) {
+		c.enter(v.scope)
+		if n := c.ofService(v.node, &proto); n != nil {
+			env = layer{scope: v.scope, node: n}
 		}
 	}
-	envFile := c.file
-	type published struct {
-		Port
-		target string
+	key, want, read := "ports", "a list of ports", c.publishedPort
+	if c.onHost(l) {
+		key, want, read = "expose", "a list of container ports", c.exposedPort
 	}
 	var all []published
-	for _, l := range c.mergedList(layers, fields, "ports", "a list of ports") {
-		c.file = l.file
-		item := l.node
+	for _, item := range c.items(l, key, want) {
+		c.enter(item.scope)
 		if len(all) > maxNeeds {
-			c.report(item, tooManyNeeds)
+			c.report(item.node, tooManyNeeds)
 			return
 		}
 		if c.total > maxPorts {
 			return
 		}
-		item = c.follow(item)
-		at, spec, ok := c.spec(item)
-		if !ok {
-			continue
-		}
-		mappings, err := nat.ParsePortSpec(spec)
-		if err != nil {
-			c.report(at, badSpec, quote(display(at)))
-			continue
-		}
-		if c.total += len(mappings); c.total > maxPorts {
-			c.report(at, tooManyPorts)
-			return
-		}
-		first, last := mappings[0], mappings[len(mappings)-1]
-		block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
-		protocol := port.Protocol(first.Port.Proto())
-		if !ok || !slices.Contains(port.Protocols, protocol) {
-			continue
-		}
-		address := port.Any
-		if first.Binding.HostIP != "" {
-			if address, err = port.ParseAddress(first.Binding.HostIP); err != nil {
-				c.report(at, badSpec, quote(display(at)))
-				continue
-			}
-		}
-		p := published{target: first.Port.Port(), Port: proto}
-		p.At, p.Ports, p.Protocols, p.Addresses = c.at(at), block, []port.Protocol{protocol}, []port.Address{address}
-		if !slices.ContainsFunc(all, func(o published) bool {
-			return o.target == p.target && o.Ports == p.Ports && o.Protocols[0] == protocol && o.Addresses[0] == address
-		}) {
+		p, ok := read(c.follow(item.node), proto)
+		if ok && !slices.ContainsFunc(all, p.restates) {
 			all = append(all, p)
 		}
 	}
-	if env != nil && len(all) > 1 {
-		c.file = envFile
-		c.report(env, envOfSeveral, len(all))
+	if env.node != nil && len(all) > 1 {
+		c.enter(env.scope)
+		c.report(env.node, envOfSeveral, len(all))
 	}
-	if !c.enabled(c.mergedList(layers, fields, "profiles", "a list of profiles")) { // but Compose reports its errors, too
+	if !c.enabled(c.items(l, "profiles", "a list of profiles")) { // but Compose reports its errors, too
 		return
 	}
-	for _, p := range all {
-		p.Name = name
-		if len(all) > 1 {
-			p.Name += "-" + p.target
+	for i := range all {
+		if p := &all[i]; c.envOf[p.Env] {
+			p.Env = ""
+		} else {
+			c.envOf[p.Env] = p.Env != ""
 		}
-		p.Name = c.unused(p.Name, string(p.Protocols[0]))
-		c.Ports = append(c.Ports, p.Port)
 	}
+	c.add(name, all)
 }
 
-// unused returns a name that no earlier need has.
-func (c *compose) unused(name, protocol string) string {
-	if c.taken[name] {
-		name += "-" + protocol
+// onHost reports whether a service is in the host's network: what it exposes is bound
+// there, and published ports have no effect.
+func (c *compose) onHost(l *layer) bool {
+	mode := ""
+	for _, v := range c.values(l, "network_mode") {
+		c.enter(v.scope)
+		mode, _ = c.text("network_mode", v.node)
 	}
-	unique := name
-	for i := 2; c.taken[unique]; i++ {
-		unique = name + "-" + strconv.Itoa(i)
+	return mode == "host"
+}
+
+// replicas returns how many containers of a service run, if it says so, else 0.
+func (c *compose) replicas(l *layer) int {
+	n := 0
+	number := func(key string, v *yaml.Node) {
+		s, ok := c.text(key, v)
+		if !ok {
+			return
+		}
+		count, err := strconv.Atoi(s)
+		if err != nil || count < 0 {
+			c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
+			return
+		}
+		n = count
 	}
-	c.taken[unique] = true
-	return unique
+	for _, v := range c.values(l, "scale") {
+		c.enter(v.scope)
+		number("scale", v.node)
+	}
+	for _, v := range c.values(l, "deploy") {
+		c.enter(v.scope)
+		fields := c.mappingOf("deploy", v.node, 4)
+		if f, ok := pick(fields, "replicas"); ok && !isNull(c.follow(f.value)) {
+			number("replicas", f.value)
+		}
+	}
+	return n
+}
+
+// publishedPort reads an entry of ports. It reports false if it publishes no fixed port.
+func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
+	at, spec, ok := c.spec(item)
+	if !ok {
+		return published{}, false
+	}
+	mappings, err := nat.ParsePortSpec(spec)
+	if err != nil {
+		c.report(at, badSpec, quote(display(at)))
+		return published{}, false
+	}
+	first, last := mappings[0], mappings[len(mappings)-1]
+	block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
+	address := port.Any
+	if first.Binding.HostIP != "" {
+		if address, err = port.ParseAddress(first.Binding.HostIP); err != nil {
+			c.report(at, badSpec, quote(display(at)))
+			return published{}, false
+		}
+	}
+	p.Addresses = []port.Address{address}
+	if p.Env == "" && ok && block.Len() == 1 {
+		p.Env = c.variable(c.follow(at).Value, item.Kind == yaml.MappingNode)
+	}
+	return c.publish(at, p, block, mappings, ok)
+}
+
+// exposedPort reads an entry of expose.
+func (c *compose) exposedPort(item *yaml.Node, p Port) (published, bool) {
+	spec, ok := c.text("expose", item)
+	if !ok {
+		return published{}, false
+	}
+	mappings, err := nat.ParsePortSpec(spec)
+	if err != nil || strings.Contains(spec, ":") {
+		c.report(item, badExpose, quote(display(item)))
+		return published{}, false
+	}
+	first, last := mappings[0], mappings[len(mappings)-1]
+	block, ok := hostPorts(first.Port.Port(), last.Port.Port())
+	p.Addresses = []port.Address{port.Any}
+	return c.publish(item, p, block, mappings, ok)
 }
 
 // enabled reports whether a service has no profile or one that is active.
-func (c *compose) enabled(profiles []layer) bool {
-	value, _ := c.lookup("COMPOSE_PROFILES")
-	active := strings.Split(value, ",")
-	for i := range active {
-		active[i] = strings.TrimSpace(active[i])
-	}
+func (c *compose) enabled(profiles []*layer) bool {
 	for _, l := range profiles {
-		c.file = l.file
-		if s, ok := c.text("profiles", l.node); ok && (slices.Contains(active, s) || slices.Contains(active, "*")) {
+		c.enter(l.scope)
+		s, ok := c.text("profiles", l.node)
+		if ok && slices.ContainsFunc(c.active, func(a string) bool { a = strings.TrimSpace(a); return a == s || a == "*" }) {
 			return true
 		}
 	}
@@ -389,117 +337,48 @@ func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
 	return at, spec, true
 }
 
-// hostPorts returns the block from the first to the last host port. It reports false
-// if the engine chooses the port: of a range, or any.
-func hostPorts(first, last string) (port.Range, bool) {
-	if first == "" || first == "0" {
-		return port.Range{}, false
+// variable returns the variable that is the whole host port of an entry, such as VAR
+// in ${VAR:-8080}:80, or "".
+func (c *compose) variable(text string, long bool) string {
+	if !long {
+		var parts []string
+		start, open := 0, 0
+		for i, r := range text {
+			switch {
+			case r == '{':
+				open++
+			case r == '}':
+				open--
+			case r == ':' && open == 0:
+				parts = append(parts, text[start:i])
+				start = i + 1
+			}
+		}
+		if len(parts) == 0 {
+			return ""
+		}
+		text = parts[len(parts)-1]
 	}
-	a, err := port.ParseNumber(first)
-	b, err2 := port.ParseNumber(last)
-	return port.Range{First: a, Last: b}, err == nil && err2 == nil
-}
-
-// text returns a scalar with its variables replaced. Messages show the text of the
-// file and not the values of variables, which may be secrets.
-func (c *compose) text(key string, n *yaml.Node) (string, bool) {
-	n = c.follow(n)
-	s, ok := c.scalar(key, "text", n)
+	value, err := interpolate(text, c.scope.get, textMax)
+	if _, bad := port.ParseNumber(value); err != nil || bad != nil {
+		return ""
+	}
+	s, ok := strings.CutPrefix(text, "$")
 	if !ok {
-		return "", false
+		return ""
 	}
-	if len(s) > textMax {
-		c.report(n, longText, key, textMax)
-		return "", false
-	}
-	value, err := interpolate(s, c.lookup, textMax)
-	if required := (requiredError{}); errors.As(err, &required) {
-		c.report(n, unsetVariable, key, quote(required.name), quote(required.reason))
-		return "", false
-	}
-	switch {
-	case errors.Is(err, errTooLong):
-		c.report(n, longText, key, textMax)
-		return "", false
-	case err != nil:
-		c.report(n, badVariable, key, quote(s))
-		return "", false
-	}
-	return value, true
-}
-
-// follow returns the node that an alias stands for. A node with the tag !reset is none.
-func (c *compose) follow(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n.Tag == "!reset" {
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: n.Line, Column: n.Column}
-	}
-	return n
-}
-
-func pick(fields []field, key string) (field, bool) {
-	i := slices.IndexFunc(fields, func(f field) bool { return f.key.Value == key })
-	if i < 0 {
-		return field{}, false
-	}
-	return fields[i], true
-}
-
-// mappingOf returns the fields of a mapping. Those of merge keys come after its own,
-// which have precedence.
-func (c *compose) mappingOf(name string, n *yaml.Node, depth int) []field {
-	n = c.follow(n)
-	c.visits++
-	switch {
-	case isNull(n), c.visits > maxVisits+1:
-		return nil
-	case n.Kind != yaml.MappingNode:
-		c.reportWrongType(fmt.Sprintf("%q", name), "a mapping (key: value)", n)
-		return nil
-	case depth > maxDepth:
-		c.report(n, tooDeep)
-		return nil
-	}
-	var all []field
-	index := map[string]bool{}
-	var merged []*yaml.Node
-	for pair := range slices.Chunk(n.Content, 2) {
-		if c.visits++; c.visits > maxVisits {
-			if c.visits == maxVisits+1 {
-				c.report(n, tooManyNodes)
-			}
-			return all
+	s, braced := strings.CutPrefix(s, "{")
+	n := variableLen(s)
+	name, rest := s[:n], s[n:]
+	if !braced || rest == "}" {
+		if braced != (rest == "}") || !braced && rest != "" {
+			return ""
 		}
-		key, value := pair[0], pair[1]
-		switch {
-		case isMerge(key):
-			merged = append(merged, value)
-		case value.Tag == "!reset": // what is merged stays
-		case key.Kind != yaml.ScalarNode:
-			c.report(key, badKey, describe(key))
-		case index[key.Value]:
-			before, _ := pick(all, key.Value)
-			c.report(key, duplicateKey, quote(key.Value), before.key.Line, before.key.Column)
-		default:
-			index[key.Value] = true
-			all = append(all, field{key, value})
-		}
+		return name
 	}
-	for _, value := range merged {
-		sources := []*yaml.Node{value}
-		if list := c.follow(value); list.Kind == yaml.SequenceNode {
-			sources = list.Content
-		}
-		for _, source := range sources {
-			for _, f := range c.mappingOf("<<", source, depth+1) {
-				if !index[f.key.Value] {
-					index[f.key.Value] = true
-					all = append(all, f)
-				}
-			}
-		}
+	end, ok := closingBrace(rest)
+	if operator := strings.TrimPrefix(rest, ":"); !ok || end != len(rest)-1 || operator[0] == '+' {
+		return ""
 	}
-	return all
+	return name
 }

@@ -33,9 +33,13 @@ var composeCases = []struct {
 	{"values that grow", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A=0123456789\n" + strings.Repeat("A=$A$A$A$A$A$A$A$A$A$A\n", 20), []string{".env: is not a valid .env file: want lines such as NAME=value"}},
 	{"a value is not shown", "name: shop\nservices:\n  a:\n    ports: [\"${SECRET}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: "${SECRET}:80" is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length`}},
 	{"bad variable", "name: shop\nservices:\n  a:\n    ports: [\"${\"]\n", "", []string{`compose.yaml:4:13: ports: "${" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign`}},
-	{"not followed", "name: shop\ninclude: [a.yml]\nservices:\n  a:\n    extends: b\n", "", []string{
-		`compose.yaml:2:1: include is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
-		`compose.yaml:5:5: extends is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
+	{"not followed", "name: shop\ninclude: ['oci://example.com/a']\n", "", []string{
+		`compose.yaml:2:11: include is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
+	}},
+	{"a part of a block again", "name: shop\nservices:\n  a:\n    ports: ['8000-8003:80-83', '8001:81', '8002:81']\n", "", []string{"4:13 a-80 8000-8003 any/tcp shop/a", "4:43 a-81 8002 any/tcp shop/a"}},
+	{"bad replicas", "name: shop\nservices:\n  a:\n    deploy: {replicas: many}\n    ports: [\"80:80\"]\n  b:\n    scale: -1\n", "", []string{
+		`compose.yaml:4:24: replicas: "many" is not a number: want 0 or more`,
+		`compose.yaml:7:12: scale: "-1" is not a number: want 0 or more`,
 	}},
 	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port: there is nothing to check"}},
 	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},

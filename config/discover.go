@@ -21,10 +21,10 @@ var (
 
 // Discovered is a file that Discover has found.
 type Discovered struct {
-	File     string
-	Compose  bool   // it is a Compose file
-	Override string // the file that Compose merges into it, or ""
-	Above    bool   // it is in a parent of the directory
+	File      string
+	Compose   bool     // it is a Compose file
+	Overrides []string // the files that Compose merges into it
+	Above     bool     // it is in a parent of the directory
 }
 
 // Discover returns the manifest of a directory. If there is none, it returns the file
@@ -61,8 +61,12 @@ func discover(dir string, o Options) (Discovered, []problem) {
 
 // discoverCompose returns the file that Compose would read in a directory, or none.
 func discoverCompose(dir string, o Options) (Discovered, []problem) {
-	if file, found := composeFile(dir, o); file != "" || len(found) > 0 {
-		return Discovered{File: file, Compose: true}, found
+	if files, found := namedFiles(dir, o); len(files) > 0 || len(found) > 0 {
+		d := Discovered{Compose: true}
+		if len(files) > 0 {
+			d.File, d.Overrides = files[0], files[1:]
+		}
+		return d, found
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -76,9 +80,7 @@ func discoverCompose(dir string, o Options) (Discovered, []problem) {
 		if len(files) > 0 {
 			d := Discovered{File: files[0], Compose: true, Above: above}
 			overrides, found := existing(dir, overrideNames)
-			if len(overrides) > 0 {
-				d.Override = overrides[0]
-			}
+			d.Overrides = overrides[:min(len(overrides), 1)]
 			return d, found
 		}
 		parent := filepath.Dir(abs)
@@ -97,29 +99,34 @@ func mayRead(dir string, bounds []within.Dir) bool {
 	})
 }
 
-// composeFile returns the file that COMPOSE_FILE names, in the environment or in the
-// file .env of a directory, or "". Whoever wrote that file must not choose files
+// namedFiles returns the files that COMPOSE_FILE names, in the environment or in the
+// file .env of a directory, or none. Whoever wrote that file must not choose files
 // elsewhere: messages show parts of what is read.
-func composeFile(dir string, o Options) (string, []problem) {
+func namedFiles(dir string, o Options) ([]string, []problem) {
 	const variable = "COMPOSE_FILE"
 	at := Position{File: variable}
 	list, ok := o.getenv(variable)
 	separator, _ := o.getenv("COMPOSE_PATH_SEPARATOR")
-	if !ok || list == "" {
-		env, found := readDotEnv(dir, o)
+	inFile := !ok || list == ""
+	if inFile {
+		var env map[string]string
+		var found []problem
+		if at.File = filepath.Join(dir, ".env"); len(o.EnvFiles) > 0 {
+			at.File = o.EnvFiles[0]
+			env, found = readEnvFiles(o.EnvFiles, o, o.getenv)
+		} else {
+			env, found = readDotEnv(dir, o, o.getenv)
+		}
 		if len(found) > 0 {
-			return "", found
+			return nil, found
 		}
-		if list = env[variable]; list == "" {
-			return "", nil
-		}
-		at.File = filepath.Join(dir, ".env")
+		list = env[variable]
 		if separator == "" {
 			separator = env["COMPOSE_PATH_SEPARATOR"]
 		}
-		if !filepath.IsLocal(list) {
-			return "", []problem{newProblem(at, notLocal, quotePath(list))}
-		}
+	}
+	if list == "" {
+		return nil, nil
 	}
 	if separator == "" {
 		separator = ":"
@@ -127,13 +134,19 @@ func composeFile(dir string, o Options) (string, []problem) {
 			separator = ";"
 		}
 	}
-	if strings.Contains(list, separator) {
-		return "", []problem{newProblem(at, severalFiles)}
+	var files []string
+	for file := range strings.SplitSeq(list, separator) {
+		switch {
+		case len(files) > maxFiles:
+			return nil, []problem{newProblem(at, tooManyFiles)}
+		case inFile && !filepath.IsLocal(file):
+			return nil, []problem{newProblem(at, notLocal, quotePath(file))}
+		case !filepath.IsAbs(file):
+			file = filepath.Join(dir, file)
+		}
+		files = append(files, file)
 	}
-	if filepath.IsAbs(list) {
-		return list, nil
-	}
-	return filepath.Join(dir, list), nil
+	return files, nil
 }
 
 // existing returns those of the names that a directory has.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/org/portcheck/internal/within"
 )
@@ -27,16 +28,16 @@ func TestDiscoverCompose(t *testing.T) {
 		{name: "in another directory than the manifest", files: []string{"a/x", "portcheck.yml", "compose.yaml"}, dir: "a", want: Discovered{File: "../compose.yaml", Compose: true, Above: true}},
 		{name: "two levels above", files: []string{"a/b/x", "docker-compose.yml"}, dir: "a/b", bounds: true, want: Discovered{File: "../../docker-compose.yml", Compose: true, Above: true}},
 		{
-			name: "override", files: []string{"compose.yaml", "compose.override.yaml"}, want: Discovered{File: "compose.yaml", Compose: true, Override: "compose.override.yaml"},
+			name: "override", files: []string{"compose.yaml", "compose.override.yaml"}, want: Discovered{File: "compose.yaml", Compose: true, Overrides: []string{"compose.override.yaml"}},
 		},
 		{
-			name: "override of another name", files: []string{"compose.yaml", "docker-compose.override.yml"}, want: Discovered{File: "compose.yaml", Compose: true, Override: "docker-compose.override.yml"},
+			name: "override of another name", files: []string{"compose.yaml", "docker-compose.override.yml"}, want: Discovered{File: "compose.yaml", Compose: true, Overrides: []string{"docker-compose.override.yml"}},
 		},
 		{name: "COMPOSE_FILE", files: []string{"compose.yaml", "a.yml"}, env: map[string]string{"COMPOSE_FILE": "a.yml"}, want: Discovered{File: "a.yml", Compose: true}},
 		{name: "COMPOSE_FILE has an empty value", files: []string{"compose.yaml"}, env: map[string]string{"COMPOSE_FILE": ""}, want: Discovered{File: "compose.yaml", Compose: true}},
 		{
 			name: "COMPOSE_FILE with several", files: []string{"compose.yaml"}, env: map[string]string{"COMPOSE_FILE": "a.yml,b.yml", "COMPOSE_PATH_SEPARATOR": ","},
-			want: Discovered{Compose: true}, problems: "COMPOSE_FILE: COMPOSE_FILE names several files, and portcheck does not merge them: name the file that \"docker compose config\" prints\n",
+			want: Discovered{File: "a.yml", Compose: true, Overrides: []string{"b.yml"}},
 		},
 		{name: "COMPOSE_FILE of .env", files: []string{"compose.yaml", "a/b.yml"}, dotEnv: "COMPOSE_FILE=a/b.yml\n", want: Discovered{File: "a/b.yml", Compose: true}},
 		{
@@ -72,7 +73,7 @@ func TestDiscoverCompose(t *testing.T) {
 			}
 			got, found := Discover(".", o)
 			c.want.File = filepath.FromSlash(c.want.File)
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 			if lines(found) != c.problems {
@@ -97,7 +98,7 @@ func TestDiscoverComposeStaysWithinBounds(t *testing.T) {
 	write(t, "compose.yaml", "checkout/a/x")
 	bounds := []within.Dir{bound(t, "checkout")}
 	t.Chdir("checkout/a")
-	if got, found := Discover(".", Options{Bounds: bounds}); got != (Discovered{}) || len(found) != 1 {
+	if got, found := Discover(".", Options{Bounds: bounds}); got.File != "" || len(found) != 1 {
 		t.Errorf("got %v, %v", got, lines(found))
 	}
 }

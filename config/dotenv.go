@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,20 +11,38 @@ import (
 )
 
 // readDotEnv returns the variables of the file .env of a directory, if there is one.
-func readDotEnv(dir string, o Options) (map[string]string, []problem) {
+func readDotEnv(dir string, o Options, get lookup) (map[string]string, []problem) {
 	name := filepath.Join(dir, ".env")
 	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	data, _, found := readFile(name, o.Bounds)
-	if len(found) > 0 {
-		return nil, found
+	return readEnvFiles([]string{name}, o, get)
+}
+
+// readEnvFiles returns the variables of .env files. Those of later ones have precedence.
+func readEnvFiles(names []string, o Options, get lookup) (map[string]string, []problem) {
+	all := map[string]string{}
+	for _, name := range names {
+		if o.spent != nil && o.spent.bytes > maxAllBytes {
+			return nil, []problem{newProblem(Position{File: name}, tooManyBytes)}
+		}
+		data, _, found := readFile(name, o.Bounds)
+		if len(found) > 0 {
+			return nil, found
+		}
+		env, err := parseDotEnv(string(data), get.or(all))
+		if err != nil { // which is not shown: it may contain values
+			return nil, []problem{newProblem(Position{File: name}, badDotEnv)}
+		}
+		if o.spent != nil {
+			o.spent.bytes += len(data)
+			for _, value := range env {
+				o.spent.bytes += len(value)
+			}
+		}
+		maps.Copy(all, env)
 	}
-	env, err := parseDotEnv(string(data), o.getenv)
-	if err != nil { // which is not shown: it may contain values
-		return nil, []problem{newProblem(Position{File: name}, badDotEnv)}
-	}
-	return env, nil
+	return all, nil
 }
 
 var errDotEnv = errors.New("not a line of a .env file")
@@ -34,14 +53,15 @@ var errDotEnv = errors.New("not a line of a .env file")
 func parseDotEnv(text string, get lookup) (map[string]string, error) {
 	env := map[string]string{}
 	left := maxBytes
+	variables := func(name string) (string, bool) {
+		if value, ok := get(name); ok {
+			return value, true
+		}
+		value, ok := env[name]
+		return value, ok
+	}
 	expand := func(s string) (string, error) {
-		return interpolate(s, func(name string) (string, bool) {
-			if value, ok := get(name); ok {
-				return value, true
-			}
-			value, ok := env[name]
-			return value, ok
-		}, left)
+		return interpolate(s, variables, left)
 	}
 	text = strings.TrimPrefix(text, "\ufeff")
 	for {

@@ -45,12 +45,13 @@ services:
 	if len(found) > 0 {
 		t.Fatal(lines(found))
 	}
+	containers := map[string]uint16{"web": 80, "db-5432": 5432, "db-5433": 5433, "cache": 6379}
 	need := func(line, column int, name string, number uint16, change func(*Port)) Port {
 		p := Port{
 			At: Position{"compose.yaml", line, column}, Name: name, Ports: port.Range{First: number, Last: number},
 			Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any}, Expect: Free, Severity: SeverityWarning,
 			Owner: []Owner{{Compose: "shop/db"}}, Range: port.Set{{First: 8000, Last: 8099}}, Exclude: port.Set{{First: 8080, Last: 8080}},
-			Wait: 5 * time.Second, Allow: []NoticeCode{Ephemeral},
+			Wait: 5 * time.Second, Allow: []NoticeCode{Ephemeral}, Project: "shop", Container: containers[name],
 		}
 		change(&p)
 		return p

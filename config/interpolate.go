@@ -9,6 +9,20 @@ import (
 // lookup returns the value of a variable, and reports whether it is set.
 type lookup func(name string) (string, bool)
 
+// or returns a lookup that finds other variables in env.
+func (get lookup) or(env map[string]string) lookup {
+	if len(env) == 0 {
+		return get
+	}
+	return func(name string) (string, bool) {
+		if value, ok := get(name); ok {
+			return value, true
+		}
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
 var (
 	errReference = errors.New("not a valid reference to a variable")
 	errTooLong   = errors.New("too long after variables are replaced")

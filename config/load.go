@@ -21,8 +21,46 @@ type Options struct {
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
-	// Override is the file that Compose merges into the one that Load reads, or "".
-	Override string
+	// Lint allows sources with the ports of other machines.
+	Lint bool
+	// EnvFiles replace the file .env beside a Compose file.
+	EnvFiles []string
+	// Profiles are the active ones of Compose projects, instead of COMPOSE_PROFILES.
+	Profiles []string
+	// Project is the name of Compose projects, or "".
+	Project string
+
+	overrides map[string][]string // by the Compose file that they are merged into
+	found     map[string]bool     // the Compose files that need not publish a port
+	spent     *budget
+}
+
+// SetProject makes files one Compose project: Load reads all of them if it reads the
+// first one.
+func (o *Options) SetProject(files []string) {
+	if o.overrides == nil {
+		o.overrides = map[string][]string{}
+	}
+	o.overrides[files[0]] = files[1:]
+}
+
+// AddFound adds files that Find has returned: a Compose file among them is read with its
+// override, and need not publish a port.
+func (o *Options) AddFound(files []string) []Problem {
+	var bad []problem
+	for _, file := range files {
+		if !slices.Contains(composeNames, filepath.Base(file)) {
+			continue
+		}
+		overrides, found := existing(filepath.Dir(file), overrideNames)
+		bad = append(bad, found...)
+		o.SetProject(append([]string{file}, overrides[:min(len(overrides), 1)]...))
+		if o.found == nil {
+			o.found = map[string]bool{}
+		}
+		o.found[file] = true
+	}
+	return withoutKinds(bad)
 }
 
 // getenv is Getenv of options that may have none.
@@ -49,13 +87,15 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
-	var limit budget
+	limit := new(budget)
+	o.spent = limit
 	for i, file := range files {
 		order[file] = len(order)
 		if i == maxFiles {
 			found = append(found, newProblem(Position{File: file}, tooManyFiles))
 			break
 		}
+		limit.files++
 		if limit.bytes > maxAllBytes {
 			found = append(found, newProblem(Position{File: file}, tooManyBytes))
 			break
@@ -100,7 +140,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 }
 
 // budget is what a run has used of its limits.
-type budget struct{ bytes, marks, searched int }
+type budget struct{ files, bytes, marks, searched int }
 
 // The library takes as long for a mark as for some bytes of plain text.
 const (
@@ -244,7 +284,11 @@ func checkRun(all []Manifest) []problem {
 			}
 			key := id{m.App, p.Name}
 			if at, ok := seen[key]; ok {
-				found = append(found, newProblem(p.At, sameNeed, quote(m.App+"/"+p.Name), clip(at.String(), 3*quoteMax)))
+				kind := sameNeed
+				if p.Project != "" {
+					kind = sameService
+				}
+				found = append(found, newProblem(p.At, kind, quote(m.App+"/"+p.Name), clip(at.String(), 3*quoteMax)))
 				continue
 			}
 			seen[key] = p.At

@@ -412,27 +412,40 @@ func TestFind(t *testing.T) {
 		testbed.Missing(t, err.Error())
 	}
 	want := []string{".github/portcheck.yml", "a-b/portcheck.yml", "a/.portcheck.yaml", "a/z/portcheck.yaml", "b/portcheck.yml", "portcheck.yml"}
-	got, found := Find(".")
+	got, found := Find(".", Options{})
 	if !slices.Equal(got, want) || len(found) > 0 {
 		t.Errorf("got %q, %v, want %q", got, found, want)
 	}
-	if got, found := Find("a/loop/b"); !slices.Equal(got, []string{"a/loop/b/portcheck.yml"}) || len(found) > 0 {
+	if got, found := Find("a/loop/b", Options{}); !slices.Equal(got, []string{"a/loop/b/portcheck.yml"}) || len(found) > 0 {
 		t.Errorf("below a link: got %q, %v", got, found)
 	}
-	if _, found := Find("c"); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
+	if _, found := Find("c", Options{}); len(found) != 1 || !strings.HasPrefix(found[0].Message, `no manifest below "c": looked for portcheck.yml`) {
 		t.Errorf("a directory without a manifest: got %v", found)
 	}
-	if got, found := Find(".git"); !slices.Equal(got, []string{".git/portcheck.yml"}) || len(found) > 0 {
+	if got, found := Find(".git", Options{}); !slices.Equal(got, []string{".git/portcheck.yml"}) || len(found) > 0 {
 		t.Errorf("a directory that is skipped elsewhere: got %q, %v", got, found)
 	}
-	if _, found := Find("missing"); lines(found) != "missing: no such file\n" {
+	if _, found := Find("missing", Options{}); lines(found) != "missing: no such file\n" {
 		t.Errorf("a missing directory: got %v", found)
 	}
-	if _, found := Find("portcheck.yml"); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
+	if _, found := Find("portcheck.yml", Options{}); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
 		t.Errorf("a file: got %v", found)
 	}
+	write(t, "d/docker-compose.yml", "d/compose.yml", "d/compose.override.yml", "d/e/docker-compose.yaml", "b/compose.yaml", "compose.yaml", "d/templates/portcheck.yml", "d/f/portcheck.yml", "d/f/compose.yaml", "d/g/.github/portcheck.yml", "d/g/compose.yaml")
+	if err := os.WriteFile("d/templates/portcheck.yml", []byte("# a component\nspec:\n  inputs: {}\n---\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, found := Find("d", Options{}); !slices.Equal(got, []string{"d/compose.yml", "d/e/docker-compose.yaml", "d/f/portcheck.yml", "d/g/.github/portcheck.yml"}) || len(found) > 0 {
+		t.Errorf("names of Compose: got %q, %v", got, found)
+	}
+	if got, found := Find("d/f", Options{Source: "compose"}); !slices.Equal(got, []string{"d/f/compose.yaml"}) || len(found) > 0 {
+		t.Errorf("Compose alone: got %q, %v", got, found)
+	}
+	if got, found := Find(".", Options{}); !slices.Contains(got, "portcheck.yml") || slices.Contains(got, "compose.yaml") || len(found) > 0 {
+		t.Errorf("beside a manifest: got %q, %v", got, found)
+	}
 	write(t, "b/.portcheck.yml", "b/portcheck.yaml")
-	files, found := Find("b")
+	files, found := Find("b", Options{})
 	if len(files) != 3 || lines(found) != "b/portcheck.yaml: \".portcheck.yml\" and \"portcheck.yaml\" are in one directory: remove one, or name the one to use\n"+
 		"b/portcheck.yml: \".portcheck.yml\" and \"portcheck.yml\" are in one directory: remove one, or name the one to use\n" {
 		t.Errorf("three in a directory: got %q, %v", files, found)
@@ -450,7 +463,7 @@ func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 func TestFindReportsUnreadableDirectories(t *testing.T) {
-	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top")
+	files, found := find(locked{fstest.MapFS{"locked/portcheck.yml": {}, "z/portcheck.yml": {}}}, "top", "")
 	if !slices.Equal(files, []string{"top/z/portcheck.yml"}) || lines(withoutKinds(found)) != "top/locked: cannot be read: permission denied\n" {
 		t.Errorf("got %q, %v", files, found)
 	}
@@ -465,11 +478,11 @@ func TestFindStops(t *testing.T) {
 		}
 		return fsys
 	}
-	files, found := find(tree(4096, "%04d/portcheck.yml"), "top")
+	files, found := find(tree(4096, "%04d/portcheck.yml"), "top", "")
 	if len(files) != 4096 || len(found) != 0 {
 		t.Errorf("at the limit: %d files, %s", len(files), lines(withoutKinds(found)))
 	}
-	files, found = find(tree(5000, "%04d/portcheck.yml"), "top")
+	files, found = find(tree(5000, "%04d/portcheck.yml"), "top", "")
 	if want := "top/4096/portcheck.yml: more than 4,096 manifests, the limit of a run: name fewer, in several runs\n"; len(files) != 4096 || lines(withoutKinds(found)) != want {
 		t.Errorf("beyond the limit: %d files, %s", len(files), lines(withoutKinds(found)))
 	}
@@ -478,13 +491,13 @@ func TestFindStops(t *testing.T) {
 		for name := range tree(n, "%04d/portcheck.yaml") {
 			fsys[name] = &fstest.MapFile{}
 		}
-		_, found = find(fsys, "top")
+		_, found = find(fsys, "top", "")
 		if last := found[len(found)-1]; len(found) != want || (last.kind == tooManyProblems) != (n > 1000) {
 			t.Errorf("two manifests in each of %d directories: %d problems, the last is %v", n, len(found), last)
 		}
 	}
 	deep := strings.Repeat("d/", 99)
-	files, found = find(fstest.MapFS{deep + "a/portcheck.yml": {}, deep + "b/c/portcheck.yml": {}, "z/portcheck.yml": {}}, "top")
+	files, found = find(fstest.MapFS{deep + "a/portcheck.yml": {}, deep + "b/c/portcheck.yml": {}, "z/portcheck.yml": {}}, "top", "")
 	want := "top/" + deep + "b/c: more than 100 directories one in another, the limit of --recursive: use it with a directory further down\n"
 	if len(files) != 2 || lines(withoutKinds(found)) != want {
 		t.Errorf("directories one in another: %q, %s", files, lines(withoutKinds(found)))
@@ -562,7 +575,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, severalFiles, notLocal, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
+	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, notLocal, outOfProject, sameService, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
@@ -581,6 +594,20 @@ func TestEveryKindHasACase(t *testing.T) {
 	for _, c := range composeCases {
 		writeCompose(t, c.text, c.env)
 		_, found := load([]string{"compose.yaml"}, nil, Options{})
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
+	for _, c := range lintCases {
+		for _, lint := range []bool{true, false} {
+			_, found := parse(c.file, []byte(c.text), Options{Lint: lint})
+			for _, p := range found {
+				delete(missing, p.kind)
+			}
+		}
+	}
+	for _, c := range projectProblems {
+		_, found := loadProject(t, c.files)
 		for _, p := range found {
 			delete(missing, p.kind)
 		}

@@ -154,10 +154,24 @@ var composeFiles = []struct{ about, text string }{
 // published returns the fixed host ports of a Compose file, as this package and as
 // Compose's own loader read them, sorted, each once.
 func ourPorts(text, override string) ([]string, []problem) {
-	m, found := parseCompose(stdinName, []byte(text), Options{Getenv: oracleLookup, Override: override})
-	if len(found) == 1 && found[0].kind == nonePublished {
-		found = nil
+	o := Options{Getenv: oracleLookup}
+	if override != "" {
+		o.SetProject([]string{stdinName, override})
 	}
+	m, found := parseCompose(stdinName, []byte(text), o)
+	return portsOf(m), withoutNone(found)
+}
+
+// withoutNone returns no problem for a project that publishes no port.
+func withoutNone(found []problem) []problem {
+	if len(found) == 1 && found[0].kind == nonePublished {
+		return nil
+	}
+	return found
+}
+
+// portsOf returns the ports of a manifest as the tests compare them.
+func portsOf(m Manifest) []string {
 	var all []string
 	for _, p := range m.Ports {
 		address := string(p.Addresses[0])
@@ -167,7 +181,7 @@ func ourPorts(text, override string) ([]string, []problem) {
 		}
 	}
 	slices.Sort(all)
-	return slices.Compact(all), found
+	return slices.Compact(all)
 }
 
 func composePorts(t *testing.T, text, override string) ([]string, error) {
@@ -176,10 +190,15 @@ func composePorts(t *testing.T, text, override string) ([]string, error) {
 	if override != "" {
 		files = append(files, types.ConfigFile{Filename: override})
 	}
+	return loadedPorts(t, t.TempDir(), files)
+}
+
+func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, error) {
+	t.Helper()
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir:  t.TempDir(),
+		WorkingDir:  dir,
 		ConfigFiles: files,
-		Environment: oracleEnv,
+		Environment: maps.Clone(oracleEnv),
 	}, func(o *loader.Options) {
 		o.SetProjectName("shop", true)
 		o.Profiles = []string{""}     // as without COMPOSE_PROFILES
@@ -190,6 +209,24 @@ func composePorts(t *testing.T, text, override string) ([]string, error) {
 	}
 	var all []string
 	for name, s := range project.Services {
+		if s.NetworkMode == "host" { // its ports have no effect
+			s.Ports = nil
+			for _, e := range s.Expose {
+				number, protocol, found := strings.Cut(strings.ToLower(e), "/")
+				if !found {
+					protocol = "tcp"
+				}
+				first, last, isRange := strings.Cut(number, "-")
+				if !isRange {
+					last = first
+				}
+				from, _ := strconv.Atoi(first)
+				to, _ := strconv.Atoi(last)
+				for n := from; n <= to; n++ {
+					s.Ports = append(s.Ports, types.ServicePortConfig{Published: fmt.Sprint(n), Protocol: protocol})
+				}
+			}
+		}
 		for _, p := range s.Ports {
 			address := p.HostIP
 			switch address {
@@ -287,16 +324,24 @@ func randomCompose(random *rand.Rand) string {
 	return b.String()
 }
 
+// randomProjects returns how many random Compose files a test makes.
+func randomProjects(t *testing.T, usual int) int {
+	t.Helper()
+	text := os.Getenv("PORTCHECK_TEST_COMPOSE")
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text) // .ci/nightly has 10,000
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestRandomPortsAreThoseOfCompose(t *testing.T) {
 	silence(t)
 	random := rand.New(rand.NewPCG(14, 3))
-	n := 300
-	if text := os.Getenv("PORTCHECK_TEST_COMPOSE"); text != "" { // .ci/nightly has 10,000
-		var err error
-		if n, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := randomProjects(t, 300)
 	valid := 0
 	for range n {
 		text := randomCompose(random)

@@ -123,6 +123,9 @@ func oneOf(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
+// OneOf returns words as "a, b or c".
+func OneOf(words []string) string { return oneOf(words) }
+
 // texts returns list as plain strings.
 func texts[S ~string](list []S) []string {
 	all := make([]string, len(list))

@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"path/filepath"
+	"slices"
+)
 
 // source is one kind of file that declares needs.
 type source struct {
@@ -8,12 +11,15 @@ type source struct {
 	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
 	parse  func(file string, data []byte, o Options) (Manifest, []problem)
+	lint   bool // its ports are those of other machines, so only lint reads it
 }
 
 // sources lists every source. The first one that detects a file parses it, so
 // the last one detects every file.
 var sources = []source{
 	{name: "compose", detect: isCompose, parse: parseCompose},
+	{name: "kubernetes", detect: isKubernetes, parse: parseKubernetes, lint: true},
+	{name: "workflow", detect: isWorkflow, parse: parseWorkflow, lint: true},
 	{
 		name:   "manifest",
 		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
@@ -44,8 +50,17 @@ func SourceNames() []string {
 // parse parses a file by the source of the options, or else by the first one that
 // detects it.
 func parse(file string, data []byte, o Options) (Manifest, []problem) {
+	_, project := o.overrides[file]
 	i := slices.IndexFunc(sources, func(s source) bool {
-		return s.name == o.Source || o.Source == "" && s.detect(file, data)
+		return project && s.name == "compose" || s.name == o.Source || o.Source == "" && s.detect(file, data)
 	})
+	if s := sources[i]; s.lint && !o.Lint {
+		return Manifest{File: file}, []problem{newProblem(Position{File: file}, onlyLint, s.name)}
+	}
 	return sources[i].parse(file, data, o)
+}
+
+// isManifestName reports whether a file has the name of a manifest, whatever it contains.
+func isManifestName(file string) bool {
+	return slices.Contains([]string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml"}, filepath.Base(file))
 }

@@ -103,6 +103,10 @@ type Port struct {
 	Env          string
 	Severity     Severity
 	Targets      []string // empty: all
+	Project      string   `json:",omitempty"` // of Compose, or ""
+	Container    uint16   `json:",omitempty"` // the container's port that it publishes, or 0
+	Group        string   `json:",omitempty"` // needs of one file with different ones don't exclude each other
+	Replicas     int      `json:",omitempty"` // how many of the app run on one host; 0: one
 }
 
 // MostDuration is the longest duration of a manifest, of a flag and of a helper. A
@@ -135,17 +139,23 @@ type NoticeCode string
 
 // The notice codes.
 const (
-	Claimed    NoticeCode = "claimed"     // bound by a process that does not listen yet
-	Ephemeral  NoticeCode = "ephemeral"   // in the range that the OS uses for outgoing connections
-	Privileged NoticeCode = "privileged"  // binding it needs a right that the app may lack
-	Duplicate  NoticeCode = "duplicate"   // another need excludes this one
-	Degraded   NoticeCode = "degraded"    // some information could not be read
-	TimeWait   NoticeCode = "time-wait"   // held only by connections in TIME_WAIT
-	Squatter   NoticeCode = "squatter"    // the default port of a well-known program
-	UnsafePort NoticeCode = "unsafe-port" // browsers refuse it
-	NAT        NoticeCode = "nat"         // NAT rules may send some callers elsewhere
-	NoIPv6     NoticeCode = "no-ipv6"     // checked on IPv4 only
+	Claimed    NoticeCode = "claimed"              // bound by a process that does not listen yet
+	Ephemeral  NoticeCode = "ephemeral"            // in the range that the OS uses for outgoing connections
+	Privileged NoticeCode = "privileged"           // binding it needs a right that the app may lack
+	Duplicate  NoticeCode = "duplicate"            // another need excludes this one
+	Degraded   NoticeCode = "degraded"             // some information could not be read
+	TimeWait   NoticeCode = "time-wait"            // held only by connections in TIME_WAIT
+	Squatter   NoticeCode = "squatter"             // the default port of a well-known program
+	UnsafePort NoticeCode = "unsafe-port"          // browsers refuse it
+	NAT        NoticeCode = "nat"                  // NAT rules may send some callers elsewhere
+	NoIPv6     NoticeCode = "no-ipv6"              // checked on IPv4 only
+	Replicas   NoticeCode = "replicas"             // several of the app want one port
+	Published  NoticeCode = "published-everywhere" // a database or the like that every address reaches
 )
 
 // NoticeCodes lists every notice code.
-var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT}
+var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT, Replicas, Published}
+
+// Excludes reports whether a need with such a notice can't be met, whatever the state
+// of its port.
+func (c NoticeCode) Excludes() bool { return c == Duplicate || c == Replicas }

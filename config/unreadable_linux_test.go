@@ -45,7 +45,7 @@ func TestUnreadable(t *testing.T) {
 		if file, found := Discover("locked", Options{}); file.File != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
 			t.Errorf("Discover: got %q, %v", file.File, found)
 		}
-		if files, found := Find("."); len(files) != 0 || lines(found) != "locked: cannot be read: permission denied\n" {
+		if files, found := Find(".", Options{}); len(files) != 0 || lines(found) != "locked: cannot be read: permission denied\n" {
 			t.Errorf("Find: got %q, %v", files, found)
 		}
 	})

@@ -68,14 +68,17 @@ func catchPanic(f func() error) (err error) {
 
 // documents decodes the first two documents, unless that would take long. It decodes
 // into nodes: decoding into other types expands aliases and has more ways to panic.
-func documents(data []byte) ([]*yaml.Node, error) {
+func documents(data []byte) ([]*yaml.Node, error) { return decode(data, 2) }
+
+// decode is documents for the first most documents.
+func decode(data []byte, most int) ([]*yaml.Node, error) {
 	if _, err := effort(data); err != nil {
 		return nil, err
 	}
 	var docs []*yaml.Node
 	err := catchPanic(func() error {
 		dec := yaml.NewDecoder(bytes.NewReader(asYAML11(data)))
-		for len(docs) < 2 {
+		for len(docs) < most {
 			var doc yaml.Node
 			err := dec.Decode(&doc)
 			if errors.Is(err, io.EOF) {

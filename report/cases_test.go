@@ -19,7 +19,7 @@ func cases() map[string]check.Report {
 	for _, code := range config.NoticeCodes {
 		r := met(check.Free, "tcp 8080 is free")
 		r.Notices = []check.Notice{notices[code]}
-		if code == config.Duplicate {
+		if code.Excludes() {
 			r.OK = false
 		}
 		all["notice-"+string(code)] = reportOf(r)
@@ -44,6 +44,8 @@ var notices = map[config.NoticeCode]check.Notice{
 	config.Squatter:   {Code: config.Squatter, Message: "macOS's AirPlay receiver listens on 5000"},
 	config.UnsafePort: {Code: config.UnsafePort, Message: "browsers refuse to open port 6000"},
 	config.NAT:        {Code: config.NAT, Message: "some of the callers by eth0 may be sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat: it depends on the caller"},
+	config.Replicas:   {Code: config.Replicas, Message: "tcp 8080 is published by 3 replicas: only one of them can have it"},
+	config.Published:  {Code: config.Published, Message: "tcp 8080 leads to port 6379 of the container from every address of the host, and Redis often listens there"},
 	config.NoIPv6:     {Code: config.NoIPv6, Message: "this host has no IPv6: judged on IPv4 alone"},
 }
 

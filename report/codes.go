@@ -96,8 +96,20 @@ var codes = []code{
 	{
 		string(config.Duplicate), "DuplicateNeed", "Two needs exclude each other",
 		"Two needs ask for the same port on the same host and can't both bind it.",
-		"The same port and protocol with overlapping addresses, in one manifest or in manifests with the same `host`.",
+		"The same port and protocol with overlapping addresses, in one manifest, in manifests with the same `host`, or in files of one Compose project.",
 		"Give one of them another port. `allow: [duplicate]` accepts that only one of them runs.", config.SeverityError,
+	},
+	{
+		string(config.Replicas), "ReplicatedPort", "Several replicas want one port",
+		"Several replicas of a service publish one fixed port of the host, and only one of them can have it.",
+		"`deploy.replicas` or `scale` of a Compose service is more than 1.",
+		"Run one, publish a range from which each gets a port, or put a proxy before them. `allow: [replicas]` accepts it.", config.SeverityError,
+	},
+	{
+		string(config.Published), "PublishedEverywhere", "Every address of the host leads to a database or the like",
+		"A port on which a database, a debugger or an administrator's console often listens is published on every address.",
+		"A published port without an address is reachable from the networks of the host; Docker's rules come before those of many firewalls.",
+		"Publish it on 127.0.0.1, or on the address of an internal network.", note,
 	},
 	{
 		string(config.Claimed), "PortClaimed", "A process has bound the port and does not listen",

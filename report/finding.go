@@ -42,7 +42,7 @@ func unmetFindings(r check.Result, manyTargets bool) []finding {
 	}
 	found := []finding{newFinding(r, manyTargets, r.Severity, r.Message, string(r.Status))}
 	for _, n := range r.Notices {
-		if n.Code == config.Duplicate {
+		if n.Code.Excludes() {
 			found = append(found, newFinding(r, manyTargets, r.Severity, n.Message, string(n.Code)))
 		}
 	}
@@ -58,7 +58,7 @@ func unmetFindings(r check.Result, manyTargets bool) []finding {
 func noteFindings(r check.Result, manyTargets bool) []finding {
 	var found []finding
 	for _, n := range r.Notices {
-		if r.OK || n.Code != config.Duplicate {
+		if r.OK || !n.Code.Excludes() {
 			found = append(found, newFinding(r, manyTargets, note, n.Message, string(n.Code)))
 		}
 	}

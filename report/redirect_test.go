@@ -25,7 +25,7 @@ func TestRemedyForARule(t *testing.T) {
 		"nft":            {nil, rule(same), []string{"`sudo nft -a list chain ip nat PREROUTING`", "`sudo nft delete rule ip nat PREROUTING handle NUMBER`"}, []string{"iptables", "stop"}},
 		"legacy":         {nil, rule(func(r *check.Redirect) { r.Legacy = true }), []string{"`sudo iptables-legacy -t nat -S PREROUTING`"}, []string{"nft", "ip6tables"}},
 		"legacy, IPv6":   {nil, rule(func(r *check.Redirect) { r.Legacy, r.Table = true, "ip6 nat" }), []string{"`sudo ip6tables-legacy -t nat -S PREROUTING`"}, []string{"nft"}},
-		"a container":    {[]check.Holder{behindRule()}, rule(same), []string{"stop its container: `docker stop shop-db-1`; if the rule is still there, delete", "`owner: {container: shop-db-1}`"}, []string{"kill"}},
+		"a container":    {[]check.Holder{behindRule()}, rule(same), []string{"stop its Compose service: `docker compose -p shop stop db`; if the rule is still there, delete", "`owner: {compose: shop/db}`"}, []string{"kill"}},
 		"a process":      {[]check.Holder{python()}, rule(same), []string{"nft -a list chain", "`owner: {process: python3}`"}, []string{"kill", "stop"}},
 		"a unit":         {[]check.Holder{nginx()}, rule(same), []string{"nft -a list chain"}, []string{"systemctl"}},
 		"a hostile name": {nil, rule(func(r *check.Redirect) { r.Chain = "x; reboot" }), []string{"`sudo nft -a list ruleset`"}, []string{"reboot"}},

@@ -45,6 +45,9 @@ func hints(r check.Result) []check.Hint {
 	if hasNotice(r, config.Duplicate) {
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give one of the two needs another port: only one app at a time can bind this one"})
 	}
+	if hasNotice(r, config.Replicas) {
+		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "run one replica, or publish a range such as 8080-8089:80, from which each gets a port"})
+	}
 	for _, line := range blockLines(r) {
 		all = append(all, check.Hint{Kind: check.HintNote, Text: line})
 	}
@@ -195,25 +198,47 @@ func ownerHint(r check.Result) string {
 	return hint
 }
 
-// holderOwner returns an owner mapping that the holder matches, empty if there is
-// none. That of a forwarder would match every port that it holds.
+// holderOwner returns an owner mapping that the holder matches, empty if there is none.
 func holderOwner(h check.Holder) string {
+	switch o := OwnerOf(h); {
+	case o.Container != "":
+		return "{container: " + yamlString(o.Container) + "}"
+	case o.Compose != "":
+		return "{compose: " + yamlString(o.Compose) + "}"
+	case o.Unit != "":
+		return "{unit: " + yamlString(o.Unit) + "}"
+	case o.Process != "":
+		return "{process: " + yamlString(o.Process) + "}"
+	}
+	return ""
+}
+
+// OwnerOf returns an owner that the holder matches, empty if there is none. That of a
+// forwarder would match every port that it holds.
+func OwnerOf(h check.Holder) config.Owner {
 	switch {
 	case h.Container != nil && isWord(h.Container.Service):
-		return "{container: " + yamlString(h.Container.Service) + "}"
+		return config.Owner{Container: h.Container.Service}
+	case h.Container != nil && inCompose(*h.Container):
+		return config.Owner{Compose: h.Container.Compose}
 	case h.Container != nil && isWord(h.Container.Name):
-		return "{container: " + yamlString(h.Container.Name) + "}"
+		return config.Owner{Container: h.Container.Name}
 	case isUnit(h.From().SocketUnit):
-		return "{unit: " + yamlString(h.From().SocketUnit) + "}"
+		return config.Owner{Unit: h.From().SocketUnit}
 	case unresolved(h):
-		return ""
+		return config.Owner{}
 	case isUnit(h.Unit) && !startsOthers(h.Unit, h.Process):
-		return "{unit: " + yamlString(h.Unit) + "}"
+		return config.Owner{Unit: h.Unit}
 	case isWord(h.Process) && h.Executable != "" && !h.OwnFile:
-		return "{process: " + yamlString(h.Process) + "}"
-	default:
-		return ""
+		return config.Owner{Process: h.Process}
 	}
+	return config.Owner{}
+}
+
+// inCompose reports whether a container is one of a Compose service that an owner can name.
+func inCompose(c check.Container) bool {
+	_, service := composeService(c)
+	return service != ""
 }
 
 // isUnit reports whether a name is one of a unit of the system's or a user's manager

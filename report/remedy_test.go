@@ -54,7 +54,7 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		not     []string
 	}{
 		"unit":              {[]check.Holder{nginx()}, []string{"`systemctl stop nginx.service`", "`owner: {unit: nginx.service}`"}, []string{"kill"}},
-		"container":         {[]check.Holder{postgres()}, []string{"`docker stop shop-db-1`"}, []string{"kill", "systemctl"}},
+		"container":         {[]check.Holder{postgres()}, []string{"`docker compose -p shop stop db`", "`owner: {compose: shop/db}`"}, []string{"kill", "systemctl"}},
 		"process":           {[]check.Holder{python()}, []string{"stop python3: `kill 4711`", "{process: python3}"}, []string{"systemctl"}},
 		"unseen":            {[]check.Holder{unseen()}, []string{"as root", "ss -tlnp sport = :8080"}, []string{"kill", "owner"}},
 		"seen after unseen": {[]check.Holder{unseen(), nginx()}, []string{"`systemctl stop nginx.service`; then check again: not every process"}, []string{"owner"}},

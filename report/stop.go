@@ -180,17 +180,31 @@ func stopContainer(w *way, c check.Container) bool {
 			command += " " + flag + " " + c.Socket
 		}
 	}
+	as := ""
+	if c.Socket == "" && w.holder.Forwarder != nil {
+		as = asUser(w.holder)
+	}
+	if project, service := composeService(c); service != "" && strings.HasPrefix(command, "docker") {
+		w.text, w.many = as+"stop its Compose service", as+"stop its Compose services"
+		w.command, w.word = command+" compose -p "+project+" stop", service
+		return true
+	}
 	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
 		if isWord(ref) {
-			as := ""
-			if c.Socket == "" && w.holder.Forwarder != nil {
-				as = asUser(w.holder)
-			}
 			w.text, w.many, w.command, w.word = as+"stop its container", as+"stop its containers", command+" stop", ref
 			return true
 		}
 	}
 	return false
+}
+
+// composeService returns the project and the service of a container, if both are words.
+func composeService(c check.Container) (project, service string) {
+	project, service, _ = strings.Cut(c.Compose, "/")
+	if !isWord(project) || !isWord(service) {
+		return "", ""
+	}
+	return project, service
 }
 
 // isSocket reports whether the address of an engine is one word to every shell.

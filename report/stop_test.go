@@ -36,6 +36,12 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 			}
 		}
 	}
+	inCompose := func(engine, service string) func(*check.Holder) {
+		return func(h *check.Holder) {
+			inContainer(engine, "")(h)
+			h.Container.Compose = service
+		}
+	}
 	ofUser := func(h *check.Holder) { h.UID, h.User = &uid, "ann" }
 	own := func(h *check.Holder) { h.Forwarder.Own = true }
 	for name, c := range map[string]struct {
@@ -44,6 +50,10 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 		command string
 	}{
 		"docker":                        {process(inContainer("docker", "")), "stop its container: `docker stop web`", "docker stop web"},
+		"Compose":                       {process(inCompose("docker", "shop/web")), "stop its Compose service: `docker compose -p shop stop web`", "docker compose -p shop stop web"},
+		"Compose of podman":             {process(inCompose("podman", "shop/web")), "stop its container: `podman stop web`", "podman stop web"},
+		"an odd service of Compose":     {process(inCompose("docker", "shop/$(reboot)")), "stop its container: `docker stop web`", "docker stop web"},
+		"an odd project of Compose":     {process(inCompose("docker", "-f/web")), "stop its container: `docker stop web`", "docker stop web"},
 		"podman":                        {process(inContainer("podman", "")), "stop its container: `podman stop web`", "podman stop web"},
 		"containerd":                    {process(inContainer("containerd", "")), "stop its container: `nerdctl stop web`", "nerdctl stop web"},
 		"cri-o":                         {process(inContainer("cri-o", "")), "stop its container: `crictl stop web`", "crictl stop web"},
@@ -51,6 +61,7 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 		"docker without root":           {process(inContainer("docker", "unix:///run/user/1000/docker.sock")), "stop its container", "docker -H unix:///run/user/1000/docker.sock stop web"},
 		"podman without root":           {process(inContainer("podman", "unix:///run/user/1000/podman/podman.sock")), "stop its container", "podman --url unix:///run/user/1000/podman/podman.sock stop web"},
 		"an odd socket":                 {process(inContainer("podman", "unix:///run/$(reboot)/x")), "stop its container", "podman stop web"},
+		"Compose behind rootlesskit":    {process(and(forwarder("rootlesskit", "containers", ""), inCompose("docker", "shop/web"), ofUser)), "as user ann, stop its Compose service: `docker compose -p shop stop web`", "docker compose -p shop stop web"},
 		"rootlessport":                  {process(and(forwarder("rootlessport", "containers", "podman"), inContainer("podman", ""), ofUser)), "as user ann, stop its container: `podman stop web`", "podman stop web"},
 		"rootlessport, unknown":         {process(and(forwarder("rootlessport", "containers", "podman"), ofUser)), "as user ann, `podman ps", ""},
 		"rootlesskit, unknown":          {process(and(forwarder("rootlesskit", "containers", ""), ofUser)), "as user ann, ask the engine", ""},

@@ -194,12 +194,14 @@ func symbol(r check.Result) string {
 	}
 }
 
-// verdict returns the status, raw, or the duplicate that makes a need unmet
+// verdict returns the status, raw, or the notice that makes a need unmet
 // although the port itself is free or was not probed.
 func verdict(r check.Result) string {
 	switch {
 	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Duplicate):
 		return string(config.Duplicate)
+	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Replicas):
+		return string(config.Replicas)
 	case r.Status != "":
 		return string(r.Status)
 	case r.OK:

@@ -111,7 +111,7 @@ func TestAnotherReaderOfJUnit(t *testing.T) {
 	if db.Classname != "shop/local" || db.Name != "db tcp/8080" || db.Properties["file"] != "deploy/portcheck.yml" || db.Properties["line"] != "7" {
 		t.Errorf("the test of db is %+v", db)
 	}
-	for _, want := range []string{"shop-db-1", "docker stop", "20000", "[in-use]"} {
+	for _, want := range []string{"shop-db-1", "docker compose", "20000", "[in-use]"} {
 		if !strings.Contains(db.Error.Error(), want) {
 			t.Errorf("db's failure lacks %s: %v", want, db.Error)
 		}

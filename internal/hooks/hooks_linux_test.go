@@ -71,6 +71,16 @@ func TestHooks(t *testing.T) {
 			run(t, repo, 0, "git", "commit", "-q", "--no-verify", "-m", "gone")
 		})
 	}
+	for _, name := range []string{"compose.yaml", "docker-compose.yml", "app/docker-compose.yaml"} {
+		t.Run("a commit that adds "+name, func(t *testing.T) {
+			write(t, repo, map[string]string{name: "services:\n  a:\n    ports: ['8080:80']\n  b:\n    ports: ['8080:81']\n"})
+			contains(t, run(t, repo, 1, "git", "commit", "-m", "bad"), name+":5:13: error: b: ")
+			write(t, repo, map[string]string{name: "services:\n  a:\n    ports: ['8080:80']\n"})
+			contains(t, run(t, repo, 0, "git", "commit", "-m", "good"), "Passed")
+			run(t, repo, 0, "git", "rm", "-q", name)
+			run(t, repo, 0, "git", "commit", "-q", "--no-verify", "-m", "gone")
+		})
+	}
 	t.Run("200 manifests are one start", func(t *testing.T) {
 		many := map[string]string{}
 		for i := range 200 {

@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/config"
+)
+
+// composeOptions are the flags that say how Compose files are read.
+type composeOptions struct {
+	files    []string
+	envFiles []string
+	profiles []string
+	project  string
+}
+
+func (o *composeOptions) composeFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.files, "compose-file", nil, "read `FILE` as a Compose file; several are merged into one project (repeatable)")
+	f.StringArrayVar(&o.envFiles, "env-file", nil, "read the variables of Compose files from `FILE` instead of .env (repeatable)")
+	f.StringArrayVar(&o.profiles, "profile", nil, "take `NAME` for an active profile of Compose, or * for all (repeatable)")
+	f.StringVar(&o.project, "project", "", "`NAME` of the Compose project, instead of COMPOSE_PROJECT_NAME and name:")
+}
+
+// names returns the files that the flags name.
+func (o composeOptions) names() []string {
+	return append(o.files[:len(o.files):len(o.files)], o.envFiles...)
+}
+
+// apply gives the options of a source what the flags say.
+func (o composeOptions) apply(to *config.Options) {
+	to.EnvFiles, to.Profiles, to.Project = o.envFiles, o.profiles, o.project
+}

@@ -1,0 +1,513 @@
+package config
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/org/portcheck/internal/within"
+)
+
+// scope is what the nodes of one file of a project have in common.
+type scope struct {
+	file string
+	dir  string // to which the names of further files are relative
+	get  lookup // of its variables
+	env  int    // the number of those variables
+}
+
+// of returns the scope of another file in the same place.
+func (s *scope) of(file string) *scope { return &scope{file, s.dir, s.get, s.env} }
+
+// enter makes a scope that of what is read next.
+func (c *compose) enter(s *scope) { c.scope, c.file = s, s.file }
+
+// read returns the content of a further file of the project.
+func (c *compose) read(file string, bounds []within.Dir) (*yaml.Node, []problem) {
+	at := Position{File: file}
+	spent := c.options.spent
+	switch spent.files++; {
+	case spent.files > maxFiles:
+		return nil, []problem{newProblem(at, tooManyFiles)}
+	case spent.bytes > maxAllBytes:
+		return nil, []problem{newProblem(at, tooManyBytes)}
+	}
+	data, left, found := readFile(file, bounds)
+	if len(found) > 0 {
+		return nil, found
+	}
+	if left != nil { // nothing of it may be shown, so it is not read
+		return nil, []problem{newProblem(at, leavesBounds, quotePath(left.String()))}
+	}
+	spent.bytes += len(data)
+	if marks, err := effort(data); err == nil { // otherwise it is refused before it takes any
+		if spent.marks += marks; spent.marks > maxAllMarks {
+			return nil, []problem{newProblem(at, tooManyMarksRun)}
+		}
+	}
+	if data, found = checkText(file, data); found != nil {
+		return nil, found
+	}
+	root, found := readYAML(file, data)
+	if len(found) > 0 {
+		return nil, found
+	}
+	return root, nil
+}
+
+// further returns the path of a file that the project names at a node, and the bounds
+// to read it with. In CI the file has to be in the checkout or below the project's
+// directory. It reports false after it has added a problem.
+func (c *compose) further(key string, at *yaml.Node, dir, name string) (string, []within.Dir, bool) {
+	remote := strings.Contains(name, "://") || strings.HasPrefix(name, "oci:") || strings.HasPrefix(name, "git@")
+	if remote || c.File == stdinName {
+		c.report(at, notFollowed, key)
+		return "", nil, false
+	}
+	file := filepath.Clean(filepath.FromSlash(name))
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	bounds := c.options.Bounds
+	if len(bounds) > 0 {
+		if project, err := within.New(filepath.Dir(c.File)); err == nil {
+			bounds = append(slices.Clip(bounds), project)
+		}
+		if !mayRead(filepath.Dir(file), bounds) {
+			c.report(at, outOfProject, key, quotePath(c.follow(at).Value))
+			return "", nil, false
+		}
+	}
+	return file, bounds, true
+}
+
+// addNamed adds the problems of a file that a node names: those of the whole file at the
+// node, with the text that is written there and not the values of its variables.
+func (c *compose) addNamed(key string, n *yaml.Node, found []problem) {
+	for _, p := range found {
+		switch {
+		case slices.Contains([]kind{tooManyFiles, tooManyBytes, tooManyMarksRun}, p.kind):
+			if c.full {
+				return
+			}
+			c.full = true
+			p = newProblem(c.at(n), p.kind)
+		case p.Line == 0:
+			p = newProblem(c.at(n), namedFile, key, quotePath(c.follow(n).Value), p.Message)
+		}
+		c.found = append(c.found, p)
+	}
+}
+
+// addEnv adds the variables of the files of the options, else of the file .env, to
+// those of the main file.
+func (c *compose) addEnv(s *scope) {
+	o := c.options
+	switch {
+	case len(o.EnvFiles) > 0:
+		env, found := readEnvFiles(o.EnvFiles, o, s.get)
+		c.found = append(c.found, found...)
+		s.get = s.get.or(env)
+	case s.file != stdinName:
+		env, found := readDotEnv(s.dir, o, s.get)
+		c.found = append(c.found, found...)
+		s.get = s.get.or(env)
+	}
+}
+
+// services are those of one file, or of several that are merged.
+type services struct {
+	names  []string          // in order
+	byName map[string]*layer // nil: removed
+}
+
+func newServices() *services { return &services{byName: map[string]*layer{}} }
+
+func (s *services) set(name string, l *layer) {
+	if _, known := s.byName[name]; !known {
+		s.names = append(s.names, name)
+	}
+	s.byName[name] = l
+}
+
+func (s *services) remove(name string) {
+	if _, known := s.byName[name]; known {
+		s.byName[name] = nil
+	}
+}
+
+// layer is a value in one of the files that are merged: a service, or one in it.
+type layer struct {
+	*scope
+	node     *yaml.Node // nil if only others define it
+	fields   []field
+	below    []*layer // into which it is merged, the first one at the bottom
+	replaces bool     // what other files have
+	based    bool     // what it extends is in below, if there is such a service
+	busy     bool     // while that is looked for
+}
+
+// own returns the services that a file itself defines.
+func (c *compose) own(top []field) (all *services, removed []string) {
+	all = newServices()
+	f, ok := pick(top, "services")
+	if !ok {
+		return all, nil
+	}
+	for _, s := range c.mappingOf("services", f.value, 2) {
+		name := s.key.Value
+		if len(name) > nameMax || !isName(strings.ToLower(name)) {
+			c.report(s.key, badService, quote(name))
+			continue
+		}
+		n := c.follow(s.value)
+		all.set(name, &layer{scope: c.scope, node: n, fields: c.mappingOf("services."+plain(name), n, 3), replaces: n.Tag == "!override"})
+	}
+	return all, c.resets(f.value)
+}
+
+// merge adds the services of a file, with those that it includes and extends. The files
+// of including include it.
+func (c *compose) merge(all *services, top []field, including []string) {
+	s := c.scope
+	own, removed := c.own(top)
+	if f, ok := pick(top, "include"); ok {
+		c.includeAll(own, f.value, append(slices.Clip(including), s.file))
+	}
+	for _, name := range own.names {
+		c.extend(own, own.byName[name], 1)
+	}
+	for _, name := range removed {
+		all.remove(name)
+	}
+	for _, name := range own.names {
+		l := *own.byName[name] // the services that extend it don't get what is below
+		if before := all.byName[name]; before != nil && !l.replaces {
+			l.below = append([]*layer{before}, l.below...)
+		}
+		all.set(name, &l)
+	}
+	c.enter(s)
+}
+
+// includeAll adds the services of the files that include lists.
+func (c *compose) includeAll(own *services, n *yaml.Node, including []string) {
+	n = c.follow(n)
+	switch {
+	case isNull(n):
+		return
+	case n.Kind != yaml.SequenceNode:
+		c.reportWrongType("include", "a list of files", n)
+		return
+	}
+	s := c.scope
+	for _, item := range n.Content {
+		if c.full {
+			return
+		}
+		for _, imported := range c.include(c.follow(item), including) {
+			for _, name := range imported.names {
+				if imported.byName[name] == nil {
+					continue
+				}
+				l := own.byName[name]
+				if l == nil {
+					l = &layer{scope: s}
+					own.set(name, l)
+				}
+				l.below = append([]*layer{imported.byName[name]}, l.below...)
+			}
+		}
+		c.enter(s)
+	}
+}
+
+// include returns the services of one entry of include.
+func (c *compose) include(item *yaml.Node, including []string) []*services {
+	s := c.scope
+	var paths, envFiles []*yaml.Node
+	dir := ""
+	if item.Kind == yaml.ScalarNode {
+		paths = []*yaml.Node{item}
+	} else {
+		for _, f := range c.mappingOf("include", item, 3) {
+			switch f.key.Value {
+			case "path":
+				paths = c.oneOrMore(f.value)
+			case "env_file":
+				envFiles = c.oneOrMore(f.value)
+			case "project_directory":
+				name, ok := c.text("project_directory", f.value)
+				if !ok {
+					return nil
+				}
+				if name == "" { // as without the key
+					continue
+				}
+				env, _, ok := c.further("project_directory", f.value, s.dir, filepath.Join(name, ".env"))
+				if !ok {
+					return nil
+				}
+				dir = filepath.Dir(env)
+			}
+		}
+		if len(paths) == 0 && item.Kind == yaml.MappingNode {
+			c.report(item, noIncludePath)
+		}
+	}
+	all := newServices()
+	get, env := s.get, s.env
+	for i, n := range paths {
+		c.enter(s)
+		name, ok := c.text("include", n)
+		if !ok {
+			return nil
+		}
+		file, bounds, ok := c.further("include", n, s.dir, name)
+		switch {
+		case !ok:
+			return nil
+		case slices.Contains(including, file):
+			c.report(n, includeCycle, quotePath(c.follow(n).Value))
+			return nil
+		case len(including) > maxDepth:
+			c.report(n, tooDeep)
+			return nil
+		}
+		if i == 0 {
+			if dir == "" {
+				dir = filepath.Dir(file)
+			}
+			if get, ok = c.includedEnv(envFiles, dir); !ok {
+				return nil
+			}
+			c.included++
+			env = c.included
+		}
+		root, found := c.read(file, bounds)
+		c.addNamed("include", n, found)
+		if root == nil {
+			return nil
+		}
+		c.enter(&scope{file, dir, get, env})
+		c.merge(all, c.mappingOf("", root, 1), including)
+	}
+	return []*services{all}
+}
+
+// includedEnv returns the variables of files that are included: those of the files
+// that include, then of the files that are named, else of the file .env in dir.
+func (c *compose) includedEnv(envFiles []*yaml.Node, dir string) (lookup, bool) {
+	s := c.scope
+	var names []string
+	var nodes []*yaml.Node
+	o := c.options
+	for _, n := range envFiles {
+		name, ok := c.text("env_file", n)
+		if !ok {
+			return nil, false
+		}
+		if name == "/dev/null" {
+			continue
+		}
+		file, inside, ok := c.further("env_file", n, s.dir, name)
+		if !ok {
+			return nil, false
+		}
+		names, nodes, o.Bounds = append(names, file), append(nodes, n), inside
+	}
+	var env map[string]string
+	var found []problem
+	switch {
+	case len(names) > 0:
+		env, found = readEnvFiles(names, o, s.get)
+		for _, p := range found {
+			c.addNamed("env_file", nodes[max(0, slices.Index(names, p.File))], []problem{p})
+		}
+		return s.get.or(env), len(found) == 0
+	case len(envFiles) == 0 && (len(o.Bounds) == 0 || mayRead(dir, o.Bounds)):
+		env, found = readDotEnv(dir, o, s.get)
+	}
+	c.found = append(c.found, found...)
+	return s.get.or(env), len(found) == 0
+}
+
+// oneOrMore returns the items of a list, or the node itself.
+func (c *compose) oneOrMore(n *yaml.Node) []*yaml.Node {
+	n = c.follow(n)
+	switch {
+	case isNull(n):
+		return nil
+	case n.Kind == yaml.SequenceNode:
+		return n.Content
+	}
+	return []*yaml.Node{n}
+}
+
+// baseKey names a file that services extend, with the variables that they do it with.
+type baseKey struct {
+	file string
+	env  int
+}
+
+// extend adds what a service of a file extends. all are the services of that file.
+func (c *compose) extend(all *services, l *layer, depth int) {
+	f, ok := pick(l.fields, "extends")
+	if !ok || l.based {
+		return
+	}
+	l.based = true
+	c.enter(l.scope)
+	n := c.follow(f.value)
+	var service, file *yaml.Node
+	switch n.Kind {
+	case yaml.ScalarNode:
+		service = n
+	case yaml.MappingNode:
+		for _, f := range c.mappingOf("extends", n, 4) {
+			switch f.key.Value {
+			case "service":
+				service = f.value
+			case "file":
+				if file = c.follow(f.value); isNull(file) {
+					file = nil
+				}
+			}
+		}
+		if service == nil {
+			c.report(n, noExtendedService)
+			return
+		}
+	default:
+		c.reportWrongType("extends", "the name of a service, or a mapping with service and file", n)
+		return
+	}
+	name, ok := c.text("extends", service)
+	if !ok {
+		return
+	}
+	service = c.follow(service)
+	if file != nil {
+		if all = c.fileOfBase(file); all == nil {
+			return
+		}
+	}
+	c.enter(l.scope)
+	base := all.byName[name]
+	switch {
+	case base == nil:
+		c.report(service, noSuchBase, quote(service.Value))
+		return
+	case base == l, base.busy:
+		c.report(service, extendsCycle, quote(service.Value))
+		return
+	case depth > maxDepth:
+		c.report(service, tooDeep)
+		return
+	}
+	l.busy = true
+	c.extend(all, base, depth+1)
+	l.busy = false
+	l.below = append([]*layer{base}, l.below...)
+}
+
+// fileOfBase returns the services of the file that a node of extends names, or nil.
+func (c *compose) fileOfBase(n *yaml.Node) *services {
+	s := c.scope
+	name, ok := c.text("extends", n)
+	if !ok {
+		return nil
+	}
+	file, bounds, ok := c.further("extends", n, s.dir, name)
+	if !ok {
+		return nil
+	}
+	key := baseKey{file, s.env}
+	if all, known := c.bases[key]; known {
+		return all
+	}
+	var all *services
+	root, found := c.read(file, bounds)
+	c.addNamed("extends", n, found)
+	if root != nil {
+		c.enter(&scope{file, filepath.Dir(file), s.get, s.env})
+		all, _ = c.own(c.mappingOf("", root, 1))
+	}
+	c.bases[key] = all
+	c.enter(s)
+	return all
+}
+
+// values returns the values of a key of a service in all files, without those that a
+// later file takes away.
+func (c *compose) values(l *layer, key string) []*layer {
+	if c.visits++; c.visits > maxVisits {
+		if c.visits == maxVisits+1 {
+			c.found = append(c.found, newProblem(Position{l.file, 1, 1}, tooManyNodes))
+		}
+		return nil
+	}
+	var all []*layer
+	for _, b := range l.below {
+		all = append(all, c.values(b, key)...)
+	}
+	if l.node == nil {
+		return all
+	}
+	if slices.Contains(c.resets(l.node), key) {
+		all = nil
+	}
+	f, ok := pick(l.fields, key)
+	if !ok {
+		return all
+	}
+	n := c.follow(f.value)
+	switch {
+	case isNull(n) && key == extensionKey:
+		c.enter(l.scope)
+		c.reportWrongType(key, "a mapping (key: value)", n)
+		return all
+	case isNull(n):
+		return all
+	case n.Tag == "!override":
+		all = nil
+	}
+	return append(all, &layer{scope: l.scope, node: n})
+}
+
+// items returns the items of a list of a service, of all files.
+func (c *compose) items(l *layer, key, want string) []*layer {
+	var all []*layer
+	for _, v := range c.values(l, key) {
+		c.enter(v.scope)
+		if v.node.Kind != yaml.SequenceNode {
+			c.reportWrongType(key, want, v.node)
+			continue
+		}
+		for _, item := range v.node.Content {
+			if c.visits++; c.visits > maxVisits {
+				if c.visits == maxVisits+1 {
+					c.report(v.node, tooManyNodes)
+				}
+				return nil
+			}
+			all = append(all, &layer{scope: v.scope, node: item})
+		}
+	}
+	return all
+}
+
+// resets returns the keys of a mapping with the tag !reset, which take away what the
+// files before have.
+func (c *compose) resets(n *yaml.Node) []string {
+	n = c.follow(n)
+	var all []string
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i+1].Tag == "!reset" {
+			all = append(all, n.Content[i].Value)
+		}
+	}
+	return all
+}
