@@ -80,6 +80,11 @@ func (c *compose) further(key string, at *yaml.Node, dir, name string) (string, 
 			return "", nil, false
 		}
 	}
+	if own, ok := within.Own(c.File); ok && c.options.outside != nil {
+		if _, inside := own.Rel(file); !inside {
+			c.options.outside[file] = &own
+		}
+	}
 	return file, bounds, true
 }
 

@@ -30,8 +30,9 @@ type Options struct {
 	// Project is the name of Compose projects, or "".
 	Project string
 
-	overrides map[string][]string // by the Compose file that they are merged into
-	found     map[string]bool     // the Compose files that need not publish a port
+	overrides map[string][]string    // by the Compose file that they are merged into
+	found     map[string]bool        // the Compose files that need not publish a port
+	outside   map[string]*within.Dir // by file that another one names: what it is outside of
 	spent     *budget
 }
 
@@ -88,7 +89,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
 	limit := new(budget)
-	o.spent = limit
+	o.spent, o.outside = limit, map[string]*within.Dir{}
 	for i, file := range files {
 		order[file] = len(order)
 		if i == maxFiles {
@@ -129,8 +130,11 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	}
 	found = append(found, checkRun(all)...)
 	for i, p := range found {
-		if dir := left[p.File]; dir != nil {
-			found[i] = p.withoutValues(*dir)
+		switch {
+		case left[p.File] != nil:
+			found[i] = p.withoutValues(*left[p.File], byLink)
+		case o.outside[p.File] != nil:
+			found[i] = p.withoutValues(*o.outside[p.File], byName)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b problem) int {

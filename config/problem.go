@@ -29,9 +29,9 @@ func newProblem(at Position, k kind, args ...any) problem {
 }
 
 // withoutValues returns the problem without anything that the file contains, for a
-// file to which a link may lead out of a directory. Only numbers that are positions
-// and limits stay.
-func (p problem) withoutValues(left within.Dir) problem {
+// file outside of a directory, with the reason. Only numbers that are positions and
+// limits stay.
+func (p problem) withoutValues(left within.Dir, reason string) problem {
 	args := slices.Clone(p.args)
 	for i, a := range args {
 		if _, ok := a.(int); !ok {
@@ -42,9 +42,15 @@ func (p problem) withoutValues(left within.Dir) problem {
 		return p
 	}
 	p = newProblem(p.Position, p.kind, args...)
-	p.Message += "; values are not shown, since a link may lead to this file, out of " + quotePath(left.String()) + ": name the file itself to see them"
+	p.Message += "; values are not shown, since " + fmt.Sprintf(reason, quotePath(left.String())) + ": name the file itself to see them"
 	return p
 }
+
+// Why a file is outside of a directory.
+const (
+	byLink = "a link may lead to this file, out of %s"
+	byName = "another file names this one, which is outside of %s"
+)
 
 // hidden stands in a message for a value that is not shown.
 type hidden struct{}

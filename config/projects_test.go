@@ -160,6 +160,35 @@ func TestProjectStaysWithinBounds(t *testing.T) {
 	}
 }
 
+// Errors about a file outside of the project's work tree or directory quote nothing of
+// it: whoever wrote the project may not be allowed to read it.
+func TestProjectQuotesNothingOutside(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFiles(t, ".", map[string]string{
+		"x": "root:x:0:0:secret\n", "x.yml": "services: {web: {ports: ['secret:x', secret: 1]}, 'a secret': {}}\nsecret: {secret: [}\n",
+		"types.yml": "services: {web: {ports: [{published: secret}, 'secret:1'], expose: secret}}\n", "repo/inside.yml": "services: {web: {ports: ['visible:1']}}\n",
+	})
+	if err := os.MkdirAll("repo/.git", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		"include: [%s]\n", "services: {a: {extends: {file: %s, service: web}, ports: ['1:1']}}\n",
+		"include: [{path: ../inside.yml, env_file: %s}]\nservices: {a: {ports: ['1:1']}}\n",
+	} {
+		for _, name := range []string{"../../x", "../../x.yml", "../../types.yml"} {
+			writeFiles(t, ".", map[string]string{"repo/p/compose.yaml": fmt.Sprintf(text, name)})
+			_, found := Load([]string{"repo/p/compose.yaml"}, nil, Options{})
+			if got := lines(found); got == "" || strings.Contains(got, "secret") {
+				t.Errorf("%s %s:\n%s", text, name, got)
+			}
+		}
+	}
+	writeFiles(t, ".", map[string]string{"repo/p/compose.yaml": "include: [../inside.yml]\n"})
+	if _, found := Load([]string{"repo/p/compose.yaml"}, nil, Options{}); !strings.Contains(lines(found), "visible") {
+		t.Errorf("of the work tree: %s", lines(found))
+	}
+}
+
 // A project of files that include and extend each other many times ends soon.
 func TestHostileProjectsEndSoon(t *testing.T) {
 	wide := "include: [" + strings.Repeat("b.yml, ", 5000) + "]\n"

@@ -104,6 +104,13 @@ func openAny(name string, bounds []Dir, how opening) (File, error) {
 	return File{f, &own}, err
 }
 
+// Own returns the git work tree of a file that a user has named, else its directory,
+// and reports whether it is known.
+func Own(name string) (Dir, bool) {
+	d, _, ok := ownDir(name)
+	return d, ok
+}
+
 // ownDir returns the git work tree of a name, else the directory of the name. An
 // open file of this process has none.
 func ownDir(name string) (Dir, string, bool) {
