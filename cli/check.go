@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport"
 )
@@ -80,7 +81,7 @@ func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {
-	if err := o.validate(); err != nil {
+	if err := o.validate(a.env); err != nil {
 		return err
 	}
 	out, err := a.newOutputs(o.outputOptions)
@@ -94,6 +95,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
+	problems = append(problems, a.refuseOpenSSH(specs, o.Client)...)
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
@@ -140,7 +142,7 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 	return check.Run(ctx, needs, targets, options)
 }
 
-func (o *checkOptions) validate() error {
+func (o *checkOptions) validate(env ci.Env) error {
 	if err := validCount("alternatives", o.alternatives, mostAlternatives); err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func (o *checkOptions) validate() error {
 	if o.parallel < 1 || o.parallel > maxParallel {
 		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
 	}
-	if err := o.connectOptions.validate(); err != nil {
+	if err := o.connectOptions.validate(env); err != nil {
 		return err
 	}
 	return o.verdictOptions.validate()

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/host/wire"
-	"github.com/org/portcheck/transport/internal/sshlink"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // bootstrapScript is the shell script that receives an executable and runs it.
@@ -91,8 +91,8 @@ done
 // bootstrap is a session that runs bootstrapScript or an installed portcheck,
 // until the probe takes requests.
 type bootstrap struct {
-	link      *sshlink.Link
-	session   *sshlink.Session
+	link      remote.Link
+	session   remote.Session
 	lines     *bufio.Reader
 	installed string // path of the installed portcheck; empty with bootstrapScript
 	// sent is closed once the binary is written. It is nil if none is sent.
@@ -111,7 +111,7 @@ const (
 )
 
 // startBootstrap starts bootstrapScript and returns the host's system.
-func startBootstrap(ctx context.Context, link *sshlink.Link, sudo string, lifetime time.Duration) (*bootstrap, system, error) {
+func startBootstrap(ctx context.Context, link remote.Link, sudo string, lifetime time.Duration) (*bootstrap, system, error) {
 	command := fmt.Sprintf("exec sh -c '%s' portcheck '%s' %s", oneLine(bootstrapScript), sudo, seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
@@ -126,7 +126,7 @@ func startBootstrap(ctx context.Context, link *sshlink.Link, sudo string, lifeti
 	return b, parseSystem(uname), nil
 }
 
-func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string) *bootstrap {
+func newBootstrap(link remote.Link, session remote.Session, installed string) *bootstrap {
 	// The script and the probe skip empty lines. To an SFTP server, which some
 	// hosts start whatever the command is, these are an invalid message, so it
 	// exits instead of waiting for more.
@@ -136,7 +136,7 @@ func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string
 
 // startInstalled starts the portcheck at path on the host, by sudo unless that
 // is empty.
-func startInstalled(ctx context.Context, link *sshlink.Link, path, sudo string, lifetime time.Duration) (*bootstrap, error) {
+func startInstalled(ctx context.Context, link remote.Link, path, sudo string, lifetime time.Duration) (*bootstrap, error) {
 	command := fmt.Sprintf("exec %s %s probe --ready --for %s", sudo, quote(path), seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
@@ -182,7 +182,9 @@ func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, err
 		text, isReply := strings.CutPrefix(strings.TrimRight(string(line), "\r\n"), "portcheck-")
 		switch {
 		case ctx.Err() != nil:
-			return "", ctx.Err()
+			return "", b.interrupted(ctx)
+		case remote.IsLost(err):
+			return "", err
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
 			return "", cannotRunError{b.failure(ctx, "")}
 		case !isReply:
@@ -200,6 +202,15 @@ func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, err
 	return "", cannotRunError{fmt.Errorf("%smore than %d bytes of output without a reply", b.subject(), preambleLimit)}
 }
 
+// interrupted returns the error of a context that has ended, with the step of the
+// connection that went on.
+func (b *bootstrap) interrupted(ctx context.Context) error {
+	if step := b.session.Step(); step != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return remote.At(step, ctx.Err())
+	}
+	return ctx.Err()
+}
+
 // subject returns the start of a message about an installed portcheck.
 func (b *bootstrap) subject() string {
 	if b.installed == "" {
@@ -212,11 +223,15 @@ func (b *bootstrap) subject() string {
 // output if reply is empty.
 func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	word, argument, _ := strings.Cut(reply, " ")
-	exit := &sshlink.ExitError{}
+	exit := &remote.ExitError{}
 	if reply == "" || word == "end" || word == "broken" {
 		ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 		defer cancel()
-		if err := b.session.Wait(ctx); b.installed != "" && errors.As(err, &exit) {
+		err := b.session.Wait(ctx)
+		if remote.IsLost(err) {
+			return err
+		}
+		if b.installed != "" && errors.As(err, &exit) {
 			return fmt.Errorf("%s%w", b.subject(), exit)
 		}
 	}
@@ -290,7 +305,7 @@ func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error
 func (b *bootstrap) send(ctx context.Context, line string) error {
 	if _, err := io.WriteString(b.session, line+"\n"); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return b.interrupted(ctx)
 		}
 		return cannotRunError{b.failure(ctx, "")}
 	}

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 const includeDepth = 16 // the limit of OpenSSH
@@ -79,7 +81,7 @@ func (d *Dialer) readConfig() (clientConfig, error) {
 		}
 		part, err := d.readFile(filepath.Join(file.dir, file.name), file.dir, nil, 0)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, &StepError{"config", err}
+			return nil, remote.At("config", err)
 		}
 		c = append(c, part...)
 	}
@@ -142,7 +144,7 @@ func (d *Dialer) include(files []string, dir string, when []patterns, depth int)
 		}
 		files, err := filepath.Glob(p)
 		if err != nil {
-			return nil, fmt.Errorf("can't include %s: %w", shorten(p), err)
+			return nil, fmt.Errorf("can't include %s: %w", remote.Shorten(p), err)
 		}
 		for _, f := range files {
 			part, err := d.readFile(f, dir, when, depth)
@@ -164,7 +166,7 @@ func directive(line string) (keyword string, values []string, err error) {
 	}
 	end := strings.IndexAny(line, " \t=\"")
 	if end < 0 {
-		return "", nil, fmt.Errorf("%s has no value", shorten(line))
+		return "", nil, fmt.Errorf("%s has no value", remote.Shorten(line))
 	}
 	keyword = strings.ToLower(line[:end])
 	rest := strings.TrimPrefix(strings.TrimLeft(line[end:], " \t"), "=")
@@ -173,7 +175,7 @@ func directive(line string) (keyword string, values []string, err error) {
 		if rest[0] == '"' {
 			var closed bool
 			if word, rest, closed = strings.Cut(rest[1:], `"`); !closed {
-				return "", nil, fmt.Errorf("the value of %s has an unclosed quote", shorten(keyword))
+				return "", nil, fmt.Errorf("the value of %s has an unclosed quote", remote.Shorten(keyword))
 			}
 		} else {
 			end := strings.IndexAny(rest, " \t\"")
@@ -185,7 +187,7 @@ func directive(line string) (keyword string, values []string, err error) {
 		values = append(values, word)
 	}
 	if len(values) == 0 {
-		return "", nil, fmt.Errorf("%s has no value", shorten(keyword))
+		return "", nil, fmt.Errorf("%s has no value", remote.Shorten(keyword))
 	}
 	return keyword, values, nil
 }
@@ -203,7 +205,7 @@ func parseMatch(criteria []string) (patterns, error) {
 	case len(rest) == 2 && (strings.EqualFold(rest[0], "host") || strings.EqualFold(rest[0], "originalhost")):
 		return strings.Split(rest[1], ","), nil
 	}
-	return nil, fmt.Errorf("unsupported Match %s: use Match all, or Match host PATTERNS alone", shorten(strings.Join(criteria, " ")))
+	return nil, fmt.Errorf("unsupported Match %s: use Match all, or Match host PATTERNS alone", remote.Shorten(strings.Join(criteria, " ")))
 }
 
 // inHome returns the path of a file in the home directory, "" if there is no

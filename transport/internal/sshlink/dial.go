@@ -16,11 +16,12 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 const clientVersion = "SSH-2.0-portcheck"
 
-// Dial connects to a target. The error is a *StepError, or context.Canceled.
+// Dial connects to a target. The error is a *remote.StepError, or context.Canceled.
 func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, error) {
 	hops, err := d.route(ctx, target)
 	if err != nil {
@@ -43,21 +44,21 @@ func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 // contextError returns the error of ctx if it has ended, else err. If its deadline
 // has passed, the error has the step of err.
 func contextError(ctx context.Context, err error) error {
-	var failed *StepError
-	if ctx.Err() == nil || isUnread(err) {
+	var failed *remote.StepError
+	if ctx.Err() == nil || remote.IsUnread(err) {
 		return err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.As(err, &failed) {
-		return &StepError{failed.Step, ctx.Err()}
+		return remote.At(failed.Step, ctx.Err())
 	}
 	return ctx.Err()
 }
 
 // viaHop adds the name of a jump host to an error that occurred there.
 func viaHop(h hop, err error) error {
-	var failed *StepError
+	var failed *remote.StepError
 	if errors.As(err, &failed) {
-		return &StepError{failed.Step, fmt.Errorf("via %s: %w", h.name, failed.Err)}
+		return remote.At(failed.Step, fmt.Errorf("via %s: %w", h.name, failed.Err))
 	}
 	return err
 }
@@ -133,21 +134,21 @@ func (d *Dialer) connectError(ctx context.Context, h hop, err error) error {
 	expired := ctx.Err() != nil
 	switch {
 	case errors.As(err, &unresolved) && expired:
-		return &StepError{"resolve", fmt.Errorf("the name %s: %s", h.host, timedOut(d.o.ConnectTimeout))}
+		return remote.At("resolve", fmt.Errorf("the name %s: %s", h.host, timedOut(d.o.ConnectTimeout)))
 	case errors.As(err, &unresolved):
-		return &StepError{"resolve", fmt.Errorf("the name %s has no address: %s", h.host, shorten(unresolved.Err))}
+		return remote.At("resolve", fmt.Errorf("the name %s has no address: %s", h.host, remote.Shorten(unresolved.Err)))
 	case errors.As(err, &refused):
-		return &StepError{"connect", refused}
+		return remote.At("connect", refused)
 	case expired:
-		return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), timedOut(d.o.ConnectTimeout))}
+		return remote.At("connect", fmt.Errorf("%s: %s", h.address(), timedOut(d.o.ConnectTimeout)))
 	case errors.As(err, &denied) && denied.Reason == ssh.Prohibited:
-		return &StepError{"connect", fmt.Errorf("%s: the jump host does not allow forwarding", h.address())}
+		return remote.At("connect", fmt.Errorf("%s: the jump host does not allow forwarding", h.address()))
 	case errors.As(err, &denied):
-		return &StepError{"connect", fmt.Errorf("%s can't be reached from the jump host: %s", h.address(), shorten(denied.Message))}
+		return remote.At("connect", fmt.Errorf("%s can't be reached from the jump host: %s", h.address(), remote.Shorten(denied.Message)))
 	case errors.As(err, &errno):
-		return &StepError{"connect", fmt.Errorf("%s: %w", h.address(), errno)}
+		return remote.At("connect", fmt.Errorf("%s: %w", h.address(), errno))
 	}
-	return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), brief(err))}
+	return remote.At("connect", fmt.Errorf("%s: %s", h.address(), brief(err)))
 }
 
 // handshake does the SSH handshake with the host at the other end of conn and
@@ -167,8 +168,8 @@ func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h
 		},
 		User:          h.user,
 		ClientVersion: clientVersion,
-		HostKeyCallback: func(keyName string, remote net.Addr, key ssh.PublicKey) error {
-			if err := keys.check(keyName, remote, key); err != nil {
+		HostKeyCallback: func(keyName string, from net.Addr, key ssh.PublicKey) error {
+			if err := keys.check(keyName, from, key); err != nil {
 				return err
 			}
 			trusted.Store(true)
@@ -199,7 +200,7 @@ func usesSHA1(algorithm string) bool {
 // handshakeError returns the error of a handshake. After the host key was found
 // to be trusted, failures are those of the login.
 func handshakeError(ctx context.Context, in *login, trusted bool, err error) error {
-	var failed *StepError
+	var failed *remote.StepError
 	var uncommon *ssh.AlgorithmNegotiationError
 	switch {
 	case errors.As(err, &failed):
@@ -209,15 +210,15 @@ func handshakeError(ctx context.Context, in *login, trusted bool, err error) err
 	case trusted:
 		return in.failed("the host closed the connection: " + brief(err))
 	case ctx.Err() != nil:
-		return &StepError{"handshake", errors.New(timedOut(in.timeout))}
+		return remote.At("handshake", errors.New(timedOut(in.timeout)))
 	case errors.As(err, &uncommon):
-		text := fmt.Sprintf("no common algorithm for %s, the host offers: %s", uncommon.What, shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))
+		text := fmt.Sprintf("no common algorithm for %s, the host offers: %s", uncommon.What, remote.Shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))
 		if slices.ContainsFunc(uncommon.RequestedAlgorithms, usesSHA1) {
 			text += "; SHA-1 is not accepted: let the host's SSH server offer newer algorithms"
 		}
-		return &StepError{"handshake", errors.New(text)}
+		return remote.At("handshake", errors.New(text))
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return &StepError{"handshake", errors.New("the host closed the connection")}
+		return remote.At("handshake", errors.New("the host closed the connection"))
 	}
-	return &StepError{"handshake", fmt.Errorf("the host violates the SSH protocol: %s", brief(err))}
+	return remote.At("handshake", fmt.Errorf("the host violates the SSH protocol: %s", brief(err)))
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // hostKeys are the known host keys of a set of files.
@@ -34,11 +36,11 @@ func (d *Dialer) hostKeysFor(ctx context.Context, h hop) (*hostKeys, error) {
 	return d.hostKeys.get(ctx, names, "host key", "the known_hosts files "+strings.Join(files, ", "), func() (*hostKeys, error) {
 		texts, err := d.knownTexts(files)
 		if err != nil {
-			return nil, &StepError{"host key", err}
+			return nil, remote.At("host key", err)
 		}
 		keys, err := parseKnown(texts)
 		if err != nil {
-			return nil, &StepError{"host key", err}
+			return nil, remote.At("host key", err)
 		}
 		keys.addTo = addTo
 		return keys, nil
@@ -91,7 +93,7 @@ func parseKnown(texts []knownText) (*hostKeys, error) {
 		}
 		// The parser reads files, each of them twice, but a text may be from a
 		// variable or a pipe.
-		file, remove, err := asFile(clean)
+		file, remove, err := remote.AsFile(clean)
 		if err != nil {
 			return nil, fmt.Errorf("can't create a temporary file for the known hosts: %w", err)
 		}
@@ -158,17 +160,17 @@ func (k *hostKeys) algorithms(keyName string) []string {
 }
 
 // check is an ssh.HostKeyCallback.
-func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) error {
+func (k *hostKeys) check(keyName string, from net.Addr, key ssh.PublicKey) error {
 	// A certificate of an unknown authority counts as the key that it contains.
 	if cert, ok := key.(*ssh.Certificate); ok && !k.isAuthority(keyName, cert.SignatureKey) {
 		key = cert.Key
 	}
-	if err := k.db.HostKeyCallback()(keyName, remote, key); err != nil {
-		return &StepError{"host key", k.keyError(keyName, key, err)}
+	if err := k.db.HostKeyCallback()(keyName, from, key); err != nil {
+		return remote.At("host key", k.keyError(keyName, key, err))
 	}
 	// The library verifies an authority's signature by any algorithm of its key.
 	if cert, ok := key.(*ssh.Certificate); ok && usesSHA1(cert.Signature.Format) {
-		return &StepError{"host key", fmt.Errorf("the certificate of the key %s is signed with SHA-1 (%s): sign it again by `ssh-keygen -t rsa-sha2-512 -s`", describe(cert.Key), cert.Signature.Format)}
+		return remote.At("host key", fmt.Errorf("the certificate of the key %s is signed with SHA-1 (%s): sign it again by `ssh-keygen -t rsa-sha2-512 -s`", describe(cert.Key), cert.Signature.Format))
 	}
 	return nil
 }

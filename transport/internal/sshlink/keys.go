@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // key is a private key to offer, with or without a certificate.
@@ -66,14 +68,14 @@ func (d *Dialer) readGivenKeys() ([]key, error) {
 	if text := d.o.Env[keyVariable]; strings.TrimSpace(text) != "" {
 		signer, err := d.parseKey([]byte(text))
 		if err != nil {
-			return nil, &StepError{"authentication", fmt.Errorf("%s %w", d.o.name(keyVariable), err)}
+			return nil, remote.At("authentication", fmt.Errorf("%s %w", d.o.name(keyVariable), err))
 		}
 		all = append(all, key{d.o.name(keyVariable), signer})
 	}
 	for _, file := range d.o.Identities {
 		id := d.readIdentity(file)
 		if id.err != nil {
-			return nil, &StepError{"authentication", fmt.Errorf("%s %w", file, id.err)}
+			return nil, remote.At("authentication", fmt.Errorf("%s %w", file, id.err))
 		}
 		all = append(all, id.keys...)
 	}

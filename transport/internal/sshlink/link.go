@@ -3,8 +3,6 @@ package sshlink
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -12,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // Link is a connection to a host with a logged-in user.
@@ -33,8 +32,8 @@ func (l *Link) tunnel(ctx context.Context, h hop) (net.Conn, error) {
 }
 
 // Start starts a command by the user's login shell. The context limits the start
-// alone, not the session. The error is a *StepError, or the context's.
-func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
+// alone, not the session. The error is a *remote.StepError, or the context's.
+func (l *Link) Start(ctx context.Context, command string) (remote.Session, error) {
 	type started struct {
 		session *Session
 		err     error
@@ -49,7 +48,10 @@ func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
 	}()
 	select {
 	case got := <-done:
-		return got.session, got.err
+		if got.err != nil {
+			return nil, got.err
+		}
+		return got.session, nil
 	case <-ctx.Done():
 		go func() {
 			if late := <-done; late.err == nil {
@@ -57,37 +59,6 @@ func (l *Link) Start(ctx context.Context, command string) (*Session, error) {
 			}
 		}()
 		return nil, ctx.Err()
-	}
-}
-
-// Output runs a command and returns its stdout. More than limit bytes are an
-// error. The error of a command that fails is an *ExitError.
-func (l *Link) Output(ctx context.Context, command string, limit int) ([]byte, error) {
-	s, err := l.Start(ctx, command)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	type output struct {
-		text []byte
-		err  error
-	}
-	done := make(chan output, 1)
-	go func() {
-		text, err := io.ReadAll(io.LimitReader(s, int64(limit)+1))
-		done <- output{text, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err() // the goroutine ends with the link, if not before
-	case got := <-done:
-		if got.err != nil {
-			return nil, &StepError{"session", got.err}
-		}
-		if len(got.text) > limit {
-			return nil, fmt.Errorf("the command wrote more than %d bytes", limit)
-		}
-		return got.text, s.Wait(ctx)
 	}
 }
 

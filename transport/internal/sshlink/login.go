@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // maxOffered is the number of keys that an OpenSSH server accepts tries of before
@@ -177,7 +179,7 @@ func (l *login) refused(c *ssh.ClientAuthContext) error {
 }
 
 func (l *login) refusal(c *ssh.ClientAuthContext) string {
-	methods := shorten(strings.Join(c.AllowedMethods, ", "))
+	methods := remote.Shorten(strings.Join(c.AllowedMethods, ", "))
 	switch {
 	case len(c.PartialSuccessMethods) > 0:
 		return fmt.Sprintf("a key was accepted, but the host also requires %s, which is not supported", methods)
@@ -205,5 +207,5 @@ func (l *login) failed(reason string) error {
 	if len(l.skipped) > 0 {
 		text += "; unusable: " + strings.Join(l.skipped, ", ")
 	}
-	return &StepError{"authentication", errors.New(text)}
+	return remote.At("authentication", errors.New(text))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 const (
@@ -52,7 +53,7 @@ func (d *Dialer) route(ctx context.Context, target config.SSHAddress) ([]hop, er
 		}
 		hops = append(via, hops...)
 		if len(hops) > maxJumps+1 {
-			return nil, &StepError{"config", fmt.Errorf("the ProxyJump of %s has more than %d hosts, or is circular", last.name, maxJumps)}
+			return nil, remote.At("config", fmt.Errorf("the ProxyJump of %s has more than %d hosts, or is circular", last.name, maxJumps))
 		}
 	}
 	return hops, nil
@@ -67,7 +68,7 @@ func (d *Dialer) hop(ctx context.Context, n config.SSHAddress) (hop, error) {
 	}
 	h := hop{name: n.Host, user: n.User, port: n.Port}
 	if err := d.configure(&h, c); err != nil {
-		return hop{}, &StepError{"config", fmt.Errorf("%s: %w", n.Host, err)}
+		return hop{}, remote.At("config", fmt.Errorf("%s: %w", n.Host, err))
 	}
 	return h, nil
 }
@@ -100,7 +101,7 @@ func (d *Dialer) configure(h *hop, c clientConfig) error {
 	h.keyName = net.JoinHostPort(strings.ToLower(h.host), h.port)
 	if alias := first("HostKeyAlias"); alias != "" {
 		if !config.IsSSHHost(alias) {
-			return fmt.Errorf("HostKeyAlias %s is not a host name", shorten(alias))
+			return fmt.Errorf("HostKeyAlias %s is not a host name", remote.Shorten(alias))
 		}
 		h.keyName = net.JoinHostPort(strings.ToLower(alias), defaultPort)
 	}
@@ -206,7 +207,7 @@ func replace(text string, tokens map[byte]string) (string, error) {
 		i++
 		switch {
 		case i == len(text):
-			return "", fmt.Errorf("%q ends with %%: write %%%%", shorten(text))
+			return "", fmt.Errorf("%q ends with %%: write %%%%", remote.Shorten(text))
 		case text[i] == '%':
 			b.WriteByte('%')
 		case tokens[text[i]] == "":

@@ -3,9 +3,6 @@
 package sshlink
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -56,20 +53,3 @@ type Dialer struct {
 
 // New returns a Dialer. It reads no file yet.
 func New(o Options) *Dialer { return &Dialer{o: o} }
-
-// StepError is an error of one step of the connection to a host.
-type StepError struct {
-	Step string // config, resolve, connect, handshake, host key, authentication, session
-	Err  error
-}
-
-// Error returns "STEP: CAUSE" as one line.
-func (e *StepError) Error() string {
-	if errors.Is(e.Err, context.DeadlineExceeded) && !isUnread(e.Err) {
-		return e.Step + ": no answer in time"
-	}
-	return fmt.Sprintf("%s: %s", e.Step, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StepError) Unwrap() error { return e.Err }

@@ -1,0 +1,194 @@
+package openssh
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/org/portcheck/transport/internal/remote"
+)
+
+// forced are the options that hold for every host, jump hosts included: the ssh of
+// a ProxyJump reads the same file, and the first value of an option counts.
+var forced = []struct {
+	since version // the first OpenSSH that knows the option
+	line  string
+}{
+	{line: "BatchMode yes"},
+	// Nothing may loosen the check of the host key.
+	{line: "StrictHostKeyChecking yes"},
+	{line: "VerifyHostKeyDNS no"},
+	{line: "NoHostAuthenticationForLocalhost no"},
+	{line: "UpdateHostKeys no"},
+	{line: "VisualHostKey no"},
+	// The host gets nothing but the command.
+	{line: "ForwardAgent no"},
+	{line: "ForwardX11 no"},
+	{line: "ClearAllForwardings yes"},
+	{line: "Tunnel no"},
+	{line: "RequestTTY no"},
+	{line: "EscapeChar none"},
+	{line: "RemoteCommand none"},
+	{version{8, 7}, "SessionType default"},
+	{version{8, 7}, "StdinNull no"},
+	{version{8, 7}, "ForkAfterAuthentication no"},
+	// Nothing stays or runs here. A master that is up is used, but none is started.
+	{line: "PermitLocalCommand no"},
+	{line: "ControlMaster no"},
+	{line: "AddKeysToAgent no"},
+}
+
+// configuration returns the text of the file that ssh reads instead of the user's
+// and the system's, which it includes.
+func (c *Client) configuration() (string, error) {
+	var b strings.Builder
+	for _, f := range forced {
+		if c.atLeast(f.since.major, f.since.minor) {
+			fmt.Fprintln(&b, f.line)
+		}
+	}
+	if c.o.KnownHosts != "" {
+		file, err := quoteFile(c.o.KnownHosts)
+		if err != nil {
+			return "", fmt.Errorf("--known-hosts: %w", err)
+		}
+		fmt.Fprintf(&b, "UserKnownHostsFile %s\nGlobalKnownHostsFile none\n", file)
+		if c.atLeast(8, 5) {
+			fmt.Fprintln(&b, "KnownHostsCommand none")
+		}
+	}
+	for _, f := range c.o.Identities {
+		file, err := quoteFile(f)
+		if err != nil {
+			return "", fmt.Errorf("--identity: %w", err)
+		}
+		fmt.Fprintf(&b, "IdentityFile %s\nIdentitiesOnly yes\n", file)
+	}
+	// Include checks owner and mode of the file, as ssh does with the user's own.
+	fmt.Fprintln(&b, "Include ~/.ssh/config")
+	if err := c.includeSystem(&b); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "Match all\nConnectTimeout %d\n", max(int(c.o.ConnectTimeout/time.Second), 1))
+	return b.String(), nil
+}
+
+// quoteFile returns a file's name as a value of ssh_config(5).
+func quoteFile(name string) (string, error) {
+	if strings.ContainsAny(name, "\"\n\r\\") && runtime.GOOS != "windows" || strings.Contains(name, "${") {
+		return "", fmt.Errorf("ssh can't read a file with quotes, backslashes, line ends or ${ in its name: %q", name)
+	}
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return `"` + strings.ReplaceAll(filepath.ToSlash(absolute), "%", "%%") + `"`, nil
+}
+
+const configLimit = 1 << 20 // bytes of the system's file
+
+// includeSystem adds the system's configuration. In a file that -F names, ssh looks
+// for the relative names of an Include in ~/.ssh, so a file with such names is
+// copied, and the names made absolute.
+func (c *Client) includeSystem(b *strings.Builder) error {
+	dir := "/etc/ssh"
+	if runtime.GOOS == "windows" {
+		dir = filepath.Join(c.o.Env["PROGRAMDATA"], "ssh")
+	}
+	file := filepath.Join(dir, "ssh_config")
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Size() > configLimit {
+		err = fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return err
+	}
+	whole, changed := absoluteIncludes(string(text), filepath.ToSlash(dir))
+	if !changed {
+		whole = fmt.Sprintf("Include \"%s\"\n", filepath.ToSlash(file))
+	}
+	b.WriteString(whole)
+	return nil
+}
+
+// absoluteIncludes returns a configuration with the relative names of its Include
+// lines below dir, and reports whether there are any.
+func absoluteIncludes(text, dir string) (whole string, changed bool) {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		words := strings.Fields(strings.Replace(line, "=", " ", 1))
+		if len(words) > 0 && strings.EqualFold(words[0], "Include") {
+			for i, w := range words[1:] {
+				bare := strings.Trim(w, `"`)
+				if !filepath.IsAbs(bare) && !strings.HasPrefix(bare, "~") {
+					changed = true
+					words[i+1] = `"` + dir + "/" + bare + `"`
+				}
+			}
+			line = strings.Join(words, " ") + "\n"
+		}
+		b.WriteString(line)
+	}
+	b.WriteString("\n")
+	return b.String(), changed
+}
+
+// checkFiles returns an error for a file of the flags that ssh could not read: ssh
+// itself goes on without it.
+func (c *Client) checkFiles() error {
+	if f := c.o.KnownHosts; f != "" {
+		if err := readable(f); err != nil {
+			return remote.At("host key", fmt.Errorf("the known_hosts file %s %w", f, err))
+		}
+	}
+	for _, f := range c.o.Identities {
+		if err := readable(f); err != nil {
+			return remote.At("authentication", fmt.Errorf("%s %w", f, err))
+		}
+	}
+	return nil
+}
+
+func readable(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return errors.New("is not a regular file, which ssh needs: use --ssh builtin")
+	}
+	if err == nil {
+		err = canRead(name)
+	}
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	if err != nil {
+		return fmt.Errorf("can't be read: %w", err)
+	}
+	return nil
+}
+
+// canRead reads a byte of a file, since some systems open directories.
+func canRead(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if n, err := f.Read(make([]byte, 1)); n == 0 && err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
