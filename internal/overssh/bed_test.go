@@ -88,6 +88,9 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	if client := os.Getenv("PCT_SSH"); client != "" {
+		args = append(args, "--ssh", client)
+	}
 	cmd := exec.CommandContext(ctx, os.Getenv(binaryEnv), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

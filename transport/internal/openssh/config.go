@@ -6,10 +6,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/org/portcheck/transport/internal/remote"
 )
@@ -44,39 +47,110 @@ var forced = []struct {
 	{line: "AddKeysToAgent no"},
 }
 
+// settings are the options of `ssh -G` that decide how a host is reached, except for
+// the keys in files.
+var settings = []string{
+	"addressfamily", "bindaddress", "bindinterface", "casignaturealgorithms", "checkhostip", "ciphers", "compression",
+	"connectionattempts", "connecttimeout", "controlpath", "globalknownhostsfile", "gssapiauthentication",
+	"gssapidelegatecredentials", "hostbasedauthentication", "hostkeyalgorithms", "hostkeyalias", "hostname",
+	"identityagent", "ipqos", "kexalgorithms", "knownhostscommand", "macs", "pkcs11provider", "port",
+	"preferredauthentications", "proxycommand", "proxyjump", "proxyusefdpass", "pubkeyacceptedalgorithms",
+	"pubkeyauthentication", "rekeylimit", "requiredrsasize", "revokedhostkeys", "securitykeyprovider",
+	"serveralivecountmax", "serveraliveinterval", "tcpkeepalive", "user", "userknownhostsfile",
+}
+
+// withKeysAlone returns a configuration in which the given keys are the only ones for
+// a host. IdentityFile lines of the user add to those before. So the target does not
+// read the user's configuration, but what resolved, the output of `ssh -G`, says of it.
+func (c *Client) withKeysAlone(host, resolved string) (string, error) {
+	var b strings.Builder
+	if err := c.begin(&b); err != nil {
+		return "", err
+	}
+	// ssh compares the name as it was typed with the pattern in lower case.
+	pattern := strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return '?'
+		}
+		return r
+	}, host)
+	fmt.Fprintf(&b, "Match originalhost \"%s\"\nIdentitiesOnly yes\n", pattern)
+	for line := range strings.Lines(resolved) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if slices.Contains(settings, name) && value != "" && !(name == "connecttimeout" && value == "none") {
+			fmt.Fprintln(&b, name, value)
+		}
+	}
+	if err := c.identities(&b); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "Match !originalhost \"%s\"\n", pattern)
+	if err := c.identities(&b); err != nil {
+		return "", err
+	}
+	return c.end(&b)
+}
+
 // configuration returns the text of the file that ssh reads instead of the user's
 // and the system's, which it includes.
 func (c *Client) configuration() (string, error) {
 	var b strings.Builder
+	if err := c.begin(&b); err != nil {
+		return "", err
+	}
+	return c.end(&b)
+}
+
+// begin writes what holds for every host.
+func (c *Client) begin(b *strings.Builder) error {
 	for _, f := range forced {
 		if c.atLeast(f.since.major, f.since.minor) {
-			fmt.Fprintln(&b, f.line)
+			fmt.Fprintln(b, f.line)
 		}
 	}
 	if c.o.KnownHosts != "" {
 		file, err := quoteFile(c.o.KnownHosts)
 		if err != nil {
-			return "", fmt.Errorf("--known-hosts: %w", err)
+			return fmt.Errorf("--known-hosts: %w", err)
 		}
-		fmt.Fprintf(&b, "UserKnownHostsFile %s\nGlobalKnownHostsFile none\n", file)
+		fmt.Fprintf(b, "UserKnownHostsFile %s\nGlobalKnownHostsFile none\n", file)
 		if c.atLeast(8, 5) {
-			fmt.Fprintln(&b, "KnownHostsCommand none")
+			fmt.Fprintln(b, "KnownHostsCommand none")
 		}
 	}
+	return nil
+}
+
+// identities writes the given keys.
+func (c *Client) identities(b *strings.Builder) error {
 	for _, f := range c.o.Identities {
 		file, err := quoteFile(f)
 		if err != nil {
-			return "", fmt.Errorf("--identity: %w", err)
+			return fmt.Errorf("--identity: %w", err)
 		}
-		fmt.Fprintf(&b, "IdentityFile %s\nIdentitiesOnly yes\n", file)
+		fmt.Fprintf(b, "IdentityFile %s\n", file)
 	}
+	return nil
+}
+
+// end writes what ssh reads after that: the user's and the system's configuration.
+func (c *Client) end(b *strings.Builder) (string, error) {
 	// Include checks owner and mode of the file, as ssh does with the user's own.
-	fmt.Fprintln(&b, "Include ~/.ssh/config")
-	if err := c.includeSystem(&b); err != nil {
+	fmt.Fprintf(b, "Include \"%s\"\n", filepath.ToSlash(filepath.Join(userHome(), ".ssh", "config")))
+	if err := c.includeSystem(b); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&b, "Match all\nConnectTimeout %d\n", max(int(c.o.ConnectTimeout/time.Second), 1))
+	fmt.Fprintf(b, "Match all\nConnectTimeout %d\n", max(int(c.o.ConnectTimeout/time.Second), 1))
 	return b.String(), nil
+}
+
+// userHome returns the directory in which ssh looks for the user's files. It is that
+// of the user database. In an Include, ~ would be HOME.
+func userHome() string {
+	if u, err := user.Current(); err == nil && filepath.IsAbs(u.HomeDir) {
+		return u.HomeDir
+	}
+	return "~"
 }
 
 // quoteFile returns a file's name as a value of ssh_config(5).

@@ -136,7 +136,8 @@ func (m *messages) reach() {
 
 // message handles a message of ssh itself, or a line of the host's banner.
 func (m *messages) message(text string) {
-	if text = strings.TrimPrefix(remote.Shorten(text), "ssh: "); text == "" {
+	text = strings.TrimPrefix(remote.Shorten(text), "ssh: ")
+	if text = strings.TrimPrefix(text, "connect to "); text == "" {
 		return
 	}
 	if len(m.own) == maxMessages {
@@ -195,7 +196,13 @@ func (m *messages) reason() string {
 		return m.loginReason()
 	case "session":
 		return "the host did not run a command, or the connection was lost" + after(": ", remote.Shorten(m.stderr.String()))
-	case "config", "proxy": // what follows comes of the first
+	case "proxy": // the command's own message, which may come late, says more than ssh's
+		for _, text := range m.own {
+			if !strings.Contains(text, "Connection closed by ") {
+				return text
+			}
+		}
+	case "config": // what follows comes of the first
 		if len(m.own) > 0 {
 			return m.own[0]
 		}
@@ -234,7 +241,7 @@ func (m *messages) hostKeyReason() string {
 			place = " instead of that in " + at
 		}
 		return fmt.Sprintf("the key has changed: %s%s. This may be an attack; if the host was reinstalled, compare the key with the host's own and replace that line", m.hostKey, place)
-	case m.find("host key is known for") != "":
+	case m.find("host key is known for") != "", len(m.own) == 1: // without a file of known hosts, ssh gives no reason
 		return fmt.Sprintf("the key %s is unknown: compare it with the output of `ssh-keygen -lf` for the host's own key in /etc/ssh", m.hostKey)
 	}
 	return ""
@@ -242,7 +249,9 @@ func (m *messages) hostKeyReason() string {
 
 func (m *messages) loginReason() string {
 	text := "the login has failed"
-	if len(m.own) > 0 {
+	if denied := m.find("Permission denied ("); denied != "" {
+		text = denied
+	} else if len(m.own) > 0 {
 		text = m.own[len(m.own)-1]
 	}
 	if len(m.offered) == 0 {

@@ -3,6 +3,7 @@
 package openssh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,9 @@ func (c *Client) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 		return nil, err
 	}
 	text, err := c.configuration()
+	if err == nil && len(c.o.Identities) > 0 {
+		text, err = c.resolve(ctx, target, text)
+	}
 	if err != nil {
 		return nil, remote.At("config", err)
 	}
@@ -102,12 +106,41 @@ func (c *Client) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 	if err != nil {
 		return nil, remote.At("config", fmt.Errorf("can't create a temporary file: %w", err))
 	}
-	args := []string{"-F", file, "-T", "-v"}
+	return &Link{client: c, args: append([]string{"-F", file, "-T", "-v"}, address(target)...), remove: remove}, nil
+}
+
+// resolve returns a configuration with the given keys alone, made of one without.
+func (c *Client) resolve(ctx context.Context, target config.SSHAddress, text string) (string, error) {
+	file, remove, err := remote.AsFile(text)
+	if err != nil {
+		return "", fmt.Errorf("can't create a temporary file: %w", err)
+	}
+	defer remove()
+	cmd := exec.CommandContext(ctx, c.path, append([]string{"-F", file, "-T", "-G"}, address(target)...)...)
+	cmd.Env = c.environment()
+	cmd.WaitDelay = time.Second
+	detach(cmd)
+	cmd.Cancel = func() error { kill(cmd.Process); return nil }
+	var stderr remote.Head
+	cmd.Stderr = &stderr
+	resolved, err := cmd.Output()
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return "", errors.New(remote.Shorten(cmp.Or(strings.TrimSpace(stderr.String()), err.Error())))
+	}
+	return c.withKeysAlone(target.Host, string(resolved))
+}
+
+// address returns the arguments that name a target.
+func address(target config.SSHAddress) []string {
+	var args []string
 	if target.User != "" {
 		args = append(args, "-l", target.User)
 	}
 	if target.Port != "" {
 		args = append(args, "-p", target.Port)
 	}
-	return &Link{client: c, args: append(args, "--", target.Host), remove: remove}, nil
+	return append(args, "--", target.Host)
 }

@@ -18,6 +18,11 @@ func AsFile(text string) (name string, remove func(), err error) {
 	}
 	name = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 	f := os.NewFile(uintptr(fd), name)
+	// ssh does not read configurations that others may write to.
+	if err := f.Chmod(0o600); err != nil {
+		f.Close()
+		return "", nil, err
+	}
 	if _, err := io.WriteString(f, text); err != nil {
 		f.Close()
 		return "", nil, err

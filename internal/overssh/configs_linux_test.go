@@ -1,0 +1,221 @@
+package overssh
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// userHome makes a directory the home of root, where ssh looks for its files
+// whatever HOME is, and adds the user deploy. It returns the directory for them.
+func userHome(t *testing.T) string {
+	t.Helper()
+	home := root(t)
+	dir := filepath.Join(home, ".ssh")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, "/etc/passwd", "root:x:0:0:root:"+home+":/bin/bash\ndeploy:x:3001:3001::/tmp:/bin/sh\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n", 0o644)
+	replace(t, "/etc/shadow", "root:*:20000:0:99999:7:::\ndeploy:*:20000:0:99999:7:::\n", 0o600)
+	return dir
+}
+
+// logins returns the logins that servers have logged so far, each as the server's
+// number, the user and the key.
+func logins(t *testing.T, servers ...*testbed.SSHD) []string {
+	t.Helper()
+	accepted := regexp.MustCompile(`Accepted publickey for (\S+) from \S+ port \d+ ssh2: (.*)`)
+	var all []string
+	for i, s := range servers {
+		text, err := os.ReadFile(s.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range accepted.FindAllStringSubmatch(string(text), -1) {
+			all = append(all, fmt.Sprintf("server %d: %s by %s", i+1, m[1], m[2]))
+		}
+	}
+	return all
+}
+
+// newLogins returns those that do was the reason of, in the order of the servers.
+func newLogins(t *testing.T, do func(), servers ...*testbed.SSHD) []string {
+	t.Helper()
+	var before []int
+	for _, s := range servers {
+		before = append(before, len(logins(t, s)))
+	}
+	do()
+	var found []string
+	for i, s := range servers {
+		for _, l := range logins(t, s)[before[i]:] {
+			found = append(found, fmt.Sprintf("of %d, %s", i+1, l))
+		}
+	}
+	return found
+}
+
+// TestConfigurationsOfOpenSSH checks that `--ssh openssh` reaches the host, the user
+// and the key that `ssh` reaches, or is refused as ssh is.
+func TestConfigurationsOfOpenSSH(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	dir := userHome(t)
+	there := install(t, root(t))
+	one := testbed.StartSSHD(t, "127.0.0.1:2201")
+	two := testbed.StartSSHD(t, "127.0.0.2:2202")
+	known := write(t, "known_hosts", "")
+	for _, s := range []*testbed.SSHD{one, two} {
+		text, err := os.ReadFile(s.KnownHosts(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(known, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(text)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked := one.Key(t, "locked", "-N", canary)
+	put := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("config.d/app", "Host app\n HostName 127.0.0.1\n Port 2201\n User deploy\n IdentityFile "+one.UserKey+"\n")
+	put("config.d/broken", "NoSuchOption yes\n")
+	if err := os.Symlink("nowhere", filepath.Join(dir, "dangling")); err != nil {
+		t.Fatal(err)
+	}
+	agent := filepath.Join(dir, "agent")
+	background(t, agent, exec.Command("ssh-agent", "-D", "-a", agent))
+	add := exec.Command("ssh-add", "-q", one.UserKey)
+	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+agent)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("ssh-add: %v\n%s", err, out)
+	}
+	master := filepath.Join(dir, "master")
+	background(t, master, exec.Command("ssh", "-F", "none", "-MN", "-S", master, "-i", one.UserKey, "-o", "UserKnownHostsFile="+known, "-p", "2201", "deploy@127.0.0.1"))
+	// Each configuration ends with base, unless its name says otherwise.
+	base := "Host *\n UserKnownHostsFile " + known + "\n"
+	app := "Host app\n HostName 127.0.0.1\n Port 2201\n"
+	key := " IdentityFile " + one.UserKey + "\n"
+	toTwo := " HostName 127.0.0.2\n Port 2202\n IdentityFile " + two.UserKey + "\n"
+	for _, c := range []struct {
+		name, text string
+		step       string // of the refusal; "" if the host is reached
+		reason     string
+	}{
+		{"an Include of nothing", "Include none-of-this\n" + app + key + " User deploy\n", "", ""},
+		{"a dangling Include", "Include dangling\n" + app + key + " User deploy\n", "", ""},
+		{"Include config.d", "Include config.d/a*\n", "", ""},
+		{"Include within a Host", "Host other\n Include config.d/broken\n" + app + key, "config", "nosuchoption"},
+		{"Match host", app + key + "Match host 127.0.0.1\n User deploy\n", "", ""},
+		{"Match host that leads elsewhere", "Match host app\n" + toTwo + app + key, "", ""},
+		{"Match originalhost", "Match originalhost app\n User deploy\n" + app + key, "", ""},
+		{"Match exec", "Match exec \"test %n = app\"\n User deploy\n" + app + key, "", ""},
+		{"Match exec that fails", "Match exec false\n User deploy\n" + app + key, "", ""},
+		{"Match user", "Match user root\n" + toTwo + app + key, "", ""},
+		{"Match localuser", "Match localuser root\n User deploy\n" + app + key, "", ""},
+		{"Match final", app + key + "Match final host 127.0.0.1\n User deploy\n", "", ""},
+		{"a negation", "Host * !app\n User root\nHost *\n User deploy\n" + app + key, "", ""},
+		{"tokens and variables", app + " User deploy\n IdentityFile ${KEYS}/us%%er\n IdentityFile ${KEYS}/user\n", "", ""},
+		{"quotes and an equals sign", "Host \"app\"\n HostName=127.0.0.1\n Port = 2201\n IdentityFile \"" + one.UserKey + "\"\n User \"deploy\"\n", "", ""},
+		{"ProxyJump", "Host bastion\n" + toTwo + app + key + " ProxyJump bastion\n", "", ""},
+		{"ProxyJump by address", app + key + " ProxyJump deploy@127.0.0.2:2202\nHost 127.0.0.2\n IdentityFile " + two.UserKey + "\n", "", ""},
+		{"ProxyCommand", "Host bastion\n" + toTwo + app + key + " ProxyCommand ssh -W %h:%p bastion\n", "", ""},
+		{"ProxyCommand before ProxyJump", "Host bastion\n" + toTwo + app + key + " ProxyCommand ssh -W %h:%p bastion\n ProxyJump nowhere.invalid\n", "", ""},
+		{"a ProxyCommand that fails", app + key + " ProxyCommand echo over-the-proxy >&2; false\n", "proxy", "over-the-proxy"},
+		{"a jump host that refuses", "Host bastion\n HostName 127.0.0.2\n Port 2202\n" + app + key + " ProxyJump bastion\n", "proxy", "Permission denied (publickey)"},
+		{"a jump host with no way on", "Host bastion\n" + toTwo + "Host app\n HostName 127.0.0.1\n Port 9\n ProxyJump bastion\n", "proxy", "Connection refused"},
+		{"IdentityAgent", app + " User deploy\n IdentityAgent " + agent + "\n", "", ""},
+		{"no IdentityAgent", app + " User deploy\n IdentityAgent none\n", "authentication", "there is no key to offer"},
+		{"KnownHostsCommand", app + key + " UserKnownHostsFile none\n KnownHostsCommand /bin/cat " + known + "\n", "", ""},
+		{"no known hosts", app + key + " UserKnownHostsFile none\n", "host key", "is unknown"},
+		{"HostKeyAlias", app + key + " HostKeyAlias nothing\n", "host key", "is unknown"},
+		{"ControlMaster that is up", app + " User deploy\n IdentityFile none\n IdentityAgent none\n ControlPath " + master + "\n", "", ""},
+		{"ControlMaster auto", app + key + " ControlMaster auto\n ControlPersist yes\n ControlPath " + dir + "/of-%r\n", "", ""},
+		{"a locked key", app + " IdentitiesOnly yes\n IdentityFile " + locked + "\n", "authentication", "Permission denied"},
+		{"an unknown option", "NoSuchOption yes\n" + app + key, "config", "nosuchoption"},
+		{"an ignored option", "IgnoreUnknown NoSuch*\nNoSuchOption yes\n" + app + key + " User deploy\n", "", ""},
+		{"somebody else's", app + key, "config", "Bad owner or permissions"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			put("config", c.text+base)
+			if c.name == "somebody else's" {
+				if err := os.Chown(filepath.Join(dir, "config"), 12345, 12345); err != nil {
+					t.Fatal(err)
+				}
+				defer os.Remove(filepath.Join(dir, "config"))
+			}
+			env := []string{"KEYS=" + one.Dir, "HOME=" + filepath.Dir(dir)}
+			var reached bool
+			var said []byte
+			want := newLogins(t, func() {
+				cmd := exec.Command("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no", "app", "true")
+				cmd.Env = append(os.Environ(), env...)
+				var err error
+				said, err = cmd.CombinedOutput()
+				reached = err == nil
+			}, one, two)
+			if reached != (c.step == "") {
+				t.Fatalf("ssh: %s", said)
+			}
+			var r run
+			got := newLogins(t, func() {
+				r = portcheck(t, env, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there)
+			}, one, two)
+			if strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("logins of portcheck: %q, of ssh: %q\n%s", got, want, r.stdout)
+			}
+			if c.step == "" {
+				if r.code != 0 || !strings.Contains(r.stdout, "1 ok") {
+					t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+				}
+			} else {
+				r.checkUnknown(t, "could not be checked: "+c.step+": ")
+				r.checkUnknown(t, c.reason)
+			}
+			if left, err := filepath.Glob(dir + "/of-*"); err != nil || len(left) > 0 {
+				t.Errorf("a master stays: %q, %v", left, err)
+			}
+		})
+	}
+	nothingLeft(t, "all configurations")
+}
+
+// background runs a command until the test ends. It is ready when a socket exists.
+func background(t *testing.T, socket string, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		testbed.Missing(t, fmt.Sprintf("needs openssh-client: %v", err))
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended already
+		_ = cmd.Wait()         // killed: the error is expected
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
