@@ -90,7 +90,13 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	locked := one.Key(t, "locked", "-N", canary)
+	locked := filepath.Join(one.Dir, "locked")
+	if text, err := os.ReadFile(one.UserKey); err != nil || os.WriteFile(locked, text, 0o600) != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", canary, "-f", locked).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
 	put := func(name, text string) {
 		t.Helper()
 		file := filepath.Join(dir, name)
@@ -141,7 +147,7 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		{"ProxyJump by address", app + key + " ProxyJump deploy@127.0.0.2:2202\nHost 127.0.0.2\n IdentityFile " + two.UserKey + "\n", "", ""},
 		{"ProxyCommand", "Host bastion\n" + toTwo + app + key + " ProxyCommand ssh -W %h:%p bastion\n", "", ""},
 		{"ProxyCommand before ProxyJump", "Host bastion\n" + toTwo + app + key + " ProxyCommand ssh -W %h:%p bastion\n ProxyJump nowhere.invalid\n", "", ""},
-		{"a ProxyCommand that fails", app + key + " ProxyCommand echo over-the-proxy >&2; false\n", "proxy", "over-the-proxy"},
+		{"a ProxyCommand that fails", app + key + " ProxyCommand sh -c 'echo over-the-proxy >&2; exit 1'\n", "proxy", "over-the-proxy"},
 		{"a jump host that refuses", "Host bastion\n HostName 127.0.0.2\n Port 2202\n" + app + key + " ProxyJump bastion\n", "proxy", "Permission denied (publickey)"},
 		{"a jump host with no way on", "Host bastion\n" + toTwo + "Host app\n HostName 127.0.0.1\n Port 9\n ProxyJump bastion\n", "proxy", "Connection refused"},
 		{"IdentityAgent", app + " User deploy\n IdentityAgent " + agent + "\n", "", ""},
@@ -151,7 +157,7 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		{"HostKeyAlias", app + key + " HostKeyAlias nothing\n", "host key", "is unknown"},
 		{"ControlMaster that is up", app + " User deploy\n IdentityFile none\n IdentityAgent none\n ControlPath " + master + "\n", "", ""},
 		{"ControlMaster auto", app + key + " ControlMaster auto\n ControlPersist yes\n ControlPath " + dir + "/of-%r\n", "", ""},
-		{"a locked key", app + " IdentitiesOnly yes\n IdentityFile " + locked + "\n", "authentication", "Permission denied"},
+		{"a locked key", app + " IdentitiesOnly yes\n IdentityFile " + locked + "\n", "authentication", "if the key is encrypted, add it to an agent"},
 		{"an unknown option", "NoSuchOption yes\n" + app + key, "config", "nosuchoption"},
 		{"an ignored option", "IgnoreUnknown NoSuch*\nNoSuchOption yes\n" + app + key + " User deploy\n", "", ""},
 		{"somebody else's", app + key, "config", "Bad owner or permissions"},
@@ -197,6 +203,23 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the keys of --identity alone", func(t *testing.T) {
+		put("config", app+key+base)
+		other := one.Key(t, "other")
+		r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "-i", other)
+		r.checkUnknown(t, "could not be checked: authentication: root@127.0.0.1: Permission denied")
+		r.checkUnknown(t, "offered: "+other)
+		if strings.Contains(r.stdout, one.UserKey) {
+			t.Errorf("another key was offered: %s", r.stdout)
+		}
+		put("config", "Host bastion\n"+toTwo+app+" ProxyJump bastion\n"+base)
+		if r = portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://App", "-p", "8080", "-i", one.UserKey, "--remote-path", there); r.code == 0 {
+			t.Errorf("an alias in another case is reached: %s", r.stdout)
+		}
+		if r = portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "-i", one.UserKey, "--remote-path", there); r.code != 0 {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
 	nothingLeft(t, "all configurations")
 }
 
