@@ -70,6 +70,14 @@ func buildAndRun(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
+// overBoth does a test over both SSH clients.
+func overBoth(t *testing.T, do func(t *testing.T, client string)) {
+	t.Helper()
+	for _, client := range []string{"builtin", "openssh"} {
+		t.Run(client, func(t *testing.T) { do(t, client) })
+	}
+}
+
 // patience bounds waits for events that happen at once on an idle machine.
 const patience = 10 * time.Second
 
@@ -88,9 +96,6 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	if client := os.Getenv("PCT_SSH"); client != "" {
-		args = append(args, "--ssh", client)
-	}
 	cmd := exec.CommandContext(ctx, os.Getenv(binaryEnv), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

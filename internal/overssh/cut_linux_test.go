@@ -78,8 +78,12 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
+	overBoth(t, cutConnections)
+}
+
+func cutConnections(t *testing.T, client string) {
 	s := testbed.StartSSHD(t, "")
-	args := []string{"-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--identity", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
+	args := []string{"--ssh", client, "-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--identity", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
 	whole := startCutter(t, s.Addr, -1, -1)
 	if r := portcheck(t, nil, args...); r.code != 0 {
 		t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -133,8 +137,12 @@ func TestEndedRunLeavesNothing(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
+	overBoth(t, endRuns)
+}
+
+func endRuns(t *testing.T, client string) {
 	s := testbed.StartSSHD(t, "")
-	args := []string{"-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--identity", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
+	args := []string{"--ssh", client, "-t", "ssh://root@127.0.0.1:2222", "-p", "8080", "--identity", s.UserKey, "--known-hosts", s.KnownHosts(t, "[127.0.0.1]:2222")}
 	proxy := startCutter(t, s.Addr, -1, -1)
 	defer proxy.Close()
 	start := time.Now()

@@ -117,7 +117,13 @@ func TestHostilePortchecks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			p.check(t, "--remote-path", "/opt/portcheck").checkUnknown(t, c.reason)
+			for _, client := range []string{"builtin", "openssh"} {
+				reason := c.reason
+				if client == "openssh" && name == "hung up" {
+					reason = "session: the host did not run a command, or the connection was lost: "
+				}
+				p.checkBy(t, client, "--remote-path", "/opt/portcheck").checkUnknown(t, reason)
+			}
 		})
 	}
 }
@@ -165,10 +171,12 @@ func TestHostileSlowness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			r := p.check(t, append(c.args, "--timeout", "2s")...)
-			r.checkUnknown(t, c.reason)
-			if r.took > 5*time.Second {
-				t.Errorf("it took %s", r.took)
+			for _, client := range []string{"builtin", "openssh"} {
+				r := p.checkBy(t, client, append(c.args, "--timeout", "2s")...)
+				r.checkUnknown(t, c.reason)
+				if r.took > 5*time.Second {
+					t.Errorf("%s: it took %s", client, r.took)
+				}
 			}
 		})
 	}
@@ -218,7 +226,9 @@ func TestHostileBootstraps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			p.check(t).checkUnknown(t, c.reason)
+			for _, client := range []string{"builtin", "openssh"} {
+				p.checkBy(t, client).checkUnknown(t, c.reason)
+			}
 		})
 	}
 }

@@ -113,7 +113,7 @@ func (c *Client) begin(b *strings.Builder) error {
 		if err != nil {
 			return fmt.Errorf("--known-hosts: %w", err)
 		}
-		fmt.Fprintf(b, "UserKnownHostsFile %s\nGlobalKnownHostsFile none\n", file)
+		fmt.Fprintf(b, "UserKnownHostsFile %s\nGlobalKnownHostsFile %s\n", file, os.DevNull)
 		if c.atLeast(8, 5) {
 			fmt.Fprintln(b, "KnownHostsCommand none")
 		}

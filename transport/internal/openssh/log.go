@@ -161,11 +161,14 @@ func (m *messages) stderrText() string {
 	return m.stderr.String()
 }
 
-// current returns the step of the connection that goes on.
+// current returns the step of the connection that goes on, "" after the login.
 func (m *messages) current() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.logins < m.jumps {
+	switch {
+	case m.reached:
+		return ""
+	case m.logins < m.jumps:
 		return "proxy"
 	}
 	return m.step
@@ -242,7 +245,29 @@ func (m *messages) hostKeyReason() string {
 		}
 		return fmt.Sprintf("the key has changed: %s%s. This may be an attack; if the host was reinstalled, compare the key with the host's own and replace that line", m.hostKey, place)
 	case m.find("host key is known for") != "", len(m.own) == 1: // without a file of known hosts, ssh gives no reason
-		return fmt.Sprintf("the key %s is unknown: compare it with the output of `ssh-keygen -lf` for the host's own key in /etc/ssh", m.hostKey)
+		return fmt.Sprintf("the key %s is unknown: compare it with the output of `ssh-keygen -lf %s` on the host", m.hostKey, ownKeyFile(m.hostKey))
+	}
+	return ""
+}
+
+// ownKeyFile returns the file in which a host has a key of that type.
+func ownKeyFile(key string) string {
+	kind := "ed25519"
+	switch {
+	case strings.HasPrefix(key, "ecdsa-"):
+		kind = "ecdsa"
+	case strings.HasPrefix(key, "ssh-rsa"):
+		kind = "rsa"
+	}
+	return "/etc/ssh/ssh_host_" + kind + "_key.pub"
+}
+
+// unknownKey returns the fingerprint of the target's key, if it is an unknown one.
+func (m *messages) unknownKey() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, fingerprint, found := strings.Cut(m.hostKey, " "); found && m.step == "host key" && m.logins == m.jumps && strings.Contains(m.hostKeyReason(), " is unknown: ") {
+		return fingerprint
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package openssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -65,6 +66,10 @@ func (l *Link) Close() error {
 
 // Session is an ssh that runs a command.
 type Session struct {
+	client   *Client
+	args     []string
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
 	cmd      *exec.Cmd
 	stdin    *os.File
 	stdout   *os.File
@@ -98,6 +103,8 @@ func (c *Client) start(args []string) (*Session, error) {
 		cmd: exec.Command(c.path, args...), stdin: pipes[0][0], stdout: pipes[1][0],
 		messages: newMessages(), ended: make(chan struct{}),
 	}
+	s.client, s.args = c, args
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cmd.Env = c.environment()
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = pipes[0][1], pipes[1][1], pipes[2][1]
 	detach(s.cmd)
@@ -149,10 +156,28 @@ func (s *Session) result(state *os.ProcessState) error {
 	case status == failed && s.answered.Load():
 		return &remote.LostError{Reason: remote.Shorten(s.Stderr())}
 	case status == failed:
-		return s.messages.failure()
+		return s.failure()
 	default: // -1 if a signal killed ssh
 		return &remote.ExitError{Status: status, Stderr: s.Stderr()}
 	}
+}
+
+// failure returns the error of an ssh that did not run the command. For an unknown
+// host key it has the line to add.
+func (s *Session) failure() error {
+	err := s.messages.failure()
+	key := s.messages.unknownKey()
+	if key == "" {
+		return err
+	}
+	file := s.client.o.KnownHosts
+	if file == "" {
+		file = "~/.ssh/known_hosts"
+	}
+	if line := s.client.lineToAdd(s.ctx, s.args, key); line != "" {
+		err.Err = fmt.Errorf("%w, then add this line to %s: %s", err.Err, file, line)
+	}
+	return err
 }
 
 // Read reads the command's stdout.
@@ -164,8 +189,12 @@ func (s *Session) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), exitTimeout)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if s.answered.Load() { // otherwise ssh has failed, which Close cuts short
+		ctx, cancel = context.WithTimeout(ctx, exitTimeout)
+		defer cancel()
+	}
 	if lost := s.Wait(ctx); remote.IsLost(lost) {
 		err = lost
 	}
@@ -208,6 +237,7 @@ func (s *Session) Wait(ctx context.Context) error {
 // Close ends ssh and its children, and waits for that.
 func (s *Session) Close() error {
 	s.closing.Do(func() {
+		s.cancel()
 		select {
 		case <-s.ended:
 		default:
