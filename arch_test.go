@@ -56,6 +56,10 @@ var confined = map[string][]string{
 	"github.com/spf13/cobra":             {"cli"},
 	"github.com/hashicorp/go-multierror": {"cli"},
 	"github.com/shirou/gopsutil/v4":      {"host"},
+	"github.com/docker/go-connections":   {"config"},
+	// The oracles of tests.
+	"github.com/compose-spec/compose-go": {},
+	"github.com/sirupsen/logrus":         {},
 }
 
 func TestImportsRunOneWay(t *testing.T) {

@@ -15,8 +15,8 @@ func main() {
 	// be worth collecting.
 	debug.SetGCPercent(800)
 	debug.SetMemoryLimit(32 << 20)
-	ctx, stop := cli.WithSignals(context.Background())
-	code := cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	// Signals are caught until the process exits: one that comes late would take the
+	// place of the exit code.
+	ctx, _ := cli.WithSignals(context.Background())
+	os.Exit(cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -226,7 +226,7 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	}
 	n.noteUnproven(r, sockets)
 	if !complete && len(n.Owner) > 0 {
-		n.notify(r, config.Degraded, "some processes could not be read, so they were not compared with owner%s", because(gaps, host.GapHolders))
+		n.notify(r, config.Degraded, "some processes were not compared with owner%s", because(gaps, host.GapHolders))
 	}
 }
 

@@ -50,6 +50,9 @@ func Merge(ctx context.Context, parts []Part, tool string, alternatives int) (Re
 		return Report{}, []config.Problem{*found}, nil
 	}
 	merged := Report{Version: 1, Tool: tool, Problems: problemsOf(parts)}
+	if n := len(merged.Problems); n > MostProblems {
+		return Report{}, []config.Problem{{Message: fmt.Sprintf("the reports have %d different problems, and a merge has at most %d: merge fewer reports", n, MostProblems)}}, nil
+	}
 	var clashes, same []config.Problem
 	merged.Targets, clashes = targetsOf(parts)
 	merged.Results, same = resultsOf(parts)
@@ -70,6 +73,8 @@ func Merge(ctx context.Context, parts []Part, tool string, alternatives int) (Re
 const (
 	MostTargets = 4096
 	MostResults = 1 << 15
+	// A run lists 1,000 problems of its manifests and 1,000 of its flags.
+	MostProblems = 1 << 12
 )
 
 // tooMuch returns a problem for the first part with which the parts have more than

@@ -127,6 +127,9 @@ func validateMachine(f host.Facts) error {
 		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
+		if len(s.Holders) > 2*host.MostHolders {
+			return fmt.Errorf("it has %d holders of a socket, more than any probe lists", len(s.Holders))
+		}
 		for _, h := range s.Holders {
 			if h.PID < 1 || h.UID < -1 { // kill -1 as a remedy would end everything
 				return fmt.Errorf("it has an impossible holder: process %d of user %d", h.PID, h.UID)

@@ -40,6 +40,7 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 		"nothing":                     func(f *host.Facts) { *f = host.Facts{} },
 		"a try too few":               func(f *host.Facts) { f.Tried = f.Tried[1:] },
 		"a scan too many":             func(f *host.Facts) { f.Open = append(f.Open, nil) },
+		"holders without end":         held(func(s *host.Socket) { s.Holders = slices.Repeat(s.Holders, 2*host.MostHolders+1) }),
 		"no endpoint":                 func(f *host.Facts) { f.Tried[0].Attempts = nil },
 		"another port":                func(f *host.Facts) { first(f).Port = 8090 },
 		"another protocol":            func(f *host.Facts) { first(f).Protocol = port.UDP },

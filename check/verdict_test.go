@@ -625,7 +625,7 @@ func ownerCases() []verdictCase {
 	others := verdictCase{
 		name: "owner: others can't be looked into", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))},
-		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "they were not compared with owner", pids: []int{812}, partly: true},
+		want:    verdictWant{status: Owned, message: "held by its owner, nginx", notices: []config.NoticeCode{config.Degraded}, notice: "were not compared with owner", pids: []int{812}, partly: true},
 	}
 	partly := others
 	partly.name = "owner: others can't be looked into for one of two sockets"

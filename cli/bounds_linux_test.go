@@ -114,6 +114,15 @@ func products(t *testing.T, dir string) []product {
 		problem := fmt.Sprintf(`{"file":%q,"message":"x"},`, name)
 		write(name, `{"version":1,"problems":[`+strings.Repeat(problem, 131_000)+`{"message":"x"}],"targets":[],"results":[]}`)
 	}
+	hosts := []string{"merge"}
+	for i := range 1000 {
+		name := fmt.Sprintf("broken%d.json", i)
+		write(name, `{"version":1,"problems":[`+strings.Repeat(`{"message":"x"},`, 4)+`{"file":"portcheck.yml","message":"y"}],"targets":[],"results":[]}`)
+		hosts = append(hosts, name)
+	}
+	notices := `{"code":"x","message":"m"}`
+	write("notices.json", strings.ReplaceAll(reportOf(32000, "t", 1, "1"), `"candidates":"1"`, `"notices":[`+notices+`]`))
+	write("growing.json", strings.Replace(reportOf(1, "t", 1, "1"), `"message":"m"`, `"message":"`+strings.Repeat("\x7f", 6<<20)+`"`, 1))
 	sets := []string{"lint", "results.yml"}
 	for i := range 4000 {
 		sets = append(sets, fmt.Sprintf("--set=port-of-nothing-%d=1", i))
@@ -140,7 +149,12 @@ func products(t *testing.T, dir string) []product {
 		{"merge of 260,000 empty results", []string{"merge", "empty.json"}, exitUsage, "with this report there are more than 32768 results"},
 		{"merge of 260,000 holders", []string{"merge", "holders.json"}, exitUnmet, "1 conflict"},
 		{"merge of 260,000 holders twice", []string{"merge", "a=holders.json", "b=sources.json"}, exitUsage, "sources.json: error: with this report there are too many values for a merge"},
-		{"merge of 131,000 problems twice", []string{"merge", "problems0.json", "problems1.json"}, exitUsage, "problems0.json: error: with this report there are more than 4096 problems, the limit of a merge"},
+		{"merge of 131,000 problems twice", []string{"merge", "problems0.json", "problems1.json"}, exitUsage, "problems1.json: error: has 131001 problems, and at most 4096 are read"},
+		{"merge of 1,000 reports with the same problems", hosts, exitUsage, "2 errors"},
+		{"merge of 32,000 results with 32,000 notices", []string{"merge", "-o", "codequality=notices-out.json", "notices.json"}, exitUnmet, "32000 conflicts"},
+		{"merge of 6 MiB of text that grows, as JSON", []string{"merge", "-o", "json=grown.json", "growing.json"}, exitUnmet, "1 conflict"},
+		{"merge of 6 MiB of text that grows, for GitLab", []string{"merge", "-o", "codequality=grown.json", "growing.json"}, exitUnmet, "1 conflict"},
+		{"merge of 6 MiB of text that grows, as JUnit", []string{"merge", "-o", "junit=grown.xml", "growing.json"}, exitUnmet, "1 conflict"},
 		{"merge of 8,000 results with 1,000 alternatives each", []string{"merge", "--alternatives", "1000", "fleet0.json"}, exitUsage, "--alternatives 1000: want at most 32 for 8000 results"},
 		{"merge of 8,000 results with 32 alternatives each", []string{"merge", "--alternatives", "32", "fleet0.json"}, exitUnmet, "8000 conflicts"},
 		{"check of 32,768 results with 1,000 alternatives each", []string{"--alternatives", "1000", "results.yml"}, exitUsage, "--alternatives 1000: want at most 8 for 32768 results"},
@@ -269,7 +283,7 @@ func TestSignalAtAnyMoment(t *testing.T) {
 		return
 	}
 	moments := 3
-	if text := os.Getenv("PORTCHECK_TEST_MOMENTS"); text != "" { // .ci/run has 50
+	if text := os.Getenv("PORTCHECK_TEST_MOMENTS"); text != "" { // .ci/run has 30, .ci/nightly 50
 		var err error
 		if moments, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport"
 )
@@ -103,7 +104,9 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	results := 0
 	for i := range needs {
 		n := &needs[i]
-		results += len(n.Protocols)
+		if n.Expect == config.Free { // others can't move
+			results += len(n.Protocols)
+		}
 		if o.ranges.set != nil {
 			n.Range = o.ranges.set
 		}

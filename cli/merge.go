@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -125,6 +124,7 @@ func splitReportArg(arg string) (name, pattern string, named bool) {
 func parseReportArgs(args []string, bounds []within.Dir) ([]reportArg, []config.Problem) {
 	var all []reportArg
 	var problems []config.Problem
+	seen := map[reportArg]bool{}
 	for _, arg := range args {
 		name, pattern, named := splitReportArg(arg)
 		files, bad := config.Files([]string{pattern}, bounds...)
@@ -133,7 +133,8 @@ func parseReportArgs(args []string, bounds []within.Dir) ([]reportArg, []config.
 			problems = append(problems, config.Problem{Position: config.Position{File: pattern}, Message: fmt.Sprintf("%d files match, and %s= can name only one", len(files), name)})
 		}
 		for _, file := range files {
-			if s := (reportArg{name, file}); !slices.Contains(all, s) {
+			if s := (reportArg{name, file}); !seen[s] {
+				seen[s] = true
 				all = append(all, s)
 			}
 		}

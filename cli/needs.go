@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,12 +20,14 @@ type needOptions struct {
 	set       []string
 	offset    int
 	recursive []string
+	source    string
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
 	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR` (repeatable)")
+	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+strings.Join(config.SourceNames(), " or ")+"; without it, each as what it is")
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
 }
@@ -33,6 +36,9 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 // targets are not complete. auto is the target of needs that name none. The error
 // is that of names that may not be read, or the context's.
 func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
+	if o.source != "" && !slices.Contains(config.SourceNames(), o.source) {
+		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, strings.Join(config.SourceNames(), " or ")), config.DidYouMean(o.source, config.SourceNames()))
+	}
 	names := slices.Concat(args, o.recursive)
 	if len(names) == 0 && len(o.ports) == 0 {
 		names = config.FileNames() // one of them will be read
@@ -44,19 +50,25 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 		needs    []check.Need
 		specs    []targetSpec
 		problems []config.Problem
+		notes    []string
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
-		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto)
+		vars := a.variables()
+		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto, vars)
+		r.notes = vars.notes()
 		return r
 	})
 	if ctx.Err() != nil { // it may have ended the read of stdin
 		err = context.Cause(ctx)
 	}
+	for _, note := range r.notes {
+		a.logf("%s", note)
+	}
 	return r.needs, r.specs, r.problems, err
 }
 
-func (a *app) parseNeeds(args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem) {
-	manifests, problems := a.manifests(args, o)
+func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variables) ([]check.Need, []targetSpec, []config.Problem) {
+	manifests, problems := a.manifests(args, o, vars)
 	if m, bad := portFlagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
@@ -70,25 +82,33 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string) ([]check.Nee
 	return expand(manifests, targets)
 }
 
-func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []config.Problem) {
+func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source}
 	names := slices.Clone(args)
+	var discovered config.Discovered
 	for _, dir := range o.recursive {
 		found, bad := config.Find(dir, bounds...)
 		names, problems = append(names, found...), append(problems, bad...)
 	}
 	if len(names) == 0 && len(o.ports) == 0 && len(problems) == 0 {
-		name, bad := config.Discover(".")
-		if len(bad) > 0 {
+		var bad []config.Problem
+		if discovered, bad = config.Discover(".", options); len(bad) > 0 {
 			return nil, bad
 		}
-		names = []string{name}
+		if discovered.Compose {
+			vars.discovered = append(vars.discovered, discovered.File)
+			if options.Override = discovered.Override; options.Override != "" {
+				vars.discovered = append(vars.discovered, options.Override)
+			}
+		}
+		names = []string{discovered.File}
 	}
 	if len(names) == 0 {
 		return nil, problems
 	}
-	manifests, bad := config.Load(names, a.stdin, bounds...)
+	manifests, bad := config.Load(names, a.stdin, options)
 	for i := range bad {
 		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
@@ -98,7 +118,7 @@ func (a *app) manifests(args []string, o needOptions) ([]config.Manifest, []conf
 	}
 	named, _ := config.Files(args, bounds...) // Load has reported its problems
 	for i := range manifests {
-		manifests[i].Found = len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
+		manifests[i].Found = discovered.Above || len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
 	}
 	return manifests, append(problems, bad...)
 }

@@ -10,10 +10,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-const (
-	mostHints    = 20   // each compares a name with those of all needs
-	mostProblems = 1000 // nobody reads more of them
-)
+// mostHints limits comparisons of a name with those of all needs.
+const mostHints = 20
 
 // applyOverrides applies --offset and --set to manifests. A need that --set names
 // is not moved by --offset. A name that no need has is a problem only if complete
@@ -78,9 +76,5 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 		problem("--set", "%s", message)
 	}
 	slices.SortFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Message, b.Message) })
-	if len(problems) > mostProblems {
-		at := problems[mostProblems].Position
-		problems = append(problems[:mostProblems], config.Problem{Position: at, Message: "more than 1,000 errors: the others are not shown"})
-	}
-	return problems
+	return config.Shortened(problems)
 }

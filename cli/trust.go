@@ -29,7 +29,7 @@ func (a *app) refuseStrangers(needs []check.Need, specs []targetSpec) []config.P
 			found = append(found, s)
 		}
 	}
-	return refuseTargets(found, "this manifest was found by -r and not named, so a stranger may have written it; name the manifest, name the target with --target NAME=URL, or allow it with "+allowFlag)
+	return refuseTargets(found, "this manifest was found by -r or in a parent directory, and not named, so a stranger may have written it; name the manifest, name the target with --target NAME=URL, or allow it with "+allowFlag)
 }
 
 // refuseTargets returns a problem for each target that a manifest names and that

@@ -17,7 +17,7 @@ func BenchmarkParse(b *testing.B) {
 		b.Run(fmt.Sprintf("%d needs", needs), func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				if _, bad := parse("bench.yml", data); len(bad) > 0 {
+				if _, bad := parse("bench.yml", data, Options{}); len(bad) > 0 {
 					b.Fatal(bad)
 				}
 			}

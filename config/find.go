@@ -1,36 +1,13 @@
 package config
 
 import (
-	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/org/portcheck/internal/within"
 )
-
-// Discover returns the manifest of a directory.
-func Discover(dir string) (string, []Problem) {
-	var files []string
-	for _, name := range FileNames() {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		switch _, err := os.Lstat(file); {
-		case err == nil:
-			files = append(files, file)
-		case errors.Is(err, fs.ErrPermission):
-			return "", []Problem{fileProblem(Position{File: file}, err).Problem}
-		}
-	}
-	if len(files) == 0 {
-		return "", []Problem{newProblem(Position{}, noneInDirectory, quote(dir), strings.Join(FileNames(), ", ")).Problem}
-	}
-	if found := ambiguous(files); len(found) > 0 {
-		return "", withoutKinds(found)
-	}
-	return files[0], nil
-}
 
 // Find returns all manifests below a directory, sorted, up to the limit of a run. A
 // directory in one of the bounds is not read if a link leads out of them.

@@ -51,7 +51,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, found := parse("portcheck.yml", data)
+		m, found := parse("portcheck.yml", data, Options{})
 		for _, p := range found {
 			checkProblem(t, p.Problem, data)
 			if p.locate != nil {

@@ -56,7 +56,7 @@ func lines(found []Problem) string {
 
 func TestValid(t *testing.T) {
 	inDirectory(t, "valid", func(t *testing.T, name string) {
-		all, found := Load([]string{name}, nil)
+		all, found := Load([]string{name}, nil, Options{})
 		if len(found) > 0 {
 			t.Fatalf("a valid manifest has problems:\n%s", lines(found))
 		}
@@ -70,7 +70,7 @@ func TestValid(t *testing.T) {
 
 func TestInvalid(t *testing.T) {
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
-		all, found := Load([]string{name}, nil)
+		all, found := Load([]string{name}, nil, Options{})
 		if len(found) == 0 {
 			t.Fatal("an invalid manifest has no problems")
 		}

@@ -133,10 +133,10 @@ func TestLimits(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit))); len(found) > 0 {
+			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit)), Options{}); len(found) > 0 {
 				t.Errorf("at the limit: %s", lines(found))
 			}
-			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit+1))); lines(found) != c.want+"\n" {
+			if _, found := Load([]string{"-"}, strings.NewReader(c.text(c.limit+1)), Options{}); lines(found) != c.want+"\n" {
 				t.Errorf("beyond the limit: got\n%swant\n%s", lines(found), c.want)
 			}
 		})
@@ -176,14 +176,14 @@ func TestLimitsOfAllFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, found := Load([]string{"f*"}, nil)
+			_, found := Load([]string{"f*"}, nil, Options{})
 			if got := strings.Split(strings.TrimSpace(lines(found)), "\n"); got[len(got)-1] != c.want {
 				t.Errorf("beyond the limit: %d problems, the last is %q, want %q", len(found), got[len(got)-1], c.want)
 			}
 			if err := os.Remove(fmt.Sprintf("f%04d", c.limit)); err != nil {
 				t.Fatal(err)
 			}
-			if _, found := Load([]string{"f*"}, nil); strings.Contains(lines(found), "the limit of a run") || strings.Contains(lines(found), "not shown") {
+			if _, found := Load([]string{"f*"}, nil, Options{}); strings.Contains(lines(found), "the limit of a run") || strings.Contains(lines(found), "not shown") {
 				t.Errorf("at the limit: %s", lines(found[len(found)-1:]))
 			}
 		})
@@ -199,7 +199,7 @@ func TestSearchesForSyntaxErrorsAreLimited(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, found := Load([]string{"f*"}, nil)
+	_, found := Load([]string{"f*"}, nil, Options{})
 	exact, near := 0, 0
 	for _, p := range found {
 		switch {
@@ -224,7 +224,7 @@ func TestOrdinaryTextIsWithinTheLimits(t *testing.T) {
 		"a directive":     "# %TAG\nx-a: |\n  %TAG ! a\n",
 		"a table":         "x-a: >\n  a" + strings.Repeat(" ", 500) + "b\n",
 	} {
-		if _, found := Load([]string{"-"}, strings.NewReader(oneNeed("a")+text)); len(found) > 0 {
+		if _, found := Load([]string{"-"}, strings.NewReader(oneNeed("a")+text), Options{}); len(found) > 0 {
 			t.Errorf("%s: %s", name, lines(found))
 		}
 	}

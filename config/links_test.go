@@ -15,7 +15,7 @@ import (
 // directory. Its problems have the same positions, and nothing that the file contains.
 func TestLinkedFileIsNotQuoted(t *testing.T) {
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
-		_, want := load([]string{name}, nil, nil)
+		_, want := load([]string{name}, nil, Options{})
 		target, err := filepath.Abs(name)
 		if err != nil {
 			t.Fatal(err)
@@ -24,7 +24,7 @@ func TestLinkedFileIsNotQuoted(t *testing.T) {
 		if err := os.Symlink(target, link); err != nil {
 			testbed.Missing(t, err.Error())
 		}
-		_, found := Load([]string{link}, nil)
+		_, found := Load([]string{link}, nil, Options{})
 		if len(found) != len(want) {
 			t.Fatalf("got\n%swant\n%s", lines(found), lines(withoutKinds(want)))
 		}
@@ -63,7 +63,7 @@ func TestLinkIsRefusedWithinBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, found := Load([]string{"in/a.yml", "in/b.yml", "in/c.yml", "out/named.yml"}, nil, bounds)
+	_, found := Load([]string{"in/a.yml", "in/b.yml", "in/c.yml", "out/named.yml"}, nil, Options{Bounds: []within.Dir{bounds}})
 	refused := ": a link leads out of " + quotePath(bounds.String()) + ": in CI, links must stay there; copy the file, or name it by its own path\n"
 	want := "in/a.yml" + refused + "in/b.yml" + refused +
 		"in/c.yml:1:1: the manifest is empty: want version, app and ports\nout/named.yml:1:1: the manifest is empty: want version, app and ports\n"

@@ -11,19 +11,41 @@ import (
 	"github.com/org/portcheck/internal/within"
 )
 
+// Options are what Load knows of the job.
+type Options struct {
+	// Bounds are directories out of which no link may lead to a file that is read.
+	Bounds []within.Dir
+	// Getenv returns a variable for files in which variables are replaced. If it is
+	// nil, no variable is set.
+	Getenv func(name string) (string, bool)
+	// Source is the name of the source that reads every file. If it is empty, each
+	// file is read as what it is.
+	Source string
+	// Override is the file that Compose merges into the one that Load reads, or "".
+	Override string
+}
+
+// getenv is Getenv of options that may have none.
+func (o Options) getenv(name string) (string, bool) {
+	if o.Getenv == nil {
+		return "", false
+	}
+	return o.Getenv(name)
+}
+
 // Load reads the manifests that names lists: files, glob patterns, or - for
 // stdin. It returns the problems of all of them, and manifests only if there are
-// no problems. A file in one of the bounds is not read if a link leads out of them.
-func Load(names []string, stdin io.Reader, bounds ...within.Dir) ([]Manifest, []Problem) {
-	all, found := load(names, stdin, bounds)
+// no problems.
+func Load(names []string, stdin io.Reader, o Options) ([]Manifest, []Problem) {
+	all, found := load(names, stdin, o)
 	if len(found) > 0 {
 		return nil, withoutKinds(found)
 	}
 	return all, nil
 }
 
-func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []problem) {
-	files, found := expand(names, bounds)
+func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
+	files, found := expand(names, o.Bounds)
 	order := map[string]int{}
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
@@ -46,7 +68,7 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 		if file == stdinName {
 			data, bad = readAll(file, stdin)
 		} else {
-			data, left[file], bad = readFile(file, bounds)
+			data, left[file], bad = readFile(file, o.Bounds)
 		}
 		limit.bytes += len(data)
 		if bad == nil {
@@ -59,7 +81,7 @@ func load(names []string, stdin io.Reader, bounds []within.Dir) ([]Manifest, []p
 				break
 			}
 			var m Manifest
-			m, bad = parse(file, data)
+			m, bad = parse(file, data, o)
 			all = append(all, m)
 			limit.locate(bad, marks+len(data)/bytesPerMark)
 		}

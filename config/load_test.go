@@ -278,7 +278,7 @@ func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 			t.Fatal(err)
 		}
 	}
-	return load(files[i].load, strings.NewReader(files[i].stdin), nil)
+	return load(files[i].load, strings.NewReader(files[i].stdin), Options{})
 }
 
 func TestLoad(t *testing.T) {
@@ -299,7 +299,7 @@ func TestLoad(t *testing.T) {
 
 // A list of as many needs as allowed is read, each of its items.
 func TestLongestListOfNeeds(t *testing.T) {
-	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"))
+	_, found := parse("a.yml", []byte("version: 1\nports: ["+strings.Repeat("1,", 4_096)+"]\n"), Options{})
 	if len(found) != 4_096 || found[4_095].Message != "ports[4095]: want a mapping with name and port, such as {name: web, port: 1}, not a number" {
 		t.Errorf("%d problems", len(found))
 	}
@@ -328,7 +328,7 @@ func TestDefaultApp(t *testing.T) {
 		if err := os.WriteFile(dir+"/portcheck.yml", []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		all, found := Load([]string{dir + "/portcheck.yml"}, nil)
+		all, found := Load([]string{dir + "/portcheck.yml"}, nil, Options{})
 		if len(found) > 0 || all[0].App != "shop" {
 			t.Errorf("%s: got %+v, %v, want the app shop", dir, all, found)
 		}
@@ -339,7 +339,7 @@ func TestDefaultApp(t *testing.T) {
 			app = "root"
 		}
 		t.Chdir(dir)
-		all, found := Load([]string{"-"}, strings.NewReader(text))
+		all, found := Load([]string{"-"}, strings.NewReader(text), Options{})
 		if len(found) > 0 || all[0].App != app || all[0].File != "-" {
 			t.Errorf("stdin in %s: got %+v, %v, want the app %s", dir, all, found, app)
 		}
@@ -347,7 +347,7 @@ func TestDefaultApp(t *testing.T) {
 }
 
 func TestLoadReportsBrokenStdin(t *testing.T) {
-	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}))
+	_, found := Load([]string{"-"}, io.MultiReader(strings.NewReader("version"), broken{}), Options{})
 	if got, want := lines(found), "-: cannot be read: it broke\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -370,7 +370,8 @@ func write(t *testing.T, names ...string) {
 }
 
 func TestDiscover(t *testing.T) {
-	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml"
+	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml" +
+		"; no Compose file there and in its parents: looked for compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml"
 	for _, c := range []struct {
 		files          []string
 		dir            string
@@ -396,9 +397,9 @@ func TestDiscover(t *testing.T) {
 	} {
 		t.Chdir(t.TempDir())
 		write(t, c.files...)
-		got, found := Discover(c.dir)
-		if got != filepath.FromSlash(c.want) || lines(found) != c.problems {
-			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got, lines(found), c.want, c.problems)
+		got, found := Discover(c.dir, Options{})
+		if got.File != filepath.FromSlash(c.want) || lines(found) != c.problems {
+			t.Errorf("%v in %s: got %q, %q, want %q, %q", c.files, c.dir, got.File, lines(found), c.want, c.problems)
 		}
 	}
 }
@@ -514,18 +515,18 @@ func TestFilesStops(t *testing.T) {
 
 func TestCharacters(t *testing.T) {
 	for _, r := range "\t\n\r ~\u00a0\u2027\u202a\ufefe\ufffd\U0001f600" {
-		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n")); len(found) > 0 {
+		if _, found := parse("a.yml", []byte(oneNeed("a")+"# "+string(r)+"\n"), Options{}); len(found) > 0 {
 			t.Errorf("%U: %v", r, found)
 		}
 	}
 	for _, r := range "\x00\x08\x0b\x1f\x7f\u0080\u0085\u009f\u2028\u2029\ufeff\ufffe\uffff" {
-		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"))
+		_, found := parse("a.yml", []byte(oneNeed("a")+"# é"+string(r)+"\n"), Options{})
 		if got, want := lines(withoutKinds(found)), fmt.Sprintf("a.yml:5:4: character U+%04X is not allowed: want printable text\n", r); got != want {
 			t.Errorf("%U: got %q, want %q", r, got, want)
 		}
 	}
 	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
-		if _, found := parse("a.yml", []byte(mark+"v\x00")); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
+		if _, found := parse("a.yml", []byte(mark+"v\x00"), Options{}); lines(withoutKinds(found)) != "a.yml:1:1: is UTF-16: save it as UTF-8\n" {
 			t.Errorf("%q: %v", mark, found)
 		}
 	}
@@ -561,17 +562,25 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
+	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, severalFiles, notLocal, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {
-		_, found := load([]string{name}, nil, nil)
+		_, found := load([]string{name}, nil, Options{})
 		for _, p := range found {
 			delete(missing, p.kind)
 		}
 	})
 	for i := range files {
 		_, found := loadCase(t, i)
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
+	t.Chdir(t.TempDir())
+	for _, c := range composeCases {
+		writeCompose(t, c.text, c.env)
+		_, found := load([]string{"compose.yaml"}, nil, Options{})
 		for _, p := range found {
 			delete(missing, p.kind)
 		}
@@ -611,7 +620,7 @@ func TestHostileSizesEndSoon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, found := parse("a.yml", []byte(text))
+			_, found := parse("a.yml", []byte(text), Options{})
 			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}

@@ -38,17 +38,7 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 		return Manifest{File: file}, found
 	}
 	root, found := readYAML(file, data)
-	m := &manifest{
-		walker:   walker{file, found},
-		Manifest: Manifest{File: file},
-		defaults: defaults{
-			protocols: []port.Protocol{port.TCP},
-			addresses: []port.Address{port.Any},
-			severity:  SeverityError,
-		},
-		names: map[string]Position{},
-		envs:  map[string]Position{},
-	}
+	m := newManifest(file, found)
 	switch {
 	case root == nil:
 	case isNull(root):
@@ -59,6 +49,20 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 		m.root(root)
 	}
 	return m.Manifest, m.found
+}
+
+func newManifest(file string, found []problem) manifest {
+	return manifest{
+		walker:   walker{file, found},
+		Manifest: Manifest{File: file},
+		defaults: defaults{
+			protocols: []port.Protocol{port.TCP},
+			addresses: []port.Address{port.Any},
+			severity:  SeverityError,
+		},
+		names: map[string]Position{},
+		envs:  map[string]Position{},
+	}
 }
 
 func (m *manifest) root(n *yaml.Node) {

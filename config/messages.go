@@ -16,6 +16,10 @@ const (
 	deepGlob        kind = "** is not supported: use --recursive with a directory"
 	emptyGlob       kind = "no file matches this pattern"
 	noneInDirectory kind = "no manifest in %s: looked for %s"
+	noComposeFile   kind = "no Compose file in %s and its parents: looked for %s"
+	nothingFound    kind = "no manifest in %s: looked for %s; no Compose file there and in its parents: looked for %s"
+	severalFiles    kind = "COMPOSE_FILE names several files, and portcheck does not merge them: name the file that \"docker compose config\" prints"
+	notLocal        kind = "COMPOSE_FILE names %s, which is outside of this directory: name the file on the command line"
 	noneBelow       kind = "no manifest below %s: looked for %s"
 	deepDirectory   kind = "more than 100 directories one in another, the limit of --recursive: use it with a directory further down"
 	sameDirectory   kind = "%s and %s are in one directory: remove one, or name the one to use"
@@ -89,6 +93,22 @@ const (
 	passwordInTarget kind = "%s: a manifest must not contain a password: want ssh://[USER@]HOST[:PORT]"
 	reservedName     kind = "targets: %s is a kind of target: use another name for this one"
 	unknownTarget    kind = "targets: %s is not a target of this manifest: %s"
+)
+
+// Compose files.
+const (
+	notFollowed        kind = "%s is not followed: write the ports into a portcheck.yml, or name the file that \"docker compose config\" prints"
+	nonePublished      kind = "no service publishes a fixed port: there is nothing to check"
+	badDotEnv          kind = "is not a valid .env file: want lines such as NAME=value"
+	badProject         kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
+	badService         kind = "services: %s is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
+	badSpec            kind = "ports: %s is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length"
+	envOfSeveral       kind = "env: the service publishes %d ports, and a variable is for one: remove env"
+	notInExtension     kind = "x-portcheck: %s contains a dollar sign: nothing is interpolated here, write the value out"
+	misplacedExtension kind = "x-portcheck has no effect here: it belongs to the top of the file or to a service"
+	noContainerPort    kind = "ports: target is missing: want the container's port"
+	unsetVariable      kind = "%s: variable %s is required and not set: %s"
+	badVariable        kind = "%s: %s is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign"
 )
 
 // Limits and combinations.

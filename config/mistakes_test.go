@@ -14,7 +14,7 @@ func TestYAMLDirective(t *testing.T) {
 		"%YAML 1.21\n---\n":                          "incompatible",
 		"%YAML 2.0\n---\n":                           "incompatible",
 	} {
-		_, found := parse("a.yml", []byte(text+oneNeed("a")))
+		_, found := parse("a.yml", []byte(text+oneNeed("a")), Options{})
 		if got := lines(withoutKinds(found)); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}

@@ -61,6 +61,15 @@ func withoutKinds(found []problem) []Problem {
 	return all
 }
 
+// Shortened returns problems, without those above the limit of a run.
+func Shortened(found []Problem) []Problem {
+	all := make([]problem, len(found))
+	for i, p := range found {
+		all[i].Problem = p
+	}
+	return withoutKinds(shortened(all))
+}
+
 // shortened returns the problems, without those above the limit of a run.
 func shortened(found []problem) []problem {
 	if len(found) > maxProblems {

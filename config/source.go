@@ -7,17 +7,18 @@ type source struct {
 	name   string
 	files  []string                            // the names that Discover and Find look for, in order of preference
 	detect func(file string, data []byte) bool // reports whether parse reads such a file
-	parse  func(file string, data []byte) (Manifest, []problem)
+	parse  func(file string, data []byte, o Options) (Manifest, []problem)
 }
 
 // sources lists every source. The first one that detects a file parses it, so
 // the last one detects every file.
 var sources = []source{
+	{name: "compose", detect: isCompose, parse: parseCompose},
 	{
 		name:   "manifest",
 		files:  []string{"portcheck.yml", "portcheck.yaml", ".portcheck.yml", ".portcheck.yaml", ".github/portcheck.yml"},
 		detect: func(string, []byte) bool { return true },
-		parse:  parseManifest,
+		parse:  func(file string, data []byte, _ Options) (Manifest, []problem) { return parseManifest(file, data) },
 	},
 }
 
@@ -31,8 +32,20 @@ func FileNames() []string {
 	return all
 }
 
-// parse parses a file by the first source that detects it.
-func parse(file string, data []byte) (Manifest, []problem) {
-	i := slices.IndexFunc(sources, func(s source) bool { return s.detect(file, data) })
-	return sources[i].parse(file, data)
+// SourceNames returns the names that Options.Source can have.
+func SourceNames() []string {
+	var all []string
+	for _, s := range sources {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+// parse parses a file by the source of the options, or else by the first one that
+// detects it.
+func parse(file string, data []byte, o Options) (Manifest, []problem) {
+	i := slices.IndexFunc(sources, func(s source) bool {
+		return s.name == o.Source || o.Source == "" && s.detect(file, data)
+	})
+	return sources[i].parse(file, data, o)
 }

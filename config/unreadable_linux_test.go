@@ -36,13 +36,13 @@ func TestUnreadable(t *testing.T) {
 	}
 	defer os.Chmod("locked", 0o700)
 	asNobody(t, func() {
-		_, found := Load([]string{"file.yml", "locked/portcheck.yml"}, nil)
+		_, found := Load([]string{"file.yml", "locked/portcheck.yml"}, nil, Options{})
 		want := "file.yml: cannot be read: permission denied\nlocked/portcheck.yml: cannot be read: permission denied\n"
 		if got := lines(found); got != want {
 			t.Errorf("Load: got\n%swant\n%s", got, want)
 		}
-		if file, found := Discover("locked"); file != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
-			t.Errorf("Discover: got %q, %v", file, found)
+		if file, found := Discover("locked", Options{}); file.File != "" || lines(found) != "locked/portcheck.yml: cannot be read: permission denied\n" {
+			t.Errorf("Discover: got %q, %v", file.File, found)
 		}
 		if files, found := Find("."); len(files) != 0 || lines(found) != "locked: cannot be read: permission denied\n" {
 			t.Errorf("Find: got %q, %v", files, found)
@@ -52,7 +52,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestReadError(t *testing.T) {
 	const file = "/proc/self/mem" // a regular file; its first page is not mapped
-	_, found := Load([]string{file}, nil)
+	_, found := Load([]string{file}, nil, Options{})
 	if got, want := lines(found), file+": cannot be read: input/output error\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -62,7 +62,7 @@ func TestDirectoryNameThatIsNotUTF8(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "a\xff/portcheck.yml")
 	t.Chdir("a\xff")
-	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"), Options{})
 	want := `-:1:1: app is missing, and the directory's name "a\xff" cannot be used instead: it contains characters that are not printable` + "\n"
 	if got := lines(found); got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -78,7 +78,7 @@ func TestRemovedDirectory(t *testing.T) {
 	if err := os.Remove("../gone"); err != nil {
 		t.Fatal(err)
 	}
-	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"))
+	_, found := Load([]string{"-"}, strings.NewReader("version: 1\nports: [{name: web, port: 80}]\n"), Options{})
 	want := `-:1:1: app is missing, and the directory's name "." cannot be used instead: `
 	if got := lines(found); !strings.HasPrefix(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -97,7 +97,7 @@ func TestLinks(t *testing.T) {
 	if want := []string{"a.yml", "b.yml", "loop.yml"}; len(found) > 0 || filepath.Join(files...) != filepath.Join(want...) {
 		t.Errorf("got %q, %v, want %q", files, found, want)
 	}
-	_, found = Load([]string{"b.yml", "loop.yml"}, nil)
+	_, found = Load([]string{"b.yml", "loop.yml"}, nil, Options{})
 	if got, want := lines(found), "b.yml: no such file\nloop.yml: cannot be read: too many levels of symbolic links\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

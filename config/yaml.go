@@ -120,7 +120,11 @@ func lineStart(data []byte, err error) int {
 		}
 		start += i + 1
 	}
-	return min(start, max(0, len(data)-1))
+	start = min(start, max(0, len(data)-1))
+	if start > 0 && data[start] == '\n' && data[start-1] == '\r' {
+		start-- // the two are one line break
+	}
+	return start
 }
 
 // hints maps parts of the library's error texts to their usual causes.

@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 )
@@ -68,7 +67,7 @@ func ownCgroupRoot() cgroupRoot {
 	}
 	// kthreadd can't leave the top of any hierarchy (cgroup_init_kthreadd of
 	// include/linux/cgroup.h).
-	text, _ := os.ReadFile("/proc/2/cgroup") // without it, every level is unknown
+	text, _ := readKernelFile("/proc/2/cgroup") // without it, every level is unknown
 	return parseCgroupRoot(string(text))
 }
 

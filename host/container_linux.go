@@ -13,7 +13,7 @@ import (
 // at /etc/hostname, and use the first digits of the ID as the host name. With
 // `--network container:X` both are those of X, so the result is a hint.
 func OwnContainer() (ids []string, inside bool) {
-	if text, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
+	if text, err := readKernelFile("/proc/self/mountinfo"); err == nil {
 		ids = parseOwnContainer(string(text))
 	}
 	for _, marker := range []string{"/.dockerenv", "/run/.containerenv"} {
@@ -60,16 +60,9 @@ var machineRoot = sync.OnceValue(func() string {
 	}
 	// Some systems protect PID 1 from everybody. Then the engine's process that
 	// started this container stands in for it.
-	root := ""
-	for _, pid := range append([]int{1}, ancestors(os.Getppid())...) {
-		dir := "/proc/" + strconv.Itoa(pid)
-		if other := inodeOrZero(dir + "/ns/mnt"); other == 0 || other == own {
-			continue
-		}
-		if _, err := os.Stat(dir + "/root/"); err == nil {
-			root = dir + "/root"
-			break
-		}
+	root := otherRoot(own, 1)
+	if root == "" {
+		root = otherRoot(own, ancestors(os.Getppid())...)
 	}
 	// An image decides where an engine mounts its files: Podman follows links.
 	ids, _ := OwnContainer()
@@ -79,6 +72,21 @@ var machineRoot = sync.OnceValue(func() string {
 	}
 	return cmp.Or(root, "/proc/1/root")
 })
+
+// otherRoot returns the root directory of the first of these processes that has another
+// mount namespace than own, and a root that can be entered.
+func otherRoot(own uint64, pids ...int) string {
+	for _, pid := range pids {
+		dir := "/proc/" + strconv.Itoa(pid)
+		if other := inodeOrZero(dir + "/ns/mnt"); other == 0 || other == own {
+			continue
+		}
+		if _, err := os.Stat(dir + "/root/"); err == nil {
+			return dir + "/root"
+		}
+	}
+	return ""
+}
 
 // mayBeSame reports whether two paths lead to one file, or at least one of them can't
 // be followed.

@@ -77,7 +77,7 @@ func (d *details) compareRemoved(dir, name string) FileProof {
 			return FileMachine
 		}
 	}
-	text, err := os.ReadFile(dir + "mountinfo")
+	text, err := readKernelFile(dir + "mountinfo")
 	if err != nil || len(machine) == 0 {
 		return ""
 	}
@@ -104,7 +104,7 @@ func machineMounts() []mount {
 	if root := machineRoot(); root != "" {
 		dir = path.Dir(root)
 	}
-	text, err := os.ReadFile(dir + "/mountinfo")
+	text, err := readKernelFile(dir + "/mountinfo")
 	if err != nil {
 		return nil
 	}

@@ -8,7 +8,7 @@ import "fmt"
 // processes as he may start.
 const (
 	holdersOfSocket = 1024
-	holdersOfSearch = 16 << 10 // of all sockets together; each may have one more
+	holdersOfSearch = MostHolders // each socket may have one more
 )
 
 // moreHolders is the gap of a search that found more.

@@ -47,14 +47,8 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 		return nil
 	}
 	s.missing = len(s.wanted)
-	pids, err := processes()
-	if err != nil {
-		op, errno := opErrno(err)
-		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Kind: GapHolders}}
-	}
-	s.pids = pids
 	if every {
-		s.examine(pids, s.nothingWanted)
+		s.examine(s.all(), s.nothingWanted)
 	} else {
 		s.examineLikely()
 	}
@@ -63,6 +57,10 @@ func findHolders(ctx context.Context, sockets []*Socket, every, showCommand bool
 	}
 	nameSocketUnits(ctx, sockets)
 	gaps := s.gaps(sockets)
+	if s.unlisted != nil {
+		op, errno := opErrno(s.unlisted)
+		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Kind: GapHolders}}
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -83,15 +81,26 @@ func holdersTime(ctx context.Context) (context.Context, context.CancelFunc) {
 // no more holders are listed is not wanted any more.
 type search struct {
 	descriptorReader
-	missing  int   // inodes without a holder
-	listed   int   // holders of all sockets
-	cut      bool  // holders were left out
-	pids     []int // all processes, ascending
+	missing  int  // inodes without a holder
+	listed   int  // holders of all sockets
+	cut      bool // holders were left out
 	examined map[int]bool
+	// pids and unlisted are the results of all, once it was called.
+	pids     []int
+	unlisted error
 	holders  []int // in the order found
 	hidden   []int // could not be examined
 	reason   error // why
 	details  *details
+}
+
+// all returns all processes, ascending. A list of them takes as long as the search where
+// the cgroup of a socket's creator has the holder, so it is made when it is needed.
+func (s *search) all() []int {
+	if s.pids == nil && s.unlisted == nil {
+		s.pids, s.unlisted = processes()
+	}
+	return s.pids
 }
 
 func (s *search) nothingMissing() bool { return s.missing == 0 }
@@ -112,7 +121,7 @@ func (s *search) examineLikely() {
 	}
 	s.examine(creators, s.nothingMissing)
 	if s.missing > 0 {
-		s.examine(s.pids, s.nothingMissing)
+		s.examine(s.all(), s.nothingMissing)
 	}
 	s.left = descriptorsOfRelatives
 	s.examineRelatives(groups)
@@ -133,7 +142,7 @@ func (s *search) examineRelatives(groups *cgroups) {
 			others = append(others, mates...)
 			if !known && listed {
 				listed = false
-				others = append(others, s.pids...)
+				others = append(others, s.all()...)
 			}
 		}
 		if len(others) == 0 {
@@ -261,7 +270,7 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 			s.leaveOut(inode)
 		}
 		left := 0
-		for _, pid := range s.pids {
+		for _, pid := range s.all() {
 			if !s.examined[pid] {
 				left++
 			}
@@ -274,12 +283,12 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	gap := Gap{Kind: GapHolders}
 	switch {
 	case len(s.hidden) > 0:
-		gap.What = fmt.Sprintf("%d of %d processes can't be examined", len(s.hidden), len(s.pids))
+		gap.What = fmt.Sprintf("%d of %d processes can't be examined", len(s.hidden), len(s.all()))
 		if len(s.hidden) == 1 {
 			gap.What += fmt.Sprintf(" (pid %d)", s.hidden[0])
 		}
 		gap.Op, gap.Errno = "readlink /proc/PID/fd", ErrnoName(s.reason)
-	case s.pids[0] != 1:
+	case unix.Access("/proc/1", unix.F_OK) != nil:
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
 	case late || s.stoppedEarly():
 		return gaps
@@ -292,9 +301,16 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	return append(gaps, gap)
 }
 
-// stoppedEarly reports whether there are processes that were not examined.
+// stoppedEarly reports whether there are processes that were not examined. Most often
+// this one is among them.
 func (s *search) stoppedEarly() bool {
-	return slices.ContainsFunc(s.pids, func(pid int) bool { return !s.examined[pid] })
+	if own, err := os.Readlink("/proc/self"); err == nil {
+		if pid, err := strconv.Atoi(own); err == nil && !s.examined[pid] {
+			return true
+		}
+	}
+	pids := s.all()
+	return len(pids) == 0 || slices.ContainsFunc(pids, func(pid int) bool { return !s.examined[pid] })
 }
 
 // markComplete marks the sockets of which all holders are known, after every

@@ -159,7 +159,7 @@ func (p *probe) readBound() {
 			continue
 		}
 		for n := range (port.Set{t.Ports}).All {
-			if len(p.table.at(t.Binding, n)) == 0 {
+			if !p.table.hasAt(t.Binding, n) {
 				missing.Add(n)
 				any = true
 			}
@@ -214,7 +214,7 @@ func (p *probe) answerScans() {
 			continue
 		}
 		p.facts.Open = append(p.facts.Open, s.Ports.Without(func(n uint16) bool {
-			return reserved.Has(n) || len(p.table.at(s.Binding, n)) > 0
+			return reserved.Has(n) || p.table.hasAt(s.Binding, n)
 		}))
 	}
 }

@@ -2,9 +2,8 @@ package host
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -23,7 +22,7 @@ func readMachine() Machine {
 		OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(),
 		Namespace: readNamespace(), IPv6: haveIPv6(),
 	}
-	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+	if id, err := readKernelFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		m.BootID = string(bytes.TrimSpace(id))
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -126,14 +125,14 @@ const sysctlSize = 256 << 10
 // readSysctl reads a sysctl in one read: of a list of ports, the kernel returns
 // to the first read what fits into its buffer, and to the next one nothing.
 func readSysctl(path string, buffer []byte) (string, error) {
-	f, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer f.Close()
-	n, err := f.Read(buffer)
-	if err != nil && !errors.Is(err, io.EOF) { // an empty list is an empty file
-		return "", err
+	defer unix.Close(fd)
+	n, err := readOnce(fd, buffer)
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	if n == len(buffer) {
 		return "", fmt.Errorf("more than %d bytes", n)

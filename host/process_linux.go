@@ -24,7 +24,7 @@ type details struct {
 
 func newDetails(command bool) *details {
 	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
-	if stat, err := os.ReadFile("/proc/stat"); err == nil {
+	if stat, err := readKernelFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
 	return d
@@ -51,7 +51,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	h.Master = master(dir, before)
 	h.Parent, h.ParentName = before.parent, parentName(before.parent)
 
-	status, err := os.ReadFile(dir + "status")
+	status, err := readKernelFile(dir + "status")
 	if err == nil {
 		h.UID, err = parseEffectiveUID(status)
 	}
@@ -60,7 +60,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	unseen("user", err)
 
-	cgroup, err := os.ReadFile(dir + "cgroup")
+	cgroup, err := readKernelFile(dir + "cgroup")
 	if err == nil {
 		names := parseCgroup(string(cgroup), d.cgroups)
 		h.Unit, h.Container, h.Engine = names.unit, names.container, names.engine
@@ -154,7 +154,7 @@ type stat struct {
 }
 
 func readStat(dir string) (stat, error) {
-	text, err := os.ReadFile(dir + "stat")
+	text, err := readKernelFile(dir + "stat")
 	if err != nil {
 		return stat{}, err
 	}

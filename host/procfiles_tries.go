@@ -120,7 +120,7 @@ func (p *procProbe) hasAddress(e port.Endpoint) (bool, error) {
 // holds the port for good, the connections are left out.
 func (p *procProbe) socketsAt(e port.Endpoint) []Socket {
 	var all []Socket
-	for _, i := range p.table.byPort[e.Port] {
+	for i := range p.table.indexes(e.Port) {
 		if s := p.table.sockets[i]; s.Protocol == e.Protocol && s.Overlaps(e) {
 			all = append(all, s)
 		}

@@ -36,7 +36,7 @@ func childrenOf(pid int) ([]int, error) {
 	var all []int
 	for _, thread := range threads {
 		own := dir + "/" + thread.Name()
-		text, err := os.ReadFile(own + "/children")
+		text, err := readKernelFile(own + "/children")
 		if err = unlessEnded(err, own); err != nil {
 			return nil, err
 		}
@@ -78,14 +78,11 @@ type cgroups struct {
 }
 
 func newCgroups() *cgroups {
-	c := &cgroups{fd: -1, listed: map[string]bool{}}
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
+	c := &cgroups{fd: -1, listed: map[string]bool{}, unified: unifiedMount()}
+	if c.unified == "" {
 		return c
 	}
-	if c.unified = parseUnifiedMount(string(text)); c.unified == "" {
-		return c
-	}
+	var err error
 	if c.fd, err = unix.Open(c.unified, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		c.fd = -1
 	}
@@ -128,7 +125,7 @@ func (c *cgroups) byID(id uint64) []int {
 // cgroup of which it has returned them before: there may be thousands of both
 // holders and processes in one.
 func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	text, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return nil, true // it has ended, or the kernel has no cgroups
 	}
@@ -149,6 +146,22 @@ func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
 	defer procs.Close()
 	c.listed[path] = true
 	return numbers(procs), true
+}
+
+// unifiedMount returns the mount point of cgroup v2, "" if there is none. The list of
+// mounts is long on a host with containers, so the usual places come first.
+func unifiedMount() string {
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var stat unix.Statfs_t
+		if unix.Statfs(dir, &stat) == nil && stat.Type == unix.CGROUP2_SUPER_MAGIC {
+			return dir
+		}
+	}
+	text, err := readKernelFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	return parseUnifiedMount(string(text))
 }
 
 // parseUnifiedMount returns the mount point of cgroup v2:

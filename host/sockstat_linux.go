@@ -2,7 +2,6 @@ package host
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 )
 
@@ -15,7 +14,7 @@ const fewSockets = 2000
 func haveManySockets() bool {
 	total := 0
 	for _, file := range []string{"sockstat", "sockstat6"} {
-		text, err := os.ReadFile("/proc/thread-self/net/" + file)
+		text, err := readKernelFile("/proc/thread-self/net/" + file)
 		if err != nil {
 			continue // a kernel without IPv6 has no sockstat6, and gVisor has neither
 		}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,15 +14,27 @@ var ipv4Unspecified = netip.IPv4Unspecified()
 // table is the socket table, by port.
 type table struct {
 	sockets []Socket
-	byPort  map[uint16][]int
+	// first has the index of the first socket with each port, plus one, and next that
+	// of the next one for each socket: there may be tens of thousands.
+	first map[uint16]int32
+	next  []int32
 }
 
 func newTable(sockets []Socket) table {
-	t := table{sockets, make(map[uint16][]int, len(sockets))}
-	for i, s := range sockets {
-		t.byPort[s.Port] = append(t.byPort[s.Port], i)
+	t := table{sockets, make(map[uint16]int32, len(sockets)), make([]int32, len(sockets))}
+	for i := len(sockets) - 1; i >= 0; i-- {
+		n := sockets[i].Port
+		t.next[i], t.first[n] = t.first[n], int32(i+1)
 	}
 	return t
+}
+
+// indexes yields the indexes of the sockets with one port, in their order.
+func (t table) indexes(n uint16) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := t.first[n]; i > 0 && yield(int(i-1)); i = t.next[i-1] {
+		}
+	}
 }
 
 // overlapping returns the sockets that overlap a try.
@@ -36,7 +49,7 @@ func (t table) overlapping(try Try) []Socket {
 // on returns the sockets with one port.
 func (t table) on(n uint16) []Socket {
 	var all []Socket
-	for _, i := range t.byPort[n] {
+	for i := range t.indexes(n) {
 		all = append(all, t.sockets[i])
 	}
 	return all
@@ -44,18 +57,34 @@ func (t table) on(n uint16) []Socket {
 
 // at returns the sockets that overlap a binding at one port.
 func (t table) at(b port.Binding, n uint16) []Socket {
-	candidates := t.byPort[n]
-	if len(candidates) == 0 {
-		return nil
-	}
-	endpoints := endpointsAt(b, n)
 	var all []Socket
-	for _, i := range candidates {
-		if overlapsAny(t.sockets[i].Endpoint, endpoints) {
-			all = append(all, t.sockets[i])
-		}
+	for i := range t.indexesAt(b, n) {
+		all = append(all, t.sockets[i])
 	}
 	return all
+}
+
+// hasAt reports whether a socket overlaps a binding at one port.
+func (t table) hasAt(b port.Binding, n uint16) bool {
+	for range t.indexesAt(b, n) {
+		return true
+	}
+	return false
+}
+
+// indexesAt yields the indexes of the sockets that overlap a binding at one port.
+func (t table) indexesAt(b port.Binding, n uint16) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if t.first[n] == 0 {
+			return
+		}
+		endpoints := endpointsAt(b, n)
+		for i := range t.indexes(n) {
+			if overlapsAny(t.sockets[i].Endpoint, endpoints) && !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // blocking returns the sockets that can be the reason why binds failed at which no

@@ -21,7 +21,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 	for _, q := range queries {
 		sockets, err := readDiag(ctx, q, devices)
 		if err == nil {
-			read.sockets = append(read.sockets, sockets...)
+			read.add(sockets)
 			read.whole[q.protocol] = true
 			continue
 		}
@@ -36,7 +36,7 @@ func readTable(ctx context.Context, queries []query) tableRead {
 			})
 			continue
 		}
-		read.sockets = append(read.sockets, sockets...)
+		read.add(sockets)
 		read.whole[q.protocol] = true
 		what := fmt.Sprintf("sock_diag can't be used, so the %s sockets are read from /proc/net", q.protocol)
 		if q.protocol == port.TCP {
@@ -46,6 +46,15 @@ func readTable(ctx context.Context, queries []query) tableRead {
 		read.gaps = append(read.gaps, Gap{What: what, Op: op, Errno: errno, Kind: GapSockets})
 	}
 	return read
+}
+
+// add adds sockets. It does not copy those of the first protocol, which may be many.
+func (r *tableRead) add(sockets []Socket) {
+	if r.sockets == nil {
+		r.sockets = sockets
+		return
+	}
+	r.sockets = append(r.sockets, sockets...)
 }
 
 // listsBound reports whether sock_diag of this kernel lists TCP sockets that are
@@ -82,7 +91,7 @@ func settleV6Only(t table, tries []Try) {
 		strict.ReusePort = false
 		strict.ReuseAddress = strict.ReuseAddress && strict.Protocol == port.TCP
 		for n := int(try.Ports.First); n <= int(try.Ports.Last); n++ {
-			for _, i := range t.byPort[uint16(n)] {
+			for i := range t.indexes(uint16(n)) {
 				s := &t.sockets[i]
 				if !s.MayBeV6Only || s.Protocol != try.Protocol {
 					continue

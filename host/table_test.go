@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/org/portcheck/port"
@@ -73,5 +74,32 @@ func TestMerge(t *testing.T) {
 	got := merge([]Socket{at("::1", 81, Listen, 1), at("::1", 80, Connected, 3), at("::1", 80, Listen, 2)})
 	if len(got) != 3 || got[0].State != Connected || got[1].State != Listen || got[1].Port != 80 || got[2].Port != 81 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The sockets of a port are in the order in which they were read.
+func TestTableByPort(t *testing.T) {
+	at := func(addr string) Socket {
+		a := netip.MustParseAddrPort(addr)
+		return Socket{Endpoint: port.Endpoint{Protocol: port.TCP, Addr: a.Addr(), Port: a.Port()}, State: Listen}
+	}
+	table := newTable([]Socket{at("10.0.0.1:1"), at("10.0.0.2:80"), at("10.0.0.1:80"), at("10.0.0.1:65535"), at("10.0.0.3:80")})
+	binding := port.Binding{Protocol: port.TCP, Addresses: []port.Address{"10.0.0.1"}}
+	for n, want := range map[uint16]struct {
+		on []string
+		at bool
+	}{
+		1: {[]string{"10.0.0.1"}, true}, 2: {}, 80: {[]string{"10.0.0.2", "10.0.0.1", "10.0.0.3"}, true}, 65535: {[]string{"10.0.0.1"}, true},
+	} {
+		var got []string
+		for _, s := range table.on(n) {
+			got = append(got, s.Addr.String())
+		}
+		if !slices.Equal(got, want.on) {
+			t.Errorf("on(%d): %q, want %q", n, got, want.on)
+		}
+		if table.hasAt(binding, n) != want.at || len(table.at(binding, n)) > 0 != want.at {
+			t.Errorf("at %d: %t, %v, want %t", n, table.hasAt(binding, n), table.at(binding, n), want.at)
+		}
 	}
 }

@@ -16,6 +16,9 @@ import (
 // 16 MiB.
 const MostEndpoints = 1 << 16
 
+// MostHolders is about how many holders the Sockets of one answer may have together.
+const MostHolders = 1 << 14
+
 // Host is one machine, or one network namespace of it. It is opened once and
 // probed any number of times.
 type Host interface {

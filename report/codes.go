@@ -102,7 +102,7 @@ var codes = []code{
 	{
 		string(config.Claimed), "PortClaimed", "A process has bound the port and does not listen",
 		"The port can still be bound, but another process has bound it as well.",
-		"A server is starting, or a program keeps a port for later. With SO_REUSEADDR on both sockets, both binds succeed until one of them listens.",
+		"A server is starting, or a program keeps a port for later. With SO_REUSEADDR on both sockets, both binds succeed until one of them listens. Linux hosts with 2,000 or more TCP sockets are searched for such sockets only if a need of the check has a `range`, or has no listener.",
 		"Find out whether that process is about to listen.", note,
 	},
 	{

@@ -21,13 +21,15 @@ const (
 	maxObjects = 1 << 18
 	maxValues  = 1 << 21
 	maxTotal   = 32 << 20 // bytes of all reports of a merge
-	// A run lists 1,000 problems of its manifests and 1,000 of its flags.
-	maxProblems = 1 << 12
+	// Outputs write some bytes as up to six.
+	maxWeight = 40 << 20
+	// One for each result: a format may write more for a notice than for a result.
+	maxNotices = check.MostResults
 )
 
 // Reader reads reports that are in memory at the same time. The limits hold for all
 // of them together.
-type Reader struct{ bytes, objects, values, results, problems int }
+type Reader struct{ bytes, weight, objects, values, results, notices int }
 
 // Read reads a report with a Reader of its own.
 func Read(r io.Reader) (check.Report, error) { return new(Reader).Read(r) }
@@ -95,9 +97,6 @@ func (l *Reader) parse(data []byte) (check.Report, error) {
 	if err := validate(report, len(read.Results)); err != nil {
 		return check.Report{}, err
 	}
-	if l.problems += len(report.Problems); l.problems > maxProblems {
-		return check.Report{}, fmt.Errorf("with this report there are more than %d problems, the limit of a merge", maxProblems)
-	}
 	if l.results += len(read.Results); l.results > check.MostResults {
 		return check.Report{}, fmt.Errorf("with this report there are more than %d results, the limit of a merge", check.MostResults)
 	}
@@ -105,6 +104,7 @@ func (l *Reader) parse(data []byte) (check.Report, error) {
 	targets, ids := map[string]bool{}, map[string]bool{}
 	for _, t := range report.Targets {
 		targets[t.Name] = true
+		l.notices += len(t.Notices)
 	}
 	for i, text := range read.Results {
 		x := &report.Results[i]
@@ -119,14 +119,20 @@ func (l *Reader) parse(data []byte) (check.Report, error) {
 		if err := validateResult(*x, targets, ids); err != nil {
 			return check.Report{}, fmt.Errorf("results[%d].%w", i, err)
 		}
+		if l.notices += len(x.Notices); l.notices > maxNotices {
+			return check.Report{}, fmt.Errorf("with this report there are more than %d notices, the limit of a merge: merge fewer reports", maxNotices)
+		}
 		ids[x.ID] = true
 	}
 	return report, nil
 }
 
+// grows lists the characters that formats escape, besides those outside of ASCII.
+const grows = "&<>'#@`*_[]|~"
+
 // count returns an error if a JSON text has more values than the limits allow.
 func (l *Reader) count(data []byte) error {
-	objects, values := 0, 0
+	objects, values, weight := 0, 0, len(data)
 	inString := false
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
@@ -134,6 +140,8 @@ func (l *Reader) count(data []byte) error {
 			inString = !inString
 		case inString && c == '\\':
 			i++
+		case inString && (c >= 0x7f || strings.IndexByte(grows, c) >= 0):
+			weight += 5
 		case inString:
 		case c == '{':
 			objects++
@@ -141,12 +149,14 @@ func (l *Reader) count(data []byte) error {
 			values++
 		}
 	}
-	l.bytes, l.objects, l.values = l.bytes+len(data), l.objects+objects, l.values+values
+	l.bytes, l.weight, l.objects, l.values = l.bytes+len(data), l.weight+weight, l.objects+objects, l.values+values
 	switch {
 	case objects > maxObjects || values > maxValues:
 		return errors.New("has too many values: want the output of `portcheck check -f json`")
 	case l.bytes > maxTotal:
 		return errors.New("with this report there are more than 32 MiB of reports, the limit of a merge: merge fewer reports")
+	case l.weight > maxWeight:
+		return errors.New("with this report there is too much text with markup or letters outside of ASCII for a merge: merge fewer reports")
 	case l.objects > maxObjects || l.values > maxValues:
 		return errors.New("with this report there are too many values for a merge: merge fewer reports")
 	}
@@ -182,6 +192,8 @@ func validate(r check.Report, results int) error {
 		return errors.New("has no results")
 	case len(r.Targets) > check.MostTargets:
 		return fmt.Errorf("has more than %d targets", check.MostTargets)
+	case len(r.Problems) > check.MostProblems:
+		return fmt.Errorf("has %d problems, and at most %d are read", len(r.Problems), check.MostProblems)
 	}
 	for i, p := range r.Problems {
 		if p.Line < 0 || p.Column < 0 || p.Message == "" {

@@ -167,6 +167,9 @@ func TestReadLimits(t *testing.T) {
 	values := func(s string) int { return strings.Count(s, ",") + strings.Count(s, "[") }
 	objects := maxObjects - strings.Count(base, "{")
 	zeros := maxValues - values(base) - values(`,[`) + 1
+	problems := func(n int) string {
+		return `{"version":1,"problems":[` + strings.Repeat(`{"message":"x"},`, n-1) + `{"message":"x"}],"targets":[],"results":[]}`
+	}
 	targets := func(n int) string {
 		r := readable(cases()["free"])
 		for i := len(r.Targets); i < n; i++ {
@@ -179,10 +182,11 @@ func TestReadLimits(t *testing.T) {
 		return b.String()
 	}
 	for name, c := range map[string]struct{ most, over, want string }{
-		"bytes":   {base + strings.Repeat(" ", maxBytes-len(base)), base + strings.Repeat(" ", maxBytes-len(base)+1), "is larger than 16 MiB"},
-		"objects": {withLater(objects, "{}"), withLater(objects+1, "{}"), "has too many values"},
-		"values":  {withLater(zeros, "0"), withLater(zeros+1, "0"), "has too many values"},
-		"targets": {targets(4096), targets(4097), "has more than 4096 targets"},
+		"bytes":    {base + strings.Repeat(" ", maxBytes-len(base)), base + strings.Repeat(" ", maxBytes-len(base)+1), "is larger than 16 MiB"},
+		"objects":  {withLater(objects, "{}"), withLater(objects+1, "{}"), "has too many values"},
+		"values":   {withLater(zeros, "0"), withLater(zeros+1, "0"), "has too many values"},
+		"problems": {problems(check.MostProblems), problems(check.MostProblems + 1), "has 4097 problems, and at most 4096 are read"},
+		"targets":  {targets(4096), targets(4097), "has more than 4096 targets"},
 	} {
 		if _, err := read(t, c.most); err != nil {
 			t.Errorf("%s: at the limit: %v", name, err)
@@ -253,21 +257,18 @@ func TestReaderLimits(t *testing.T) {
 	}
 	long := strings.Replace(results(1), `"status"`, `"message":"`+strings.Repeat("x", 15<<20)+`","status"`, 1)
 	holders := strings.Replace(results(1), `"status"`, `"holders":[`+strings.Repeat("{},", 200_000)+`{}],"status"`, 1)
-	problems := func(n int) string {
-		return `{"version":1,"problems":[` + strings.Repeat(`{"message":"x"},`, n-1) + `{"message":"x"}],"targets":[],"results":[]}`
-	}
 	for name, c := range map[string]struct {
 		texts []string
 		want  string // of the last
 	}{
-		"as many problems as allowed": {[]string{problems(maxProblems - 1), problems(1)}, ""},
-		"one problem more":            {[]string{problems(maxProblems), problems(1)}, "with this report there are more than 4096 problems, the limit of a merge"},
-		"as many results as allowed":  {[]string{results(check.MostResults - 1), results(1)}, ""},
-		"one result more":             {[]string{results(check.MostResults), results(1)}, "with this report there are more than 32768 results, the limit of a merge"},
-		"empty results":               {[]string{`{"version":1,"problems":[],"targets":[],"results":[` + strings.Repeat("{},", 100_000) + `{}]}`}, "more than 32768 results"},
-		"bytes":                       {[]string{long, long, long}, "with this report there are more than 32 MiB of reports, the limit of a merge"},
-		"two long ones":               {[]string{long, long}, ""},
-		"objects":                     {[]string{holders, holders}, "with this report there are too many values for a merge"},
+		"as many results as allowed": {[]string{results(check.MostResults - 1), results(1)}, ""},
+		"one result more":            {[]string{results(check.MostResults), results(1)}, "with this report there are more than 32768 results, the limit of a merge"},
+		"empty results":              {[]string{`{"version":1,"problems":[],"targets":[],"results":[` + strings.Repeat("{},", 100_000) + `{}]}`}, "more than 32768 results"},
+		"bytes":                      {[]string{long, long, long}, "with this report there are more than 32 MiB of reports, the limit of a merge"},
+		"text that grows":            {[]string{strings.Replace(results(1), `"status"`, `"message":"`+strings.Repeat("\x7f", 7<<20)+`","status"`, 1)}, "too much text with markup or letters outside of ASCII"},
+		"notices":                    {[]string{strings.Replace(results(1), `"status"`, `"notices":[`+strings.Repeat(`{"code":"x","message":"x"},`, maxNotices)+`{"code":"x","message":"x"}],"status"`, 1)}, "with this report there are more than 32768 notices"},
+		"two long ones":              {[]string{long, long}, ""},
+		"objects":                    {[]string{holders, holders}, "with this report there are too many values for a merge"},
 	} {
 		var reader Reader
 		for i, text := range c.texts {

@@ -265,7 +265,7 @@ func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 }
 
 func parse(text []byte) error {
-	_, problems := config.Load([]string{"-"}, bytes.NewReader(text))
+	_, problems := config.Load([]string{"-"}, bytes.NewReader(text), config.Options{})
 	var errs []error
 	for _, p := range problems {
 		errs = append(errs, p)

@@ -51,7 +51,7 @@ func (n namingHost) listAllocated(ctx context.Context) engineList {
 	}
 	entries, err := e.List(ctx, false)
 	if err == nil {
-		return engineList{containers: n.containers(entries, e.IsLocal(), e.User())}
+		return engineList{containers: n.containersOf(e, entries)}
 	}
 	gap := &host.Gap{Kind: host.GapAllocated, What: fmt.Sprintf("the container engine at %s did not say which ports it has given to containers", e)}
 	var unreached *engine.Unreached

@@ -82,11 +82,7 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	var unreached *engine.Unreached
 	switch {
 	case err == nil:
-		all := n.containers(entries, e.IsLocal(), e.User())
-		for i := range all {
-			all[i].info.Engine, all[i].info.Socket = e.Kind(), socketOfUser(e)
-		}
-		return all, nil
+		return n.containersOf(e, entries), nil
 	case errors.As(err, &unreached):
 		gap := &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried", e), Op: unreached.Op, Errno: host.ErrnoName(unreached.Unwrap())}
 		if unreached.Hint != "" && !errors.Is(err, fs.ErrNotExist) {
@@ -98,6 +94,15 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 		return nil, gap
 	}
 	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
+}
+
+// containersOf returns the containers of an engine from its list.
+func (n namingHost) containersOf(e *engine.Engine, entries []engine.Container) []container {
+	all := n.containers(entries, e.IsLocal(), e.User())
+	for i := range all {
+		all[i].info.Engine, all[i].info.Socket = e.Kind(), socketOfUser(e)
+	}
+	return all
 }
 
 // socketOfUser returns the address of an engine that a user runs without root. In a

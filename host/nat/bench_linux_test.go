@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,22 +21,7 @@ func TestManyRules(t *testing.T) {
 	}
 	testbed.NeedRoot(t)
 	needs(t, "iptables-nft-restore")
-	const services = 12_500
-	var b strings.Builder
-	b.WriteString("*nat\n:S - [0:0]\n:N - [0:0]\n")
-	for i := range services {
-		fmt.Fprintf(&b, ":SVC%d - [0:0]\n:SEP%d - [0:0]\n", i, i)
-	}
-	b.WriteString("-A PREROUTING -j S\n-A OUTPUT -j S\n")
-	for i := range services {
-		fmt.Fprintf(&b, "-A S -d 172.20.%d.%d/32 -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport 80 -j SVC%d\n", i>>8, i&255, i, i)
-		fmt.Fprintf(&b, "-A N -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport %d -j SVC%d\n", i, 20000+i, i)
-		fmt.Fprintf(&b, "-A SVC%d -m comment --comment \"ns/svc%d\" -j SEP%d\n", i, i, i)
-		fmt.Fprintf(&b, "-A SEP%d -s 10.9.%d.%d/32 -j MARK --or-mark 0x4000\n", i, i>>8, i&255)
-		fmt.Fprintf(&b, "-A SEP%d -p tcp -m tcp -j DNAT --to-destination 10.9.%d.%d:8080\n", i, i>>8, i&255)
-	}
-	b.WriteString("-A S -m addrtype --dst-type LOCAL -j N\nCOMMIT\n")
-	run(t, b.String(), "iptables-nft-restore")
+	run(t, testbed.KubeProxyRules(12_500, 20000), "iptables-nft-restore")
 	var questions []Question
 	for i := range 100 {
 		questions = append(questions, Question{Protocol: port.TCP, Addr: netip.IPv4Unspecified(), Port: uint16(19950 + i)})

@@ -46,7 +46,7 @@ func TestGitHubStep(t *testing.T) {
 		t.Fatalf("web has no holder: %s", web.Message)
 	}
 	for _, h := range web.Holders {
-		want := check.Container{ID: published, Name: fmt.Sprintf("shop-web-%d", p[1]), Image: serverName, Compose: "shop/web"}
+		want := check.Container{ID: published, Name: fmt.Sprintf("shop-web-%d", p[1]), Image: serverName, Compose: "shop/web", Engine: "docker"}
 		if h.Container == nil || *h.Container != want {
 			t.Errorf("web is held by %+v of container %+v, want %+v", h, h.Container, want)
 		}

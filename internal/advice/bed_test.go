@@ -6,11 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,44 +17,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// binaryEnv names the program under test, which is built once.
-const binaryEnv = "PORTCHECK_TEST_BINARY"
-
-func TestMain(m *testing.M) {
-	flag.Parse() // for testing.Short
-	if testing.Short() || os.Getenv(binaryEnv) != "" {
-		os.Exit(m.Run())
-	}
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func buildAndRun(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "portcheck-advice-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "portcheck")
-	build := exec.Command("go", "build", "-o", binary, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, out)
-	}
-	for _, path := range []string{dir, binary} { // other users run it as well
-		if err := os.Chmod(path, 0o755); err != nil {
-			return 0, err
-		}
-	}
-	if err := os.Setenv(binaryEnv, binary); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
-}
+func TestMain(m *testing.M) { testbed.MainWithProgram(m) }
 
 // isolated is testbed.Isolated for a test that runs the program as root.
 func isolated(t *testing.T) bool {
@@ -79,7 +39,7 @@ type place struct {
 // check runs portcheck check and returns the results.
 func (p place) check(t *testing.T, args ...string) []check.Result {
 	t.Helper()
-	words := append(slices.Clone(p.prefix), os.Getenv(binaryEnv), "check", "-f", "json")
+	words := append(slices.Clone(p.prefix), testbed.Program(), "check", "-f", "json")
 	cmd := exec.Command(words[0], append(words[1:], args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	var stdout, stderr bytes.Buffer

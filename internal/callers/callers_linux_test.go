@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,33 +19,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// binaryEnv names the file of the program under test. It is built once, before
-// tests start the test binary again in namespaces of their own.
-const binaryEnv = "PORTCHECK_TEST_BINARY"
-
-func TestMain(m *testing.M) {
-	flag.Parse() // for testing.Short
-	if testing.Short() || os.Getenv(binaryEnv) != "" {
-		testbed.Main(m, nil)
-		return
-	}
-	dir, err := os.MkdirTemp("", "portcheck-callers-")
-	if err == nil {
-		binary := filepath.Join(dir, "portcheck")
-		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../..")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		build.Stderr = os.Stderr
-		err = errors.Join(build.Run(), os.Setenv(binaryEnv, binary))
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { testbed.MainWithProgram(m) }
 
 // This machine has the address here. It is between callers and a machine that plays
 // a container.
@@ -291,26 +263,6 @@ func (r result) notice(code string) string {
 	return ""
 }
 
-// kubeProxyRules returns rules of services with NodePorts from 30000 on, as kube-proxy
-// writes them for iptables: five for each.
-func kubeProxyRules(services int) string {
-	var b strings.Builder
-	b.WriteString("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n")
-	for i := range services {
-		fmt.Fprintf(&b, ":KUBE-SVC-%d - [0:0]\n:KUBE-SEP-%d - [0:0]\n", i, i)
-	}
-	b.WriteString("-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n")
-	for i := range services {
-		fmt.Fprintf(&b, "-A KUBE-SERVICES -d 172.20.%d.%d/32 -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport 80 -j KUBE-SVC-%d\n", i>>8, i&255, i, i)
-		fmt.Fprintf(&b, "-A KUBE-NODEPORTS -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport %d -j KUBE-SVC-%d\n", i, 30000+i, i)
-		fmt.Fprintf(&b, "-A KUBE-SVC-%d -m comment --comment \"ns/svc%d\" -j KUBE-SEP-%d\n", i, i, i)
-		fmt.Fprintf(&b, "-A KUBE-SEP-%d -s 10.9.%d.%d/32 -j MARK --or-mark 0x4000\n", i, i>>8, i&255)
-		fmt.Fprintf(&b, "-A KUBE-SEP-%d -p tcp -m tcp -j DNAT --to-destination 10.9.%d.%d:8080\n", i, i>>8, i&255)
-	}
-	b.WriteString("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\nCOMMIT\n")
-	return b.String()
-}
-
 // check runs the program on a manifest with one need.
 func check(t *testing.T, need string) result {
 	t.Helper()
@@ -329,7 +281,7 @@ func checkAll(t *testing.T, needs string, prefix ...string) ([]result, []notice)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	words := append(prefix, os.Getenv(binaryEnv), "check", "--target", "local", "-f", "json", "-")
+	words := append(prefix, testbed.Program(), "check", "--target", "local", "-f", "json", "-")
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdin = strings.NewReader("version: 1\nports: [" + needs + "]\n")
 	out, err := cmd.Output()

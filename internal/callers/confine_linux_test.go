@@ -32,7 +32,7 @@ func TestConfined(t *testing.T) {
 	script(t, oldServer)
 	const kept = "+net_bind_service,+sys_ptrace,+dac_read_search,+setuid,+setgid"
 	cmd := exec.Command("setpriv", "--bounding-set=-all,"+kept+",+net_admin,+setpcap", "--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--no-new-privs",
-		os.Getenv(binaryEnv), "probe", "--confine", "--ready")
+		testbed.Program(), "probe", "--confine", "--ready")
 	cmd.Stderr = os.Stderr
 	in, out := pipes(t, cmd)
 	lines := bufio.NewScanner(out)
@@ -155,7 +155,7 @@ func TestRuleGoes(t *testing.T) {
 	if err := os.WriteFile(file, []byte("version: 1\nports: [{name: a, port: 8080, wait: 5m}]\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Getenv(binaryEnv), "check", "--target", "local", file)
+	cmd := exec.Command(testbed.Program(), "check", "--target", "local", file)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var stdout strings.Builder
 	cmd.Stdout = &stdout
@@ -187,7 +187,7 @@ func TestRuleAmongMany(t *testing.T) {
 	testbed.StartMachines(t, 1)
 	needs(t, "iptables-nft-restore")
 	restore := exec.Command("iptables-nft-restore")
-	restore.Stdin = strings.NewReader(kubeProxyRules(1000))
+	restore.Stdin = strings.NewReader(testbed.KubeProxyRules(1000, 30000))
 	if out, err := restore.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -22,22 +21,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-// binaryEnv names the file of the program under test. It is built once, before
-// tests start the test binary again in namespaces of their own.
-const binaryEnv = "PORTCHECK_TEST_BINARY"
-
-func TestMain(m *testing.M) {
-	flag.Parse() // for testing.Short
-	if testing.Short() || os.Getenv(binaryEnv) != "" {
-		os.Exit(m.Run())
-	}
-	code, err := buildAndRun(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { testbed.MainWithProgram(m) }
 
 // slow skips a test under -short, where there is no program to test.
 func slow(t *testing.T) {
@@ -50,24 +34,6 @@ func isolated(t *testing.T) bool {
 	t.Helper()
 	slow(t)
 	return testbed.Isolated(t)
-}
-
-func buildAndRun(m *testing.M) (int, error) {
-	dir, err := os.MkdirTemp("", "portcheck-overssh-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "portcheck")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, out)
-	}
-	if err := os.Setenv(binaryEnv, binary); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
 }
 
 // overBoth does a test over both SSH clients.
@@ -96,7 +62,7 @@ func portcheck(t *testing.T, env []string, args ...string) run {
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Getenv(binaryEnv), args...)
+	cmd := exec.CommandContext(ctx, testbed.Program(), args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
@@ -283,7 +249,7 @@ func root(t *testing.T) string {
 // install copies the program to dir, where every user can run it.
 func install(t *testing.T, dir string) string {
 	t.Helper()
-	text, err := os.ReadFile(os.Getenv(binaryEnv))
+	text, err := os.ReadFile(testbed.Program())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func endRuns(t *testing.T, client string) {
 	for i := range moments {
 		for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			var said strings.Builder
-			cmd := exec.Command(os.Getenv(binaryEnv), args...)
+			cmd := exec.Command(testbed.Program(), args...)
 			cmd.Stdout, cmd.Stderr = io.Discard, &said
 			before := proxy.up.Load()
 			if err := cmd.Start(); err != nil {

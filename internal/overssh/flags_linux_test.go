@@ -224,7 +224,7 @@ func TestAgentDir(t *testing.T) {
 	}
 	other := filepath.Dir(riscvUname(t))
 	s := testbed.StartSSHD(t, "", "SetEnv PATH="+other+":/usr/bin:/bin HOME="+t.TempDir())
-	binary, err := os.ReadFile(os.Getenv(binaryEnv))
+	binary, err := os.ReadFile(testbed.Program())
 	if err != nil {
 		t.Fatal(err)
 	}

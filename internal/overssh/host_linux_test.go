@@ -2,7 +2,6 @@ package overssh
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -80,12 +79,12 @@ func TestHostEqualsLocal(t *testing.T) {
 		t.Fatalf("the local run shows too little: exit code %d, %v\n%s", here.code, want.Summary, here.stdout)
 	}
 	target := "ssh://root@127.0.0.1"
-	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}, {"--remote-path", os.Getenv(binaryEnv)}} {
+	for _, how := range [][]string{nil, {"--agent-cache"}, {"--agent-cache"}, {"--sudo"}, {"--remote-path", testbed.Program()}} {
 		there := portcheck(t, nil, append(append([]string{"-f", "json", "-t", target, manifest}, reach(t, s)...), how...)...)
 		if there.code != here.code {
 			t.Errorf("%q: exit code %d, want %d\n%s", how, there.code, here.code, there.stderr)
 		}
-		got := strings.NewReplacer("@"+target+"/", "@local/", fmt.Sprintf("%q", target), `"local"`).Replace(there.stdout)
+		got := strings.NewReplacer("on "+target+": ", "", "@"+target+"/", "@local/", fmt.Sprintf("%q", target), `"local"`).Replace(there.stdout)
 		if got != here.stdout {
 			t.Errorf("%q: the host's report (-) is not the local one (+):\n%s", how, cmp.Diff(strings.Split(got, "\n"), strings.Split(here.stdout, "\n")))
 		}

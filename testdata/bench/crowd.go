@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
+	"time"
 )
 
 // A crowd is a host with many sockets: each of several processes has a share of the
@@ -20,6 +22,8 @@ const (
 	// takenPorts is the number of ports of the manifest that are taken, by a
 	// separate process with few descriptors, as a server has.
 	takenPorts = 10
+	// crowdDescriptors is how many sockets each process has.
+	crowdDescriptors = (crowdListeners + 2*crowdConnections) / crowdProcesses
 )
 
 // startCrowd starts the processes and returns when all sockets are open.
@@ -73,6 +77,54 @@ func beCrowd(i int) error {
 		_ = h.Close()
 	}
 	return err
+}
+
+// startTaken starts a process that holds the taken ports, in a cgroup of its own as a
+// service has. Without cgroup v2 it is in that of this process.
+func startTaken(role string) (stop func(), err error) {
+	cmd := exec.Command("/proc/self/exe", append([]string{role}, numbers(6001, takenPorts)...)...)
+	remove := func() {}
+	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+			continue
+		}
+		name, err := os.MkdirTemp(root, "portcheck-bench-")
+		if err != nil {
+			return nil, err
+		}
+		remove = func() {
+			for range 1000 { // until the last of its processes has ended
+				if os.Remove(name) == nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		dir, err := os.Open(name)
+		if err != nil {
+			remove()
+			return nil, err
+		}
+		defer dir.Close()
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		break
+	}
+	end, err := startReady(cmd)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	return func() { end(); remove() }, nil
+}
+
+// beParent is the parent of a crowd that listens on the taken ports itself.
+func beParent(ports []int) error {
+	stop, err := startCrowd()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return beServer(ports)
 }
 
 // beServer listens on the ports of the manifest that are taken.

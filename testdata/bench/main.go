@@ -65,6 +65,8 @@ func run(args []string) error {
 		return beCrowd(numbers[0])
 	case "server":
 		return beServer(numbers)
+	case "parent":
+		return beParent(numbers)
 	case "wall":
 		return beWall(numbers[0], numbers[1])
 	case "floor":
@@ -148,24 +150,13 @@ func measure() error {
 			return err
 		}
 		defer stop()
-		server := exec.Command("/proc/self/exe", append([]string{"server"}, numbers(6001, takenPorts)...)...)
-		stopServer, err := startReady(server)
+		stopServer, err := startTaken("server")
 		if err != nil {
 			return err
 		}
 		defer stopServer()
-		commands := []*exec.Cmd{command(portcheck, "check", mixed), command("ss", "-Htln"), command("ss", "-Htlnp")}
-		names := []string{"", "`ss -Htln`", "`ss -Htlnp`", "`lsof -nP -iTCP -sTCP:LISTEN`"}
-		limits := []string{"", "0.4", "0.03", "0.02"}
-		if _, err := exec.LookPath("lsof"); err == nil {
-			commands = append(commands, command("lsof", "-nP", "-iTCP", "-sTCP:LISTEN"))
-		}
-		all, err := takeTurns(commands...)
-		if err != nil {
+		if err := measureTaken(portcheck, mixed, "100 needs, 10 taken with holders named, on the crowd"); err != nil {
 			return err
-		}
-		for i := 1; i < len(all); i++ {
-			row("100 needs, 10 taken with holders named, on the crowd, against "+names[i], all[0].median, all[i].median, limits[i])
 		}
 		pair, err := takeTurns(command(portcheck, "check", free), command("/proc/self/exe", "floor"))
 		if err != nil {
@@ -183,6 +174,17 @@ func measure() error {
 		}
 		fmt.Printf("| peak memory of the 100 needs, 10 taken, on the crowd | %s MB | | | 16 MB |\n", strings.TrimSpace(string(memory)))
 		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = inNamespace(func() error {
+		stop, err := startTaken("parent")
+		if err != nil {
+			return err
+		}
+		defer stop()
+		return measureTaken(portcheck, mixed, fmt.Sprintf("the 100 needs where the holder is the parent of processes with %d descriptors each", crowdDescriptors))
 	})
 	if err != nil {
 		return err
@@ -213,6 +215,28 @@ func measure() error {
 		row("3 alternatives where 1024-65535 has only three free ports, against 65,535 raw socket+bind+close cycles", all[0].median, all[1].median, "0.4")
 		return nil
 	})
+}
+
+// measureTaken compares a check of needs, some of them taken, with programs that list
+// all listeners.
+func measureTaken(portcheck, manifest, what string) error {
+	commands := []*exec.Cmd{command(portcheck, "check", manifest), command("ss", "-Htln"), command("ss", "-Htlnp")}
+	names := []string{"", "`ss -Htln`", "`ss -Htlnp`", "`lsof -nP -iTCP -sTCP:LISTEN`"}
+	limits := []string{"", "0.4", "0.03", "0.02"}
+	if _, err := exec.LookPath("lsof"); err == nil {
+		commands = append(commands, command("lsof", "-nP", "-iTCP", "-sTCP:LISTEN"))
+	}
+	all, err := takeTurns(commands...)
+	if err != nil {
+		return err
+	}
+	if named := strings.Count(all[0].outputs[0], "is in use by bench"); named != takenPorts {
+		return fmt.Errorf("portcheck named the holder of %d ports, want %d: %s", named, takenPorts, all[0].outputs[0])
+	}
+	for i := 1; i < len(all); i++ {
+		row(what+", against "+names[i], all[0].median, all[i].median, limits[i])
+	}
+	return nil
 }
 
 // build compiles a program with the flags of a release.
@@ -254,7 +278,10 @@ func startReady(cmd *exec.Cmd) (stop func(), err error) {
 		return nil, err
 	}
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

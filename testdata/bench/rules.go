@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/org/portcheck/internal/testbed"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,20 +19,6 @@ const ruleServices = 1000
 
 // writeRules writes rules as kube-proxy does for iptables.
 func writeRules() error {
-	var b strings.Builder
-	b.WriteString("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n")
-	for i := range ruleServices {
-		fmt.Fprintf(&b, ":KUBE-SVC-%d - [0:0]\n:KUBE-SEP-%d - [0:0]\n", i, i)
-	}
-	b.WriteString("-A PREROUTING -j KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n")
-	for i := range ruleServices {
-		fmt.Fprintf(&b, "-A KUBE-SERVICES -d 172.20.%d.%d/32 -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport 80 -j KUBE-SVC-%d\n", i>>8, i&255, i, i)
-		fmt.Fprintf(&b, "-A KUBE-NODEPORTS -p tcp -m comment --comment \"ns/svc%d\" -m tcp --dport %d -j KUBE-SVC-%d\n", i, 30000+i, i)
-		fmt.Fprintf(&b, "-A KUBE-SVC-%d -m comment --comment \"ns/svc%d\" -j KUBE-SEP-%d\n", i, i, i)
-		fmt.Fprintf(&b, "-A KUBE-SEP-%d -s 10.9.%d.%d/32 -j MARK --or-mark 0x4000\n", i, i>>8, i&255)
-		fmt.Fprintf(&b, "-A KUBE-SEP-%d -p tcp -m tcp -j DNAT --to-destination 10.9.%d.%d:8080\n", i, i>>8, i&255)
-	}
-	b.WriteString("-A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\nCOMMIT\n")
 	for _, words := range [][]string{
 		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "peer0"},
 		{"ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"},
@@ -40,7 +27,7 @@ func writeRules() error {
 		{"iptables-nft-restore"},
 	} {
 		cmd := exec.Command(words[0], words[1:]...)
-		cmd.Stdin = strings.NewReader(b.String())
+		cmd.Stdin = strings.NewReader(testbed.KubeProxyRules(ruleServices, 30000))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(words, " "), err, out)
 		}

@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// readDotEnv returns the variables of the file .env of a directory, if there is one.
+func readDotEnv(dir string, o Options) (map[string]string, []problem) {
+	name := filepath.Join(dir, ".env")
+	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	data, _, found := readFile(name, o.Bounds)
+	if len(found) > 0 {
+		return nil, found
+	}
+	env, err := parseDotEnv(string(data), o.getenv)
+	if err != nil { // which is not shown: it may contain values
+		return nil, []problem{newProblem(Position{File: name}, badDotEnv)}
+	}
+	return env, nil
+}
+
+var errDotEnv = errors.New("not a line of a .env file")
+
+// parseDotEnv returns the variables of a file .env as Compose does, also in odd cases:
+// https://github.com/compose-spec/compose-go/blob/v2.16.2/dotenv/parser.go. Values may
+// refer to earlier ones; together they have at most maxBytes bytes.
+func parseDotEnv(text string, get lookup) (map[string]string, error) {
+	env := map[string]string{}
+	left := maxBytes
+	expand := func(s string) (string, error) {
+		return interpolate(s, func(name string) (string, bool) {
+			if value, ok := get(name); ok {
+				return value, true
+			}
+			value, ok := env[name]
+			return value, ok
+		}, left)
+	}
+	text = strings.TrimPrefix(text, "\ufeff")
+	for {
+		if text = statement(text); text == "" {
+			return env, nil
+		}
+		key, rest, inherited, err := dotEnvKey(text)
+		if err != nil {
+			return nil, err
+		}
+		if inherited {
+			if value, ok := get(key); ok {
+				env[key] = value
+			}
+			text = rest
+			continue
+		}
+		value, rest, err := dotEnvValue(rest, expand)
+		if err != nil {
+			return nil, err
+		}
+		env[key], text = value, rest
+		left -= len(value)
+	}
+}
+
+// statement returns a text without the blank lines and comments at its start.
+func statement(text string) string {
+	for {
+		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+		if !strings.HasPrefix(text, "#") {
+			return text
+		}
+		_, text, _ = strings.Cut(text, "\n")
+	}
+}
+
+// isDotEnvSpace reports whether r is a space, but not a line break.
+func isDotEnvSpace(r rune) bool { return strings.ContainsRune("\t\v\f\r \u0085\u00a0", r) }
+
+// dotEnvKey returns the key at the start of a text and the text after it. The value of
+// an inherited one is that of the environment.
+func dotEnvKey(text string) (key, rest string, inherited bool, err error) {
+	if after, ok := strings.CutPrefix(text, "export"); ok && strings.TrimLeft(after, "\t\n\f\r ") != after {
+		text = strings.TrimLeftFunc(after, isDotEnvSpace)
+	}
+	if text == "" {
+		return "", "", false, errDotEnv
+	}
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return !isDotEnvSpace(r) && !strings.ContainsRune("_.-[]", r) && !unicode.IsLetter(r) && !unicode.IsNumber(r)
+	})
+	if end < 0 { // Compose takes the last line without a line break for a value
+		return "", text, false, nil
+	}
+	if !strings.ContainsRune("=:\n", rune(text[end])) {
+		return "", "", false, errDotEnv
+	}
+	key = strings.TrimRightFunc(text[:end], unicode.IsSpace)
+	if strings.Contains(key, " ") {
+		return "", "", false, errDotEnv
+	}
+	return key, strings.TrimLeftFunc(text[end+1:], isDotEnvSpace), text[end] == '\n', nil
+}
+
+// dotEnvValue returns the value at the start of a text and the text after it.
+func dotEnvValue(text string, expand func(string) (string, error)) (value, rest string, err error) {
+	if text == "" || text[0] != '"' && text[0] != '\'' {
+		value, rest, _ = strings.Cut(text, "\n")
+		value, _, _ = strings.Cut(value, " #")
+		value, err = expand(strings.TrimRightFunc(value, unicode.IsSpace))
+		return value, rest, err
+	}
+	quote := text[0]
+	var b strings.Builder
+	for i := 1; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == quote:
+			value, rest = b.String(), text[i+1:]
+			if quote == '"' {
+				value, err = expand(unescape(value))
+			}
+			return value, rest, err
+		case c == '\\' && i+1 < len(text):
+			i++
+			if text[i] != quote {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(text[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", errDotEnv
+}
+
+// unescape replaces the escapes of a text in double quotes. A dollar sign becomes two,
+// which interpolate makes one.
+func unescape(s string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, `\`)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		escape := `\`
+		switch {
+		case after == "" || !strings.ContainsRune(`abcfnrtv$"\0`, rune(after[0])):
+			s = after
+			b.WriteString(escape)
+			continue
+		case after[0] == '$':
+			b.WriteString("$$")
+			s = after[1:]
+			continue
+		case after[0] == '0': // and up to three digits: as in shells, not as in Go
+			n := 1
+			for n < 4 && n < len(after) && '0' <= after[n] && after[n] <= '9' {
+				n++
+			}
+			escape, s = escape+after[1:n], after[n:]
+		default:
+			escape, s = escape+after[:1], after[1:]
+		}
+		if r, _, _, err := strconv.UnquoteChar(escape, '"'); err == nil {
+			escape = string(r)
+		}
+		b.WriteString(escape)
+	}
+}
