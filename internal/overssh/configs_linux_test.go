@@ -203,6 +203,26 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 			}
 		})
 	}
+	t.Run("children of a ProxyCommand", func(t *testing.T) {
+		put("config", "Host bastion\n"+toTwo+app+key+" ProxyCommand sh -c '(trap \"\" HUP TERM; exec sleep 1234.5) & exec ssh -W %h:%p bastion'\n"+base)
+		if r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there); r.code != 0 {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		if out, err := exec.Command("pgrep", "-fx", "sleep 1234.5").Output(); err == nil {
+			t.Errorf("a child stays: %s", out)
+		}
+	})
+	t.Run("the system's configuration", func(t *testing.T) {
+		put("config", "")
+		more := write(t, "more", app+key+base)
+		replace(t, "/etc/ssh/ssh_config", "Include "+filepath.Base(more)+"\nInclude "+more+"\n", 0o666)
+		if err := os.Chown("/etc/ssh/ssh_config", 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		if r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there); r.code != 0 {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
 	t.Run("the keys of --identity alone", func(t *testing.T) {
 		put("config", app+key+base)
 		other := one.Key(t, "other")

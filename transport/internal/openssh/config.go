@@ -135,8 +135,11 @@ func (c *Client) identities(b *strings.Builder) error {
 
 // end writes what ssh reads after that: the user's and the system's configuration.
 func (c *Client) end(b *strings.Builder) (string, error) {
-	// Include checks owner and mode of the file, as ssh does with the user's own.
-	fmt.Fprintf(b, "Include \"%s\"\n", filepath.ToSlash(filepath.Join(userHome(), ".ssh", "config")))
+	// Include checks owner and mode of the file, as ssh does with the user's own. But
+	// ssh goes on without its own one if it can't open that.
+	if file := filepath.Join(userHome(), ".ssh", "config"); !forbidden(file) {
+		fmt.Fprintf(b, "Include \"%s\"\n", filepath.ToSlash(file))
+	}
 	if err := c.includeSystem(b); err != nil {
 		return "", err
 	}
@@ -169,7 +172,8 @@ const configLimit = 1 << 20 // bytes of the system's file
 
 // includeSystem adds the system's configuration. In a file that -F names, ssh looks
 // for the relative names of an Include in ~/.ssh, so a file with such names is
-// copied, and the names made absolute.
+// copied, and the names made absolute. A file is also copied if Include would refuse
+// it for its owner or mode, which ssh does not check for its own.
 func (c *Client) includeSystem(b *strings.Builder) error {
 	dir := "/etc/ssh"
 	if runtime.GOOS == "windows" {
@@ -177,8 +181,8 @@ func (c *Client) includeSystem(b *strings.Builder) error {
 	}
 	file := filepath.Join(dir, "ssh_config")
 	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) || forbidden(file) {
+		return nil // ssh goes on without it, too
 	}
 	if err == nil && info.Size() > configLimit {
 		err = fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
@@ -191,7 +195,7 @@ func (c *Client) includeSystem(b *strings.Builder) error {
 		return err
 	}
 	whole, changed := absoluteIncludes(string(text), filepath.ToSlash(dir))
-	if !changed {
+	if !changed && trusted(info) {
 		whole = fmt.Sprintf("Include \"%s\"\n", filepath.ToSlash(file))
 	}
 	b.WriteString(whole)
@@ -252,6 +256,12 @@ func readable(name string) error {
 		return fmt.Errorf("can't be read: %w", err)
 	}
 	return nil
+}
+
+// forbidden reports whether the user has no right to read a regular file.
+func forbidden(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && errors.Is(canRead(name), fs.ErrPermission)
 }
 
 // canRead reads a byte of a file, since some systems open directories.

@@ -34,6 +34,8 @@ type Client struct {
 	err error // of looking for ssh
 }
 
+const findTimeout = 10 * time.Second // of `ssh -V`
+
 // New returns a Client. It runs nothing yet.
 func New(o Options) *Client { return &Client{o: o} }
 
@@ -51,6 +53,9 @@ func (c *Client) Find(ctx context.Context) error {
 			c.err = errors.New("there is no ssh on PATH")
 			return
 		}
+		// What is found counts for all targets, so it must not depend on the time of one.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), findTimeout)
+		defer cancel()
 		cmd := exec.CommandContext(ctx, c.path, "-V")
 		cmd.Env = c.environment()
 		cmd.WaitDelay = time.Second

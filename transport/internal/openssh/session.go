@@ -17,7 +17,7 @@ import (
 
 const (
 	exitTimeout   = 2 * time.Second        // from the end of stdout to the exit of ssh
-	stderrTimeout = 500 * time.Millisecond // from the exit of ssh to the end of stderr, which a child may hold open
+	stderrTimeout = 500 * time.Millisecond // from the exit of ssh to the end of stderr, which a child may hold open; then SIGKILL
 	killTimeout   = time.Second            // between SIGTERM and SIGKILL
 )
 
@@ -74,6 +74,8 @@ type Session struct {
 	stdin    *os.File
 	stdout   *os.File
 	messages *messages
+	mu       sync.Mutex
+	reaped   bool
 	answered atomic.Bool // the host has written to stdout
 	closing  sync.Once
 	ended    chan struct{}
@@ -136,13 +138,34 @@ func (s *Session) run(started chan<- error, stderr *os.File) {
 		defer stderr.Close()
 		s.messages.read(stderr)
 	}()
-	_ = s.cmd.Wait() // the status is read below
+	awaitExit(s.cmd)
+	terminate(s.cmd.Process) // what ssh has started, such as a ProxyCommand
 	select {
 	case <-drained:
 	case <-time.After(stderrTimeout):
 	}
+	s.reap()
 	s.err = s.result(s.cmd.ProcessState)
 	close(s.ended)
+}
+
+// reap kills what is left of the process group. From then on, another process may
+// have its number.
+func (s *Session) reap() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kill(s.cmd.Process)
+	_ = s.cmd.Wait() // its status is read later
+	s.reaped = true
+}
+
+// signal sends a signal to the process group, if it still exists.
+func (s *Session) signal(send func(*os.Process)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.reaped {
+		send(s.cmd.Process)
+	}
 }
 
 // failed is the exit status of an ssh that has not run the command to its end. A
@@ -157,7 +180,9 @@ func (s *Session) result(state *os.ProcessState) error {
 		return &remote.LostError{Reason: remote.Shorten(s.Stderr())}
 	case status == failed:
 		return s.failure()
-	default: // -1 if a signal killed ssh
+	case status < 0:
+		return &remote.LostError{Reason: "ssh was ended by a signal"}
+	default:
 		return &remote.ExitError{Status: status, Stderr: s.Stderr()}
 	}
 }
@@ -241,11 +266,11 @@ func (s *Session) Close() error {
 		select {
 		case <-s.ended:
 		default:
-			terminate(s.cmd.Process)
+			s.signal(terminate)
 			select {
 			case <-s.ended:
 			case <-time.After(killTimeout):
-				kill(s.cmd.Process)
+				s.signal(kill)
 				<-s.ended
 			}
 		}
