@@ -95,8 +95,6 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	}
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
-	} else {
-		problems = append(problems, a.refuseOpenSSH(specs, o.Client)...)
 	}
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)

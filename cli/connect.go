@@ -82,7 +82,6 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	for i, s := range specs {
 		options := options
 		options.Job.Chosen = s.auto
-		options.Stranger = a.strange(s)
 		targets[i] = check.Target{Name: s.name, Open: func(ctx context.Context) (host.Host, error) {
 			return transport.Open(ctx, s.spec, options)
 		}}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -8,7 +9,6 @@ import (
 
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
 
@@ -19,7 +19,8 @@ type sshOptions struct {
 }
 
 func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.client, "ssh", string(transport.BuiltinSSH), "how to connect to ssh:// targets: `builtin`, openssh (the ssh on PATH, as the user has configured it), or auto (openssh where it can be used)")
+	f.StringVar(&o.client, "ssh", string(transport.AutoSSH), "how to connect to ssh:// targets: openssh (the ssh on PATH, as the user has configured it), builtin, or `auto` (openssh where it can be used)")
+	f.StringVar(&o.ConfigFile, "ssh-config", "", "ssh_config(5) `FILE` for ssh:// targets, in place of the user's; needs openssh")
 	f.StringArrayVarP(&o.Identities, "identity", "i", nil, "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY may hold the text of a key")
 	f.StringVar(&o.KnownHosts, "known-hosts", "", "`FILE` with the host keys of ssh:// targets; PORTCHECK_SSH_KNOWN_HOSTS may hold the text of one")
 	f.StringVar(&o.RemotePath, "remote-path", "", "run the portcheck executable at `PATH` on ssh:// targets instead of sending one")
@@ -37,28 +38,18 @@ func (o *sshOptions) validateSSH(env ci.Env) error {
 	if !slices.Contains(names, o.client) {
 		return usageError(fmt.Errorf("--ssh %q: want auto, openssh or builtin", o.client), config.DidYouMean(o.client, names))
 	}
-	o.Client = transport.SSHClient(o.client)
-	if variable := o.TextVariable(env); o.Client == transport.OpenSSH && variable != "" {
+	o.Client, o.Untrusted = transport.SSHClient(o.client), ci.Untrusted(env)
+	variable := o.TextVariable(env)
+	switch {
+	case o.Client == transport.OpenSSH && o.Untrusted != "":
+		return usageError(fmt.Errorf("--ssh openssh is refused, because %s, and only the built-in client checks the addresses that it dials: use --ssh auto or builtin", o.Untrusted), "")
+	case o.Client == transport.OpenSSH && variable != "":
 		return usageError(fmt.Errorf("--ssh openssh can't use the text in %s: use --ssh builtin, or files (--identity, --known-hosts) and an agent", variable), "")
+	case o.ConfigFile != "" && o.Client == transport.BuiltinSSH:
+		return usageError(errors.New("--ssh-config has no effect on the built-in client, which reads no ssh_config(5): use --ssh openssh"), "")
 	}
 	return nil
 }
-
-// refuseOpenSSH returns a problem for each ssh:// target that a stranger may have
-// named, if the ssh on PATH is to connect to it: that dials any address.
-func (a *app) refuseOpenSSH(specs []targetSpec, client transport.SSHClient) []config.Problem {
-	var problems []config.Problem
-	for _, s := range specs {
-		if target, err := config.ParseTarget(s.spec); client == transport.OpenSSH && err == nil && target.Kind == "ssh" && a.strange(s) {
-			problems = append(problems, s.problem(fmt.Errorf("target \"%s\": --ssh openssh is refused, because %s, and only the built-in client checks the addresses that it dials; use --ssh builtin, or name the target in the workflow with --target NAME=URL", report.Safe(s.spec), ci.Untrusted(a.env))))
-		}
-	}
-	return problems
-}
-
-// strange reports whether somebody who must not control the job may have named a
-// target.
-func (a *app) strange(s targetSpec) bool { return s.at != targetFlag && ci.Untrusted(a.env) != "" }
 
 // sshSecrets maps inputs of the action to the variables that they set, since
 // secrets must not be on a command line.

@@ -37,6 +37,8 @@ var SSHClients = []SSHClient{AutoSSH, OpenSSH, BuiltinSSH}
 // runs there.
 type SSHOptions struct {
 	Client     SSHClient
+	Untrusted  string   // if set, why names and addresses may be a stranger's: then AutoSSH is BuiltinSSH
+	ConfigFile string   // ssh_config(5) file that replaces the user's; for OpenSSH alone
 	Identities []string // private key files
 	KnownHosts string   // file that replaces the user's and the system's known_hosts
 	RemotePath string   // portcheck executable installed on the hosts; if empty, one is sent
@@ -73,7 +75,7 @@ func NewSSH(o SSHOptions, env map[string]string) *SSH {
 	return &SSH{
 		SSHOptions: o, env: env,
 		openSSH: openssh.New(openssh.Options{
-			Env: env, Identities: o.Identities, KnownHosts: o.KnownHosts, ConnectTimeout: connectTimeout,
+			Env: env, ConfigFile: o.ConfigFile, Identities: o.Identities, KnownHosts: o.KnownHosts, ConnectTimeout: connectTimeout,
 		}),
 		dialer: sshlink.New(sshlink.Options{
 			Env: env, Names: o.Names, Identities: o.Identities, KnownHosts: o.KnownHosts,
@@ -87,7 +89,7 @@ func NewSSH(o SSHOptions, env map[string]string) *SSH {
 // it falls back to reading the host's files.
 func openSSH(ctx context.Context, target config.Target, o Options) (host.Host, error) {
 	s := o.SSH
-	link, err := s.dial(ctx, target.SSH, o.Stranger)
+	link, err := s.dial(ctx, target.SSH)
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +101,48 @@ func openSSH(ctx context.Context, target config.Target, o Options) (host.Host, e
 	return h, nil
 }
 
-// dial connects to a target. stranger is true if somebody named it who must not
-// choose where the run connects to.
-func (s *SSH) dial(ctx context.Context, target config.SSHAddress, stranger bool) (remote.Link, error) {
-	if s.Client == OpenSSH || s.Client == AutoSSH && !stranger && s.TextVariable(s.env) == "" && s.openSSH.Find(ctx) == nil {
+// dial connects to a target.
+func (s *SSH) dial(ctx context.Context, target config.SSHAddress) (remote.Link, error) {
+	reason, remedy := s.whyBuiltin(ctx)
+	switch {
+	case reason == "":
 		return wrap(s.openSSH.Dial(ctx, target))
+	case s.ConfigFile != "":
+		return nil, remote.At("config", fmt.Errorf("--ssh-config needs OpenSSH's ssh, but %s", reason))
 	}
-	return wrap(s.dialer.Dial(ctx, target))
+	link, err := wrap(s.dialer.Dial(ctx, target))
+	if failed := new(remote.StepError); errors.As(err, &failed) && failed.Step == "resolve" && ctx.Err() == nil {
+		err = &remote.StepError{Step: "resolve", Err: fmt.Errorf("%w; the built-in client, which is used because %s, reads no ssh_config(5): name the host by its full name or address%s", failed.Err, reason, remedy)}
+	}
+	return link, err
+}
+
+// whyBuiltin returns why the built-in client is used, "" if OpenSSH's is, and what
+// else could be done.
+func (s *SSH) whyBuiltin(ctx context.Context) (reason, remedy string) {
+	variable := s.TextVariable(s.env)
+	switch {
+	case s.Client == OpenSSH:
+		return "", ""
+	case s.Client != AutoSSH:
+		return "--ssh is builtin", ", or use --ssh openssh"
+	case s.Untrusted != "":
+		return s.Untrusted, ""
+	case variable != "":
+		return s.nameOf(variable) + " holds a text", ", or use files and an agent"
+	}
+	if err := s.openSSH.Find(ctx); err != nil {
+		return err.Error(), ", or install OpenSSH's ssh"
+	}
+	return "", ""
+}
+
+// nameOf returns the name by which the user sets a variable.
+func (o SSHOptions) nameOf(variable string) string {
+	if name := o.Names[variable]; name != "" {
+		return name
+	}
+	return variable
 }
 
 // wrap returns a link as the interface, nil on an error.

@@ -22,9 +22,6 @@ type Options struct {
 	Lifetime time.Duration
 	Job      Job
 	SSH      *SSH // for ssh:// targets; may be nil for others
-	// Stranger is true if somebody who must not choose where the run connects to
-	// may have named the target.
-	Stranger bool
 }
 
 // Evidence is the level of access of a helper container.

@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,10 +75,26 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 	testbed.NeedUsers(t)
 	dir := userHome(t)
 	there := install(t, root(t))
-	one := testbed.StartSSHD(t, "127.0.0.1:2201")
+	replace(t, "/etc/hosts", "127.0.0.1 localhost app.example.test app.example.test.\n", 0o644)
+	ca := filepath.Join(dir, "ca")
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", ca)
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, "host"))
+	keygen(t, "-q", "-s", ca, "-I", "host", "-h", "-n", "127.0.0.3", filepath.Join(dir, "host.pub"))
+	trusted := write(t, "ca.pub", read(t, ca+".pub"))
+	one := testbed.StartSSHD(t, "127.0.0.1:2201", "TrustedUserCAKeys "+trusted)
 	two := testbed.StartSSHD(t, "127.0.0.2:2202")
+	certified := testbed.StartSSHD(t, "127.0.0.3:2203", "HostKey "+filepath.Join(dir, "host"), "HostCertificate "+filepath.Join(dir, "host-cert.pub"), "HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com")
+	six := testbed.StartSSHD(t, "[::1]:2204")
+	servers := []*testbed.SSHD{one, two, certified, six}
+	own := one.Key(t, "of-ca")
+	keygen(t, "-q", "-s", ca, "-I", "user", "-n", "deploy", own+".pub")
+	apart := write(t, "apart-cert.pub", read(t, own+"-cert.pub"))
+	if err := os.Rename(own+"-cert.pub", own+"-other.pub"); err != nil {
+		t.Fatal(err)
+	}
+	public := strings.Join(strings.Fields(read(t, one.HostKey+".pub"))[:2], " ")
 	known := write(t, "known_hosts", "")
-	for _, s := range []*testbed.SSHD{one, two} {
+	for _, s := range []*testbed.SSHD{one, two, six} {
 		text, err := os.ReadFile(s.KnownHosts(t))
 		if err != nil {
 			t.Fatal(err)
@@ -94,9 +112,7 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 	if text, err := os.ReadFile(one.UserKey); err != nil || os.WriteFile(locked, text, 0o600) != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", canary, "-f", locked).CombinedOutput(); err != nil {
-		t.Fatalf("ssh-keygen: %v\n%s", err, out)
-	}
+	keygen(t, "-q", "-p", "-a", "1", "-N", canary, "-f", locked)
 	put := func(name, text string) {
 		t.Helper()
 		file := filepath.Join(dir, name)
@@ -106,6 +122,14 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 	}
 	put("config.d/app", "Host app\n HostName 127.0.0.1\n Port 2201\n User deploy\n IdentityFile "+one.UserKey+"\n")
 	put("config.d/broken", "NoSuchOption yes\n")
+	put("config.d/theirs", "User deploy\n")
+	put("config.d/10-user", "Host app\n Include config.d/20-*\n")
+	put("config.d/20-user", "User deploy\nMatch all\n IdentityFile "+one.UserKey+"\n")
+	put("with space/key", read(t, one.UserKey))
+	put("revoked", public+"\n")
+	if err := os.Chown(filepath.Join(dir, "config.d/theirs"), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink("nowhere", filepath.Join(dir, "dangling")); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +147,14 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 	app := "Host app\n HostName 127.0.0.1\n Port 2201\n"
 	key := " IdentityFile " + one.UserKey + "\n"
 	toTwo := " HostName 127.0.0.2\n Port 2202\n IdentityFile " + two.UserKey + "\n"
+	changed := write(t, "known_hosts", "[127.0.0.1]:2201 "+read(t, ca+".pub"))
+	plain := write(t, "known_hosts", "127.0.0.1 "+public+"\n")
+	revoked := write(t, "known_hosts", "[127.0.0.1]:2201 "+public+"\n@revoked * "+public+"\n")
+	authority := write(t, "known_hosts", "@cert-authority 127.0.0.* "+read(t, ca+".pub"))
+	hashed := write(t, "known_hosts", "[127.0.0.1]:2201 "+public+"\n")
+	keygen(t, "-q", "-H", "-f", hashed)
+	knownBy := func(file string) string { return app + key + " User deploy\n UserKnownHostsFile " + file + "\n" }
+	toCertified := "Host app\n HostName 127.0.0.3\n Port 2203\n IdentityFile " + certified.UserKey + "\n UserKnownHostsFile "
 	for _, c := range []struct {
 		name, text string
 		step       string // of the refusal; "" if the host is reached
@@ -160,10 +192,64 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		{"a locked key", app + " IdentitiesOnly yes\n IdentityFile " + locked + "\n", "authentication", "if the key is encrypted, add it to an agent"},
 		{"an unknown option", "NoSuchOption yes\n" + app + key, "config", "nosuchoption"},
 		{"an ignored option", "IgnoreUnknown NoSuch*\nNoSuchOption yes\n" + app + key + " User deploy\n", "", ""},
+		{"Match all", "Match all\n User deploy\n" + app + key, "", ""},
+		{"Match canonical", "CanonicalizeHostname always\n" + app + key + "Match canonical host 127.0.0.1\n User deploy\n", "", ""},
+		{"Match without canonicalization", app + key + "Match canonical host 127.0.0.1\n User deploy\n", "", ""},
+		{"Match of two criteria", "Match host app exec true !user root\n User nobody\nMatch host app !exec false user root\n User deploy\n" + app + key, "", ""},
+		{"an unknown Match", "Match weather rainy\n User deploy\n" + app + key, "config", "weather"},
+		{"canonicalization", "CanonicalizeHostname yes\nCanonicalDomains none.test example.test\nHost app.example.test\n User deploy\n Port 2201\n HostKeyAlias [127.0.0.1]:2201\n" + key, "", ""},
+		{"canonicalization that fails", "CanonicalizeHostname yes\nCanonicalDomains none.test\nCanonicalizeFallbackLocal no\n" + key, "resolve", "app"},
+		{"a token in HostName", "Host app\n HostName %h.example.test\n Port 2201\n HostKeyAlias [127.0.0.1]:2201\n User deploy\n" + key, "", ""},
+		{"a bad token", "Host app\n HostName %x\n" + key, "config", "%x"},
+		{"a name with a space", app + " User deploy\n IdentityFile \"" + filepath.Join(dir, "with space/key") + "\"\n", "", ""},
+		{"a name with ~", app + " User deploy\n IdentityFile \"~/.ssh/with space/key\"\n", "", ""},
+		{"comments", "# a comment\n\n\tHost app # the app\n HostName 127.0.0.1 # here\n Port 2201\n User deploy\n" + key, "", ""},
+		{"wildcards", "Host ??? !a?p\n User root\nHost a*\n User deploy\n" + app + key, "", ""},
+		{"the first value", "Host app\n User deploy\nHost a*\n User root\n" + app + key + " Port 1\n", "", ""},
+		{"an open quote", "Host app\n User \"deploy\n" + app + key, "config", "onfig"},
+		{"a bad port", "Port 0\n" + app + key, "config", "Bad port"},
+		{"Include within an Include", "Include config.d/10-*\n" + app, "", ""},
+		{"an Include of somebody else's", "Include config.d/theirs\n" + app + key, "config", "Bad owner or permissions"},
+		{"a certificate", app + " User deploy\n IdentitiesOnly yes\n IdentityFile " + own + "\n CertificateFile " + apart + "\n", "", ""},
+		{"a key without its certificate", app + " User deploy\n IdentitiesOnly yes\n IdentityFile " + own + "\n", "authentication", "offered: " + own},
+		{"a host's certificate", toCertified + authority + "\n", "", ""},
+		{"a host's certificate of nobody", toCertified + known + "\n", "host key", "is unknown"},
+		{"keys known without port", knownBy(plain), "", ""},
+		{"hashed names", knownBy(hashed), "", ""},
+		{"two files of known hosts", knownBy(changed + " " + known), "", ""},
+		{"GlobalKnownHostsFile", app + key + " UserKnownHostsFile none\n GlobalKnownHostsFile " + known + "\n", "", ""},
+		{"a changed key", knownBy(changed), "host key", "has changed"},
+		{"a revoked key", knownBy(revoked), "host key", "is revoked"},
+		{"RevokedHostKeys", app + key + " RevokedHostKeys " + filepath.Join(dir, "revoked") + "\n", "host key", "revoked"},
+		{"no check of host keys", app + key + " StrictHostKeyChecking no\n UserKnownHostsFile none\n", "host key", "is unknown"},
+		{"ProxyJump as a URI", app + key + " ProxyJump ssh://deploy@127.0.0.2:2202\nHost 127.0.0.2\n IdentityFile " + two.UserKey + "\n", "", ""},
+		{"ProxyJump over two", "Host bastion\n" + toTwo + "Host second\n HostName 127.0.0.1\n Port 2201\n" + key + app + key + " User deploy\n ProxyJump bastion,second\n", "", ""},
+		{"ProxyJump before ProxyCommand", "Host bastion\n" + toTwo + app + key + " ProxyJump bastion\n ProxyCommand false\n", "", ""},
+		{"ProxyJump none", app + key + " ProxyJump none\nHost *\n ProxyJump nowhere.invalid\n", "", ""},
+		{"ProxyCommand none", app + key + " ProxyCommand none\nHost *\n ProxyCommand false\n", "", ""},
+		{"a ControlPath without a master", app + key + " User deploy\n ControlPath " + filepath.Join(dir, "nobody") + "\n", "", ""},
+		{"IdentitiesOnly beside an agent", app + " IdentityAgent " + agent + "\n IdentitiesOnly yes\n IdentityFile none\n", "authentication", "there is no key to offer"},
+		{"no public keys", app + key + " PubkeyAuthentication no\n", "authentication", "Permission denied"},
+		{"no common algorithm", app + key + " Ciphers 3des-cbc\n", "handshake", "no matching cipher"},
+		{"another address family", app + key + " AddressFamily inet6\n", "resolve", "127.0.0.1"},
+		{"forwardings", app + key + " User deploy\n LocalForward 2299 127.0.0.1:1\n ForwardAgent yes\n ForwardX11 yes\n", "", ""},
+		{"quiet", app + key + " User deploy\n LogLevel QUIET\n", "", ""},
+		{"one that anybody may write", app + key, "config", "Bad owner or permissions"},
+		{"IPv6", "Host ::1\n Port 2204\n User deploy\n IdentityFile " + six.UserKey + "\n", "", ""},
 		{"somebody else's", app + key, "config", "Bad owner or permissions"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			put("config", c.text+base)
+			alias, target := "app", "ssh://app"
+			if c.name == "IPv6" {
+				alias, target = "::1", "ssh://[::1]"
+			}
+			if c.name == "one that anybody may write" {
+				if err := os.Chmod(filepath.Join(dir, "config"), 0o666); err != nil {
+					t.Fatal(err)
+				}
+				defer os.Remove(filepath.Join(dir, "config"))
+			}
 			if c.name == "somebody else's" {
 				if err := os.Chown(filepath.Join(dir, "config"), 12345, 12345); err != nil {
 					t.Fatal(err)
@@ -173,22 +259,29 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 			env := []string{"KEYS=" + one.Dir, "HOME=" + filepath.Dir(dir)}
 			var reached bool
 			var said []byte
-			want := newLogins(t, func() {
-				cmd := exec.Command("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no", "app", "true")
-				cmd.Env = append(os.Environ(), env...)
-				var err error
-				said, err = cmd.CombinedOutput()
-				reached = err == nil
-			}, one, two)
+			var r run
+			// Both at once, so each login has to occur twice.
+			all := newLogins(t, func() {
+				var both sync.WaitGroup
+				both.Go(func() {
+					cmd := exec.Command("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes", alias, "true")
+					cmd.Env = append(os.Environ(), env...)
+					var err error
+					said, err = cmd.CombinedOutput()
+					reached = err == nil
+				})
+				r = portcheck(t, env, "--ssh", "openssh", "-t", target, "-p", "8080", "--remote-path", there)
+				both.Wait()
+			}, servers...)
 			if reached != (c.step == "") {
 				t.Fatalf("ssh: %s", said)
 			}
-			var r run
-			got := newLogins(t, func() {
-				r = portcheck(t, env, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there)
-			}, one, two)
-			if strings.Join(got, "\n") != strings.Join(want, "\n") {
-				t.Errorf("logins of portcheck: %q, of ssh: %q\n%s", got, want, r.stdout)
+			slices.Sort(all)
+			for i := 0; i < len(all); i += 2 {
+				if i+1 == len(all) || all[i] != all[i+1] {
+					t.Errorf("ssh and portcheck log in to different hosts: %q\n%s", all, r.stdout)
+					break
+				}
 			}
 			if c.step == "" {
 				if r.code != 0 || !strings.Contains(r.stdout, "1 ok") {
@@ -241,6 +334,23 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		}
 	})
 	nothingLeft(t, "all configurations")
+}
+
+// keygen runs ssh-keygen.
+func keygen(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
+		testbed.Missing(t, fmt.Sprintf("needs openssh-client: ssh-keygen %q: %v\n%s", args, err, out))
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // background runs a command until the test ends. It is ready when a socket exists.

@@ -79,7 +79,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 		{"metadata", "root@169.254.169.254", []string{"-i", s.UserKey, "--known-hosts", known}, nil, []string{"connect: ", "169.254.169.254"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := portcheck(t, c.env, append([]string{"-t", "ssh://" + c.target, "-p", "8080"}, c.args...)...)
+			r := portcheck(t, c.env, append([]string{"--ssh", "builtin", "-t", "ssh://" + c.target, "-p", "8080"}, c.args...)...)
 			lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
 			if r.code != 3 || r.stderr != "" || !strings.Contains(lines[0], "could not be checked: "+c.says[0]) {
 				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)

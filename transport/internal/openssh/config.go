@@ -62,7 +62,7 @@ var settings = []string{
 // withKeysAlone returns a configuration in which the given keys are the only ones for
 // a host. IdentityFile lines of the user add to those before. So the target does not
 // read the user's configuration, but what resolved, the output of `ssh -G`, says of it.
-func (c *Client) withKeysAlone(host, resolved string) (string, error) {
+func (c *Client) withKeysAlone(f *files, host, resolved string) (string, error) {
 	var b strings.Builder
 	if err := c.begin(&b); err != nil {
 		return "", err
@@ -88,17 +88,17 @@ func (c *Client) withKeysAlone(host, resolved string) (string, error) {
 	if err := c.identities(&b); err != nil {
 		return "", err
 	}
-	return c.end(&b)
+	return c.end(f, &b)
 }
 
 // configuration returns the text of the file that ssh reads instead of the user's
 // and the system's, which it includes.
-func (c *Client) configuration() (string, error) {
+func (c *Client) configuration(f *files) (string, error) {
 	var b strings.Builder
 	if err := c.begin(&b); err != nil {
 		return "", err
 	}
-	return c.end(&b)
+	return c.end(f, &b)
 }
 
 // begin writes what holds for every host.
@@ -134,17 +134,72 @@ func (c *Client) identities(b *strings.Builder) error {
 }
 
 // end writes what ssh reads after that: the user's and the system's configuration.
-func (c *Client) end(b *strings.Builder) (string, error) {
-	// Include checks owner and mode of the file, as ssh does with the user's own. But
-	// ssh goes on without its own one if it can't open that.
-	if file := filepath.Join(userHome(), ".ssh", "config"); !forbidden(file) {
-		fmt.Fprintf(b, "Include \"%s\"\n", filepath.ToSlash(file))
+func (c *Client) end(f *files, b *strings.Builder) (string, error) {
+	if err := c.includeUsers(f, b); err != nil {
+		return "", err
 	}
-	if err := c.includeSystem(b); err != nil {
+	if err := c.includeSystem(f, b); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(b, "Match all\nConnectTimeout %d\n", max(int(c.o.ConnectTimeout/time.Second), 1))
 	return b.String(), nil
+}
+
+// includeUsers adds the user's configuration, or the file that replaces it. Include
+// checks owner and mode of a file, as ssh does with the user's own, but not with one
+// that -F names.
+func (c *Client) includeUsers(f *files, b *strings.Builder) error {
+	file := filepath.Join(userHome(), ".ssh", "config")
+	if c.o.ConfigFile == "" {
+		if !forbidden(file) { // ssh goes on without it, too
+			include(b, file)
+		}
+		return nil
+	}
+	if c.o.ConfigFile == "none" || c.o.ConfigFile == os.DevNull { // as -F none
+		return nil
+	}
+	text, info, err := readConfig(c.o.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("--ssh-config: %w", err)
+	}
+	if file, err = filepath.Abs(c.o.ConfigFile); err == nil && (!trusted(info) || strings.ContainsAny(file, globbed)) {
+		file, err = f.add(text)
+	}
+	if err != nil {
+		return fmt.Errorf("--ssh-config: %w", err)
+	}
+	include(b, file)
+	return nil
+}
+
+// globbed are the characters of a name that Include does not take as they are.
+const globbed = "*?[\\\"%$~"
+
+// include adds an Include. It stays within the block of the line, as a copy of the
+// file's text would not.
+func include(b *strings.Builder, file string) {
+	fmt.Fprintf(b, "Include \"%s\"\n", filepath.ToSlash(file))
+}
+
+// files are temporary files of a configuration.
+type files struct{ removals []func() }
+
+// add creates a file and returns its name.
+func (f *files) add(text string) (name string, err error) {
+	name, remove, err := remote.AsFile(text)
+	if err != nil {
+		return "", fmt.Errorf("can't create a temporary file: %w", err)
+	}
+	f.removals = append(f.removals, remove)
+	return name, nil
+}
+
+// remove removes all files.
+func (f *files) remove() {
+	for _, remove := range f.removals {
+		remove()
+	}
 }
 
 // userHome returns the directory in which ssh looks for the user's files. It is that
@@ -168,37 +223,47 @@ func quoteFile(name string) (string, error) {
 	return `"` + strings.ReplaceAll(filepath.ToSlash(absolute), "%", "%%") + `"`, nil
 }
 
-const configLimit = 1 << 20 // bytes of the system's file
+const configLimit = 1 << 20 // bytes of a file
+
+// readConfig returns the text of a regular file.
+func readConfig(file string) (string, fs.FileInfo, error) {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case !info.Mode().IsRegular():
+		return "", nil, fmt.Errorf("%s is not a regular file", file)
+	case info.Size() > configLimit:
+		return "", nil, fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
+	}
+	text, err := os.ReadFile(file)
+	return string(text), info, err
+}
 
 // includeSystem adds the system's configuration. In a file that -F names, ssh looks
 // for the relative names of an Include in ~/.ssh, so a file with such names is
 // copied, and the names made absolute. A file is also copied if Include would refuse
 // it for its owner or mode, which ssh does not check for its own.
-func (c *Client) includeSystem(b *strings.Builder) error {
+func (c *Client) includeSystem(f *files, b *strings.Builder) error {
 	dir := "/etc/ssh"
 	if runtime.GOOS == "windows" {
 		dir = filepath.Join(c.o.Env["PROGRAMDATA"], "ssh")
 	}
 	file := filepath.Join(dir, "ssh_config")
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) || forbidden(file) {
+	text, info, err := readConfig(file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil // ssh goes on without it, too
-	}
-	if err == nil && info.Size() > configLimit {
-		err = fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
-	}
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(file)
 	}
 	if err != nil {
 		return err
 	}
-	whole, changed := absoluteIncludes(string(text), filepath.ToSlash(dir))
-	if !changed && trusted(info) {
-		whole = fmt.Sprintf("Include \"%s\"\n", filepath.ToSlash(file))
+	whole, changed := absoluteIncludes(text, filepath.ToSlash(dir))
+	if changed || !trusted(info) {
+		if file, err = f.add(whole); err != nil {
+			return err
+		}
 	}
-	b.WriteString(whole)
+	include(b, file)
 	return nil
 }
 

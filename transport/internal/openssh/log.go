@@ -236,7 +236,7 @@ func (m *messages) find(word string) string {
 // hostKeyReason returns "" if it is none of the known ones.
 func (m *messages) hostKeyReason() string {
 	switch {
-	case m.find("REVOKED HOST KEY DETECTED") != "":
+	case m.find("REVOKED HOST KEY DETECTED") != "", m.find(" revoked by file ") != "":
 		return fmt.Sprintf("the key %s is revoked: the server that uses it may not be the host", m.hostKey)
 	case m.find("HOST IDENTIFICATION HAS CHANGED") != "":
 		place := ""

@@ -20,6 +20,7 @@ import (
 // Options are the settings of a Client.
 type Options struct {
 	Env            map[string]string // environment of our process
+	ConfigFile     string            // file that replaces the user's configuration
 	Identities     []string          // private key files; if set, no other keys are offered to the target
 	KnownHosts     string            // file that replaces the user's and the system's known_hosts
 	ConnectTimeout time.Duration     // where the user's configuration has none
@@ -100,27 +101,33 @@ func (c *Client) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 	if err := c.checkFiles(); err != nil {
 		return nil, err
 	}
-	text, err := c.configuration()
-	if err == nil && len(c.o.Identities) > 0 {
-		text, err = c.resolve(ctx, target, text)
-	}
+	f := &files{}
+	name, err := c.write(ctx, f, target)
 	if err != nil {
+		f.remove()
 		return nil, remote.At("config", err)
 	}
-	file, remove, err := remote.AsFile(text)
-	if err != nil {
-		return nil, remote.At("config", fmt.Errorf("can't create a temporary file: %w", err))
+	return &Link{client: c, args: append([]string{"-F", name, "-T", "-v"}, address(target)...), remove: f.remove}, nil
+}
+
+// write creates the configuration for a target and returns the name of its file.
+func (c *Client) write(ctx context.Context, f *files, target config.SSHAddress) (name string, err error) {
+	text, err := c.configuration(f)
+	if err == nil && len(c.o.Identities) > 0 {
+		text, err = c.resolve(ctx, f, target, text)
 	}
-	return &Link{client: c, args: append([]string{"-F", file, "-T", "-v"}, address(target)...), remove: remove}, nil
+	if err != nil {
+		return "", err
+	}
+	return f.add(text)
 }
 
 // resolve returns a configuration with the given keys alone, made of one without.
-func (c *Client) resolve(ctx context.Context, target config.SSHAddress, text string) (string, error) {
-	file, remove, err := remote.AsFile(text)
+func (c *Client) resolve(ctx context.Context, f *files, target config.SSHAddress, text string) (string, error) {
+	file, err := f.add(text)
 	if err != nil {
-		return "", fmt.Errorf("can't create a temporary file: %w", err)
+		return "", err
 	}
-	defer remove()
 	cmd := exec.CommandContext(ctx, c.path, append([]string{"-F", file, "-T", "-G"}, address(target)...)...)
 	cmd.Env = c.environment()
 	cmd.WaitDelay = time.Second
@@ -135,7 +142,7 @@ func (c *Client) resolve(ctx context.Context, target config.SSHAddress, text str
 	case err != nil:
 		return "", errors.New(remote.Shorten(cmp.Or(strings.TrimSpace(stderr.String()), err.Error())))
 	}
-	return c.withKeysAlone(target.Host, string(resolved))
+	return c.withKeysAlone(f, target.Host, string(resolved))
 }
 
 // address returns the arguments that name a target.

@@ -170,7 +170,4 @@ func TestLinkClosedTwice(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := (&Link{}).Close(); err != nil {
-		t.Error(err)
-	}
 }
