@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/org/portcheck/host/wire"
@@ -18,7 +20,8 @@ import (
 // bootstrapScript is the shell script that receives an executable and runs it.
 // It prints the host's system, then executes commands from its stdin, one a
 // line, and replies in lines that begin with "portcheck-". However it ends, it
-// removes its files from the host, except the executables that "keep" stores.
+// removes its files from the host, except the executables that "keep" stores. If it
+// can't run an executable, it still runs plain commands.
 //
 // Its arguments are a command to run the executable with, which may be empty,
 // and the lifetime of the executable.
@@ -65,14 +68,14 @@ while read -r verb hash size; do
     echo portcheck-missing;;
   keep|take)
     for tool in mktemp head gzip chmod rm; do
-      command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; exit; };
+      command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; continue 2; };
     done;
     if test $verb = keep; then mkdir -p "$store" && test -O "$store" && workdir "$store"; fi;
     if test -z "$dir"; then verb=take; workdir "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
-    if test -z "$dir"; then echo portcheck-nowhere; exit; fi;
+    if test -z "$dir"; then echo portcheck-nowhere; continue; fi;
     echo portcheck-send;
     file=$dir/portcheck;
-    if head -c "$size" | gzip -dc > "$file" && chmod 700 "$file"; then
+    if why=$( { head -c "$size" | { gzip -dc > "$file" && chmod 700 "$file"; code=$?; cat > /dev/null; exit $code; }; } 2>&1); then
       if test $verb = keep; then
         if test -d "$store/$hash"; then rm -rf "$store/$hash"; fi;
         if mv -f "$file" "$store/$hash"; then
@@ -82,8 +85,14 @@ while read -r verb hash size; do
         fi;
       else run "$file" unlink; fi;
     fi;
-    echo portcheck-broken;
-    exit;;
+    echo portcheck-broken $why;
+    leave; dir= ;;
+  plain)
+    echo portcheck-text;
+    $hash $size 2>&1;
+    code=$?;
+    echo;
+    echo "portcheck-done $code";;
   esac;
 done
 `
@@ -97,6 +106,9 @@ type bootstrap struct {
 	installed string // path of the installed portcheck; empty with bootstrapScript
 	// sent is closed once the binary is written. It is nil if none is sent.
 	sent chan struct{}
+	// plain is true if the script has not run the executable, and takes commands.
+	plain bool
+	mu    sync.Mutex // of output
 }
 
 // cannotRunError is the reason why a host does not run an executable of ours,
@@ -224,7 +236,8 @@ func (b *bootstrap) subject() string {
 func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	word, argument, _ := strings.Cut(reply, " ")
 	exit := &remote.ExitError{}
-	if reply == "" || word == "end" || word == "broken" {
+	b.plain = b.installed == "" && (word == "lacks" || word == "nowhere" || word == "broken")
+	if reply == "" || word == "end" {
 		ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 		defer cancel()
 		err := b.session.Wait(ctx)
@@ -236,6 +249,9 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 		}
 	}
 	stderr := oneLine(b.session.Stderr())
+	if word == "broken" {
+		stderr = remote.Shorten(argument)
+	}
 	if stderr != "" {
 		stderr = ": " + stderr
 	}
@@ -310,6 +326,50 @@ func (b *bootstrap) send(ctx context.Context, line string) error {
 		return cannotRunError{b.failure(ctx, "")}
 	}
 	return nil
+}
+
+// output has the script run a command and returns its output. It is as remote.Output,
+// except that stderr is a part of the output.
+func (b *bootstrap) output(ctx context.Context, command string, limit int) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.send(ctx, "plain "+command); err != nil {
+		return nil, err
+	}
+	if _, err := b.readReply(ctx, "text"); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = b.link.Close() }) // so that the read fails, whatever the host does
+	defer stop()
+	var text []byte
+	for atStart := true; ; {
+		line, err := b.lines.ReadSlice('\n')
+		status, ended := strings.CutPrefix(string(line), "portcheck-done ")
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return nil, remote.At("session", err)
+		case !ended || !atStart:
+			text = append(text, line...)
+		}
+		if len(text) > limit+1 {
+			_ = b.link.Close() // the rest would be read as replies
+			return nil, fmt.Errorf("the command wrote more than %d bytes", limit)
+		}
+		if ended && atStart {
+			text = bytes.TrimSuffix(text, []byte("\n")) // the script's own
+			code, err := strconv.Atoi(strings.TrimSpace(status))
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("unexpected status %.20q", status)
+			case code != 0:
+				return nil, &remote.ExitError{Status: code, Stderr: string(text[:min(len(text), shortOutputLimit)])}
+			}
+			return text, nil
+		}
+		atStart = err == nil
+	}
 }
 
 // waitReady waits until the probe takes requests.

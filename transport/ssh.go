@@ -179,7 +179,7 @@ func (s *SSH) open(ctx context.Context, link remote.Link, lifetime time.Duration
 		return newSSHHost(b), nil
 	case remote.IsLost(err): // nothing shows that the host can't run one
 	case errors.As(err, &cause) && !s.Sudo:
-		return newFilesHost(ctx, link, step, cause.Error())
+		return newFilesHost(ctx, link, b, step, cause.Error())
 	case errors.As(err, &cause):
 		err = fmt.Errorf("%w (with --sudo there is no fallback)", cause)
 	}
@@ -195,7 +195,7 @@ func (s *SSH) sudo() string {
 }
 
 // startSent sends an executable to the host and runs it. It returns the step
-// that failed with the error.
+// that failed with the error, and then the script if that runs plain commands.
 func (s *SSH) startSent(ctx context.Context, link remote.Link, lifetime time.Duration) (b *bootstrap, step string, err error) {
 	b, found, err := startBootstrap(ctx, link, s.sudo(), lifetime)
 	if err != nil {
@@ -203,15 +203,18 @@ func (s *SSH) startSent(ctx context.Context, link remote.Link, lifetime time.Dur
 	}
 	bin, err := s.binaries.find(found)
 	if err != nil {
-		err = cannotRunError{err}
+		b.plain, err = true, cannotRunError{err}
 	} else {
 		err = b.runBinary(ctx, bin, s.AgentCache)
 	}
-	if err != nil {
-		b.stop(ctx)
-		return nil, "transfer", err
+	switch {
+	case err == nil:
+		return b, "", nil
+	case b.plain && !s.Sudo:
+		return b, "transfer", err
 	}
-	return b, "", nil
+	b.stop(ctx)
+	return nil, "transfer", err
 }
 
 // sshHost is a host with a running portcheck that answers requests.

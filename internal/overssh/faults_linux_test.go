@@ -32,12 +32,13 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 		name    string
 		setting string
 		reason  string
+		logins  int
 	}{
-		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck executable for linux/riscv64"},
-		{"noexec", homes(noexec), "mounted noexec"},
-		{"a full disk", homes(whole), "full"},
-		{"a disk that fills up", homes(small), "could not be unpacked on the host"},
-		{"a forced command", "ForceCommand " + only, "the host does not run portcheck's commands: not allowed"},
+		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck executable for linux/riscv64", 1},
+		{"noexec", homes(noexec), "mounted noexec", 1},
+		{"a full disk", homes(whole), "full", 1},
+		{"a disk that fills up", homes(small), "could not be unpacked on the host: gzip: stdout: No space left on device", 1},
+		{"a forced command", "ForceCommand " + only, "the host does not run portcheck's commands: not allowed", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.setting)
@@ -54,6 +55,9 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 			}
 			if !strings.Contains(r.stdout, c.reason) || !strings.Contains(r.stdout, "degraded") {
 				t.Errorf("no word of %q:\n%s", c.reason, r.stdout)
+			}
+			if got := logins(t, s); len(got) != c.logins {
+				t.Errorf("%d logins, want %d", len(got), c.logins)
 			}
 			nothingLeft(t, c.name)
 		})

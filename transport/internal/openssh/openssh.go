@@ -128,7 +128,16 @@ func (c *Client) resolve(ctx context.Context, f *files, target config.SSHAddress
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, c.path, append([]string{"-F", file, "-T", "-G"}, address(target)...)...)
+	resolved, err := c.query(ctx, append([]string{"-F", file, "-T"}, address(target)...))
+	if err != nil {
+		return "", err
+	}
+	return c.withKeysAlone(f, target.Host, string(resolved))
+}
+
+// query returns the output of `ssh -G`, the options for a host.
+func (c *Client) query(ctx context.Context, args []string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, c.path, append([]string{"-G"}, args...)...)
 	cmd.Env = c.environment()
 	cmd.WaitDelay = time.Second
 	detach(cmd)
@@ -138,11 +147,11 @@ func (c *Client) resolve(ctx context.Context, f *files, target config.SSHAddress
 	resolved, err := cmd.Output()
 	switch {
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return nil, ctx.Err()
 	case err != nil:
-		return "", errors.New(remote.Shorten(cmp.Or(strings.TrimSpace(stderr.String()), err.Error())))
+		return nil, errors.New(remote.Shorten(cmp.Or(strings.TrimSpace(stderr.String()), err.Error())))
 	}
-	return c.withKeysAlone(f, target.Host, string(resolved))
+	return resolved, nil
 }
 
 // address returns the arguments that name a target.

@@ -21,7 +21,8 @@ const (
 	killTimeout   = time.Second            // between SIGTERM and SIGKILL
 )
 
-// Link is what leads to a host. Each session is an ssh of its own.
+// Link is what leads to a host. Each session is an ssh of its own. From the second
+// on, they share a connection where that is possible.
 type Link struct {
 	client *Client
 	args   []string
@@ -30,6 +31,7 @@ type Link struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions []*Session
+	shared   bool // share was called
 }
 
 // Start implements remote.Link. It does not wait for the connection.
@@ -41,6 +43,9 @@ func (l *Link) Start(ctx context.Context, command string) (remote.Session, error
 		return nil, ctx.Err()
 	case l.closed:
 		return nil, remote.At("session", errors.New("the connection has ended"))
+	}
+	if len(l.sessions) > 0 {
+		l.share(ctx)
 	}
 	s, err := l.client.start(append(slices.Clone(l.args), command))
 	if err != nil {
