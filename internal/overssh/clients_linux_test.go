@@ -15,6 +15,7 @@ import (
 // TestChoiceOfTheClient checks which client connects, from the version that it sends,
 // and what an error says where an alias can't be resolved.
 func TestChoiceOfTheClient(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}

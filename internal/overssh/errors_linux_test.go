@@ -19,6 +19,7 @@ const canary = "canary-7f3a9c"
 // TestHostThatCannotBeReached checks that each failure to reach a host is one line
 // with the step, within the timeout and with exit code 3, and shows no secret.
 func TestHostThatCannotBeReached(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}
@@ -103,6 +104,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 
 // TestHostThatOpenSSHCannotReach checks the same for OpenSSH's client.
 func TestHostThatOpenSSHCannotReach(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 // TestTheLineToAddIsWhole checks that the line which the first run suggests for
 // the known hosts suffices for the next run, for all kinds and lengths of keys.
 func TestTheLineToAddIsWhole(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}

@@ -80,6 +80,7 @@ func TestReachableBlockOfAllPorts(t *testing.T) {
 // TestAddressesThatAreRefused checks that nothing connects to a forbidden address,
 // however the target leads there.
 func TestAddressesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}
