@@ -303,8 +303,12 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		if r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there); r.code != 0 {
 			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
-		if out, err := exec.Command("pgrep", "-fx", "sleep 1234.5").Output(); err == nil {
-			t.Errorf("a child stays: %s", out)
+		for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // it was killed, and ends soon
+			if out, err := exec.Command("pgrep", "-fx", "sleep 1234.5").Output(); err != nil {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("a child stays: %s", out)
+			}
 		}
 	})
 	t.Run("the system's configuration", func(t *testing.T) {
