@@ -314,12 +314,33 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 	t.Run("the system's configuration", func(t *testing.T) {
 		put("config", "")
 		more := write(t, "more", app+key+base)
-		replace(t, "/etc/ssh/ssh_config", "Include "+filepath.Base(more)+"\nInclude "+more+"\n", 0o666)
-		if err := os.Chown("/etc/ssh/ssh_config", 12345, 12345); err != nil {
+		stranger := one.Key(t, "stranger")
+		reach := []string{"--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there}
+		for _, text := range []string{"Include " + more + "\n", "Include none-of-this\n" + app + key + base} {
+			replace(t, "/etc/ssh/ssh_config", text, 0o666)
+			if err := os.Chown("/etc/ssh/ssh_config", 12345, 12345); err != nil {
+				t.Fatal(err)
+			}
+			if r := portcheck(t, nil, reach...); r.code != 0 {
+				t.Errorf("%s: exit code %d\n%s%s", text, r.code, r.stdout, r.stderr)
+			}
+			r := portcheck(t, nil, append([]string{"-i", stranger}, reach...)...)
+			r.checkUnknown(t, "could not be checked: authentication: ")
+			if strings.Contains(r.stdout, one.UserKey) {
+				t.Errorf("%s: another key was offered: %s", text, r.stdout)
+			}
+		}
+	})
+	t.Run("a configuration of one's own", func(t *testing.T) {
+		put("config", app+" User nobody\n"+base)
+		config := write(t, "config", app+key+base)
+		if err := os.Chmod(config, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "--remote-path", there); r.code != 0 {
-			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		for flag, code := range map[string]int{config: 0, "none": 3} {
+			if r := portcheck(t, nil, "--ssh-config", flag, "-t", "ssh://app", "-p", "8080", "--remote-path", there); r.code != code {
+				t.Errorf("%s: exit code %d\n%s%s", flag, r.code, r.stdout, r.stderr)
+			}
 		}
 	})
 	t.Run("the keys of --identity alone", func(t *testing.T) {
