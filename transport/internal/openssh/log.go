@@ -57,24 +57,27 @@ func (m *messages) read(r io.Reader) {
 func (m *messages) add(line string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.reached {
+		// ssh writes its own lines also in the middle of one of the command's.
+		for _, own := range []string{"debug1: ", "Transferred: sent ", "Bytes per second: "} {
+			line, _, _ = strings.Cut(line, own)
+		}
+		_, _ = io.WriteString(m.stderr, line) // never fails
+		return
+	}
 	text := strings.TrimRight(line, "\r\n")
 	if log, isLog := strings.CutPrefix(text, "debug1: "); isLog {
-		if !m.reached {
-			m.debug(log)
-		}
+		m.debug(log)
 		return
 	}
 	switch {
-	case m.reached && (strings.HasPrefix(text, "Transferred: sent ") || strings.HasPrefix(text, "Bytes per second: ")):
-		return // the end of the log
-	case !m.reached && strings.HasPrefix(text, "Authenticated to "):
+	case strings.HasPrefix(text, "Authenticated to "):
 		m.login()
 		return
-	case !m.reached && strings.HasPrefix(text, "OpenSSH_"):
+	case strings.HasPrefix(text, "OpenSSH_"):
 		return // the beginning of the log
-	case !m.reached:
-		m.message(text)
 	}
+	m.message(text)
 	_, _ = io.WriteString(m.stderr, line) // never fails
 }
 

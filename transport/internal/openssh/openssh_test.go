@@ -1,6 +1,9 @@
 package openssh
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestParseVersion(t *testing.T) {
 	for text, want := range map[string]version{
@@ -27,5 +30,16 @@ func TestAbsoluteIncludes(t *testing.T) {
 		if got != want+"\n" || changed == (text == want) {
 			t.Errorf("%q: %q, %t", text, got, changed)
 		}
+	}
+}
+
+// TestStderrOfACommand checks that ssh's own lines are no part of it.
+func TestStderrOfACommand(t *testing.T) {
+	m := newMessages()
+	m.read(strings.NewReader("OpenSSH_9.2p1\r\ndebug1: Connecting to x\r\na banner\nAuthenticated to x (via proxy) using \"publickey\".\r\n" +
+		"debug1: Sending command: x\r\nsudodebug1: client_input_channel_req: channel 0\r\n: a password\nis required" +
+		"Transferred: sent 1, received 2 bytes, in 0.1 seconds\r\nBytes per second: sent 1\r\ndebug1: Exit status 1\r\n"))
+	if got, want := m.stderrText(), "sudo: a password\nis required"; got != want || m.current() != "" {
+		t.Errorf("%q at %q, want %q", got, m.current(), want)
 	}
 }
