@@ -285,7 +285,7 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): authentication: the keys " + pipe + " could not be read in time"},
 		{[]string{"--known-hosts", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): host key: the known_hosts files " + pipe + " could not be read in time"},
 	} {
-		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
+		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"--ssh", "builtin", "-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}
 	if from := nextClient(t, l); from != "" {
 		t.Errorf("%s connected to the host", from)
