@@ -377,14 +377,15 @@ func (r *round) keep(key resultKey, result *Result) {
 	}
 	r.results[key] = result
 	n := int64(len(result.Holders))
-	if r.listed.Add(n) <= mostHoldersOfRun || n <= 1 {
+	beyond := min(r.listed.Add(n)-mostHoldersOfRun, n-1)
+	if beyond <= 0 {
 		return
 	}
-	r.listed.Add(1 - n)
-	result.Holders = slices.Clone(result.Holders[:1]) // the others are to be freed
+	r.listed.Add(-beyond)
+	result.Holders = slices.Clone(result.Holders[:n-beyond]) // the others are to be freed
 	complete := false
 	result.Complete = &complete
-	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: the results of a run list about %d", n-1, mostHoldersOfRun)
+	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: the results of a run list about %d", beyond, mostHoldersOfRun)
 }
 
 // askRange asks which ports of a need's range are open. It takes from the last

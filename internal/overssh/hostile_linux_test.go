@@ -258,7 +258,7 @@ func TestHostileNames(t *testing.T) {
 	for name, holders := range map[string][]host.Holder{
 		"hostile names": {holder},
 		"very long":     {{PID: math.MaxInt, Process: strings.Repeat(ansi, 10_000)}},
-		"very many":     make([]host.Holder, 1<<15),
+		"very many":     make([]host.Holder, host.MostHolders),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
