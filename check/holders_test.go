@@ -26,17 +26,17 @@ func TestHoldersOfARun(t *testing.T) {
 		targets = append(targets, targetOf(name, crowd))
 	}
 	r := run(t, needs, Options{Parallel: 16}, targets...)
-	listed := 0
+	listed, size := 0, int64(0)
 	for _, result := range r.Results {
 		n := len(result.Holders)
-		listed += n
+		listed, size = listed+n, size+bytesOf(result.Holders)
 		noted := slices.ContainsFunc(result.Notices, func(n Notice) bool { return n.Code == config.Degraded })
 		if n == 0 || result.Status != InUse || (n < most) != noted || noted != (result.Complete != nil && !*result.Complete) {
 			t.Errorf("%s: %s with %d holders, noted %t, complete %v", result.Target, result.Status, n, noted, result.Complete)
 		}
 	}
-	if listed > mostHoldersOfRun+len(r.Results) || listed < most {
-		t.Errorf("%d holders in all", listed)
+	if size > bytesOfHolders+1024*int64(len(r.Results)) || listed < 4*most {
+		t.Errorf("%d holders of %d bytes in all", listed, size)
 	}
 	if r := run(t, needs[:1], Options{Parallel: 16}, targets[0]); len(r.Results[0].Holders) != most || r.Results[0].Complete != nil {
 		t.Errorf("alone: %d holders, complete %v", len(r.Results[0].Holders), r.Results[0].Complete)

@@ -44,6 +44,10 @@ run() {
   echo "portcheck-end $?";
   exit;
 };
+safe() {
+  if test -L "$store"; then return 1; fi;
+  test -O "$store" && case $(ls -ld "$store") in d????-??-*) :;; *) false;; esac;
+};
 workdir() {
   for at in "$@"; do
     dir=$(mktemp -d "$at/portcheck.XXXXXXXXXX" 2>/dev/null) || continue;
@@ -60,7 +64,7 @@ while read -r verb hash size; do
   case $verb in
   kept)
     if test -L "$store/$hash"; then :;
-    elif test -O "$store" && test -O "$store/$hash"; then
+    elif safe && test -O "$store/$hash" && test -f "$store/$hash"; then
       case $(sha256sum < "$store/$hash") in
       "$hash "*) run "$store/$hash";;
       esac;
@@ -70,7 +74,7 @@ while read -r verb hash size; do
     for tool in mktemp head gzip chmod rm; do
       command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; continue 2; };
     done;
-    if test $verb = keep; then mkdir -p "$store" && test -O "$store" && workdir "$store"; fi;
+    if test $verb = keep; then mkdir -p "$store" && safe && workdir "$store"; fi;
     if test -z "$dir"; then verb=take; workdir "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
     if test -z "$dir"; then echo portcheck-nowhere; continue; fi;
     echo portcheck-send;
@@ -80,7 +84,7 @@ while read -r verb hash size; do
         if test -d "$store/$hash"; then rm -rf "$store/$hash"; fi;
         if mv -f "$file" "$store/$hash"; then
           leave; dir= ;
-          ls -t "$store" | grep -v portcheck | tail -n +4 | while read -r old; do rm -f "$store/$old"; done;
+          ls -t "$store" | grep -v portcheck | grep -v "$hash" | tail -n +3 | while read -r old; do rm -f "$store/$old"; done;
           run "$store/$hash";
         fi;
       else run "$file" unlink; fi;
