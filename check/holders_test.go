@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/org/portcheck/config"
@@ -48,5 +50,64 @@ func TestHoldersOfARun(t *testing.T) {
 		if got := asked.asked[0].MostHolders(); got != want {
 			t.Errorf("%d targets at a time: each is asked for %d holders, want %d", parallel, got, want)
 		}
+	}
+}
+
+// A report keeps nothing of an answer but what it shows.
+func TestReportsKeepNoAnswers(t *testing.T) {
+	const size = 1 << 20
+	var needs []Need
+	var targets []Target
+	for i := range 64 {
+		name := fmt.Sprint("t", i)
+		needs = append(needs, needOf("a.yml", "web", onTarget(name)))
+		large := altered{&sim{taken: set(t, "8080")}, func(f *host.Facts) {
+			h := f.Sockets[0].Holders[0]
+			h.Executable = "/" + strings.Repeat("x", 1024)
+			f.Sockets[0].Holders = nil
+			for len(f.Sockets[0].Holders) < size/1024 {
+				h.Executable = strings.Clone(h.Executable)
+				f.Sockets[0].Holders = append(f.Sockets[0].Holders, h)
+			}
+		}}
+		targets = append(targets, targetOf(name, large))
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	r := run(t, needs, Options{Parallel: 1}, targets...)
+	kept := heap() - before
+	if r.Summary.Errors != len(needs) {
+		t.Errorf("%+v", r.Summary)
+	}
+	if kept > bytesOfHolders+(16<<20) {
+		t.Errorf("after %d answers of %d MB the report keeps %d MB", len(targets), size>>20, kept>>20)
+	}
+	runtime.KeepAlive(r)
+}
+
+// A run that has compared many holders with many needs looks at fewer of them, and
+// proves no owner any more.
+func TestComparisonsOfARun(t *testing.T) {
+	const holders = 4096
+	var needs []Need
+	for i := range mostComparisons/holders + 2 {
+		needs = append(needs, needOf("a.yml", fmt.Sprint("n", i), func(n *Need) {
+			n.Owner = []config.Owner{{Process: "nginx"}}
+			n.Allow = []config.NoticeCode{config.Duplicate}
+		}))
+	}
+	crowd := altered{&sim{taken: set(t, "8080")}, func(f *host.Facts) {
+		f.Sockets = f.Sockets[:1]
+		f.Sockets[0].Holders = slices.Repeat(f.Sockets[0].Holders, holders)
+	}}
+	r := run(t, needs, Options{}, targetOf("local", crowd))
+	first, last := r.Results[0], r.Results[len(r.Results)-1]
+	if first.Status != Owned || last.Status != Unknown {
+		t.Errorf("the first is %s, the last %s: %s", first.Status, last.Status, last.Message)
 	}
 }
