@@ -403,7 +403,7 @@ func (r *round) keep(key resultKey, result *Result) {
 	if r.listed.Add(all) <= bytesOfHolders || len(result.Holders) <= 1 {
 		return
 	}
-	left := bytesOfHolders - (r.listed.Add(-all))
+	left := bytesOfHolders - r.listed.Add(-all)
 	n := 1
 	for size := bytesOf(result.Holders[:1]); n < len(result.Holders); n++ {
 		if size += bytesOf(result.Holders[n : n+1]); size > left {
