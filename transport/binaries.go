@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/org/portcheck/internal/within"
 )
 
 // binaries are the executables of portcheck that can be sent to hosts. Each is
@@ -54,13 +57,13 @@ func (b *binaries) find(s system) (*binary, error) {
 	case s.os == "" || s.arch == "":
 		return nil, errors.New("the host's system is unknown: uname does not run there")
 	}
-	name, err := b.file(s)
+	f, err := b.open(s)
 	if err != nil {
 		return nil, err
 	}
 	bin := &binary{
-		hash:   sync.OnceValues(func() (string, error) { return hashOf(name) }),
-		packed: sync.OnceValues(func() ([]byte, error) { return pack(name) }),
+		hash:   sync.OnceValues(func() (string, error) { return hashOf(whole(f)) }),
+		packed: sync.OnceValues(func() ([]byte, error) { return pack(whole(f)) }),
 	}
 	if b.found == nil {
 		b.found = map[system]*binary{}
@@ -69,43 +72,75 @@ func (b *binaries) find(s system) (*binary, error) {
 	return bin, nil
 }
 
-// file returns the path of the executable for a system.
-func (b *binaries) file(s system) (string, error) {
+// open opens the executable for a system. It stays open until the process ends, so
+// that what is sent is what was examined.
+func (b *binaries) open(s system) (*os.File, error) {
 	own, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("portcheck can't find its own executable: %w", err)
+		return nil, fmt.Errorf("portcheck can't find its own executable: %w", err)
 	}
 	if s == (system{runtime.GOOS, runtime.GOARCH}) {
 		if s.os == "linux" {
 			own = "/proc/self/exe" // also after the file was replaced or removed
 		}
-		return own, nil
+		return os.Open(own)
 	}
 	dir := b.dir
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(own), "..", "lib", "portcheck")
 	}
 	name := filepath.Join(dir, "portcheck-"+s.os+"-"+s.arch)
-	info, err := os.Stat(name)
+	f, err := openWithin(dir, name)
+	if err == nil {
+		if err = isPortcheck(f); err != nil {
+			_ = f.Close() // nothing was written
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("there is no portcheck executable for %s in %s (--agent-dir)", s, dir)
+		return nil, fmt.Errorf("there is no portcheck executable for %s in %s (--agent-dir)", s, dir)
+	case errors.As(err, &within.IrregularError{}), errors.Is(err, errNotOurs):
+		return nil, fmt.Errorf("the portcheck executable for %s (--agent-dir): %s %w", s, name, err)
 	case err != nil:
-		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %s is not a regular file", s, name)
+		return nil, fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
 	}
-	return name, nil
+	return f, nil
 }
 
-func hashOf(name string) (string, error) {
-	f, err := os.Open(name)
+// openWithin opens a regular file of a directory. A link that leads out of it could
+// have been made by somebody who may not read where it leads.
+func openWithin(dir, name string) (*os.File, error) {
+	bound, err := within.New(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer f.Close()
+	f, err := within.OpenRegular(name, []within.Dir{bound})
+	return f.File, err
+}
+
+var errNotOurs = errors.New("is not a portcheck")
+
+// isPortcheck returns an error unless a file contains the build information of a portcheck.
+// Nothing else is sent to a host, whatever its name is.
+// Source: the format of runtime/debug.BuildInfo.String, which the linker embeds.
+func isPortcheck(f *os.File) error {
+	const most = 256 << 20
+	content, err := io.ReadAll(io.LimitReader(whole(f), most))
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(content, []byte("path\tgithub.com/org/portcheck\n")) {
+		return errNotOurs
+	}
+	return nil
+}
+
+// whole returns a reader of a file from its start.
+func whole(f *os.File) io.Reader { return io.NewSectionReader(f, 0, math.MaxInt64) }
+
+func hashOf(r io.Reader) (string, error) {
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	if _, err := io.Copy(sum, r); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
@@ -115,18 +150,13 @@ func hashOf(name string) (string, error) {
 // data.
 const packLevel = 4
 
-func pack(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+func pack(r io.Reader) ([]byte, error) {
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, packLevel)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.Copy(w, f); err != nil {
+	if _, err := io.Copy(w, r); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {
