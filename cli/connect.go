@@ -73,6 +73,9 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	if a.inAction {
 		o.Names = secretNames()
 	}
+	if o.log {
+		o.Log = a.logSSH
+	}
 	options := transport.Options{
 		Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env),
 		Executable: "/proc/self/exe", // also after the file was replaced or removed

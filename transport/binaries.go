@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -57,14 +56,11 @@ func (b *binaries) find(s system) (*binary, error) {
 	case s.os == "" || s.arch == "":
 		return nil, errors.New("the host's system is unknown: uname does not run there")
 	}
-	f, err := b.open(s)
+	e, err := b.open(s)
 	if err != nil {
 		return nil, err
 	}
-	bin := &binary{
-		hash:   sync.OnceValues(func() (string, error) { return hashOf(whole(f)) }),
-		packed: sync.OnceValues(func() ([]byte, error) { return pack(whole(f)) }),
-	}
+	bin := &binary{hash: sync.OnceValues(e.hash), packed: sync.OnceValues(e.pack)}
 	if b.found == nil {
 		b.found = map[system]*binary{}
 	}
@@ -72,9 +68,15 @@ func (b *binaries) find(s system) (*binary, error) {
 	return bin, nil
 }
 
+// sendable is an open file with an executable.
+type sendable struct {
+	*os.File
+	packed bool // by gzip
+}
+
 // open opens the executable for a system. It stays open until the process ends, so
 // that what is sent is what was examined.
-func (b *binaries) open(s system) (*os.File, error) {
+func (b *binaries) open(s system) (*sendable, error) {
 	own, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("portcheck can't find its own executable: %w", err)
@@ -83,17 +85,18 @@ func (b *binaries) open(s system) (*os.File, error) {
 		if s.os == "linux" {
 			own = "/proc/self/exe" // also after the file was replaced or removed
 		}
-		return os.Open(own)
+		f, err := os.Open(own)
+		return &sendable{File: f}, err
 	}
 	dir := b.dir
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(own), "..", "lib", "portcheck")
 	}
 	name := filepath.Join(dir, "portcheck-"+s.os+"-"+s.arch)
-	f, err := openWithin(dir, name)
+	e, err := openWithin(dir, name)
 	if err == nil {
-		if err = isPortcheck(f); err != nil {
-			_ = f.Close() // nothing was written
+		if err = e.examine(); err != nil {
+			_ = e.Close() // nothing was written
 		}
 	}
 	switch {
@@ -104,28 +107,52 @@ func (b *binaries) open(s system) (*os.File, error) {
 	case err != nil:
 		return nil, fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
 	}
-	return f, nil
+	return e, nil
 }
 
-// openWithin opens a regular file of a directory. A link that leads out of it could
-// have been made by somebody who may not read where it leads.
-func openWithin(dir, name string) (*os.File, error) {
+// openWithin opens a regular file of a directory, or one of that name and .gz. A link
+// that leads out of it could have been made by somebody who may not read where it
+// leads.
+func openWithin(dir, name string) (*sendable, error) {
 	bound, err := within.New(dir)
 	if err != nil {
 		return nil, err
 	}
 	f, err := within.OpenRegular(name, []within.Dir{bound})
-	return f.File, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		return &sendable{File: f.File}, err
+	}
+	f, err = within.OpenRegular(name+".gz", []within.Dir{bound})
+	return &sendable{f.File, true}, err
 }
 
 var errNotOurs = errors.New("is not a portcheck")
 
-// isPortcheck returns an error unless a file contains the build information of a portcheck.
-// Nothing else is sent to a host, whatever its name is.
+// mostOfExecutable limits what is read of a file. Ours has 12 MB.
+const mostOfExecutable = 256 << 20
+
+// content returns a reader of what is run.
+func (e *sendable) content() (io.Reader, error) {
+	raw := io.NewSectionReader(e.File, 0, mostOfExecutable)
+	if !e.packed {
+		return raw, nil
+	}
+	unpacked, err := gzip.NewReader(raw)
+	if err != nil {
+		return nil, errNotOurs
+	}
+	return io.LimitReader(unpacked, mostOfExecutable), nil
+}
+
+// examine returns an error unless a file contains the build information of a
+// portcheck. Nothing else is sent to a host, whatever its name is.
 // Source: the format of runtime/debug.BuildInfo.String, which the linker embeds.
-func isPortcheck(f *os.File) error {
-	const most = 256 << 20
-	content, err := io.ReadAll(io.LimitReader(whole(f), most))
+func (e *sendable) examine() error {
+	r, err := e.content()
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
@@ -135,10 +162,12 @@ func isPortcheck(f *os.File) error {
 	return nil
 }
 
-// whole returns a reader of a file from its start.
-func whole(f *os.File) io.Reader { return io.NewSectionReader(f, 0, math.MaxInt64) }
-
-func hashOf(r io.Reader) (string, error) {
+// hash returns the SHA-256 of what is run, in hex.
+func (e *sendable) hash() (string, error) {
+	r, err := e.content()
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, r); err != nil {
 		return "", err
@@ -150,7 +179,12 @@ func hashOf(r io.Reader) (string, error) {
 // data.
 const packLevel = 4
 
-func pack(r io.Reader) ([]byte, error) {
+// pack returns what is run, compressed by gzip.
+func (e *sendable) pack() ([]byte, error) {
+	r := io.NewSectionReader(e.File, 0, mostOfExecutable)
+	if e.packed {
+		return io.ReadAll(r)
+	}
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, packLevel)
 	if err != nil {

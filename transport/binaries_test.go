@@ -30,6 +30,13 @@ func TestBinaries(t *testing.T) {
 	if err := errors.Join(os.WriteFile(secret, text, 0o600), os.WriteFile(filepath.Join(dir, "portcheck-plan9-other"), []byte("root:*:1::::::"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	var small bytes.Buffer
+	w := gzip.NewWriter(&small)
+	_, _ = w.Write(text) // into memory
+	_ = w.Close()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "portcheck-plan9-packed.gz"), small.Bytes(), 0o600), os.WriteFile(filepath.Join(dir, "portcheck-plan9-broken.gz"), text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(secret, filepath.Join(dir, "portcheck-plan9-link")); err != nil {
 		testbed.Missing(t, err.Error()) // Windows may forbid it
 	}
@@ -39,6 +46,8 @@ func TestBinaries(t *testing.T) {
 		{runtime.GOOS, runtime.GOARCH}: nil,
 		{"plan9", "arm"}:               {"is not a regular file"},
 		{"plan9", "link"}:              {"a link leads out of"},
+		{"plan9", "packed"}:            nil,
+		{"plan9", "broken"}:            {"is not a portcheck"},
 		{"plan9", "other"}:             {"portcheck-plan9-other is not a portcheck"},
 		{"plan9", "386"}:               {"there is no portcheck executable for plan9/386 in " + dir + " (--agent-dir)"},
 		{"plan9", ""}:                  {"the host's system is unknown"},
@@ -76,6 +85,14 @@ func TestBinaries(t *testing.T) {
 	}
 	if hash, err := bin.hash(); err != nil || hash != fmt.Sprintf("%x", sha256.Sum256(text)) {
 		t.Errorf("hash %s, %v", hash, err)
+	}
+	same, err := all.find(system{"plan9", "packed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := same.packed()
+	if hash, hashErr := same.hash(); err != nil || hashErr != nil || !bytes.Equal(sent, small.Bytes()) || hash != fmt.Sprintf("%x", sha256.Sum256(text)) {
+		t.Errorf("one that is packed: hash %s, %v, %v", hash, hashErr, err)
 	}
 	if again, err := all.find(foreign); err != nil || again != bin {
 		t.Errorf("it is read again: %v", err)

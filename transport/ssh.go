@@ -45,6 +45,9 @@ type SSHOptions struct {
 	AgentDir   string   // directory of executables for other systems, named portcheck-OS-ARCH
 	AgentCache bool     // the hosts keep the executable that was sent
 	Sudo       bool     // run the executable by `sudo -n`
+	// Log, if set, gets the log of each ssh of OpenSSH that has failed. It may be
+	// called by several targets at once.
+	Log func(host string, lines []string)
 	// Names maps an environment variable to the name by which the user sets
 	// it, such as an action's input, for messages.
 	Names map[string]string
@@ -75,7 +78,7 @@ func NewSSH(o SSHOptions, env map[string]string) *SSH {
 	return &SSH{
 		SSHOptions: o, env: env,
 		openSSH: openssh.New(openssh.Options{
-			Env: env, ConfigFile: o.ConfigFile, Identities: o.Identities, KnownHosts: o.KnownHosts, ConnectTimeout: connectTimeout,
+			Env: env, ConfigFile: o.ConfigFile, Identities: o.Identities, KnownHosts: o.KnownHosts, ConnectTimeout: connectTimeout, Log: o.Log,
 		}),
 		dialer: sshlink.New(sshlink.Options{
 			Env: env, Names: o.Names, Identities: o.Identities, KnownHosts: o.KnownHosts,

@@ -27,7 +27,7 @@ func hashOfFile(name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	return hashOf(f)
+	return (&sendable{File: f}).hash()
 }
 
 // TestMain makes the test binary a portcheck that can be sent to a host.

@@ -352,6 +352,18 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		if strings.Contains(r.stdout, one.UserKey) {
 			t.Errorf("another key was offered: %s", r.stdout)
 		}
+		put("config", app+key+" ControlPath "+master+"\n"+base) // a master that is up has its own key and known hosts
+		for flag, step := range map[string]string{"-i": "authentication", "--known-hosts": "host key"} {
+			file := other
+			if flag == "--known-hosts" {
+				file = write(t, "none", "")
+			}
+			r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "--ssh-log", "-t", "ssh://app", "-p", "8080", flag, file)
+			r.checkUnknown(t, "could not be checked: "+step+": ")
+			if !strings.Contains(r.stderr, "portcheck: ssh app: debug1: Connecting to ") {
+				t.Errorf("the log of ssh is not shown: %s", r.stderr)
+			}
+		}
 		put("config", "Host bastion\n"+toTwo+app+" ProxyJump bastion\n"+base)
 		if r = portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://App", "-p", "8080", "-i", one.UserKey, "--remote-path", there); r.code == 0 {
 			t.Errorf("an alias in another case is reached: %s", r.stdout)

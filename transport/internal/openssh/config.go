@@ -108,6 +108,10 @@ func (c *Client) begin(b *strings.Builder) error {
 			fmt.Fprintln(b, f.line)
 		}
 	}
+	// A master that is up has been reached with other keys and known hosts.
+	if c.o.KnownHosts != "" || len(c.o.Identities) > 0 {
+		fmt.Fprintln(b, "ControlPath none")
+	}
 	if c.o.KnownHosts != "" {
 		file, err := quoteFile(c.o.KnownHosts)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,6 +16,7 @@ import (
 const (
 	maxMessages = 16
 	maxOffered  = 10
+	maxLog      = 200 // lines
 )
 
 // messages reads what ssh -v writes to stderr: its log, its own messages, the
@@ -35,6 +37,7 @@ type messages struct {
 	offered []string // keys
 	signs   string   // the key that the host would accept
 	own     []string // messages before the login
+	log     []string // the last lines before the login
 	stderr  *remote.Head
 }
 
@@ -66,6 +69,10 @@ func (m *messages) add(line string) {
 		return
 	}
 	text := strings.TrimRight(line, "\r\n")
+	if len(m.log) == maxLog {
+		m.log = m.log[1:]
+	}
+	m.log = append(m.log, remote.Shorten(text))
 	if log, isLog := strings.CutPrefix(text, "debug1: "); isLog {
 		m.debug(log)
 		return
@@ -104,6 +111,11 @@ func (m *messages) debug(text string) {
 		return
 	}
 	if key, ok := word("Server host key: "); ok {
+		m.step, m.hostKey = "host key", remote.Shorten(key)
+		return
+	}
+	if key, ok := word("Server host certificate: "); ok {
+		key, _, _ = strings.Cut(key, ", ")
 		m.step, m.hostKey = "host key", remote.Shorten(key)
 		return
 	}
@@ -154,7 +166,16 @@ func (m *messages) message(text string) {
 		m.step = "host key"
 	case strings.Contains(text, ": Permission denied ("):
 		m.step = "authentication"
+	case strings.HasPrefix(text, "env var "):
+		m.step = "config"
 	}
+}
+
+// lines returns the last lines before the login.
+func (m *messages) lines() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.log)
 }
 
 // stderrText returns the beginning of what the command has written to stderr.
@@ -213,10 +234,48 @@ func (m *messages) reason() string {
 			return m.own[0]
 		}
 	}
+	text := m.cause()
+	switch {
+	case text == "":
+		return "ssh has failed and gave no reason"
+	case m.step == "handshake" && isConsequence(text):
+		text += "; if many connect to the host at once, its MaxStartups may be too low: use --parallel with a smaller number"
+	}
+	return text
+}
+
+// consequences are the beginnings and ends of messages that follow from an earlier one.
+var consequences = []struct{ start, end string }{
+	{start: "Connection closed by "},
+	{start: "Connection reset by "},
+	{start: "Disconnected from "},
+	{start: "kex_exchange_identification: "},
+	{start: "Host key verification failed"},
+	{start: "invalid environment variable expansion"},
+	{end: ": failure"},
+}
+
+func isConsequence(text string) bool {
+	for _, c := range consequences {
+		if strings.HasPrefix(text, c.start) && strings.HasSuffix(text, c.end) {
+			return true
+		}
+	}
+	return false
+}
+
+// cause returns the last message that does not follow from another one, else the last
+// one, or "" if there is none.
+func (m *messages) cause() string {
+	for i := len(m.own) - 1; i >= 0; i-- {
+		if !isConsequence(m.own[i]) {
+			return m.own[i]
+		}
+	}
 	if len(m.own) > 0 {
 		return m.own[len(m.own)-1]
 	}
-	return "ssh has failed and gave no reason"
+	return ""
 }
 
 func after(separator, text string) string {
@@ -239,6 +298,8 @@ func (m *messages) find(word string) string {
 // hostKeyReason returns "" if it is none of the known ones.
 func (m *messages) hostKeyReason() string {
 	switch {
+	case m.find("Certificate invalid: ") != "":
+		return fmt.Sprintf("the certificate %s is not for this host, or has expired: %s", m.hostKey, m.find("Certificate invalid: "))
 	case m.find("REVOKED HOST KEY DETECTED") != "", m.find(" revoked by file ") != "":
 		return fmt.Sprintf("the key %s is revoked: the server that uses it may not be the host", m.hostKey)
 	case m.find("HOST IDENTIFICATION HAS CHANGED") != "":
@@ -279,16 +340,22 @@ func (m *messages) loginReason() string {
 	text := "the login has failed"
 	if denied := m.find("Permission denied ("); denied != "" {
 		text = denied
-	} else if len(m.own) > 0 {
-		text = m.own[len(m.own)-1]
+	} else if cause := m.cause(); cause != "" {
+		text = cause
 	}
 	if len(m.offered) == 0 {
 		text += "; there is no key to offer: use --identity, an agent, or IdentityFile in ~/.ssh/config"
 	} else {
 		text += "; offered: " + strings.Join(m.offered, ", ")
 	}
-	if m.signs != "" {
-		text += fmt.Sprintf("; the host accepts %s, but it can't sign: if the key is encrypted, add it to an agent (ssh-add)", m.signs)
+	open := m.find(" are too open")
+	switch {
+	case open != "":
+		text += "; ssh ignores a key file: " + open + " Use chmod 600"
+	case m.signs != "":
+		text += fmt.Sprintf("; the host accepts %s, but it can't sign: if the key is encrypted, add it to an agent (ssh-add), and if the file has only the public half, name that of the private one", m.signs)
+	case len(m.offered) > 0:
+		text += "; the host accepts none of them for this user: see the user's ~/.ssh/authorized_keys there, or name another user"
 	}
 	return text
 }

@@ -24,6 +24,8 @@ type Options struct {
 	Identities     []string          // private key files; if set, no other keys are offered to the target
 	KnownHosts     string            // file that replaces the user's and the system's known_hosts
 	ConnectTimeout time.Duration     // where the user's configuration has none
+	// Log, if set, gets the last lines of an ssh that has failed, for each that did.
+	Log func(host string, lines []string)
 }
 
 // Client runs ssh. It is safe for concurrent use.

@@ -43,3 +43,28 @@ func TestStderrOfACommand(t *testing.T) {
 		t.Errorf("%q at %q, want %q", got, m.current(), want)
 	}
 }
+
+// The reason of a failure is what ssh says first of it, not what follows from that.
+func TestReasons(t *testing.T) {
+	const key = "debug1: Connecting to h\ndebug1: Connection established.\ndebug1: Server host key: ssh-ed25519 SHA256:x\n"
+	const login = key + "debug1: SSH2_MSG_SERVICE_ACCEPT received\n"
+	for said, want := range map[string]string{
+		"debug1: Connecting to h\nssh: connect to host h port 9999: Connection refused\r\n":                                                                                              "connect: host h port 9999: Connection refused",
+		"debug1: Connecting to h\nbind 10.9.9.9: Cannot assign requested address\r\nssh: connect to host h port 22: failure\r\n":                                                         "connect: bind 10.9.9.9: Cannot assign requested address",
+		"debug1: Connection established.\nkex_exchange_identification: Connection closed by remote host\r\nConnection closed by h\r\n":                                                   "handshake: Connection closed by h; if many connect to the host at once, its MaxStartups may be too low: use --parallel with a smaller number",
+		"vdollar_percent_expand: env var ${X} has no value\r\ninvalid environment variable expansion\r\n":                                                                                "config: vdollar_percent_expand: env var ${X} has no value",
+		key + "Error checking host key x in revoked keys file /r: No such file or directory\r\nHost key verification failed.\r\n":                                                        "host key: Error checking host key x in revoked keys file /r: No such file or directory",
+		"debug1: Server host certificate: ssh-ed25519-cert-v01@openssh.com SHA256:x, serial 0\nCertificate invalid: name is not a listed principal\r\nHost key verification failed.\r\n": "host key: the certificate ssh-ed25519-cert-v01@openssh.com SHA256:x is not for this host, or has expired: Certificate invalid: name is not a listed principal",
+		login + "debug1: Offering public key: k\nReceived disconnect from h port 22:2: Too many authentication failures\r\nDisconnected from h port 22\r\n":                              "authentication: Received disconnect from h port 22:2: Too many authentication failures; offered: k; the host accepts none of them for this user: see the user's ~/.ssh/authorized_keys there, or name another user",
+		login + "debug1: Offering public key: k\ndebug1: Server accepts key: k\nPermissions 0644 for 'k' are too open.\r\nu@h: Permission denied (publickey).\r\n":                       "authentication: u@h: Permission denied (publickey).; offered: k; ssh ignores a key file: Permissions 0644 for 'k' are too open. Use chmod 600",
+	} {
+		m := newMessages()
+		m.read(strings.NewReader(said))
+		if got := m.failure().Error(); got != want {
+			t.Errorf("%q:\ngot  %s\nwant %s", said, got, want)
+		}
+		if len(m.lines()) != strings.Count(said, "\n") {
+			t.Errorf("%q: the log has %q", said, m.lines())
+		}
+	}
+}

@@ -73,6 +73,7 @@ func (l *Link) Close() error {
 type Session struct {
 	client   *Client
 	args     []string
+	host     string
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 	cmd      *exec.Cmd
@@ -110,7 +111,7 @@ func (c *Client) start(args []string) (*Session, error) {
 		cmd: exec.Command(c.path, args...), stdin: pipes[0][0], stdout: pipes[1][0],
 		messages: newMessages(), ended: make(chan struct{}),
 	}
-	s.client, s.args = c, args
+	s.client, s.args, s.host = c, args, args[slices.Index(args, "--")+1]
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cmd.Env = c.environment()
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = pipes[0][1], pipes[1][1], pipes[2][1]
@@ -195,6 +196,9 @@ func (s *Session) result(state *os.ProcessState) error {
 // failure returns the error of an ssh that did not run the command. For an unknown
 // host key it has the line to add.
 func (s *Session) failure() error {
+	if s.client.o.Log != nil {
+		s.client.o.Log(s.host, s.messages.lines())
+	}
 	err := s.messages.failure()
 	key := s.messages.unknownKey()
 	if key == "" {
