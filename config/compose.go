@@ -259,6 +259,9 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 		}
 	}
 	p.Addresses = []port.Address{address}
+	if first.Binding.HostPort == "" && c.options.Unfixed != nil && strings.Contains(c.follow(at).Value, "$") {
+		c.options.Unfixed(c.at(at))
+	}
 	if p.Env == "" && ok && block.Len() == 1 {
 		p.Env = c.variable(c.follow(at).Value, item.Kind == yaml.MappingNode)
 	}

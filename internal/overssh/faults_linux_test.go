@@ -1,6 +1,7 @@
 package overssh
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,8 +69,9 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 	}
 	t.Run("a forced command, and a ControlPath", func(t *testing.T) {
 		s := testbed.StartSSHD(t, "127.0.0.1:2200", "ForceCommand "+only)
-		config := write(t, "config", "ControlPath "+filepath.Join(t.TempDir(), "c")+"\n")
-		r := portcheck(t, nil, append([]string{"--ssh-config", config, "-t", "ssh://root@127.0.0.1:2200", "-p", "8900"}, reach(t, s)...)...)
+		// With flags for keys and known hosts, a ControlPath has no effect.
+		config := write(t, "config", fmt.Sprintf("ControlPath %s\nIdentityFile %s\nUserKnownHostsFile %s\n", filepath.Join(t.TempDir(), "c"), s.UserKey, s.KnownHosts(t)))
+		r := portcheck(t, nil, "--ssh-config", config, "-t", "ssh://root@127.0.0.1:2200", "-p", "8900")
 		if got := logins(t, s); r.code != 0 || len(got) < 3 {
 			t.Errorf("exit code %d, %d logins: a master of our own was started\n%s%s", r.code, len(got), r.stdout, r.stderr)
 		}
