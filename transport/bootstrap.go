@@ -26,6 +26,9 @@ import (
 // Its arguments are a command to run the executable with, which may be empty,
 // and the lifetime of the executable.
 //
+// A kept executable is hashed once after each change: the file beside it, NAME.ok, is
+// made when the hash was right. ls lists the last change of an inode first.
+//
 // Its first line of output is empty, since the login shell may have printed an
 // incomplete line before.
 //
@@ -46,7 +49,7 @@ run() {
 };
 safe() {
   if test -L "$store"; then return 1; fi;
-  test -O "$store" && case $(ls -ld "$store") in d????-??-*) :;; *) false;; esac;
+  test -O "$store" && case $(ls -nd "$store") in d????-??-*) :;; *) false;; esac;
 };
 workdir() {
   for at in "$@"; do
@@ -63,11 +66,18 @@ echo "portcheck-hello $(uname -sm)";
 while read -r verb hash size; do
   case $verb in
   kept)
-    if test -L "$store/$hash"; then :;
-    elif safe && test -O "$store/$hash" && test -f "$store/$hash"; then
-      case $(sha256sum < "$store/$hash") in
-      "$hash "*) run "$store/$hash";;
+    file=$store/$hash;
+    if test -L "$store" || test -L "$file"; then :;
+    elif test -O "$store" && test -O "$file" && test -f "$file"; then
+      case $(ls -nctd "$store" "$file" "$file.ok" 2>/dev/null) in
+      d????-??-*"$file.ok"*"$file"*) run "$file";;
       esac;
+      if safe; then
+        rm -f "$file.ok";
+        case $(sha256sum < "$file") in
+        "$hash "*) : > "$file.ok"; run "$file";;
+        esac;
+      fi;
     fi;
     echo portcheck-missing;;
   keep|take)
@@ -84,7 +94,7 @@ while read -r verb hash size; do
         if test -d "$store/$hash"; then rm -rf "$store/$hash"; fi;
         if mv -f "$file" "$store/$hash"; then
           leave; dir= ;
-          ls -t "$store" | grep -v portcheck | grep -v "$hash" | tail -n +3 | while read -r old; do rm -f "$store/$old"; done;
+          ls -t "$store" | grep -v -e portcheck -e ok -e "$hash" | tail -n +3 | while read -r old; do rm -f "$store/$old" "$store/$old.ok"; done;
           run "$store/$hash";
         fi;
       else run "$file" unlink; fi;

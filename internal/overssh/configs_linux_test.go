@@ -344,13 +344,22 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 		}
 	})
 	t.Run("the keys of --identity alone", func(t *testing.T) {
-		put("config", app+key+base)
 		other := one.Key(t, "other")
-		r := portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "-i", other)
-		r.checkUnknown(t, "could not be checked: authentication: root@127.0.0.1: Permission denied")
-		r.checkUnknown(t, "offered: "+other)
-		if strings.Contains(r.stdout, one.UserKey) {
-			t.Errorf("another key was offered: %s", r.stdout)
+		put("config.d/deeper", "include=config.d/key*\n")
+		put("config.d/key", "Match all\n"+key)
+		put("id_ed25519", read(t, one.UserKey))
+		var r run
+		for _, text := range []string{app + key, app + "Match all\nInclude config.d/deeper\n", app + " Include \"" + filepath.Join(dir, "config.d/key") + "\"\n", app, app + " IdentitiesOnly no\n IdentityAgent " + agent + "\n"} {
+			put("config", text+base)
+			r = portcheck(t, []string{"HOME=" + filepath.Dir(dir)}, "--ssh", "openssh", "-t", "ssh://app", "-p", "8080", "-i", other)
+			r.checkUnknown(t, "could not be checked: authentication: root@127.0.0.1: Permission denied")
+			r.checkUnknown(t, "offered: "+other)
+			if strings.Contains(r.stdout, one.UserKey) || strings.Contains(r.stdout, dir) {
+				t.Errorf("%s: another key was offered: %s", text, r.stdout)
+			}
+		}
+		if err := os.Remove(filepath.Join(dir, "id_ed25519")); err != nil {
+			t.Fatal(err)
 		}
 		put("config", app+key+" ControlPath "+master+"\n"+base) // a master that is up has its own key and known hosts
 		for flag, step := range map[string]string{"-i": "authentication", "--known-hosts": "host key"} {

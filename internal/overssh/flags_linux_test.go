@@ -94,11 +94,11 @@ func TestAgentCache(t *testing.T) {
 		nothingLeft(t, what)
 	}
 	check("the first run", true)
-	files, err := os.ReadDir(store)
-	if err != nil || len(files) != 1 {
-		t.Fatalf("the host keeps %v (%v)", files, err)
+	names := keptNames(t, store)
+	if len(names) != 1 {
+		t.Fatalf("the host keeps %q", names)
 	}
-	kept := filepath.Join(store, files[0].Name())
+	kept := filepath.Join(store, names[0])
 	if info, err := os.Stat(kept); err != nil || info.Mode() != 0o700 {
 		t.Errorf("%v, %v", info, err)
 	}
@@ -122,11 +122,19 @@ func TestAgentCache(t *testing.T) {
 	mark := filepath.Join(home, "was-run")
 	evil := script(t, "touch "+mark+"\n")
 	elsewhere := filepath.Join(home, "elsewhere")
+	past := time.Now().Add(-24 * time.Hour)
 	for _, x := range []struct {
 		what string
 		do   func() error
 	}{
 		{"tampered with", func() error { return os.WriteFile(kept, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700) }},
+		{"tampered with, and its date set back", func() error {
+			return errors.Join(os.WriteFile(kept, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700), os.Chtimes(kept, past, past))
+		}},
+		{"replaced by an older file", func() error {
+			old := filepath.Join(store, "portcheck-old")
+			return errors.Join(os.WriteFile(old, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o700), os.Chtimes(old, past, past), os.Rename(old, kept))
+		}},
 		{"a link to another", func() error { return errors.Join(os.Remove(kept), os.Symlink(evil, kept)) }},
 		{"a link to the same", func() error { return errors.Join(os.Rename(kept, elsewhere), os.Symlink(elsewhere, kept)) }},
 		{"somebody else's", func() error { return os.Chown(kept, 12345, 12345) }},
@@ -137,6 +145,7 @@ func TestAgentCache(t *testing.T) {
 		}
 		check(x.what, true)
 		sound(x.what)
+		check("after one "+x.what, false)
 	}
 	future := time.Now().Add(24 * time.Hour)
 	for i := range 4 { // of other releases, with dates of a clock that was ahead
@@ -150,8 +159,8 @@ func TestAgentCache(t *testing.T) {
 	}
 	check("a pipe, and files of the future", true)
 	sound("a pipe, and files of the future")
-	if files, err := os.ReadDir(store); err != nil || len(files) != 3 {
-		t.Errorf("the host keeps %v (%v)", files, err)
+	if names := keptNames(t, store); len(names) != 3 {
+		t.Errorf("the host keeps %q", names)
 	}
 	check("the last run", false)
 	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
@@ -169,13 +178,9 @@ func TestAgentCache(t *testing.T) {
 		}
 	}
 	check("with old ones", true)
-	var names []string
-	files, err = os.ReadDir(store)
-	for _, f := range files {
-		names = append(names, f.Name()[:4])
-	}
-	if err != nil || len(names) != 3 || !slices.Contains(names, "0000") || !slices.Contains(names, "1111") || slices.Contains(names, "2222") {
-		t.Errorf("of the old ones the host keeps %q (%v)", names, err)
+	names = keptNames(t, store)
+	if len(names) != 3 || names[0][:4] != "0000" || names[1][:4] != "1111" {
+		t.Errorf("of the old ones the host keeps %q", names)
 	}
 	// A directory that others may change is not used, nor one behind a link.
 	if err := os.Chmod(store, 0o777); err != nil {
@@ -193,6 +198,24 @@ func TestAgentCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("somebody else's directory", true)
+}
+
+// keptNames returns the names of the executables in a cache directory. A file that
+// says that one was hashed is only beside that one.
+func keptNames(t *testing.T, store string) (names []string) {
+	t.Helper()
+	files, err := os.ReadDir(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if name, found := strings.CutSuffix(f.Name(), ".ok"); !found {
+			names = append(names, name)
+		} else if !slices.Contains(names, name) {
+			t.Errorf("%s is left", f.Name())
+		}
+	}
+	return names
 }
 
 // TestSudo checks that --sudo does what sudoers allows and reports what it does

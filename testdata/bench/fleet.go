@@ -69,7 +69,7 @@ func measureFleetInside() error {
 		return command(portcheck, "-f", "json", "-q", "--ssh", client, "--agent-cache", "--parallel", strconv.Itoa(atOnce), "--identity", sshd.UserKey, "--known-hosts", known, manifest)
 	}
 	check := by("openssh")
-	ssh := "ssh -F none -i " + sshd.UserKey + " -o UserKnownHostsFile=" + known + " -o BatchMode=yes root@{} true"
+	ssh := "ssh -i " + sshd.UserKey + " -o UserKnownHostsFile=" + known + " -o BatchMode=yes root@{} true"
 	all, err := takeSome(fleetTurns, check, by("builtin"), command("xargs", "-a", hosts, "-P", strconv.Itoa(atOnce), "-I{}", "sh", "-c", ssh))
 	if err != nil {
 		return err

@@ -59,6 +59,31 @@ var settings = []string{
 	"serveralivecountmax", "serveraliveinterval", "tcpkeepalive", "user", "userknownhostsfile",
 }
 
+// withKeys returns a configuration in which the given keys are the only ones for a
+// host, where no file names others.
+func (c *Client) withKeys(f *files, host string) (string, error) {
+	var b strings.Builder
+	if err := c.begin(&b); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "Match originalhost \"%s\"\nIdentitiesOnly yes\nMatch all\n", pattern(host))
+	if err := c.identities(&b); err != nil {
+		return "", err
+	}
+	return c.end(f, &b)
+}
+
+// pattern returns the pattern that matches a host's name as it was typed, which ssh
+// compares with a pattern in lower case.
+func pattern(host string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return '?'
+		}
+		return r
+	}, host)
+}
+
 // withKeysAlone returns a configuration in which the given keys are the only ones for
 // a host. IdentityFile lines of the user add to those before. So the target does not
 // read the user's configuration, but what resolved, the output of `ssh -G`, says of it.
@@ -67,14 +92,7 @@ func (c *Client) withKeysAlone(f *files, host, resolved string) (string, error) 
 	if err := c.begin(&b); err != nil {
 		return "", err
 	}
-	// ssh compares the name as it was typed with the pattern in lower case.
-	pattern := strings.Map(func(r rune) rune {
-		if unicode.IsUpper(r) {
-			return '?'
-		}
-		return r
-	}, host)
-	fmt.Fprintf(&b, "Match originalhost \"%s\"\nIdentitiesOnly yes\n", pattern)
+	fmt.Fprintf(&b, "Match originalhost \"%s\"\nIdentitiesOnly yes\n", pattern(host))
 	for line := range strings.Lines(resolved) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if slices.Contains(settings, name) && value != "" && !(name == "connecttimeout" && value == "none") {
@@ -84,7 +102,7 @@ func (c *Client) withKeysAlone(f *files, host, resolved string) (string, error) 
 	if err := c.identities(&b); err != nil {
 		return "", err
 	}
-	fmt.Fprintf(&b, "Match !originalhost \"%s\"\n", pattern)
+	fmt.Fprintf(&b, "Match !originalhost \"%s\"\n", pattern(host))
 	if err := c.identities(&b); err != nil {
 		return "", err
 	}
@@ -244,15 +262,20 @@ func readConfig(file string) (string, fs.FileInfo, error) {
 	return string(text), info, err
 }
 
+// systemDir returns the directory of the system's configuration.
+func (c *Client) systemDir() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(c.o.Env["PROGRAMDATA"], "ssh")
+	}
+	return "/etc/ssh"
+}
+
 // includeSystem adds the system's configuration. In a file that -F names, ssh looks
 // for the relative names of an Include in ~/.ssh, so a file with such names is
 // copied, and the names made absolute. A file is also copied if Include would refuse
 // it for its owner or mode, which ssh does not check for its own.
 func (c *Client) includeSystem(f *files, b *strings.Builder) error {
-	dir := "/etc/ssh"
-	if runtime.GOOS == "windows" {
-		dir = filepath.Join(c.o.Env["PROGRAMDATA"], "ssh")
-	}
+	dir := c.systemDir()
 	file := filepath.Join(dir, "ssh_config")
 	text, info, err := readConfig(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

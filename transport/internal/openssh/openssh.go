@@ -33,6 +33,9 @@ type Client struct {
 	o    Options
 	once sync.Once
 	path string
+	keys sync.Once // guards namesKeys
+	// namesKeys is true unless it is sure that no configuration file names a key.
+	namesKeys bool
 	version
 	err error // of looking for ssh
 }
@@ -114,9 +117,15 @@ func (c *Client) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 
 // write creates the configuration for a target and returns the name of its file.
 func (c *Client) write(ctx context.Context, f *files, target config.SSHAddress) (name string, err error) {
-	text, err := c.configuration(f)
-	if err == nil && len(c.o.Identities) > 0 {
-		text, err = c.resolve(ctx, f, target, text)
+	var text string
+	switch {
+	case len(c.o.Identities) > 0 && !c.mayNameKeys():
+		text, err = c.withKeys(f, target.Host)
+	default:
+		text, err = c.configuration(f)
+		if err == nil && len(c.o.Identities) > 0 {
+			text, err = c.resolve(ctx, f, target, text)
+		}
 	}
 	if err != nil {
 		return "", err
