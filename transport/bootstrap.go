@@ -285,7 +285,7 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	case stderr != "":
 		return fmt.Errorf("the host does not run portcheck's commands%s", stderr)
 	}
-	return errors.New("the host does not run portcheck's commands: a forced command, or no shell")
+	return errors.New("the host does not run portcheck's commands: a forced command, no shell, or a startup file that exits")
 }
 
 // runBinary runs bin on the host. If keep is true, it uses the copy that the host

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,11 @@ func newFilesHost(ctx context.Context, link remote.Link, script *bootstrap, step
 		}
 		return text, err
 	}
-	if _, err := read(ctx, "/proc/net/tcp"); err != nil {
+	text, err := read(ctx, "/proc/net/tcp")
+	if err == nil && !bytes.Contains(text, []byte("local_address")) { // a shell that exits before it runs cat
+		err = errors.New("its first line is missing")
+	}
+	if err != nil {
 		switch lost := new(remote.StepError); {
 		case ctx.Err() != nil:
 			err = ctx.Err()

@@ -288,7 +288,8 @@ func TestSSHReadsFiles(t *testing.T) {
 		checkError(t, c.name+", by sudo", err, c.reason, "(with --sudo there is no fallback)")
 	}
 	for i, c := range []struct{ settings, want string }{
-		{"ForceCommand exit 3", "start: the host does not run portcheck's commands: a forced command, or no shell, and the fallback, /proc/net/tcp, can't be read (exit status 3)"},
+		{"ForceCommand exit 3", "start: the host does not run portcheck's commands: a forced command, no shell, or a startup file that exits, and the fallback, /proc/net/tcp, can't be read (exit status 3)"},
+		{"ForceCommand exit 0", "start: the host does not run portcheck's commands: a forced command, no shell, or a startup file that exits, and the fallback, /proc/net/tcp, can't be read (its first line is missing)"},
 		{"ForceCommand internal-sftp", "start: the host does not run portcheck's commands"},
 		{"MaxSessions 0", "session: can't open a session"},
 	} {

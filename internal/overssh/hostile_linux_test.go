@@ -229,7 +229,7 @@ func TestHostileBootstraps(t *testing.T) {
 			for strings.HasPrefix(s.command, "cat ") && s.say(strings.Repeat("0\n", 10<<10)) {
 			}
 			s.leave(1)
-		}, "start: the host does not run portcheck's commands: a forced command, or no shell, and the fallback, /proc/net/tcp, can't be read (the command wrote more than 4194304 bytes)"},
+		}, "start: the host does not run portcheck's commands: a forced command, no shell, or a startup file that exits, and the fallback, /proc/net/tcp, can't be read (the command wrote more than 4194304 bytes)"},
 		"files of nonsense": {func(s *stage) {
 			if strings.HasPrefix(s.command, "cat ") {
 				s.say(strings.Repeat(ansi, 1000) + "\n")
@@ -237,7 +237,7 @@ func TestHostileBootstraps(t *testing.T) {
 				return
 			}
 			s.leave(1)
-		}, "could not determine whether a process listens there"},
+		}, "can't be read (its first line is missing)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
