@@ -31,7 +31,10 @@ func TestHoldersOfARun(t *testing.T) {
 	listed, size := 0, int64(0)
 	for _, result := range r.Results {
 		n := len(result.Holders)
-		listed, size = listed+n, size+bytesOf(result.Holders)
+		listed += n
+		for i := range result.Holders {
+			size += bytesOf(&result.Holders[i])
+		}
 		noted := slices.ContainsFunc(result.Notices, func(n Notice) bool { return n.Code == config.Degraded })
 		if n == 0 || result.Status != InUse || (n < most) != noted || noted != (result.Complete != nil && !*result.Complete) {
 			t.Errorf("%s: %s with %d holders, noted %t, complete %v", result.Target, result.Status, n, noted, result.Complete)

@@ -145,8 +145,13 @@ func processName(h host.Holder) string {
 
 // describeAll returns the holders of sockets for a message, each process once.
 func describeAll(sockets []host.Socket) string {
+	const most = 3
+	type process struct {
+		pid                  int
+		container, allocated string // one process may hold ports for several containers
+	}
 	var names []string
-	seen := map[string]bool{} // one process may hold ports for several containers
+	seen := map[process]bool{}
 	unknown := ""
 	// Clients in the accept queue of a listener belong to no process yet.
 	anyHolds := slices.ContainsFunc(sockets, holdsPort)
@@ -154,19 +159,28 @@ func describeAll(sockets []host.Socket) string {
 		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait && (holdsPort(s) || !anyHolds) {
 			unknown = unseen(s)
 		}
-		for _, h := range s.Holders {
-			if name := describe(h); !seen[name] {
-				seen[name] = true
-				names = append(names, name)
+		for i := range s.Holders {
+			h := &s.Holders[i]
+			p := process{pid: h.PID, container: h.Container}
+			if h.PID == 0 {
+				p.allocated = describe(*h)
+			}
+			if seen[p] {
+				continue
+			}
+			if seen[p] = true; len(seen) <= most {
+				names = append(names, describe(*h))
 			}
 		}
 	}
+	total := len(seen)
 	if unknown != "" {
-		names = append(names, unknown)
+		if total++; total <= most {
+			names = append(names, unknown)
+		}
 	}
-	const most = 3
-	if more := len(names) - most; more > 0 {
-		names = append(names[:most], fmt.Sprintf("%d more", more))
+	if total > most {
+		names = append(names, fmt.Sprintf("%d more", total-most))
 	}
 	return strings.Join(names, ", ")
 }

@@ -396,23 +396,18 @@ func (r *round) limit(f host.Facts) host.Facts {
 // still list, and at least one.
 func (r *round) keep(key resultKey, result *Result) {
 	if old := r.results[key]; old != nil {
-		r.listed.Add(-bytesOf(old.Holders))
-	}
-	r.results[key] = result
-	all := bytesOf(result.Holders)
-	if r.listed.Add(all) <= bytesOfHolders || len(result.Holders) <= 1 {
-		return
-	}
-	left := bytesOfHolders - r.listed.Add(-all)
-	n := 1
-	for size := bytesOf(result.Holders[:1]); n < len(result.Holders); n++ {
-		if size += bytesOf(result.Holders[n : n+1]); size > left {
-			break
+		for i := range old.Holders {
+			r.listed.Add(-bytesOf(&old.Holders[i]))
 		}
 	}
-	beyond := len(result.Holders) - n
-	result.Holders = slices.Clone(result.Holders[:n]) // the others are to be freed
-	r.listed.Add(bytesOf(result.Holders))
+	r.results[key] = result
+	beyond := result.list(func(size int64) bool {
+		fits := r.listed.Add(size) <= bytesOfHolders
+		if !fits {
+			r.listed.Add(-size)
+		}
+		return fits
+	})
 	if beyond == 0 {
 		return
 	}
@@ -421,17 +416,14 @@ func (r *round) keep(key resultKey, result *Result) {
 	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: those of a run's results take about %d MiB", beyond, bytesOfHolders>>20)
 }
 
-// bytesOf returns about how many bytes holders take.
-func bytesOf(holders []Holder) int64 {
-	size := 0
-	for _, h := range holders {
-		size += 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
-		if c := h.Container; c != nil {
-			size += len(c.ID) + len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service)
-		}
-		for _, word := range h.Command {
-			size += len(word) + 40
-		}
+// bytesOf returns about how many bytes a holder takes.
+func bytesOf(h *Holder) int64 {
+	size := 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
+	if c := h.Container; c != nil {
+		size += len(c.ID) + len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service)
+	}
+	for _, word := range h.Command {
+		size += len(word) + 40
 	}
 	return int64(size)
 }

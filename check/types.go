@@ -108,6 +108,7 @@ type Result struct {
 	Message      string          `json:"message"`
 	Endpoints    []Endpoint      `json:"endpoints,omitzero"`
 	Holders      []Holder        `json:"holders"`
+	Held         []HeldSocket    `json:"-"`                          // what Holders is made of, until the result is kept
 	Complete     *bool           `json:"holders_complete,omitempty"` // false: the search stopped early or could not see all; absent: true
 	Alternatives []uint16        `json:"alternatives"`
 	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block

@@ -318,8 +318,14 @@ func (n Need) listHolders(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	}
 }
 
-// setHolders lists the sockets with their processes. Connections of a process
-// that also holds the port itself are left out.
+// HeldSocket is a socket with one of its processes, nil if none is known.
+type HeldSocket struct {
+	Socket *host.Socket
+	Holder *host.Holder
+}
+
+// setHolders sets the sockets with their processes. Connections of a process that also
+// holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
 	holding := map[int]bool{}
 	held := holdingPort(sockets)
@@ -329,21 +335,37 @@ func (r *Result) setHolders(sockets []host.Socket) {
 		}
 	}
 	complete := true
-	for _, s := range sockets {
-		holds := holdsPort(s)
+	for i := range sockets {
+		s := &sockets[i]
+		holds := holdsPort(*s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
 		if len(s.Holders) == 0 && (holds || len(held) == 0) {
-			r.Holders = append(r.Holders, newHolder(s, nil))
+			r.Held = append(r.Held, HeldSocket{s, nil})
 		}
-		for _, h := range s.Holders {
-			if holds || !holding[h.PID] {
-				r.Holders = append(r.Holders, newHolder(s, &h))
+		for k := range s.Holders {
+			if h := &s.Holders[k]; holds || !holding[h.PID] {
+				r.Held = append(r.Held, HeldSocket{s, h})
 			}
 		}
 	}
 	if !complete {
 		r.Complete = &complete
 	}
+}
+
+// list makes the result's holders of what was set: the first one, and others as long as
+// take accepts their bytes. It returns how many are left out.
+func (r *Result) list(take func(size int64) bool) (beyond int) {
+	for i, h := range r.Held {
+		holder := newHolder(*h.Socket, h.Holder)
+		if !take(bytesOf(&holder)) && i > 0 {
+			beyond = len(r.Held) - i
+			break
+		}
+		r.Holders = append(r.Holders, holder)
+	}
+	r.Held = nil // it keeps all of the answer in memory
+	return beyond
 }
 
 func newHolder(s host.Socket, h *host.Holder) Holder {
@@ -361,8 +383,8 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
 	out.OwnFile = h.File == host.FileOther
-	if h.UID >= 0 {
-		out.UID, out.User = &h.UID, h.User
+	if uid := h.UID; uid >= 0 { // a pointer into the answer would keep all of it in memory
+		out.UID, out.User = &uid, h.User
 	}
 	addRelations(&out, *h, s)
 	if h.Container != "" {
@@ -372,8 +394,8 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service
 		}
 	}
-	if !h.Started.IsZero() {
-		out.Started = &h.Started
+	if started := h.Started; !started.IsZero() {
+		out.Started = &started
 		out.Minutes = int32(max(time.Since(h.Started)/time.Minute, 0))
 	}
 	return out

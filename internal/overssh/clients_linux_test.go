@@ -77,6 +77,7 @@ func TestChoiceOfTheClient(t *testing.T) {
 		{[]string{"PATH=" + fake}, []string{"--ssh-config", config}, 3, "config: --ssh-config needs OpenSSH's ssh, but " + fake + "/ssh is not OpenSSH"},
 		{[]string{"PATH=" + t.TempDir()}, []string{"--ssh", "openssh"}, 3, "config: there is no ssh on PATH"},
 		{nil, []string{"--ssh-config", "/nonexistent"}, 3, "config: --ssh-config: "},
+		{nil, []string{"--ssh-config", "/proc/kmsg"}, 3, "config: --ssh-config: /proc/kmsg is not a regular file"},
 		{nil, []string{"--ssh-config", "/dev/zero"}, 3, "config: --ssh-config: /dev/zero is not a regular file"},
 	} {
 		if r := portcheck(t, c.env, append(c.args, flag...)...); r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.says) {

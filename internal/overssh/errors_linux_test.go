@@ -142,6 +142,7 @@ func TestHostThatOpenSSHCannotReach(t *testing.T) {
 		"no key":            {"root@127.0.0.1", "/nonexistent", known, []string{"authentication: /nonexistent can't be read: no such file or directory"}},
 		"no known hosts":    {"root@127.0.0.1", s.UserKey, "/nonexistent", []string{"host key: the known_hosts file /nonexistent can't be read: no such file or directory"}},
 		"a pipe":            {"root@127.0.0.1", pipe, known, []string{"authentication: " + pipe + " is not a regular file"}},
+		"a kernel's file":   {"root@127.0.0.1", s.UserKey, "/proc/kmsg", []string{"host key: the known_hosts file /proc/kmsg is not a regular file"}},
 		"silence":           {"root@127.0.0.1:1001", s.UserKey, known, []string{"the target could not be reached within 2s (--timeout): handshake: "}},
 		"garbage":           {"root@127.0.0.1:1002", s.UserKey, known, []string{"handshake: "}},
 		"no such name":      {"root@no-such-host.invalid", s.UserKey, known, []string{"resolve: ", "no-such-host.invalid"}},

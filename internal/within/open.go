@@ -21,8 +21,9 @@ type IrregularError struct{ Mode fs.FileMode }
 
 func (e IrregularError) Error() string { return "is not a regular file" }
 
-// Open opens a file for reading; one of the kernel's own is an IrregularError. In the first one of the bounds that contains name,
-// links must not lead out of it. Otherwise they are followed.
+// Open opens a file for reading; one of the kernel's own is an IrregularError. In the
+// first one of the bounds that contains name, links must not lead out of it. Otherwise
+// they are followed.
 func Open(name string, bounds []Dir) (File, error) {
 	return open(name, bounds, opening{os.Open, (*os.Root).Open})
 }

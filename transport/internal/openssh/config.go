@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/org/portcheck/internal/within"
 	"github.com/org/portcheck/transport/internal/remote"
 )
 
@@ -249,16 +250,22 @@ const configLimit = 1 << 20 // bytes of a file
 
 // readConfig returns the text of a regular file.
 func readConfig(file string) (string, fs.FileInfo, error) {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return "", nil, err
-	case !info.Mode().IsRegular():
-		return "", nil, fmt.Errorf("%s is not a regular file", file)
-	case info.Size() > configLimit:
-		return "", nil, fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
+	f, err := within.OpenRegular(file, nil)
+	if irregular := (within.IrregularError{}); errors.As(err, &irregular) {
+		err = fmt.Errorf("%s %w", file, irregular)
 	}
-	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, configLimit+1))
+	if err == nil && len(text) > configLimit {
+		err = fmt.Errorf("%s is larger than %d MiB", file, configLimit>>20)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	info, err := f.Stat()
 	return string(text), info, err
 }
 
@@ -333,12 +340,9 @@ func (c *Client) checkFiles() error {
 }
 
 func readable(name string) error {
-	info, err := os.Stat(name)
-	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+	err := canRead(name)
+	if errors.As(err, &within.IrregularError{}) {
 		return errors.New("is not a regular file, which ssh needs: use --ssh builtin")
-	}
-	if err == nil {
-		err = canRead(name)
 	}
 	var failed *fs.PathError
 	if errors.As(err, &failed) {
@@ -356,9 +360,9 @@ func forbidden(name string) bool {
 	return err == nil && info.Mode().IsRegular() && errors.Is(canRead(name), fs.ErrPermission)
 }
 
-// canRead reads a byte of a file, since some systems open directories.
+// canRead reads a byte of a file.
 func canRead(name string) error {
-	f, err := os.Open(name)
+	f, err := within.OpenRegular(name, nil)
 	if err != nil {
 		return err
 	}
