@@ -242,19 +242,20 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	if !ok {
 		return published{}, false
 	}
-	mappings, err := nat.ParsePortSpec(spec)
-	if err != nil {
-		c.report(at, badSpec, quote(display(at)))
+	mappings, wrong := parseSpec(spec)
+	if wrong != "" {
+		c.report(at, badSpec, quote(display(at)), wrong)
 		return published{}, false
 	}
 	first, last := mappings[0], mappings[len(mappings)-1]
 	block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
 	address := port.Any
 	if first.Binding.HostIP != "" {
+		var err error
 		if address, err = port.ParseAddress(first.Binding.HostIP); first.Binding.HostIP == "::" {
 			address = port.Any6 // the engine makes one binding of each address that is written
 		} else if err != nil {
-			c.report(at, badSpec, quote(display(at)))
+			c.report(at, badSpec, quote(display(at)), oddAddress)
 			return published{}, false
 		}
 	}
@@ -300,51 +301,18 @@ func (c *compose) enabled(profiles []*layer) bool {
 // spec returns an entry of ports in the short syntax, and the node with its host port.
 // It reports false for an entry that publishes no fixed port.
 func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
-	if n.Kind == yaml.ScalarNode {
-		s, ok := c.text("ports", n)
-		return n, s, ok && n.Tag != "!!int"
-	}
-	if n.Kind != yaml.MappingNode {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return c.long(n)
+	case n.Kind != yaml.ScalarNode, isNull(n), n.Tag == "!!float", n.Tag == "!!bool":
 		c.reportWrongType("ports", `a text such as "8080:80", or a mapping with target and published`, n)
 		return nil, "", false
 	}
-	fields := c.mappingOf("ports", n, 4)
-	published, ok := pick(fields, "published")
-	if !ok {
-		return nil, "", false
+	s, ok := c.text("ports", n)
+	if number := 0; ok && n.Tag == "!!int" && n.Decode(&number) == nil {
+		s = strconv.Itoa(number) // such as 0x50
 	}
-	at := c.follow(published.value)
-	if _, ok := pick(fields, "target"); !ok {
-		c.report(n, noContainerPort)
-		return nil, "", false
-	}
-	texts := map[string]string{}
-	for _, f := range fields {
-		switch key := f.key.Value; key {
-		case extensionKey:
-			c.report(f.key, misplacedExtension)
-		case "published", "target", "host_ip", "protocol":
-			s, ok := c.text(key, f.value)
-			if !ok {
-				return nil, "", false
-			}
-			texts[key] = s
-		}
-	}
-	if texts["published"] == "" {
-		return nil, "", false
-	}
-	if ip := texts["host_ip"]; strings.Contains(ip, ":") && !strings.HasPrefix(ip, "[") {
-		texts["host_ip"] = "[" + ip + "]"
-	}
-	spec := texts["published"] + ":" + texts["target"]
-	if ip := texts["host_ip"]; ip != "" {
-		spec = ip + ":" + spec
-	}
-	if protocol := texts["protocol"]; protocol != "" {
-		spec += "/" + protocol
-	}
-	return at, spec, true
+	return n, s, ok
 }
 
 // variable returns the variable that is the whole host port of an entry, such as VAR
