@@ -127,7 +127,7 @@ func (a *app) draftFromFile(ctx context.Context, file string) (config.Draft, err
 	vars := a.variables()
 	var d config.Draft
 	problems, err := untilCancelled(ctx, func() []config.Problem {
-		all, problems := config.Load([]string{file}, a.stdin, config.Options{Bounds: a.readBounds(), Getenv: vars.getenv, Lint: true})
+		all, problems := config.Load([]string{file}, a.stdin, config.Options{Bounds: a.readBounds(), Getenv: vars.getenv, Withheld: vars.refused != "", Lint: true})
 		for _, m := range all {
 			if d.App == "" {
 				d.App, d.Host, d.Targets = m.App, m.Host, m.Targets

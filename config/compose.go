@@ -25,6 +25,9 @@ type compose struct {
 	included int             // entries of include
 	full     bool            // no further file may be read
 	envOf    map[string]bool // variables of needs
+
+	refused   map[*yaml.Node]bool // texts with variables that have been reported
+	unchecked int                 // bytes of texts with variables that may still be checked
 }
 
 // isCompose reports whether a file is a Compose file by its name or its content.
@@ -48,49 +51,47 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	if found != nil {
 		return Manifest{File: file}, found
 	}
-	root, found := readYAML(file, data)
+	docs, found := readDocuments(file, data)
+	if len(docs) == 0 && len(found) == 0 {
+		found = []problem{newProblem(Position{file, 1, 1}, emptyFile)}
+	}
 	if o.spent == nil {
 		o.spent = new(budget)
 	}
-	c := &compose{reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{}}
+	c := &compose{
+		reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{},
+		refused: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
+	}
 	c.found = found
-	if root == nil || len(found) > 0 {
+	if len(found) > 0 {
 		return c.Manifest, c.found
 	}
 	main := &scope{file: file, dir: filepath.Dir(file), get: o.getenv}
 	c.addEnv(main)
 	c.scope = main
-	files := []*scope{main}
-	roots := []*yaml.Node{root}
+	all := c.documents(main, docs)
 	for _, name := range o.overrides[file] {
-		root, found := c.read(name, o.Bounds)
+		docs, found := c.read(name, o.Bounds)
 		c.found = append(c.found, found...)
-		if root != nil {
-			files, roots = append(files, main.of(name)), append(roots, root)
-		}
+		all = append(all, c.documents(main.of(name), docs)...)
 	}
 	c.active = o.Profiles
 	if len(c.active) == 0 {
 		value, _ := main.get("COMPOSE_PROFILES")
 		c.active = strings.Split(value, ",")
 	}
-	tops := make([][]field, len(files))
-	for i, s := range files {
-		c.enter(s)
-		tops[i] = c.mappingOf("", roots[i], 1)
-	}
-	c.project = c.projectName(files, tops)
+	c.project = c.projectName(all)
 	c.App = c.project
-	all := newServices()
-	for i, s := range files {
-		c.enter(s)
-		if f, ok := pick(tops[i], extensionKey); ok {
+	merged := newServices()
+	for _, d := range all {
+		c.enter(d.scope)
+		if f, ok := pick(d.top, extensionKey); ok {
 			c.top(f.value)
 		}
-		c.merge(all, tops[i], nil)
+		c.merge(merged, d, nil)
 	}
-	for _, name := range all.names {
-		if l := all.byName[name]; l != nil {
+	for _, name := range merged.names {
+		if l := merged.byName[name]; l != nil {
 			c.service(name, l)
 		}
 	}
@@ -113,15 +114,15 @@ func withoutRepeats(found []problem) []problem {
 }
 
 // projectName returns the name of the project by Compose's own rules.
-func (c *compose) projectName(files []*scope, tops [][]field) string {
-	file := files[0].file
+func (c *compose) projectName(all []document) string {
+	file := all[0].file
 	name := c.options.Project
 	if name == "" {
-		name, _ = files[0].get("COMPOSE_PROJECT_NAME")
+		name, _ = all[0].get("COMPOSE_PROJECT_NAME")
 	}
-	for i := len(files) - 1; i >= 0 && name == ""; i-- {
-		c.enter(files[i])
-		if f, ok := pick(tops[i], "name"); ok {
+	for i := len(all) - 1; i >= 0 && name == ""; i-- {
+		c.enter(all[i].scope)
+		if f, ok := pick(all[i].top, "name"); ok {
 			name, _ = c.text("name", f.value)
 		}
 	}

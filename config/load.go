@@ -18,6 +18,9 @@ type Options struct {
 	// Getenv returns a variable for files in which variables are replaced. If it is
 	// nil, no variable is set.
 	Getenv func(name string) (string, bool)
+	// Withheld is set if Getenv leaves out variables: Compose may have those that
+	// are required.
+	Withheld bool
 	// Unfixed, if set, gets the entries that publish no fixed port because a variable
 	// has no value.
 	Unfixed func(Position)

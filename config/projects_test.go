@@ -88,6 +88,8 @@ var projectProblems = []struct {
 	{"no such file", map[string]string{"compose.yaml": "include: [b.yml]\n"}, "compose.yaml:1:11: include names \"b.yml\": no such file\n"},
 	{"no such env_file", map[string]string{"compose.yaml": "include: [{path: b.yml, env_file: [y.env, x.env]}]\n", "b.yml": web, "y.env": ""}, "compose.yaml:1:43: env_file names \"x.env\": no such file\n"},
 	{"no such file to extend, by a variable", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {service: a, file: '${SECRET}.yml'}\n", "." + "env": "SECRET=hunter2\n"}, "compose.yaml:3:33: extends names \"${SECRET}.yml\": no such file\n"},
+	{"an empty document", map[string]string{"compose.yaml": web + "---\n"}, "compose.yaml:6:1: a document without content, which Compose does not take: remove the line ---, or write services after it\n"},
+	{"variables elsewhere", map[string]string{"compose.yaml": web + "    environment:\n      - A=${NONE:?set it}\n      - ${\n    labels: {b: '${LONG:?x}'}\n"}, "compose.yaml:6:9: environment: variable \"NONE\" is required and not set: \"set it\"\ncompose.yaml:7:9: environment: \"${\" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign\ncompose.yaml:8:17: b: variable \"LONG\" is required and not set: \"x\"\n"},
 	{"a directory", map[string]string{"compose.yaml": "include: [sub]\n", "sub/x": ""}, "compose.yaml:1:11: include names \"sub\": is a directory: name a file in it, or use --recursive\n"},
 	{"a bad .env", map[string]string{"compose.yaml": "include: [sub/b.yml]\n", "sub/b.yml": web, "sub/" + ".env": "A B\n"}, "sub/.env: is not a valid .env file: want lines such as NAME=value\n"},
 }
@@ -189,6 +191,21 @@ func TestProjectQuotesNothingOutside(t *testing.T) {
 	}
 }
 
+// A variable that is required by what portcheck does not read is no error if the
+// environment is not read: Compose may have it.
+func TestWithheldVariables(t *testing.T) {
+	for text, want := range map[string]string{
+		web + "    environment: ['A=${NONE:?}']\n":  "",
+		web + "    environment: ['A=${']\n":         "is not a valid reference",
+		"services: {a: {ports: ['${NONE:?x}:1']}}\n": `ports: variable "NONE" is required`,
+	} {
+		_, found := parseCompose(stdinName, []byte(text), Options{Withheld: true})
+		if got := lines(withoutKinds(found)); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 // A project of files that include and extend each other many times ends soon.
 func TestHostileProjectsEndSoon(t *testing.T) {
 	wide := "include: [" + strings.Repeat("b.yml, ", 5000) + "]\n"
@@ -210,6 +227,7 @@ func TestHostileProjectsEndSoon(t *testing.T) {
 	}{
 		"wide":   {map[string]string{"compose.yaml": wide, "b.yml": web}, tooManyFiles},
 		"env":    {map[string]string{"compose.yaml": wide, "b.yml": web, ".env": strings.Repeat("ABCDEFGHI=0123456789\n", 40_000)}, tooManyBytes},
+		"values": {map[string]string{"compose.yaml": web + "    command:\n" + strings.Repeat("      - ${A}\n", 5000), ".env": "A=" + strings.Repeat("a", 500_000) + "\n"}, tooManyBytes},
 		"chain":  {map[string]string{"compose.yaml": chain.String()}, tooDeep},
 		"same":   {map[string]string{"compose.yaml": same.String()}, tooManyNodes},
 		"nested": {nested, tooDeep},
@@ -468,7 +486,7 @@ func TestFoundFilesOfOneProject(t *testing.T) {
 // An override file without content adds nothing.
 func TestEmptyOverride(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, text := range []string{"", "# nothing\n", "---\n"} {
+	for _, text := range []string{"", "# nothing\n", "\n"} {
 		writeFiles(t, ".", map[string]string{"compose.yaml": web, "compose.override.yaml": text})
 		var o Options
 		o.SetProject([]string{"compose.yaml", "compose.override.yaml"})
