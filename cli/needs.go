@@ -76,6 +76,9 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
 	}
+	if len(problems) == 0 {
+		problems = append(problems, o.withoutCompose(manifests)...)
+	}
 	problems = append(problems, applyOverrides(manifests, o.offset, o.set, len(problems) == 0)...)
 	targets, bad := parseTargetFlags(o.targets, auto)
 	problems = append(problems, bad...)
@@ -108,7 +111,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 		}
 		if discovered.Compose {
 			vars.discovered = append([]string{discovered.File}, discovered.Overrides...)
-			options.SetProject(vars.discovered)
+			options.SetDiscovered(".", discovered)
 		}
 		names = []string{discovered.File}
 	}

@@ -62,11 +62,11 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 		reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{},
 		refused: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
 	}
-	c.found = found
+	c.found, c.Compose = found, true
 	if len(found) > 0 {
 		return c.Manifest, c.found
 	}
-	main := &scope{file: file, dir: filepath.Dir(file), get: o.getenv}
+	main := &scope{file: file, dir: filepath.Dir(file)}
 	c.addEnv(main)
 	c.scope = main
 	all := c.documents(main, docs)
@@ -97,7 +97,11 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	}
 	c.file = file
 	if len(c.found) == 0 && len(c.Ports) == 0 && !o.found[file] {
-		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
+		p := nonePublished
+		if _, ok := pick(all[0].top, "ports"); ok && len(merged.names) == 0 {
+			p = notCompose
+		}
+		c.found = append(c.found, newProblem(Position{file, 1, 1}, p))
 	}
 	return c.Manifest, withoutRepeats(c.found)
 }
@@ -122,8 +126,9 @@ func (c *compose) projectName(all []document) string {
 	}
 	for i := len(all) - 1; i >= 0 && name == ""; i-- {
 		c.enter(all[i].scope)
-		if f, ok := pick(all[i].top, "name"); ok {
+		if f, ok := pick(all[i].top, "name"); ok && c.follow(f.value).Value != "" {
 			name, _ = c.text("name", f.value)
+			break // even if it has no value
 		}
 	}
 	if name == "" {

@@ -126,20 +126,19 @@ func (c *compose) addNamed(key string, n *yaml.Node, found []problem) {
 	}
 }
 
-// addEnv adds the variables of the files of the options, else of the file .env, to
-// those of the main file.
+// addEnv adds to the variables of the main file those of files: of the directory in
+// which Compose would be started, then of the file's own.
 func (c *compose) addEnv(s *scope) {
-	o := c.options
-	switch {
-	case len(o.EnvFiles) > 0:
-		env, found := readEnvFiles(o.EnvFiles, o, s.get)
-		c.found = append(c.found, found...)
-		s.get = s.get.or(env)
-	case s.file != stdinName:
-		env, found := readDotEnv(s.dir, o, s.get)
-		c.found = append(c.found, found...)
-		s.get = s.get.or(env)
+	var dirs []string
+	if dir, ok := c.options.from[s.file]; ok && filepath.Clean(dir) != s.dir {
+		dirs = append(dirs, dir)
 	}
+	if s.file != stdinName {
+		dirs = append(dirs, s.dir)
+	}
+	var found []problem
+	s.get, found = c.options.projectEnv(dirs...)
+	c.found = append(c.found, found...)
 }
 
 // services are those of one file, or of several that are merged.

@@ -112,6 +112,7 @@ const (
 	notAnObject        kind = "not an object of Kubernetes: want a mapping with apiVersion and kind, not %s"
 	onlyLint           kind = "is for \"portcheck lint\" alone: its ports (source %s) are not those of this machine"
 	nonePublished      kind = "no service publishes a fixed port: there is nothing to check"
+	notCompose         kind = "no Compose file but a manifest of portcheck: name it without --compose-file and --source"
 	badDotEnv          kind = "is not a valid .env file: want lines such as NAME=value"
 	badProject         kind = "the project has no valid name: set name, or COMPOSE_PROJECT_NAME"
 	badService         kind = "services: %s is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"

@@ -123,8 +123,9 @@ func TestPortEntries(t *testing.T) {
 // What is wrong with an entry is said without the values of its variables.
 func TestPortEntriesShowNoValues(t *testing.T) {
 	for _, value := range []string{"hunter", "hunter:1:1", "1:hunter", "1:1/hunter", "[hunter]:1:1", "[hunter", "hunter, 2", "1:1:hunter", "::ffff:1.2.3.4"} {
+		env := func(name string) (string, bool) { v, ok := map[string]string{"S": value}[name]; return v, ok }
 		for _, entry := range []string{"'${S}'", "'${S}:80'", "'80:${S}'", "'[${S}]:80:80'", "{target: '${S}', published: 80}", "{target: 80, published: '${S}'}", "{target: 80, published: 80, host_ip: '${S}'}", "{target: 80, published: 80, protocol: '${S}'}"} {
-			_, found := parseCompose(stdinName, []byte("services: {web: {ports: ["+entry+"]}}\n"), Options{Getenv: func(string) (string, bool) { return value, true }})
+			_, found := parseCompose(stdinName, []byte("services: {web: {ports: ["+entry+"]}}\n"), Options{Getenv: env})
 			if got := lines(withoutKinds(found)); strings.Contains(got, "hunter") || strings.Contains(got, "1.2.3") {
 				t.Errorf("%s with %q: %s", entry, value, got)
 			}

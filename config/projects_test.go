@@ -90,6 +90,7 @@ var projectProblems = []struct {
 	{"no such file to extend, by a variable", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {service: a, file: '${SECRET}.yml'}\n", "." + "env": "SECRET=hunter2\n"}, "compose.yaml:3:33: extends names \"${SECRET}.yml\": no such file\n"},
 	{"an empty document", map[string]string{"compose.yaml": web + "---\n"}, "compose.yaml:6:1: a document without content, which Compose does not take: remove the line ---, or write services after it\n"},
 	{"variables elsewhere", map[string]string{"compose.yaml": web + "    environment:\n      - A=${NONE:?set it}\n      - ${\n    labels: {b: '${LONG:?x}'}\n"}, "compose.yaml:6:9: environment: variable \"NONE\" is required and not set: \"set it\"\ncompose.yaml:7:9: environment: \"${\" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign\ncompose.yaml:8:17: b: variable \"LONG\" is required and not set: \"x\"\n"},
+	{"a manifest as a Compose file", map[string]string{"compose.yaml": "version: 1\napp: shop\nports: [{name: web, port: 80}]\n"}, "compose.yaml:1:1: no Compose file but a manifest of portcheck: name it without --compose-file and --source\n"},
 	{"a directory", map[string]string{"compose.yaml": "include: [sub]\n", "sub/x": ""}, "compose.yaml:1:11: include names \"sub\": is a directory: name a file in it, or use --recursive\n"},
 	{"a bad .env", map[string]string{"compose.yaml": "include: [sub/b.yml]\n", "sub/b.yml": web, "sub/" + ".env": "A B\n"}, "sub/.env: is not a valid .env file: want lines such as NAME=value\n"},
 }
