@@ -155,9 +155,10 @@ func projectOf(name string) string {
 
 // service reads the published ports of one service.
 func (c *compose) service(name string, l *layer) {
+	replicas := c.replicas(l)
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
-		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: c.replicas(l),
+		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: max(0, replicas),
 	}
 	var env layer
 	for _, v := range c.values(l, extensionKey) {
@@ -189,7 +190,7 @@ func (c *compose) service(name string, l *layer) {
 		c.enter(env.scope)
 		c.report(env.node, envOfSeveral, len(all))
 	}
-	if !c.enabled(c.items(l, "profiles", "a list of profiles")) { // but Compose reports its errors, too
+	if !c.enabled(c.items(l, "profiles", "a list of profiles")) || replicas == none { // but Compose reports its errors, too
 		return
 	}
 	for i := range all {
@@ -213,30 +214,41 @@ func (c *compose) onHost(l *layer) bool {
 	return mode == "host"
 }
 
-// replicas returns how many containers of a service run, if it says so, else 0.
+// none is the number of replicas of a service that Compose does not start.
+const none = -1
+
+// replicas returns how many containers of a service run: 0 if it does not say so.
 func (c *compose) replicas(l *layer) int {
-	n := 0
-	number := func(key string, v *yaml.Node) {
+	count := func(key string, v *yaml.Node) int {
 		s, ok := c.text(key, v)
-		if !ok {
-			return
-		}
-		count, err := strconv.Atoi(s)
-		if err != nil || count < 0 {
+		n, err := strconv.Atoi(s)
+		switch {
+		case ok && (err != nil || n < 0):
 			c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
-			return
+		case ok && n == 0:
+			return none
 		}
-		n = count
+		return n
 	}
-	for _, v := range c.values(l, "scale") {
-		c.enter(v.scope)
-		number("scale", v.node)
-	}
+	n := 0
 	for _, v := range c.values(l, "deploy") {
 		c.enter(v.scope)
+		if slices.Contains(c.resets(v.node, 4), "replicas") {
+			n = 0
+		}
 		fields := c.mappingOf("deploy", v.node, 4)
-		if f, ok := pick(fields, "replicas"); ok && !isNull(c.follow(f.value)) {
-			number("replicas", f.value)
+		if f, ok := pick(fields, "replicas"); ok {
+			n = count("replicas", f.value)
+		}
+	}
+	for i, all := 0, c.values(l, "scale"); i < len(all); i++ { // the last one holds
+		c.enter(all[i].scope)
+		scale := count("scale", all[i].node)
+		if i == len(all)-1 && n != 0 && scale != 0 && scale != n {
+			c.report(all[i].node, otherCount)
+		}
+		if i == len(all)-1 {
+			n = scale
 		}
 	}
 	return n

@@ -107,6 +107,7 @@ const (
 	noSuchBase         kind = "extends: there is no service %s in that file"
 	badExpose          kind = "expose: %s is not a container's port: want PORT or FIRST-LAST, with /udp for UDP"
 	badCount           kind = "%s: %s is not a number: want 0 or more"
+	otherCount         kind = "scale: deploy.replicas has another number: write one of them"
 	helmTemplate       kind = "a template is not followed: run \"helm template ... | portcheck lint --source kubernetes -\""
 	kustomization      kind = "a kustomization is not followed: run \"kubectl kustomize DIR | portcheck lint --source kubernetes -\""
 	notAnObject        kind = "not an object of Kubernetes: want a mapping with apiVersion and kind, not %s"
