@@ -19,6 +19,10 @@ var (
 	overrideNames = []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
 )
 
+// ComposeNames returns the names of Compose files that Discover and Find look for, in
+// order of preference.
+func ComposeNames() []string { return slices.Clone(composeNames) }
+
 // Discovered is a file that Discover has found.
 type Discovered struct {
 	File      string

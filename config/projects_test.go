@@ -196,8 +196,8 @@ func TestProjectQuotesNothingOutside(t *testing.T) {
 // environment is not read: Compose may have it.
 func TestWithheldVariables(t *testing.T) {
 	for text, want := range map[string]string{
-		web + "    environment: ['A=${NONE:?}']\n":  "",
-		web + "    environment: ['A=${']\n":         "is not a valid reference",
+		web + "    environment: ['A=${NONE:?}']\n":   "",
+		web + "    environment: ['A=${']\n":          "is not a valid reference",
 		"services: {a: {ports: ['${NONE:?x}:1']}}\n": `ports: variable "NONE" is required`,
 	} {
 		_, found := parseCompose(stdinName, []byte(text), Options{Withheld: true})
