@@ -27,6 +27,7 @@ type compose struct {
 	envOf    map[string]bool // variables of needs
 
 	refused   map[*yaml.Node]bool // texts with variables that have been reported
+	open      map[*yaml.Node]bool // values with anchors, around the one that is prepared
 	unchecked int                 // bytes of texts with variables that may still be checked
 }
 
@@ -60,7 +61,7 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	}
 	c := &compose{
 		reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{},
-		refused: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
+		refused: map[*yaml.Node]bool{}, open: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
 	}
 	c.found, c.Compose = found, true
 	if len(found) > 0 {
@@ -124,12 +125,17 @@ func (c *compose) projectName(all []document) string {
 	if name == "" {
 		name, _ = all[0].get("COMPOSE_PROJECT_NAME")
 	}
-	for i := len(all) - 1; i >= 0 && name == ""; i-- {
-		c.enter(all[i].scope)
-		if f, ok := pick(all[i].top, "name"); ok && c.follow(f.value).Value != "" {
-			name, _ = c.text("name", f.value)
-			break // even if it has no value
+	last := ""
+	for _, d := range all {
+		c.enter(d.scope)
+		if f, ok := pick(d.top, "name"); ok {
+			if s, ok := c.words("name", f.value); ok && c.follow(f.value).Value != "" {
+				last = s // even if its variables have no value
+			}
 		}
+	}
+	if name == "" {
+		name = last
 	}
 	if name == "" {
 		if abs, err := filepath.Abs(file); err == nil {
@@ -209,7 +215,7 @@ func (c *compose) onHost(l *layer) bool {
 	mode := ""
 	for _, v := range c.values(l, "network_mode") {
 		c.enter(v.scope)
-		mode, _ = c.text("network_mode", v.node)
+		mode, _ = c.words("network_mode", v.node)
 	}
 	return mode == "host"
 }
@@ -308,7 +314,7 @@ func (c *compose) exposedPort(item *yaml.Node, p Port) (published, bool) {
 func (c *compose) enabled(profiles []*layer) bool {
 	for _, l := range profiles {
 		c.enter(l.scope)
-		s, ok := c.text("profiles", l.node)
+		s, ok := c.words("profiles", l.node)
 		if ok && slices.ContainsFunc(c.active, func(a string) bool { a = strings.TrimSpace(a); return a == s || a == "*" }) {
 			return true
 		}

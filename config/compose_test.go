@@ -41,6 +41,12 @@ var composeCases = []struct {
 		`compose.yaml:4:24: replicas: "many" is not a number: want 0 or more`,
 		`compose.yaml:7:12: scale: "-1" is not a number: want 0 or more`,
 	}},
+	{"keys that are no text", "name: shop\nservices:\n  1: {ports: [\"80:80\"]}\n  a: {labels: &l {true: *l}}\n  b: {profiles: [2]}\n", "", []string{
+		`compose.yaml:3:3: "1" is a key that is not text: put it in quotes`,
+		`compose.yaml:4:19: "true" is a key that is not text: put it in quotes`,
+		`compose.yaml:4:25: alias "l" stands for a value that contains it: a value can't contain itself`,
+		`compose.yaml:5:18: profiles: "2" is a number: put it in quotes to make it text`,
+	}},
 	{"two numbers of replicas", "name: shop\nservices:\n  a:\n    scale: 2\n    deploy: {replicas: 0}\n    ports: [\"80:80\"]\n", "", []string{"compose.yaml:4:12: scale: deploy.replicas has another number: write one of them"}},
 	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port: there is nothing to check"}},
 	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},
@@ -68,6 +74,7 @@ var composeCases = []struct {
 	{"x-portcheck with an alias to itself", "name: shop\nx-portcheck: &x {range: [*x]}\n", "", []string{
 		`compose.yaml:2:14: range: want a number from 1 to 65535 or a block such as "8000-8003", not a mapping`,
 		"compose.yaml:2:25: nested deeper than 50 levels, the limit of a manifest",
+		`compose.yaml:2:26: alias "x" stands for a value that contains it: a value can't contain itself`,
 	}},
 	{"cyclic", "name: shop\nservices: &s\n  <<: [*s, *s, *s]\n", "", []string{"compose.yaml:2:11: nested deeper than 50 levels, the limit of a manifest"}},
 }

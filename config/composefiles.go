@@ -427,7 +427,7 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 		c.reportWrongType("extends", "the name of a service, or a mapping with service and file", n)
 		return
 	}
-	name, ok := c.text("extends", service)
+	name, ok := c.words("extends", service)
 	if !ok {
 		return
 	}

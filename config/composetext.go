@@ -27,6 +27,19 @@ func (c *compose) text(key string, n *yaml.Node) (string, bool) {
 	return value, err == nil
 }
 
+// words is text for a value that Compose does not take if it is a number or a boolean.
+func (c *compose) words(key string, n *yaml.Node) (string, bool) {
+	if n = c.follow(n); isNumberOrBool(n) {
+		c.report(n, unquoted, key, quote(n.Value), describe(n))
+		return "", false
+	}
+	return c.text(key, n)
+}
+
+func isNumberOrBool(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && slices.Contains([]string{"!!int", "!!float", "!!bool"}, n.Tag)
+}
+
 // reportVariable reports the error of a text that can't be interpolated.
 func (c *compose) reportVariable(key string, n *yaml.Node, err error, limit int) {
 	var required requiredError
@@ -51,17 +64,28 @@ func untag(n *yaml.Node) {
 	}
 }
 
-// prepare reports the texts in a document of which Compose can't replace the variables:
-// then it reads nothing. key is the one above the node. Keys have no variables.
+// prepare reports what makes Compose refuse a document, under whatever key: texts of
+// which it can't replace the variables, keys that are no text, and values that contain
+// themselves. key is the one above the node. Keys have no variables.
 func (c *compose) prepare(key string, n *yaml.Node) {
 	if n.Tag == "!override" {
 		untag(n)
 	}
+	if n.Anchor != "" {
+		c.open[n] = true
+		defer delete(c.open, n)
+	}
 	switch {
 	case n.Tag == "!reset", c.unchecked < 0:
+	case n.Kind == yaml.AliasNode && c.open[n.Alias]:
+		c.report(n, aliasCycle, quote(n.Value))
 	case n.Kind == yaml.MappingNode:
 		for pair := range slices.Chunk(n.Content, 2) {
-			c.prepare(pair[0].Value, pair[1])
+			name := target(pair[0])
+			if isNumberOrBool(name) || isNull(name) || name.Tag == "!!timestamp" {
+				c.report(pair[0], unquotedKey, quote(name.Value))
+			}
+			c.prepare(name.Value, pair[1])
 		}
 	case n.Kind == yaml.SequenceNode:
 		for _, item := range n.Content {

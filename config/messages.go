@@ -50,6 +50,8 @@ const (
 const (
 	notAManifest kind = "not a manifest: want a mapping with version, app and ports, not %s"
 	badKey       kind = "a key must be plain text, not %s"
+	unquotedKey  kind = "%s is a key that is not text: put it in quotes"
+	aliasCycle   kind = "alias %s stands for a value that contains it: a value can't contain itself"
 	duplicateKey kind = "duplicate key %s: first at line %d, column %d"
 	unknownKey   kind = "unknown key %s: %s"
 	noVersion    kind = "version is missing: want version: 1"
