@@ -27,6 +27,7 @@ type compose struct {
 	envOf    map[string]bool // variables of needs
 
 	refused   map[*yaml.Node]bool // texts with variables that have been reported
+	untagged  map[*yaml.Node]bool // values in which tags have no effect
 	open      map[*yaml.Node]bool // values with anchors, around the one that is prepared
 	unchecked int                 // bytes of texts with variables that may still be checked
 }
@@ -61,7 +62,7 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	}
 	c := &compose{
 		reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{},
-		refused: map[*yaml.Node]bool{}, open: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
+		refused: map[*yaml.Node]bool{}, open: map[*yaml.Node]bool{}, untagged: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
 	}
 	c.found, c.Compose = found, true
 	if len(found) > 0 {
@@ -161,7 +162,8 @@ func projectOf(name string) string {
 
 // service reads the published ports of one service.
 func (c *compose) service(name string, l *layer) {
-	replicas := c.replicas(l)
+	enabled := c.enabled(c.items(l, "profiles", "a list of profiles"))
+	replicas := c.replicas(l, enabled)
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
 		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: max(0, replicas),
@@ -196,7 +198,7 @@ func (c *compose) service(name string, l *layer) {
 		c.enter(env.scope)
 		c.report(env.node, envOfSeveral, len(all))
 	}
-	if !c.enabled(c.items(l, "profiles", "a list of profiles")) || replicas == none { // but Compose reports its errors, too
+	if !enabled || replicas == none { // but Compose reports its errors, too
 		return
 	}
 	for i := range all {
@@ -224,40 +226,64 @@ func (c *compose) onHost(l *layer) bool {
 const none = -1
 
 // replicas returns how many containers of a service run: 0 if it does not say so.
-func (c *compose) replicas(l *layer) int {
-	count := func(key string, v *yaml.Node) int {
-		s, ok := c.text(key, v)
-		n, err := strconv.Atoi(s)
-		switch {
-		case ok && (err != nil || n < 0):
-			c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
-		case ok && n == 0:
-			return none
-		}
+func (c *compose) replicas(l *layer, enabled bool) int {
+	n := c.deployed(l)
+	scale := 0
+	var at *yaml.Node
+	for _, v := range c.values(l, "scale") { // the last one holds
+		c.enter(v.scope)
+		scale, at = c.count("scale", v.node), v.node
+	}
+	switch {
+	case scale == 0:
 		return n
+	case n != 0 && n != scale && enabled:
+		c.report(at, otherCount)
+	}
+	return scale
+}
+
+// deployed is replicas for deploy.replicas alone.
+func (c *compose) deployed(l *layer) int {
+	if c.visits++; c.visits > maxVisits { // values reports it
+		return 0
 	}
 	n := 0
-	for _, v := range c.values(l, "deploy") {
-		c.enter(v.scope)
-		if slices.Contains(c.resets(v.node, 4), "replicas") {
-			n = 0
-		}
-		fields := c.mappingOf("deploy", v.node, 4)
-		if f, ok := pick(fields, "replicas"); ok {
-			n = count("replicas", f.value)
+	for _, b := range l.below {
+		if below := c.deployed(b); below != 0 {
+			n = below
 		}
 	}
-	for i, all := 0, c.values(l, "scale"); i < len(all); i++ { // the last one holds
-		c.enter(all[i].scope)
-		scale := count("scale", all[i].node)
-		if i == len(all)-1 && n != 0 && scale != 0 && scale != n {
-			c.report(all[i].node, otherCount)
-		}
-		if i == len(all)-1 {
-			n = scale
-		}
+	if l.node == nil {
+		return n
+	}
+	f, ok := pick(l.fields, "deploy")
+	if slices.Contains(l.resets, "deploy") || ok && slices.Contains(c.resets(f.value, 4), "replicas") {
+		n = 0
+	}
+	if !ok {
+		return n
+	}
+	c.enter(l.scope)
+	if replicas, ok := pick(c.mappingOf("deploy", f.value, 4), "replicas"); ok {
+		n = c.count("replicas", replicas.value)
 	}
 	return n
+}
+
+// count reads a number of replicas. It returns 0 after it has added a problem.
+func (c *compose) count(key string, v *yaml.Node) int {
+	s, ok := c.text(key, v)
+	n, err := strconv.Atoi(s)
+	switch {
+	case ok && (err != nil || n < 0):
+		c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
+	case ok && n == 0:
+		return none
+	case ok:
+		return n
+	}
+	return 0
 }
 
 // publishedPort reads an entry of ports. It reports false if it publishes no fixed port.

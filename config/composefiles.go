@@ -456,6 +456,22 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 	l.below = append([]*layer{base}, l.below...)
 }
 
+// extendsOnce reports services of a document that extend something and do so in an
+// earlier document of the file: Compose merges the two values, and not what is extended.
+func (c *compose) extendsOnce(own, before *services) {
+	for _, name := range own.names {
+		f, ok := pick(own.byName[name].fields, "extends")
+		for l := before.byName[name]; ok && l != nil; l = l.below[0] {
+			if _, again := pick(l.fields, "extends"); again {
+				c.report(f.key, extendsTwice)
+			}
+			if len(l.below) == 0 {
+				break
+			}
+		}
+	}
+}
+
 // fileOfBase returns the services of the file that a node of extends names, or nil.
 func (c *compose) fileOfBase(n *yaml.Node) *services {
 	s := c.scope
@@ -478,6 +494,7 @@ func (c *compose) fileOfBase(n *yaml.Node) *services {
 		all = newServices()
 		for _, d := range c.documents(&scope{file, filepath.Dir(file), s.get, s.env}, docs) {
 			own, removed := c.own(d, all)
+			c.extendsOnce(own, all)
 			all.addLayers(own, removed)
 		}
 	}
@@ -549,7 +566,7 @@ func (c *compose) items(l *layer, key, want string) []*layer {
 // resets returns the keys of a mapping with the tag !reset or !override, which take
 // away what is before.
 func (c *compose) resets(n *yaml.Node, depth int) []string {
-	if n = target(n); n.Kind != yaml.MappingNode || n.Tag == "!override" || depth > maxDepth {
+	if n = target(n); n.Kind != yaml.MappingNode || n.Tag == "!override" || c.untagged[n] || depth > maxDepth {
 		return nil
 	}
 	var all []string

@@ -54,13 +54,14 @@ func (c *compose) reportVariable(key string, n *yaml.Node, err error, limit int)
 }
 
 // untag removes the tags of Compose below a value with the tag !override: they have no
-// effect there.
-func untag(n *yaml.Node) {
+// effect there, nor have those of what is merged there.
+func (c *compose) untag(n *yaml.Node) {
 	for _, child := range n.Content {
 		if child.Tag == "!reset" || child.Tag == "!override" {
 			child.Tag = ""
 		}
-		untag(child)
+		c.untagged[child] = true
+		c.untag(child)
 	}
 }
 
@@ -69,7 +70,7 @@ func untag(n *yaml.Node) {
 // themselves. key is the one above the node. Keys have no variables.
 func (c *compose) prepare(key string, n *yaml.Node) {
 	if n.Tag == "!override" {
-		untag(n)
+		c.untag(n)
 	}
 	if n.Anchor != "" {
 		c.open[n] = true

@@ -105,6 +105,7 @@ const (
 	includeCycle       kind = "include: %s includes this file: a file can't include itself"
 	noIncludePath      kind = "include: path is missing: want the file to include"
 	extendsCycle       kind = "extends: %s extends this service: a service can't extend itself"
+	extendsTwice       kind = "extends: an earlier document of this file has it for this service as well: write it in one"
 	noExtendedService  kind = "extends: service is missing: want the name of the service to extend"
 	noSuchBase         kind = "extends: there is no service %s in that file"
 	badExpose          kind = "expose: %s is not a container's port: want PORT or FIRST-LAST, with /udp for UDP"

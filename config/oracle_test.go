@@ -219,6 +219,9 @@ func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, 
 	}
 	var all []string
 	for name, s := range project.Services {
+		if s.Scale != nil && s.Deploy != nil && s.Deploy.Replicas != nil && *s.Scale != *s.Deploy.Replicas { // a part of the skipped check
+			return nil, fmt.Errorf("%s: distinct values of scale and replicas", name)
+		}
 		if s.GetScale() == 0 {
 			continue
 		}

@@ -81,6 +81,7 @@ var projectProblems = []struct {
 	{"a cycle of extends", map[string]string{"compose.yaml": "services:\n  a:\n    extends: b\n  b:\n    extends: {service: a}\n"}, "compose.yaml:5:24: extends: \"a\" extends this service: a service can't extend itself\n"},
 	{"a cycle of extends in two files", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: b}\n", "b.yml": "services:\n  b:\n    extends: {file: b.yml, service: b}\n"}, "b.yml:3:37: extends: \"b\" extends this service: a service can't extend itself\n"},
 	{"extends no service", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml}\n"}, "compose.yaml:3:14: extends: service is missing: want the name of the service to extend\n"},
+	{"extends twice in a base", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: a}\n", "b.yml": "services:\n  a:\n    extends: b\n  b: {ports: ['1:1']}\n---\nservices:\n  a: {}\n---\nservices:\n  a:\n    extends: {service: b}\n"}, "b.yml:11:5: extends: an earlier document of this file has it for this service as well: write it in one\n"},
 	{"no such base", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: b}\n", "b.yml": web}, "compose.yaml:3:37: extends: there is no service \"b\" in that file\n"},
 	{"expose", map[string]string{"compose.yaml": "services:\n  a:\n    network_mode: host\n    expose: ['1:2']\n"}, "compose.yaml:4:14: expose: \"1:2\" is not a container's port: want PORT or FIRST-LAST, with /udp for UDP\n"},
 	{"an error in a base that two extend", map[string]string{"compose.yaml": "services:\n  a:\n    extends: {file: b.yml, service: web}\n  b:\n    extends: {file: b.yml, service: web}\n", "b.yml": "services:\n  web:\n    ports: [x]\n"}, "b.yml:3:13: ports: \"x\" is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length\n"},
@@ -330,9 +331,11 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 	pick := func(all ...string) string { return all[random.IntN(len(all))] }
 	services := func(prefix string, bases ...string) string {
 		var b strings.Builder
-		b.WriteString("services:\n")
+		b.WriteString(pick("x-m: &m {ports: !override ['7:7'], expose: ['4000']}\n", "x-m: &m {ports: ['8:8']}\n") + pick("", "", "", "", "", "", "x-v: ${NONE:?}\n"))
+		b.WriteString("services:" + pick("", "", "", "", "", " !override") + "\n")
 		for i := range 1 + random.IntN(3) {
-			fmt.Fprintf(&b, "  %s%d:\n    image: x\n", pick(prefix, "s"), i)
+			fmt.Fprintf(&b, "  %s%d:%s\n    image: x\n", pick(prefix, "s"), i, pick("", "", "", "", "", "", " !override"))
+			b.WriteString(pick("", "", "", "", "    <<: *m\n", "    scale: 0\n", "    deploy: {replicas: !reset 1}\n", "    deploy: {replicas: ${NONE:-0}}\n"))
 			if text := pick(append(bases, "", "")...); text != "" {
 				fmt.Fprintf(&b, "    extends: %s\n", text)
 			}
@@ -340,7 +343,7 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 			b.WriteString(pick("", "", "", "    expose: ['3000', '3001/udp']\n", "    expose: ['3002-3004']\n"))
 			b.WriteString(pick("", "", "", "", "    profiles: [debug]\n", "    profiles: !reset []\n"))
 			if random.IntN(4) > 0 {
-				fmt.Fprintf(&b, "    ports:%s ['%d:80', '${HERE:-%d}:%d']\n", pick("", "", "", " !override", " !reset"), 1+random.IntN(60000), 1+random.IntN(60000), 1+random.IntN(90))
+				fmt.Fprintf(&b, "    ports:%s ['%d:80', "+pick("", "", "", "!reset ")+"'${HERE:-%d}:%d']\n", pick("", "", "", " !override", " !reset"), 1+random.IntN(60000), 1+random.IntN(60000), 1+random.IntN(90))
 			}
 		}
 		text := b.String()
@@ -351,15 +354,26 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 		}
 		return text
 	}
+	// documents returns one document, or two.
+	documents := func(prefix string, bases ...string) string {
+		text := services(prefix, bases...)
+		if random.IntN(4) == 0 {
+			if prefix != "a" && prefix != "i" { // the files of bases: not twice
+				bases = nil
+			}
+			text += "---\n" + services(prefix, bases...)
+		}
+		return text
+	}
 	valid, n := 0, randomProjects(t, 300)
 	for range n {
 		files := map[string]string{
-			"compose.yaml":    pick("", "include: [sub/in.yml]\n", "include: [{path: sub/in.yml, project_directory: other}]\n", "include: [in2.yml, sub/in.yml]\n") + services("a", "s0", "{file: base/b.yml, service: s0}", "a1"),
-			"b.yml":           services("a", "{service: s1}", "{file: base/b.yml, service: b0}"),
-			"base/b.yml":      services("b", "s1", "{file: c.yml, service: s0}"),
-			"base/c.yml":      services("s", "s1"),
-			"in2.yml":         pick("", "include: [sub/in.yml]\n") + services("i"),
-			"sub/in.yml":      services("i", "s0", "{file: ../base/c.yml, service: s0}"),
+			"compose.yaml":    pick("", "include: [sub/in.yml]\n", "include: [{path: sub/in.yml, project_directory: other}]\n", "include: [in2.yml, sub/in.yml]\n") + documents("a", "s0", "{file: base/b.yml, service: s0}", "a1"),
+			"b.yml":           documents("a", "{service: s1}", "{file: base/b.yml, service: b0}"),
+			"base/b.yml":      documents("b", "s1", "{file: c.yml, service: s0}"),
+			"base/c.yml":      documents("s", "s1"),
+			"in2.yml":         pick("", "include: [sub/in.yml]\n") + documents("i"),
+			"sub/in.yml":      documents("i", "s0", "{file: ../base/c.yml, service: s0}"),
 			"sub/" + ".env":   "HERE=7777\n",
 			"other/" + ".env": "HERE=7778\n",
 		}
