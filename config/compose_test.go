@@ -116,6 +116,10 @@ func FuzzCompose(f *testing.F) {
 		f.Add([]byte(c.text))
 	}
 	f.Add([]byte("\"0\r\n"))
+	f.Add([]byte("---"))
+	for _, p := range append(documentProjects, nastyProjects...) {
+		f.Add([]byte(p.files["compose.yaml"]))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, found := parseCompose(stdinName, data, Options{})
 		for _, p := range found {

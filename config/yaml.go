@@ -41,6 +41,9 @@ func readDocuments(file string, data []byte) ([]*yaml.Node, []problem) {
 	roots := make([]*yaml.Node, len(docs))
 	for i, doc := range docs {
 		roots[i] = doc.Content[0]
+		if isNull(roots[i]) { // it may be behind the end of the file
+			roots[i].Line, roots[i].Column = doc.Line, doc.Column
+		}
 	}
 	return roots, nil
 }
