@@ -331,11 +331,14 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 	pick := func(all ...string) string { return all[random.IntN(len(all))] }
 	services := func(prefix string, bases ...string) string {
 		var b strings.Builder
-		b.WriteString(pick("x-m: &m {ports: !override ['7:7'], expose: ['4000']}\n", "x-m: &m {ports: ['8:8']}\n") + pick("", "", "", "", "", "", "x-v: ${NONE:?}\n"))
-		b.WriteString("services:" + pick("", "", "", "", "", " !override") + "\n")
+		b.WriteString(pick("x-m: &m {ports: !override ['7:7'], expose: ['4000']}\n", "x-m: &m {ports: ['8:8']}\n"))
+		if random.IntN(80) == 0 {
+			b.WriteString("x-v: ${NONE:?}\n")
+		}
+		b.WriteString("services:" + pick("", "", "", "", "", "", "", "", "", " !override") + "\n")
 		for i := range 1 + random.IntN(3) {
 			fmt.Fprintf(&b, "  %s%d:%s\n    image: x\n", pick(prefix, "s"), i, pick("", "", "", "", "", "", " !override"))
-			b.WriteString(pick("", "", "", "", "    <<: *m\n", "    scale: 0\n", "    deploy: {replicas: !reset 1}\n", "    deploy: {replicas: ${NONE:-0}}\n"))
+			b.WriteString(pick("", "", "", "", "    <<: *m\n", "", "", "", "    scale: 0\n", "    deploy: {replicas: !reset 1}\n", "    deploy: {replicas: ${NONE:-0}}\n"))
 			if text := pick(append(bases, "", "")...); text != "" {
 				fmt.Fprintf(&b, "    extends: %s\n", text)
 			}
@@ -357,11 +360,8 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 	// documents returns one document, or two.
 	documents := func(prefix string, bases ...string) string {
 		text := services(prefix, bases...)
-		if random.IntN(4) == 0 {
-			if prefix != "a" && prefix != "i" { // the files of bases: not twice
-				bases = nil
-			}
-			text += "---\n" + services(prefix, bases...)
+		if random.IntN(6) == 0 {
+			text += "---\n" + services(prefix) // Compose finds no base in another document
 		}
 		return text
 	}
@@ -388,7 +388,7 @@ func TestRandomProjectsAreThoseOfCompose(t *testing.T) {
 			return
 		}
 	}
-	if valid < n/8 {
+	if valid < n/15 {
 		t.Errorf("only %d of %d projects are valid and publish ports", valid, n)
 	}
 }
