@@ -103,11 +103,11 @@ func (n Need) explainInUse(r *Result, e evidence) {
 			r.Message = e.where + " is in use by a socket that the socket table does not show"
 		}
 	case allTimeWait(e.sockets):
-		const gone = "only connections in TIME_WAIT hold it: they are gone within 60 s, so `wait: 60s` is enough"
+		gone := "only connections in TIME_WAIT hold it: they are gone within 60 s, so " + n.waitKey("60s") + " is enough"
 		if n.Binding(r.Protocol).ReuseAddress {
-			n.notify(r, config.TimeWait, gone+" (SO_REUSEADDR does not help the app: the program that had them did not set it)")
+			n.notify(r, config.TimeWait, "%s", gone+" (SO_REUSEADDR does not help the app: the program that had them did not set it)")
 		} else {
-			n.notify(r, config.TimeWait, gone+" (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
+			n.notify(r, config.TimeWait, "%s", gone+" (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
 		}
 	}
 	n.noteUnseen(r, e.sockets, e.facts.Gaps)

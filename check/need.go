@@ -41,7 +41,7 @@ func (n Need) Endpoints() int {
 func (n Need) result(proto port.Protocol) Result {
 	r := Result{
 		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
-		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity,
+		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "",
 		Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
 	}
 	if n.Ports.Last > n.Ports.First {
@@ -51,6 +51,17 @@ func (n Need) result(proto port.Protocol) Result {
 		r.Address = []port.Address{}
 	}
 	return r
+}
+
+// waitKey returns how to wait, as the need's manifest has it.
+func (n Need) waitKey(d string) string {
+	switch {
+	case n.At.IsFlag():
+		return "`--wait " + d + "`"
+	case n.Project != "":
+		return "`x-portcheck: {wait: " + d + "}`"
+	}
+	return "`wait: " + d + "`"
 }
 
 // notify adds a notice unless the need allows it.

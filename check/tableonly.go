@@ -57,7 +57,7 @@ func (n Need) explainWithoutBind(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
 	r.Message = fmt.Sprintf("%s: nothing listens there, but it is the local port of connections, and without a bind portcheck can't determine whether they block it", e.where)
 	if allTimeWait(e.sockets) {
-		n.notify(r, config.TimeWait, "its connections are in TIME_WAIT: they are gone within 60 s, so `wait: 60s` is enough")
+		n.notify(r, config.TimeWait, "its connections are in TIME_WAIT: they are gone within 60 s, so %s is enough", n.waitKey("60s"))
 	}
 	n.noteUnseen(r, e.sockets, e.facts.Gaps)
 }

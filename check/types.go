@@ -132,6 +132,8 @@ type Result struct {
 	Unlisted bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
+	// Compose is set if the need is from a Compose file.
+	Compose bool `json:"-"`
 	// OS is that of the target, and UID the effective uid of the probe there; nil if
 	// it is not known.
 	OS  string `json:"-"`

@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/report"
 )
 
 // composeOptions are the flags that say how Compose files are read.
@@ -29,4 +32,34 @@ func (o composeOptions) names() []string {
 // apply gives the options of a source what the flags say.
 func (o composeOptions) apply(to *config.Options) {
 	to.EnvFiles, to.Profiles, to.Project = o.envFiles, o.profiles, o.project
+}
+
+// withoutCompose returns a problem for each flag that has no effect on the manifests,
+// since none is a Compose file.
+func (o composeOptions) withoutCompose(manifests []config.Manifest) []config.Problem {
+	if slices.ContainsFunc(manifests, func(m config.Manifest) bool { return m.Compose }) {
+		return nil
+	}
+	read := "no file is"
+	for _, m := range manifests {
+		if m.File != "--port" {
+			read = "only " + m.File + " is"
+		}
+	}
+	if len(manifests) > 1 {
+		read = "no Compose file is"
+	}
+	var problems []config.Problem
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"--env-file", len(o.envFiles) > 0}, {"--profile", len(o.profiles) > 0}, {"--project", o.project != ""}} {
+		if f.set {
+			problems = append(problems, config.Problem{
+				Position: config.Position{File: f.name},
+				Message:  report.Safe("is for Compose files, and " + read + " read: name one with --compose-file, or remove " + f.name),
+			})
+		}
+	}
+	return problems
 }

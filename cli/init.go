@@ -100,7 +100,21 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 		return writeFailure(name, withoutPath(err))
 	}
 	a.logf("%s is written: `portcheck lint` checks it, and `portcheck` its ports", name)
+	if o.from == "" && !o.fromHost {
+		a.hintAtCompose(name)
+	}
 	return nil
+}
+
+// hintAtCompose names a Compose file in the current directory, from which the manifest
+// could have been written.
+func (a *app) hintAtCompose(written string) {
+	for _, file := range config.ComposeNames() {
+		if _, err := os.Lstat(file); err == nil {
+			a.logf("%s is here: `rm %s && portcheck init --from %s` takes its ports; without a manifest, `portcheck` reads it itself", file, written, file)
+			return
+		}
+	}
 }
 
 func leftText(left []string) string {
@@ -127,7 +141,7 @@ func (a *app) draftFromFile(ctx context.Context, file string) (config.Draft, err
 	vars := a.variables()
 	var d config.Draft
 	problems, err := untilCancelled(ctx, func() []config.Problem {
-		all, problems := config.Load([]string{file}, a.stdin, config.Options{Bounds: a.readBounds(), Getenv: vars.getenv, Lint: true})
+		all, problems := config.Load([]string{file}, a.stdin, config.Options{Bounds: a.readBounds(), Getenv: vars.getenv, Withheld: vars.refused != "", Lint: true})
 		for _, m := range all {
 			if d.App == "" {
 				d.App, d.Host, d.Targets = m.App, m.Host, m.Targets

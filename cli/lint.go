@@ -15,11 +15,15 @@ func (a *app) lint() *cobra.Command {
 		Use:   "lint [flags] [MANIFEST...]",
 		Short: "Find conflicts inside manifests, without opening a socket",
 		Long: `Reads manifests strictly and finds needs that exclude each other, and ports that
-are likely to cause trouble. It looks at nothing on this machine, so the result is
-the same everywhere. The exit code is 1 if needs exclude each other, and 0 if
-there are only notices.`,
+are likely to cause trouble. A manifest is a portcheck.yml, a Compose file, objects
+of Kubernetes or a workflow of GitHub. It looks at no port of this machine; only
+Compose files depend on variables. The exit code is 1 if needs exclude each other,
+and 0 if there are only notices.`,
 		Example: `  portcheck lint
   portcheck lint -r deploy/
+  portcheck lint compose.yaml
+  portcheck lint k8s/*.yaml .github/workflows/*.yml
+  helm template shop chart/ | portcheck lint --source kubernetes -
   portcheck lint -f json shop.yml payment.yml`,
 		Args: cobra.ArbitraryArgs,
 	}

@@ -76,6 +76,9 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
 	}
+	if len(problems) == 0 {
+		problems = append(problems, o.withoutCompose(manifests)...)
+	}
 	problems = append(problems, applyOverrides(manifests, o.offset, o.set, len(problems) == 0)...)
 	targets, bad := parseTargetFlags(o.targets, auto)
 	problems = append(problems, bad...)
@@ -88,7 +91,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
-	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Unfixed: vars.addUnfixed, Source: o.source, Lint: o.lint}
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Withheld: vars.refused != "", Unfixed: vars.addUnfixed, Source: o.source, Lint: o.lint}
 	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered
@@ -108,7 +111,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 		}
 		if discovered.Compose {
 			vars.discovered = append([]string{discovered.File}, discovered.Overrides...)
-			options.SetProject(vars.discovered)
+			options.SetDiscovered(".", discovered)
 		}
 		names = []string{discovered.File}
 	}

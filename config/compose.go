@@ -25,6 +25,11 @@ type compose struct {
 	included int             // entries of include
 	full     bool            // no further file may be read
 	envOf    map[string]bool // variables of needs
+
+	refused   map[*yaml.Node]bool // texts with variables that have been reported
+	untagged  map[*yaml.Node]bool // values in which tags have no effect
+	open      map[*yaml.Node]bool // values with anchors, around the one that is prepared
+	unchecked int                 // bytes of texts with variables that may still be checked
 }
 
 // isCompose reports whether a file is a Compose file by its name or its content.
@@ -48,55 +53,57 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	if found != nil {
 		return Manifest{File: file}, found
 	}
-	root, found := readYAML(file, data)
+	docs, found := readDocuments(file, data)
+	if len(docs) == 0 && len(found) == 0 {
+		found = []problem{newProblem(Position{file, 1, 1}, emptyFile)}
+	}
 	if o.spent == nil {
 		o.spent = new(budget)
 	}
-	c := &compose{reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{}}
-	c.found = found
-	if root == nil || len(found) > 0 {
+	c := &compose{
+		reader: newReader(file), options: o, bases: map[baseKey]*services{}, envOf: map[string]bool{},
+		refused: map[*yaml.Node]bool{}, open: map[*yaml.Node]bool{}, untagged: map[*yaml.Node]bool{}, unchecked: maxAllBytes,
+	}
+	c.found, c.Compose = found, true
+	if len(found) > 0 {
 		return c.Manifest, c.found
 	}
-	main := &scope{file: file, dir: filepath.Dir(file), get: o.getenv}
+	main := &scope{file: file, dir: filepath.Dir(file)}
 	c.addEnv(main)
 	c.scope = main
-	files := []*scope{main}
-	roots := []*yaml.Node{root}
+	all := c.documents(main, docs)
 	for _, name := range o.overrides[file] {
-		root, found := c.read(name, o.Bounds)
+		docs, found := c.read(name, o.Bounds)
 		c.found = append(c.found, found...)
-		if root != nil {
-			files, roots = append(files, main.of(name)), append(roots, root)
-		}
+		all = append(all, c.documents(main.of(name), docs)...)
 	}
 	c.active = o.Profiles
 	if len(c.active) == 0 {
 		value, _ := main.get("COMPOSE_PROFILES")
 		c.active = strings.Split(value, ",")
 	}
-	tops := make([][]field, len(files))
-	for i, s := range files {
-		c.enter(s)
-		tops[i] = c.mappingOf("", roots[i], 1)
-	}
-	c.project = c.projectName(files, tops)
+	c.project = c.projectName(all)
 	c.App = c.project
-	all := newServices()
-	for i, s := range files {
-		c.enter(s)
-		if f, ok := pick(tops[i], extensionKey); ok {
+	merged := newServices()
+	for _, d := range all {
+		c.enter(d.scope)
+		if f, ok := pick(d.top, extensionKey); ok {
 			c.top(f.value)
 		}
-		c.merge(all, tops[i], nil)
+		c.merge(merged, d, nil)
 	}
-	for _, name := range all.names {
-		if l := all.byName[name]; l != nil {
+	for _, name := range merged.names {
+		if l := merged.byName[name]; l != nil {
 			c.service(name, l)
 		}
 	}
 	c.file = file
 	if len(c.found) == 0 && len(c.Ports) == 0 && !o.found[file] {
-		c.found = append(c.found, newProblem(Position{file, 1, 1}, nonePublished))
+		p := nonePublished
+		if _, ok := pick(all[0].top, "ports"); ok && len(merged.names) == 0 {
+			p = notCompose
+		}
+		c.found = append(c.found, newProblem(Position{file, 1, 1}, p))
 	}
 	return c.Manifest, withoutRepeats(c.found)
 }
@@ -113,17 +120,23 @@ func withoutRepeats(found []problem) []problem {
 }
 
 // projectName returns the name of the project by Compose's own rules.
-func (c *compose) projectName(files []*scope, tops [][]field) string {
-	file := files[0].file
+func (c *compose) projectName(all []document) string {
+	file := all[0].file
 	name := c.options.Project
 	if name == "" {
-		name, _ = files[0].get("COMPOSE_PROJECT_NAME")
+		name, _ = all[0].get("COMPOSE_PROJECT_NAME")
 	}
-	for i := len(files) - 1; i >= 0 && name == ""; i-- {
-		c.enter(files[i])
-		if f, ok := pick(tops[i], "name"); ok {
-			name, _ = c.text("name", f.value)
+	last := ""
+	for _, d := range all {
+		c.enter(d.scope)
+		if f, ok := pick(d.top, "name"); ok {
+			if s, ok := c.words("name", f.value); ok && c.follow(f.value).Value != "" {
+				last = s // even if its variables have no value
+			}
 		}
+	}
+	if name == "" {
+		name = last
 	}
 	if name == "" {
 		if abs, err := filepath.Abs(file); err == nil {
@@ -149,9 +162,11 @@ func projectOf(name string) string {
 
 // service reads the published ports of one service.
 func (c *compose) service(name string, l *layer) {
+	enabled := c.enabled(c.items(l, "profiles", "a list of profiles"))
+	replicas := c.replicas(l, enabled)
 	proto := Port{
 		Expect: Free, Severity: c.severity, Owner: []Owner{{Compose: c.project + "/" + name}},
-		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: c.replicas(l),
+		Range: c.ranges, Exclude: c.exclude, Wait: c.wait, Allow: c.allow, Project: c.project, Replicas: max(0, replicas),
 	}
 	var env layer
 	for _, v := range c.values(l, extensionKey) {
@@ -183,7 +198,7 @@ func (c *compose) service(name string, l *layer) {
 		c.enter(env.scope)
 		c.report(env.node, envOfSeveral, len(all))
 	}
-	if !c.enabled(c.items(l, "profiles", "a list of profiles")) { // but Compose reports its errors, too
+	if !enabled || replicas == none { // but Compose reports its errors, too
 		return
 	}
 	for i := range all {
@@ -202,38 +217,73 @@ func (c *compose) onHost(l *layer) bool {
 	mode := ""
 	for _, v := range c.values(l, "network_mode") {
 		c.enter(v.scope)
-		mode, _ = c.text("network_mode", v.node)
+		mode, _ = c.words("network_mode", v.node)
 	}
 	return mode == "host"
 }
 
-// replicas returns how many containers of a service run, if it says so, else 0.
-func (c *compose) replicas(l *layer) int {
+// none is the number of replicas of a service that Compose does not start.
+const none = -1
+
+// replicas returns how many containers of a service run: 0 if it does not say so.
+func (c *compose) replicas(l *layer, enabled bool) int {
+	n := c.deployed(l)
+	scale := 0
+	var at *yaml.Node
+	for _, v := range c.values(l, "scale") { // the last one holds
+		c.enter(v.scope)
+		scale, at = c.count("scale", v.node), v.node
+	}
+	switch {
+	case scale == 0:
+		return n
+	case n != 0 && n != scale && enabled:
+		c.report(at, otherCount)
+	}
+	return scale
+}
+
+// deployed is replicas for deploy.replicas alone.
+func (c *compose) deployed(l *layer) int {
+	if c.visits++; c.visits > maxVisits { // values reports it
+		return 0
+	}
 	n := 0
-	number := func(key string, v *yaml.Node) {
-		s, ok := c.text(key, v)
-		if !ok {
-			return
+	for _, b := range l.below {
+		if below := c.deployed(b); below != 0 {
+			n = below
 		}
-		count, err := strconv.Atoi(s)
-		if err != nil || count < 0 {
-			c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
-			return
-		}
-		n = count
 	}
-	for _, v := range c.values(l, "scale") {
-		c.enter(v.scope)
-		number("scale", v.node)
+	if l.node == nil {
+		return n
 	}
-	for _, v := range c.values(l, "deploy") {
-		c.enter(v.scope)
-		fields := c.mappingOf("deploy", v.node, 4)
-		if f, ok := pick(fields, "replicas"); ok && !isNull(c.follow(f.value)) {
-			number("replicas", f.value)
-		}
+	f, ok := pick(l.fields, "deploy")
+	if slices.Contains(l.resets, "deploy") || ok && slices.Contains(c.resets(f.value, 4), "replicas") {
+		n = 0
+	}
+	if !ok {
+		return n
+	}
+	c.enter(l.scope)
+	if replicas, ok := pick(c.mappingOf("deploy", f.value, 4), "replicas"); ok {
+		n = c.count("replicas", replicas.value)
 	}
 	return n
+}
+
+// count reads a number of replicas. It returns 0 after it has added a problem.
+func (c *compose) count(key string, v *yaml.Node) int {
+	s, ok := c.text(key, v)
+	n, err := strconv.Atoi(s)
+	switch {
+	case ok && (err != nil || n < 0):
+		c.report(c.follow(v), badCount, key, quote(display(c.follow(v))))
+	case ok && n == 0:
+		return none
+	case ok:
+		return n
+	}
+	return 0
 }
 
 // publishedPort reads an entry of ports. It reports false if it publishes no fixed port.
@@ -242,19 +292,20 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	if !ok {
 		return published{}, false
 	}
-	mappings, err := nat.ParsePortSpec(spec)
-	if err != nil {
-		c.report(at, badSpec, quote(display(at)))
+	mappings, wrong := parseSpec(spec)
+	if wrong != "" {
+		c.report(at, badSpec, quote(display(at)), wrong)
 		return published{}, false
 	}
 	first, last := mappings[0], mappings[len(mappings)-1]
 	block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
 	address := port.Any
 	if first.Binding.HostIP != "" {
+		var err error
 		if address, err = port.ParseAddress(first.Binding.HostIP); first.Binding.HostIP == "::" {
 			address = port.Any6 // the engine makes one binding of each address that is written
 		} else if err != nil {
-			c.report(at, badSpec, quote(display(at)))
+			c.report(at, badSpec, quote(display(at)), oddAddress)
 			return published{}, false
 		}
 	}
@@ -289,7 +340,7 @@ func (c *compose) exposedPort(item *yaml.Node, p Port) (published, bool) {
 func (c *compose) enabled(profiles []*layer) bool {
 	for _, l := range profiles {
 		c.enter(l.scope)
-		s, ok := c.text("profiles", l.node)
+		s, ok := c.words("profiles", l.node)
 		if ok && slices.ContainsFunc(c.active, func(a string) bool { a = strings.TrimSpace(a); return a == s || a == "*" }) {
 			return true
 		}
@@ -300,51 +351,18 @@ func (c *compose) enabled(profiles []*layer) bool {
 // spec returns an entry of ports in the short syntax, and the node with its host port.
 // It reports false for an entry that publishes no fixed port.
 func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
-	if n.Kind == yaml.ScalarNode {
-		s, ok := c.text("ports", n)
-		return n, s, ok && n.Tag != "!!int"
-	}
-	if n.Kind != yaml.MappingNode {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return c.long(n)
+	case n.Kind != yaml.ScalarNode, isNull(n), n.Tag == "!!float", n.Tag == "!!bool":
 		c.reportWrongType("ports", `a text such as "8080:80", or a mapping with target and published`, n)
 		return nil, "", false
 	}
-	fields := c.mappingOf("ports", n, 4)
-	published, ok := pick(fields, "published")
-	if !ok {
-		return nil, "", false
+	s, ok := c.text("ports", n)
+	if number := 0; ok && n.Tag == "!!int" && n.Decode(&number) == nil {
+		s = strconv.Itoa(number) // such as 0x50
 	}
-	at := c.follow(published.value)
-	if _, ok := pick(fields, "target"); !ok {
-		c.report(n, noContainerPort)
-		return nil, "", false
-	}
-	texts := map[string]string{}
-	for _, f := range fields {
-		switch key := f.key.Value; key {
-		case extensionKey:
-			c.report(f.key, misplacedExtension)
-		case "published", "target", "host_ip", "protocol":
-			s, ok := c.text(key, f.value)
-			if !ok {
-				return nil, "", false
-			}
-			texts[key] = s
-		}
-	}
-	if texts["published"] == "" {
-		return nil, "", false
-	}
-	if ip := texts["host_ip"]; strings.Contains(ip, ":") && !strings.HasPrefix(ip, "[") {
-		texts["host_ip"] = "[" + ip + "]"
-	}
-	spec := texts["published"] + ":" + texts["target"]
-	if ip := texts["host_ip"]; ip != "" {
-		spec = ip + ":" + spec
-	}
-	if protocol := texts["protocol"]; protocol != "" {
-		spec += "/" + protocol
-	}
-	return at, spec, true
+	return n, s, ok
 }
 
 // variable returns the variable that is the whole host port of an entry, such as VAR

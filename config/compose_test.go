@@ -31,7 +31,7 @@ var composeCases = []struct {
 	{"the reason is that of the file", "name: shop\nservices:\n  a:\n    ports: [\"${NONE?${SECRET}}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: variable "NONE" is required and not set: "${SECRET}"`}},
 	{"references to long values", "name: shop\nservices:\n  a:\n    ports: [\"$A$A:80\"]\n", "A=" + strings.Repeat("8", 4000) + "\n", []string{`compose.yaml:4:13: ports is longer than 4096 characters`}},
 	{"values that grow", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A=0123456789\n" + strings.Repeat("A=$A$A$A$A$A$A$A$A$A$A\n", 20), []string{".env: is not a valid .env file: want lines such as NAME=value"}},
-	{"a value is not shown", "name: shop\nservices:\n  a:\n    ports: [\"${SECRET}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: "${SECRET}:80" is not a published port: want [HOST_IP:]HOST:CONTAINER[/PROTOCOL] with ports or ranges of equal length`}},
+	{"a value is not shown", "name: shop\nservices:\n  a:\n    ports: [\"${SECRET}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: "${SECRET}:80" is not a published port: the host's port is not a number from 1 to 65535, and not a range such as 8000-8003`}},
 	{"bad variable", "name: shop\nservices:\n  a:\n    ports: [\"${\"]\n", "", []string{`compose.yaml:4:13: ports: "${" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign`}},
 	{"not followed", "name: shop\ninclude: ['oci://example.com/a']\n", "", []string{
 		`compose.yaml:2:11: include is not followed: write the ports into a portcheck.yml, or name the file that "docker compose config" prints`,
@@ -41,6 +41,13 @@ var composeCases = []struct {
 		`compose.yaml:4:24: replicas: "many" is not a number: want 0 or more`,
 		`compose.yaml:7:12: scale: "-1" is not a number: want 0 or more`,
 	}},
+	{"keys that are no text", "name: shop\nservices:\n  1: {ports: [\"80:80\"]}\n  a: {labels: &l {true: *l}}\n  b: {profiles: [2]}\n", "", []string{
+		`compose.yaml:3:3: "1" is a key that is not text: put it in quotes`,
+		`compose.yaml:4:19: "true" is a key that is not text: put it in quotes`,
+		`compose.yaml:4:25: alias "l" stands for a value that contains it: a value can't contain itself`,
+		`compose.yaml:5:18: profiles: "2" is a number: put it in quotes to make it text`,
+	}},
+	{"two numbers of replicas", "name: shop\nservices:\n  a:\n    scale: 2\n    deploy: {replicas: 0}\n    ports: [\"80:80\"]\n", "", []string{"compose.yaml:4:12: scale: deploy.replicas has another number: write one of them"}},
 	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port: there is nothing to check"}},
 	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},
 	{"bad names", "name: _\nservices:\n  a b:\n    ports: [\"80:80\"]\n", "", []string{
@@ -50,7 +57,7 @@ var composeCases = []struct {
 	{"no target", "name: shop\nservices:\n  a:\n    ports: [{published: 80}]\n", "", []string{"compose.yaml:4:13: ports: target is missing: want the container's port"}},
 	{"published without a value", "name: shop\nservices:\n  a:\n    ports:\n      - target: 80\n        published:\n", "", []string{"compose.yaml:6:19: published has no value: want text"}},
 	{"reset leaves what is merged", "name: shop\nx-a: &a {ports: ['80:80']}\nservices:\n  a:\n    <<: *a\n    ports: !reset []\n", "", []string{"2:18 a 80 any/tcp shop/a"}},
-	{"too many ports", "name: shop\nservices:\n  a:\n    ports: [0-65535, 0-65535, 0-65535]\n", "", []string{"compose.yaml:4:22: more than 65,536 ports in total, the limit of a run"}},
+	{"too many ports", "name: shop\nservices:\n  a:\n    ports: [1-65535, 1-65535, 1-65535]\n", "", []string{"compose.yaml:4:22: more than 65,536 ports in total, the limit of a run"}},
 	{"x-portcheck", "name: shop\nx-portcheck: {range: 8000..8010, service: web, wait: '${WAIT}', allow: !x [nat]}\nservices:\n  a:\n    x-portcheck: {env: A, expect: reachable, owner: nginx, wait: 5s}\n    ports: [\"80:80\", {target: 81, published: 81, x-portcheck: {}}]\n  b: {x-portcheck: web}\n  c: {x-portcheck: }\n", "", []string{
 		`compose.yaml:2:22: range: "8000..8010" is not a port: a range is written as 8000-8010`,
 		`compose.yaml:2:34: unknown key "service": want host, range, exclude, wait, allow or targets`,
@@ -67,6 +74,7 @@ var composeCases = []struct {
 	{"x-portcheck with an alias to itself", "name: shop\nx-portcheck: &x {range: [*x]}\n", "", []string{
 		`compose.yaml:2:14: range: want a number from 1 to 65535 or a block such as "8000-8003", not a mapping`,
 		"compose.yaml:2:25: nested deeper than 50 levels, the limit of a manifest",
+		`compose.yaml:2:26: alias "x" stands for a value that contains it: a value can't contain itself`,
 	}},
 	{"cyclic", "name: shop\nservices: &s\n  <<: [*s, *s, *s]\n", "", []string{"compose.yaml:2:11: nested deeper than 50 levels, the limit of a manifest"}},
 }
@@ -108,6 +116,10 @@ func FuzzCompose(f *testing.F) {
 		f.Add([]byte(c.text))
 	}
 	f.Add([]byte("\"0\r\n"))
+	f.Add([]byte("---"))
+	for _, p := range append(documentProjects, nastyProjects...) {
+		f.Add([]byte(p.files["compose.yaml"]))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, found := parseCompose(stdinName, data, Options{})
 		for _, p := range found {

@@ -24,8 +24,29 @@ func (s *scope) of(file string) *scope { return &scope{file, s.dir, s.get, s.env
 // enter makes a scope that of what is read next.
 func (c *compose) enter(s *scope) { c.scope, c.file = s, s.file }
 
-// read returns the content of a further file of the project.
-func (c *compose) read(file string, bounds []within.Dir) (*yaml.Node, []problem) {
+// document is one of a file. Compose merges them as if each were a file.
+type document struct {
+	*scope
+	top    []field
+	resets []string // keys at the top of which it takes away what is before
+}
+
+func (c *compose) documents(s *scope, roots []*yaml.Node) []document {
+	c.enter(s)
+	all := make([]document, len(roots))
+	for i, root := range roots {
+		if isNull(root) {
+			c.report(root, emptyDocument)
+		}
+		c.prepare("", root)
+		all[i] = document{s, c.mappingOf("", root, 1), c.resets(root, 1)}
+	}
+	return all
+}
+
+// read returns the documents of a further file of the project. There are none in an
+// empty file, which adds nothing.
+func (c *compose) read(file string, bounds []within.Dir) ([]*yaml.Node, []problem) {
 	at := Position{File: file}
 	spent := c.options.spent
 	switch spent.files++; {
@@ -50,14 +71,7 @@ func (c *compose) read(file string, bounds []within.Dir) (*yaml.Node, []problem)
 	if data, found = checkText(file, data); found != nil {
 		return nil, found
 	}
-	root, found := readYAML(file, data)
-	if len(found) == 1 && found[0].kind == emptyFile { // it adds nothing
-		return nil, nil
-	}
-	if len(found) > 0 {
-		return nil, found
-	}
-	return root, nil
+	return readDocuments(file, data)
 }
 
 // further returns the path of a file that the project names at a node, and the bounds
@@ -112,20 +126,19 @@ func (c *compose) addNamed(key string, n *yaml.Node, found []problem) {
 	}
 }
 
-// addEnv adds the variables of the files of the options, else of the file .env, to
-// those of the main file.
+// addEnv adds to the variables of the main file those of files: of the directory in
+// which Compose would be started, then of the file's own.
 func (c *compose) addEnv(s *scope) {
-	o := c.options
-	switch {
-	case len(o.EnvFiles) > 0:
-		env, found := readEnvFiles(o.EnvFiles, o, s.get)
-		c.found = append(c.found, found...)
-		s.get = s.get.or(env)
-	case s.file != stdinName:
-		env, found := readDotEnv(s.dir, o, s.get)
-		c.found = append(c.found, found...)
-		s.get = s.get.or(env)
+	var dirs []string
+	if dir, ok := c.options.from[s.file]; ok && filepath.Clean(dir) != s.dir {
+		dirs = append(dirs, dir)
 	}
+	if s.file != stdinName {
+		dirs = append(dirs, s.dir)
+	}
+	var found []problem
+	s.get, found = c.options.projectEnv(dirs...)
+	c.found = append(c.found, found...)
 }
 
 // services are those of one file, or of several that are merged.
@@ -152,20 +165,24 @@ func (s *services) remove(name string) {
 // layer is a value in one of the files that are merged: a service, or one in it.
 type layer struct {
 	*scope
-	node     *yaml.Node // nil if only others define it
-	fields   []field
-	below    []*layer // into which it is merged, the first one at the bottom
-	replaces bool     // what other files have
-	based    bool     // what it extends is in below, if there is such a service
-	busy     bool     // while that is looked for
+	node   *yaml.Node // nil if only others define it
+	fields []field
+	below  []*layer // into which it is merged, the first one at the bottom
+	resets []string // keys of which it takes away what other files have
+	based  bool     // what it extends is in below, if there is such a service
+	busy   bool     // while that is looked for
 }
 
-// own returns the services that a file itself defines.
-func (c *compose) own(top []field) (all *services, removed []string) {
+// own returns the services that a document itself defines, and the names of those that
+// it removes from all before.
+func (c *compose) own(d document, before *services) (all *services, removed []string) {
 	all = newServices()
-	f, ok := pick(top, "services")
+	if slices.Contains(d.resets, "services") {
+		removed = before.names
+	}
+	f, ok := pick(d.top, "services")
 	if !ok {
-		return all, nil
+		return all, removed
 	}
 	for _, s := range c.mappingOf("services", f.value, 2) {
 		name := s.key.Value
@@ -174,33 +191,39 @@ func (c *compose) own(top []field) (all *services, removed []string) {
 			continue
 		}
 		n := c.follow(s.value)
-		all.set(name, &layer{scope: c.scope, node: n, fields: c.mappingOf("services."+plain(name), n, 3), replaces: n.Tag == "!override"})
+		all.set(name, &layer{scope: c.scope, node: n, fields: c.mappingOf("services."+plain(name), n, 3), resets: c.resets(n, 3)})
 	}
-	return all, c.resets(f.value)
+	return all, append(slices.Clip(removed), c.resets(f.value, 2)...)
 }
 
-// merge adds the services of a file, with those that it includes and extends. The files
-// of including include it.
-func (c *compose) merge(all *services, top []field, including []string) {
-	s := c.scope
-	own, removed := c.own(top)
-	if f, ok := pick(top, "include"); ok {
+// merge adds the services of a document, with those that it includes and extends. The
+// files of including include it.
+func (c *compose) merge(all *services, d document, including []string) {
+	s := d.scope
+	c.enter(s)
+	own, removed := c.own(d, all)
+	if f, ok := pick(d.top, "include"); ok {
 		c.includeAll(own, f.value, append(slices.Clip(including), s.file))
 	}
 	for _, name := range own.names {
 		c.extend(own, own.byName[name], 1)
 	}
+	all.addLayers(own, removed)
+	c.enter(s)
+}
+
+// addLayers merges the services of a document into those of the documents before.
+func (s *services) addLayers(own *services, removed []string) {
 	for _, name := range removed {
-		all.remove(name)
+		s.remove(name)
 	}
 	for _, name := range own.names {
 		l := *own.byName[name] // the services that extend it don't get what is below
-		if before := all.byName[name]; before != nil && !l.replaces {
+		if before := s.byName[name]; before != nil {
 			l.below = append([]*layer{before}, l.below...)
 		}
-		all.set(name, &l)
+		s.set(name, &l)
 	}
-	c.enter(s)
 }
 
 // includeAll adds the services of the files that include lists.
@@ -297,13 +320,14 @@ func (c *compose) include(item *yaml.Node, including []string) []*services {
 			c.included++
 			env = c.included
 		}
-		root, found := c.read(file, bounds)
+		docs, found := c.read(file, bounds)
 		c.addNamed("include", n, found)
-		if root == nil {
+		if len(found) > 0 {
 			return nil
 		}
-		c.enter(&scope{file, dir, get, env})
-		c.merge(all, c.mappingOf("", root, 1), including)
+		for _, d := range c.documents(&scope{file, dir, get, env}, docs) {
+			c.merge(all, d, including)
+		}
 	}
 	return []*services{all}
 }
@@ -366,7 +390,15 @@ type baseKey struct {
 // extend adds what a service of a file extends. all are the services of that file.
 func (c *compose) extend(all *services, l *layer, depth int) {
 	f, ok := pick(l.fields, "extends")
-	if !ok || l.based {
+	if !ok { // but an earlier document of the file may have it
+		l.busy = true
+		for _, b := range l.below {
+			c.extend(all, b, depth)
+		}
+		l.busy = false
+		return
+	}
+	if l.based {
 		return
 	}
 	l.based = true
@@ -395,7 +427,7 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 		c.reportWrongType("extends", "the name of a service, or a mapping with service and file", n)
 		return
 	}
-	name, ok := c.text("extends", service)
+	name, ok := c.words("extends", service)
 	if !ok {
 		return
 	}
@@ -424,6 +456,22 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 	l.below = append([]*layer{base}, l.below...)
 }
 
+// extendsOnce reports services of a document that extend something and do so in an
+// earlier document of the file: Compose merges the two values, and not what is extended.
+func (c *compose) extendsOnce(own, before *services) {
+	for _, name := range own.names {
+		f, ok := pick(own.byName[name].fields, "extends")
+		for l := before.byName[name]; ok && l != nil; l = l.below[0] {
+			if _, again := pick(l.fields, "extends"); again {
+				c.report(f.key, extendsTwice)
+			}
+			if len(l.below) == 0 {
+				break
+			}
+		}
+	}
+}
+
 // fileOfBase returns the services of the file that a node of extends names, or nil.
 func (c *compose) fileOfBase(n *yaml.Node) *services {
 	s := c.scope
@@ -440,14 +488,15 @@ func (c *compose) fileOfBase(n *yaml.Node) *services {
 		return all
 	}
 	var all *services
-	root, found := c.read(file, bounds)
+	docs, found := c.read(file, bounds)
 	c.addNamed("extends", n, found)
-	switch {
-	case root != nil:
-		c.enter(&scope{file, filepath.Dir(file), s.get, s.env})
-		all, _ = c.own(c.mappingOf("", root, 1))
-	case len(found) == 0:
+	if len(found) == 0 {
 		all = newServices()
+		for _, d := range c.documents(&scope{file, filepath.Dir(file), s.get, s.env}, docs) {
+			own, removed := c.own(d, all)
+			c.extendsOnce(own, all)
+			all.addLayers(own, removed)
+		}
 	}
 	c.bases[key] = all
 	c.enter(s)
@@ -470,7 +519,7 @@ func (c *compose) values(l *layer, key string) []*layer {
 	if l.node == nil {
 		return all
 	}
-	if slices.Contains(c.resets(l.node), key) {
+	if slices.Contains(l.resets, key) {
 		all = nil
 	}
 	f, ok := pick(l.fields, key)
@@ -485,8 +534,6 @@ func (c *compose) values(l *layer, key string) []*layer {
 		return all
 	case isNull(n):
 		return all
-	case n.Tag == "!override":
-		all = nil
 	}
 	return append(all, &layer{scope: l.scope, node: n})
 }
@@ -507,20 +554,38 @@ func (c *compose) items(l *layer, key, want string) []*layer {
 				}
 				return nil
 			}
+			if target(item).Tag == "!reset" {
+				continue
+			}
 			all = append(all, &layer{scope: v.scope, node: item})
 		}
 	}
 	return all
 }
 
-// resets returns the keys of a mapping with the tag !reset, which take away what the
-// files before have.
-func (c *compose) resets(n *yaml.Node) []string {
-	n = c.follow(n)
+// resets returns the keys of a mapping with the tag !reset or !override, which take
+// away what is before.
+func (c *compose) resets(n *yaml.Node, depth int) []string {
+	if n = target(n); n.Kind != yaml.MappingNode || n.Tag == "!override" || c.untagged[n] || depth > maxDepth {
+		return nil
+	}
 	var all []string
-	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i+1].Tag == "!reset" {
-			all = append(all, n.Content[i].Value)
+	for pair := range slices.Chunk(n.Content, 2) {
+		if c.visits++; c.visits > maxVisits {
+			break
+		}
+		key, value := pair[0], target(pair[1])
+		switch {
+		case !isMerge(key):
+			if value.Tag == "!reset" || value.Tag == "!override" {
+				all = append(all, key.Value)
+			}
+		case value.Kind == yaml.SequenceNode:
+			for _, source := range value.Content {
+				all = append(all, c.resets(source, depth+1)...)
+			}
+		default:
+			all = append(all, c.resets(value, depth+1)...)
 		}
 	}
 	return all

@@ -19,6 +19,10 @@ var (
 	overrideNames = []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
 )
 
+// ComposeNames returns the names of Compose files that Discover and Find look for, in
+// order of preference.
+func ComposeNames() []string { return slices.Clone(composeNames) }
+
 // Discovered is a file that Discover has found.
 type Discovered struct {
 	File      string
@@ -109,20 +113,17 @@ func namedFiles(dir string, o Options) ([]string, []problem) {
 	separator, _ := o.getenv("COMPOSE_PATH_SEPARATOR")
 	inFile := !ok || list == ""
 	if inFile {
-		var env map[string]string
-		var found []problem
-		if at.File = filepath.Join(dir, ".env"); len(o.EnvFiles) > 0 {
-			at.File = o.EnvFiles[0]
-			env, found = readEnvFiles(o.EnvFiles, o, o.getenv)
-		} else {
-			env, found = readDotEnv(dir, o, o.getenv)
+		at.File = filepath.Join(dir, ".env")
+		if files := o.envFiles(); len(files) > 0 {
+			at.File = files[0]
 		}
+		get, found := o.projectEnv(dir)
 		if len(found) > 0 {
 			return nil, found
 		}
-		list = env[variable]
+		list, _ = get(variable)
 		if separator == "" {
-			separator = env["COMPOSE_PATH_SEPARATOR"]
+			separator, _ = get("COMPOSE_PATH_SEPARATOR")
 		}
 	}
 	if list == "" {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,10 +9,53 @@ import (
 	"unicode"
 )
 
+// disableDotEnv is the variable that makes Compose read no file .env for a project.
+const disableDotEnv = "COMPOSE_DISABLE_ENV_FILE"
+
+// envFiles returns the files that replace .env.
+func (o Options) envFiles() []string {
+	if len(o.EnvFiles) > 0 {
+		return o.EnvFiles
+	}
+	list, _ := o.getenv("COMPOSE_ENV_FILES")
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// projectEnv returns the variables of the environment and of the files that Compose
+// reads for a project: those that the options name, else the files .env of directories,
+// of which the earlier ones have precedence.
+func (o Options) projectEnv(dirs ...string) (lookup, []problem) {
+	get := lookup(o.getenv)
+	if files := o.envFiles(); len(files) > 0 {
+		env, found := readEnvFiles(files, o, get)
+		return get.or(env), found
+	}
+	if value, ok := o.getenv(disableDotEnv); ok {
+		disabled, err := strconv.ParseBool(value)
+		if err != nil {
+			return get, []problem{newProblem(Position{}, badBool, disableDotEnv, quote(value))}
+		}
+		if disabled {
+			return get, nil
+		}
+	}
+	var all []problem
+	for _, dir := range dirs {
+		env, found := readDotEnv(dir, o, get)
+		get, all = get.or(env), append(all, found...)
+	}
+	return get, all
+}
+
 // readDotEnv returns the variables of the file .env of a directory, if there is one.
 func readDotEnv(dir string, o Options, get lookup) (map[string]string, []problem) {
 	name := filepath.Join(dir, ".env")
-	if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+	switch info, err := os.Stat(name); {
+	case errors.Is(err, os.ErrNotExist):
+		if _, err := os.Lstat(name); err != nil { // or else a link that leads nowhere
+			return nil, nil
+		}
+	case err == nil && info.IsDir():
 		return nil, nil
 	}
 	return readEnvFiles([]string{name}, o, get)
@@ -30,29 +72,24 @@ func readEnvFiles(names []string, o Options, get lookup) (map[string]string, []p
 		if len(found) > 0 {
 			return nil, found
 		}
-		env, err := parseDotEnv(string(data), get.or(all))
+		left, err := addDotEnv(all, string(data), get)
 		if err != nil { // which is not shown: it may contain values
 			return nil, []problem{newProblem(Position{File: name}, badDotEnv)}
 		}
 		if o.spent != nil {
-			o.spent.bytes += len(data)
-			for _, value := range env {
-				o.spent.bytes += len(value)
-			}
+			o.spent.bytes += len(data) + maxBytes - left
 		}
-		maps.Copy(all, env)
 	}
 	return all, nil
 }
 
 var errDotEnv = errors.New("not a line of a .env file")
 
-// parseDotEnv returns the variables of a file .env as Compose does, also in odd cases:
+// addDotEnv adds the variables of a file .env as Compose does, also in odd cases:
 // https://github.com/compose-spec/compose-go/blob/v2.16.2/dotenv/parser.go. Values may
-// refer to earlier ones; together they have at most maxBytes bytes.
-func parseDotEnv(text string, get lookup) (map[string]string, error) {
-	env := map[string]string{}
-	left := maxBytes
+// refer to earlier ones; together they have at most maxBytes bytes, less what it returns.
+func addDotEnv(env map[string]string, text string, get lookup) (left int, err error) {
+	left = maxBytes
 	variables := func(name string) (string, bool) {
 		if value, ok := get(name); ok {
 			return value, true
@@ -66,11 +103,11 @@ func parseDotEnv(text string, get lookup) (map[string]string, error) {
 	text = strings.TrimPrefix(text, "\ufeff")
 	for {
 		if text = statement(text); text == "" {
-			return env, nil
+			return left, nil
 		}
 		key, rest, inherited, err := dotEnvKey(text)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		if inherited {
 			if value, ok := get(key); ok {
@@ -81,7 +118,7 @@ func parseDotEnv(text string, get lookup) (map[string]string, error) {
 		}
 		value, rest, err := dotEnvValue(rest, expand)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		env[key], text = value, rest
 		left -= len(value)

@@ -57,7 +57,7 @@ services:
 		return p
 	}
 	want := []Manifest{{
-		File: "compose.yaml", App: "shop", Host: "app1",
+		File: "compose.yaml", Compose: true, App: "shop", Host: "app1",
 		Targets: []NamedTarget{{Position{"compose.yaml", 10, 13}, "app1", "ssh://deploy@app1"}},
 		Ports: []Port{
 			need(13, 13, "web", 8080, func(p *Port) {

@@ -18,6 +18,9 @@ type Options struct {
 	// Getenv returns a variable for files in which variables are replaced. If it is
 	// nil, no variable is set.
 	Getenv func(name string) (string, bool)
+	// Withheld is set if Getenv leaves out variables: Compose may have those that
+	// are required.
+	Withheld bool
 	// Unfixed, if set, gets the entries that publish no fixed port because a variable
 	// has no value.
 	Unfixed func(Position)
@@ -33,6 +36,7 @@ type Options struct {
 	// Project is the name of Compose projects, or "".
 	Project string
 
+	from      map[string]string      // by Compose file that was discovered: in which directory
 	overrides map[string][]string    // by the Compose file that they are merged into
 	found     map[string]bool        // the Compose files that need not publish a port
 	outside   map[string]*within.Dir // by file that another one names: what it is outside of
@@ -47,6 +51,16 @@ func (o *Options) SetProject(files []string) {
 		o.overrides = map[string][]string{}
 	}
 	o.overrides[files[0]] = files[1:]
+}
+
+// SetDiscovered is SetProject for the Compose files that Discover has returned for a
+// directory: the file .env there has precedence over that of the project.
+func (o *Options) SetDiscovered(dir string, d Discovered) {
+	o.SetProject(append([]string{d.File}, d.Overrides...))
+	if o.from == nil {
+		o.from = map[string]string{}
+	}
+	o.from[d.File] = dir
 }
 
 // AddFound adds files that Find has returned: a Compose file among them is read with its

@@ -606,6 +606,12 @@ func TestEveryKindHasACase(t *testing.T) {
 			}
 		}
 	}
+	for _, c := range portEntries {
+		_, found := parseCompose(stdinName, []byte("services: {web: {ports: ["+c.entry+"]}}\n"), Options{})
+		for _, p := range found {
+			delete(missing, p.kind)
+		}
+	}
 	for _, c := range projectProblems {
 		_, found := loadProject(t, c.files)
 		for _, p := range found {

@@ -100,12 +100,17 @@ func hostPorts(first, last string) (port.Range, bool) {
 	return port.Range{First: a, Last: b}, err == nil && err2 == nil
 }
 
-// follow returns the node that an alias stands for. A node with the tag !reset is none.
-func (r *reader) follow(n *yaml.Node) *yaml.Node {
+// target returns the node that an alias stands for.
+func target(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if n.Tag == "!reset" {
+	return n
+}
+
+// follow is target for a value. A node with the tag !reset is none.
+func (r *reader) follow(n *yaml.Node) *yaml.Node {
+	if n = target(n); n.Tag == "!reset" {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: n.Line, Column: n.Column}
 	}
 	return n
@@ -148,7 +153,7 @@ func (r *reader) mappingOf(name string, n *yaml.Node, depth int) []field {
 		switch {
 		case isMerge(key):
 			merged = append(merged, value)
-		case value.Tag == "!reset": // what is merged stays
+		case target(value).Tag == "!reset": // what is merged stays
 		case key.Kind != yaml.ScalarNode:
 			r.report(key, badKey, describe(key))
 		case index[key.Value]:

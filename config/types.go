@@ -68,6 +68,7 @@ const (
 type Manifest struct {
 	File    string // as named on the command line
 	Found   bool   `json:",omitempty"` // below a directory, and not named itself
+	Compose bool   `json:",omitempty"` // it is a Compose file
 	App     string
 	Host    string
 	Targets []NamedTarget

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/docker/go-connections/nat"
 	"gopkg.in/yaml.v3"
 
 	"github.com/org/portcheck/port"
@@ -74,9 +73,13 @@ func (w *workflow) ports(job string, n *yaml.Node) []published {
 		if !ok || strings.Contains(spec, "${{") {
 			continue
 		}
-		mappings, err := nat.ParsePortSpec(spec)
-		if err != nil || len(all) > maxNeeds {
-			w.report(item, badSpec, quote(spec))
+		mappings, wrong := parseSpec(spec)
+		switch {
+		case wrong != "":
+			w.report(item, badSpec, quote(spec), wrong)
+			continue
+		case len(all) > maxNeeds:
+			w.report(item, tooManyNeeds)
 			return all
 		}
 		first, last := mappings[0].Binding, mappings[len(mappings)-1].Binding
@@ -85,7 +88,7 @@ func (w *workflow) ports(job string, n *yaml.Node) []published {
 		if first.HostIP != "" {
 			address, err := port.ParseAddress(first.HostIP)
 			if err != nil {
-				w.report(item, badSpec, quote(spec))
+				w.report(item, badSpec, quote(spec), oddAddress)
 				continue
 			}
 			p.Addresses = []port.Address{address}

@@ -32,6 +32,22 @@ func readYAML(file string, data []byte) (*yaml.Node, []problem) {
 	return root, nil
 }
 
+// readDocuments returns the content of all documents of a file, which may be none.
+func readDocuments(file string, data []byte) ([]*yaml.Node, []problem) {
+	docs, err := decode(data, maxMarks)
+	if err != nil {
+		return nil, []problem{yamlProblem(file, data, err)}
+	}
+	roots := make([]*yaml.Node, len(docs))
+	for i, doc := range docs {
+		roots[i] = doc.Content[0]
+		if isNull(roots[i]) { // it may be behind the end of the file
+			roots[i].Line, roots[i].Column = doc.Line, doc.Column
+		}
+	}
+	return roots, nil
+}
+
 func yamlProblem(file string, data []byte, err error) problem {
 	if crash := (panicError{}); errors.As(err, &crash) {
 		return newProblem(Position{file, 1, 1}, yamlPanic, clip(fmt.Sprint(crash.value), 3*quoteMax))

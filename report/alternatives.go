@@ -18,6 +18,8 @@ func alternatives(r check.Result) string {
 		return ""
 	case found == 0 && len(r.From) == 0 && r.Source.IsFlag(): // there is no manifest to write a range in
 		return "no alternatives: no range is set; set one with `--range 20000-20999`"
+	case found == 0 && len(r.From) == 0 && r.Compose:
+		return "no alternatives: no range is set; set one with `x-portcheck: {range: 20000-20999}` in the service or `--range 20000-20999`"
 	case found == 0 && len(r.From) == 0:
 		return "no alternatives: no range is set; set one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
 	case found == 0 && r.NoSearchReason != "":

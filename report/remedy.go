@@ -91,14 +91,14 @@ func allowOwner(r check.Result) string {
 	switch {
 	case owner == "":
 	case r.Status == check.WrongOwner:
-		return "if it is the right process, set `owner: " + owner + "`"
+		return "if it is the right process, set " + keyOf(r, "owner: "+owner)
 	case r.Status == check.Redirected:
-		return "if this is the app itself, allow it with `owner: " + owner + "`"
+		return "if this is the app itself, allow it with " + keyOf(r, "owner: "+owner)
 	case r.Status != check.InUse || passing:
 	case r.Holders[0].Container != nil && r.Holders[0].Container.Service != "":
-		return "if it is the app itself, allow it with `owner: " + owner + "`"
+		return "if it is the app itself, allow it with " + keyOf(r, "owner: "+owner)
 	default:
-		return "if it is this app's own old instance, allow it with `owner: " + owner + "`"
+		return "if it is this app's own old instance, allow it with " + keyOf(r, "owner: "+owner)
 	}
 	return ""
 }
@@ -136,7 +136,11 @@ func remedyUnavailable(r check.Result) advice {
 	if list == "" {
 		list = "ip address"
 	}
-	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or use `address: any`"}
+	instead := "use `address: any`"
+	if r.Compose {
+		instead = "publish the port without a host IP"
+	}
+	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead}
 }
 
 func remedyReserved(r check.Result) advice {
@@ -288,7 +292,15 @@ func waitHint(r check.Result, d string) string {
 	if r.Source.IsFlag() {
 		return "use `--wait " + d + "`"
 	}
-	return "use `wait: " + d + "`"
+	return "use " + keyOf(r, "wait: "+d)
+}
+
+// keyOf returns a key with its value as the need's file has it.
+func keyOf(r check.Result, text string) string {
+	if r.Compose {
+		return "`x-portcheck: {" + text + "}`"
+	}
+	return "`" + text + "`"
 }
 
 // protocolPort returns "tcp 8080" or "tcp 8000-8003".
