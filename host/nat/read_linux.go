@@ -79,6 +79,7 @@ type kernel struct {
 	legacy     map[tableKey]legacyTable
 	chains     map[chainKey][]rule
 	sets       map[chainKey]*set
+	ipsets     *ipsets // nil if they can't be asked
 	kept       int
 }
 
@@ -89,17 +90,17 @@ type chainKey struct {
 
 // Messages of nf_tables.
 const (
-	getTable   = 1
-	getChain   = 4
-	getRule    = 7
-	getSet     = 10
-	getElement = 13
-	getGen     = 16
+	getTable   = unix.NFNL_SUBSYS_NFTABLES<<8 | 1
+	getChain   = unix.NFNL_SUBSYS_NFTABLES<<8 | 4
+	getRule    = unix.NFNL_SUBSYS_NFTABLES<<8 | 7
+	getSet     = unix.NFNL_SUBSYS_NFTABLES<<8 | 10
+	getElement = unix.NFNL_SUBSYS_NFTABLES<<8 | 13
+	getGen     = unix.NFNL_SUBSYS_NFTABLES<<8 | 16
 )
 
 // openKernel reads which chains there are.
 func openKernel(ctx context.Context) (*kernel, error) {
-	k := &kernel{names: map[uint8][]string{}, readTable: readLegacyTable}
+	k := &kernel{names: map[uint8][]string{}, readTable: readLegacyTable, ipsets: &ipsets{ctx: ctx}}
 	for _, family := range []uint8{familyIPv4, familyIPv6} {
 		names, err := legacyTables(family)
 		if err != nil {
@@ -157,6 +158,9 @@ func without(err error) bool {
 func (k *kernel) close() {
 	if k.source != nil {
 		k.source.close()
+	}
+	if k.ipsets != nil {
+		k.ipsets.close()
 	}
 }
 

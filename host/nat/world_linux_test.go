@@ -321,6 +321,12 @@ func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certa
 			t.Fatalf("%+v: kept rules answer\n%+v, not\n%+v", questions[i], kept[i], a)
 		}
 	}
+	w.call(t, j, questions, answers, lossy, certain)
+}
+
+// call calls the questions and compares what callers reach with the answers.
+func (w *world) call(t *testing.T, j *judge, questions []Question, answers []Answer, lossy, certain bool) {
+	t.Helper()
 	m, err := readMachine()
 	if err != nil {
 		t.Fatal(err)
