@@ -51,7 +51,8 @@ func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		}
 		problem.Possible = true
 		if errors.Is(err, fs.ErrPermission) {
-			problem.Possible = mayTranslate()
+			virtual, err := readIPVS()
+			problem.Possible = mayTranslate() || err != nil || len(virtual) > 0
 		}
 		return none, problem
 	}
@@ -79,6 +80,8 @@ type kernel struct {
 	legacy     map[tableKey]legacyTable
 	chains     map[chainKey][]rule
 	sets       map[chainKey]*set
+	ipvs       []byte // what readIPVS returned
+	services   map[tableKey]legacyTable
 	ipsets     *ipsets // nil if they can't be asked
 	kept       int
 }
@@ -110,6 +113,10 @@ func openKernel(ctx context.Context) (*kernel, error) {
 			k.names[family] = names
 		}
 	}
+	var err error
+	if k.ipvs, err = readIPVS(); err != nil {
+		return nil, err
+	}
 	n, err := openNetlink(ctx)
 	if err != nil {
 		if without(err) {
@@ -130,7 +137,7 @@ func openKernel(ctx context.Context) (*kernel, error) {
 }
 
 // empty reports whether no chain can send callers away.
-func (k *kernel) empty() bool { return len(k.base) == 0 && len(k.names) == 0 }
+func (k *kernel) empty() bool { return len(k.base) == 0 && len(k.names) == 0 && len(k.ipvs) == 0 }
 
 // answer answers questions by the rules that they need.
 func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, error) {
@@ -144,6 +151,9 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 	k.filter = newFilter(questions, m)
 	k.legacy, k.chains, k.sets = map[tableKey]legacyTable{}, map[chainKey][]rule{}, map[chainKey]*set{}
 	if err := k.readLegacy(); err != nil {
+		return nil, err
+	}
+	if err := k.addIPVS(); err != nil {
 		return nil, err
 	}
 	return answer(ctx, questions, k, m)
@@ -243,12 +253,15 @@ func (k *kernel) bases(family uint8) []baseChain {
 			all = append(all, b)
 		}
 	}
-	return all
+	return append(all, k.services[tableKey{family: family, name: ipvsTable}].bases...)
 }
 
 func (k *kernel) rules(t tableKey, chain string) ([]rule, error) {
 	if t.legacy {
 		return k.legacy[t].chains[chain], nil
+	}
+	if chain == "" {
+		return k.services[t].chains[chain], nil
 	}
 	key := chainKey{t, chain}
 	if rules, read := k.chains[key]; read {
