@@ -256,6 +256,9 @@ func byRule(x host.Route, routes []host.Route) string {
 		return "by NAT rules"
 	}
 	s := fmt.Sprintf("by a NAT rule in chain %s of table %s", clip(x.Rule.Chain, 64), tableOf(x.Rule))
+	if x.Rule.Chain == "" {
+		s = fmt.Sprintf("by the %s of IPVS", clip(x.Rule.Text, 128))
+	}
 	if x.Rule.Legacy {
 		s += " of iptables-legacy"
 	}

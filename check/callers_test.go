@@ -90,6 +90,11 @@ func callerCases() []verdictCase {
 		{name: "callers: of many interfaces", attempts: []string{"ok"}, facts: away(more), want: redirected("but callers by eth0, eth1, others and on this machine are sent")},
 		{name: "callers: by two rules", attempts: []string{"ok"}, facts: away(toward(there), other), want: redirected("(old blue), and by 1 more")},
 		{name: "callers: by iptables-legacy", attempts: []string{"ok"}, facts: away(legacy), want: redirected("of table ip nat of iptables-legacy")},
+		{name: "callers: by IPVS", attempts: []string{"ok"}, facts: away(func() host.Route {
+			r := toward(there)
+			r.Rule = host.Rule{Family: "ip", Table: "ipvs", Text: "virtual service tcp 192.0.2.1:8080"}
+			return r
+		}()), want: redirected("are sent to 10.0.0.5:80 by the virtual service tcp 192.0.2.1:8080 of IPVS")},
 		{name: "callers: of too many routes", attempts: []string{"ok"}, facts: away(host.Route{All: true}), want: redirected("but callers are sent to another place by NAT rules")},
 		{name: "callers: of one of two ports", need: ports(8080, 8081), attempts: []string{"ok", "ok"}, facts: away(second), want: redirected("tcp 8080-8081: 8081 can be bound, but")},
 		{name: "callers: to a process here", attempts: []string{"ok"}, sockets: listenOn(9090, python), facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of python3 (pid 77, user www-data) by", 77)},

@@ -235,8 +235,8 @@ type Redirect struct {
 	To      string `json:"to"`
 	Rule    string `json:"rule"` // in about the words of nft and iptables
 	Comment string `json:"comment,omitempty"`
-	Table   string `json:"table"` // with its family: "ip nat"
-	Chain   string `json:"chain"`
+	Table   string `json:"table"`            // with its family: "ip nat"
+	Chain   string `json:"chain"`            // empty if the rule is a virtual service of IPVS
 	Legacy  bool   `json:"legacy,omitempty"` // a rule of iptables-legacy
 }
 

@@ -42,7 +42,7 @@ var codes = []code{
 	{
 		string(check.Redirected), "PortRedirected", "A NAT rule sends the callers elsewhere",
 		"No caller that comes by some way reaches a socket of the app on the port, because a NAT rule of the kernel sends all of them to another address or port.",
-		"A rule in nf_tables or iptables with DNAT, REDIRECT or TPROXY: left over from an earlier deploy, a hostPort or a NodePort of Kubernetes, or a port that a container publishes. No socket has to hold the port. The message names the callers, the destination and the rule.",
+		"A rule in nf_tables or iptables with DNAT, REDIRECT or TPROXY, or a virtual service of IPVS: left over from an earlier deploy, a hostPort or a NodePort of Kubernetes, or a port that a container publishes. No socket has to hold the port. The message names the callers, the destination and the rule.",
 		"Stop what made the rule, such as the container or the pod, or delete the rule if nothing needs it any more. If the app itself is at the destination, set `owner`.", config.SeverityError,
 	},
 	{

@@ -34,6 +34,9 @@ func deleteRule(r check.Result) advice {
 	}
 	family, table, _ := strings.Cut(x.Table, " ")
 	switch {
+	case table == "ipvs" && x.Chain == "":
+		const command = "sudo ipvsadm -L -n"
+		return advice{"delete the virtual service: `" + command + "` lists all, and `sudo ipvsadm -D` deletes one" + strings.Replace(again, "the service or pod", "the service or pod; with keepalived, its configuration", 1), command}
 	case !isWord(family) || !isWord(table) || !isWord(x.Chain):
 		return advice{"find the rule with `sudo nft -a list ruleset` or `sudo iptables-legacy-save`, and delete it" + again, "sudo nft -a list ruleset"}
 	case x.Legacy:

@@ -29,6 +29,7 @@ func TestRemedyForARule(t *testing.T) {
 		"a process":      {[]check.Holder{python()}, rule(same), []string{"nft -a list chain", "`owner: {process: python3}`"}, []string{"kill", "stop"}},
 		"a unit":         {[]check.Holder{nginx()}, rule(same), []string{"nft -a list chain"}, []string{"systemctl"}},
 		"a hostile name": {nil, rule(func(r *check.Redirect) { r.Chain = "x; reboot" }), []string{"`sudo nft -a list ruleset`"}, []string{"reboot"}},
+		"IPVS":           {nil, rule(func(r *check.Redirect) { r.Table, r.Chain = "ip ipvs", "" }), []string{"`sudo ipvsadm -L -n`", "keepalived"}, []string{"nft", "iptables"}},
 		"a flag":         {nil, rule(func(r *check.Redirect) { r.Table = "ip --flush" }), []string{"`sudo nft -a list ruleset`"}, []string{"flush"}},
 		"no rule":        {nil, nil, []string{"`sudo nft -a list ruleset`"}, nil},
 	} {

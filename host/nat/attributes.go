@@ -76,3 +76,34 @@ func cString(b []byte) string {
 	}
 	return string(b)
 }
+
+// An attribute of a request.
+type attribute struct {
+	kind  uint16
+	value []byte
+}
+
+const nestedFlag = 0x8000 // NLA_F_NESTED
+
+func textAttribute(kind uint16, text string) attribute {
+	return attribute{kind, append([]byte(text), 0)}
+}
+
+// nest returns an attribute that contains others.
+func nest(kind uint16, inner ...attribute) attribute {
+	a := attribute{kind: kind | nestedFlag}
+	for _, i := range inner {
+		a.value = i.append(a.value)
+	}
+	return a
+}
+
+func (a attribute) append(b []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(a.value)))
+	b = binary.NativeEndian.AppendUint16(b, a.kind)
+	b = append(b, a.value...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -78,6 +79,22 @@ func (m memory) element(_ tableKey, s *set, key []byte) (*element, error) {
 		}
 	}
 	return nil, nil
+}
+
+func (memory) ipset(index uint16) (*ipset, error) {
+	if int(index) >= len(someIPSets) {
+		return nil, errors.New("a set that is missing")
+	}
+	return someIPSets[index], nil
+}
+
+func (memory) inSet(s *ipset, k ipsetKey) (bool, error) { return k.port == 8080, nil }
+
+var someIPSets = []*ipset{
+	{name: "a", kind: "hash:ip,port", family: familyIPv4},
+	{name: "b", kind: "bitmap:port"},
+	{name: "c", kind: "hash:net,iface", family: familyIPv4},
+	{name: "d", kind: ipsetList, members: []*ipset{{name: "e", kind: "hash:net,net", family: familyIPv6}, {name: "f", kind: "hash:ip", family: familyIPv4}}},
 }
 
 var someMachine = machine{interfaces: []netInterface{
@@ -183,6 +200,9 @@ func FuzzRule(f *testing.F) {
 	f.Add(redirectRule())
 	f.Add(ruleMessage(familyInet, expression("lookup", pack(1, []byte("s\x00")), packNumber(2, 1), packNumber(3, 0))))
 	f.Add(ruleMessage(familyIPv4, expression("target", pack(1, []byte("DNAT\x00")), packNumber(2, 2), pack(3, make([]byte, 48)))))
+	for index := range byte(5) {
+		f.Add(ruleMessage(familyIPv4, expression("match", pack(1, []byte("set\x00")), packNumber(2, 4), pack(3, append([]byte{index, 0, 2, index}, make([]byte, 44)...))), expression("redir")))
+	}
 	f.Add(ruleMessage(familyIPv6, expression("bitwise", packNumber(1, 1), packNumber(2, 1), packNumber(3, 4), packNumber(6, 1), pack(7, pack(1, []byte{3, 0, 0, 0})))))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		r, keep, err := decoded(t, message)

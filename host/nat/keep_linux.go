@@ -21,6 +21,7 @@ type Rules struct {
 	rules      map[chainKey][][]byte
 	sets       map[chainKey][]byte
 	elements   map[chainKey][][]byte
+	ipvs       []byte
 	bytes      int
 	noNftables bool
 }
@@ -40,7 +41,7 @@ func Keep(ctx context.Context) *Rules {
 		}
 		defer k.close()
 		r := &Rules{
-			base: k.base, names: k.names, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
+			base: k.base, names: k.names, ipvs: k.ipvs, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
 			rules: map[chainKey][][]byte{}, sets: map[chainKey][]byte{}, elements: map[chainKey][][]byte{},
 		}
 		if err := r.readAll(k); err != nil {
@@ -62,7 +63,7 @@ func (r *Rules) Answer(ctx context.Context, questions []Question) ([]Answer, err
 	if r.err != nil {
 		return nil, r.err
 	}
-	k := &kernel{base: r.base, names: r.names, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
+	k := &kernel{base: r.base, names: r.names, ipvs: r.ipvs, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
 		t := r.tables[tableKey{family, name, true}]
 		return t.info, t.entries, nil
 	}}

@@ -105,6 +105,11 @@ type ruleset interface {
 	set(t tableKey, name string) (*set, error)
 	// element returns the element of a set with exactly this key, or nil.
 	element(t tableKey, s *set, key []byte) (*element, error)
+	// ipset returns a set of ipset by its number. An error of this and of inSet makes
+	// a rule one for some callers.
+	ipset(index uint16) (*ipset, error)
+	// inSet reports whether a set of ipset has a key.
+	inSet(s *ipset, key ipsetKey) (bool, error)
 }
 
 // A describer makes the text of a rule from its steps.

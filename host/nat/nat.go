@@ -2,14 +2,14 @@
 // callers of a port end.
 //
 // It works in three layers. The readers (nftables_linux.go, legacy_linux.go,
-// machine_linux.go) only move bytes from the kernel. The decoders (nftables.go,
-// legacy.go, xtables.go, sets.go) make a model of rules from these bytes. The
+// ipset_linux.go, ipvs_linux.go, machine_linux.go) only move bytes from the kernel.
+// The decoders (nftables.go, legacy.go, xtables.go, sets.go, ipset.go, ipvs.go) make a model of rules from these bytes. The
 // evaluation (walk.go, steps.go) follows one call through the model and knows
 // nothing about the kernel.
 //
 // What is not understood makes a rule one for some callers, never for none. Not
-// seen at all are eBPF programs, hooks of network devices (the families netdev
-// and bridge) and IPVS.
+// seen at all are eBPF programs and hooks of network devices (the families netdev
+// and bridge).
 package nat
 
 import (
@@ -78,7 +78,7 @@ func (t Target) String() string {
 type Rule struct {
 	Family string // ip, ip6 or inet
 	Table  string
-	Chain  string
+	Chain  string // empty if it is a virtual service of IPVS
 	// Comment is the comment of the rule, or else of the nearest rule that jumped
 	// to its chain and has one.
 	Comment string

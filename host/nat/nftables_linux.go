@@ -10,43 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlink is a socket to nf_tables. It hands out messages while they arrive, so
-// that a large answer is never in memory.
+// netlink is a socket to the subsystems of nfnetlink. It hands out messages while
+// they arrive, so that a large answer is never in memory.
 type netlink struct {
 	ctx      context.Context
 	fd       int
 	pid      uint32
 	sequence uint32
+	asked    uint16 // the subsystem of the last request
 	buffer   []byte
-}
-
-// An attribute of a request.
-type attribute struct {
-	kind  uint16
-	value []byte
-}
-
-func textAttribute(kind uint16, text string) attribute {
-	return attribute{kind, append([]byte(text), 0)}
-}
-
-// nest returns an attribute that contains others.
-func nest(kind uint16, inner ...attribute) attribute {
-	a := attribute{kind: kind | unix.NLA_F_NESTED}
-	for _, i := range inner {
-		a.value = i.append(a.value)
-	}
-	return a
-}
-
-func (a attribute) append(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(a.value)))
-	b = binary.NativeEndian.AppendUint16(b, a.kind)
-	b = append(b, a.value...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
 }
 
 const (
@@ -79,7 +51,8 @@ func (n *netlink) singly() bool { return true }
 
 func (n *netlink) close() { _ = unix.Close(n.fd) }
 
-// get asks for one object and returns its message without the netlink header.
+// get asks for one object and returns its message without the netlink header. It
+// returns none if the answer has no message.
 func (n *netlink) get(kind uint16, family uint8, ask []attribute) ([]byte, error) {
 	var found []byte
 	err := n.ask(kind, family, 0, ask, func(message []byte) error {
@@ -90,6 +63,11 @@ func (n *netlink) get(kind uint16, family uint8, ask []attribute) ([]byte, error
 		return found, nil
 	}
 	return nil, err
+}
+
+// do makes a request to which the answer is an error or none.
+func (n *netlink) do(kind uint16, family uint8, ask []attribute) error {
+	return n.ask(kind, family, unix.NLM_F_ACK, ask, func([]byte) error { return nil })
 }
 
 var errFound = errors.New("found")
@@ -117,8 +95,9 @@ func (n *netlink) dump(kind uint16, family uint8, ask []attribute, each func(mes
 
 func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, each func([]byte) error) error {
 	n.sequence++
+	n.asked = kind >> 8
 	header := make([]byte, unix.NLMSG_HDRLEN, 256)
-	binary.NativeEndian.PutUint16(header[4:], unix.NFNL_SUBSYS_NFTABLES<<8|kind)
+	binary.NativeEndian.PutUint16(header[4:], kind)
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(header[8:], n.sequence)
 	binary.NativeEndian.PutUint32(header[12:], n.pid)
@@ -136,11 +115,11 @@ func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, 
 		return &Unreadable{Op: "setsockopt(SO_RCVTIMEO)", Err: err}
 	}
 	if err := unix.Sendto(n.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return &Unreadable{Op: "send to nf_tables", Err: err}
+		return &Unreadable{Op: "send to nfnetlink", Err: err}
 	}
 	for {
 		if err := n.ctx.Err(); err != nil {
-			return &Unreadable{Op: "receive from nf_tables", Err: err}
+			return &Unreadable{Op: "receive from nfnetlink", Err: err}
 		}
 		size, _, received, from, err := unix.Recvmsg(n.fd, n.buffer, nil, 0)
 		if errors.Is(err, unix.EINTR) {
@@ -160,7 +139,7 @@ func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, 
 		case errors.Is(err, errFound), errors.Is(err, errChanged):
 			return err
 		case err != nil:
-			return &Unreadable{Op: "receive from nf_tables", Err: err}
+			return &Unreadable{Op: "receive from nfnetlink", Err: err}
 		case done:
 			return nil
 		}
@@ -197,7 +176,7 @@ func (n *netlink) messages(datagram []byte, each func([]byte) error) (done bool,
 				return false, unix.Errno(errno)
 			}
 			return true, nil
-		case kind>>8 == unix.NFNL_SUBSYS_NFTABLES:
+		case kind>>8 == n.asked:
 			if err := each(payload); err != nil {
 				return false, err
 			}

@@ -51,7 +51,8 @@ func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		}
 		problem.Possible = true
 		if errors.Is(err, fs.ErrPermission) {
-			problem.Possible = mayTranslate()
+			virtual, err := readIPVS()
+			problem.Possible = mayTranslate() || err != nil || len(virtual) > 0
 		}
 		return none, problem
 	}
@@ -79,6 +80,9 @@ type kernel struct {
 	legacy     map[tableKey]legacyTable
 	chains     map[chainKey][]rule
 	sets       map[chainKey]*set
+	ipvs       []byte // what readIPVS returned
+	services   map[tableKey]legacyTable
+	ipsets     *ipsets // nil if they can't be asked
 	kept       int
 }
 
@@ -89,17 +93,17 @@ type chainKey struct {
 
 // Messages of nf_tables.
 const (
-	getTable   = 1
-	getChain   = 4
-	getRule    = 7
-	getSet     = 10
-	getElement = 13
-	getGen     = 16
+	getTable   = unix.NFNL_SUBSYS_NFTABLES<<8 | 1
+	getChain   = unix.NFNL_SUBSYS_NFTABLES<<8 | 4
+	getRule    = unix.NFNL_SUBSYS_NFTABLES<<8 | 7
+	getSet     = unix.NFNL_SUBSYS_NFTABLES<<8 | 10
+	getElement = unix.NFNL_SUBSYS_NFTABLES<<8 | 13
+	getGen     = unix.NFNL_SUBSYS_NFTABLES<<8 | 16
 )
 
 // openKernel reads which chains there are.
 func openKernel(ctx context.Context) (*kernel, error) {
-	k := &kernel{names: map[uint8][]string{}, readTable: readLegacyTable}
+	k := &kernel{names: map[uint8][]string{}, readTable: readLegacyTable, ipsets: &ipsets{ctx: ctx}}
 	for _, family := range []uint8{familyIPv4, familyIPv6} {
 		names, err := legacyTables(family)
 		if err != nil {
@@ -108,6 +112,10 @@ func openKernel(ctx context.Context) (*kernel, error) {
 		if len(names) > 0 {
 			k.names[family] = names
 		}
+	}
+	var err error
+	if k.ipvs, err = readIPVS(); err != nil {
+		return nil, err
 	}
 	n, err := openNetlink(ctx)
 	if err != nil {
@@ -129,7 +137,7 @@ func openKernel(ctx context.Context) (*kernel, error) {
 }
 
 // empty reports whether no chain can send callers away.
-func (k *kernel) empty() bool { return len(k.base) == 0 && len(k.names) == 0 }
+func (k *kernel) empty() bool { return len(k.base) == 0 && len(k.names) == 0 && len(k.ipvs) == 0 }
 
 // answer answers questions by the rules that they need.
 func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, error) {
@@ -145,6 +153,9 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 	if err := k.readLegacy(); err != nil {
 		return nil, err
 	}
+	if err := k.addIPVS(); err != nil {
+		return nil, err
+	}
 	return answer(ctx, questions, k, m)
 }
 
@@ -157,6 +168,9 @@ func without(err error) bool {
 func (k *kernel) close() {
 	if k.source != nil {
 		k.source.close()
+	}
+	if k.ipsets != nil {
+		k.ipsets.close()
 	}
 }
 
@@ -239,12 +253,15 @@ func (k *kernel) bases(family uint8) []baseChain {
 			all = append(all, b)
 		}
 	}
-	return all
+	return append(all, k.services[tableKey{family: family, name: ipvsTable}].bases...)
 }
 
 func (k *kernel) rules(t tableKey, chain string) ([]rule, error) {
 	if t.legacy {
 		return k.legacy[t].chains[chain], nil
+	}
+	if chain == "" {
+		return k.services[t].chains[chain], nil
 	}
 	key := chainKey{t, chain}
 	if rules, read := k.chains[key]; read {

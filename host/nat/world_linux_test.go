@@ -301,6 +301,7 @@ func (w *world) callers(to netip.Addr) []caller {
 // A judge compares answers with what callers reach.
 type judge struct {
 	none, some, all int
+	arrived         int // calls that were sent away and answered
 	faults          []string
 }
 
@@ -321,6 +322,12 @@ func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certa
 			t.Fatalf("%+v: kept rules answer\n%+v, not\n%+v", questions[i], kept[i], a)
 		}
 	}
+	w.call(t, j, questions, answers, lossy, certain)
+}
+
+// call calls the questions and compares what callers reach with the answers.
+func (w *world) call(t *testing.T, j *judge, questions []Question, answers []Answer, lossy, certain bool) {
+	t.Helper()
 	m, err := readMachine()
 	if err != nil {
 		t.Fatal(err)
@@ -358,6 +365,9 @@ func (w *world) compare(j *judge, q Question, to netip.Addr, c caller, r *Route,
 			text = fmt.Sprintf("%+v", *r)
 		}
 		j.faults = append(j.faults, fmt.Sprintf("%s: %s %s port %d: %s calls %s and reaches %s; the answer is %s", what, q.Protocol, q.Addr, q.Port, c.name, to, got, text))
+	}
+	if r != nil && got.IsValid() && !isNeed {
+		j.arrived++
 	}
 	switch {
 	case r == nil:

@@ -49,6 +49,8 @@ func decodeMatch(name string, revision uint32, data []byte) step {
 		s = addrRange{low: data[32:48], high: data[48:64], source: data[64]&1 != 0, dest: data[64]&2 != 0, invert: data[64]&32 != 0}
 	case name == "statistic" && revision == 0 && len(data) >= 8 && number16(data) == 0 && number16(data[2:]) == 0 && number32(data[4:]) >= 1<<31:
 		s = passes{"statistic"} // a probability of 1
+	case name == "set":
+		s = decodeSetMatch(revision, data)
 	default:
 		s = some{"the match " + name}
 	}
@@ -261,7 +263,7 @@ func (s addrRange) run(w *walk) effect {
 var harmlessTargets = map[string]bool{
 	"LOG": true, "NFLOG": true, "TRACE": true, "CLASSIFY": true, "DSCP": true, "TOS": true, "TTL": true, "HL": true,
 	"TCPMSS": true, "CHECKSUM": true, "TCPOPTSTRIP": true, "SECMARK": true, "CONNSECMARK": true, "AUDIT": true,
-	"RATEEST": true, "IDLETIMER": true, "LED": true, "TEE": true, "SET": true, "ECN": true, "SNAT": true, "MASQUERADE": true,
+	"RATEEST": true, "IDLETIMER": true, "LED": true, "TEE": true, "ECN": true, "SNAT": true, "MASQUERADE": true,
 }
 
 // decodeTarget returns the step of a target.
@@ -303,6 +305,8 @@ func decodeTarget(name string, revision uint32, data []byte) step {
 		return setMark{mark: number32(data), mask: number32(data[4:])}
 	case name == "CONNMARK" && revision >= 1 && revision <= 2 && len(data) >= 13:
 		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[12], revision == 2 && len(data) >= 15 && data[14] != 0}
+	case name == "SET":
+		return decodeSetTarget(revision, data)
 	case name == "HMARK":
 		return setMark{unknown: true}
 	case name == "NOTRACK":

@@ -1,0 +1,181 @@
+package nat
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An ipset is a set of ipset, which rules of x_tables refer to.
+type ipset struct {
+	name    string
+	kind    string   // such as hash:ip,port
+	family  uint8    // 0: any
+	members []*ipset // of a list
+}
+
+// An ipsetKey is what a set of ipset may have: those parts that its kind has.
+type ipsetKey struct {
+	addr     netip.Addr
+	port     uint16
+	protocol uint8
+}
+
+const ipsetList = "list:set"
+
+// parts returns the parts of a set's keys. ok reports whether all are known here.
+func (s *ipset) parts() (parts []string, ok bool) {
+	_, list, found := strings.Cut(s.kind, ":")
+	parts = strings.Split(list, ",")
+	for _, p := range parts {
+		found = found && (p == "ip" || p == "net" || p == "port")
+	}
+	return parts, found
+}
+
+// setMatch is the match set, of ipset.
+type setMatch struct {
+	index  uint16
+	dims   int   // parts of a key
+	source uint8 // the bit 1<<n is set if part n, from 1 on, is of the caller
+	invert bool
+	name   string // once it is known
+}
+
+// decodeSetMatch decodes the match set (include/uapi/linux/netfilter/xt_set.h).
+func decodeSetMatch(revision uint32, data []byte) step {
+	const (
+		inverts         = 1
+		returnNoMatch   = 1 << 7 // IPSET_RETURN_NOMATCH of revision 2
+		skipCounters    = 8 | 16 // IPSET_FLAG_SKIP_COUNTER_UPDATE and that of sub-counters
+		revision4       = 48     // its size
+		packetsOp       = 8 + 8  // conditions on the counters of an element
+		bytesOp         = 24 + 8
+		flagsOfRevision = 40
+	)
+	vague := some{"a set of ipset"}
+	switch {
+	case (revision == 1 || revision == 2) && len(data) >= 4:
+		if data[3]&returnNoMatch != 0 {
+			return vague
+		}
+	case revision == 4 && len(data) >= revision4:
+		if data[packetsOp] != 0 || data[bytesOp] != 0 || number32(data[flagsOfRevision:])&^skipCounters != 0 {
+			return vague
+		}
+	default:
+		return vague
+	}
+	flags := data[3]
+	return &setMatch{index: number16(data), dims: int(data[2]), source: flags &^ inverts, invert: flags&inverts != 0}
+}
+
+func (s *setMatch) run(w *walk) effect {
+	if w.filter != nil {
+		return ifMatched(maybe, "")
+	}
+	set, err := w.rules.ipset(s.index)
+	if err != nil {
+		return ifMatched(maybe, err.Error())
+	}
+	s.name = set.name
+	result, byPort, err := w.inSet(s, set)
+	if err != nil {
+		return ifMatched(maybe, err.Error())
+	}
+	if result == yes && byPort && !s.invert {
+		w.state.port = true
+	}
+	return ifMatched(result.xor(s.invert), depends)
+}
+
+// inSet reports whether the call is in a set, as ip_set_test of the kernel does.
+// byPort reports whether its port selects it.
+func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err error) {
+	if set.kind == ipsetList {
+		result = no
+		for _, member := range set.members {
+			r, p, err := w.inSet(s, member)
+			if err != nil {
+				return maybe, false, err
+			}
+			if r > result {
+				result, byPort = r, p
+			}
+		}
+		return result, byPort, nil
+	}
+	parts, known := set.parts()
+	if len(parts) > s.dims || set.family != 0 && set.family != w.family {
+		return no, false, nil
+	}
+	ofCaller := false
+	for i := range parts {
+		ofCaller = ofCaller || s.source&(1<<(i+1)) != 0
+	}
+	byPort = slices.Contains(parts, "port")
+	byAddr := len(parts) > 1 || !byPort
+	if !known || ofCaller || byAddr && !w.addr.IsValid() || byPort && w.port == 0 {
+		return maybe, byPort, nil
+	}
+	in, err := w.rules.inSet(set, ipsetKey{w.addr, w.port, w.protocol})
+	return triOf(in), byPort, err
+}
+
+// attributes returns what the kernel is asked about a key
+// (include/uapi/linux/netfilter/ipset/ip_set.h).
+func (k ipsetKey) attributes(parts []string) []attribute {
+	const ip, port, proto, ip2, ipv4, ipv6, networkOrder = 1, 4, 7, 20, 1, 2, 0x4000
+	addr := attribute{ipv4 | networkOrder, k.addr.AsSlice()}
+	if k.addr.Is6() {
+		addr.kind = ipv6 | networkOrder
+	}
+	var all []attribute
+	first := true
+	for _, p := range parts {
+		switch {
+		case p == "port":
+			all = append(all, attribute{port | networkOrder, binary.BigEndian.AppendUint16(nil, k.port)})
+			if len(parts) > 1 {
+				all = append(all, attribute{proto, []byte{k.protocol}})
+			}
+		case first:
+			all, first = append(all, nest(ip, addr)), false
+		default:
+			all = append(all, nest(ip2, addr))
+		}
+	}
+	return all
+}
+
+func (s *setMatch) text(*describer) string {
+	name := s.name
+	if name == "" {
+		name = strconv.Itoa(int(s.index))
+	}
+	words := []string{"match-set", name}
+	if s.invert {
+		words = append([]string{"!"}, words...)
+	}
+	var sides []string
+	for i := range s.dims {
+		side := "dst"
+		if s.source&(1<<(i+1)) != 0 {
+			side = "src"
+		}
+		sides = append(sides, side)
+	}
+	return strings.Join(append(words, strings.Join(sides, ",")), " ")
+}
+
+// decodeSetTarget decodes the target SET, which changes sets. It can also take the
+// packet's mark from one.
+func decodeSetTarget(revision uint32, data []byte) step {
+	const mapSet, flags, noSet, mapMark = 8, 12, 0xffff, 1 << 8
+	if revision >= 3 && (len(data) < flags+4 || number16(data[mapSet:]) != noSet && number32(data[flags:])&mapMark != 0) {
+		return setMark{unknown: true}
+	}
+	return passes{"SET"}
+}
