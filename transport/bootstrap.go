@@ -231,10 +231,14 @@ func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, err
 // interrupted returns the error of a context that has ended, with the step of the
 // connection that went on.
 func (b *bootstrap) interrupted(ctx context.Context) error {
-	if step := b.session.Step(); step != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return remote.At(step, ctx.Err())
+	step, waitsFor := b.session.Step()
+	switch {
+	case step == "" || !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return ctx.Err()
+	case waitsFor != "":
+		return remote.At(step, remote.LateError{WaitedFor: waitsFor, Cause: ctx.Err()})
 	}
-	return ctx.Err()
+	return remote.At(step, ctx.Err())
 }
 
 // subject returns the start of a message about an installed portcheck.

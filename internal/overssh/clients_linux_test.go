@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/org/portcheck/internal/testbed"
 )
@@ -82,6 +84,31 @@ func TestChoiceOfTheClient(t *testing.T) {
 	} {
 		if r := portcheck(t, c.env, append(c.args, flag...)...); r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.says) {
 			t.Errorf("%q: exit code %d, want %q\n%s%s", c.args, r.code, c.says, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestSSHThatHangs checks that an ssh without an answer costs seconds, not the run.
+func TestSSHThatHangs(t *testing.T) {
+	t.Parallel()
+	if !isolated(t) {
+		return
+	}
+	hangs := root(t)
+	if err := os.WriteFile(filepath.Join(hangs, "ssh"), []byte("#!/bin/sh\nsleep 1234.6\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := portcheck(t, []string{"PATH=" + hangs + ":" + os.Getenv("PATH")}, "-t", "ssh://nowhere.invalid", "-p", "8080")
+	r.checkUnknown(t, "could not be checked: resolve: ")
+	r.checkUnknown(t, "which is used because `"+hangs+"/ssh -V` did not end within 4s, reads no ssh_config(5)")
+	if r.took > 9*time.Second {
+		t.Errorf("it took %s", r.took)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // it was killed, and ends soon
+		if out, err := exec.Command("pgrep", "-fx", "sleep 1234.6").Output(); err != nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("a child stays: %s", out)
 		}
 	}
 }

@@ -32,10 +32,10 @@ func userHome(t *testing.T) string {
 }
 
 // logins returns the logins that servers have logged so far, each as the server's
-// number, the user and the key.
+// number, the user and the key, or the Kerberos principal.
 func logins(t *testing.T, servers ...*testbed.SSHD) []string {
 	t.Helper()
-	accepted := regexp.MustCompile(`Accepted publickey for (\S+) from \S+ port \d+ ssh2: (.*)`)
+	accepted := regexp.MustCompile(`Accepted (?:publickey|gssapi-keyex|gssapi-with-mic) for (\S+) from \S+ port \d+ ssh2: (.*)`)
 	var all []string
 	for i, s := range servers {
 		text, err := os.ReadFile(s.Log)
@@ -64,6 +64,33 @@ func newLogins(t *testing.T, do func(), servers ...*testbed.SSHD) []string {
 		}
 	}
 	return found
+}
+
+// besideSSH runs `ssh` and portcheck, which have to cause the same logins. It
+// reports whether ssh has reached the host, and returns what it said.
+func besideSSH(t *testing.T, env, sshArgs, args []string, servers ...*testbed.SSHD) (reached bool, said string, r run) {
+	t.Helper()
+	// Both at once, so each login has to occur twice.
+	all := newLogins(t, func() {
+		var both sync.WaitGroup
+		both.Go(func() {
+			cmd := exec.Command("ssh", append(append([]string{"-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes"}, sshArgs...), "true")...)
+			cmd.Env = append(os.Environ(), env...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal to ask for a PIN
+			out, err := cmd.CombinedOutput()
+			reached, said = err == nil, string(out)
+		})
+		r = portcheck(t, env, append([]string{"--ssh", "openssh", "-p", "8080"}, args...)...)
+		both.Wait()
+	}, servers...)
+	slices.Sort(all)
+	for i := 0; i < len(all); i += 2 {
+		if i+1 == len(all) || all[i] != all[i+1] {
+			t.Errorf("ssh and portcheck log in to different hosts: %q\n%s%s", all, said, r.stdout)
+			break
+		}
+	}
+	return reached, said, r
 }
 
 // TestConfigurationsOfOpenSSH checks that `--ssh openssh` reaches the host, the user
@@ -259,31 +286,9 @@ func TestConfigurationsOfOpenSSH(t *testing.T) {
 				defer os.Remove(filepath.Join(dir, "config"))
 			}
 			env := []string{"KEYS=" + one.Dir, "HOME=" + filepath.Dir(dir)}
-			var reached bool
-			var said []byte
-			var r run
-			// Both at once, so each login has to occur twice.
-			all := newLogins(t, func() {
-				var both sync.WaitGroup
-				both.Go(func() {
-					cmd := exec.Command("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes", alias, "true")
-					cmd.Env = append(os.Environ(), env...)
-					var err error
-					said, err = cmd.CombinedOutput()
-					reached = err == nil
-				})
-				r = portcheck(t, env, "--ssh", "openssh", "-t", target, "-p", "8080", "--remote-path", there)
-				both.Wait()
-			}, servers...)
+			reached, said, r := besideSSH(t, env, []string{alias}, []string{"-t", target, "--remote-path", there}, servers...)
 			if reached != (c.step == "") {
 				t.Fatalf("ssh: %s", said)
-			}
-			slices.Sort(all)
-			for i := 0; i < len(all); i += 2 {
-				if i+1 == len(all) || all[i] != all[i+1] {
-					t.Errorf("ssh and portcheck log in to different hosts: %q\n%s", all, r.stdout)
-					break
-				}
 			}
 			if c.step == "" {
 				if r.code != 0 || !strings.Contains(r.stdout, "1 ok") {

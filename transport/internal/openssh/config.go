@@ -48,12 +48,19 @@ var forced = []struct {
 	{line: "AddKeysToAgent no"},
 }
 
+// kerberosOptions are forced to "no" where ssh has them. Distributions add the first by
+// a patch, and a build without Kerberos has neither.
+var kerberosOptions = []string{
+	"GSSAPIKeyExchange",         // the host's ticket counts then, and not its key
+	"GSSAPIDelegateCredentials", // the host gets the user's ticket
+}
+
 // settings are the options of `ssh -G` that decide how a host is reached, except for
 // the keys in files.
 var settings = []string{
 	"addressfamily", "bindaddress", "bindinterface", "casignaturealgorithms", "checkhostip", "ciphers", "compression",
 	"connectionattempts", "connecttimeout", "controlpath", "globalknownhostsfile", "gssapiauthentication",
-	"gssapidelegatecredentials", "hostbasedauthentication", "hostkeyalgorithms", "hostkeyalias", "hostname",
+	"gssapiclientidentity", "gssapiserveridentity", "gssapitrustdns", "hostbasedauthentication", "hostkeyalgorithms", "hostkeyalias", "hostname",
 	"identityagent", "ipqos", "kexalgorithms", "knownhostscommand", "macs", "pkcs11provider", "port",
 	"preferredauthentications", "proxycommand", "proxyjump", "proxyusefdpass", "pubkeyacceptedalgorithms",
 	"pubkeyauthentication", "rekeylimit", "requiredrsasize", "revokedhostkeys", "securitykeyprovider",
@@ -126,6 +133,9 @@ func (c *Client) begin(b *strings.Builder) error {
 		if c.atLeast(f.since.major, f.since.minor) {
 			fmt.Fprintln(b, f.line)
 		}
+	}
+	for _, option := range c.kerberos {
+		fmt.Fprintln(b, option, "no")
 	}
 	// A master that is up has been reached with other keys and known hosts.
 	if c.o.KnownHosts != "" || len(c.o.Identities) > 0 {

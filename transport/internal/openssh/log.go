@@ -36,6 +36,9 @@ type messages struct {
 	hostKey string   // "TYPE FINGERPRINT"
 	offered []string // keys
 	signs   string   // the key that the host would accept
+	touch   string   // the security key that may wait to be touched
+	method  string   // of authentication
+	tickets string   // why Kerberos was of no use
 	own     []string // messages before the login
 	log     []string // the last lines before the login
 	stderr  *remote.Head
@@ -100,15 +103,27 @@ func (m *messages) debug(text string) {
 		return
 	}
 	if key, ok := word("Offering public key: "); ok {
-		m.step = "authentication"
+		m.step, m.touch = "authentication", ""
 		if key = remote.Shorten(key); len(m.offered) < maxOffered {
 			m.offered = append(m.offered, key)
 		}
 		return
 	}
 	if key, ok := word("Server accepts key: "); ok {
-		m.signs = remote.Shorten(key)
+		if m.signs = remote.Shorten(key); isSecurityKey(m.signs) {
+			m.touch = m.signs
+		}
 		return
+	}
+	if method, ok := word("Next authentication method: "); ok {
+		m.method = method
+		return
+	}
+	if strings.HasPrefix(text, "Authentications that can continue: ") {
+		m.touch = ""
+		if m.usesTickets() && m.tickets == "" {
+			m.tickets = "the host does not let the owner of the ticket in as this user: see the user's ~/.k5login there"
+		}
 	}
 	if key, ok := word("Server host key: "); ok {
 		m.step, m.hostKey = "host key", remote.Shorten(key)
@@ -142,7 +157,11 @@ func (m *messages) login() {
 		return
 	}
 	m.step, m.hostKey, m.offered, m.signs, m.own = "proxy", "", nil, "", nil
+	m.touch, m.method, m.tickets = "", "", ""
 }
+
+// usesTickets reports whether ssh tries to log in by Kerberos.
+func (m *messages) usesTickets() bool { return strings.HasPrefix(m.method, "gssapi-") }
 
 func (m *messages) reach() {
 	m.reached, m.step = true, "session"
@@ -168,6 +187,8 @@ func (m *messages) message(text string) {
 		m.step = "authentication"
 	case strings.HasPrefix(text, "env var "):
 		m.step = "config"
+	case m.usesTickets() && m.tickets == "" && !isConsequence(text): // the second line of an entry of the log
+		m.tickets = text
 	}
 }
 
@@ -185,17 +206,21 @@ func (m *messages) stderrText() string {
 	return m.stderr.String()
 }
 
-// current returns the step of the connection that goes on, "" after the login.
-func (m *messages) current() string {
+// current returns the step of the connection that goes on, "" after the login, and
+// what it may wait for, if that is known.
+func (m *messages) current() (step, waitsFor string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case m.reached:
-		return ""
-	case m.logins < m.jumps:
-		return "proxy"
+	if m.reached {
+		return "", ""
 	}
-	return m.step
+	if m.touch != "" {
+		waitsFor = "a touch of the security key " + m.touch
+	}
+	if m.logins < m.jumps {
+		return "proxy", waitsFor
+	}
+	return m.step, waitsFor
 }
 
 // failure returns the error of an ssh that did not run the command.
@@ -353,9 +378,33 @@ func (m *messages) loginReason() string {
 	case open != "":
 		text += "; ssh ignores a key file: " + open + " Use chmod 600"
 	case m.signs != "":
-		text += fmt.Sprintf("; the host accepts %s, but it can't sign: if the key is encrypted, add it to an agent (ssh-add), and if the file has only the public half, name that of the private one", m.signs)
+		text += fmt.Sprintf("; the host accepts %s, but it can't sign%s: %s", m.signs, after(": ", m.signFailure()), signRemedy(m.signs))
 	case len(m.offered) > 0:
 		text += "; the host accepts none of them for this user: see the user's ~/.ssh/authorized_keys there, or name another user"
 	}
-	return text
+	return text + after("; Kerberos: ", m.tickets)
+}
+
+// signFailure returns why the key that the host accepts did not sign, "" if ssh has
+// not said it.
+func (m *messages) signFailure() string {
+	text := m.find("signing failed for ")
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		return text[i+len(": "):]
+	}
+	return ""
+}
+
+// isSecurityKey reports whether a key of the log, "FILE TYPE FINGERPRINT ...", is on a
+// security key.
+func isSecurityKey(key string) bool {
+	return strings.Contains(key, "-SK SHA256:") || strings.Contains(key, "-SK-CERT SHA256:")
+}
+
+// signRemedy returns what can be done about a key that does not sign.
+func signRemedy(key string) string {
+	if isSecurityKey(key) {
+		return "connect the security key, or touch it in time; one that wants a PIN can't be used, because nothing asks for it"
+	}
+	return "if the key is encrypted, add it to an agent (ssh-add), and if the file has only the public half, name that of the private one"
 }

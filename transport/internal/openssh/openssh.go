@@ -37,10 +37,15 @@ type Client struct {
 	// namesKeys is true unless it is sure that no configuration file names a key.
 	namesKeys bool
 	version
-	err error // of looking for ssh
+	kerberos []string // those of kerberosOptions that this ssh has
+	err      error    // of looking for ssh
 }
 
-const findTimeout = 10 * time.Second // of `ssh -V`
+// Limits of `ssh -V`, which takes milliseconds.
+const (
+	findTimeout  = 4 * time.Second
+	findWaitTime = time.Second // for the end of what it has started in a process group of its own
+)
 
 // New returns a Client. It runs nothing yet.
 func New(o Options) *Client { return &Client{o: o} }
@@ -62,15 +67,36 @@ func (c *Client) Find(ctx context.Context) error {
 		// What is found counts for all targets, so it must not depend on the time of one.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), findTimeout)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, c.path, "-V")
-		cmd.Env = c.environment()
-		cmd.WaitDelay = time.Second
-		text, _ := cmd.CombinedOutput() // of a program that fails, the text is not OpenSSH's either
-		if c.version, c.err = parseVersion(string(text)); c.err != nil {
-			c.err = fmt.Errorf("%s is not OpenSSH: %w", c.path, c.err)
+		for i := range len(kerberosOptions) + 1 {
+			c.kerberos = kerberosOptions[i:]
+			if c.version, c.err = c.askVersion(ctx, c.kerberos); c.err == nil || ctx.Err() != nil {
+				return
+			}
 		}
 	})
 	return c.err
+}
+
+// askVersion runs `ssh -V`. It fails if ssh has not all of the options.
+func (c *Client) askVersion(ctx context.Context, options []string) (version, error) {
+	var args []string
+	for _, o := range options {
+		args = append(args, "-o", o+"=no")
+	}
+	cmd := exec.CommandContext(ctx, c.path, append(args, "-V")...)
+	cmd.Env = c.environment()
+	cmd.WaitDelay = findWaitTime
+	detach(cmd)
+	cmd.Cancel = func() error { kill(cmd.Process); return nil }
+	text, _ := cmd.CombinedOutput() // of a program that fails, the text is not OpenSSH's either
+	if ctx.Err() != nil {
+		return version{}, fmt.Errorf("`%s -V` did not end within %s", c.path, findTimeout)
+	}
+	v, err := parseVersion(string(text))
+	if err != nil {
+		return version{}, fmt.Errorf("%s is not OpenSSH: %w", c.path, err)
+	}
+	return v, nil
 }
 
 // parseVersion parses the output of `ssh -V`, such as "OpenSSH_9.2p1 Debian-2,

@@ -242,9 +242,9 @@ func (s *Session) Write(p []byte) (int, error) { return s.stdin.Write(p) }
 func (s *Session) Stderr() string { return s.messages.stderrText() }
 
 // Step implements remote.Session.
-func (s *Session) Step() string {
+func (s *Session) Step() (step, waitsFor string) {
 	if s.answered.Load() {
-		return ""
+		return "", ""
 	}
 	return s.messages.current()
 }

@@ -27,8 +27,8 @@ type Session interface {
 	// far, at most 4 KiB.
 	Stderr() string
 	// Step returns the step of the connection that goes on, "" once the command
-	// was started.
-	Step() string
+	// was started, and what it may wait for, if that is known.
+	Step() (step, waitsFor string)
 	// CloseWrite closes the command's stdin.
 	CloseWrite() error
 	// Wait waits until the command has exited. The error is an *ExitError if the
@@ -85,7 +85,11 @@ func At(step string, err error) error {
 
 // Error returns "STEP: CAUSE" as one line.
 func (e *StepError) Error() string {
-	if errors.Is(e.Err, context.DeadlineExceeded) && !IsUnread(e.Err) {
+	var late LateError
+	switch {
+	case errors.As(e.Err, &late):
+		return e.Step + ": " + late.Error()
+	case errors.Is(e.Err, context.DeadlineExceeded) && !IsUnread(e.Err):
 		return e.Step + ": no answer in time"
 	}
 	return fmt.Sprintf("%s: %s", e.Step, e.Err)
@@ -93,6 +97,18 @@ func (e *StepError) Error() string {
 
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
+
+// LateError is the error of a context that ended while a person may have been waited
+// for.
+type LateError struct {
+	WaitedFor string
+	Cause     error
+}
+
+func (e LateError) Error() string { return "no answer in time; it may have waited for " + e.WaitedFor }
+
+// Unwrap returns the context's error.
+func (e LateError) Unwrap() error { return e.Cause }
 
 // UnreadError is the error of a context that ended while a file was read.
 type UnreadError struct {

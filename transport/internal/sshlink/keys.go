@@ -185,7 +185,7 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 	case "PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE":
 		return nil, errPublic
 	}
-	return nil, errors.New("contains no usable private key: RSA, ECDSA and Ed25519 are supported, DSA and security keys are not")
+	return nil, errors.New("contains no usable private key: RSA, ECDSA and Ed25519 are supported, security keys in an agent alone, DSA not at all")
 }
 
 // needsPassphrase is the error for an encrypted key without a passphrase. The

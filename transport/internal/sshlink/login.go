@@ -155,15 +155,19 @@ func (l *login) refused(c *ssh.ClientAuthContext) error {
 
 func (l *login) refusal(c *ssh.ClientAuthContext) string {
 	methods := remote.Shorten(strings.Join(c.AllowedMethods, ", "))
+	tickets := ""
+	if strings.Contains(methods, "gssapi-") {
+		tickets = "; Kerberos needs OpenSSH's client"
+	}
 	switch {
 	case len(c.PartialSuccessMethods) > 0:
 		return fmt.Sprintf("a key was accepted, but the host also requires %s, which is not supported", methods)
 	case !slices.Contains(c.AllowedMethods, "publickey"):
-		return fmt.Sprintf("the host accepts no keys, only %s, which is not supported", methods)
+		return fmt.Sprintf("the host accepts no keys, only %s, which is not supported%s", methods, tickets)
 	case len(l.offered) == 0:
-		return "there is no key to offer: set " + l.keyVariable + ", or use a key file or an agent"
+		return "there is no key to offer: set " + l.keyVariable + ", or use a key file or an agent" + tickets
 	}
-	text := fmt.Sprintf("no key is accepted (the host accepts %s)", methods)
+	text := fmt.Sprintf("no key is accepted (the host accepts %s)", methods) + tickets
 	if l.rsa {
 		text += "; RSA keys sign with SHA-2 only (rsa-sha2-256, rsa-sha2-512)"
 	}

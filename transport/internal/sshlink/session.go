@@ -84,7 +84,7 @@ func (s *Session) Write(p []byte) (int, error) { return s.stdin.Write(p) }
 func (s *Session) Stderr() string { return s.stderr.String() }
 
 // Step returns "": the login is over.
-func (s *Session) Step() string { return "" }
+func (s *Session) Step() (step, waitsFor string) { return "", "" }
 
 // CloseWrite closes the command's stdin.
 func (s *Session) CloseWrite() error { return ignoreEOF(s.stdin.Close()) }
