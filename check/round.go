@@ -107,6 +107,7 @@ type round struct {
 	err     error      // why it was not opened, or why the last probe failed
 	results map[resultKey]*Result
 	spent   time.Duration // so far, of Timeout
+	probed  time.Time     // when needs began to wait
 	scans   map[scanKey]*scan
 	// ephemeralPorts is the result of ephemeral, once it was called.
 	ephemeralPorts *port.Bits
@@ -156,7 +157,7 @@ func (r *round) run(ctx context.Context) {
 		r.probe(ctx, r.own, true)
 		r.wait(ctx)
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !slices.ContainsFunc(r.own, r.isAuto) {
 		r.finish()
 	}
 }
@@ -166,7 +167,8 @@ func (r *round) run(ctx context.Context) {
 // slot.
 func (r *round) wait(ctx context.Context) {
 	start := time.Now()
-	pending := slices.Clone(r.own)
+	r.probed = start
+	pending := slices.DeleteFunc(slices.Clone(r.own), r.isAuto)
 	holders := map[resultKey]string{}
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
@@ -315,8 +317,19 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
 			key := resultKey{i, proto}
-			if n.Expect == config.Reachable {
+			switch {
+			case n.Expect == config.Reachable:
 				r.askReachable(b, key)
+				continue
+			case n.Auto:
+				if k := r.scanKey(n, proto); !asked[k] {
+					asked[k] = true
+					b.try(lookOnly(n.Binding(proto)), func(tried host.Tried, _ answer) {
+						r.boundHidden = r.boundHidden || tried.BoundHidden
+						r.tableOnly = r.tableOnly || tried.NoBindReason != ""
+					})
+					r.askRange(b, n, proto)
+				}
 				continue
 			}
 			r.askBinding(b, key)
@@ -354,25 +367,33 @@ func (r *round) askReachable(b *batch, key resultKey) {
 func (r *round) askBinding(b *batch, key resultKey) {
 	n := r.needs[key.need]
 	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
-	judge := judgeFree
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
-		judge = judgeListening
 	}
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		r.boundHidden = r.boundHidden || tried.BoundHidden
-		facts := r.limit(a.about(n.Ports))
-		result := judge(n, key.proto, tried, facts)
-		n.followCallers(&result, key.proto, tried, facts, a.byPort)
-		result.OS = a.Machine.OS
-		if uid := a.Machine.UID; uid >= 0 {
-			result.UID = &uid // a pointer into the answer would keep all of it in memory
-		}
-		n.notePorts(&result, a.Machine.OS)
-		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
+		result := r.judge(n, key.proto, tried, a)
 		r.keep(key, &result)
 	})
+}
+
+// judge returns the result of a need from the answer about its ports.
+func (r *round) judge(n Need, proto port.Protocol, tried host.Tried, a answer) Result {
+	judge := judgeFree
+	if n.Expect == config.Listening {
+		judge = judgeListening
+	}
+	facts := r.limit(a.about(n.Ports))
+	result := judge(n, proto, tried, facts)
+	n.followCallers(&result, proto, tried, facts, a.byPort)
+	result.OS = a.Machine.OS
+	if uid := a.Machine.UID; uid >= 0 {
+		result.UID = &uid // a pointer into the answer would keep all of it in memory
+	}
+	n.notePorts(&result, a.Machine.OS)
+	n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
+	return result
 }
 
 // limit returns facts about a need with as many holders as the run may still compare.

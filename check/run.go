@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/org/portcheck/config"
@@ -34,6 +35,7 @@ type Options struct {
 // order of needs. The error is the context's.
 func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report, error) {
 	report := Report{Version: 1, Tool: o.Tool}
+	needs = slices.Clone(needs) // autos get their ports
 	rounds := newRounds(ctx, needs, targets, o)
 	defer each(rounds, (*round).close) // not earlier: alternatives may be looked for on any target
 	each(rounds, func(r *round) { r.run(ctx) })
@@ -41,6 +43,9 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 		return report, context.Cause(ctx)
 	}
 
+	if err := chooseAutos(ctx, needs, rounds); err != nil {
+		return report, err
+	}
 	results := map[resultKey]*Result{}
 	for _, r := range rounds {
 		for key, result := range r.results {

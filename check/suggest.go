@@ -17,8 +17,9 @@ import (
 type search struct {
 	*choice
 	need   Need
-	rounds []*round // of its targets: an alternative must be free on all
-	reason string   // why there can be no answer, for people; "" if there can
+	rounds []*round  // of its targets: an alternative must be free on all
+	reason string    // why there can be no answer, for people; "" if there can
+	auto   *autoPort // the need that the search is for, if it has no port yet
 	// untried is an attempt that failed for another reason than the port.
 	untried *host.Attempt
 }
@@ -54,6 +55,9 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 	for i, n := range needs {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if n.Auto {
+			continue // all of its range was tried
 		}
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
 			return movable(results[resultKey{i, proto}])
@@ -103,7 +107,7 @@ func setOf(ports []uint16) port.Set {
 
 // movable reports whether another port would help an unmet need.
 func movable(r *Result) bool {
-	if r.Expect != config.Free || r.OK {
+	if r.Expect != config.Free || r.OK || r.Auto {
 		return false
 	}
 	switch r.Status {
@@ -122,18 +126,23 @@ type claimKey struct {
 }
 
 func (c claims) add(target string, proto port.Protocol, ports port.Range) {
+	c.of(target, proto).AddSet(port.Set{ports})
+}
+
+// of returns the claims of a target and a protocol.
+func (c claims) of(target string, proto port.Protocol) *port.Bits {
 	key := claimKey{target, proto}
 	if c[key] == nil {
 		c[key] = new(port.Bits)
 	}
-	c[key].AddSet(port.Set{ports})
+	return c[key]
 }
 
 func claimsOf(needs []Need) claims {
 	c := claims{}
 	for _, n := range needs {
-		if n.Expect == config.Reachable {
-			continue // its port is the remote's
+		if n.Expect == config.Reachable || n.Auto && !n.chosen {
+			continue // its port is the remote's, or none
 		}
 		for _, proto := range n.Protocols {
 			c.add(n.Target, proto, n.Ports)
@@ -177,7 +186,7 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 			switch {
 			case found == nil:
 				return none, fmt.Sprintf("they must be free on every target, and %s could not be probed", r.Name)
-			case r.tableOnly:
+			case r.tableOnly && !n.Auto:
 				return none, fmt.Sprintf("no port can be test-bound on %s", r.Name)
 			}
 			p.open = append(p.open, &found.bits)
@@ -202,7 +211,7 @@ func unsafeFor(n Need) *port.Bits {
 	if others <= len(unsafePorts) {
 		others = len(n.Range.Without(bits.Has))
 	}
-	if bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+	if !n.Auto && bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
 		return nil
 	}
 	return bits
@@ -310,6 +319,10 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 // table does not show TCP sockets that are bound and do not listen, the bind excludes
 // them, because it is the only proof that there is none.
 func (s *search) askBlock(r *round, b *batch, first uint16) {
+	if s.auto != nil {
+		s.auto.ask(r, b, first)
+		return
+	}
 	for _, proto := range s.need.Protocols {
 		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs, Callers: true}
 		if r.boundHidden && proto == port.TCP {

@@ -99,6 +99,7 @@ type Result struct {
 	Address      []port.Address  `json:"address"`
 	Port         uint16          `json:"port"`
 	PortLast     uint16          `json:"port_last,omitempty"` // last port of a block
+	Auto         bool            `json:"auto,omitempty"`      // the port was chosen from a range; if none was found, it is the range's first
 	Expect       config.Expect   `json:"expect"`
 	Remote       string          `json:"remote,omitempty"`
 	Status       Status          `json:"status,omitempty"`

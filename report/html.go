@@ -288,6 +288,7 @@ func (p *htmlWriter) matrix() {
 	type row struct {
 		name, app string
 		protocol  port.Protocol
+		text      string
 		ports     port.Range
 		remote    string
 	}
@@ -295,7 +296,10 @@ func (p *htmlWriter) matrix() {
 	var rows []row
 	cells := map[row]map[string][]check.Result{}
 	for _, r := range p.report.Results {
-		k := row{r.Name, appOf(r), r.Protocol, r.Ports(), r.Remote}
+		k := row{r.Name, appOf(r), r.Protocol, stablePorts(r), r.Ports(), r.Remote}
+		if r.Auto {
+			k.ports = port.Range{} // another one on each target
+		}
 		if cells[k] == nil {
 			cells[k] = map[string][]check.Result{}
 			rows = append(rows, k)
@@ -323,7 +327,7 @@ func (p *htmlWriter) matrix() {
 	}
 	p.add("</tr></thead>\n<tbody>\n")
 	for _, k := range rows {
-		where := Safe(string(k.protocol)) + " " + k.ports.String()
+		where := Safe(string(k.protocol)) + " " + k.text
 		if k.remote != "" {
 			where += " of " + Safe(bracketed(k.remote))
 		}

@@ -98,12 +98,15 @@ func (d *junitDoc) problem(at string, f finding) {
 func (d *junitDoc) result(x check.Result, manyTargets bool) {
 	c := junitCase{
 		Class: cmp.Or(Safe(x.Target), "portcheck"),
-		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), x.Ports()),
+		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), stablePorts(x)),
 	}
 	if app := appOf(x); app != "" {
 		c.Class = Safe(app) + "/" + c.Class
 	}
 	var notes bytes.Buffer
+	if f, ok := chosenFinding(x, manyTargets); ok {
+		writeFinding(&notes, f, Options{})
+	}
 	for _, f := range noteFindings(x, manyTargets) {
 		writeFinding(&notes, f, Options{})
 	}
