@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
@@ -81,8 +79,7 @@ func (a *autos) run(ctx context.Context) error {
 	for _, r := range a.rounds {
 		told[r] = map[resultKey]string{}
 	}
-	steps := backoff.NewExponentialBackOff()
-	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
+	steps := newSteps()
 	for try := 0; ; try++ {
 		pending := a.pending()
 		if err := a.choose(ctx, pending); err != nil {

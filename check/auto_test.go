@@ -188,6 +188,22 @@ func TestAutosWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// Where nothing can be bound, the socket table decides.
+func TestAutosByTheTableAlone(t *testing.T) {
+	h := &edited{sim: sim{taken: set(t, "9000")}, edit: func(f *host.Facts) {
+		for i := range f.Tried {
+			f.Tried[i].NoBindReason = "nothing runs there"
+			for k := range f.Tried[i].Attempts {
+				f.Tried[i].Attempts[k] = host.Attempt{Endpoint: f.Tried[i].Attempts[k].Endpoint, Outcome: host.NotTried}
+			}
+		}
+	}}
+	r := run(t, []Need{needOf("a.yml", "x", auto(1, "9000-9001"))}, Options{}, targetOf("local", h))
+	if diff := cmp.Diff([]string{"x@local/tcp 9001 free"}, autoVerdicts(r)); diff != "" || !r.Results[0].TableOnly {
+		t.Error(diff)
+	}
+}
+
 // edited is a host whose answers are changed.
 type edited struct {
 	sim

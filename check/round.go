@@ -170,8 +170,7 @@ func (r *round) wait(ctx context.Context) {
 	r.probed = start
 	pending := slices.DeleteFunc(slices.Clone(r.own), r.isAuto)
 	holders := map[resultKey]string{}
-	steps := backoff.NewExponentialBackOff()
-	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
+	steps := newSteps()
 	for r.err == nil && ctx.Err() == nil {
 		now := time.Now()
 		next := time.Duration(math.MaxInt64) // time left until the first deadline
@@ -199,6 +198,13 @@ func (r *round) wait(ctx context.Context) {
 		r.spent = 0 // the timeout does not limit waiting
 		r.probe(ctx, pending, false)
 	}
+}
+
+// newSteps returns the times between the probes of what waits.
+func newSteps() backoff.BackOff {
+	steps := backoff.NewExponentialBackOff()
+	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
+	return steps
 }
 
 // waitOver reports whether a need has nothing to wait for: it is met, or what is

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -367,14 +369,53 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	return t.TableOK && len(t.Attempts) > 0
 }
 
-// FreePorts returns up to o.Alternatives ports of a need's range that its app can
-// bind now, and what could not be seen of the way to them.
+// FreePorts returns up to o.Alternatives ports or blocks of a need's range that its
+// app can bind now, by their first ports, and what could not be seen of the way to
+// them. It waits for as many, at most for as long as the need does.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []string, err error) {
 	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
+	r.emit(func(p Progress) { p.Started(r.Name) })
 	if err := r.reach(ctx); err != nil {
 		return nil, nil, err
 	}
+	start, steps, told := time.Now(), newSteps(), -1
+	for {
+		ports, unseen, err = r.freePorts(ctx, n, o.Alternatives)
+		left := n.Wait - time.Since(start)
+		if err != nil || len(ports) >= o.Alternatives || left <= 0 {
+			return ports, unseen, err
+		}
+		if told != len(ports) {
+			told = len(ports)
+			waiting := n.result(n.Protocols[0])
+			waiting.Message = n.Few(len(ports), o.Alternatives)
+			r.emit(func(p Progress) { p.Waiting(waiting, left) })
+		}
+		select {
+		case <-ctx.Done():
+			return ports, unseen, context.Cause(ctx)
+		case <-time.After(min(steps.NextBackOff(), left)):
+		}
+		r.spent = 0 // the timeout does not limit waiting
+	}
+}
+
+// Few says that the need's range has only some of the wanted ports.
+func (n Need) Few(found, wanted int) string {
+	protocols := make([]string, len(n.Protocols))
+	for i, proto := range n.Protocols {
+		protocols[i] = string(proto)
+	}
+	what := strings.Join(protocols, " and ") + " ports"
+	if size := n.Ports.Len(); size > 1 {
+		what = fmt.Sprintf("blocks of %d %s", size, what)
+	}
+	return fmt.Sprintf("%s has only %d of %d free %s", n.Range, found, wanted, what)
+}
+
+// freePorts finds ports at this moment.
+func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint16, unseen []string, err error) {
 	b := &batch{}
 	for _, proto := range n.Protocols {
 		b.try(lookOnly(n.Binding(proto)), func(host.Tried, answer) {})
@@ -384,19 +425,22 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16
 	if err == nil {
 		err = wholeTable(facts)
 	}
-	if err == nil && facts.Tried[0].NoBindReason != "" {
-		err = errors.New("no port can be test-bound there: " + facts.Tried[0].NoBindReason)
+	for i := 0; err == nil && i < len(facts.Tried); i++ {
+		if why := facts.Tried[i].NoBindReason; why != "" {
+			err = errors.New("no port can be test-bound there: " + why)
+		}
+		r.boundHidden = r.boundHidden || facts.Tried[i].BoundHidden
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
+	r.facts = facts
 	b.take(ctx, facts)
-	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
+	s := newSearch(n, []*round{r}, claims{}, wanted, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, nil, err
 	}
-	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < o.Alternatives {
+	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < wanted {
 		return nil, nil, errors.New(why)
 	}
 	for _, g := range r.unseen {
