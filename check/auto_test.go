@@ -169,8 +169,8 @@ func TestAutosWithoutAnAnswer(t *testing.T) {
 	}
 	for want, h := range map[string]host.Host{
 		"denied: tcp auto in 80-81: no port can be had: tcp 80 (auto) may not be bound by this user: ports below 1024 (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE": outcomes(host.Attempt{Outcome: host.Denied, Op: "bind", Errno: "EACCES"}),
-		"unavailable: tcp auto in 80-81: no port can be had: tcp 80 (auto) can't be bound: the address is not on this host":                                                                  outcomes(host.Attempt{Outcome: host.NoAddress, Op: "bind", Errno: "EADDRNOTAVAIL"}),
-		"unknown: tcp auto in 80-81: no port is known to be free: tcp 80 (auto) could not be tried (bind: EPERM)":                                                                            outcomes(host.Attempt{Outcome: host.Failed, Op: "bind", Errno: "EPERM"}),
+		"unavailable: tcp auto in 80-81: no port can be had: tcp 80 (auto) can't be bound: the address is not on this host":                                                                    outcomes(host.Attempt{Outcome: host.NoAddress, Op: "bind", Errno: "EADDRNOTAVAIL"}),
+		"unknown: tcp auto in 80-81: no port is known to be free: tcp 80 (auto) could not be tried (bind: EPERM)":                                                                              outcomes(host.Attempt{Outcome: host.Failed, Op: "bind", Errno: "EPERM"}),
 		"unknown: tcp auto in 80-81: no port is known to be free: tcp 80 (auto): could not determine whether a process listens there": &edited{edit: func(f *host.Facts) {
 			for i := range f.Tried {
 				f.Tried[i].TableOK = false

@@ -74,7 +74,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 // reportTarget returns a target's part of the report, with what could not be seen.
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
-		Name: name, OS: f.Machine.OS, Notices: []Notice{},
+		Name: name, Hostname: f.Machine.Hostname, OS: f.Machine.OS, Notices: []Notice{},
 		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode, f.Machine.Namespace.Reason},
 	}
 	if f.Limits.Ephemeral.Last > 0 {

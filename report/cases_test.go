@@ -25,6 +25,7 @@ func cases() map[string]check.Report {
 		all["notice-"+string(code)] = reportOf(r)
 	}
 	all["auto"] = autos()
+	all["stamped"] = stamped()
 	all["several"] = several()
 	all["targets"] = targets()
 	all["problems"] = problems()
@@ -59,6 +60,14 @@ func autos() check.Report {
 	none.Alternatives, none.Asked, none.From = nil, 0, nil
 	r := reportOf(chosen, none)
 	r.Spans = []check.Span{{Target: "local", Protocol: port.UDP, Address: []port.Address{port.Any}, Ports: port.Set{{First: 8080, Last: 8089}}, Open: port.Set{{First: 8081, Last: 8089}}}}
+	return r
+}
+
+// stamped returns a report with its time and the name of the host.
+func stamped() check.Report {
+	r := reportOf(met(check.Free, "tcp 8080 is free"))
+	r.Generated = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r.Targets[0].Hostname = "ci-1<b>.example"
 	return r
 }
 

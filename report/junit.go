@@ -24,6 +24,8 @@ type (
 	junitSuite struct {
 		Name string `xml:"name,attr"`
 		junitCounts
+		Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as in Ant's schema
+		Hostname  string      `xml:"hostname,attr,omitempty"`
 		Cases     []junitCase `xml:"testcase"`
 		SystemOut *junitText  `xml:"system-out"`
 	}
@@ -64,7 +66,15 @@ func junit(w io.Writer, r check.Report, o Options) error {
 	for _, x := range r.Results {
 		doc.result(x, many)
 	}
+	if !r.Generated.IsZero() {
+		for _, s := range doc.Suites {
+			s.Timestamp = r.Generated.UTC().Format("2006-01-02T15:04:05")
+		}
+	}
 	for _, t := range r.Targets {
+		if s := doc.suites[t.Name]; s != nil {
+			s.Hostname = Safe(t.Hostname)
+		}
 		if len(t.Notices) > 0 {
 			var notices bytes.Buffer
 			writeTargetNotices(&notices, []check.TargetReport{t})
