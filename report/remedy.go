@@ -69,7 +69,7 @@ func onTarget(r check.Result) string {
 func remedyInUse(r check.Result) advice {
 	switch {
 	case r.Auto:
-		return advice{text: "add ports to `range`, or wait until one of these is free: " + waitHint(r, "60s")}
+		return advice{text: "give it a wider range, or wait until one of these is free: " + waitHint(r, "60s")}
 	case hasNotice(r, config.TimeWait) || allHolders(r, "time-wait", "closing"):
 		return advice{text: "wait: the system releases the port within a minute; " + waitHint(r, "60s")}
 	case allHolders(r, "connected", "time-wait", "closing"):
