@@ -474,7 +474,7 @@ func (x *autoPort) unmet(r *round, n Need, key resultKey, claimed *port.Bits) Re
 			sockets = append(sockets, s.sockets...)
 		}
 	}
-	if why := x.search.whyUntried(); why != "" {
+	if why := cmp.Or(x.search.reason, x.search.whyUntried()); why != "" {
 		result.Status = Unknown
 		result.Message = fmt.Sprintf("%s: no port is known to be free: %s", n.subject(key.proto), why)
 		return result
