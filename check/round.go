@@ -27,9 +27,10 @@ type plan struct {
 	ranges     rangeTexts
 	// excludedPorts are the results of excluded.
 	excludedPorts map[*port.Range]*port.Bits
-	budget        budget       // of all targets together
-	holders       int          // about how many an answer may have
-	listed        atomic.Int64 // bytes of the holders in all results
+	budget        budget // of all targets together
+	holders       int    // about how many an answer may have
+	listedMu      sync.Mutex
+	listed        int64        // bytes of the holders in all results
 	compared      atomic.Int64 // holders, with each need
 }
 
@@ -422,15 +423,17 @@ func (r *round) limit(f host.Facts) host.Facts {
 // keep keeps a result in place of an earlier one, with as many holders as the run may
 // still list, and at least one.
 func (r *round) keep(key resultKey, result *Result) {
+	r.listedMu.Lock()
+	defer r.listedMu.Unlock()
 	if old := r.results[key]; old != nil {
-		r.listed.Add(-bytesOf(old.Holders))
+		r.listed -= bytesOf(old.Holders)
 	}
 	r.results[key] = result
-	all := bytesOf(result.Holders)
-	if r.listed.Add(all) <= bytesOfHolders || len(result.Holders) <= 1 {
+	all, left := bytesOf(result.Holders), bytesOfHolders-r.listed
+	if all <= left || len(result.Holders) <= 1 {
+		r.listed += all
 		return
 	}
-	left := bytesOfHolders - r.listed.Add(-all)
 	n := 1
 	for size := bytesOf(result.Holders[:1]); n < len(result.Holders); n++ {
 		if size += bytesOf(result.Holders[n : n+1]); size > left {
@@ -439,7 +442,7 @@ func (r *round) keep(key resultKey, result *Result) {
 	}
 	beyond := len(result.Holders) - n
 	result.Holders = slices.Clone(result.Holders[:n]) // the others are to be freed
-	r.listed.Add(bytesOf(result.Holders))
+	r.listed += bytesOf(result.Holders)
 	if beyond == 0 {
 		return
 	}
