@@ -123,9 +123,10 @@ type place struct {
 type choice struct {
 	pool
 	wanted  int
-	shared  bool      // its blocks may also be those of other choices
-	budgets []*budget // of its targets
-	cost    int       // endpoints of one block
+	shared  bool         // its blocks may also be those of other choices
+	used    []*port.Bits // the ports that it and other choices have, in the draw; nil: those of its allocation
+	budgets []*budget    // of its targets
+	cost    int          // endpoints of one block
 	phase   phase
 	at      place           // where the next candidate is looked for
 	skipped *place          // of the first candidate that overlaps a block of another choice, since the last keep
@@ -165,15 +166,15 @@ func (c *choice) failDrawn() {
 func (c *choice) hasEphemeral() bool { return slices.ContainsFunc(c.chosen, c.isEphemeral) }
 
 // drawOne moves the next candidate that overlaps no used port to trying.
-func (c *choice) drawOne(ctx context.Context, used *port.Bits) bool {
+func (c *choice) drawOne(ctx context.Context) bool {
 	if slices.ContainsFunc(c.budgets, func(b *budget) bool { return b.left < c.cost && b.left < b.limit }) {
 		return false
 	}
 	for c.phase != exhausted {
-		if first, found := c.next(ctx, used); found {
+		if first, found := c.next(ctx); found {
 			c.trying = append(c.trying, first)
 			c.drawn[first] = true
-			c.use(used, first)
+			c.use(first)
 			for _, b := range c.budgets {
 				b.left -= c.cost
 			}
@@ -188,11 +189,11 @@ func (c *choice) drawOne(ctx context.Context, used *port.Bits) bool {
 }
 
 // next returns the next candidate of the phase that overlaps no used port.
-func (c *choice) next(ctx context.Context, used *port.Bits) (first uint16, found bool) {
+func (c *choice) next(ctx context.Context) (first uint16, found bool) {
 	for ; c.at.index < len(c.starts) && ctx.Err() == nil; c.at = (place{c.at.index + 1, 0}) {
 		r := c.starts[c.at.index]
 		for n := max(int(r.First), c.at.port); n <= int(r.Last); {
-			if next := c.candidate(uint16(n), used); next > n {
+			if next := c.candidate(uint16(n)); next > n {
 				n = next
 				continue
 			}
@@ -205,7 +206,7 @@ func (c *choice) next(ctx context.Context, used *port.Bits) (first uint16, found
 
 // candidate returns first if the block there can be drawn. If not, it returns a
 // later number, and no block that starts before that can be drawn.
-func (c *choice) candidate(first uint16, used *port.Bits) int {
+func (c *choice) candidate(first uint16) int {
 	next := c.usable(first)
 	if next == int(first) {
 		next = c.ofKind(first, c.phase == ephemeral)
@@ -215,19 +216,27 @@ func (c *choice) candidate(first uint16, used *port.Bits) int {
 		return next
 	case c.drawn[first]:
 		return int(first) + 1
-	case !c.shared && used.HasAny(c.block(first)):
-		if c.skipped == nil {
-			c.skipped = &place{c.at.index, int(first)}
+	case c.shared:
+		return int(first)
+	}
+	for _, used := range c.used {
+		if used.HasAny(c.block(first)) {
+			if c.skipped == nil {
+				c.skipped = &place{c.at.index, int(first)}
+			}
+			return used.NextMissing(uint16(used.Next(first)))
 		}
-		return used.NextMissing(uint16(used.Next(first)))
 	}
 	return int(first)
 }
 
 // use adds a block to the used ports, so that no other choice draws it. The blocks
 // of a shared choice are not added.
-func (c *choice) use(used *port.Bits, first uint16) {
-	if !c.shared {
+func (c *choice) use(first uint16) {
+	if c.shared {
+		return
+	}
+	for _, used := range c.used {
 		used.AddSet(port.Set{c.block(first)})
 	}
 }
@@ -261,10 +270,25 @@ func (c *choice) useFallback() bool {
 // out not to be free.
 type allocation struct {
 	choices []*choice
-	factor  int // how many blocks are tried for each one that is missing
+	used    map[*port.Bits]bool // those of all choices
+	factor  int                 // how many blocks are tried for each one that is missing
 }
 
-func newAllocation(choices []*choice) *allocation { return &allocation{choices, 1} }
+// newAllocation returns an allocation in which no two choices share a port, except
+// those that have no set of used ports in common.
+func newAllocation(choices []*choice) *allocation {
+	a := &allocation{choices, map[*port.Bits]bool{}, 1}
+	common := []*port.Bits{new(port.Bits)}
+	for _, c := range choices {
+		if c.used == nil {
+			c.used = common
+		}
+		for _, used := range c.used {
+			a.used[used] = true
+		}
+	}
+	return a
+}
 
 // draw fills trying, and reports whether there is anything to try. Choices draw
 // in turns, so that each gets one block before any gets a second. It ends early if
@@ -285,10 +309,12 @@ func (a *allocation) draw(ctx context.Context) bool {
 }
 
 func (a *allocation) drawRound(ctx context.Context) bool {
-	var used port.Bits
+	for used := range a.used {
+		*used = port.Bits{}
+	}
 	for _, c := range a.choices {
 		for _, first := range c.chosen {
-			c.use(&used, first)
+			c.use(first)
 		}
 		for _, b := range c.budgets {
 			b.left = b.limit
@@ -299,7 +325,7 @@ func (a *allocation) drawRound(ctx context.Context) bool {
 		more = false
 		for _, c := range a.choices {
 			missing := c.wanted - len(c.chosen)
-			if len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(ctx, &used) {
+			if len(c.trying) < min(missing*a.factor, mostTried) && c.drawOne(ctx) {
 				more, drawn = true, true
 			}
 		}

@@ -28,6 +28,10 @@ func Lint(ctx context.Context, needs []Need, tool string) (Report, error) {
 			r := n.result(proto)
 			r.OK = true
 			r.Message = n.subject(proto) + " is declared"
+			if n.Auto { // nothing is known of a port that is chosen later
+				report.Results = append(report.Results, r)
+				continue
+			}
 			n.noteDuplicates(&r, rivals[resultKey{i, proto}])
 			n.noteReplicas(&r)
 			n.notePorts(&r, "")

@@ -18,6 +18,7 @@ type Need struct {
 	App     string
 	Machine string // the manifest's host: see exclude
 	Target  string
+	chosen  bool // Ports was chosen for an auto
 }
 
 // ID is the ID of the need's result for one protocol.
@@ -42,7 +43,7 @@ func (n Need) result(proto port.Protocol) Result {
 	r := Result{
 		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
 		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "",
-		Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
+		Auto: n.Auto, Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
 	}
 	if n.Ports.Last > n.Ports.First {
 		r.PortLast = n.Ports.Last
@@ -83,6 +84,9 @@ func (n Need) remote() string {
 // subject returns the start of a message about the need: "tcp 8080",
 // "udp 127.0.0.1:53".
 func (n Need) subject(proto port.Protocol) string {
+	if n.Auto {
+		return n.autoSubject(proto)
+	}
 	if n.Device != "" {
 		device := n.Device
 		n.Device = ""

@@ -23,7 +23,7 @@ func findRivals(ctx context.Context, needs []Need) map[resultKey][]Need {
 	}
 	at := map[place][]footprint{}
 	for i, n := range needs {
-		if n.Expect != config.Free {
+		if n.Expect != config.Free || n.Auto {
 			continue
 		}
 		for _, proto := range n.Protocols {

@@ -27,9 +27,10 @@ type plan struct {
 	ranges     rangeTexts
 	// excludedPorts are the results of excluded.
 	excludedPorts map[*port.Range]*port.Bits
-	budget        budget       // of all targets together
-	holders       int          // about how many an answer may have
-	listed        atomic.Int64 // bytes of the holders in all results
+	budget        budget // of all targets together
+	holders       int    // about how many an answer may have
+	listedMu      sync.Mutex
+	listed        int64        // bytes of the holders in all results
 	compared      atomic.Int64 // holders, with each need
 }
 
@@ -107,6 +108,7 @@ type round struct {
 	err     error      // why it was not opened, or why the last probe failed
 	results map[resultKey]*Result
 	spent   time.Duration // so far, of Timeout
+	probed  time.Time     // when needs began to wait
 	scans   map[scanKey]*scan
 	// ephemeralPorts is the result of ephemeral, once it was called.
 	ephemeralPorts *port.Bits
@@ -156,7 +158,7 @@ func (r *round) run(ctx context.Context) {
 		r.probe(ctx, r.own, true)
 		r.wait(ctx)
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !slices.ContainsFunc(r.own, r.isAuto) {
 		r.finish()
 	}
 }
@@ -166,10 +168,10 @@ func (r *round) run(ctx context.Context) {
 // slot.
 func (r *round) wait(ctx context.Context) {
 	start := time.Now()
-	pending := slices.Clone(r.own)
+	r.probed = start
+	pending := slices.DeleteFunc(slices.Clone(r.own), r.isAuto)
 	holders := map[resultKey]string{}
-	steps := backoff.NewExponentialBackOff()
-	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
+	steps := newSteps()
 	for r.err == nil && ctx.Err() == nil {
 		now := time.Now()
 		next := time.Duration(math.MaxInt64) // time left until the first deadline
@@ -197,6 +199,13 @@ func (r *round) wait(ctx context.Context) {
 		r.spent = 0 // the timeout does not limit waiting
 		r.probe(ctx, pending, false)
 	}
+}
+
+// newSteps returns the times between the probes of what waits.
+func newSteps() backoff.BackOff {
+	steps := backoff.NewExponentialBackOff()
+	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
+	return steps
 }
 
 // waitOver reports whether a need has nothing to wait for: it is met, or what is
@@ -315,8 +324,19 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
 			key := resultKey{i, proto}
-			if n.Expect == config.Reachable {
+			switch {
+			case n.Expect == config.Reachable:
 				r.askReachable(b, key)
+				continue
+			case n.Auto:
+				if k := r.scanKey(n, proto); !asked[k] {
+					asked[k] = true
+					b.try(lookOnly(n.Binding(proto)), func(tried host.Tried, _ answer) {
+						r.boundHidden = r.boundHidden || tried.BoundHidden
+						r.tableOnly = r.tableOnly || tried.NoBindReason != ""
+					})
+					r.askRange(b, n, proto)
+				}
 				continue
 			}
 			r.askBinding(b, key)
@@ -354,25 +374,33 @@ func (r *round) askReachable(b *batch, key resultKey) {
 func (r *round) askBinding(b *batch, key resultKey) {
 	n := r.needs[key.need]
 	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
-	judge := judgeFree
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
-		judge = judgeListening
 	}
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		r.boundHidden = r.boundHidden || tried.BoundHidden
-		facts := r.limit(a.about(n.Ports))
-		result := judge(n, key.proto, tried, facts)
-		n.followCallers(&result, key.proto, tried, facts, a.byPort)
-		result.OS = a.Machine.OS
-		if uid := a.Machine.UID; uid >= 0 {
-			result.UID = &uid // a pointer into the answer would keep all of it in memory
-		}
-		n.notePorts(&result, a.Machine.OS)
-		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
+		result := r.judge(n, key.proto, tried, a)
 		r.keep(key, &result)
 	})
+}
+
+// judge returns the result of a need from the answer about its ports.
+func (r *round) judge(n Need, proto port.Protocol, tried host.Tried, a answer) Result {
+	judge := judgeFree
+	if n.Expect == config.Listening {
+		judge = judgeListening
+	}
+	facts := r.limit(a.about(n.Ports))
+	result := judge(n, proto, tried, facts)
+	n.followCallers(&result, proto, tried, facts, a.byPort)
+	result.OS = a.Machine.OS
+	if uid := a.Machine.UID; uid >= 0 {
+		result.UID = &uid // a pointer into the answer would keep all of it in memory
+	}
+	n.notePorts(&result, a.Machine.OS)
+	n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
+	return result
 }
 
 // limit returns facts about a need with as many holders as the run may still compare.
@@ -395,19 +423,16 @@ func (r *round) limit(f host.Facts) host.Facts {
 // keep keeps a result in place of an earlier one, with as many holders as the run may
 // still list, and at least one.
 func (r *round) keep(key resultKey, result *Result) {
+	r.listedMu.Lock()
+	defer r.listedMu.Unlock()
 	if old := r.results[key]; old != nil {
 		for i := range old.Holders {
-			r.listed.Add(-bytesOf(&old.Holders[i]))
+			r.listed -= bytesOf(&old.Holders[i])
 		}
 	}
 	r.results[key] = result
-	beyond := result.list(func(size int64) bool {
-		fits := r.listed.Add(size) <= bytesOfHolders
-		if !fits {
-			r.listed.Add(-size)
-		}
-		return fits
-	})
+	size, beyond := result.list(bytesOfHolders - r.listed)
+	r.listed += size
 	if beyond == 0 {
 		return
 	}

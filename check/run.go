@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/org/portcheck/config"
@@ -34,6 +35,7 @@ type Options struct {
 // order of needs. The error is the context's.
 func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report, error) {
 	report := Report{Version: 1, Tool: o.Tool}
+	needs = slices.Clone(needs) // autos get their ports
 	rounds := newRounds(ctx, needs, targets, o)
 	defer each(rounds, (*round).close) // not earlier: alternatives may be looked for on any target
 	each(rounds, func(r *round) { r.run(ctx) })
@@ -41,6 +43,9 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 		return report, context.Cause(ctx)
 	}
 
+	if err := chooseAutos(ctx, needs, rounds); err != nil {
+		return report, err
+	}
 	results := map[resultKey]*Result{}
 	for _, r := range rounds {
 		for key, result := range r.results {
@@ -69,7 +74,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 // reportTarget returns a target's part of the report, with what could not be seen.
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
-		Name: name, OS: f.Machine.OS, Notices: []Notice{},
+		Name: name, Hostname: f.Machine.Hostname, OS: f.Machine.OS, Notices: []Notice{},
 		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode, f.Machine.Namespace.Reason},
 	}
 	if f.Limits.Ephemeral.Last > 0 {

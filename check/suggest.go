@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -17,8 +19,9 @@ import (
 type search struct {
 	*choice
 	need   Need
-	rounds []*round // of its targets: an alternative must be free on all
-	reason string   // why there can be no answer, for people; "" if there can
+	rounds []*round  // of its targets: an alternative must be free on all
+	reason string    // why there can be no answer, for people; "" if there can
+	auto   *autoPort // the need that the search is for, if it has no port yet
 	// untried is an attempt that failed for another reason than the port.
 	untried *host.Attempt
 }
@@ -54,6 +57,9 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 	for i, n := range needs {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if n.Auto {
+			continue // all of its range was tried
 		}
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
 			return movable(results[resultKey{i, proto}])
@@ -103,7 +109,7 @@ func setOf(ports []uint16) port.Set {
 
 // movable reports whether another port would help an unmet need.
 func movable(r *Result) bool {
-	if r.Expect != config.Free || r.OK {
+	if r.Expect != config.Free || r.OK || r.Auto {
 		return false
 	}
 	switch r.Status {
@@ -122,18 +128,23 @@ type claimKey struct {
 }
 
 func (c claims) add(target string, proto port.Protocol, ports port.Range) {
+	c.of(target, proto).AddSet(port.Set{ports})
+}
+
+// of returns the claims of a target and a protocol.
+func (c claims) of(target string, proto port.Protocol) *port.Bits {
 	key := claimKey{target, proto}
 	if c[key] == nil {
 		c[key] = new(port.Bits)
 	}
-	c[key].AddSet(port.Set{ports})
+	return c[key]
 }
 
 func claimsOf(needs []Need) claims {
 	c := claims{}
 	for _, n := range needs {
-		if n.Expect == config.Reachable {
-			continue // its port is the remote's
+		if n.Expect == config.Reachable || n.Auto && !n.chosen {
+			continue // its port is the remote's, or none
 		}
 		for _, proto := range n.Protocols {
 			c.add(n.Target, proto, n.Ports)
@@ -177,7 +188,7 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 			switch {
 			case found == nil:
 				return none, fmt.Sprintf("they must be free on every target, and %s could not be probed", r.Name)
-			case r.tableOnly:
+			case r.tableOnly && !n.Auto:
 				return none, fmt.Sprintf("no port can be test-bound on %s", r.Name)
 			}
 			p.open = append(p.open, &found.bits)
@@ -202,7 +213,7 @@ func unsafeFor(n Need) *port.Bits {
 	if others <= len(unsafePorts) {
 		others = len(n.Range.Without(bits.Has))
 	}
-	if bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+	if !n.Auto && bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
 		return nil
 	}
 	return bits
@@ -310,6 +321,10 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 // table does not show TCP sockets that are bound and do not listen, the bind excludes
 // them, because it is the only proof that there is none.
 func (s *search) askBlock(r *round, b *batch, first uint16) {
+	if s.auto != nil {
+		s.auto.ask(r, b, first)
+		return
+	}
 	for _, proto := range s.need.Protocols {
 		try := host.Try{Binding: s.need.Binding(proto), Ports: s.block(first), RunAs: s.need.RunAs, Callers: true}
 		if r.boundHidden && proto == port.TCP {
@@ -354,14 +369,53 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 	return t.TableOK && len(t.Attempts) > 0
 }
 
-// FreePorts returns up to o.Alternatives ports of a need's range that its app can
-// bind now, and what could not be seen of the way to them.
+// FreePorts returns up to o.Alternatives ports or blocks of a need's range that its
+// app can bind now, by their first ports, and what could not be seen of the way to
+// them. It waits for as many, at most for as long as the need does.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []string, err error) {
 	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
+	r.emit(func(p Progress) { p.Started(r.Name) })
 	if err := r.reach(ctx); err != nil {
 		return nil, nil, err
 	}
+	start, steps, told := time.Now(), newSteps(), -1
+	for {
+		ports, unseen, err = r.freePorts(ctx, n, o.Alternatives)
+		left := n.Wait - time.Since(start)
+		if err != nil || len(ports) >= o.Alternatives || left <= 0 {
+			return ports, unseen, err
+		}
+		if told != len(ports) {
+			told = len(ports)
+			waiting := n.result(n.Protocols[0])
+			waiting.Message = n.Few(len(ports), o.Alternatives)
+			r.emit(func(p Progress) { p.Waiting(waiting, left) })
+		}
+		select {
+		case <-ctx.Done():
+			return ports, unseen, context.Cause(ctx)
+		case <-time.After(min(steps.NextBackOff(), left)):
+		}
+		r.spent = 0 // the timeout does not limit waiting
+	}
+}
+
+// Few says that the need's range has only some of the wanted ports.
+func (n Need) Few(found, wanted int) string {
+	protocols := make([]string, len(n.Protocols))
+	for i, proto := range n.Protocols {
+		protocols[i] = string(proto)
+	}
+	what := strings.Join(protocols, " and ") + " ports"
+	if size := n.Ports.Len(); size > 1 {
+		what = fmt.Sprintf("blocks of %d %s", size, what)
+	}
+	return fmt.Sprintf("%s has only %d of %d free %s", n.Range, found, wanted, what)
+}
+
+// freePorts finds ports at this moment.
+func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint16, unseen []string, err error) {
 	b := &batch{}
 	for _, proto := range n.Protocols {
 		b.try(lookOnly(n.Binding(proto)), func(host.Tried, answer) {})
@@ -371,19 +425,22 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16
 	if err == nil {
 		err = wholeTable(facts)
 	}
-	if err == nil && facts.Tried[0].NoBindReason != "" {
-		err = errors.New("no port can be test-bound there: " + facts.Tried[0].NoBindReason)
+	for i := 0; err == nil && i < len(facts.Tried); i++ {
+		if why := facts.Tried[i].NoBindReason; why != "" {
+			err = errors.New("no port can be test-bound there: " + why)
+		}
+		r.boundHidden = r.boundHidden || facts.Tried[i].BoundHidden
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	r.facts, r.boundHidden = facts, facts.Tried[0].BoundHidden
+	r.facts = facts
 	b.take(ctx, facts)
-	s := newSearch(n, []*round{r}, claims{}, o.Alternatives, newChoice)
+	s := newSearch(n, []*round{r}, claims{}, wanted, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, nil, err
 	}
-	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < o.Alternatives {
+	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < wanted {
 		return nil, nil, errors.New(why)
 	}
 	for _, g := range r.unseen {

@@ -57,13 +57,15 @@ const (
 // Report is the input of every format. Its JSON form is a contract: lists are
 // never null, and what is unknown is left out.
 type Report struct {
-	Version  int              `json:"version"`
-	Tool     string           `json:"tool"`
-	OK       bool             `json:"ok"`
-	Problems []config.Problem `json:"problems"`
-	Targets  []TargetReport   `json:"targets"`
-	Results  []Result         `json:"results"`
-	Summary  Summary          `json:"summary"`
+	Version int    `json:"version"`
+	Tool    string `json:"tool"`
+	// Generated is when the report was written, in UTC.
+	Generated time.Time        `json:"generated,omitzero"`
+	OK        bool             `json:"ok"`
+	Problems  []config.Problem `json:"problems"`
+	Targets   []TargetReport   `json:"targets"`
+	Results   []Result         `json:"results"`
+	Summary   Summary          `json:"summary"`
 	// Spans are the ranges that alternatives may come from.
 	Spans []Span `json:"-"`
 	// Merged is set on a report that was made from reports of several hosts. Its
@@ -76,6 +78,7 @@ type Report struct {
 // TargetReport is what was probed, and what could not be seen of it.
 type TargetReport struct {
 	Name      string    `json:"name"`
+	Hostname  string    `json:"hostname,omitempty"` // what the machine or container calls itself
 	OS        string    `json:"os,omitempty"`
 	Namespace Namespace `json:"namespace,omitzero"`
 	Ephemeral string    `json:"ephemeral,omitempty"`
@@ -99,6 +102,7 @@ type Result struct {
 	Address      []port.Address  `json:"address"`
 	Port         uint16          `json:"port"`
 	PortLast     uint16          `json:"port_last,omitempty"` // last port of a block
+	Auto         bool            `json:"auto,omitempty"`      // the port was chosen from a range; if none was found, it is the range's first
 	Expect       config.Expect   `json:"expect"`
 	Remote       string          `json:"remote,omitempty"`
 	Status       Status          `json:"status,omitempty"`

@@ -64,7 +64,7 @@ const (
 // the facts about all targets are in memory at the same time.
 func validateTexts(f host.Facts, req host.Request) error {
 	m := f.Machine
-	machine := len(m.OS) + len(m.Arch) + len(m.BootID) + len(m.Namespace.Reason)
+	machine := len(m.OS) + len(m.Arch) + len(m.Hostname) + len(m.BootID) + len(m.Namespace.Reason)
 	for _, g := range f.Gaps {
 		machine += 64 + len(g.What) + len(g.Op) + len(g.Errno)
 	}

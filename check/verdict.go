@@ -353,19 +353,21 @@ func (r *Result) setHolders(sockets []host.Socket) {
 	}
 }
 
-// list makes the result's holders of what was set: the first one, and others as long as
-// take accepts their bytes. It returns how many are left out.
-func (r *Result) list(take func(size int64) bool) (beyond int) {
+// list makes the result's holders of what was set, at least one and as many as take
+// about so many bytes. It returns their bytes, and how many holders are left out.
+func (r *Result) list(most int64) (size int64, beyond int) {
 	for i, h := range r.Held {
 		holder := newHolder(*h.Socket, h.Holder)
-		if !take(bytesOf(&holder)) && i > 0 {
+		more := bytesOf(&holder)
+		if i > 0 && size+more > most {
 			beyond = len(r.Held) - i
 			break
 		}
+		size += more
 		r.Holders = append(r.Holders, holder)
 	}
 	r.Held = nil // it keeps all of the answer in memory
-	return beyond
+	return size, beyond
 }
 
 func newHolder(s host.Socket, h *host.Holder) Holder {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,23 +97,14 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
+	problems = append(problems, o.override(needs)...)
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
 	results := 0
-	for i := range needs {
-		n := &needs[i]
+	for _, n := range needs {
 		if n.Expect == config.Free { // others can't move
 			results += len(n.Protocols)
-		}
-		if o.ranges.set != nil {
-			n.Range = o.ranges.set
-		}
-		if o.exclude.set != nil {
-			n.Exclude = o.exclude.set
-		}
-		if o.wait.given {
-			n.Wait = o.wait.Duration
 		}
 	}
 	if err := joinFailures(
@@ -126,6 +118,32 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 		return err
 	}
 	return a.writeReport(ctx, out, r, o.verdictOptions)
+}
+
+// override applies --range, --exclude and --wait. An engine chooses from the range of
+// its Compose file, whatever the flags.
+func (o *checkOptions) override(needs []check.Need) []config.Problem {
+	var problems []config.Problem
+	for i := range needs {
+		n := &needs[i]
+		if o.wait.given {
+			n.Wait = o.wait.Duration
+		}
+		if n.Auto && n.Project != "" {
+			continue
+		}
+		if o.ranges.set != nil {
+			n.Range = o.ranges.set
+		}
+		if o.exclude.set != nil {
+			n.Exclude = o.exclude.set
+		}
+		p := config.Problem{Position: n.At, Message: "port: auto can't be met: there is " + n.RoomError()}
+		if !n.Place() && !slices.Contains(problems, p) {
+			problems = append(problems, p)
+		}
+	}
+	return config.Shortened(problems)
 }
 
 // run checks needs on their targets and shows the progress.

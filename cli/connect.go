@@ -94,6 +94,11 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 
 // onTarget calls do with the target of a command that has only one.
 func (a *app) onTarget(spec string, o connectOptions, do func(check.Target) error) error {
+	return a.onTargetFor(0, spec, o, do)
+}
+
+// onTargetFor is onTarget for a command that may wait.
+func (a *app) onTargetFor(wait time.Duration, spec string, o connectOptions, do func(check.Target) error) error {
 	if err := o.validate(a.env); err != nil {
 		return err
 	}
@@ -101,5 +106,5 @@ func (a *app) onTarget(spec string, o connectOptions, do func(check.Target) erro
 		return usageError(err, "")
 	}
 	flags := targetFlags{auto: transport.Auto(a.transportJob())}
-	return do(a.openers([]targetSpec{flags.newSpec("", spec, targetFlag)}, o, 1, 0)[0])
+	return do(a.openers([]targetSpec{flags.newSpec("", spec, targetFlag)}, o, 1, wait)[0])
 }

@@ -32,7 +32,7 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
 	o.composeFlags(f)
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
-	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones and those that --set changes")
+	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones, auto and those that --set changes")
 }
 
 // readNeeds reads manifests and flags. If it returns problems, the needs and

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -86,6 +87,7 @@ func lookupFormat(name string) (report.Format, error) {
 // writeReport writes a report to all outputs and keeps it for the exit code. A
 // failed output does not stop the others.
 func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v verdictOptions) error {
+	r.Generated = time.Now().UTC().Truncate(time.Second)
 	a.report, a.verdict = r, v
 	here, err := os.Getwd()
 	if err != nil {

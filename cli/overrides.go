@@ -48,10 +48,10 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 			}
 			if set {
 				used[name] = true
-				p.Ports = r
+				p.Ports, p.Auto = r, false
 				continue
 			}
-			if p.Expect == config.Reachable {
+			if p.Expect == config.Reachable || p.Auto {
 				continue
 			}
 			first, last := int(p.Ports.First)+offset, int(p.Ports.Last)+offset

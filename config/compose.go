@@ -299,6 +299,10 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	}
 	first, last := mappings[0], mappings[len(mappings)-1]
 	block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
+	if !ok && len(mappings) == 1 {
+		ok = p.chooseFrom(first.Binding.HostPort)
+		block = p.Ports
+	}
 	address := port.Any
 	if first.Binding.HostIP != "" {
 		var err error
@@ -388,7 +392,7 @@ func (c *compose) variable(text string, long bool) string {
 		text = parts[len(parts)-1]
 	}
 	value, err := interpolate(text, c.scope.get, textMax)
-	if _, bad := port.ParseNumber(value); err != nil || bad != nil {
+	if _, bad := port.ParseRange(value); err != nil || bad != nil {
 		return ""
 	}
 	s, ok := strings.CutPrefix(text, "$")

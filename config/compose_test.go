@@ -10,7 +10,11 @@ import (
 
 // composeNeed returns what a test compares of a need.
 func composeNeed(p Port) string {
-	return fmt.Sprintf("%d:%d %s %s %s/%s %s", p.At.Line, p.At.Column, p.Name, p.Ports, p.Addresses[0], p.Protocols[0], p.Owner[0].Compose)
+	ports := p.Ports.String()
+	if p.Auto {
+		ports = fmt.Sprintf("auto %s", p.Range)
+	}
+	return fmt.Sprintf("%d:%d %s %s %s/%s %s", p.At.Line, p.At.Column, p.Name, ports, p.Addresses[0], p.Protocols[0], p.Owner[0].Compose)
 }
 
 var composeCases = []struct {
@@ -21,7 +25,11 @@ var composeCases = []struct {
 	{"plain base 60", "name: shop\nservices:\n  web:\n    ports:\n      - 22:22\n", "", []string{"5:9 web 22 any/tcp shop/web"}},
 	{"long", "name: shop\nservices:\n  web:\n    ports:\n      - target: 80\n        published: 8080\n        host_ip: ::1\n        protocol: udp\n      - {target: 81}\n", "", []string{"6:20 web 8080 ::1/udp shop/web"}},
 	{"block", "name: shop\nservices:\n  Web:\n    ports: [8000-8003:9000-9003]\n", "", []string{"4:13 Web 8000-8003 any/tcp shop/Web"}},
-	{"the engine chooses", "name: shop\nservices:\n  web:\n    ports: [8000-8003:80, 0:81, ':82', 70:70]\n", "", []string{"4:40 web 70 any/tcp shop/web"}},
+	{"the engine chooses", "name: shop\nservices:\n  web:\n    ports: [8000-8003:80, 0:81, ':82', 70:70]\n", "", []string{"4:13 web-80 auto 8000-8003 any/tcp shop/web", "4:40 web-70 70 any/tcp shop/web"}},
+	{"the engine chooses from a range", "name: shop\nx-portcheck: {range: 9000-9099, exclude: 8001}\nservices:\n  web:\n    ports:\n      - 127.0.0.1:8000-8003:80/udp\n      - {target: 80, published: 8000-8003, host_ip: 127.0.0.1, protocol: udp}\n      - ${NONE:-8000-8003}:81\n      - 8000-8003:81\n      - 8000:81\n      - 8000-8003:82\n", "", []string{
+		"6:9 web-80 auto 8000-8003 127.0.0.1/udp shop/web", "8:9 web-81 auto 8000-8003 any/tcp shop/web", "10:9 web-81-tcp 8000 any/tcp shop/web", "11:9 web-82 auto 8000-8003 any/tcp shop/web",
+	}},
+	{"the engine chooses, and the port is to listen", "name: shop\nservices:\n  web:\n    x-portcheck: {expect: listening}\n    ports: [8000-8003:80, 70:70]\n", "", []string{"5:27 web 70 any/tcp shop/web"}},
 	{"one number twice", "name: shop\nservices:\n  dns:\n    ports: [53:53/tcp, 53:53/udp, 53:53]\n", "", []string{"4:13 dns-53 53 any/tcp shop/dns", "4:24 dns-53-udp 53 any/udp shop/dns"}},
 	{"variables", "name: ${P:-Sh.op}\nservices:\n  web:\n    ports:\n      - ${A}:80\n      - target: 81\n        published: ${NONE-${B:-81}}\n", "A=8080\n", []string{"5:9 web-80 8080 any/tcp shop/web", "7:20 web-81 81 any/tcp shop/web"}},
 	{"anchors", "name: shop\nx-base: &base\n  ports: &p [\"8080:80\"]\nservices:\n  a:\n    <<: *base\n  b:\n    <<: [*base]\n    ports: [\"81:80\"]\n", "", []string{"3:14 a 8080 any/tcp shop/a", "9:13 b 81 any/tcp shop/b"}},

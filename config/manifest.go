@@ -15,8 +15,9 @@ type manifest struct {
 	walker
 	Manifest
 	defaults
-	names map[string]Position
-	envs  map[string]Position
+	names  map[string]Position
+	envs   map[string]Position
+	ranged bool // there is a range at the top, which may be wrong
 }
 
 // defaults holds the values of a need's keys that are not given.
@@ -92,6 +93,7 @@ func (m *manifest) root(n *yaml.Node) {
 	if targets != nil {
 		m.readTargets("targets", targets)
 	}
+	_, m.ranged = fields["range"]
 	switch f, ok := fields["ports"]; {
 	case !ok:
 		m.report(n, noPorts)

@@ -25,7 +25,7 @@ func (m *manifest) need(key string, n *yaml.Node) {
 	var reuse map[string]field
 	fields := m.mapping(key, "", n, []entry{
 		{"name", into(&p.Name, m.needName)},
-		{"port", into(&p.Ports, m.block)},
+		{"port", func(key string, n *yaml.Node) { m.needPort(key, n, &p) }},
 		{"protocol", into(&p.Protocols, m.protocolList)},
 		{"address", into(&p.Addresses, m.addressList)},
 		{"expect", into(&p.Expect, m.expectWord)},
@@ -37,6 +37,7 @@ func (m *manifest) need(key string, n *yaml.Node) {
 		{"wait", into(&p.Wait, m.duration)},
 		{"allow", into(&p.Allow, m.notices)},
 		{"env", into(&p.Env, m.env)},
+		{"guard", func(key string, n *yaml.Node) { p.Guard = m.optional(key, n) }},
 		{"severity", into(&p.Severity, m.severityWord)},
 		{"targets", into(&p.Targets, m.targetNames)},
 		{"remote", into(&p.Remote, m.remote)},
@@ -54,6 +55,9 @@ func (m *manifest) need(key string, n *yaml.Node) {
 	} else {
 		m.checkBindable(p, fields, reuse)
 	}
+	if p.Auto {
+		m.checkAuto(&p, fields)
+	}
 	if f, ok := fields["port"]; ok {
 		p.At = m.at(f.value)
 	}
@@ -63,11 +67,7 @@ func (m *manifest) need(key string, n *yaml.Node) {
 // socket reads the socket options that the app sets before bind.
 func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
 	return m.mapping(key, key+".", n, []entry{
-		{"reuse_address", func(key string, n *yaml.Node) {
-			if b, ok := m.boolean(key, n); ok {
-				p.ReuseAddress = &b
-			}
-		}},
+		{"reuse_address", func(key string, n *yaml.Node) { p.ReuseAddress = m.optional(key, n) }},
 		{"reuse_port", into(&p.ReusePort, m.boolean)},
 		{"device", into(&p.Device, m.device)},
 	})
@@ -110,7 +110,7 @@ func (m *manifest) checkReachable(p *Port, fields map[string]field) {
 	if f, ok := fields["protocol"]; ok && slices.Contains(p.Protocols, port.UDP) {
 		m.report(f.value, reachableUDP)
 	}
-	for _, key := range []string{"address", "owner", "socket", "run_as", "range", "exclude"} {
+	for _, key := range []string{"address", "owner", "socket", "run_as", "range", "exclude", "guard"} {
 		if f, ok := fields[key]; ok {
 			m.report(f.key, unusedKey, key)
 		}

@@ -186,6 +186,10 @@ func portsOf(m Manifest) []string {
 	for _, p := range m.Ports {
 		address := string(p.Addresses[0])
 		_, service, _ := strings.Cut(p.Owner[0].Compose, "/")
+		if p.Auto {
+			all = append(all, fmt.Sprintf("%s %s %s/%s", service, address, p.Range, p.Protocols[0]))
+			continue
+		}
 		for n := int(p.Ports.First); n <= int(p.Ports.Last); n++ {
 			all = append(all, fmt.Sprintf("%s %s %d/%s", service, address, n, p.Protocols[0]))
 		}
@@ -254,7 +258,7 @@ func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, 
 			if first, last, _ := strings.Cut(p.Published, "-"); first == last {
 				p.Published = first
 			}
-			if p.Published == "" || p.Published == "0" || strings.Contains(p.Published, "-") || p.Protocol == "sctp" {
+			if p.Published == "" || p.Published == "0" || p.Protocol == "sctp" {
 				continue
 			}
 			all = append(all, fmt.Sprintf("%s %s %s/%s", name, address, p.Published, p.Protocol))

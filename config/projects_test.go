@@ -110,7 +110,7 @@ func TestProjectProblems(t *testing.T) {
 func TestProjectPositionsAndVariables(t *testing.T) {
 	all, found := loadProject(t, map[string]string{
 		"compose.yaml":  "name: shop\ninclude: [sub/in.yml]\nservices:\n  a:\n    extends: {file: base.yml, service: web}\n    ports: ['${WEB_PORT:-81}:81']\n",
-		"sub/in.yml":    "services:\n  in:\n    ports:\n      - {target: 1, published: '${IN_PORT-82}'}\n      - '127.0.0.1:$SHORT:3/udp'\n      - '${ALL:-127.0.0.1:84:4}'\n      - '8${PART:-5}:5'\n      - '${PLUS:+86}${X:-86}:6'\n      - '${WEB_PORT:-87}:7'\n      - '${ADDRESS:-127.0.0.1:88}:8'\n",
+		"sub/in.yml":    "services:\n  in:\n    ports:\n      - {target: 1, published: '${IN_PORT-82}'}\n      - '127.0.0.1:$SHORT:3/udp'\n      - '${ALL:-127.0.0.1:84:4}'\n      - '8${PART:-5}:5'\n      - '${PLUS:+86}${X:-86}:6'\n      - '${WEB_PORT:-87}:7'\n      - '${ADDRESS:-127.0.0.1:88}:8'\n      - '${RANGE:-8000-8003}:9'\n",
 		"sub/" + ".env": "SHORT=83\n",
 		"base.yml":      web,
 	})
@@ -130,6 +130,7 @@ sub/in.yml:7:9 in-5 85 ""
 sub/in.yml:8:9 in-6 86 ""
 sub/in.yml:9:9 in-7 87 ""
 sub/in.yml:10:9 in-8 88 ""
+sub/in.yml:11:9 in-9 8000 "RANGE"
 `
 	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", got.String(), want)

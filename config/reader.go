@@ -35,10 +35,17 @@ type published struct {
 
 // restates reports whether another entry, which may be a block, publishes the same.
 func (p published) restates(o published) bool {
+	if p.Auto || o.Auto {
+		return p.Auto && o.Auto && p.Range[0] == o.Range[0] && p.target == o.target && p.sharesSocket(o)
+	}
 	a, err := strconv.Atoi(p.target)
 	b, err2 := strconv.Atoi(o.target)
-	return err == nil && err2 == nil && int(p.Ports.First)-a == int(o.Ports.First)-b && o.Ports.First <= p.Ports.First && p.Ports.Last <= o.Ports.Last &&
-		o.Protocols[0] == p.Protocols[0] && allIPv4(o.Addresses[0]) == allIPv4(p.Addresses[0])
+	return err == nil && err2 == nil && int(p.Ports.First)-a == int(o.Ports.First)-b && o.Ports.First <= p.Ports.First && p.Ports.Last <= o.Ports.Last && p.sharesSocket(o)
+}
+
+// sharesSocket reports whether two entries with one port have one socket.
+func (p published) sharesSocket(o published) bool {
+	return o.Protocols[0] == p.Protocols[0] && allIPv4(o.Addresses[0]) == allIPv4(p.Addresses[0])
 }
 
 // allIPv4 returns an address of IPv4 for no host IP: with it or with 0.0.0.0, Compose
@@ -98,6 +105,17 @@ func hostPorts(first, last string) (port.Range, bool) {
 	a, err := port.ParseNumber(first)
 	b, err2 := port.ParseNumber(last)
 	return port.Range{First: a, Last: b}, err == nil && err2 == nil
+}
+
+// chooseFrom makes the need an auto of a range from which the engine chooses the host
+// port. It reports false if the text is no such range, or if the need looks at a port.
+func (p *Port) chooseFrom(text string) bool {
+	r, err := port.ParseRange(text)
+	if err != nil || p.Expect != Free {
+		return false
+	}
+	p.Auto, p.Ports, p.Range, p.Exclude = true, port.One(r.First), port.Set{r}, nil
+	return true
 }
 
 // target returns the node that an alias stands for.

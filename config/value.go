@@ -181,7 +181,10 @@ func overlap(a, b port.Address) bool {
 // block reads a port or a block of ports. It parses the value's text, so that
 // YAML's other notations for numbers are not accepted.
 func (w *walker) block(key string, n *yaml.Node) (port.Range, bool) {
-	const want = `a number from 1 to 65535 or a block such as "8000-8003"`
+	want := `a number from 1 to 65535 or a block such as "8000-8003"`
+	if key == "port" {
+		want = `a number from 1 to 65535, a block such as "8000-8003", or auto`
+	}
 	switch {
 	case isTemplate(n):
 		w.report(n, templatePort, key, noInterpolation)
@@ -255,6 +258,14 @@ func (w *walker) boolean(key string, n *yaml.Node) (value, ok bool) {
 		return false, false
 	}
 	return s == "true", true
+}
+
+// optional reads a boolean that differs from none.
+func (w *walker) optional(key string, n *yaml.Node) *bool {
+	if b, ok := w.boolean(key, n); ok {
+		return &b
+	}
+	return nil
 }
 
 func (m *manifest) needName(key string, n *yaml.Node) (string, bool) {

@@ -74,7 +74,7 @@ ports:
 
 // lines returns the keys of a need that are not at their defaults, without its name.
 func (p Port) lines() []string {
-	all := []string{"port: " + p.Ports.String()}
+	all := []string{"port: " + p.portText()}
 	add := func(key, value string) { all = append(all, key+": "+value) }
 	if p.Expect != Reachable {
 		if !slices.Equal(p.Protocols, []port.Protocol{port.TCP}) {
@@ -128,6 +128,9 @@ func (p Port) lines() []string {
 	}
 	if len(p.Allow) > 0 {
 		add("allow", "["+strings.Join(texts(p.Allow), ", ")+"]")
+	}
+	if p.Guard != nil {
+		add("guard", strconv.FormatBool(*p.Guard))
 	}
 	if p.Env != "" {
 		add("env", scalarText(p.Env))

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"os"
 	"slices"
 
 	"github.com/org/portcheck/host/nat"
@@ -28,7 +29,11 @@ type Local struct {
 }
 
 // Machine returns what this machine is, without a probe.
-func (Local) Machine() Machine { return readMachine() }
+func (Local) Machine() Machine {
+	m := readMachine()
+	m.Hostname, _ = os.Hostname() // for people: nothing depends on it
+	return m
+}
 
 // Close does nothing, because Local keeps nothing open.
 func (Local) Close() error { return nil }
@@ -75,7 +80,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if l.rules != nil {
 		p.rules = l.rules.Answer
 	}
-	p.facts.Machine = readMachine()
+	p.facts.Machine = l.Machine()
 	var gaps []Gap
 	p.facts.Limits, gaps = readLimits()
 	p.addGaps(gaps)

@@ -112,6 +112,7 @@ type Machine struct {
 	OS        string    `json:"os"`   // GOOS
 	Arch      string    `json:"arch"` // GOARCH
 	Namespace Namespace `json:"namespace"`
+	Hostname  string    `json:"hostname,omitempty"`
 	BootID    string    `json:"boot_id,omitempty"`
 	UID       int       `json:"uid"`      // effective uid of the probe; -1 if unknown, or if the OS has none
 	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports

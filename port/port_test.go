@@ -24,8 +24,8 @@ func TestParseNumber(t *testing.T) {
 		}
 	}
 	_, err := ParseNumber("0")
-	if err == nil || !strings.Contains(err.Error(), "range") || !strings.Contains(err.Error(), "env") {
-		t.Errorf("0: %v, want an error that names range and env", err)
+	if err == nil || !strings.Contains(err.Error(), "range") || !strings.Contains(err.Error(), "auto") {
+		t.Errorf("0: %v, want an error that names range and auto", err)
 	}
 }
 

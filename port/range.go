@@ -41,7 +41,7 @@ func (r Range) String() string {
 // would accept (010, 0x50, 8_080, +80, 8080.0) are errors.
 func ParseNumber(s string) (uint16, error) {
 	if s == "0" {
-		return 0, fmt.Errorf("0 lets the system choose: use range and env to have portcheck choose, or a number from 1 to %d", MaxPort)
+		return 0, fmt.Errorf("0 lets the system choose: use port: auto and range to have portcheck choose, or a number from 1 to %d", MaxPort)
 	}
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || s[0] == '0' {

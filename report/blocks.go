@@ -12,7 +12,7 @@ const mostLines = 20 // for the ports of one block
 // blockLines returns a line for each port of a block that is held, with every process
 // that holds it. A single port has none: the message names its holders.
 func blockLines(r check.Result) []string {
-	if r.PortLast == 0 || len(r.Holders) == 0 {
+	if r.PortLast == 0 || len(r.Holders) == 0 || r.Auto {
 		return nil
 	}
 	var ports []uint16

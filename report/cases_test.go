@@ -24,6 +24,8 @@ func cases() map[string]check.Report {
 		}
 		all["notice-"+string(code)] = reportOf(r)
 	}
+	all["auto"] = autos()
+	all["stamped"] = stamped()
 	all["several"] = several()
 	all["targets"] = targets()
 	all["problems"] = problems()
@@ -47,6 +49,26 @@ var notices = map[config.NoticeCode]check.Notice{
 	config.Replicas:   {Code: config.Replicas, Message: "tcp 8080 is published by 3 replicas: only one of them can have it"},
 	config.Published:  {Code: config.Published, Message: "tcp 8080 leads to port 6379 of the container from every address of the host, and Redis often listens there"},
 	config.NoIPv6:     {Code: config.NoIPv6, Message: "this host has no IPv6: judged on IPv4 alone"},
+}
+
+// autos returns a report on needs whose ports are chosen.
+func autos() check.Report {
+	chosen := met(check.Free, "tcp 20003-20004 (auto) is free")
+	chosen.Auto, chosen.Port, chosen.PortLast = true, 20003, 20004
+	none := taken(check.InUse, "udp auto in 8080: no port is free (1 in use by nginx (pid 812, nginx.service))", nginx())
+	none.ID, none.Name, none.Protocol, none.Auto = "shop/dns@local/udp", "dns", port.UDP, true
+	none.Alternatives, none.Asked, none.From = nil, 0, nil
+	r := reportOf(chosen, none)
+	r.Spans = []check.Span{{Target: "local", Protocol: port.UDP, Address: []port.Address{port.Any}, Ports: port.Set{{First: 8080, Last: 8089}}, Open: port.Set{{First: 8081, Last: 8089}}}}
+	return r
+}
+
+// stamped returns a report with its time and the name of the host.
+func stamped() check.Report {
+	r := reportOf(met(check.Free, "tcp 8080 is free"))
+	r.Generated = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	r.Targets[0].Hostname = "ci-1<b>.example"
+	return r
 }
 
 func number(n int) *int { return &n }

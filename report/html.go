@@ -80,8 +80,24 @@ func (p *htmlWriter) head() {
 	case s.Warnings > 0:
 		class, symbol = "warn", "!"
 	}
-	p.add("<header>\n<p class=\"soft\">Port check</p>\n<h1><span class=\"%s\" aria-hidden=\"true\">%s</span> %s</h1>\n<p>%s</p>\n</header>\n<main id=\"main\" tabindex=\"-1\">\n",
-		class, symbol, sentenceInHTML(outcome), sentenceInHTML(done))
+	p.add("<header>\n<p class=\"soft\">Port check</p>\n<h1><span class=\"%s\" aria-hidden=\"true\">%s</span> %s</h1>\n<p>%s</p>\n%s</header>\n<main id=\"main\" tabindex=\"-1\">\n",
+		class, symbol, sentenceInHTML(outcome), sentenceInHTML(done), p.when())
+}
+
+// when returns the line of the header with the time of the report, and the host if
+// there is one alone.
+func (p *htmlWriter) when() string {
+	var parts []string
+	if t := p.report.Generated; !t.IsZero() {
+		parts = append(parts, t.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	if targets := p.report.Targets; len(targets) == 1 && targets[0].Hostname != "" {
+		parts = append(parts, "host "+inHTML(targets[0].Hostname))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "<p class=\"soft\">" + strings.Join(parts, ", ") + "</p>\n"
 }
 
 func (p *htmlWriter) problems() {
@@ -288,6 +304,7 @@ func (p *htmlWriter) matrix() {
 	type row struct {
 		name, app string
 		protocol  port.Protocol
+		text      string
 		ports     port.Range
 		remote    string
 	}
@@ -295,7 +312,10 @@ func (p *htmlWriter) matrix() {
 	var rows []row
 	cells := map[row]map[string][]check.Result{}
 	for _, r := range p.report.Results {
-		k := row{r.Name, appOf(r), r.Protocol, r.Ports(), r.Remote}
+		k := row{r.Name, appOf(r), r.Protocol, stablePorts(r), r.Ports(), r.Remote}
+		if r.Auto {
+			k.ports = port.Range{} // another one on each target
+		}
 		if cells[k] == nil {
 			cells[k] = map[string][]check.Result{}
 			rows = append(rows, k)
@@ -323,7 +343,7 @@ func (p *htmlWriter) matrix() {
 	}
 	p.add("</tr></thead>\n<tbody>\n")
 	for _, k := range rows {
-		where := Safe(string(k.protocol)) + " " + k.ports.String()
+		where := Safe(string(k.protocol)) + " " + k.text
 		if k.remote != "" {
 			where += " of " + Safe(bracketed(k.remote))
 		}
@@ -395,6 +415,9 @@ func (p *htmlWriter) targets() {
 	p.add("<section aria-labelledby=\"targets\">\n<h2 id=\"targets\">Targets</h2>\n<ul>\n")
 	for _, t := range p.report.Targets {
 		p.add("<li><strong>%s</strong>", inHTML(t.Name))
+		if t.Hostname != "" {
+			p.add("; host %s", inHTML(t.Hostname))
+		}
 		for _, fact := range []string{t.OS, namespaceText(p.report, t), t.Ephemeral} {
 			if fact == "" {
 				continue

@@ -24,6 +24,8 @@ type (
 	junitSuite struct {
 		Name string `xml:"name,attr"`
 		junitCounts
+		Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as in Ant's schema
+		Hostname  string      `xml:"hostname,attr,omitempty"`
 		Cases     []junitCase `xml:"testcase"`
 		SystemOut *junitText  `xml:"system-out"`
 	}
@@ -64,7 +66,15 @@ func junit(w io.Writer, r check.Report, o Options) error {
 	for _, x := range r.Results {
 		doc.result(x, many)
 	}
+	if !r.Generated.IsZero() {
+		for _, s := range doc.Suites {
+			s.Timestamp = r.Generated.UTC().Format("2006-01-02T15:04:05")
+		}
+	}
 	for _, t := range r.Targets {
+		if s := doc.suites[t.Name]; s != nil {
+			s.Hostname = Safe(t.Hostname)
+		}
 		if len(t.Notices) > 0 {
 			var notices bytes.Buffer
 			writeTargetNotices(&notices, []check.TargetReport{t})
@@ -98,12 +108,15 @@ func (d *junitDoc) problem(at string, f finding) {
 func (d *junitDoc) result(x check.Result, manyTargets bool) {
 	c := junitCase{
 		Class: cmp.Or(Safe(x.Target), "portcheck"),
-		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), x.Ports()),
+		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), stablePorts(x)),
 	}
 	if app := appOf(x); app != "" {
 		c.Class = Safe(app) + "/" + c.Class
 	}
 	var notes bytes.Buffer
+	if f, ok := chosenFinding(x, manyTargets); ok {
+		writeFinding(&notes, f, Options{})
+	}
 	for _, f := range noteFindings(x, manyTargets) {
 		writeFinding(&notes, f, Options{})
 	}

@@ -147,7 +147,7 @@ func endpointCell(r check.Result) string {
 	for i, a := range r.Address {
 		addresses[i] = bracketed(string(a))
 	}
-	return cell(fmt.Sprintf("%s %s", r.Protocol, r.Ports())) + "<br>" + cell(strings.Join(addresses, ", "))
+	return cell(fmt.Sprintf("%s %s", r.Protocol, portsText(r))) + "<br>" + cell(strings.Join(addresses, ", "))
 }
 
 func verdictCell(r check.Result) string {

@@ -49,7 +49,7 @@ func needLabels(r check.Result) []label {
 		{"name", r.Name},
 		{"target", r.Target},
 		{"protocol", string(r.Protocol)},
-		{"port", r.Ports().String()},
+		{"port", stablePorts(r)},
 		{"expect", string(r.Expect)},
 		{"severity", string(r.Severity)},
 	}

@@ -68,6 +68,8 @@ func onTarget(r check.Result) string {
 
 func remedyInUse(r check.Result) advice {
 	switch {
+	case r.Auto:
+		return advice{text: "give it a wider range, or wait until one of these is free: " + waitHint(r, "60s")}
 	case hasNotice(r, config.TimeWait) || allHolders(r, "time-wait", "closing"):
 		return advice{text: "wait: the system releases the port within a minute; " + waitHint(r, "60s")}
 	case allHolders(r, "connected", "time-wait", "closing"):
@@ -89,7 +91,7 @@ func allowOwner(r check.Result) string {
 	passing := allHolders(r, "connected", "time-wait", "closing") || hasNotice(r, config.TimeWait)
 	owner := ownerHint(r)
 	switch {
-	case owner == "":
+	case owner == "", r.Auto:
 	case r.Status == check.WrongOwner:
 		return "if it is the right process, set " + keyOf(r, "owner: "+owner)
 	case r.Status == check.Redirected:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -60,6 +61,7 @@ type (
 		Level string `json:"level"`
 	}
 	sarifInvocation struct {
+		EndTimeUTC          time.Time           `json:"endTimeUtc,omitzero"`
 		ExecutionSuccessful bool                `json:"executionSuccessful"`
 		Notifications       []sarifNotification `json:"toolExecutionNotifications,omitempty"`
 	}
@@ -101,7 +103,7 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 	for _, f := range findings(r) {
 		results = append(results, sarifResultOf(f, seen, o))
 	}
-	run := sarifInvocation{ExecutionSuccessful: len(r.Problems) == 0}
+	run := sarifInvocation{EndTimeUTC: r.Generated, ExecutionSuccessful: len(r.Problems) == 0}
 	// A target has no position in a file, and a result needs one.
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {

@@ -226,7 +226,7 @@ func verdictColour(r check.Result, o Options) string {
 
 // endpointText returns "tcp 8080", "tcp 127.0.0.1:8080" or "udp 53 on loopback".
 func endpointText(r check.Result) string {
-	kind, ports := Safe(string(r.Protocol)), r.Ports().String()
+	kind, ports := Safe(string(r.Protocol)), portsText(r)
 	switch {
 	case r.Expect == config.Reachable:
 		return kind + " " + Safe(net.JoinHostPort(r.Remote, ports))

@@ -47,7 +47,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 			// A harness does not fail for a TODO, but lists it.
 			directive = " # TODO severity warning"
 		}
-		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, many)), Safe(string(x.Protocol)), x.Ports()), directive)
+		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, many)), Safe(string(x.Protocol)), portsText(x)), directive)
 		if unmet := unmetFindings(x, many); len(unmet) > 0 {
 			if err := writeDiagnostics(&b, x, unmet); err != nil {
 				return err

@@ -22,6 +22,9 @@ func text(w io.Writer, r check.Report, o Options) error {
 		writeProblems(&b, r, o)
 		for i, x := range r.Results {
 			once.writeUnmet(&b, i, x, many, o)
+			if f, ok := chosenFinding(x, many); ok { // on a terminal it is in the table
+				writeFinding(&b, f, o)
+			}
 			writeNotes(&b, x, many, o)
 		}
 		writeTargets(&b, r, once)

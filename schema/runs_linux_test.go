@@ -34,6 +34,7 @@ s.serve_forever()`)
 		"db.yml":    "version: 1\nports: [{name: db, port: 8080, expect: reachable, remote: 127.0.0.1}, {name: gone, port: 9, expect: reachable, remote: 127.0.0.1}]\n",
 		"two.yml":   "version: 1\ntargets: {here: local, there: local}\nports: [{name: web, port: 8080, severity: warning}]\n",
 		"twice.yml": "version: 1\nports: [{name: a, port: 8081}, {name: b, port: 8081}]\n",
+		"auto.yml":  "version: 1\nrange: 8080-8081\nports: [{name: a, port: auto}, {name: b, port: auto, range: 8080}, {name: c, port: auto:2, range: 8082-8089}]\n",
 		"bad.yml":   "version: 1\nports: [{name: a, port: 0}]\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
@@ -50,6 +51,9 @@ s.serve_forever()`)
 		{"report", "db.yml", 1, `"status": "unreachable"`},
 		{"report", "two.yml", 0, `"warnings": 2`},
 		{"report", "twice.yml", 1, `"code": "duplicate"`},
+		{"report", "auto.yml", 1, `"auto": true`},
+		{"report", "lint auto.yml", 0, `"auto": true`},
+		{"report", "auto.yml", 1, `"hostname": "`},
 		{"report", "bad.yml", 2, `"line": 2`},
 		{"report", "nowhere.yml", 2, `"no such file"`},
 		{"report", "-p 8080", 1, `"file": "--port"`},
@@ -59,6 +63,7 @@ s.serve_forever()`)
 		{"list", "list --show-command", 0, `"pid"`},
 		{"free", "free --range 8080-8081 -n 2", 1, `[8081]`},
 		{"free", "free --range 8080", 1, `[]`},
+		{"free", "free --range 8080-8089 --block 2 -n 2", 0, `"blocks":["8081-8082","8083-8084"]`},
 	} {
 		var stdout, stderr bytes.Buffer
 		args := append(strings.Fields(c.command), "-f", "json")

@@ -64,6 +64,9 @@ func newFilesHost(ctx context.Context, link remote.Link, script *bootstrap, step
 			machine.UID = uid
 		}
 	}
+	if text, err := output(ctx, "cat /proc/sys/kernel/hostname", shortOutputLimit); err == nil {
+		machine.Hostname = strings.TrimSpace(string(text))
+	}
 	return filesHost{host.FromFiles(read, machine, reason), link, script}, nil
 }
 
