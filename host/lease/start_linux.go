@@ -1,0 +1,103 @@
+package lease
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start starts a keeper, which is a program that calls Keep, and returns its reply.
+// The keeper outlives this process. If ctx ends first, the keeper is killed.
+func Start(ctx context.Context, path string, args, env []string, r Request) (Reply, error) {
+	request, err := json.Marshal(r)
+	if err != nil {
+		return Reply{}, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = env
+	cmd.Dir = "/"
+	cmd.Stdin = bytes.NewReader(request)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := startUnprivileged(cmd); err != nil {
+		return Reply{}, fmt.Errorf("the keeper can't be started: %w", err)
+	}
+	var reply Reply
+	err = json.NewDecoder(out).Decode(&reply)
+	if err == nil && reply.Error == "" && reply.Unmet == nil && len(reply.First) == len(r.Wants) {
+		// Once it has detached itself it is done with the streams.
+		_, err = out.Read(make([]byte, 1))
+		_ = out.Close()
+		if ctx.Err() == nil {
+			return reply, nil
+		}
+	}
+	if err != nil || ctx.Err() != nil {
+		_ = cmd.Process.Kill() // it may have ended already
+	}
+	ended := cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return Reply{}, context.Cause(ctx)
+	case err != nil:
+		return Reply{}, fmt.Errorf("the keeper has not answered: %w", errors.Join(err, ended))
+	case reply.Error != "":
+		return Reply{}, errors.New(reply.Error)
+	case reply.Unmet == nil || *reply.Unmet < 0 || *reply.Unmet >= len(r.Wants):
+		return Reply{}, errors.New("the keeper has given an answer to another question")
+	}
+	return reply, nil
+}
+
+// startUnprivileged starts a command that gets no file capabilities. With them, a
+// CI's clean-up could not read its environment: ptrace_may_access of the kernel.
+func startUnprivileged(cmd *exec.Cmd) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			done <- err
+			return
+		}
+		done <- cmd.Start()
+	}()
+	return <-done
+}
+
+// Environment returns the variables of env that a keeper has: those by which CI
+// systems find the processes of a job that has ended, and no others.
+//
+// Sources: JobExtension.cs of actions/runner, ProcessTree.java and
+// Run.getCharacteristicEnvVars of jenkinsci/jenkins, and
+// BourneShellScript.java of jenkinsci/durable-task-plugin.
+func Environment(env []string) []string {
+	markers := []string{"RUNNER_TRACKING_ID", "VSTS_PROCESS_LOOKUP_ID", "JENKINS_NODE_COOKIE"}
+	freestyle := []string{"JENKINS_SERVER_COOKIE", "HUDSON_SERVER_COOKIE", "JOB_NAME", "JOB_BASE_NAME", "BUILD_NUMBER", "BUILD_ID", "BUILD_TAG"}
+	values := map[string]string{}
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		values[name] = value
+	}
+	// An aborted step of a pipeline kills by this cookie.
+	if cookie, set := values["JENKINS_SERVER_COOKIE"]; set && !strings.HasPrefix(cookie, "durable-") {
+		markers = append(markers, freestyle...)
+	}
+	kept := []string{}
+	for _, name := range markers {
+		if value, set := values[name]; set {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
+}
