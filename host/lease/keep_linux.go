@@ -26,6 +26,7 @@ type keeper struct {
 	request Request
 	since   time.Time
 	poll    int            // the epoll descriptor
+	until   int32          // the pidfd of the process with which the lease ends
 	byFD    map[int32]lock // the locks
 	clients map[int32]client
 }
@@ -78,6 +79,7 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 		if err := k.watch(fd); err != nil {
 			return Reply{}, err
 		}
+		k.until = int32(fd)
 	}
 	first, unmet, err := k.choose(ctx, k.request.Wants)
 	if err != nil {
@@ -139,9 +141,9 @@ func (k *keeper) serve(ctx context.Context) error {
 				if k.read(e.Fd) {
 					return nil
 				}
-			} else if e.Fd == int32(wake) || k.request.UntilExit != 0 {
+			} else if e.Fd == int32(wake) || e.Fd == k.until && k.until > 0 {
 				return nil
-			}
+			} // else it is of a client that had to go
 		}
 	}
 }

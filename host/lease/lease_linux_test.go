@@ -295,6 +295,65 @@ func TestKernelGivesNoLeasedPortAway(t *testing.T) {
 	}
 }
 
+func TestList(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	both := want(8000, 8000)
+	both.Protocols = []port.Protocol{port.TCP, port.UDP}
+	mustStart(t, request("a", both, want(9000, 9000)))
+	mustStart(t, request("b", want(8001, 8001)))
+	testbed.StartProgram(t, "squatter", testbed.Faults{}, "8002", "bind") // no lease yet
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll("@portcheck/1/tcp", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Python takes this for the path of a file, and /proc/net/unix shows it as a lock's.
+	testbed.Python(t, "import socket; s = socket.socket(socket.AF_UNIX); s.bind('@portcheck/1/tcp/8003'); s.listen(); print('ready'); s.accept()")
+	all, err := List(soon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range all {
+		got = append(got, fmt.Sprintf("%s %d %s", h.Protocol, h.Port, h.ID))
+	}
+	if want := []string{"tcp 8000 a", "tcp 8001 b", "tcp 9000 a", "udp 8000 a"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// 8 callers of 100 ports, of which there are 192: one is served, and the others learn
+// that there is no room.
+func TestCallersForMoreThanThereIs(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	served := make(chan bool, 8)
+	for i := range 8 {
+		go func() {
+			wants := make([]Want, 100)
+			for k := range wants {
+				wants[k] = want(20000, 20191)
+			}
+			reply, err := startKeeper(request(strconv.Itoa(i), wants...))
+			if err != nil {
+				t.Error(err)
+			}
+			served <- err == nil && reply.Unmet == nil
+		}()
+	}
+	count := 0
+	for range 8 {
+		if <-served {
+			count++
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d were served", count)
+	}
+}
+
 func TestHostileHoldersOfLocks(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -372,7 +431,9 @@ func TestHostileClientsOfKeepers(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
-	mustStart(t, request("a", want(8000, 8000)))
+	r := request("a", want(8000, 8000))
+	r.UntilExit = os.Getpid()
+	mustStart(t, r)
 	for i := range 200 {
 		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
 		if err != nil {
@@ -469,6 +530,31 @@ func TestKeeperEnds(t *testing.T) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the keeper of port %d does not end", n)
 		}
+	}
+}
+
+// A context that ends while the keeper is chosen ends it; one that ends later does not.
+func TestStartAndItsContext(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	env := []string{testbed.ProgramEnv + "=keeper"}
+	ctx, cancel := context.WithCancel(context.Background())
+	if reply, err := Start(ctx, "/proc/self/exe", nil, env, request("a", want(8000, 8000))); err != nil || len(reply.First) != 1 {
+		t.Fatal(reply, err)
+	}
+	cancel()
+	if _, err := Start(ctx, "/proc/self/exe", nil, env, request("b", want(8001, 8001))); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if l := keeperOf(t, 8000); l.ID != "a" {
+		t.Errorf("got %+v", l)
+	}
+	if _, err := Start(context.Background(), "/proc/self/exe", nil, env, Request{Wants: []Want{{}}}); err == nil || !strings.Contains(err.Error(), "want 0 of the request has no ports") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Start(context.Background(), "/bin/true", nil, env, request("c", want(8001, 8001))); err == nil {
+		t.Error("a program that is no keeper has leased a port")
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	mutexName = "\x00portcheck/1/assign"
+	lockPrefix = "\x00portcheck/1/"
+	mutexName  = lockPrefix + "assign"
 	// privileged is the first port that every user may bind by default. It is fixed,
 	// because all users of a machine have to agree on it.
 	privileged = 1024
@@ -23,7 +24,7 @@ const (
 // Names belong to a network namespace, exclude each other for all users, and are gone
 // with their process: unix(7).
 func lockName(protocol port.Protocol, n uint16) string {
-	return fmt.Sprintf("\x00portcheck/1/%s/%d", protocol, n)
+	return fmt.Sprintf("%s%s/%d", lockPrefix, protocol, n)
 }
 
 // bindName binds a new unix socket to an abstract name. It does not listen.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -21,7 +22,7 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 	if err != nil {
 		return Reply{}, err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.Command(path, args...)
 	cmd.Env = env
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(request)
@@ -33,17 +34,20 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 	if err := startUnprivileged(cmd); err != nil {
 		return Reply{}, fmt.Errorf("the keeper can't be started: %w", err)
 	}
+	// It must not be killed once ctx ends later, so it has no context of its own.
+	abandon := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // it may have ended already
+	defer abandon()
 	var reply Reply
 	err = json.NewDecoder(out).Decode(&reply)
 	if err == nil && reply.Error == "" && reply.Unmet == nil && len(reply.First) == len(r.Wants) {
 		// Once it has detached itself it is done with the streams.
 		_, err = out.Read(make([]byte, 1))
-		_ = out.Close()
-		if ctx.Err() == nil {
+		if abandon() && errors.Is(err, io.EOF) {
+			go func() { _ = cmd.Wait() }() // how it ends is its own affair
 			return reply, nil
 		}
 	}
-	if err != nil || ctx.Err() != nil {
+	if err != nil {
 		_ = cmd.Process.Kill() // it may have ended already
 	}
 	ended := cmd.Wait()
