@@ -451,6 +451,56 @@ func TestHostileClientsOfKeepers(t *testing.T) {
 	}
 }
 
+// A client that has to go for another one, in the moment in which it sends, does not end
+// the lease.
+func TestClientsThatHaveToGo(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	r := request("a", want(8000, 8000))
+	r.UntilExit = os.Getpid()
+	mustStart(t, r)
+	pid := keeperOf(t, 8000).PID
+	dial := func() net.Conn {
+		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	var clients []net.Conn
+	for range mostClients {
+		c := dial()
+		if _, err := c.Read(make([]byte, mostLine)); err != nil { // it is accepted
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := soon(); ; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal("the keeper does not stop", err)
+		}
+		if strings.Contains(string(stat), ") T ") {
+			break
+		}
+	}
+	dial() // for which the first has to go
+	if _, err := clients[0].Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if l := keeperOf(t, 8000); l.ID != "a" {
+		t.Errorf("got %+v", l)
+	}
+}
+
 func TestUsersOfOneHost(t *testing.T) {
 	testbed.NeedUsers(t)
 	if !testbed.Isolated(t) {
