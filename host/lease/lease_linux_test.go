@@ -174,7 +174,19 @@ func TestAllOrNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for _, n := range []uint16{8005, 8006} {
+	// A server that has bound and does not listen yet.
+	starting, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetsockoptInt(starting, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil {
+		err = unix.Bind(starting, &unix.SockaddrInet4{Port: 8007, Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(starting)
+	for _, n := range []uint16{8005, 8006, 8007} {
 		reply := mustStart(t, request("b", want(8000, 8003), want(n, n)))
 		if reply.Unmet == nil || *reply.Unmet != 1 {
 			t.Fatalf("got %+v, but port %d is taken", reply, n)

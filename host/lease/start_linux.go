@@ -23,6 +23,7 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 		return Reply{}, err
 	}
 	cmd := exec.Command(path, args...)
+	cmd.Args[0] = "portcheck" // also if path is /proc/self/exe
 	cmd.Env = env
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(request)
