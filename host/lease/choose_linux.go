@@ -32,6 +32,13 @@ type lock struct {
 type hold struct {
 	locks  []lock
 	guards []int
+	// taken are the ports that this pass need not try: they are ours, or another's.
+	taken map[numbered]bool
+}
+
+type numbered struct {
+	protocol port.Protocol
+	port     uint16
 }
 
 // mark is the size of a hold at some time.
@@ -46,6 +53,7 @@ func (h *hold) back(m mark) {
 	}
 	for _, l := range h.locks[m.locks:] {
 		unix.Close(l.fd)
+		delete(h.taken, numbered{l.protocol, l.port})
 	}
 	h.locks, h.guards = h.locks[:m.locks], h.guards[:m.guards]
 }
@@ -72,12 +80,12 @@ func (h *hold) take(w Want, index int, first uint16) error {
 }
 
 func (h *hold) takeOne(w Want, index int, protocol port.Protocol, n uint16) error {
-	name := lockName(protocol, n)
+	key, name := numbered{protocol, n}, lockName(protocol, n)
+	if h.taken[key] {
+		return errTaken
+	}
 	fd, err := bindName(name)
 	if errors.Is(err, unix.EADDRINUSE) {
-		if slices.ContainsFunc(h.locks, func(l lock) bool { return l.protocol == protocol && l.port == n }) {
-			return errTaken
-		}
 		other, err := connect(name)
 		if errors.Is(err, unix.ECONNREFUSED) {
 			return errDoubtful
@@ -85,11 +93,13 @@ func (h *hold) takeOne(w Want, index int, protocol port.Protocol, n uint16) erro
 		if err == nil {
 			unix.Close(other)
 		}
+		h.taken[key] = true
 		return errTaken
 	}
 	if err != nil {
 		return fmt.Errorf("the lock of port %d can't be made: %w", n, err)
 	}
+	h.taken[key] = true
 	h.locks = append(h.locks, lock{fd, protocol, n, index})
 	if protocol != port.TCP || !w.Guard {
 		return nil
@@ -118,7 +128,7 @@ func (h *hold) pass(ctx context.Context, wants []Want) (first []uint16, unmet in
 	}
 	// Those with the least choice come first: others can give way.
 	slices.SortStableFunc(order, func(a, b int) int { return size[a] - size[b] })
-	first = make([]uint16, len(wants))
+	first, h.taken = make([]uint16, len(wants)), map[numbered]bool{}
 	start := h.mark()
 	for _, i := range order {
 		found := false

@@ -88,6 +88,7 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 	if unmet >= 0 {
 		return Reply{Unmet: &unmet}, nil
 	}
+	k.taken = nil
 	for _, l := range k.locks {
 		if err := unix.Listen(l.fd, 128); err != nil {
 			return Reply{}, err
