@@ -19,7 +19,8 @@ ARG VERSION=
 # Without a default, which would override BuildKit's value. The classic builder
 # leaves it empty, and Go uses its own architecture.
 ARG TARGETARCH
-# lib has the executables that are sent to SSH hosts of the other architecture.
+# lib has the executables that are sent to SSH hosts of the other architecture,
+# compressed as they are sent.
 # The flags are those of .goreleaser.yaml: both build the same bytes.
 RUN own=$(GOARCH=${TARGETARCH} go env GOARCH) lib=/out/lib/portcheck && \
     for arch in "$own" amd64 arm64; do \
@@ -28,7 +29,8 @@ RUN own=$(GOARCH=${TARGETARCH} go env GOARCH) lib=/out/lib/portcheck && \
           -ldflags "-s -w -buildid= -X github.com/org/portcheck/cli.version=${VERSION}" \
           -o "$lib/portcheck-linux-$arch" . || exit 1; \
     done && \
-    mkdir /out/bin && mv "$lib/portcheck-linux-$own" /out/bin/portcheck
+    mkdir /out/bin && mv "$lib/portcheck-linux-$own" /out/bin/portcheck && \
+    gzip -9n "$lib"/portcheck-linux-*
 
 FROM scratch AS static
 COPY --from=build /out /usr/local

@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"cli":              {"check", "ci", "config", "host", "host/lease", "host/wire", "internal/panics", "internal/within", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
 	"check":            {"config", "host", "internal/panics", "port"},
-	"transport":        {"config", "host", "host/wire", "port"},
+	"transport":        {"config", "host", "host/wire", "internal/within", "port"},
 	"config":           {"internal/within", "port"},
 	"host":             {"host/nat", "internal/panics", "port"},
 	"host/nat":         {"port"},

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -20,14 +19,15 @@ func main() {
 	os.Exit(cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// collectLate puts the first garbage collection off until the heap has 32 MiB: most
-// runs end before, after some milliseconds. The limit holds for that collection alone.
-// A heap that needs more would be collected without end.
+// collectLate puts the first garbage collection off until there are 32 MiB: most runs
+// end before, after some milliseconds. That limit holds for the first collection alone,
+// because a larger heap would be collected without end. No run needs much more than the
+// limit that follows.
 func collectLate() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(32 << 20)
 	runtime.AddCleanup(new([16]byte), func(struct{}) {
 		debug.SetGCPercent(50)
-		debug.SetMemoryLimit(math.MaxInt64)
+		debug.SetMemoryLimit(128 << 20)
 	}, struct{}{})
 }

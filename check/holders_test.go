@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/org/portcheck/config"
@@ -26,17 +28,17 @@ func TestHoldersOfARun(t *testing.T) {
 		targets = append(targets, targetOf(name, crowd))
 	}
 	r := run(t, needs, Options{Parallel: 16}, targets...)
-	listed := 0
+	listed, size := 0, int64(0)
 	for _, result := range r.Results {
 		n := len(result.Holders)
-		listed += n
+		listed, size = listed+n, size+bytesOf(result.Holders)
 		noted := slices.ContainsFunc(result.Notices, func(n Notice) bool { return n.Code == config.Degraded })
 		if n == 0 || result.Status != InUse || (n < most) != noted || noted != (result.Complete != nil && !*result.Complete) {
 			t.Errorf("%s: %s with %d holders, noted %t, complete %v", result.Target, result.Status, n, noted, result.Complete)
 		}
 	}
-	if listed > mostHoldersOfRun+len(r.Results) || listed < most {
-		t.Errorf("%d holders in all", listed)
+	if size > bytesOfHolders+1024*int64(len(r.Results)) || listed < 4*most {
+		t.Errorf("%d holders of %d bytes in all", listed, size)
 	}
 	if r := run(t, needs[:1], Options{Parallel: 16}, targets[0]); len(r.Results[0].Holders) != most || r.Results[0].Complete != nil {
 		t.Errorf("alone: %d holders, complete %v", len(r.Results[0].Holders), r.Results[0].Complete)
@@ -48,5 +50,64 @@ func TestHoldersOfARun(t *testing.T) {
 		if got := asked.asked[0].MostHolders(); got != want {
 			t.Errorf("%d targets at a time: each is asked for %d holders, want %d", parallel, got, want)
 		}
+	}
+}
+
+// A report keeps nothing of an answer but what it shows.
+func TestReportsKeepNoAnswers(t *testing.T) {
+	const size = 1 << 20
+	var needs []Need
+	var targets []Target
+	for i := range 64 {
+		name := fmt.Sprint("t", i)
+		needs = append(needs, needOf("a.yml", "web", onTarget(name)))
+		large := altered{&sim{taken: set(t, "8080")}, func(f *host.Facts) {
+			h := f.Sockets[0].Holders[0]
+			h.Executable = "/" + strings.Repeat("x", 1024)
+			f.Sockets[0].Holders = nil
+			for len(f.Sockets[0].Holders) < size/1024 {
+				h.Executable = strings.Clone(h.Executable)
+				f.Sockets[0].Holders = append(f.Sockets[0].Holders, h)
+			}
+		}}
+		targets = append(targets, targetOf(name, large))
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	r := run(t, needs, Options{Parallel: 1}, targets...)
+	kept := heap() - before
+	if r.Summary.Errors != len(needs) {
+		t.Errorf("%+v", r.Summary)
+	}
+	if kept > bytesOfHolders+(16<<20) {
+		t.Errorf("after %d answers of %d MB the report keeps %d MB", len(targets), size>>20, kept>>20)
+	}
+	runtime.KeepAlive(r)
+}
+
+// A run that has compared many holders with many needs looks at fewer of them, and
+// proves no owner any more.
+func TestComparisonsOfARun(t *testing.T) {
+	const holders = 4096
+	var needs []Need
+	for i := range mostComparisons/holders + 2 {
+		needs = append(needs, needOf("a.yml", fmt.Sprint("n", i), func(n *Need) {
+			n.Owner = []config.Owner{{Process: "nginx"}}
+			n.Allow = []config.NoticeCode{config.Duplicate}
+		}))
+	}
+	crowd := altered{&sim{taken: set(t, "8080")}, func(f *host.Facts) {
+		f.Sockets = f.Sockets[:1]
+		f.Sockets[0].Holders = slices.Repeat(f.Sockets[0].Holders, holders)
+	}}
+	r := run(t, needs, Options{}, targetOf("local", crowd))
+	first, last := r.Results[0], r.Results[len(r.Results)-1]
+	if first.Status != Owned || last.Status != Unknown {
+		t.Errorf("the first is %s, the last %s: %s", first.Status, last.Status, last.Message)
 	}
 }

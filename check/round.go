@@ -29,14 +29,20 @@ type plan struct {
 	excludedPorts map[*port.Range]*port.Bits
 	budget        budget       // of all targets together
 	holders       int          // about how many an answer may have
-	listed        atomic.Int64 // holders in all results
+	listed        atomic.Int64 // bytes of the holders in all results
+	compared      atomic.Int64 // holders, with each need
 }
 
 // Limits on holders. Anybody can give a socket to a thousand processes, and a short
 // manifest can ask about it a thousand times, or a thousand hosts.
 const (
-	// The results of a run list so many together, before each further one lists one.
-	mostHoldersOfRun = 1 << 13
+	// The holders that the results of a run list take so many bytes together, before
+	// each further result lists one.
+	bytesOfHolders = 8 << 20
+	// So many comparisons of holders with needs are made in a run, before of each
+	// further socket only fewHolders are looked at.
+	mostComparisons = 1 << 21
+	fewHolders      = 16
 	// The answers that are in memory at the same time have about so many together, or
 	// leastHolders each.
 	mostHoldersAtOnce = 1 << 15
@@ -356,12 +362,12 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		r.boundHidden = r.boundHidden || tried.BoundHidden
-		facts := a.about(n.Ports)
+		facts := r.limit(a.about(n.Ports))
 		result := judge(n, key.proto, tried, facts)
 		n.followCallers(&result, key.proto, tried, facts, a.byPort)
 		result.OS = a.Machine.OS
-		if a.Machine.UID >= 0 {
-			result.UID = &a.Machine.UID
+		if uid := a.Machine.UID; uid >= 0 {
+			result.UID = &uid // a pointer into the answer would keep all of it in memory
 		}
 		n.notePorts(&result, a.Machine.OS)
 		n.noteEphemeral(&result, a.Limits.Ephemeral, a.reserved, "on this host")
@@ -369,22 +375,65 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	})
 }
 
+// limit returns facts about a need with as many holders as the run may still compare.
+func (r *round) limit(f host.Facts) host.Facts {
+	n := 0
+	for _, s := range f.Sockets {
+		n += len(s.Holders)
+	}
+	if r.compared.Add(int64(n)) <= mostComparisons {
+		return f
+	}
+	for i := range f.Sockets {
+		if s := &f.Sockets[i]; len(s.Holders) > fewHolders {
+			s.Holders, s.MoreHolders, s.Complete = s.Holders[:fewHolders], true, false
+		}
+	}
+	return f
+}
+
 // keep keeps a result in place of an earlier one, with as many holders as the run may
-// still list.
+// still list, and at least one.
 func (r *round) keep(key resultKey, result *Result) {
 	if old := r.results[key]; old != nil {
-		r.listed.Add(-int64(len(old.Holders)))
+		r.listed.Add(-bytesOf(old.Holders))
 	}
 	r.results[key] = result
-	n := int64(len(result.Holders))
-	if r.listed.Add(n) <= mostHoldersOfRun || n <= 1 {
+	all := bytesOf(result.Holders)
+	if r.listed.Add(all) <= bytesOfHolders || len(result.Holders) <= 1 {
 		return
 	}
-	r.listed.Add(1 - n)
-	result.Holders = slices.Clone(result.Holders[:1]) // the others are to be freed
+	left := bytesOfHolders - r.listed.Add(-all)
+	n := 1
+	for size := bytesOf(result.Holders[:1]); n < len(result.Holders); n++ {
+		if size += bytesOf(result.Holders[n : n+1]); size > left {
+			break
+		}
+	}
+	beyond := len(result.Holders) - n
+	result.Holders = slices.Clone(result.Holders[:n]) // the others are to be freed
+	r.listed.Add(bytesOf(result.Holders))
+	if beyond == 0 {
+		return
+	}
 	complete := false
 	result.Complete = &complete
-	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: the results of a run list about %d", n-1, mostHoldersOfRun)
+	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: those of a run's results take about %d MiB", beyond, bytesOfHolders>>20)
+}
+
+// bytesOf returns about how many bytes holders take.
+func bytesOf(holders []Holder) int64 {
+	size := 0
+	for _, h := range holders {
+		size += 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
+		if c := h.Container; c != nil {
+			size += len(c.ID) + len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service)
+		}
+		for _, word := range h.Command {
+			size += len(word) + 40
+		}
+	}
+	return int64(size)
 }
 
 // askRange asks which ports of a need's range are open. It takes from the last

@@ -43,7 +43,79 @@ func validate(f host.Facts, req host.Request) error {
 	if err := validateMachine(f); err != nil {
 		return err
 	}
+	if err := validateTexts(f, req); err != nil {
+		return err
+	}
 	return validateSockets(f.Sockets, req.MostHolders())
+}
+
+// Limits on the texts of an answer, which anybody may have written, in bytes. A probe's
+// own are far shorter.
+const (
+	textOfMachine = 16 << 10
+	textOfAttempt = 512
+	textOfTry     = 1 << 10
+	textOfRoute   = 16 << 10
+	textOfHolder  = 1 << 10 // on average
+	textOfAll     = 256 << 10
+)
+
+// validateTexts limits how long the texts of an answer are together: the results and
+// the facts about all targets are in memory at the same time.
+func validateTexts(f host.Facts, req host.Request) error {
+	m := f.Machine
+	machine := len(m.OS) + len(m.Arch) + len(m.BootID) + len(m.Namespace.Reason)
+	for _, g := range f.Gaps {
+		machine += 64 + len(g.What) + len(g.Op) + len(g.Errno)
+	}
+	if machine > textOfMachine {
+		return fmt.Errorf("it has more than %d bytes of text about the machine", textOfMachine)
+	}
+	attempts := slices.Clone(f.Dialed)
+	for _, t := range f.Tried {
+		attempts = append(attempts, t.Attempts...)
+		if len(t.NoBindReason) > textOfTry {
+			return fmt.Errorf("it has a reason of more than %d bytes", textOfTry)
+		}
+		for _, x := range t.Routes {
+			size := len(x.Reason) + len(x.Rule.Family) + len(x.Rule.Table) + len(x.Rule.Chain) + len(x.Rule.Comment) + len(x.Rule.Text)
+			for _, from := range x.From {
+				size += len(from)
+			}
+			for _, to := range x.To {
+				size += len(to.Container)
+			}
+			if size > textOfRoute {
+				return fmt.Errorf("it has a route of more than %d bytes", textOfRoute)
+			}
+		}
+	}
+	for _, a := range attempts {
+		if len(a.Op)+len(a.Errno) > textOfAttempt {
+			return fmt.Errorf("it has an attempt with more than %d bytes of text", textOfAttempt)
+		}
+	}
+	most := textOfAll + textOfHolder*req.MostHolders()
+	for _, s := range f.Sockets {
+		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
+		for _, h := range s.Holders {
+			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.Engine)
+			most -= lengthOf(h.Command) + lengthOf(h.Unseen) + lengthOf(h.Names) + lengthOf(h.Vouched) + 8*len(h.Parents)
+		}
+	}
+	if most < 0 {
+		return errors.New("it has more text about processes than any probe sends")
+	}
+	return nil
+}
+
+// lengthOf returns about how many bytes words take.
+func lengthOf(words []string) int {
+	size := 16 * len(words)
+	for _, w := range words {
+		size += len(w)
+	}
+	return size
 }
 
 // validateTry compares attempts with what was requested: every endpoint of every

@@ -37,10 +37,24 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 	}
 	first := func(f *host.Facts) *host.Attempt { return &f.Tried[0].Attempts[0] }
 	for name, change := range map[string]func(*host.Facts){
-		"nothing":                     func(f *host.Facts) { *f = host.Facts{} },
-		"a try too few":               func(f *host.Facts) { f.Tried = f.Tried[1:] },
-		"a scan too many":             func(f *host.Facts) { f.Open = append(f.Open, nil) },
-		"holders without end":         held(func(s *host.Socket) { s.Holders = slices.Repeat(s.Holders, host.MostHolders+20) }),
+		"nothing":             func(f *host.Facts) { *f = host.Facts{} },
+		"a try too few":       func(f *host.Facts) { f.Tried = f.Tried[1:] },
+		"a scan too many":     func(f *host.Facts) { f.Open = append(f.Open, nil) },
+		"holders without end": held(func(s *host.Socket) { s.Holders = slices.Repeat(s.Holders, host.MostHolders+20) }),
+		"holders with long texts": held(func(s *host.Socket) {
+			for range 300 {
+				s.Holders = append(s.Holders, host.Holder{PID: 1, Executable: strings.Repeat("x", 64<<10)})
+			}
+		}),
+		"a long gap":                func(f *host.Facts) { f.Gaps = []host.Gap{{What: strings.Repeat("x", textOfMachine)}} },
+		"many gaps":                 func(f *host.Facts) { f.Gaps = make([]host.Gap, 1000) },
+		"a long reason":             func(f *host.Facts) { f.Machine.Namespace.Reason = strings.Repeat("x", textOfMachine+1) },
+		"a long errno":              func(f *host.Facts) { first(f).Errno = strings.Repeat("x", textOfAttempt+1) },
+		"a long errno of a connect": func(f *host.Facts) { f.Dialed[0].Errno = strings.Repeat("x", textOfAttempt+1) },
+		"long words about a table":  func(f *host.Facts) { f.Tried[0].NoBindReason = strings.Repeat("x", textOfTry+1) },
+		"a long rule": func(f *host.Facts) {
+			f.Tried[0].Routes = []host.Route{{Port: first(f).Port, Rule: host.Rule{Comment: strings.Repeat("x", textOfRoute+1)}}}
+		},
 		"no endpoint":                 func(f *host.Facts) { f.Tried[0].Attempts = nil },
 		"another port":                func(f *host.Facts) { first(f).Port = 8090 },
 		"another protocol":            func(f *host.Facts) { first(f).Protocol = port.UDP },

@@ -20,7 +20,7 @@ var actionCommands = []string{"check", "lint"}
 
 // notInputs are flags without an input: an action merges nothing, and its image has
 // its own agent directory.
-var notInputs = []string{"help", "no-color", "candidates", "agent-dir"}
+var notInputs = []string{"help", "no-color", "candidates", "agent-dir", "ssh-log"}
 
 // action is the entrypoint of the container action: it runs check or lint with
 // the inputs of action.yml as flags.

@@ -260,7 +260,7 @@ time.sleep(1000)
 	for i := range 128 {
 		needs += fmt.Sprintf("  - {name: n%d, port: 10000-10015, expect: listening, owner: {process: \"python3*\"}}\n", i)
 	}
-	for i := range 16 {
+	for i := range 4 {
 		targets += fmt.Sprintf("  t%d: local\n", i)
 	}
 	for name, text := range map[string]string{

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport"
@@ -81,7 +82,7 @@ func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {
-	if err := o.validate(); err != nil {
+	if err := o.validate(a.env); err != nil {
 		return err
 	}
 	out, err := a.newOutputs(o.outputOptions)
@@ -143,7 +144,7 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 	return check.Run(ctx, needs, targets, options)
 }
 
-func (o *checkOptions) validate() error {
+func (o *checkOptions) validate(env ci.Env) error {
 	if err := validCount("alternatives", o.alternatives, mostAlternatives); err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (o *checkOptions) validate() error {
 	if o.parallel < 1 || o.parallel > maxParallel {
 		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
 	}
-	if err := o.connectOptions.validate(); err != nil {
+	if err := o.connectOptions.validate(env); err != nil {
 		return err
 	}
 	return o.verdictOptions.validate()

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/transport"
@@ -28,7 +29,7 @@ func (o *connectOptions) connectFlags(f *pflag.FlagSet) {
 	o.sshFlags(f)
 }
 
-func (o *connectOptions) validate() error {
+func (o *connectOptions) validate(env ci.Env) error {
 	var names []string
 	for _, e := range transport.Evidences {
 		names = append(names, string(e))
@@ -39,7 +40,7 @@ func (o *connectOptions) validate() error {
 	case o.timeout <= 0:
 		return usageError(fmt.Errorf("--timeout %s: want a duration above 0, such as 30s", o.timeout), "")
 	}
-	return nil
+	return o.validateSSH(env)
 }
 
 // transportJob returns the facts about the CI job that targets are opened with.
@@ -72,6 +73,9 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	if a.inAction {
 		o.Names = secretNames()
 	}
+	if o.log {
+		o.Log = a.logSSH
+	}
 	options := transport.Options{
 		Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env),
 		Executable: "/proc/self/exe", // also after the file was replaced or removed
@@ -90,7 +94,7 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 
 // onTarget calls do with the target of a command that has only one.
 func (a *app) onTarget(spec string, o connectOptions, do func(check.Target) error) error {
-	if err := o.validate(); err != nil {
+	if err := o.validate(a.env); err != nil {
 		return err
 	}
 	if _, err := config.ParseTarget(spec); err != nil {

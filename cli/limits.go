@@ -18,7 +18,7 @@ const (
 	mostTargets = check.MostTargets
 	// Names for one namespace of this machine, which is probed for each of them. Many
 	// names for one host are a matter of its own load.
-	mostNames = 16
+	mostNames = 4
 	// The largest blocks in use are those of media servers, 10,000 to 20,000 ports:
 	// 6 to 13 of these servers reach it.
 	mostEndpoints = 1 << 17
@@ -68,7 +68,7 @@ func (t *totals) addTarget(s targetSpec) *config.Problem {
 	if t.names[s.spec]++; t.names[s.spec] <= mostNames {
 		return nil
 	}
-	p := s.problem(fmt.Errorf("target %q is the %dth that is %s: at most %d of a run may be the same", s.name, mostNames+1, s.spec, mostNames))
+	p := s.problem(fmt.Errorf("target %q is number %d that is %s: at most %d of a run may be the same", s.name, mostNames+1, s.spec, mostNames))
 	return &p
 }
 

@@ -47,9 +47,9 @@ func TestLimitsOfARun(t *testing.T) {
 			"-:8:21: error: more than 131072 endpoints, the limit of a run",
 		},
 		"names for one target": {
-			head + "targets:\n" + repeat(16, "  t%d: local\n") + "ports:\n  - {name: w, port: 80}\n",
-			head + "targets:\n" + repeat(17, "  t%d: local\n") + "ports:\n  - {name: w, port: 80}\n",
-			`-:20:3: error: target "t16" is the 17th that is local: at most 16 of a run may be the same`,
+			head + "targets:\n" + repeat(4, "  t%d: local\n") + "ports:\n  - {name: w, port: 80}\n",
+			head + "targets:\n" + repeat(5, "  t%d: local\n") + "ports:\n  - {name: w, port: 80}\n",
+			`-:8:3: error: target "t4" is number 5 that is local: at most 4 of a run may be the same`,
 		},
 		"ranges": {
 			targets(256) + "range: [" + repeat(1024, "%d,")[len("0,"):] + "1024]\nports:\n  - {name: w, port: 80}\n",

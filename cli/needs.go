@@ -88,7 +88,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
-	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Source: o.source, Lint: o.lint}
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Unfixed: vars.addUnfixed, Source: o.source, Lint: o.lint}
 	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered

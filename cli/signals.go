@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -116,9 +117,12 @@ type cancellableWriter struct {
 	ctx    context.Context
 	writer io.Writer
 	stuck  atomic.Bool
+	mu     sync.Mutex // of a write
 }
 
 func (w *cancellableWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	type result struct {
 		n   int
 		err error

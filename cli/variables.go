@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
 )
 
 // variables are those of the environment, as Compose files read them.
@@ -14,6 +15,7 @@ type variables struct {
 	refused    string   // why none is read, or ""
 	unread     []string // the names of those that are set and were not read
 	discovered []string // the Compose files that are read although nobody named them
+	unfixed    []config.Position
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change
@@ -33,22 +35,40 @@ func (v *variables) getenv(name string) (string, bool) {
 	return "", false
 }
 
-// mostUnread is the number of variables that a note lists.
-const mostUnread = 10
+func (v *variables) addUnfixed(at config.Position) {
+	if !slices.Contains(v.unfixed, at) {
+		v.unfixed = append(v.unfixed, at)
+	}
+}
+
+// mostListed is the number of variables, and of places, that a note lists.
+const mostListed = 10
+
+// listed joins words, and counts those that are too many.
+func listed(words []string) string {
+	text := strings.Join(words[:min(len(words), mostListed)], ", ")
+	if more := len(words) - mostListed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return safeWords(text)
+}
 
 // notes returns lines for people: which Compose files are read if nobody named one, and
-// which variables were not read.
+// which variables were not read, or have no value.
 func (v *variables) notes() []string {
 	var notes []string
 	if len(v.discovered) > 0 {
 		notes = append(notes, "reading "+safeWords(strings.Join(v.discovered, " and "))+", since no manifest is in this directory")
 	}
-	if len(v.unread) == 0 {
-		return notes
+	if len(v.unfixed) > 0 {
+		var places []string
+		for _, at := range v.unfixed {
+			places = append(places, at.String())
+		}
+		notes = append(notes, "warning: a variable has no value, so that no fixed port is published at "+listed(places))
 	}
-	names := strings.Join(v.unread[:min(len(v.unread), mostUnread)], ", ")
-	if more := len(v.unread) - mostUnread; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
+	if len(v.unread) > 0 {
+		notes = append(notes, fmt.Sprintf("warning: Compose files got no variables of the environment, since %s: %s; write them into a file .env", v.refused, listed(v.unread)))
 	}
-	return append(notes, fmt.Sprintf("warning: Compose files got no variables of the environment, since %s: %s; write them into a file .env", v.refused, safeWords(names)))
+	return notes
 }

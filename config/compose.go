@@ -130,16 +130,21 @@ func (c *compose) projectName(files []*scope, tops [][]field) string {
 			name = filepath.Base(filepath.Dir(abs))
 		}
 	}
-	project := strings.TrimLeft(strings.Map(func(r rune) rune {
+	project := projectOf(name)
+	if project == "" || len(project) > labelMax {
+		c.found = append(c.found, newProblem(Position{file, 1, 1}, badProject))
+	}
+	return project
+}
+
+// projectOf returns the name of a project as Compose normalizes it.
+func projectOf(name string) string {
+	return strings.TrimLeft(strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' || r == '-' {
 			return r
 		}
 		return -1
 	}, strings.ToLower(name)), "_-")
-	if project == "" || len(project) > labelMax {
-		c.found = append(c.found, newProblem(Position{file, 1, 1}, badProject))
-	}
-	return project
 }
 
 // service reads the published ports of one service.
@@ -246,12 +251,17 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	block, ok := hostPorts(first.Binding.HostPort, last.Binding.HostPort)
 	address := port.Any
 	if first.Binding.HostIP != "" {
-		if address, err = port.ParseAddress(first.Binding.HostIP); err != nil {
+		if address, err = port.ParseAddress(first.Binding.HostIP); first.Binding.HostIP == "::" {
+			address = port.Any6 // the engine makes one binding of each address that is written
+		} else if err != nil {
 			c.report(at, badSpec, quote(display(at)))
 			return published{}, false
 		}
 	}
 	p.Addresses = []port.Address{address}
+	if first.Binding.HostPort == "" && c.options.Unfixed != nil && strings.Contains(c.follow(at).Value, "$") {
+		c.options.Unfixed(c.at(at))
+	}
 	if p.Env == "" && ok && block.Len() == 1 {
 		p.Env = c.variable(c.follow(at).Value, item.Kind == yaml.MappingNode)
 	}

@@ -51,6 +51,9 @@ func (c *compose) read(file string, bounds []within.Dir) (*yaml.Node, []problem)
 		return nil, found
 	}
 	root, found := readYAML(file, data)
+	if len(found) == 1 && found[0].kind == emptyFile { // it adds nothing
+		return nil, nil
+	}
 	if len(found) > 0 {
 		return nil, found
 	}
@@ -79,6 +82,9 @@ func (c *compose) further(key string, at *yaml.Node, dir, name string) (string, 
 			c.report(at, outOfProject, key, quotePath(c.follow(at).Value))
 			return "", nil, false
 		}
+	}
+	if (key == "include" || key == "extends") && c.options.named != nil {
+		c.options.named[file] = c.File
 	}
 	if own, ok := within.Own(c.File); ok && c.options.outside != nil {
 		if _, inside := own.Rel(file); !inside {
@@ -436,9 +442,12 @@ func (c *compose) fileOfBase(n *yaml.Node) *services {
 	var all *services
 	root, found := c.read(file, bounds)
 	c.addNamed("extends", n, found)
-	if root != nil {
+	switch {
+	case root != nil:
 		c.enter(&scope{file, filepath.Dir(file), s.get, s.env})
 		all, _ = c.own(c.mappingOf("", root, 1))
+	case len(found) == 0:
+		all = newServices()
 	}
 	c.bases[key] = all
 	c.enter(s)

@@ -48,9 +48,14 @@ func parseKubernetes(file string, data []byte, _ Options) (Manifest, []problem) 
 			k.object(root, 1)
 		}
 	}
+	// YAML takes {{ text }} for a mapping with a mapping as its key.
+	lines := bytes.Split(data, []byte("\n"))
 	for i, p := range k.found {
-		if p.kind == badKey && bytes.Contains(data, []byte("{{")) { // a mapping as the key of another
-			k.found[i] = newProblem(Position{file, p.Line, max(1, p.Column-1)}, helmTemplate)
+		if p.kind == helmTemplate || p.Line < 1 || p.Line > len(lines) {
+			continue
+		}
+		if at := bytes.Index(lines[p.Line-1], []byte("{{")); at >= 0 {
+			k.found[i] = newProblem(Position{file, p.Line, utf8.RuneCount(lines[p.Line-1][:at]) + 1}, helmTemplate)
 		}
 	}
 	return k.Manifest, withoutRepeats(k.found)

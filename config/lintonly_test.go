@@ -64,6 +64,7 @@ k.yml:9:60: hostPort: "x" is not a port: want a decimal number from 1 to 65535
 k.yml:9:86: hostIP: "y" is not an address: want any, any4, any6, loopback or an IP literal
 `},
 	{"a template", "k.yml", "apiVersion: v1\nkind: Pod\nspec: {{ .Values.spec }}\n", `k.yml:3:7: a template is not followed: run "helm template ... | portcheck lint --source kubernetes -"` + "\n"},
+	{"a template in a port", "k.yml", "apiVersion: v1\nkind: Service\nspec:\n  ports:\n    - nodePort: {{ .Values.port | default 30080 }}\n", `k.yml:5:17: a template is not followed: run "helm template ... | portcheck lint --source kubernetes -"` + "\n"},
 	{"a template in quotes", "k.yml", "apiVersion: v1\nkind: Pod\nspec:\n  containers: [{ports: [{hostPort: '{{ .port }}'}]}]\n", `k.yml:4:36: a template is not followed: run "helm template ... | portcheck lint --source kubernetes -"` + "\n"},
 	{"a kustomization", "k.yml", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", `k.yml:1:1: a kustomization is not followed: run "kubectl kustomize DIR | portcheck lint --source kubernetes -"` + "\n"},
 	{"a name of many characters", "k.yml", "apiVersion: v1\nkind: Pod\nmetadata: {name: '::error::\"x'}\nspec: {containers: [{ports: [{hostPort: 1}]}]}\n", "k.yml:4:41 error---x 1 any/tcp 1\n"},

@@ -18,6 +18,9 @@ type Options struct {
 	// Getenv returns a variable for files in which variables are replaced. If it is
 	// nil, no variable is set.
 	Getenv func(name string) (string, bool)
+	// Unfixed, if set, gets the entries that publish no fixed port because a variable
+	// has no value.
+	Unfixed func(Position)
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
@@ -33,6 +36,7 @@ type Options struct {
 	overrides map[string][]string    // by the Compose file that they are merged into
 	found     map[string]bool        // the Compose files that need not publish a port
 	outside   map[string]*within.Dir // by file that another one names: what it is outside of
+	named     map[string]string      // by file that a Compose file includes or extends: that file
 	spent     *budget
 }
 
@@ -89,7 +93,9 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 	left := map[string]*within.Dir{} // by file
 	var all []Manifest
 	limit := new(budget)
-	o.spent, o.outside = limit, map[string]*within.Dir{}
+	o.spent, o.outside, o.named = limit, map[string]*within.Dir{}, map[string]string{}
+	problemsOf := map[string][]problem{}
+	count := len(found)
 	for i, file := range files {
 		order[file] = len(order)
 		if i == maxFiles {
@@ -101,7 +107,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 			found = append(found, newProblem(Position{File: file}, tooManyBytes))
 			break
 		}
-		if len(found) > maxProblems {
+		if count > maxProblems {
 			break
 		}
 		var data []byte
@@ -126,8 +132,16 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 			all = append(all, m)
 			limit.locate(bad, marks+len(data)/bytesPerMark)
 		}
-		found = append(found, bad...)
+		problemsOf[file] = bad
+		count += len(bad)
 	}
+	all = slices.DeleteFunc(all, func(m Manifest) bool { return o.partOfAnother(m.File, problemsOf) })
+	for _, file := range files {
+		if !o.partOfAnother(file, problemsOf) {
+			found = append(found, problemsOf[file]...)
+		}
+	}
+	o.tellApart(all)
 	found = append(found, checkRun(all)...)
 	for i, p := range found {
 		switch {
@@ -141,6 +155,27 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return all, shortened(found)
+}
+
+// partOfAnother reports whether a Compose file that was found is read as a part of
+// another one, which has no problems, and so is no project of its own.
+func (o Options) partOfAnother(file string, problems map[string][]problem) bool {
+	by, ok := o.named[filepath.Clean(file)]
+	return ok && o.found[file] && by != file && len(problems[by]) == 0
+}
+
+// tellApart names the apps of Compose files that were found by their directories where
+// several files are of one project: equal services of them are different needs.
+func (o Options) tellApart(all []Manifest) {
+	files := map[string]int{}
+	for _, m := range all {
+		files[m.App]++
+	}
+	for i, m := range all {
+		if dir := projectOf(strings.ReplaceAll(filepath.ToSlash(filepath.Dir(m.File)), "/", "-")); o.found[m.File] && files[m.App] > 1 && dir != "" && len(dir) <= labelMax {
+			all[i].App = dir
+		}
+	}
 }
 
 // budget is what a run has used of its limits.

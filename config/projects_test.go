@@ -389,3 +389,91 @@ func FuzzProject(f *testing.F) {
 		}
 	})
 }
+
+// A found file that another one includes or extends is no project of its own, and its
+// ports are compared once.
+func TestFoundFilesThatOthersName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFiles(t, ".", map[string]string{
+		"compose.yaml":      "include: [api/compose.yaml, {path: web/compose.yaml, env_file: web/dev.env}]\nservices:\n  db: {extends: {file: db/compose.yaml, service: db}}\n",
+		"api/compose.yaml":  "services: {api: {ports: ['8001:80']}}\n",
+		"web/compose.yaml":  "services: {web: {ports: ['${WEB_PORT:?set it}:80']}}\n",
+		"web/dev.env":       "WEB_PORT=8002\n",
+		"db/compose.yaml":   "services: {db: {ports: ['8003:80']}}\n",
+		"more/compose.yaml": "services: {more: {ports: ['8004:80']}}\n",
+	})
+	read := func() ([]string, string) {
+		var o Options
+		files, found := Find(".", o)
+		found = append(found, o.AddFound(files)...)
+		all, bad := load(files, nil, o)
+		var needs []string
+		for _, m := range all {
+			for _, p := range m.Ports {
+				needs = append(needs, m.File+" "+p.Name)
+			}
+		}
+		return needs, lines(append(found, withoutKinds(bad)...))
+	}
+	needs, found := read()
+	if want := []string{"compose.yaml api", "compose.yaml web", "compose.yaml db", "more/compose.yaml more"}; found != "" || !slices.Equal(slices.Sorted(slices.Values(needs)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("needs %q, want %q: %s", needs, want, found)
+	}
+	writeFiles(t, ".", map[string]string{"api/compose.yaml": "include: [../compose.yaml]\nservices: {api: {ports: ['8001:80']}}\n"})
+	if _, found := read(); !strings.Contains(found, "include") {
+		t.Errorf("a cycle: %q", found)
+	}
+}
+
+// The engine binds [::] for IPv6 alone, and an entry for 0.0.0.0 says the same as one
+// without an address.
+func TestAddressesOfEntries(t *testing.T) {
+	for text, want := range map[string]string{
+		"['8000:80']": "any", "['0.0.0.0:8000:80']": "any4", "['[::]:8000:80']": "any6", "['[::1]:8000:80']": "::1",
+		"['0.0.0.0:8000:80', '[::]:8000:80']": "any4 any6", "['8000:80', '0.0.0.0:8000:80']": "any", "['8000:80', '127.0.0.1:8000:80']": "any 127.0.0.1",
+	} {
+		m, found := parseCompose("compose.yaml", []byte("services: {web: {ports: "+text+"}}\n"), Options{})
+		var got []string
+		for _, p := range m.Ports {
+			got = append(got, string(p.Addresses[0]))
+		}
+		if len(found) > 0 || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %s: %v", text, got, want, found)
+		}
+	}
+}
+
+// Equal services of found files of one project are different needs.
+func TestFoundFilesOfOneProject(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFiles(t, ".", map[string]string{
+		"compose.yaml": "name: deploy\nservices: {app: {ports: ['8000:80']}}\n", "a/deploy/compose.yaml": "services: {app: {ports: ['8001:80']}}\n", "b/deploy/compose.yaml": "services: {app: {ports: ['8002:80']}}\n",
+	})
+	var o Options
+	files, found := Find(".", o)
+	found = append(found, o.AddFound(files)...)
+	all, bad := Load(files, nil, o)
+	var apps []string
+	for _, m := range all {
+		apps = append(apps, m.App)
+		if got := m.Ports[0].Owner[0].Compose; got != "deploy/app" {
+			t.Errorf("%s: owner %s", m.File, got)
+		}
+	}
+	if want := []string{"a-deploy", "b-deploy", "deploy"}; len(found)+len(bad) > 0 || !slices.Equal(slices.Sorted(slices.Values(apps)), want) {
+		t.Errorf("apps %q, want %q: %v %v", apps, want, found, bad)
+	}
+}
+
+// An override file without content adds nothing.
+func TestEmptyOverride(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, text := range []string{"", "# nothing\n", "---\n"} {
+		writeFiles(t, ".", map[string]string{"compose.yaml": web, "compose.override.yaml": text})
+		var o Options
+		o.SetProject([]string{"compose.yaml", "compose.override.yaml"})
+		if all, found := Load([]string{"compose.yaml"}, nil, o); len(found) > 0 || len(all) != 1 || len(all[0].Ports) != 1 {
+			t.Errorf("%q: %v %v", text, all, found)
+		}
+	}
+}

@@ -38,7 +38,16 @@ func (p published) restates(o published) bool {
 	a, err := strconv.Atoi(p.target)
 	b, err2 := strconv.Atoi(o.target)
 	return err == nil && err2 == nil && int(p.Ports.First)-a == int(o.Ports.First)-b && o.Ports.First <= p.Ports.First && p.Ports.Last <= o.Ports.Last &&
-		o.Protocols[0] == p.Protocols[0] && o.Addresses[0] == p.Addresses[0]
+		o.Protocols[0] == p.Protocols[0] && allIPv4(o.Addresses[0]) == allIPv4(p.Addresses[0])
+}
+
+// allIPv4 returns an address of IPv4 for no host IP: with it or with 0.0.0.0, Compose
+// takes an entry for the same.
+func allIPv4(a port.Address) port.Address {
+	if a == port.Any {
+		return port.Any4
+	}
+	return a
 }
 
 // add adds the needs of what has a name.

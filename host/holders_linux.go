@@ -84,6 +84,7 @@ type search struct {
 	missing  int  // inodes without a holder
 	listed   int  // holders of all sockets
 	most     int  // of these
+	commands int  // bytes of their command lines
 	cut      bool // holders were left out
 	examined map[int]bool
 	// pids and unlisted are the results of all, once it was called.
@@ -239,6 +240,9 @@ func (s *search) addHolder(pid int, found []descriptor) {
 			continue
 		}
 		held = true
+		if s.commands += len(same) * sizeOfCommand(holder.Command); s.commands > s.most*commandsShare {
+			holder.Command = nil
+		}
 		for _, socket := range same {
 			socket.Holders = append(socket.Holders, holder)
 		}

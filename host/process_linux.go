@@ -94,9 +94,13 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	return h, err == nil && after.start == before.start
 }
 
-// commandLimit is how many bytes of a command line are read. One may have megabytes,
-// which a process shares with its children, but not the answers about them.
-const commandLimit = 4096
+// Limits on command lines. One may have megabytes, which a process shares with its
+// children, but not the answers about them.
+const (
+	commandLimit  = 4096 // bytes that are read of one
+	argumentsMax  = 256  // of one
+	commandsShare = 256  // bytes of all together, for each holder that may be found
+)
 
 // readCommand returns the command line of a process, with an ellipsis at the end if
 // it is cut.
@@ -114,7 +118,20 @@ func readCommand(dir string) []string {
 	if len(line) > commandLimit {
 		line, end = line[:commandLimit], "…"
 	}
-	return strings.Split(strings.TrimSuffix(string(line), "\x00")+end, "\x00")
+	words := strings.Split(strings.TrimSuffix(string(line), "\x00")+end, "\x00")
+	if len(words) > argumentsMax {
+		words = append(words[:argumentsMax:argumentsMax], "…")
+	}
+	return words
+}
+
+// sizeOfCommand returns about how many bytes a command line takes in memory.
+func sizeOfCommand(words []string) int {
+	size := 0
+	for _, w := range words {
+		size += len(w) + 16
+	}
+	return size
 }
 
 // user returns the name of a uid, which it looks up once.

@@ -13,15 +13,15 @@ func jsonReport(w io.Writer, r check.Report, _ Options) error {
 	r.Version = jsonVersion
 	r.Problems = listOf(r.Problems)
 	r.Targets = targetsJSON(r.Targets)
-	results := listOf(r.Results)
-	for i, x := range results {
-		results[i] = resultJSON(x, r.Lint)
+	results := r.Results
+	r.Results = []check.Result{}
+	return writeJSONList(w, r, "results", len(results), func(i int) check.Result {
+		x := resultJSON(results[i], r.Lint)
 		if !r.Lint {
-			results[i].Hints = hintsJSON(x)
+			x.Hints = hintsJSON(results[i])
 		}
-	}
-	r.Results = results
-	return writeJSON(w, r)
+		return x
+	})
 }
 
 // resultJSON returns r with empty lists instead of nil. A report of lint has no

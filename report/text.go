@@ -18,13 +18,13 @@ func text(w io.Writer, r check.Report, o Options) error {
 	if o.Width >= minTableWidth {
 		onTerminal(&b, r, o)
 	} else {
-		many := manyTargets(r)
+		many, once := manyTargets(r), newOnce(r)
 		writeProblems(&b, r, o)
-		for _, x := range r.Results {
-			writeUnmet(&b, x, many, o)
+		for i, x := range r.Results {
+			once.writeUnmet(&b, i, x, many, o)
 			writeNotes(&b, x, many, o)
 		}
-		writeTargets(&b, r)
+		writeTargets(&b, r, once)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -34,14 +34,14 @@ func text(w io.Writer, r check.Report, o Options) error {
 // broke a line, its rest would look like the next one.
 func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 	table(b, r, o)
-	many := manyTargets(r)
+	many, once := manyTargets(r), newOnce(r)
 	parts := make([]bytes.Buffer, 3)
 	writeProblems(&parts[0], r, o)
-	for _, x := range r.Results {
-		writeUnmet(&parts[0], x, many, o)
+	for i, x := range r.Results {
+		once.writeUnmet(&parts[0], i, x, many, o)
 		writeNotes(&parts[1], x, many, o)
 	}
-	writeTargets(&parts[2], r)
+	writeTargets(&parts[2], r, once)
 	for _, part := range parts {
 		if b.Len() > 0 && part.Len() > 0 {
 			b.WriteByte('\n')
@@ -81,7 +81,7 @@ func writeNotes(b *bytes.Buffer, r check.Result, many bool, o Options) {
 	}
 }
 
-func writeTargets(b *bytes.Buffer, r check.Report) {
+func writeTargets(b *bytes.Buffer, r check.Report, said *once) {
 	if len(r.Targets) > 1 { // else it is in the summary
 		for _, t := range r.Targets {
 			if ns := namespaceText(r, t); ns != "" {
@@ -89,7 +89,7 @@ func writeTargets(b *bytes.Buffer, r check.Report) {
 			}
 		}
 	}
-	writeTargetNotices(b, r.Targets)
+	writeTargetNotices(b, said.rest(r.Targets))
 	done, outcome := summary(r)
 	fmt.Fprintf(b, "%s: %s\n", done, outcome)
 }

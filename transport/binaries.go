@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/org/portcheck/internal/within"
 )
 
 // binaries are the executables of portcheck that can be sent to hosts. Each is
@@ -54,14 +56,11 @@ func (b *binaries) find(s system) (*binary, error) {
 	case s.os == "" || s.arch == "":
 		return nil, errors.New("the host's system is unknown: uname does not run there")
 	}
-	name, err := b.file(s)
+	e, err := b.open(s)
 	if err != nil {
 		return nil, err
 	}
-	bin := &binary{
-		hash:   sync.OnceValues(func() (string, error) { return hashOf(name) }),
-		packed: sync.OnceValues(func() ([]byte, error) { return pack(name) }),
-	}
+	bin := &binary{hash: sync.OnceValues(e.hash), packed: sync.OnceValues(e.pack)}
 	if b.found == nil {
 		b.found = map[system]*binary{}
 	}
@@ -69,43 +68,108 @@ func (b *binaries) find(s system) (*binary, error) {
 	return bin, nil
 }
 
-// file returns the path of the executable for a system.
-func (b *binaries) file(s system) (string, error) {
+// sendable is an open file with an executable.
+type sendable struct {
+	*os.File
+	packed bool // by gzip
+}
+
+// open opens the executable for a system. It stays open until the process ends, so
+// that what is sent is what was examined.
+func (b *binaries) open(s system) (*sendable, error) {
 	own, err := os.Executable()
 	if err != nil {
-		return "", fmt.Errorf("portcheck can't find its own executable: %w", err)
+		return nil, fmt.Errorf("portcheck can't find its own executable: %w", err)
 	}
 	if s == (system{runtime.GOOS, runtime.GOARCH}) {
 		if s.os == "linux" {
 			own = "/proc/self/exe" // also after the file was replaced or removed
 		}
-		return own, nil
+		f, err := os.Open(own)
+		return &sendable{File: f}, err
 	}
 	dir := b.dir
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(own), "..", "lib", "portcheck")
 	}
 	name := filepath.Join(dir, "portcheck-"+s.os+"-"+s.arch)
-	info, err := os.Stat(name)
+	e, err := openWithin(dir, name)
+	if err == nil {
+		if err = e.examine(); err != nil {
+			_ = e.Close() // nothing was written
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("there is no portcheck executable for %s in %s (--agent-dir)", s, dir)
+		return nil, fmt.Errorf("there is no portcheck executable for %s in %s (--agent-dir)", s, dir)
+	case errors.As(err, &within.IrregularError{}), errors.Is(err, errNotOurs):
+		return nil, fmt.Errorf("the portcheck executable for %s (--agent-dir): %s %w", s, name, err)
 	case err != nil:
-		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("the portcheck executable for %s (--agent-dir): %s is not a regular file", s, name)
+		return nil, fmt.Errorf("the portcheck executable for %s (--agent-dir): %w", s, err)
 	}
-	return name, nil
+	return e, nil
 }
 
-func hashOf(name string) (string, error) {
-	f, err := os.Open(name)
+// openWithin opens a regular file of a directory, or one of that name and .gz. A link
+// that leads out of it could have been made by somebody who may not read where it
+// leads.
+func openWithin(dir, name string) (*sendable, error) {
+	bound, err := within.New(dir)
+	if err != nil {
+		return nil, err
+	}
+	f, err := within.OpenRegular(name, []within.Dir{bound})
+	if !errors.Is(err, fs.ErrNotExist) {
+		return &sendable{File: f.File}, err
+	}
+	f, err = within.OpenRegular(name+".gz", []within.Dir{bound})
+	return &sendable{f.File, true}, err
+}
+
+var errNotOurs = errors.New("is not a portcheck")
+
+// mostOfExecutable limits what is read of a file. Ours has 12 MB.
+const mostOfExecutable = 256 << 20
+
+// content returns a reader of what is run.
+func (e *sendable) content() (io.Reader, error) {
+	raw := io.NewSectionReader(e.File, 0, mostOfExecutable)
+	if !e.packed {
+		return raw, nil
+	}
+	unpacked, err := gzip.NewReader(raw)
+	if err != nil {
+		return nil, errNotOurs
+	}
+	return io.LimitReader(unpacked, mostOfExecutable), nil
+}
+
+// examine returns an error unless a file contains the build information of a
+// portcheck. Nothing else is sent to a host, whatever its name is.
+// Source: the format of runtime/debug.BuildInfo.String, which the linker embeds.
+func (e *sendable) examine() error {
+	r, err := e.content()
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(content, []byte("path\tgithub.com/org/portcheck\n")) {
+		return errNotOurs
+	}
+	return nil
+}
+
+// hash returns the SHA-256 of what is run, in hex.
+func (e *sendable) hash() (string, error) {
+	r, err := e.content()
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	if _, err := io.Copy(sum, r); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
@@ -115,18 +179,18 @@ func hashOf(name string) (string, error) {
 // data.
 const packLevel = 4
 
-func pack(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+// pack returns what is run, compressed by gzip.
+func (e *sendable) pack() ([]byte, error) {
+	r := io.NewSectionReader(e.File, 0, mostOfExecutable)
+	if e.packed {
+		return io.ReadAll(r)
 	}
-	defer f.Close()
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, packLevel)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.Copy(w, f); err != nil {
+	if _, err := io.Copy(w, r); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {

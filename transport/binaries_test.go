@@ -7,29 +7,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/org/portcheck/internal/testbed"
 )
 
 func TestBinaries(t *testing.T) {
 	dir := t.TempDir()
 	foreign := system{"plan9", "mips"}
-	text := bytes.Repeat([]byte("portcheck"), 1<<12)
+	text := append(bytes.Repeat([]byte("portcheck"), 1<<12), "path\tgithub.com/org/portcheck\n"...)
+	secret := filepath.Join(t.TempDir(), "portcheck-plan9-link")
 	if err := os.WriteFile(filepath.Join(dir, "portcheck-plan9-mips"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "portcheck-plan9-arm"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(os.WriteFile(secret, text, 0o600), os.WriteFile(filepath.Join(dir, "portcheck-plan9-other"), []byte("root:*:1::::::"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var small bytes.Buffer
+	w := gzip.NewWriter(&small)
+	_, _ = w.Write(text) // into memory
+	_ = w.Close()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "portcheck-plan9-packed.gz"), small.Bytes(), 0o600), os.WriteFile(filepath.Join(dir, "portcheck-plan9-broken.gz"), text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(secret, filepath.Join(dir, "portcheck-plan9-link")); err != nil {
+		testbed.Missing(t, err.Error()) // Windows may forbid it
+	}
 	all := binaries{dir: dir}
 	for s, want := range map[system][]string{
 		foreign:                        nil,
 		{runtime.GOOS, runtime.GOARCH}: nil,
 		{"plan9", "arm"}:               {"is not a regular file"},
+		{"plan9", "link"}:              {"a link leads out of"},
+		{"plan9", "packed"}:            nil,
+		{"plan9", "broken"}:            {"is not a portcheck"},
+		{"plan9", "other"}:             {"portcheck-plan9-other is not a portcheck"},
 		{"plan9", "386"}:               {"there is no portcheck executable for plan9/386 in " + dir + " (--agent-dir)"},
 		{"plan9", ""}:                  {"the host's system is unknown"},
 		{"", "arm"}:                    {"the host's system is unknown"},
@@ -67,37 +86,30 @@ func TestBinaries(t *testing.T) {
 	if hash, err := bin.hash(); err != nil || hash != fmt.Sprintf("%x", sha256.Sum256(text)) {
 		t.Errorf("hash %s, %v", hash, err)
 	}
+	same, err := all.find(system{"plan9", "packed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := same.packed()
+	if hash, hashErr := same.hash(); err != nil || hashErr != nil || !bytes.Equal(sent, small.Bytes()) || hash != fmt.Sprintf("%x", sha256.Sum256(text)) {
+		t.Errorf("one that is packed: hash %s, %v, %v", hash, hashErr, err)
+	}
 	if again, err := all.find(foreign); err != nil || again != bin {
 		t.Errorf("it is read again: %v", err)
 	}
-	gone := binaries{dir: dir}
-	if bin, err = gone.find(foreign); err != nil {
+	// What is sent is what was examined, whatever happens to the file.
+	kept := binaries{dir: dir}
+	if bin, err = kept.find(foreign); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, "portcheck-plan9-mips")); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, hashErr := bin.hash()
-	_, packErr := bin.packed()
-	if !errors.Is(hashErr, fs.ErrNotExist) || !errors.Is(packErr, fs.ErrNotExist) {
-		t.Errorf("a file that was removed: %v, %v", hashErr, packErr)
-	}
-	file := filepath.Join(dir, "portcheck-plan9-mips")
-	if err := os.WriteFile(file, text, 0o700); err != nil {
+	if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "portcheck-plan9-mips")); err != nil {
 		t.Fatal(err)
 	}
-	replaced := binaries{dir: dir}
-	if bin, err = replaced.find(foreign); err != nil {
-		t.Fatal(err)
-	}
-	// A directory can be opened, but not read.
-	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	_, hashErr = bin.hash()
-	_, packErr = bin.packed()
-	if hashErr == nil || packErr == nil {
-		t.Errorf("a file that can't be read: %v, %v", hashErr, packErr)
+	if hash, err := bin.hash(); err != nil || hash != fmt.Sprintf("%x", sha256.Sum256(text)) {
+		t.Errorf("after the file was replaced: hash %s, %v", hash, err)
 	}
 	// Without a directory, the executables for other systems are beside our own.
 	if _, err := (&binaries{}).find(system{"plan9", "386"}); err != nil {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,16 +10,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/org/portcheck/host/wire"
-	"github.com/org/portcheck/transport/internal/sshlink"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // bootstrapScript is the shell script that receives an executable and runs it.
 // It prints the host's system, then executes commands from its stdin, one a
 // line, and replies in lines that begin with "portcheck-". However it ends, it
-// removes its files from the host, except the executables that "keep" stores.
+// removes its files from the host, except the executables that "keep" stores. If it
+// can't run an executable, it still runs plain commands.
 //
 // Its arguments are a command to run the executable with, which may be empty,
 // and the lifetime of the executable.
@@ -41,6 +44,10 @@ run() {
   echo "portcheck-end $?";
   exit;
 };
+safe() {
+  if test -L "$store"; then return 1; fi;
+  test -O "$store" && case $(ls -ld "$store") in d????-??-*) :;; *) false;; esac;
+};
 workdir() {
   for at in "$@"; do
     dir=$(mktemp -d "$at/portcheck.XXXXXXXXXX" 2>/dev/null) || continue;
@@ -57,7 +64,7 @@ while read -r verb hash size; do
   case $verb in
   kept)
     if test -L "$store/$hash"; then :;
-    elif test -O "$store" && test -O "$store/$hash"; then
+    elif safe && test -O "$store/$hash" && test -f "$store/$hash"; then
       case $(sha256sum < "$store/$hash") in
       "$hash "*) run "$store/$hash";;
       esac;
@@ -65,25 +72,31 @@ while read -r verb hash size; do
     echo portcheck-missing;;
   keep|take)
     for tool in mktemp head gzip chmod rm; do
-      command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; exit; };
+      command -v $tool > /dev/null || { echo "portcheck-lacks $tool"; continue 2; };
     done;
-    if test $verb = keep; then mkdir -p "$store" && test -O "$store" && workdir "$store"; fi;
+    if test $verb = keep; then mkdir -p "$store" && safe && workdir "$store"; fi;
     if test -z "$dir"; then verb=take; workdir "${TMPDIR:-/tmp}" /var/tmp "$HOME"; fi;
-    if test -z "$dir"; then echo portcheck-nowhere; exit; fi;
+    if test -z "$dir"; then echo portcheck-nowhere; continue; fi;
     echo portcheck-send;
     file=$dir/portcheck;
-    if head -c "$size" | gzip -dc > "$file" && chmod 700 "$file"; then
+    if why=$( { head -c "$size" | { gzip -dc > "$file" && chmod 700 "$file"; code=$?; cat > /dev/null; exit $code; }; } 2>&1); then
       if test $verb = keep; then
         if test -d "$store/$hash"; then rm -rf "$store/$hash"; fi;
         if mv -f "$file" "$store/$hash"; then
           leave; dir= ;
-          ls -t "$store" | grep -v portcheck | tail -n +4 | while read -r old; do rm -f "$store/$old"; done;
+          ls -t "$store" | grep -v portcheck | grep -v "$hash" | tail -n +3 | while read -r old; do rm -f "$store/$old"; done;
           run "$store/$hash";
         fi;
       else run "$file" unlink; fi;
     fi;
-    echo portcheck-broken;
-    exit;;
+    echo portcheck-broken $why;
+    leave; dir= ;;
+  plain)
+    echo portcheck-text;
+    $hash $size 2>&1;
+    code=$?;
+    echo;
+    echo "portcheck-done $code";;
   esac;
 done
 `
@@ -91,12 +104,15 @@ done
 // bootstrap is a session that runs bootstrapScript or an installed portcheck,
 // until the probe takes requests.
 type bootstrap struct {
-	link      *sshlink.Link
-	session   *sshlink.Session
+	link      remote.Link
+	session   remote.Session
 	lines     *bufio.Reader
 	installed string // path of the installed portcheck; empty with bootstrapScript
 	// sent is closed once the binary is written. It is nil if none is sent.
 	sent chan struct{}
+	// plain is true if the script has not run the executable, and takes commands.
+	plain bool
+	mu    sync.Mutex // of output
 }
 
 // cannotRunError is the reason why a host does not run an executable of ours,
@@ -111,7 +127,7 @@ const (
 )
 
 // startBootstrap starts bootstrapScript and returns the host's system.
-func startBootstrap(ctx context.Context, link *sshlink.Link, sudo string, lifetime time.Duration) (*bootstrap, system, error) {
+func startBootstrap(ctx context.Context, link remote.Link, sudo string, lifetime time.Duration) (*bootstrap, system, error) {
 	command := fmt.Sprintf("exec sh -c '%s' portcheck '%s' %s", oneLine(bootstrapScript), sudo, seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
@@ -126,7 +142,7 @@ func startBootstrap(ctx context.Context, link *sshlink.Link, sudo string, lifeti
 	return b, parseSystem(uname), nil
 }
 
-func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string) *bootstrap {
+func newBootstrap(link remote.Link, session remote.Session, installed string) *bootstrap {
 	// The script and the probe skip empty lines. To an SFTP server, which some
 	// hosts start whatever the command is, these are an invalid message, so it
 	// exits instead of waiting for more.
@@ -136,7 +152,7 @@ func newBootstrap(link *sshlink.Link, session *sshlink.Session, installed string
 
 // startInstalled starts the portcheck at path on the host, by sudo unless that
 // is empty.
-func startInstalled(ctx context.Context, link *sshlink.Link, path, sudo string, lifetime time.Duration) (*bootstrap, error) {
+func startInstalled(ctx context.Context, link remote.Link, path, sudo string, lifetime time.Duration) (*bootstrap, error) {
 	command := fmt.Sprintf("exec %s %s probe --ready --for %s", sudo, quote(path), seconds(lifetime))
 	session, err := link.Start(ctx, command)
 	if err != nil {
@@ -182,7 +198,9 @@ func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, err
 		text, isReply := strings.CutPrefix(strings.TrimRight(string(line), "\r\n"), "portcheck-")
 		switch {
 		case ctx.Err() != nil:
-			return "", ctx.Err()
+			return "", b.interrupted(ctx)
+		case remote.IsLost(err):
+			return "", err
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
 			return "", cannotRunError{b.failure(ctx, "")}
 		case !isReply:
@@ -200,6 +218,15 @@ func (b *bootstrap) readReply(ctx context.Context, words ...string) (string, err
 	return "", cannotRunError{fmt.Errorf("%smore than %d bytes of output without a reply", b.subject(), preambleLimit)}
 }
 
+// interrupted returns the error of a context that has ended, with the step of the
+// connection that went on.
+func (b *bootstrap) interrupted(ctx context.Context) error {
+	if step := b.session.Step(); step != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return remote.At(step, ctx.Err())
+	}
+	return ctx.Err()
+}
+
 // subject returns the start of a message about an installed portcheck.
 func (b *bootstrap) subject() string {
 	if b.installed == "" {
@@ -212,15 +239,23 @@ func (b *bootstrap) subject() string {
 // output if reply is empty.
 func (b *bootstrap) failure(ctx context.Context, reply string) error {
 	word, argument, _ := strings.Cut(reply, " ")
-	exit := &sshlink.ExitError{}
-	if reply == "" || word == "end" || word == "broken" {
+	exit := &remote.ExitError{}
+	b.plain = b.installed == "" && (word == "lacks" || word == "nowhere" || word == "broken")
+	if reply == "" || word == "end" {
 		ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 		defer cancel()
-		if err := b.session.Wait(ctx); b.installed != "" && errors.As(err, &exit) {
+		err := b.session.Wait(ctx)
+		if remote.IsLost(err) {
+			return err
+		}
+		if b.installed != "" && errors.As(err, &exit) {
 			return fmt.Errorf("%s%w", b.subject(), exit)
 		}
 	}
 	stderr := oneLine(b.session.Stderr())
+	if word == "broken" {
+		stderr = remote.Shorten(argument)
+	}
 	if stderr != "" {
 		stderr = ": " + stderr
 	}
@@ -290,11 +325,55 @@ func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error
 func (b *bootstrap) send(ctx context.Context, line string) error {
 	if _, err := io.WriteString(b.session, line+"\n"); err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return b.interrupted(ctx)
 		}
 		return cannotRunError{b.failure(ctx, "")}
 	}
 	return nil
+}
+
+// output has the script run a command and returns its output. It is as remote.Output,
+// except that stderr is a part of the output.
+func (b *bootstrap) output(ctx context.Context, command string, limit int) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.send(ctx, "plain "+command); err != nil {
+		return nil, err
+	}
+	if _, err := b.readReply(ctx, "text"); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = b.link.Close() }) // so that the read fails, whatever the host does
+	defer stop()
+	var text []byte
+	for atStart := true; ; {
+		line, err := b.lines.ReadSlice('\n')
+		status, ended := strings.CutPrefix(string(line), "portcheck-done ")
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return nil, remote.At("session", err)
+		case !ended || !atStart:
+			text = append(text, line...)
+		}
+		if len(text) > limit+1 {
+			_ = b.link.Close() // the rest would be read as replies
+			return nil, fmt.Errorf("the command wrote more than %d bytes", limit)
+		}
+		if ended && atStart {
+			text = bytes.TrimSuffix(text, []byte("\n")) // the script's own
+			code, err := strconv.Atoi(strings.TrimSpace(status))
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("unexpected status %.20q", status)
+			case code != 0:
+				return nil, &remote.ExitError{Status: code, Stderr: string(text[:min(len(text), shortOutputLimit)])}
+			}
+			return text, nil
+		}
+		atStart = err == nil
+	}
 }
 
 // waitReady waits until the probe takes requests.

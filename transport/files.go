@@ -9,28 +9,36 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/host"
-	"github.com/org/portcheck/transport/internal/sshlink"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // filesHost is a host on which no portcheck can run. Its files are read by plain
-// commands, which a forced command may allow.
+// commands: by the script that could not start one, or one a session, which a forced
+// command may allow.
 type filesHost struct {
 	host.Host
-	link *sshlink.Link
+	link   remote.Link
+	script *bootstrap // nil without it
 }
 
 // newFilesHost returns a host that is read by its files. step and reason are
-// those of the failure to run a portcheck there.
-func newFilesHost(ctx context.Context, link *sshlink.Link, step, reason string) (host.Host, error) {
+// those of the failure to run a portcheck there. script may be nil.
+func newFilesHost(ctx context.Context, link remote.Link, script *bootstrap, step, reason string) (host.Host, error) {
+	output := func(ctx context.Context, command string, limit int) ([]byte, error) {
+		return remote.Output(ctx, link, command, limit)
+	}
+	if script != nil {
+		output = script.output
+	}
 	read := func(ctx context.Context, path string) ([]byte, error) {
-		text, err := link.Output(ctx, "cat "+path, sshReplyLimit)
-		if exit := new(sshlink.ExitError); errors.As(err, &exit) && strings.Contains(exit.Stderr, "No such file") {
+		text, err := output(ctx, "cat "+path, sshReplyLimit)
+		if exit := new(remote.ExitError); errors.As(err, &exit) && strings.Contains(exit.Stderr, "No such file") {
 			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 		}
 		return text, err
 	}
 	if _, err := read(ctx, "/proc/net/tcp"); err != nil {
-		switch lost := new(sshlink.StepError); {
+		switch lost := new(remote.StepError); {
 		case ctx.Err() != nil:
 			err = ctx.Err()
 		case errors.As(err, &lost):
@@ -38,24 +46,29 @@ func newFilesHost(ctx context.Context, link *sshlink.Link, step, reason string) 
 		default:
 			err = fmt.Errorf("%s, and the fallback, /proc/net/tcp, can't be read (%w)", reason, err)
 		}
-		return nil, &sshlink.StepError{Step: step, Err: err}
+		return nil, &remote.StepError{Step: step, Err: err}
 	}
 	machine := host.Machine{OS: "linux", UID: -1}
 	for _, command := range []string{"uname -m", "cat /proc/sys/kernel/arch"} { // the file exists since Linux 6.1
-		if text, err := link.Output(ctx, command, shortOutputLimit); err == nil && machine.Arch == "" {
+		if text, err := output(ctx, command, shortOutputLimit); err == nil && machine.Arch == "" {
 			machine.Arch = parseSystem("Linux " + strings.TrimSpace(string(text))).arch
 		}
 	}
-	if text, err := link.Output(ctx, "id -u", shortOutputLimit); err == nil {
+	if text, err := output(ctx, "id -u", shortOutputLimit); err == nil {
 		if uid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 			machine.UID = uid
 		}
 	}
-	return filesHost{host.FromFiles(read, machine, reason), link}, nil
+	return filesHost{host.FromFiles(read, machine, reason), link, script}, nil
 }
 
 // shortOutputLimit is the limit of the output of commands that print one line,
 // in bytes.
 const shortOutputLimit = 4 << 10
 
-func (h filesHost) Close() error { return h.link.Close() }
+func (h filesHost) Close() error {
+	if h.script != nil {
+		h.script.stop(context.Background())
+	}
+	return h.link.Close()
+}

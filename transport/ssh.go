@@ -11,18 +11,43 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/wire"
+	"github.com/org/portcheck/transport/internal/openssh"
+	"github.com/org/portcheck/transport/internal/remote"
 	"github.com/org/portcheck/transport/internal/sshlink"
 )
+
+// SSHClient is a way to connect to ssh:// targets.
+type SSHClient string
+
+// The ways to connect.
+const (
+	// AutoSSH is OpenSSH where it can be used, and BuiltinSSH elsewhere.
+	AutoSSH SSHClient = "auto"
+	// OpenSSH runs the ssh on PATH, with the user's own configuration.
+	OpenSSH SSHClient = "openssh"
+	// BuiltinSSH needs no other program, and dials only addresses that it has
+	// checked.
+	BuiltinSSH SSHClient = "builtin"
+)
+
+// SSHClients lists the ways.
+var SSHClients = []SSHClient{AutoSSH, OpenSSH, BuiltinSSH}
 
 // SSHOptions configure the connections to ssh:// targets and the portcheck that
 // runs there.
 type SSHOptions struct {
+	Client     SSHClient
+	Untrusted  string   // if set, why names and addresses may be a stranger's: then AutoSSH is BuiltinSSH
+	ConfigFile string   // ssh_config(5) file that replaces the user's; for OpenSSH alone
 	Identities []string // private key files
 	KnownHosts string   // file that replaces the user's and the system's known_hosts
 	RemotePath string   // portcheck executable installed on the hosts; if empty, one is sent
 	AgentDir   string   // directory of executables for other systems, named portcheck-OS-ARCH
 	AgentCache bool     // the hosts keep the executable that was sent
 	Sudo       bool     // run the executable by `sudo -n`
+	// Log, if set, gets the log of each ssh of OpenSSH that has failed. It may be
+	// called by several targets at once.
+	Log func(host string, lines []string)
 	// Names maps an environment variable to the name by which the user sets
 	// it, such as an action's input, for messages.
 	Names map[string]string
@@ -32,7 +57,9 @@ type SSHOptions struct {
 // executables to send. It is safe for concurrent use.
 type SSH struct {
 	SSHOptions
+	env      map[string]string
 	dialer   *sshlink.Dialer
+	openSSH  *openssh.Client
 	binaries binaries
 }
 
@@ -49,7 +76,10 @@ const sshReplyLimit = 4 << 20
 // NewSSH returns the SSH of a run. It reads no file yet.
 func NewSSH(o SSHOptions, env map[string]string) *SSH {
 	return &SSH{
-		SSHOptions: o,
+		SSHOptions: o, env: env,
+		openSSH: openssh.New(openssh.Options{
+			Env: env, ConfigFile: o.ConfigFile, Identities: o.Identities, KnownHosts: o.KnownHosts, ConnectTimeout: connectTimeout, Log: o.Log,
+		}),
 		dialer: sshlink.New(sshlink.Options{
 			Env: env, Names: o.Names, Identities: o.Identities, KnownHosts: o.KnownHosts,
 			ConnectTimeout: connectTimeout, HandshakeTimeout: handshakeTimeout,
@@ -62,7 +92,7 @@ func NewSSH(o SSHOptions, env map[string]string) *SSH {
 // it falls back to reading the host's files.
 func openSSH(ctx context.Context, target config.Target, o Options) (host.Host, error) {
 	s := o.SSH
-	link, err := s.dialer.Dial(ctx, target.SSH)
+	link, err := s.dial(ctx, target.SSH)
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +104,74 @@ func openSSH(ctx context.Context, target config.Target, o Options) (host.Host, e
 	return h, nil
 }
 
-func (s *SSH) open(ctx context.Context, link *sshlink.Link, lifetime time.Duration) (host.Host, error) {
+// dial connects to a target.
+func (s *SSH) dial(ctx context.Context, target config.SSHAddress) (remote.Link, error) {
+	reason, remedy := s.whyBuiltin(ctx)
+	switch {
+	case reason == "":
+		return wrap(s.openSSH.Dial(ctx, target))
+	case s.ConfigFile != "":
+		return nil, remote.At("config", fmt.Errorf("--ssh-config needs OpenSSH's ssh, but %s", reason))
+	}
+	link, err := wrap(s.dialer.Dial(ctx, target))
+	if failed := new(remote.StepError); errors.As(err, &failed) && failed.Step == "resolve" && ctx.Err() == nil {
+		err = &remote.StepError{Step: "resolve", Err: fmt.Errorf("%w; the built-in client, which is used because %s, reads no ssh_config(5): name the host by its full name or address%s", failed.Err, reason, remedy)}
+	}
+	return link, err
+}
+
+// whyBuiltin returns why the built-in client is used, "" if OpenSSH's is, and what
+// else could be done.
+func (s *SSH) whyBuiltin(ctx context.Context) (reason, remedy string) {
+	variable := s.TextVariable(s.env)
+	switch {
+	case s.Client == OpenSSH:
+		return "", ""
+	case s.Client != AutoSSH:
+		return "--ssh is builtin", ", or use --ssh openssh"
+	case s.Untrusted != "":
+		return s.Untrusted, ""
+	case variable != "":
+		return s.nameOf(variable) + " holds a text", ", or use files and an agent"
+	}
+	if err := s.openSSH.Find(ctx); err != nil {
+		return err.Error(), ", or install OpenSSH's ssh"
+	}
+	return "", ""
+}
+
+// nameOf returns the name by which the user sets a variable.
+func (o SSHOptions) nameOf(variable string) string {
+	if name := o.Names[variable]; name != "" {
+		return name
+	}
+	return variable
+}
+
+// wrap returns a link as the interface, nil on an error.
+func wrap[L remote.Link](link L, err error) (remote.Link, error) {
+	if err != nil {
+		return nil, err
+	}
+	return link, nil
+}
+
+// TextVariable returns the variable that holds a key, a passphrase or known hosts as
+// text, which only the built-in client can use, or "" if none is in use.
+func (o SSHOptions) TextVariable(env map[string]string) string {
+	for _, name := range []string{"PORTCHECK_SSH_KEY", "PORTCHECK_SSH_PASSPHRASE", "PORTCHECK_SSH_KNOWN_HOSTS"} {
+		if env[name] != "" && (name != "PORTCHECK_SSH_KNOWN_HOSTS" || o.KnownHosts == "") {
+			return name
+		}
+	}
+	return ""
+}
+
+func (s *SSH) open(ctx context.Context, link remote.Link, lifetime time.Duration) (host.Host, error) {
 	if s.RemotePath != "" {
 		b, err := startInstalled(ctx, link, s.RemotePath, s.sudo(), lifetime)
 		if err != nil {
-			return nil, atStep("start", err)
+			return nil, remote.At("start", err)
 		}
 		return newSSHHost(b), nil
 	}
@@ -87,20 +180,13 @@ func (s *SSH) open(ctx context.Context, link *sshlink.Link, lifetime time.Durati
 	switch {
 	case err == nil:
 		return newSSHHost(b), nil
+	case remote.IsLost(err): // nothing shows that the host can't run one
 	case errors.As(err, &cause) && !s.Sudo:
-		return newFilesHost(ctx, link, step, cause.Error())
+		return newFilesHost(ctx, link, b, step, cause.Error())
 	case errors.As(err, &cause):
 		err = fmt.Errorf("%w (with --sudo there is no fallback)", cause)
 	}
-	return nil, atStep(step, err)
-}
-
-// atStep returns err as an error of a step, unless it already is one.
-func atStep(step string, err error) error {
-	if errors.As(err, new(*sshlink.StepError)) {
-		return err
-	}
-	return &sshlink.StepError{Step: step, Err: err}
+	return nil, remote.At(step, err)
 }
 
 // sudo returns the command that runs portcheck as root, "" for none.
@@ -112,30 +198,33 @@ func (s *SSH) sudo() string {
 }
 
 // startSent sends an executable to the host and runs it. It returns the step
-// that failed with the error.
-func (s *SSH) startSent(ctx context.Context, link *sshlink.Link, lifetime time.Duration) (b *bootstrap, step string, err error) {
-	b, remote, err := startBootstrap(ctx, link, s.sudo(), lifetime)
+// that failed with the error, and then the script if that runs plain commands.
+func (s *SSH) startSent(ctx context.Context, link remote.Link, lifetime time.Duration) (b *bootstrap, step string, err error) {
+	b, found, err := startBootstrap(ctx, link, s.sudo(), lifetime)
 	if err != nil {
 		return nil, "start", err
 	}
-	bin, err := s.binaries.find(remote)
+	bin, err := s.binaries.find(found)
 	if err != nil {
-		err = cannotRunError{err}
+		b.plain, err = true, cannotRunError{err}
 	} else {
 		err = b.runBinary(ctx, bin, s.AgentCache)
 	}
-	if err != nil {
-		b.stop(ctx)
-		return nil, "transfer", err
+	switch {
+	case err == nil:
+		return b, "", nil
+	case b.plain && !s.Sudo:
+		return b, "transfer", err
 	}
-	return b, "", nil
+	b.stop(ctx)
+	return nil, "transfer", err
 }
 
 // sshHost is a host with a running portcheck that answers requests.
 type sshHost struct {
 	host.Host // exchanges requests and replies
-	link      *sshlink.Link
-	session   *sshlink.Session
+	link      remote.Link
+	session   remote.Session
 }
 
 func newSSHHost(b *bootstrap) *sshHost {
@@ -149,7 +238,7 @@ func (h *sshHost) Probe(ctx context.Context, req host.Request) (host.Facts, erro
 		if stderr := oneLine(h.session.Stderr()); stderr != "" {
 			err = fmt.Errorf("%w; stderr of the host: %s", err, stderr)
 		}
-		err = &sshlink.StepError{Step: "probe", Err: err}
+		err = &remote.StepError{Step: "probe", Err: err}
 	}
 	return facts, err
 }

@@ -20,6 +20,16 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
+// hashOfFile returns the SHA-256 of a file.
+func hashOfFile(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return (&sendable{File: f}).hash()
+}
+
 // TestMain makes the test binary a portcheck that can be sent to a host.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "probe" {
@@ -126,7 +136,7 @@ func TestSSHRunsWhatItSends(t *testing.T) {
 		t.Errorf("left on the host: %v, %v", left, err)
 	}
 
-	hash, err := hashOf(executable())
+	hash, err := hashOfFile(executable())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +152,7 @@ func TestSSHRunsWhatItSends(t *testing.T) {
 		if _, err := probe(t, sshTarget, o); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		if got, err := hashOf(kept); err != nil || got != hash {
+		if got, err := hashOfFile(kept); err != nil || got != hash {
 			t.Errorf("%s: the host keeps %s, %v", what, got, err)
 		}
 		if info, err := os.Stat(kept); err != nil || os.SameFile(info, old) != (what == "kept") {
@@ -242,7 +252,7 @@ func TestSSHReadsFiles(t *testing.T) {
 	}
 	riscv := filepath.Dir(program(t, "uname", `test "$1" = -m && echo riscv64 || echo Linux riscv64`))
 	broken := filepath.Join(room(t), "portcheck-linux-riscv64")
-	if err := os.WriteFile(broken, []byte("\x7fELF"), 0o644); err != nil {
+	if err := os.WriteFile(broken, []byte("\x7fELF\npath\tgithub.com/org/portcheck\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	badGzip := filepath.Dir(program(t, "gzip", "echo corrupt >&2; exit 1"))

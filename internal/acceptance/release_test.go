@@ -18,11 +18,11 @@ func TestReleaseComparesTheImage(t *testing.T) {
 	files := temp(t)
 	id := docker(t, "create", image)
 	t.Cleanup(func() { docker(t, "rm", id) })
-	for arch, path := range map[string]string{runtime.GOARCH: "/usr/local/bin/portcheck", other: "/usr/local/lib/portcheck/portcheck-linux-" + other} {
+	for arch, path := range map[string]string{runtime.GOARCH: "/usr/local/bin/portcheck", other: "/usr/local/lib/portcheck/portcheck-linux-" + other + ".gz"} {
 		if err := os.Mkdir(filepath.Join(files, arch), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		docker(t, "cp", id+":"+path, filepath.Join(files, arch, "portcheck"))
+		copyFrom(t, id, path, filepath.Join(files, arch, "portcheck"))
 	}
 	archive := func(dir, arch, from string) {
 		t.Helper()
@@ -59,5 +59,18 @@ func TestReleaseComparesTheImage(t *testing.T) {
 				t.Errorf("%v; want %q\n%s", err, c.want, out)
 			}
 		})
+	}
+}
+
+// copyFrom copies a file from a container, and decompresses it if its name ends in .gz.
+func copyFrom(t *testing.T, id, path, file string) {
+	t.Helper()
+	to := file + filepath.Ext(path)
+	docker(t, "cp", id+":"+path, to)
+	if to == file {
+		return
+	}
+	if out, err := shell("gunzip", to); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }

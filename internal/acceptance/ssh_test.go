@@ -282,7 +282,7 @@ func TestOtherArchitectureSSH(t *testing.T) {
 	file := filepath.Join(temp(t), "portcheck")
 	id := docker(t, "create", image)
 	defer docker(t, "rm", id)
-	docker(t, "cp", id+":/usr/local/lib/portcheck/portcheck-linux-"+other.arch, file)
+	copyFrom(t, id, "/usr/local/lib/portcheck/portcheck-linux-"+other.arch+".gz", file)
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,14 @@ func isolated(t *testing.T) bool {
 	return testbed.Isolated(t)
 }
 
+// overBoth does a test over both SSH clients.
+func overBoth(t *testing.T, do func(t *testing.T, client string)) {
+	t.Helper()
+	for _, client := range []string{"builtin", "openssh"} {
+		t.Run(client, func(t *testing.T) { do(t, client) })
+	}
+}
+
 // patience bounds waits for events that happen at once on an idle machine.
 const patience = 10 * time.Second
 

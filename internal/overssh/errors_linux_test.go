@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ const canary = "canary-7f3a9c"
 // TestHostThatCannotBeReached checks that each failure to reach a host is one line
 // with the step, within the timeout and with exit code 3, and shows no secret.
 func TestHostThatCannotBeReached(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}
@@ -78,7 +80,7 @@ func TestHostThatCannotBeReached(t *testing.T) {
 		{"metadata", "root@169.254.169.254", []string{"-i", s.UserKey, "--known-hosts", known}, nil, []string{"connect: ", "169.254.169.254"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := portcheck(t, c.env, append([]string{"-t", "ssh://" + c.target, "-p", "8080"}, c.args...)...)
+			r := portcheck(t, c.env, append([]string{"--ssh", "builtin", "-t", "ssh://" + c.target, "-p", "8080"}, c.args...)...)
 			lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
 			if r.code != 3 || r.stderr != "" || !strings.Contains(lines[0], "could not be checked: "+c.says[0]) {
 				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -100,6 +102,71 @@ func TestHostThatCannotBeReached(t *testing.T) {
 	}
 }
 
+// TestHostThatOpenSSHCannotReach checks the same for OpenSSH's client.
+func TestHostThatOpenSSHCannotReach(t *testing.T) {
+	t.Parallel()
+	if !isolated(t) {
+		return
+	}
+	s := testbed.StartSSHD(t, "")
+	none := testbed.StartSSHD(t, "127.0.0.1:1005", "MaxSessions 0")
+	known := s.KnownHosts(t)
+	testbed.Serve(t, "tcp", "127.0.0.1:1001", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) // silent
+	testbed.Serve(t, "tcp", "127.0.0.1:1002", func(c net.Conn) { _, _ = io.WriteString(c, strings.Repeat("\x1b[31mgarbage\x00", 4096)) })
+	key := s.Key(t, "stranger", "-C", canary)
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.ReadFile(s.HostKey + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := write(t, "known_hosts", "127.0.0.1 "+string(public))
+	unknown := write(t, "known_hosts", "")
+	locked := s.Key(t, "locked", "-N", canary, "-C", canary)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		target, key, known string
+		says               []string
+	}{
+		"unknown host key":  {"root@127.0.0.1", s.UserKey, unknown, []string{"host key: ", "ssh-ed25519 SHA256:", "is unknown", "add this line to " + unknown + ": 127.0.0.1 " + strings.Join(strings.Fields(string(own))[:2], " ")}},
+		"changed host key":  {"root@127.0.0.1", s.UserKey, changed, []string{"host key: ", "has changed", "SHA256:", changed + ":1"}},
+		"revoked host key":  {"root@127.0.0.1", s.UserKey, write(t, "known_hosts", "@revoked * "+string(own)), []string{"host key: ", "is revoked"}},
+		"wrong user":        {"nobody-of-that-name@127.0.0.1", s.UserKey, known, []string{"authentication: ", "nobody-of-that-name@127.0.0.1: Permission denied", "offered: " + s.UserKey}},
+		"another key":       {"root@127.0.0.1", key, known, []string{"authentication: ", "offered: " + key}},
+		"a locked key":      {"root@127.0.0.1", locked, known, []string{"authentication: ", "offered: " + locked}},
+		"no key":            {"root@127.0.0.1", "/nonexistent", known, []string{"authentication: /nonexistent can't be read: no such file or directory"}},
+		"no known hosts":    {"root@127.0.0.1", s.UserKey, "/nonexistent", []string{"host key: the known_hosts file /nonexistent can't be read: no such file or directory"}},
+		"a pipe":            {"root@127.0.0.1", pipe, known, []string{"authentication: " + pipe + " is not a regular file"}},
+		"silence":           {"root@127.0.0.1:1001", s.UserKey, known, []string{"the target could not be reached within 2s (--timeout): handshake: "}},
+		"garbage":           {"root@127.0.0.1:1002", s.UserKey, known, []string{"handshake: "}},
+		"no such name":      {"root@no-such-host.invalid", s.UserKey, known, []string{"resolve: ", "no-such-host.invalid"}},
+		"nobody listens":    {"root@127.0.0.1:1004", s.UserKey, known, []string{"connect: host 127.0.0.1 port 1004: Connection refused"}},
+		"no session at all": {"root@127.0.0.1:1005", none.UserKey, none.KnownHosts(t), []string{"session: "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			timeout := "10s"
+			if name == "silence" {
+				timeout = "2s"
+			}
+			r := portcheck(t, nil, "--ssh", "openssh", "-t", "ssh://"+c.target, "-p", "8080", "-i", c.key, "--known-hosts", c.known, "--timeout", timeout)
+			for i, word := range c.says {
+				if i == 0 {
+					word = "could not be checked: " + word
+				}
+				r.checkUnknown(t, word)
+			}
+			if strings.Contains(r.stdout+r.stderr, canary) {
+				t.Errorf("it shows a secret:\n%s%s", r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
 // TestManyTargets checks that a run over many addresses of one sshd is complete
 // and in order, and that the executable for --agent-cache is kept only once.
 func TestManyTargets(t *testing.T) {
@@ -107,6 +174,10 @@ func TestManyTargets(t *testing.T) {
 		return
 	}
 	testbed.Python(t, holders)
+	overBoth(t, manyTargets)
+}
+
+func manyTargets(t *testing.T, client string) {
 	store := t.TempDir()
 	s := testbed.StartSSHD(t, "0.0.0.0:22", "SetEnv HOME="+store)
 	const count = 40
@@ -117,7 +188,7 @@ func TestManyTargets(t *testing.T) {
 	fmt.Fprint(&targets, "  gone: \"ssh://root@127.0.0.1:9\"\n")
 	manifest := write(t, "portcheck.yml", "version: 1\napp: shop\nrange: 20000-20010\ntargets:\n"+targets.String()+
 		"ports:\n  - {name: web, port: 8080}\n  - {name: spare, port: 8900}\n")
-	r := portcheck(t, nil, "-f", "json", "--agent-cache", "-i", s.UserKey, "--known-hosts", s.KnownHosts(t, "127.0.1.*"), manifest)
+	r := portcheck(t, nil, "-f", "json", "--ssh", client, "--agent-cache", "-i", s.UserKey, "--known-hosts", s.KnownHosts(t, "127.0.1.*"), manifest)
 	got := parse(t, r)
 	var want, ids []string
 	for _, need := range []string{"web", "spare"} {

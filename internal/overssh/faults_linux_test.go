@@ -1,6 +1,7 @@
 package overssh
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,16 +33,18 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 		name    string
 		setting string
 		reason  string
+		logins  int
 	}{
-		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck executable for linux/riscv64"},
-		{"noexec", homes(noexec), "mounted noexec"},
-		{"a full disk", homes(whole), "full"},
-		{"a disk that fills up", homes(small), "could not be unpacked on the host"},
-		{"a forced command", "ForceCommand " + only, "the host does not run portcheck's commands: not allowed"},
+		{"another architecture", "SetEnv PATH=" + other + ":/usr/bin:/bin HOME=/nonexistent", "there is no portcheck executable for linux/riscv64", 1},
+		{"noexec", homes(noexec), "mounted noexec", 1},
+		{"a full disk", homes(whole), "full", 1},
+		{"a disk that fills up", homes(small), "could not be unpacked on the host: gzip: stdout: No space left on device", 1},
+		{"a forced command", "ForceCommand " + only, "the host does not run portcheck's commands: not allowed", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.setting)
-			r := portcheck(t, nil, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1:2200", "--range", "20000-20010", "-p", "8080", "-p", "8900"}, reach(t, s)...)...)
+			temp := root(t)
+			r := portcheck(t, []string{"TMPDIR=" + temp}, append([]string{"-f", "json", "-t", "ssh://root@127.0.0.1:2200", "--range", "20000-20010", "-p", "8080", "-p", "8900"}, reach(t, s)...)...)
 			got := parse(t, r)
 			if r.code != 1 || len(got.Results) != 2 {
 				t.Fatalf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
@@ -55,9 +58,24 @@ func TestHostThatRunsNothingOfOurs(t *testing.T) {
 			if !strings.Contains(r.stdout, c.reason) || !strings.Contains(r.stdout, "degraded") {
 				t.Errorf("no word of %q:\n%s", c.reason, r.stdout)
 			}
+			if got := logins(t, s); len(got) != c.logins {
+				t.Errorf("%d logins, want %d", len(got), c.logins)
+			}
+			if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("left here: %v, %v", left, err)
+			}
 			nothingLeft(t, c.name)
 		})
 	}
+	t.Run("a forced command, and a ControlPath", func(t *testing.T) {
+		s := testbed.StartSSHD(t, "127.0.0.1:2200", "ForceCommand "+only)
+		// With flags for keys and known hosts, a ControlPath has no effect.
+		config := write(t, "config", fmt.Sprintf("ControlPath %s\nIdentityFile %s\nUserKnownHostsFile %s\n", filepath.Join(t.TempDir(), "c"), s.UserKey, s.KnownHosts(t)))
+		r := portcheck(t, nil, "--ssh-config", config, "-t", "ssh://root@127.0.0.1:2200", "-p", "8900")
+		if got := logins(t, s); r.code != 0 || len(got) < 3 {
+			t.Errorf("exit code %d, %d logins: a master of our own was started\n%s%s", r.code, len(got), r.stdout, r.stderr)
+		}
+	})
 	t.Run("and no /proc/net", func(t *testing.T) {
 		s := testbed.StartSSHD(t, "127.0.0.1:2200", "ForceCommand /bin/false")
 		r := portcheck(t, nil, append([]string{"-t", "ssh://root@127.0.0.1:2200", "-p", "8080"}, reach(t, s)...)...)

@@ -14,6 +14,7 @@ import (
 // TestTheLineToAddIsWhole checks that the line which the first run suggests for
 // the known hosts suffices for the next run, for all kinds and lengths of keys.
 func TestTheLineToAddIsWhole(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}
@@ -26,21 +27,23 @@ func TestTheLineToAddIsWhole(t *testing.T) {
 			}
 			algorithm := map[string]string{"rsa": "rsa-sha2-512", "ecdsa": "ecdsa-sha2-nistp521", "ed25519": "ssh-ed25519"}[kind]
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", "HostKey "+key, "HostKeyAlgorithms "+algorithm)
-			known := write(t, "known_hosts", "# none yet\n")
-			args := []string{"-t", "ssh://root@127.0.0.1:2200", "-i", s.UserKey, "--known-hosts", known, "-p", "8080"}
-			first := portcheck(t, nil, args...)
-			line, _, _ := strings.Cut(first.stdout, "\n")
-			_, line, told := strings.Cut(line, "add this line to "+known+": ")
-			line, ended := strings.CutSuffix(line, " [unknown]")
-			if first.code != 3 || !told || !ended {
-				t.Fatalf("exit code %d\n%s%s", first.code, first.stdout, first.stderr)
-			}
-			if err := os.WriteFile(known, []byte(line+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if second := portcheck(t, nil, args...); second.code != 0 {
-				t.Errorf("exit code %d after the line was added\n%s%s", second.code, second.stdout, second.stderr)
-			}
+			overBoth(t, func(t *testing.T, client string) {
+				known := write(t, "known_hosts", "# none yet\n")
+				args := []string{"--ssh", client, "-t", "ssh://root@127.0.0.1:2200", "-i", s.UserKey, "--known-hosts", known, "-p", "8080"}
+				first := portcheck(t, nil, args...)
+				line, _, _ := strings.Cut(first.stdout, "\n")
+				_, line, told := strings.Cut(line, "add this line to "+known+": ")
+				line, ended := strings.CutSuffix(line, " [unknown]")
+				if first.code != 3 || !told || !ended {
+					t.Fatalf("exit code %d\n%s%s", first.code, first.stdout, first.stderr)
+				}
+				if err := os.WriteFile(known, []byte(line+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if second := portcheck(t, nil, args...); second.code != 0 {
+					t.Errorf("exit code %d after the line was added\n%s%s", second.code, second.stdout, second.stderr)
+				}
+			})
 		})
 	}
 }

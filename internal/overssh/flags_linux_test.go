@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,6 +138,21 @@ func TestAgentCache(t *testing.T) {
 		check(x.what, true)
 		sound(x.what)
 	}
+	future := time.Now().Add(24 * time.Hour)
+	for i := range 4 { // of other releases, with dates of a clock that was ahead
+		other := filepath.Join(store, strings.Repeat(strconv.Itoa(i), 64))
+		if err := errors.Join(os.WriteFile(other, nil, 0o700), os.Chtimes(other, future, future)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Remove(kept), syscall.Mkfifo(kept, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	check("a pipe, and files of the future", true)
+	sound("a pipe, and files of the future")
+	if files, err := os.ReadDir(store); err != nil || len(files) != 3 {
+		t.Errorf("the host keeps %v (%v)", files, err)
+	}
 	check("the last run", false)
 	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what was in its place has run (%v)", err)
@@ -160,6 +176,18 @@ func TestAgentCache(t *testing.T) {
 	}
 	if err != nil || len(names) != 3 || !slices.Contains(names, "0000") || !slices.Contains(names, "1111") || slices.Contains(names, "2222") {
 		t.Errorf("of the old ones the host keeps %q (%v)", names, err)
+	}
+	// A directory that others may change is not used, nor one behind a link.
+	if err := os.Chmod(store, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	check("a directory of mode 777", true)
+	if err := errors.Join(os.Chmod(store, 0o700), os.Rename(store, store+".old"), os.Symlink(store+".old", store)); err != nil {
+		t.Fatal(err)
+	}
+	check("a linked directory", true)
+	if err := errors.Join(os.Remove(store), os.Rename(store+".old", store)); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Chown(store, 12345, 12345); err != nil {
 		t.Fatal(err)
@@ -285,7 +313,7 @@ func TestFilesThatCantBeUsed(t *testing.T) {
 		{[]string{"-i", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): authentication: the keys " + pipe + " could not be read in time"},
 		{[]string{"--known-hosts", pipe, "--timeout", "1s"}, "the target could not be reached within 1s (--timeout): host key: the known_hosts files " + pipe + " could not be read in time"},
 	} {
-		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
+		portcheck(t, []string{"PORTCHECK_SSH_KNOWN_HOSTS=#"}, append([]string{"--ssh", "builtin", "-t", "ssh://" + l.Addr().String(), "-p", "8080"}, c.args...)...).checkUnknown(t, "could not be checked: "+c.reason)
 	}
 	if from := nextClient(t, l); from != "" {
 		t.Errorf("%s connected to the host", from)

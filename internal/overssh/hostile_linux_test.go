@@ -117,7 +117,13 @@ func TestHostilePortchecks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			p.check(t, "--remote-path", "/opt/portcheck").checkUnknown(t, c.reason)
+			for _, client := range []string{"builtin", "openssh"} {
+				reason := c.reason
+				if client == "openssh" && name == "hung up" {
+					reason = "session: the host did not run a command, or the connection was lost: "
+				}
+				p.checkBy(t, client, "--remote-path", "/opt/portcheck").checkUnknown(t, reason)
+			}
 		})
 	}
 }
@@ -165,10 +171,12 @@ func TestHostileSlowness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			r := p.check(t, append(c.args, "--timeout", "2s")...)
-			r.checkUnknown(t, c.reason)
-			if r.took > 5*time.Second {
-				t.Errorf("it took %s", r.took)
+			for _, client := range []string{"builtin", "openssh"} {
+				r := p.checkBy(t, client, append(c.args, "--timeout", "2s")...)
+				r.checkUnknown(t, c.reason)
+				if r.took > 5*time.Second {
+					t.Errorf("%s: it took %s", client, r.took)
+				}
 			}
 		})
 	}
@@ -185,8 +193,19 @@ func TestHostileBootstraps(t *testing.T) {
 				return
 			}
 			s.say(text)
-			if line, _ := s.line(); strings.Contains(text, "..") && line != "" {
+			if line, _ := s.line(); strings.Contains(text, "..") && line != "" && line != "plain cat /proc/net/tcp" {
 				t.Errorf("a path is answered with %q", line)
+			}
+			s.leave(1)
+		}
+	}
+	byScript := func(text string) func(*stage) {
+		return func(s *stage) {
+			s.say("\nportcheck-hello Linux riscv64\n")
+			if line, _ := s.line(); line == "plain cat /proc/net/tcp" {
+				s.say("portcheck-text\n")
+			}
+			for s.say(text) && len(text) > 1000 {
 			}
 			s.leave(1)
 		}
@@ -195,12 +214,17 @@ func TestHostileBootstraps(t *testing.T) {
 		play   func(*stage)
 		reason string
 	}{
-		"a system of its own":    {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck executable for a system named"},
-		"a path for a system":    {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck executable for a system named \"linux/x/.."},
-		"no system":              {hello("\nportcheck-hello \n"), "transfer: the host's system is unknown: uname does not run there"},
-		"ready for nothing":      {hello("\nportcheck-ready 3\n"), `start: unexpected reply "ready 3"`},
-		"an end for nothing":     {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the portcheck executable could not be run on the host (exit status 0"},
-		"run before it was sent": {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent uses version "7"`},
+		"the script's files without end": {byScript(strings.Repeat("0\n", 10<<10)), "and the fallback, /proc/net/tcp, can't be read (the command wrote more than 4194304 bytes)"},
+		"the script's files in one line": {byScript(strings.Repeat("0", 10<<10)), "and the fallback, /proc/net/tcp, can't be read (the command wrote more than 4194304 bytes)"},
+		"a status of the script's":       {byScript("portcheck-done x" + ansi + "\n"), "and the fallback, /proc/net/tcp, can't be read (unexpected status "},
+		"a failure by the script":        {byScript(ansi + "\nportcheck-done 1\n"), "and the fallback, /proc/net/tcp, can't be read (exit status 1: "},
+		"the script's end":               {byScript("0\n"), "transfer: the connection was lost: session: "},
+		"a system of its own":            {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck executable for a system named"},
+		"a path for a system":            {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck executable for a system named \"linux/x/.."},
+		"no system":                      {hello("\nportcheck-hello \n"), "transfer: the host's system is unknown: uname does not run there"},
+		"ready for nothing":              {hello("\nportcheck-ready 3\n"), `start: unexpected reply "ready 3"`},
+		"an end for nothing":             {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the portcheck executable could not be run on the host (exit status 0"},
+		"run before it was sent":         {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent uses version "7"`},
 		"files without end": {func(s *stage) {
 			for strings.HasPrefix(s.command, "cat ") && s.say(strings.Repeat("0\n", 10<<10)) {
 			}
@@ -218,7 +242,9 @@ func TestHostileBootstraps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlayer(t, c.play)
-			p.check(t).checkUnknown(t, c.reason)
+			for _, client := range []string{"builtin", "openssh"} {
+				p.checkBy(t, client).checkUnknown(t, c.reason)
+			}
 		})
 	}
 }
@@ -232,7 +258,7 @@ func TestHostileNames(t *testing.T) {
 	for name, holders := range map[string][]host.Holder{
 		"hostile names": {holder},
 		"very long":     {{PID: math.MaxInt, Process: strings.Repeat(ansi, 10_000)}},
-		"very many":     make([]host.Holder, 1<<15),
+		"very many":     make([]host.Holder, host.MostHolders),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

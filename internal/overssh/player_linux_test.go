@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,8 +26,8 @@ import (
 // hostile.
 type player struct {
 	net.Listener
-	env  []string // variables that let portcheck log in
-	play func(*stage)
+	key, known []byte // what lets portcheck log in
+	play       func(*stage)
 }
 
 // stage is a command that portcheck runs on the host.
@@ -63,10 +65,7 @@ func startPlayer(t *testing.T, play func(*stage)) *player {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() }) // connections end with their clients
-	p := &player{l, []string{
-		"PORTCHECK_SSH_KEY=" + string(pem.EncodeToMemory(text)),
-		"PORTCHECK_SSH_KNOWN_HOSTS=* " + string(ssh.MarshalAuthorizedKey(known)),
-	}, play}
+	p := &player{l, pem.EncodeToMemory(text), append([]byte("* "), ssh.MarshalAuthorizedKey(known)...), play}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -205,7 +204,22 @@ func saying(answer func(question) string) func(*stage) {
 // check runs portcheck with the player as its target.
 func (p *player) check(t *testing.T, args ...string) run {
 	t.Helper()
-	return portcheck(t, p.env, append([]string{"-t", p.target(), "-p", "8080", "--range", "20000-20009"}, args...)...)
+	return p.checkBy(t, "builtin", args...)
+}
+
+// checkBy is check by one of the SSH clients.
+func (p *player) checkBy(t *testing.T, client string, args ...string) run {
+	t.Helper()
+	env := []string{"PORTCHECK_SSH_KEY=" + string(p.key), "PORTCHECK_SSH_KNOWN_HOSTS=" + string(p.known)}
+	if client == "openssh" {
+		key := write(t, "key", string(p.key))
+		if err := os.Chmod(key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env, args = nil, append(slices.Clone(args), "-i", key, "--known-hosts", write(t, "known_hosts", string(p.known)))
+	}
+	args = append(args, "--ssh", client)
+	return portcheck(t, env, append([]string{"-t", p.target(), "-p", "8080", "--range", "20000-20009"}, args...)...)
 }
 
 // checkUnknown fails the test unless the status is unknown, for a reason of one

@@ -31,60 +31,32 @@ func checkVerdict(t *testing.T, target, method, reason string, env []string, arg
 	}
 }
 
-// TestWaysThere checks an alias of ~/.ssh/config with a jump host, a certificate
-// and hashed names, and a plain IPv6 address.
+// TestWaysThere checks a certificate, hashed names and a plain IPv6 address.
 func TestWaysThere(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
 	testbed.Python(t, holders)
-	home := t.TempDir()
-	ssh := filepath.Join(home, ".ssh")
-	if err := os.Mkdir(ssh, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	keygen := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ssh-keygen %q: %v\n%s", args, err, out)
-		}
-	}
-	ca := filepath.Join(ssh, "ca")
-	keygen("-q", "-t", "ed25519", "-N", "", "-f", ca)
-	jump := testbed.StartSSHD(t, "127.0.0.1:2201")
-	inner := testbed.StartSSHD(t, "127.0.0.2:2202", "TrustedUserCAKeys "+ca+".pub")
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca")
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", ca)
+	four := testbed.StartSSHD(t, "127.0.0.2:2202", "TrustedUserCAKeys "+ca+".pub")
 	six := testbed.StartSSHD(t, "[::1]:2203")
-	certified := inner.Key(t, "certified", "-N", canary)
-	keygen("-q", "-s", ca, "-I", "id", "-n", "root", certified+".pub")
-	hashed := inner.KnownHosts(t)
-	keygen("-q", "-H", "-f", hashed)
+	hashed := four.KnownHosts(t)
+	keygen(t, "-q", "-H", "-f", hashed)
 	if text, err := os.ReadFile(hashed); err != nil || !strings.HasPrefix(string(text), "|1|") {
 		t.Fatalf("%q, %v", text, err)
 	}
-	if err := os.WriteFile(filepath.Join(ssh, "config"), []byte(`
-Host bastion
-	HostName 127.0.0.1
-	Port 2201
-	IdentityFile `+jump.UserKey+`
-	UserKnownHostsFile `+jump.KnownHosts(t)+`
-Host inner
-	HostName 127.0.0.2
-	Port 2202
-	ProxyJump bastion
-	IdentityFile `+certified+`
-	UserKnownHostsFile `+hashed+`
-Host *
-	User root
-`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	checkVerdict(t, "ssh://inner", "bind+table", "", []string{"HOME=" + home, "USER=nobody", "PORTCHECK_SSH_PASSPHRASE=" + canary})
-	for file, word := range map[string]string{jump.Log: "Accepted publickey for root", inner.Log: "ED25519-CERT"} {
-		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), word) {
-			t.Errorf("no word of %q in sshd's log (%v):\n%s", word, err, text)
+	for client, passphrase := range map[string]string{"builtin": canary, "openssh": ""} {
+		certified := four.Key(t, "for-"+client, "-N", passphrase)
+		keygen(t, "-q", "-s", ca, "-I", "id of "+client, "-n", "root", certified+".pub")
+		args := []string{"--ssh", client, "--known-hosts", hashed, "-i", certified}
+		checkVerdict(t, "ssh://root@127.0.0.2:2202", "bind+table", "", []string{"PORTCHECK_SSH_PASSPHRASE=" + passphrase}, args...)
+		if text, err := os.ReadFile(four.Log); err != nil || !strings.Contains(string(text), "ID id of "+client) {
+			t.Errorf("no certificate of %s in sshd's log (%v):\n%s", client, err, text)
 		}
+		checkVerdict(t, "ssh://root@[::1]:2203", "bind+table", "", nil, append(reach(t, six), "--ssh", client)...)
 	}
-	checkVerdict(t, "ssh://root@[::1]:2203", "bind+table", "", nil, reach(t, six)...)
 	nothingLeft(t, "all ways")
 }
 
@@ -108,6 +80,7 @@ func TestReachableBlockOfAllPorts(t *testing.T) {
 // TestAddressesThatAreRefused checks that nothing connects to a forbidden address,
 // however the target leads there.
 func TestAddressesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	if !isolated(t) {
 		return
 	}
@@ -139,11 +112,6 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		_ = c.Close()
 	}
 	replace(t, "/etc/hosts", "127.0.0.1 localhost\n169.254.169.254 meta.example\nfd00:ec2::254 meta6.example\n169.254.1.1 local.example\n::ffff:169.254.169.254 mapped.example\n", 0o644)
-	config := filepath.Join(t.TempDir(), ".ssh", "config")
-	if err := errors.Join(os.Mkdir(filepath.Dir(config), 0o700), os.WriteFile(config, []byte(
-		"Host alias\n\tHostName 169.254.169.254\nHost behind\n\tHostName 169.254.169.254\n\tProxyJump root@127.0.0.1:2201\nHost by\n\tHostName 127.0.0.1\n\tProxyJump 169.254.169.254\n"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
 	args := []string{"-p", "8080", "-i", s.UserKey, "--known-hosts", s.KnownHosts(t)}
 	for target, reason := range map[string]string{
 		"169.254.169.254":          "169.254.169.254 is refused: it is a cloud's metadata service",
@@ -158,11 +126,8 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		"meta6.example":            "fd00:ec2::254 is refused",
 		"mapped.example":           "169.254.169.254 is refused",
 		"local.example":            "169.254.1.1 is refused: it is link-local",
-		"alias":                    "169.254.169.254 is refused",
-		"behind":                   "169.254.169.254 is refused",
-		"by":                       "via 169.254.169.254: 169.254.169.254 is refused",
 	} {
-		r := portcheck(t, []string{"HOME=" + filepath.Dir(filepath.Dir(config))}, append([]string{"-t", "ssh://" + target}, args...)...)
+		r := portcheck(t, nil, append([]string{"--ssh", "builtin", "-t", "ssh://" + target}, args...)...)
 		r.checkUnknown(t, "could not be checked: connect: ")
 		r.checkUnknown(t, reason)
 	}
@@ -238,7 +203,7 @@ func TestHostsThatLackSomething(t *testing.T) {
 		{"no login", "nologin", []string{"SetEnv LANG=C"}, nil, "", "start: the host does not run portcheck's commands"},
 		{"no shell", "false", []string{"SetEnv LANG=C"}, nil, "", "start: the host does not run portcheck's commands"},
 		{"files alone", "root", []string{"ForceCommand internal-sftp"}, nil, "", "start: the host does not run portcheck's commands"},
-		{"no session at all", "root", []string{"MaxSessions 0"}, nil, "", "session: can't open a session"},
+		{"no session at all", "root", []string{"MaxSessions 0"}, nil, "", "session: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testbed.StartSSHD(t, "127.0.0.1:2200", c.settings...)

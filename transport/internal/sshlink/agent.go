@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // keyAgent is a connection to the user's ssh-agent, for one login.
@@ -45,7 +47,7 @@ func (a *keyAgent) keys() ([]key, error) {
 		signer, isSigner := s.(ssh.AlgorithmSigner)
 		public, isKey := s.PublicKey().(*agent.Key)
 		if isSigner && isKey {
-			all = append(all, key{fmt.Sprintf("the agent's %q", shorten(public.Comment)), agentSigner{signer, a}})
+			all = append(all, key{fmt.Sprintf("the agent's %q", remote.Shorten(public.Comment)), agentSigner{signer, a}})
 		}
 	}
 	return all, nil

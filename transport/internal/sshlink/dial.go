@@ -16,76 +16,53 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 const clientVersion = "SSH-2.0-portcheck"
 
-// Dial connects to a target. The error is a *StepError, or context.Canceled.
+// Dial connects to a target. The error is a *remote.StepError, or context.Canceled.
 func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, error) {
-	hops, err := d.route(ctx, target)
+	client, err := d.dial(ctx, d.account(target))
 	if err != nil {
 		return nil, contextError(ctx, err)
 	}
-	l := &Link{}
-	for i, h := range hops {
-		if err := d.addHop(ctx, l, h); err != nil {
-			_ = l.Close() // the first error is the one to report
-			err = contextError(ctx, err)
-			if i < len(hops)-1 {
-				return nil, viaHop(h, err)
-			}
-			return nil, err
-		}
-	}
-	return l, nil
+	return &Link{client: client}, nil
 }
 
 // contextError returns the error of ctx if it has ended, else err. If its deadline
 // has passed, the error has the step of err.
 func contextError(ctx context.Context, err error) error {
-	var failed *StepError
-	if ctx.Err() == nil || isUnread(err) {
+	var failed *remote.StepError
+	if ctx.Err() == nil || remote.IsUnread(err) {
 		return err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.As(err, &failed) {
-		return &StepError{failed.Step, ctx.Err()}
+		return remote.At(failed.Step, ctx.Err())
 	}
 	return ctx.Err()
 }
 
-// viaHop adds the name of a jump host to an error that occurred there.
-func viaHop(h hop, err error) error {
-	var failed *StepError
-	if errors.As(err, &failed) {
-		return &StepError{failed.Step, fmt.Errorf("via %s: %w", h.name, failed.Err)}
-	}
-	return err
-}
-
-// addHop connects a link to the next host. It reads the local files first, so that
-// nothing is sent to the host if they have an error.
-func (d *Dialer) addHop(ctx context.Context, l *Link, h hop) error {
-	keys, err := d.hostKeysFor(ctx, h)
+// dial reads the local files first, so that nothing is sent to the host if they have
+// an error.
+func (d *Dialer) dial(ctx context.Context, a account) (*ssh.Client, error) {
+	keys, err := d.hostKeysFor(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in, err := d.login(ctx, h)
+	in, err := d.login(ctx, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	conn, err := d.connect(ctx, l, h)
+	conn, err := d.connect(ctx, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if l.conn == nil {
-		l.conn = conn
-	}
-	client, err := d.handshake(ctx, l.conn, conn, h, keys, in)
+	client, err := d.handshake(ctx, conn, a, keys, in)
 	if err != nil {
-		return err
+		_ = conn.Close() // the first error is the one to report
 	}
-	l.clients = append(l.clients, client)
-	return nil
+	return client, err
 }
 
 // withTimeout is context.WithTimeout, without a limit if timeout is 0.
@@ -99,20 +76,14 @@ func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 // timedOut returns the message for a step that has exceeded its timeout.
 func timedOut(timeout time.Duration) string { return fmt.Sprintf("no answer within %s", timeout) }
 
-func (d *Dialer) connect(ctx context.Context, l *Link, h hop) (net.Conn, error) {
+func (d *Dialer) connect(ctx context.Context, a account) (net.Conn, error) {
 	ctx, cancel := withTimeout(ctx, d.o.ConnectTimeout)
 	defer cancel()
-	var conn net.Conn
-	var err error
-	if len(l.clients) == 0 {
-		dialer := net.Dialer{ControlContext: host.ControlDial}
-		conn, err = dialer.DialContext(ctx, "tcp", h.address())
-	} else {
-		conn, err = l.tunnel(ctx, h)
-	}
+	dialer := net.Dialer{ControlContext: host.ControlDial}
+	conn, err := dialer.DialContext(ctx, "tcp", a.address())
 	if err != nil {
 		awaitDeadline(ctx)
-		return nil, d.connectError(ctx, h, err)
+		return nil, d.connectError(ctx, a, err)
 	}
 	return conn, nil
 }
@@ -125,63 +96,57 @@ func awaitDeadline(ctx context.Context) {
 	}
 }
 
-func (d *Dialer) connectError(ctx context.Context, h hop, err error) error {
+func (d *Dialer) connectError(ctx context.Context, a account, err error) error {
 	var unresolved *net.DNSError
 	var refused *host.RefusedAddressError
-	var denied *ssh.OpenChannelError
 	var errno syscall.Errno
 	expired := ctx.Err() != nil
 	switch {
 	case errors.As(err, &unresolved) && expired:
-		return &StepError{"resolve", fmt.Errorf("the name %s: %s", h.host, timedOut(d.o.ConnectTimeout))}
+		return remote.At("resolve", fmt.Errorf("the name %s: %s", a.host, timedOut(d.o.ConnectTimeout)))
 	case errors.As(err, &unresolved):
-		return &StepError{"resolve", fmt.Errorf("the name %s has no address: %s", h.host, shorten(unresolved.Err))}
+		return remote.At("resolve", fmt.Errorf("the name %s has no address: %s", a.host, remote.Shorten(unresolved.Err)))
 	case errors.As(err, &refused):
-		return &StepError{"connect", refused}
+		return remote.At("connect", refused)
 	case expired:
-		return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), timedOut(d.o.ConnectTimeout))}
-	case errors.As(err, &denied) && denied.Reason == ssh.Prohibited:
-		return &StepError{"connect", fmt.Errorf("%s: the jump host does not allow forwarding", h.address())}
-	case errors.As(err, &denied):
-		return &StepError{"connect", fmt.Errorf("%s can't be reached from the jump host: %s", h.address(), shorten(denied.Message))}
+		return remote.At("connect", fmt.Errorf("%s: %s", a.address(), timedOut(d.o.ConnectTimeout)))
 	case errors.As(err, &errno):
-		return &StepError{"connect", fmt.Errorf("%s: %w", h.address(), errno)}
+		return remote.At("connect", fmt.Errorf("%s: %w", a.address(), errno))
 	}
-	return &StepError{"connect", fmt.Errorf("%s: %s", h.address(), brief(err))}
+	return remote.At("connect", fmt.Errorf("%s: %s", a.address(), brief(err)))
 }
 
 // handshake does the SSH handshake with the host at the other end of conn and
-// logs the user in. When its time is up it closes base, the connection below
-// conn, since connections through a tunnel have no deadlines.
-func (d *Dialer) handshake(ctx context.Context, base io.Closer, conn net.Conn, h hop, keys *hostKeys, in *login) (*ssh.Client, error) {
+// logs the user in. When its time is up it closes conn.
+func (d *Dialer) handshake(ctx context.Context, conn net.Conn, a account, keys *hostKeys, in *login) (*ssh.Client, error) {
 	ctx, cancel := withTimeout(ctx, d.o.HandshakeTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = base.Close() }) // so that reads and writes fail
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // so that reads and writes fail
 	in.ctx = ctx
 	var trusted atomic.Bool // set by a goroutine of the connection
 	algorithms := ssh.SupportedAlgorithms()
-	c, channels, requests, err := ssh.NewClientConn(conn, h.keyName, &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, a.keyName(), &ssh.ClientConfig{
 		Config: ssh.Config{
 			KeyExchanges: withoutSHA1(algorithms.KeyExchanges),
 			MACs:         withoutSHA1(algorithms.MACs),
 		},
-		User:          h.user,
+		User:          a.user,
 		ClientVersion: clientVersion,
-		HostKeyCallback: func(keyName string, remote net.Addr, key ssh.PublicKey) error {
-			if err := keys.check(keyName, remote, key); err != nil {
+		HostKeyCallback: func(keyName string, from net.Addr, key ssh.PublicKey) error {
+			if err := keys.check(keyName, from, key); err != nil {
 				return err
 			}
 			trusted.Store(true)
 			return nil
 		},
-		HostKeyAlgorithms: keys.algorithms(h.keyName),
+		HostKeyAlgorithms: keys.algorithms(a.keyName()),
 		AuthCallback:      in.next,
 	})
 	if err == nil && stop() {
 		return ssh.NewClient(c, channels, requests), nil
 	}
 	if err == nil {
-		_ = c.Close() // fails, since base is closed
+		_ = c.Close() // fails, since conn is closed
 	}
 	return nil, handshakeError(ctx, in, trusted.Load(), err)
 }
@@ -199,7 +164,7 @@ func usesSHA1(algorithm string) bool {
 // handshakeError returns the error of a handshake. After the host key was found
 // to be trusted, failures are those of the login.
 func handshakeError(ctx context.Context, in *login, trusted bool, err error) error {
-	var failed *StepError
+	var failed *remote.StepError
 	var uncommon *ssh.AlgorithmNegotiationError
 	switch {
 	case errors.As(err, &failed):
@@ -209,15 +174,15 @@ func handshakeError(ctx context.Context, in *login, trusted bool, err error) err
 	case trusted:
 		return in.failed("the host closed the connection: " + brief(err))
 	case ctx.Err() != nil:
-		return &StepError{"handshake", errors.New(timedOut(in.timeout))}
+		return remote.At("handshake", errors.New(timedOut(in.timeout)))
 	case errors.As(err, &uncommon):
-		text := fmt.Sprintf("no common algorithm for %s, the host offers: %s", uncommon.What, shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))
+		text := fmt.Sprintf("no common algorithm for %s, the host offers: %s", uncommon.What, remote.Shorten(fmt.Sprint(uncommon.RequestedAlgorithms)))
 		if slices.ContainsFunc(uncommon.RequestedAlgorithms, usesSHA1) {
 			text += "; SHA-1 is not accepted: let the host's SSH server offer newer algorithms"
 		}
-		return &StepError{"handshake", errors.New(text)}
+		return remote.At("handshake", errors.New(text))
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return &StepError{"handshake", errors.New("the host closed the connection")}
+		return remote.At("handshake", errors.New("the host closed the connection"))
 	}
-	return &StepError{"handshake", fmt.Errorf("the host violates the SSH protocol: %s", brief(err))}
+	return remote.At("handshake", fmt.Errorf("the host violates the SSH protocol: %s", brief(err)))
 }

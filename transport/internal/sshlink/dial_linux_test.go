@@ -148,27 +148,6 @@ func TestAddressesThatCantBeReached(t *testing.T) {
 	}
 }
 
-func TestAliases(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	s := startSSHD(t, "127.0.0.9:2200")
-	o := options(t, s)
-	o.Identities, o.KnownHosts = nil, ""
-	o.Env["HOME"] = home(t, map[string]string{
-		"config": "Host app?\n\tHostName 127.0.0.9\n\tPort 2200\n\tUser root\n\tIdentityFile ~/.ssh/key\n\tUserKnownHostsFile ~/.ssh/known\n",
-		"key":    read(t, s.UserKey),
-		"known":  read(t, s.KnownHosts(t)),
-	})
-	if who, err := whoami(t, o, "ssh://app1"); err != nil || who != "root" {
-		t.Errorf("%s, %v", who, err)
-	}
-	err := try(t, o, "ssh://nobody-here@app1")
-	checkStep(t, err, "authentication", "nobody-here@app1: no key is accepted")
-	err = try(t, o, "ssh://app1:1")
-	checkStep(t, err, "connect", "127.0.0.9:1: connection refused")
-}
-
 func TestIPv6(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -177,105 +156,6 @@ func TestIPv6(t *testing.T) {
 	if who, err := whoami(t, options(t, s), "ssh://root@[::1]:2200"); err != nil || who != "root" {
 		t.Errorf("%s, %v", who, err)
 	}
-}
-
-func TestProxyJump(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	first := startSSHD(t, "127.0.0.1:22")
-	second := startSSHD(t, "127.0.0.2:22", "AllowTcpForwarding no")
-	third := startSSHD(t, "127.0.0.3:22")
-	testbed.Serve(t, "tcp", "127.0.0.4:22", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	known := read(t, first.KnownHosts(t)) + read(t, second.KnownHosts(t)) + read(t, third.KnownHosts(t))
-	o := options(t, first)
-	o.Identities = []string{first.UserKey, second.UserKey, third.UserKey}
-	o.KnownHosts = write(t, t.TempDir()+"/known", known)
-	o.Env["HOME"] = home(t, map[string]string{"config": `
-Host jump?
-	User root
-Host jump1
-	HostName 127.0.0.1
-Host jump2
-	HostName 127.0.0.2
-Host jump3
-	HostName 127.0.0.3
-	ProxyJump jump1
-Host by1
-	HostName 127.0.0.2
-	ProxyJump jump1
-Host by1-3
-	HostName 127.0.0.2
-	ProxyJump jump3
-Host by2
-	HostName 127.0.0.1
-	ProxyJump jump2
-Host by-stranger
-	ProxyJump nobody-here@127.0.0.1
-Host by-closed
-	ProxyJump ssh://127.0.0.1:1
-Host closed-behind
-	HostName 127.0.0.1
-	Port 1
-	ProxyJump jump1
-Host metadata-behind
-	HostName 169.254.169.254
-	ProxyJump jump1
-Host silent-behind
-	HostName 127.0.0.4
-	ProxyJump jump1
-Host by-silent
-	ProxyJump 127.0.0.4
-`})
-	for _, c := range []struct {
-		target string
-		over   []*testbed.SSHD
-	}{
-		{"ssh://root@by1", []*testbed.SSHD{first, second}},
-		{"ssh://root@by1-3", []*testbed.SSHD{first, third, second}},
-	} {
-		if who, err := whoami(t, o, c.target); err != nil || who != "root" {
-			t.Errorf("%s: %s, %v", c.target, who, err)
-		}
-		for _, s := range c.over {
-			if !strings.Contains(read(t, s.Log), "Accepted publickey for root") {
-				t.Errorf("%s: not over %s", c.target, s.Addr)
-			}
-			if err := os.Truncate(s.Log, 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for target, want := range map[string]string{
-		"ssh://root@by2":             "connect: 127.0.0.1:22: the jump host does not allow forwarding",
-		"ssh://root@by-stranger":     "authentication: via 127.0.0.1: nobody-here@127.0.0.1: no key is accepted",
-		"ssh://root@by-closed":       "connect: via 127.0.0.1: 127.0.0.1:1: connection refused",
-		"ssh://root@closed-behind":   "connect: 127.0.0.1:1 can't be reached from the jump host: Connection refused",
-		"ssh://root@metadata-behind": "connect: 169.254.169.254 is refused",
-	} {
-		err := try(t, o, target)
-		if err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%s: %v; want %s", target, err, want)
-		}
-	}
-	hasty := o
-	hasty.HandshakeTimeout = time.Second
-	for target, want := range map[string]string{
-		"ssh://root@silent-behind": "handshake: no answer within 1s",
-		"ssh://root@by-silent":     "handshake: via 127.0.0.4: no answer within 1s",
-	} {
-		err := try(t, hasty, target)
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v; want %s", target, err, want)
-		}
-	}
-	// The host key of each hop is checked.
-	o.KnownHosts = second.KnownHosts(t)
-	err := try(t, o, "ssh://root@by1")
-	checkStep(t, err, "host key", "via jump1: the key ssh-ed25519 ", " is unknown")
-	o.KnownHosts = first.KnownHosts(t)
-	err = try(t, o, "ssh://root@by1")
-	checkStep(t, err, "host key", "host key: the key ssh-ed25519 "+fingerprint(t, second.HostKey+".pub"), " is unknown")
 }
 
 // A canceled Dial returns at once, and leaves no connection and no goroutine.
@@ -291,10 +171,9 @@ func TestCancelled(t *testing.T) {
 		reached <- struct{}{} // our end is closed
 	})
 	o := options(t, s)
-	o.Env["HOME"] = home(t, map[string]string{"config": "Host behind\n\tHostName 127.0.0.1\n\tPort 1001\n\tProxyJump root@127.0.0.1\n"})
 	o.HandshakeTimeout = time.Minute
 	settled := runtime.NumGoroutine()
-	for _, target := range []string{"ssh://root@127.0.0.1:1001", "ssh://root@behind"} {
+	for _, target := range []string{"ssh://root@127.0.0.1:1001"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		failed := make(chan error, 1)
 		go func() {

@@ -2,11 +2,12 @@ package sshlink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // Limits of the sizes of files, in bytes. A link may lead to a device without
@@ -67,22 +68,6 @@ func (s *shared[T]) get(ctx context.Context, key, step, what string, compute fun
 		return p.value, p.err
 	case <-ctx.Done():
 		var none T
-		return none, &StepError{step, errUnread{what, ctx.Err()}}
+		return none, remote.At(step, remote.UnreadError{What: what, Cause: ctx.Err()})
 	}
-}
-
-// errUnread is the error of a context that ended while a file was read.
-type errUnread struct {
-	what  string
-	cause error
-}
-
-func (e errUnread) Error() string { return e.what + " could not be read in time" }
-
-func (e errUnread) Unwrap() error { return e.cause }
-
-// isUnread reports whether err is the error of a deadline that passed while a file
-// was read.
-func isUnread(err error) bool {
-	return errors.As(err, &errUnread{}) && errors.Is(err, context.DeadlineExceeded)
 }

@@ -28,23 +28,16 @@ func TestFilesWithoutEnd(t *testing.T) {
 		}
 		return map[string]string{"HOME": home}
 	}
-	configured := func(line string) map[string]string {
-		return inHome("config", write(t, filepath.Join(t.TempDir(), "config"), line+"\n"))
-	}
 	for name, c := range map[string]struct {
 		o          Options
 		step, says string
 	}{
-		"a key that is a pipe":           {Options{Identities: []string{pipe}, KnownHosts: known}, "authentication", pipe + " could not be read in time"},
-		"a key without end":              {Options{Identities: []string{endless}, KnownHosts: known}, "authentication", endless + " is larger than 1 MiB"},
-		"known hosts that are a pipe":    {Options{KnownHosts: pipe}, "host key", pipe + " could not be read in time"},
-		"known hosts without end":        {Options{KnownHosts: endless}, "host key", endless + " is larger than 16 MiB"},
-		"the user's that are a pipe":     {Options{Env: inHome("known_hosts", pipe)}, "host key", "known_hosts"},
-		"the user's without end":         {Options{Env: inHome("known_hosts", endless)}, "host key", "known_hosts is larger than 16 MiB"},
-		"a configuration that is a pipe": {Options{Env: inHome("config", pipe)}, "config", "could not be read in time"},
-		"a configuration without end":    {Options{Env: inHome("config", endless)}, "config", "config is larger than 1 MiB"},
-		"a key of the configuration":     {Options{Env: configured("IdentityFile " + pipe), KnownHosts: known}, "authentication", pipe + " could not be read in time"},
-		"a certificate":                  {Options{Env: configured("CertificateFile " + pipe), KnownHosts: known}, "authentication", pipe + " could not be read in time"},
+		"a key that is a pipe":        {Options{Identities: []string{pipe}, KnownHosts: known}, "authentication", pipe + " could not be read in time"},
+		"a key without end":           {Options{Identities: []string{endless}, KnownHosts: known}, "authentication", endless + " is larger than 1 MiB"},
+		"known hosts that are a pipe": {Options{KnownHosts: pipe}, "host key", pipe + " could not be read in time"},
+		"known hosts without end":     {Options{KnownHosts: endless}, "host key", endless + " is larger than 16 MiB"},
+		"the user's that are a pipe":  {Options{Env: inHome("known_hosts", pipe)}, "host key", "known_hosts"},
+		"the user's without end":      {Options{Env: inHome("known_hosts", endless)}, "host key", "known_hosts is larger than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

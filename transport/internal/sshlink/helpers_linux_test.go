@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // canary is part of private keys and passphrases, and must not be in any message.
@@ -55,7 +56,7 @@ func whoami(t *testing.T, o Options, target string) (string, error) {
 		return "", err
 	}
 	defer l.Close()
-	out, err := l.Output(t.Context(), "id -un", 100)
+	out, err := remote.Output(t.Context(), l, "id -un", 100)
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -63,7 +64,7 @@ func whoami(t *testing.T, o Options, target string) (string, error) {
 // words.
 func checkStep(t *testing.T, err error, step string, words ...string) {
 	t.Helper()
-	var failed *StepError
+	var failed *remote.StepError
 	if !errors.As(err, &failed) || failed.Step != step {
 		t.Errorf("%v; want an error at the step %s", err, step)
 		return

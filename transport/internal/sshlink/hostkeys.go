@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // hostKeys are the known host keys of a set of files.
@@ -26,35 +29,37 @@ type hostKeys struct {
 // knownText is the content of a known_hosts file or of the variable.
 type knownText struct{ origin, text string }
 
-// hostKeysFor returns the known host keys for a host. Each set of files is read
-// once.
-func (d *Dialer) hostKeysFor(ctx context.Context, h hop) (*hostKeys, error) {
-	files, addTo := d.knownFiles(h)
-	names := strings.Join(files, "\n")
-	return d.hostKeys.get(ctx, names, "host key", "the known_hosts files "+strings.Join(files, ", "), func() (*hostKeys, error) {
+// hostKeysFor returns the known host keys. They are read once.
+func (d *Dialer) hostKeysFor(ctx context.Context) (*hostKeys, error) {
+	files, addTo := d.knownFiles()
+	return d.hostKeys.get(ctx, "", "host key", "the known_hosts files "+strings.Join(files, ", "), func() (*hostKeys, error) {
 		texts, err := d.knownTexts(files)
 		if err != nil {
-			return nil, &StepError{"host key", err}
+			return nil, remote.At("host key", err)
 		}
 		keys, err := parseKnown(texts)
 		if err != nil {
-			return nil, &StepError{"host key", err}
+			return nil, remote.At("host key", err)
 		}
 		keys.addTo = addTo
 		return keys, nil
 	})
 }
 
-// knownFiles returns the known_hosts files for a host, none if the variable
-// replaces them, and the file or variable to which a line should be added.
-func (d *Dialer) knownFiles(h hop) (files []string, addTo string) {
+// knownFiles returns the known_hosts files, none if the variable replaces them, and the file or variable to which a line should be added.
+func (d *Dialer) knownFiles() (files []string, addTo string) {
 	if d.o.KnownHosts != "" {
 		return []string{d.o.KnownHosts}, d.o.KnownHosts
 	}
 	if d.o.Env[knownHostsVariable] != "" {
 		return nil, d.o.name(knownHostsVariable)
 	}
-	files = slices.DeleteFunc(slices.Concat(h.userKnownHosts, h.globalKnownHosts), func(f string) bool { return f == "" || f == "none" })
+	if home := d.inHome(".ssh"); home != "" {
+		files = append(files, filepath.Join(home, "known_hosts"), filepath.Join(home, "known_hosts2"))
+	}
+	if dir := d.systemDir(); dir != "" {
+		files = append(files, filepath.Join(dir, "ssh_known_hosts"), filepath.Join(dir, "ssh_known_hosts2"))
+	}
 	if _, renamed := d.o.Names[knownHostsVariable]; renamed || len(files) == 0 {
 		return files, d.o.name(knownHostsVariable)
 	}
@@ -91,7 +96,7 @@ func parseKnown(texts []knownText) (*hostKeys, error) {
 		}
 		// The parser reads files, each of them twice, but a text may be from a
 		// variable or a pipe.
-		file, remove, err := asFile(clean)
+		file, remove, err := remote.AsFile(clean)
 		if err != nil {
 			return nil, fmt.Errorf("can't create a temporary file for the known hosts: %w", err)
 		}
@@ -139,7 +144,7 @@ func (k *hostKeys) clean(t knownText) (string, error) {
 // of its known keys, so that the host does not offer a key of another type.
 func (k *hostKeys) algorithms(keyName string) []string {
 	const certificate = "-cert-v01@openssh.com"
-	known := k.db.HostKeyAlgorithms(keyName)
+	known := append(k.db.HostKeyAlgorithms(keyName), k.db.HostKeyAlgorithms(withoutPort(keyName))...)
 	certified := slices.ContainsFunc(known, func(a string) bool { return strings.HasSuffix(a, certificate) })
 	rank := func(algorithm string) int {
 		switch {
@@ -158,17 +163,34 @@ func (k *hostKeys) algorithms(keyName string) []string {
 }
 
 // check is an ssh.HostKeyCallback.
-func (k *hostKeys) check(keyName string, remote net.Addr, key ssh.PublicKey) error {
+func (k *hostKeys) check(keyName string, from net.Addr, key ssh.PublicKey) error {
+	err := k.checkName(keyName, from, key)
+	if !errors.As(err, new(*unknownError)) || k.checkName(withoutPort(keyName), from, key) != nil {
+		return err
+	}
+	return nil // as ssh, which looks for the name alone then (check_host_key in sshconnect.c)
+}
+
+// withoutPort returns the name of a host that is looked up without its port.
+func withoutPort(keyName string) string {
+	name, _, err := net.SplitHostPort(keyName)
+	if err != nil {
+		return keyName
+	}
+	return net.JoinHostPort(name, defaultPort)
+}
+
+func (k *hostKeys) checkName(keyName string, from net.Addr, key ssh.PublicKey) error {
 	// A certificate of an unknown authority counts as the key that it contains.
 	if cert, ok := key.(*ssh.Certificate); ok && !k.isAuthority(keyName, cert.SignatureKey) {
 		key = cert.Key
 	}
-	if err := k.db.HostKeyCallback()(keyName, remote, key); err != nil {
-		return &StepError{"host key", k.keyError(keyName, key, err)}
+	if err := k.db.HostKeyCallback()(keyName, from, key); err != nil {
+		return remote.At("host key", k.keyError(keyName, key, err))
 	}
 	// The library verifies an authority's signature by any algorithm of its key.
 	if cert, ok := key.(*ssh.Certificate); ok && usesSHA1(cert.Signature.Format) {
-		return &StepError{"host key", fmt.Errorf("the certificate of the key %s is signed with SHA-1 (%s): sign it again by `ssh-keygen -t rsa-sha2-512 -s`", describe(cert.Key), cert.Signature.Format)}
+		return remote.At("host key", fmt.Errorf("the certificate of the key %s is signed with SHA-1 (%s): sign it again by `ssh-keygen -t rsa-sha2-512 -s`", describe(cert.Key), cert.Signature.Format))
 	}
 	return nil
 }
@@ -203,12 +225,17 @@ func (k *hostKeys) keyError(keyName string, key ssh.PublicKey, err error) error 
 		describe(key), describe(old.Key), k.where(old), compare(key))
 }
 
+// unknownError is the error for a host without a known key.
+type unknownError struct{ text string }
+
+func (e *unknownError) Error() string { return e.text }
+
 func (k *hostKeys) unknown(keyName string, key ssh.PublicKey) error {
 	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), compare(key), k.addTo, xknownhosts.Line([]string{keyName}, key))
 	if n := len(k.invalid); n > 0 {
 		text += fmt.Sprintf(" (%d of the known_hosts lines can't be parsed, the first is %s)", n, k.invalid[0])
 	}
-	return errors.New(text)
+	return &unknownError{text}
 }
 
 func (k *hostKeys) where(known xknownhosts.KnownKey) string {

@@ -19,9 +19,12 @@ func TestKnownHosts(t *testing.T) {
 	other := strings.TrimSpace(read(t, s.UserKey+".pub"))
 	rsa := strings.TrimSpace(read(t, s.Key(t, "rsa", "-t", "rsa")+".pub"))
 	for name, lines := range map[string]string{
-		"plain":                  "[127.0.0.1]:2222 " + public,
-		"hashed":                 xknownhosts.HashHostname("[127.0.0.1]:2222") + " " + public,
-		"a wildcard":             "127.0.0.* " + public,
+		"plain":                 "[127.0.0.1]:2222 " + public,
+		"hashed":                xknownhosts.HashHostname("[127.0.0.1]:2222") + " " + public,
+		"a wildcard":            "127.0.0.* " + public,
+		"without the port":      "127.0.0.1 " + public,
+		"hashed without a port": xknownhosts.HashHostname("127.0.0.1") + " " + public,
+		"without it, beside the port's of another type": "[127.0.0.2]:2222 " + rsa + "\n127.0.0.1 " + public,
 		"one of several":         "[app1]:1,[127.0.0.1]:2222 " + public + " comment",
 		"the second of its type": "[127.0.0.1]:2222 " + other + "\n[127.0.0.1]:2222 " + public,
 		"beside another type":    "[127.0.0.1]:2222 " + rsa + "\n[127.0.0.1]:2222 " + public,
@@ -40,15 +43,6 @@ func TestKnownHosts(t *testing.T) {
 			t.Errorf("%s, by a default file: %v", name, err)
 		}
 	}
-	o := options(t, s)
-	o.KnownHosts = ""
-	o.Env["HOME"] = home(t, map[string]string{
-		"config": "Host app1\n\tHostName 127.0.0.1\n\tPort 2222\n\tHostKeyAlias Fleet\n\tUserKnownHostsFile ~/.ssh/fleet\n",
-		"fleet":  "fleet " + public,
-	})
-	if err := try(t, o, "ssh://root@app1"); err != nil {
-		t.Errorf("by HostKeyAlias: %v", err)
-	}
 }
 
 func TestHostKeysThatAreRefused(t *testing.T) {
@@ -61,27 +55,27 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 	print := "ssh-ed25519 " + fingerprint(t, s.HostKey+".pub")
 	other := strings.TrimSpace(read(t, s.UserKey+".pub"))
 	otherPrint := "ssh-ed25519 " + fingerprint(t, s.UserKey+".pub")
-	const (
-		compared = "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host"
-		lax      = "StrictHostKeyChecking no\nCheckHostIP no\nNoHostAuthenticationForLocalhost yes\n"
-	)
+	const compared = "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host"
 	unknown := "host key: the key " + print + " is unknown: " + compared + ", then add this line to PLACE: [127.0.0.1]:2222 " + line
 	changed := "host key: the key has changed: " + print + " instead of " + otherPrint + ", which PLACE:1 has for the host. This may be an attack; if the host was reinstalled, " + compared + " and replace that line"
 	revoked := "host key: the key " + print + " is revoked by PLACE:2: the server that uses it may not be the host"
 	rsaFile := s.Key(t, "rsa", "-t", "rsa")
 	for name, c := range map[string]struct{ lines, want string }{
-		"unknown":           {"other " + public, unknown},
-		"nothing":           {"\n", unknown},
-		"another port":      {"127.0.0.1 " + public, unknown},
-		"changed":           {"[127.0.0.1]:2222 " + other, changed},
-		"changed type":      {"[127.0.0.1]:2222 " + read(t, rsaFile+".pub"), strings.Replace(changed, otherPrint, "ssh-rsa "+fingerprint(t, rsaFile+".pub"), 1)},
-		"revoked":           {"[127.0.0.1]:2222 " + public + "\n@revoked * " + public, revoked},
-		"an authority's":    {"@cert-authority * " + other, "host key: the key " + print + " has no certificate of the authority that PLACE:1 names for the host"},
-		"broken":            {"# x\n[127.0.0.1]:2222 ssh-ed25519 AAAA\nnonsense here too\n", unknown + " (2 of the known_hosts lines can't be parsed, the first is PLACE:2)"},
-		"broken revocation": {"[127.0.0.1]:2222 " + public + "\n@revoked * ssh-ed25519 AAAA", "host key: PLACE:2: this @revoked line can't be parsed: correct it"},
-		"broken pattern":    {"[127.0.0.1 " + public, "host key: the known hosts can't be parsed: knownhosts: PLACE: no valid entries, line 1: address [127.0.0.1: missing port in address"},
+		"unknown":                     {"other " + public, unknown},
+		"nothing":                     {"\n", unknown},
+		"another port":                {"[127.0.0.1]:2223 " + public, unknown},
+		"the port's own":              {"127.0.0.1 " + public + "\n[127.0.0.1]:2222 " + other, strings.Replace(changed, "PLACE:1", "PLACE:2", 1)},
+		"another's, without the port": {"127.0.0.1 " + other, unknown},
+		"revoked, without the port":   {"127.0.0.1 " + public + "\n@revoked * " + public, revoked},
+		"changed":                     {"[127.0.0.1]:2222 " + other, changed},
+		"changed type":                {"[127.0.0.1]:2222 " + read(t, rsaFile+".pub"), strings.Replace(changed, otherPrint, "ssh-rsa "+fingerprint(t, rsaFile+".pub"), 1)},
+		"revoked":                     {"[127.0.0.1]:2222 " + public + "\n@revoked * " + public, revoked},
+		"an authority's":              {"@cert-authority * " + other, "host key: the key " + print + " has no certificate of the authority that PLACE:1 names for the host"},
+		"broken":                      {"# x\n[127.0.0.1]:2222 ssh-ed25519 AAAA\nnonsense here too\n", unknown + " (2 of the known_hosts lines can't be parsed, the first is PLACE:2)"},
+		"broken revocation":           {"[127.0.0.1]:2222 " + public + "\n@revoked * ssh-ed25519 AAAA", "host key: PLACE:2: this @revoked line can't be parsed: correct it"},
+		"broken pattern":              {"[127.0.0.1 " + public, "host key: the known hosts can't be parsed: knownhosts: PLACE: no valid entries, line 1: address [127.0.0.1: missing port in address"},
 	} {
-		for place, o := range places(t, s, c.lines, lax) {
+		for place, o := range places(t, s, c.lines) {
 			err := try(t, o, "ssh://root@127.0.0.1:2222")
 			if want := strings.ReplaceAll(c.want, "PLACE", place); err == nil || err.Error() != want {
 				t.Errorf("%s: %v\nwant %s", name, err, want)
@@ -103,15 +97,15 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 
 // places returns options with lines of known hosts in each possible place. The keys
 // are the names of these places in messages.
-func places(t *testing.T, s *testbed.SSHD, lines, config string) map[string]Options {
+func places(t *testing.T, s *testbed.SSHD, lines string) map[string]Options {
 	t.Helper()
 	file, text, standard := options(t, s), options(t, s), options(t, s)
 	file.KnownHosts = write(t, t.TempDir()+"/known", lines)
-	file.Env["HOME"] = home(t, map[string]string{"config": config, "known_hosts": strings.TrimSpace(read(t, s.KnownHosts(t)))})
+	file.Env["HOME"] = home(t, map[string]string{"config": "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n", "known_hosts": strings.TrimSpace(read(t, s.KnownHosts(t)))})
 	text.KnownHosts = ""
 	text.Env = map[string]string{"HOME": file.Env["HOME"], knownHostsVariable: lines}
 	standard.KnownHosts = ""
-	standard.Env["HOME"] = home(t, map[string]string{"config": config, "known_hosts": lines})
+	standard.Env["HOME"] = home(t, map[string]string{"config": "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n", "known_hosts": lines})
 	return map[string]Options{
 		file.KnownHosts:    file,
 		knownHostsVariable: text,

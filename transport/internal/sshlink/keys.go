@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // key is a private key to offer, with or without a certificate.
@@ -27,9 +29,13 @@ func (k key) String() string {
 	return fmt.Sprintf("%s (%s)", k.name, ssh.FingerprintSHA256(public))
 }
 
-// isOf reports whether k is the private key of public.
+// isOf reports whether k is the private key of public, with or without a certificate.
 func (k key) isOf(public ssh.PublicKey) bool {
-	return bytes.Equal(k.signer.PublicKey().Marshal(), public.Marshal())
+	own := k.signer.PublicKey()
+	if cert, ok := own.(*ssh.Certificate); ok {
+		own = cert.Key
+	}
+	return bytes.Equal(own.Marshal(), public.Marshal())
 }
 
 // withSHA2 returns a signer that does not use SHA-1. Without this, an RSA key signs
@@ -54,28 +60,32 @@ func isRSA(signer ssh.Signer) bool {
 
 // identity is the content of a private key file: keys to offer, or an error.
 type identity struct {
+	name   string // of the file
 	keys   []key
-	public ssh.PublicKey // also with an error; nil if unknown
+	public ssh.PublicKey    // also with an error; nil if unknown
+	cert   *ssh.Certificate // beside the file; nil if there is none
 	err    error
 }
 
 // readGivenKeys returns the keys of the environment variable and of the options,
-// none if neither is set.
-func (d *Dialer) readGivenKeys() ([]key, error) {
-	var all []key
+// none if neither is set. A file that can't be used is no error if an agent may have
+// its key.
+func (d *Dialer) readGivenKeys() ([]identity, error) {
+	var all []identity
 	if text := d.o.Env[keyVariable]; strings.TrimSpace(text) != "" {
 		signer, err := d.parseKey([]byte(text))
 		if err != nil {
-			return nil, &StepError{"authentication", fmt.Errorf("%s %w", d.o.name(keyVariable), err)}
+			return nil, remote.At("authentication", fmt.Errorf("%s %w", d.o.name(keyVariable), err))
 		}
-		all = append(all, key{d.o.name(keyVariable), signer})
+		all = append(all, identity{keys: []key{{d.o.name(keyVariable), signer}}, public: signer.PublicKey()})
 	}
 	for _, file := range d.o.Identities {
 		id := d.readIdentity(file)
-		if id.err != nil {
-			return nil, &StepError{"authentication", fmt.Errorf("%s %w", file, id.err)}
+		inAgent := d.o.Env["SSH_AUTH_SOCK"] != "" && id.public != nil
+		if id.err != nil && !inAgent {
+			return nil, remote.At("authentication", fmt.Errorf("%s %w", file, id.err))
 		}
-		all = append(all, id.keys...)
+		all = append(all, id)
 	}
 	return all, nil
 }
@@ -88,14 +98,18 @@ func (d *Dialer) identity(ctx context.Context, file string) (identity, error) {
 }
 
 func (d *Dialer) readIdentity(file string) identity {
+	id := identity{name: file}
+	beside, _ := readPublic(file + "-cert.pub") // most keys have no certificate
+	id.cert, _ = beside.(*ssh.Certificate)
 	text, err := readFile(file, smallFileLimit)
 	if err != nil {
-		public, _ := readPublic(file + ".pub") // nil on error: then the agent's key is not recognized
-		return identity{public: public, err: unreadable(err)}
+		id.public, _ = readPublic(file + ".pub") // nil on error: then the agent's key is not recognized
+		id.err = unreadable(err)
+		return id
 	}
 	signer, err := d.parseKey(text)
 	if err != nil {
-		id := identity{err: err}
+		id.err = err
 		var missing *ssh.PassphraseMissingError
 		if errors.As(err, &missing) && missing.PublicKey != nil {
 			id.public = missing.PublicKey
@@ -104,11 +118,7 @@ func (d *Dialer) readIdentity(file string) identity {
 		}
 		return id
 	}
-	id := identity{public: signer.PublicKey(), keys: []key{{file, signer}}}
-	public, _ := readPublic(file + "-cert.pub") // most keys have no certificate
-	if cert, ok := public.(*ssh.Certificate); ok {
-		id.keys = withCertificates(id.keys, []*ssh.Certificate{cert})
-	}
+	id.public, id.keys = signer.PublicKey(), withCertificate(key{file, signer}, id.cert)
 	return id
 }
 
@@ -131,19 +141,15 @@ func readPublic(file string) (ssh.PublicKey, error) {
 	return public, err
 }
 
-// withCertificates returns keys with the certificates for each key inserted
-// before it.
-func withCertificates(keys []key, certificates []*ssh.Certificate) []key {
-	var all []key
-	for _, k := range keys {
-		for _, c := range certificates {
-			if signer, err := ssh.NewCertSigner(c, k.signer); err == nil && k.isOf(c.Key) {
-				all = append(all, key{k.name, signer})
-			}
-		}
-		all = append(all, k)
+// withCertificate returns a key, after its certificate if that fits.
+func withCertificate(k key, cert *ssh.Certificate) []key {
+	if cert == nil {
+		return []key{k}
 	}
-	return all
+	if signer, err := ssh.NewCertSigner(cert, k.signer); err == nil && k.isOf(cert.Key) {
+		return []key{{k.name, signer}, k}
+	}
+	return []key{k}
 }
 
 // parseKey parses a private key. Its errors are worded to follow the name of the

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // maxOffered is the number of keys that an OpenSSH server accepts tries of before
@@ -31,73 +33,49 @@ type login struct {
 	agent       *keyAgent
 }
 
-// login prepares the login to a host. A key that was given explicitly must be
+// login prepares the login of an account. A key that was given explicitly must be
 // usable; others are skipped if they are not.
-func (d *Dialer) login(ctx context.Context, h hop) (*login, error) {
-	l := &login{account: h.user + "@" + h.name, keyVariable: d.o.name(keyVariable), timeout: d.o.HandshakeTimeout, seen: map[string]bool{}}
+func (d *Dialer) login(ctx context.Context, a account) (*login, error) {
+	l := &login{account: a.String(), keyVariable: d.o.name(keyVariable), timeout: d.o.HandshakeTimeout, seen: map[string]bool{}}
 	given, err := d.givenKeys.get(ctx, "", "authentication", "the keys "+strings.Join(d.o.Identities, ", "), d.readGivenKeys)
 	if err != nil {
 		return nil, err
 	}
-	if len(given) > 0 {
-		l.ready = given
-		return l, nil
-	}
-	return l, d.findKeys(ctx, l, h)
+	l.sources = []func() []key{func() []key { return d.findKeys(l, given) }}
+	return l, nil
 }
 
-// findKeys sets the keys to offer if none was given: those of ssh_config(5), then
-// the agent's, then those in the default files.
-func (d *Dialer) findKeys(ctx context.Context, l *login, h hop) error {
-	certificates, err := d.certificates(ctx, l, h.certificates)
-	if err != nil {
-		return err
+// findKeys returns the keys to offer: those that were given, else those in ssh's
+// default files, then the agent's. A host accepts few tries, and an agent may have
+// many keys, so its others come last. It signs for a file that is encrypted, or the
+// key of which is on a token.
+func (d *Dialer) findKeys(l *login, given []identity) []key {
+	files := given
+	if len(given) == 0 {
+		files = d.defaultKeys(l)
 	}
-	var named []ssh.PublicKey
-	for _, f := range h.identities {
-		id, err := d.identity(ctx, f)
-		if err != nil {
-			return err
-		}
+	var inAgent, all []key
+	if len(given) == 0 || slices.ContainsFunc(given, func(id identity) bool { return id.err != nil }) {
+		inAgent = l.agentKeys(d.o.Env["SSH_AUTH_SOCK"])
+	}
+	for _, id := range files {
+		known := id.keys
 		if id.public != nil {
-			named = append(named, id.public)
+			for _, k := range inAgent {
+				if k.isOf(id.public) {
+					known = append(slices.Clip(known), withCertificate(k, id.cert)...)
+				}
+			}
 		}
-		if id.err != nil {
-			l.skip(f, id.err)
+		if len(known) == 0 && id.err != nil {
+			l.skip(id.name, id.err)
 		}
-		l.ready = append(l.ready, withCertificates(id.keys, certificates)...)
+		all = append(all, known...)
 	}
-	l.sources = append(l.sources, func() []key {
-		keys := l.agentKeys(d.o.Env["SSH_AUTH_SOCK"])
-		if h.identitiesOnly {
-			keys = slices.DeleteFunc(keys, func(k key) bool { return !slices.ContainsFunc(named, k.isOf) })
-		}
-		return withCertificates(keys, certificates)
-	})
-	if !h.identitiesOnly || len(h.identities) == 0 {
-		l.sources = append(l.sources, func() []key { return withCertificates(d.defaultKeys(l), certificates) })
+	if len(given) > 0 {
+		return all
 	}
-	return nil
-}
-
-func (d *Dialer) certificates(ctx context.Context, l *login, files []string) ([]*ssh.Certificate, error) {
-	var all []*ssh.Certificate
-	for _, f := range files {
-		cert, err := d.certs.get(ctx, f, "authentication", f, func() (*ssh.Certificate, error) {
-			public, _ := readPublic(f) // nil on error
-			cert, _ := public.(*ssh.Certificate)
-			return cert, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if cert != nil {
-			all = append(all, cert)
-		} else {
-			l.skip(f, errors.New("is not a readable certificate"))
-		}
-	}
-	return all, nil
+	return append(all, inAgent...) // none is offered twice
 }
 
 func (l *login) skip(what string, err error) {
@@ -120,10 +98,10 @@ func (l *login) agentKeys(socket string) []key {
 	return keys
 }
 
-// defaultKeys returns the keys in ssh's default files. Missing files are normal.
-func (d *Dialer) defaultKeys(l *login) []key {
-	var all []key
-	for _, base := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+// defaultKeys returns what is in ssh's default files. Missing files are normal.
+func (d *Dialer) defaultKeys(l *login) []identity {
+	var all []identity
+	for _, base := range []string{"id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk"} {
 		file := d.inHome(".ssh", base)
 		if file == "" {
 			continue
@@ -132,10 +110,9 @@ func (d *Dialer) defaultKeys(l *login) []key {
 		if err != nil {
 			return all
 		}
-		if id.err != nil && !errors.Is(id.err, fs.ErrNotExist) {
-			l.skip(file, id.err)
+		if id.err == nil || id.public != nil || !errors.Is(id.err, fs.ErrNotExist) {
+			all = append(all, id)
 		}
-		all = append(all, id.keys...)
 	}
 	return all
 }
@@ -177,7 +154,7 @@ func (l *login) refused(c *ssh.ClientAuthContext) error {
 }
 
 func (l *login) refusal(c *ssh.ClientAuthContext) string {
-	methods := shorten(strings.Join(c.AllowedMethods, ", "))
+	methods := remote.Shorten(strings.Join(c.AllowedMethods, ", "))
 	switch {
 	case len(c.PartialSuccessMethods) > 0:
 		return fmt.Sprintf("a key was accepted, but the host also requires %s, which is not supported", methods)
@@ -205,5 +182,5 @@ func (l *login) failed(reason string) error {
 	if len(l.skipped) > 0 {
 		text += "; unusable: " + strings.Join(l.skipped, ", ")
 	}
-	return &StepError{"authentication", errors.New(text)}
+	return remote.At("authentication", errors.New(text))
 }

@@ -26,49 +26,49 @@ func TestLogin(t *testing.T) {
 	run(t, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/ca")
 	certified := s.Key(t, "certified")
 	run(t, nil, "ssh-keygen", "-q", "-s", dir+"/ca", "-I", "id", "-n", "root", certified+".pub")
-	apart := s.Key(t, "apart")
-	run(t, nil, "ssh-keygen", "-q", "-s", dir+"/ca", "-I", "id", "-n", "root", apart+".pub")
-	write(t, dir+"/apart-cert.pub", read(t, apart+"-cert.pub"))
-	run(t, nil, "rm", apart+"-cert.pub")
+	locked := s.Key(t, "locked", "-a", "1", "-N", canary)
+	run(t, nil, "ssh-keygen", "-q", "-s", dir+"/ca", "-I", "id", "-n", "root", locked+".pub")
 	encrypted := write(t, dir+"/encrypted", read(t, s.UserKey))
 	run(t, nil, "ssh-keygen", "-q", "-p", "-a", "1", "-N", canary, "-f", encrypted)
 	text := read(t, s.UserKey)
 	stranger := s.Key(t, "stranger")
 	unlocked := startAgent(t, stranger, s.UserKey)
+	var many []string
+	for _, n := range []string{"k1", "k2", "k3", "k4", "k5", "k6", "k7"} {
+		many = append(many, s.Key(t, n))
+	}
+	strangers, crowded := startAgent(t, many...), startAgent(t, append(many, s.UserKey)...)
+	forCertified := startAgent(t)
+	// The agent has the key without its certificate.
+	bare := write(t, dir+"/bare", read(t, locked))
+	run(t, nil, "ssh-keygen", "-q", "-p", "-P", canary, "-N", "", "-f", bare)
+	run(t, []string{"SSH_AUTH_SOCK=" + forCertified}, "ssh-add", "-q", bare)
 
 	for name, c := range map[string]struct {
 		env        map[string]string
 		identities []string
 		files      map[string]string // below ~/.ssh
 	}{
-		"a file":                {identities: []string{s.UserKey}},
-		"two files":             {identities: []string{stranger, s.UserKey}},
-		"a text":                {env: map[string]string{keyVariable: text}},
-		"a text and a file":     {env: map[string]string{keyVariable: text}, identities: []string{stranger}},
-		"a text of Windows":     {env: map[string]string{keyVariable: strings.ReplaceAll(text, "\n", "\r\n")}},
-		"a text without end":    {env: map[string]string{keyVariable: " \n" + strings.TrimSpace(text)}},
-		"encrypted":             {env: map[string]string{passphraseVariable: canary}, identities: []string{encrypted}},
-		"encrypted text":        {env: map[string]string{passphraseVariable: canary + "\n", keyVariable: read(t, encrypted)}},
-		"a passphrase too many": {env: map[string]string{passphraseVariable: canary}, identities: []string{s.UserKey}},
-		"a certificate":         {identities: []string{certified}},
-		"a certificate apart":   {files: map[string]string{"config": "IdentityFile " + apart + "\nCertificateFile " + dir + "/apart-cert.pub\n"}},
-		"an agent":              {env: map[string]string{"SSH_AUTH_SOCK": unlocked}},
-		"an agent, one key of it": {
-			env:   map[string]string{"SSH_AUTH_SOCK": unlocked},
-			files: map[string]string{"config": "IdentitiesOnly yes\nIdentityFile ~/.ssh/k\n", "k.pub": read(t, s.UserKey+".pub")},
-		},
-		"an agent for a key that is encrypted": {
-			env:   map[string]string{"SSH_AUTH_SOCK": unlocked},
-			files: map[string]string{"config": "IdentitiesOnly yes\nIdentityFile ~/.ssh/k\n", "k": read(t, encrypted)},
-		},
-		"an agent for a certificate": {
-			env:   map[string]string{"SSH_AUTH_SOCK": startAgent(t, apart)},
-			files: map[string]string{"config": "CertificateFile " + dir + "/apart-cert.pub\n"},
-		},
-		"a default file":                          {files: map[string]string{"id_ed25519": text}},
-		"a default file after an encrypted one":   {files: map[string]string{"id_ed25519": read(t, encrypted), "id_rsa": text}},
-		"a default file though there is no agent": {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, files: map[string]string{"id_ed25519": text}},
-		"a file of the config":                    {files: map[string]string{"config": "IdentityFile ~/.ssh/missing\nIdentityFile ~/.ssh/k\n", "k": text}},
+		"a file":                               {identities: []string{s.UserKey}},
+		"two files":                            {identities: []string{stranger, s.UserKey}},
+		"a text":                               {env: map[string]string{keyVariable: text}},
+		"a text and a file":                    {env: map[string]string{keyVariable: text}, identities: []string{stranger}},
+		"a text of Windows":                    {env: map[string]string{keyVariable: strings.ReplaceAll(text, "\n", "\r\n")}},
+		"a text without end":                   {env: map[string]string{keyVariable: " \n" + strings.TrimSpace(text)}},
+		"encrypted":                            {env: map[string]string{passphraseVariable: canary}, identities: []string{encrypted}},
+		"encrypted text":                       {env: map[string]string{passphraseVariable: canary + "\n", keyVariable: read(t, encrypted)}},
+		"a passphrase too many":                {env: map[string]string{passphraseVariable: canary}, identities: []string{s.UserKey}},
+		"a certificate":                        {identities: []string{certified}},
+		"an agent":                             {env: map[string]string{"SSH_AUTH_SOCK": unlocked}},
+		"an agent for a public key":            {env: map[string]string{"SSH_AUTH_SOCK": crowded}, identities: []string{s.UserKey + ".pub"}},
+		"an agent for a key that is encrypted": {env: map[string]string{"SSH_AUTH_SOCK": crowded}, identities: []string{encrypted}},
+		"an agent with many keys for a default file":    {env: map[string]string{"SSH_AUTH_SOCK": crowded}, files: map[string]string{"id_rsa": read(t, encrypted)}},
+		"an agent with many keys beside a default file": {env: map[string]string{"SSH_AUTH_SOCK": strangers}, files: map[string]string{"id_rsa": text}},
+		"an agent for a token":                          {env: map[string]string{"SSH_AUTH_SOCK": crowded}, files: map[string]string{"id_ed25519_sk": "-----BEGIN OPENSSH PRIVATE KEY-----\n", "id_ed25519_sk.pub": read(t, s.UserKey+".pub")}},
+		"an agent for a certificate":                    {env: map[string]string{"SSH_AUTH_SOCK": forCertified}, identities: []string{locked}},
+		"a default file":                                {files: map[string]string{"id_ed25519": text}},
+		"a default file after an encrypted one":         {files: map[string]string{"id_ed25519": read(t, encrypted), "id_rsa": text}},
+		"a default file though there is no agent":       {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, files: map[string]string{"id_ed25519": text}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, s)
@@ -112,37 +112,35 @@ func TestLoginsThatFail(t *testing.T) {
 		names      map[string]string
 		want, not  []string
 	}{
-		"wrong user":                 {target: "ssh://nobody-here@127.0.0.1", identities: []string{s.UserKey}, want: []string{"nobody-here@127.0.0.1: no key is accepted (the host accepts publickey)", "offered: " + s.UserKey + " (" + user + ")"}},
-		"wrong key":                  {identities: []string{secret}, want: []string{"root@127.0.0.1: no key is accepted", secret + " (" + refused + ")"}},
-		"wrong key, text":            {env: map[string]string{keyVariable: read(t, key)}, want: []string{"offered: PORTCHECK_SSH_KEY (" + refused + ")"}},
-		"too many":                   {identities: many, want: []string{"root@127.0.0.1: ", many[5]}, not: []string{seventh}},
-		"no key":                     {want: []string{"root@127.0.0.1: there is no key to offer"}},
-		"encrypted":                  {identities: []string{encrypted}, want: []string{encrypted + " is encrypted: set PORTCHECK_SSH_PASSPHRASE"}},
-		"encrypted text":             {env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"PORTCHECK_SSH_KEY is encrypted: set PORTCHECK_SSH_PASSPHRASE"}},
-		"encrypted, old":             {identities: []string{old}, want: []string{old + " is encrypted: set"}},
-		"encrypted, default":         {files: map[string]string{"id_rsa": read(t, encrypted)}, want: []string{"there is no key to offer", "/.ssh/id_rsa is encrypted: set"}},
-		"wrong passphrase":           {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{encrypted}, want: []string{encrypted + " can't be decrypted with the passphrase in PORTCHECK_SSH_PASSPHRASE"}},
-		"wrong passphrase, old":      {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{old}, want: []string{old + " can't be decrypted with the passphrase"}},
-		"missing file":               {identities: []string{dir + "/missing"}, want: []string{dir + "/missing can't be read: no such file"}},
-		"a directory":                {identities: []string{dir}, want: []string{dir + " can't be read: is a directory"}},
-		"a public key":               {identities: []string{key + ".pub"}, want: []string{".pub is a public key: the private one is needed"}},
-		"a public key as text":       {env: map[string]string{keyVariable: read(t, key+".pub")}, want: []string{"PORTCHECK_SSH_KEY is a public key"}},
-		"a public key of others":     {env: map[string]string{keyVariable: "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5NWUxZg==\n-----END PUBLIC KEY-----"}, want: []string{"is a public key"}},
-		"no key at all":              {env: map[string]string{keyVariable: canary}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
-		"a file's name as text":      {env: map[string]string{keyVariable: secret + "\n"}, want: []string{"PORTCHECK_SSH_KEY contains the name of a file instead of a private key: pass that name by --identity"}, not: []string{secret}},
-		"a body alone":               {env: map[string]string{keyVariable: body}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
-		"a PEM of something":         {env: map[string]string{keyVariable: "-----BEGIN " + canary + "-----\nYWJj\n-----END " + canary + "-----"}, want: []string{"contains no usable private key"}},
-		"a damaged key":              {env: map[string]string{keyVariable: strings.Replace(read(t, key), "A", "B", 12)}, want: []string{"PORTCHECK_SSH_KEY "}},
-		"a key of PuTTY":             {env: map[string]string{keyVariable: "PuTTY-User-Key-File-3: ssh-ed25519\nComment: " + canary}, want: []string{"puttygen"}},
-		"PKCS #8":                    {env: map[string]string{keyVariable: "-----BEGIN ENCRYPTED PRIVATE KEY-----\nYWJj\n-----END ENCRYPTED PRIVATE KEY-----"}, want: []string{"ssh-keygen -p"}},
-		"no agent":                   {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, want: []string{"there is no key to offer", "the agent can't be reached at SSH_AUTH_SOCK: connect: no such file"}},
-		"no key, by another name":    {names: map[string]string{keyVariable: "the input"}, want: []string{"there is no key to offer: set the input, or use a key file"}, not: []string{keyVariable}},
-		"encrypted, another name":    {names: map[string]string{keyVariable: "the input", passphraseVariable: "the other"}, env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"the input is encrypted: set the other"}, not: []string{"PORTCHECK_SSH"}},
-		"a certificate that is none": {files: map[string]string{"config": "CertificateFile ~/.ssh/config\n"}, want: []string{"/.ssh/config is not a readable certificate"}},
+		"wrong user":              {target: "ssh://nobody-here@127.0.0.1", identities: []string{s.UserKey}, want: []string{"nobody-here@127.0.0.1: no key is accepted (the host accepts publickey)", "offered: " + s.UserKey + " (" + user + ")"}},
+		"wrong key":               {identities: []string{secret}, want: []string{"root@127.0.0.1: no key is accepted", secret + " (" + refused + ")"}},
+		"wrong key, text":         {env: map[string]string{keyVariable: read(t, key)}, want: []string{"offered: PORTCHECK_SSH_KEY (" + refused + ")"}},
+		"too many":                {identities: many, want: []string{"root@127.0.0.1: ", many[5]}, not: []string{seventh}},
+		"no key":                  {want: []string{"root@127.0.0.1: there is no key to offer"}},
+		"encrypted":               {identities: []string{encrypted}, want: []string{encrypted + " is encrypted: set PORTCHECK_SSH_PASSPHRASE"}},
+		"encrypted text":          {env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"PORTCHECK_SSH_KEY is encrypted: set PORTCHECK_SSH_PASSPHRASE"}},
+		"encrypted, old":          {identities: []string{old}, want: []string{old + " is encrypted: set"}},
+		"encrypted, default":      {files: map[string]string{"id_rsa": read(t, encrypted)}, want: []string{"there is no key to offer", "/.ssh/id_rsa is encrypted: set"}},
+		"wrong passphrase":        {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{encrypted}, want: []string{encrypted + " can't be decrypted with the passphrase in PORTCHECK_SSH_PASSPHRASE"}},
+		"wrong passphrase, old":   {env: map[string]string{passphraseVariable: canary + "x"}, identities: []string{old}, want: []string{old + " can't be decrypted with the passphrase"}},
+		"missing file":            {identities: []string{dir + "/missing"}, want: []string{dir + "/missing can't be read: no such file"}},
+		"a directory":             {identities: []string{dir}, want: []string{dir + " can't be read: is a directory"}},
+		"a public key":            {identities: []string{key + ".pub"}, want: []string{".pub is a public key: the private one is needed"}},
+		"a public key as text":    {env: map[string]string{keyVariable: read(t, key+".pub")}, want: []string{"PORTCHECK_SSH_KEY is a public key"}},
+		"a public key of others":  {env: map[string]string{keyVariable: "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5NWUxZg==\n-----END PUBLIC KEY-----"}, want: []string{"is a public key"}},
+		"no key at all":           {env: map[string]string{keyVariable: canary}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
+		"a file's name as text":   {env: map[string]string{keyVariable: secret + "\n"}, want: []string{"PORTCHECK_SSH_KEY contains the name of a file instead of a private key: pass that name by --identity"}, not: []string{secret}},
+		"a body alone":            {env: map[string]string{keyVariable: body}, want: []string{"PORTCHECK_SSH_KEY is not a private key"}},
+		"a PEM of something":      {env: map[string]string{keyVariable: "-----BEGIN " + canary + "-----\nYWJj\n-----END " + canary + "-----"}, want: []string{"contains no usable private key"}},
+		"a damaged key":           {env: map[string]string{keyVariable: strings.Replace(read(t, key), "A", "B", 12)}, want: []string{"PORTCHECK_SSH_KEY "}},
+		"a key of PuTTY":          {env: map[string]string{keyVariable: "PuTTY-User-Key-File-3: ssh-ed25519\nComment: " + canary}, want: []string{"puttygen"}},
+		"PKCS #8":                 {env: map[string]string{keyVariable: "-----BEGIN ENCRYPTED PRIVATE KEY-----\nYWJj\n-----END ENCRYPTED PRIVATE KEY-----"}, want: []string{"ssh-keygen -p"}},
+		"no agent":                {env: map[string]string{"SSH_AUTH_SOCK": dir + "/none"}, want: []string{"there is no key to offer", "the agent can't be reached at SSH_AUTH_SOCK: connect: no such file"}},
+		"no key, by another name": {names: map[string]string{keyVariable: "the input"}, want: []string{"there is no key to offer: set the input, or use a key file"}, not: []string{keyVariable}},
+		"encrypted, another name": {names: map[string]string{keyVariable: "the input", passphraseVariable: "the other"}, env: map[string]string{keyVariable: read(t, encrypted)}, want: []string{"the input is encrypted: set the other"}, not: []string{"PORTCHECK_SSH"}},
 		"the agent's other keys": {
-			env:   map[string]string{"SSH_AUTH_SOCK": startAgent(t, s.UserKey)},
-			files: map[string]string{"config": "IdentitiesOnly yes\n"},
-			want:  []string{"there is no key to offer"}, not: []string{user},
+			env: map[string]string{"SSH_AUTH_SOCK": startAgent(t, s.UserKey)}, identities: []string{encrypted},
+			want: []string{"there is no key to offer", encrypted + " is encrypted: set PORTCHECK_SSH_PASSPHRASE"}, not: []string{user},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

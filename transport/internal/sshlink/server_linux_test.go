@@ -16,6 +16,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // serveSSH starts an SSH server without authentication, and returns a link to
@@ -105,10 +106,10 @@ func TestSessionsThatAreRefusedForAMoment(t *testing.T) {
 			}
 			runCommand(c2, "hello", 0)
 		})
-		if out, err := l.Output(soon(t), "x", 10); err != nil || string(out) != "hello" {
+		if out, err := remote.Output(soon(t), l, "x", 10); err != nil || string(out) != "hello" {
 			t.Fatalf("%s: %q, %v", name, out, err)
 		}
-		out, err := l.Output(soon(t), "x", 10)
+		out, err := remote.Output(soon(t), l, "x", 10)
 		switch {
 		case c.want == "" && (err != nil || string(out) != "hello"):
 			t.Errorf("%s: %q, %v", name, out, err)
@@ -149,15 +150,15 @@ func TestSessionsThatRunNothing(t *testing.T) {
 
 func TestSessionsOfAServer(t *testing.T) {
 	l := serveSSH(t, func(_ int64, c ssh.NewChannel) { runCommand(c, "0123456789", 0) })
-	if out, err := l.Output(soon(t), "x", 10); err != nil || string(out) != "0123456789" {
+	if out, err := remote.Output(soon(t), l, "x", 10); err != nil || string(out) != "0123456789" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if _, err := l.Output(soon(t), "x", 9); err == nil || err.Error() != "the command wrote more than 9 bytes" {
+	if _, err := remote.Output(soon(t), l, "x", 9); err == nil || err.Error() != "the command wrote more than 9 bytes" {
 		t.Error(err)
 	}
 	l = serveSSH(t, func(_ int64, c ssh.NewChannel) { runCommand(c, "", 7) })
-	var exit *ExitError
-	if _, err := l.Output(soon(t), "x", 10); !errors.As(err, &exit) || exit.Status != 7 || err.Error() != "exit status 7" {
+	var exit *remote.ExitError
+	if _, err := remote.Output(soon(t), l, "x", 10); !errors.As(err, &exit) || exit.Status != 7 || err.Error() != "exit status 7" {
 		t.Error(err)
 	}
 }
@@ -168,8 +169,5 @@ func TestLinkClosedTwice(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
-	}
-	if err := (&Link{}).Close(); err != nil {
-		t.Error(err)
 	}
 }

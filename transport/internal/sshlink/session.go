@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 const (
-	stderrLimit     = 4 << 10               // bytes of stderr that are kept
 	sessionRetries  = 20                    // after a host refused another session
 	sessionInterval = 20 * time.Millisecond // between them
 )
@@ -24,7 +23,7 @@ type Session struct {
 	session *ssh.Session
 	stdin   io.WriteCloser
 	stdout  io.Reader
-	stderr  *headBuffer
+	stderr  *remote.Head
 	ended   chan struct{}
 	err     error // of the command; set when ended is closed
 }
@@ -33,7 +32,7 @@ type Session struct {
 // that allows one session at a time (MaxSessions in sshd_config(5)) may receive
 // the request before it has cleaned up the previous session.
 func start(client *ssh.Client, command string, afterAnother bool) (*Session, error) {
-	failed := func(err error) error { return &StepError{"session", err} }
+	failed := func(err error) error { return remote.At("session", err) }
 	session, err := client.NewSession()
 	for tries := 0; afterAnother && tries < sessionRetries && errors.As(err, new(*ssh.OpenChannelError)); tries++ {
 		time.Sleep(sessionInterval)
@@ -42,7 +41,7 @@ func start(client *ssh.Client, command string, afterAnother bool) (*Session, err
 	if err != nil {
 		return nil, failed(fmt.Errorf("can't open a session: %s", brief(err)))
 	}
-	s := &Session{session: session, stderr: &headBuffer{}, ended: make(chan struct{})}
+	s := &Session{session: session, stderr: &remote.Head{}, ended: make(chan struct{})}
 	session.Stderr = s.stderr
 	if s.stdout, err = session.StdoutPipe(); err != nil {
 		return nil, failed(err)
@@ -68,9 +67,9 @@ func (s *Session) result(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &exit) && exit.Signal() == "":
-		return &ExitError{exit.ExitStatus(), s.Stderr()}
+		return &remote.ExitError{Status: exit.ExitStatus(), Stderr: s.Stderr()}
 	}
-	return &ExitError{-1, s.Stderr()}
+	return &remote.ExitError{Status: -1, Stderr: s.Stderr()}
 }
 
 // Read reads the command's stdout.
@@ -84,10 +83,13 @@ func (s *Session) Write(p []byte) (int, error) { return s.stdin.Write(p) }
 // at most 4 KiB.
 func (s *Session) Stderr() string { return s.stderr.String() }
 
+// Step returns "": the login is over.
+func (s *Session) Step() string { return "" }
+
 // CloseWrite closes the command's stdin.
 func (s *Session) CloseWrite() error { return ignoreEOF(s.stdin.Close()) }
 
-// Wait waits until the command has exited. The error is an *ExitError if the
+// Wait waits until the command has exited. The error is an *remote.ExitError if the
 // command failed.
 func (s *Session) Wait(ctx context.Context) error {
 	select {
@@ -109,41 +111,4 @@ func ignoreEOF(err error) error {
 		return nil
 	}
 	return err
-}
-
-// headBuffer keeps the first stderrLimit bytes that are written to it.
-type headBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (h *headBuffer) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.text.Write(p[:min(len(p), stderrLimit-h.text.Len())])
-	return len(p), nil
-}
-
-func (h *headBuffer) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.String()
-}
-
-// ExitError is the error of a command that did not exit with status 0.
-type ExitError struct {
-	Status int    // -1 if the command was killed by a signal, or the status is unknown
-	Stderr string // the beginning of what it wrote to stderr
-}
-
-// Error returns the status and the stderr as one line.
-func (e *ExitError) Error() string {
-	text := fmt.Sprintf("exit status %d", e.Status)
-	if e.Status < 0 {
-		text = "the command was killed, or its exit status is unknown"
-	}
-	if e.Stderr == "" {
-		return text
-	}
-	return fmt.Sprintf("%s: %s", text, shorten(e.Stderr))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 func TestSessions(t *testing.T) {
@@ -54,29 +55,29 @@ func TestSessions(t *testing.T) {
 			"exit 3":     {3, "exit status 3"},
 			"kill -9 $$": {-1, "the command was killed, or its exit status is unknown"},
 		} {
-			_, err := l.Output(soon(t), command, 100)
-			var exit *ExitError
+			_, err := remote.Output(soon(t), l, command, 100)
+			var exit *remote.ExitError
 			if !errors.As(err, &exit) || exit.Status != want.status || err.Error() != want.text {
 				t.Errorf("%s: %v; want %+v", command, err, want)
 			}
 		}
 	})
 	t.Run("much on stderr", func(t *testing.T) {
-		out, err := l.Output(soon(t), "yes 12345 | head -c 3000000 >&2; echo over", 100)
+		out, err := remote.Output(soon(t), l, "yes 12345 | head -c 3000000 >&2; echo over", 100)
 		if err != nil || string(out) != "over\n" {
 			t.Errorf("%q, %v", out, err)
 		}
-		_, err = l.Output(soon(t), "yes 12345 | head -c 3000000 >&2; exit 1", 100)
-		var exit *ExitError
+		_, err = remote.Output(soon(t), l, "yes 12345 | head -c 3000000 >&2; exit 1", 100)
+		var exit *remote.ExitError
 		if !errors.As(err, &exit) || len(exit.Stderr) != 4096 || !strings.HasPrefix(exit.Stderr, "12345\n12345") {
 			t.Errorf("%.100v", err)
 		}
 	})
 	t.Run("limit", func(t *testing.T) {
-		if out, err := l.Output(soon(t), "printf 12345", 5); err != nil || string(out) != "12345" {
+		if out, err := remote.Output(soon(t), l, "printf 12345", 5); err != nil || string(out) != "12345" {
 			t.Errorf("%q, %v", out, err)
 		}
-		_, err := l.Output(soon(t), "yes", 5)
+		_, err := remote.Output(soon(t), l, "yes", 5)
 		if err == nil || err.Error() != "the command wrote more than 5 bytes" {
 			t.Error(err)
 		}
@@ -84,7 +85,7 @@ func TestSessions(t *testing.T) {
 	t.Run("given up", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := l.Output(ctx, "sleep 60", 5); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := remote.Output(ctx, l, "sleep 60", 5); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		c, err := l.Start(soon(t), "cat")
@@ -149,7 +150,7 @@ func TestLinksThatEnd(t *testing.T) {
 				t.Fatalf("%s: a reader or writer still waits", how)
 			}
 		}
-		var exit *ExitError
+		var exit *remote.ExitError
 		if err := c.Wait(soon(t)); !errors.As(err, &exit) || exit.Status != -1 {
 			t.Errorf("%s: %v", how, err)
 		}
@@ -174,8 +175,8 @@ func TestHostsThatRunNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = l.Output(soon(t), "true", 100)
-	var exit *ExitError
+	_, err = remote.Output(soon(t), l, "true", 100)
+	var exit *remote.ExitError
 	if !errors.As(err, &exit) || exit.Status != 3 {
 		t.Errorf("a forced command: %v", err)
 	}

@@ -1,15 +1,8 @@
-// Package sshlink connects to hosts by SSH and runs commands there. It handles
-// ssh_config(5), keys, agents, known hosts and jump hosts.
+// Package sshlink connects to hosts by SSH and runs commands there. It handles keys,
+// agents and known hosts. It reads no ssh_config(5).
 package sshlink
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"time"
-
-	"golang.org/x/crypto/ssh"
-)
+import "time"
 
 // Environment variables that hold the content of files, for pipelines without
 // files.
@@ -29,8 +22,8 @@ type Options struct {
 	Names      map[string]string
 	Identities []string // private key files; if set, no other keys are offered
 	KnownHosts string   // file that replaces the user's and the system's known_hosts
-	// ConnectTimeout limits the time until the TCP connection to a hop is
-	// made, HandshakeTimeout the time from there until the user is logged in.
+	// ConnectTimeout limits the time until the TCP connection is made,
+	// HandshakeTimeout the time from there until the user is logged in.
 	// Zero means no limit.
 	ConnectTimeout, HandshakeTimeout time.Duration
 }
@@ -47,29 +40,10 @@ func (o Options) name(variable string) string {
 // connection needs them. It is safe for concurrent use.
 type Dialer struct {
 	o          Options
-	config     shared[clientConfig]
-	givenKeys  shared[[]key]     // the keys that Options name; empty if it names none
-	hostKeys   shared[*hostKeys] // by the names of their files
-	identities shared[identity]  // by file
-	certs      shared[*ssh.Certificate]
+	givenKeys  shared[[]identity] // the keys that Options name; empty if it names none
+	hostKeys   shared[*hostKeys]  // by the names of their files
+	identities shared[identity]   // by file
 }
 
 // New returns a Dialer. It reads no file yet.
 func New(o Options) *Dialer { return &Dialer{o: o} }
-
-// StepError is an error of one step of the connection to a host.
-type StepError struct {
-	Step string // config, resolve, connect, handshake, host key, authentication, session
-	Err  error
-}
-
-// Error returns "STEP: CAUSE" as one line.
-func (e *StepError) Error() string {
-	if errors.Is(e.Err, context.DeadlineExceeded) && !isUnread(e.Err) {
-		return e.Step + ": no answer in time"
-	}
-	return fmt.Sprintf("%s: %s", e.Step, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *StepError) Unwrap() error { return e.Err }

@@ -1,16 +1,16 @@
 //go:build !linux
 
-package sshlink
+package remote
 
 import (
 	"io"
 	"os"
 )
 
-// asFile returns the name of a temporary file with the given text, which only
+// AsFile returns the name of a temporary file with the given text, which only
 // the user can read, and a function that removes it.
-func asFile(text string) (name string, remove func(), err error) {
-	f, err := os.CreateTemp("", "known_hosts")
+func AsFile(text string) (name string, remove func(), err error) {
+	f, err := os.CreateTemp("", "portcheck-")
 	if err != nil {
 		return "", nil, err
 	}
