@@ -1,6 +1,10 @@
 package ci
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // identities lists the variables that together are one job of a CI system, each with
 // the documentation that system has in systems. The first is the one that every job
@@ -35,4 +39,20 @@ func Identity(env Env) string {
 		parts = append(parts, strings.NewReplacer("%", "%25", "/", "%2F").Replace(env[name]))
 	}
 	return strings.Join(parts, "/")
+}
+
+// TimeLeft returns how long the CI job may still take, or 0 if that is not known.
+func TimeLeft(env Env, now time.Time) time.Duration {
+	if s, _ := running(env); s.name != "GitLab" {
+		return 0
+	}
+	start, err := time.Parse(time.RFC3339, env["CI_JOB_STARTED_AT"])
+	if err != nil {
+		return 0
+	}
+	seconds, err := strconv.ParseUint(env["CI_JOB_TIMEOUT"], 10, 31)
+	if err != nil {
+		return 0
+	}
+	return max(start.Add(time.Duration(seconds)*time.Second).Sub(now), 0)
 }

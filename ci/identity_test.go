@@ -3,6 +3,7 @@ package ci
 import (
 	"maps"
 	"testing"
+	"time"
 )
 
 // Each variable of an identity matters, and nothing else does.
@@ -47,5 +48,29 @@ func TestIdentity(t *testing.T) {
 	}
 	if got := Identity(Env{"CI": "true", "GITHUB_RUN_ID": "1"}); got != "" {
 		t.Errorf("an unknown system: got %q", got)
+	}
+}
+
+func TestTimeLeft(t *testing.T) {
+	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	gitlab := func(started, timeout string) Env {
+		return Env{"GITLAB_CI": "true", "CI_JOB_STARTED_AT": started, "CI_JOB_TIMEOUT": timeout}
+	}
+	for _, c := range []struct {
+		env  Env
+		want time.Duration
+	}{
+		{gitlab("2026-01-02T11:50:00Z", "3600"), 50 * time.Minute},
+		{gitlab("2026-01-02T12:50:00+01:00", "3600"), 50 * time.Minute},
+		{gitlab("2026-01-02T10:00:00Z", "3600"), 0},
+		{gitlab("yesterday", "3600"), 0},
+		{gitlab("2026-01-02T11:50:00Z", "-1"), 0},
+		{gitlab("2026-01-02T11:50:00Z", "99999999999"), 0},
+		{Env{"CI_JOB_STARTED_AT": "2026-01-02T11:50:00Z", "CI_JOB_TIMEOUT": "3600"}, 0},
+		{Env{"GITHUB_ACTIONS": "true"}, 0},
+	} {
+		if got := TimeLeft(c.env, now); got != c.want {
+			t.Errorf("%v: %s, want %s", c.env, got, c.want)
+		}
 	}
 }

@@ -86,7 +86,8 @@ type NamedTarget struct {
 type Port struct {
 	At           Position // of the port value
 	Name         string
-	Ports        port.Range // one port, or a block that is needed as a whole
+	Ports        port.Range // one port, or a block that is needed as a whole; of an auto the first of its range
+	Auto         bool       `json:",omitempty"` // any port or block of Range will do
 	Protocols    []port.Protocol
 	Addresses    []port.Address // empty for Reachable
 	Expect       Expect
@@ -100,7 +101,8 @@ type Port struct {
 	Exclude      port.Set
 	Wait         time.Duration
 	Allow        []NoticeCode
-	Env          string
+	Env          string // Variable has the default
+	Guard        *bool  `json:",omitempty"` // whether a lease also holds the port in the kernel; nil: as the protocol has it
 	Severity     Severity
 	Targets      []string // empty: all
 	Project      string   `json:",omitempty"` // of Compose, or ""

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"os"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +28,16 @@ type Lease struct {
 	PID     int       `json:"-"` // of the keeper; 0 if it is in another PID namespace, or unknown
 	UID     int       `json:"-"` // of the keeper; -1 if unknown
 }
+
+// Held is a port with its lease.
+type Held struct {
+	Lease
+	Protocol port.Protocol
+	Port     uint16
+}
+
+// OwnedBy reports whether a lease is that of a job of this process's user.
+func (l Lease) OwnedBy(job string) bool { return l.Job == Name(job) && l.UID == os.Geteuid() }
 
 // line returns what a keeper says about its lease. With names made by Name it has less
 // than mostLine bytes.

@@ -13,13 +13,6 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// Held is a port with its lease.
-type Held struct {
-	Lease
-	Protocol port.Protocol
-	Port     uint16
-}
-
 // List returns every leased port of this network namespace, by protocol and number.
 // What its keepers do not say by the deadline is zero.
 func List(deadline time.Time) ([]Held, error) {
@@ -32,15 +25,8 @@ func List(deadline time.Time) ([]Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []Held{}
-	for _, h := range names {
-		// A socket of a file can have the same name in the list, so the lock is asked.
-		if l, leased := Look(h.Protocol, h.Port, deadline); leased {
-			h.Lease = l
-			all = append(all, h)
-		}
-	}
-	return all, nil
+	// A socket of a file can have the same name in the list, so the locks are asked.
+	return LookAll(names, deadline), nil
 }
 
 // listening returns the ports that /proc/net/unix, read from r, has listening locks

@@ -102,22 +102,94 @@ func guardOn(family int, address unix.Sockaddr) (int, error) {
 // Look returns the lease of a port, and reports whether there is one. It waits for the
 // keeper's line until the deadline. What it does not learn by then is zero.
 func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
-	fd, err := connectBefore(lockName(protocol, n), deadline)
-	switch {
-	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		// The backlog is full, or a security module forbids the connection. It can't be
-		// known if root holds the name.
-		return Lease{UID: -1}, n >= privileged
-	case err != nil:
+	all := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
+	if len(all) == 0 {
 		return Lease{}, false
 	}
-	defer unix.Close(fd)
-	l := Lease{UID: -1}
+	return all[0].Lease, true
+}
+
+// mostAsked is how many locks are asked at the same time. Each is a descriptor.
+const mostAsked = 256
+
+// leastTime is how long at least the keepers of mostAsked locks have for an answer,
+// whatever others did before.
+const leastTime = 20 * time.Millisecond
+
+// LookAll returns those of the ports that are leased, with their leases. It waits for
+// the lines of all keepers together until about the deadline: one that does not
+// answer does not keep it from learning what the others say.
+func LookAll(ports []Held, deadline time.Time) []Held {
+	all := []Held{}
+	for len(ports) > 0 {
+		n := min(len(ports), mostAsked)
+		all = append(all, lookSome(ports[:n], deadline)...)
+		ports = ports[n:]
+		if soonest := time.Now().Add(leastTime); deadline.Before(soonest) {
+			deadline = soonest
+		}
+	}
+	return all
+}
+
+func lookSome(ports []Held, deadline time.Time) []Held {
+	var all []Held
+	var asked []int // descriptors, -1 for a full backlog
+	for _, h := range ports {
+		fd, err := connect(lockName(h.Protocol, h.Port))
+		h.Lease = Lease{UID: -1}
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+			// A security module forbids the connection. It can't be known if root
+			// holds the name.
+			if h.Port >= privileged {
+				all, asked = append(all, h), append(asked, -2)
+			}
+			continue
+		case err != nil:
+			continue
+		}
+		all, asked = append(all, h), append(asked, fd)
+	}
+	read := func(i int) {
+		ask(asked[i], &all[i], deadline)
+		unix.Close(asked[i])
+	}
+	for i, fd := range asked {
+		if fd >= 0 {
+			read(i)
+		}
+	}
+	gone := map[int]bool{}
+	for i, fd := range asked {
+		if fd != -1 {
+			continue
+		}
+		h := &all[i]
+		var err error
+		if asked[i], err = connectBefore(lockName(h.Protocol, h.Port), deadline); err == nil {
+			read(i)
+		} else if !errors.Is(err, unix.EAGAIN) {
+			gone[i] = true
+		}
+	}
+	kept := all[:0]
+	for i, h := range all {
+		if !gone[i] && (h.Port >= privileged || h.UID == 0) { // anybody can bind the name
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// ask fills in what the kernel and the keeper say of a lease.
+func ask(fd int, l *Held, deadline time.Time) {
 	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 		l.PID, l.UID = int(peer.Pid), int(peer.Uid) // of the process that called listen
 	}
-	if n < privileged && l.UID != 0 {
-		return Lease{}, false // anybody can bind the name
+	if l.Port < privileged && l.UID != 0 {
+		return
 	}
 	line, ok := readLine(fd, deadline)
 	told := Lease{}
@@ -125,7 +197,6 @@ func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
 		l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
 		l.Since, l.Expires = told.Since, told.Expires
 	}
-	return l, true
 }
 
 // readLine reads a line of at most mostLine bytes.
