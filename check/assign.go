@@ -183,15 +183,12 @@ func (n Need) allows(block port.Range) bool {
 
 // OwnLeases returns the ports that leases of a job and of this user hold.
 func OwnLeases(job string) ([]lease.Held, error) {
-	held, err := lease.List(time.Now().Add(leaseTime))
+	held, err := lease.ListOwn(time.Now().Add(leaseTime))
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(held, func(h lease.Held) bool { return !h.OwnedBy(job) }), nil
 }
-
-// leaseTime limits how long the keepers of a machine may take to say what they hold.
-const leaseTime = time.Second
 
 // look finds out which ports of the ranges can't be had, without a bind: only what is
 // locked is bound. It also finds the needs that have their own server already.
@@ -459,37 +456,16 @@ func (a *assignment) confirm(ctx context.Context, some []int) (int, error) {
 // leaseOf returns a text about a lease of the need's declared ports, or "" if there is
 // none.
 func (a *assignment) leaseOf(n Need) string {
-	deadline := time.Now().Add(leaseTime)
+	var locks []lease.Held
 	for p := range (port.Set{n.Ports}).All {
 		for _, proto := range n.Protocols {
-			if l, leased := lease.Look(proto, p, deadline); leased {
-				return fmt.Sprintf("%s %d is %s", proto, p, leasedTo(l))
-			}
+			locks = append(locks, lease.Held{Protocol: proto, Port: p})
 		}
 	}
+	for _, h := range lease.LookAll(locks, time.Now().Add(leaseTime)) {
+		return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires))
+	}
 	return ""
-}
-
-// leasedTo says who has a lease: "leased to job 7 (pid 812, uid 1000) until 15:04:05".
-func leasedTo(l lease.Lease) string {
-	text := "leased to " + clip(l.Job, 100)
-	if l.Job == "" {
-		text = "leased to a job that does not answer"
-	}
-	var who []string
-	if l.PID > 0 {
-		who = append(who, fmt.Sprintf("keeper pid %d", l.PID))
-	}
-	if l.UID >= 0 {
-		who = append(who, fmt.Sprintf("uid %d", l.UID))
-	}
-	if len(who) > 0 {
-		text += " (" + list(who) + ")"
-	}
-	if !l.Expires.IsZero() {
-		text += " until " + l.Expires.UTC().Format(time.RFC3339)
-	}
-	return text
 }
 
 // judge checks some of the needs, on other first ports if there are some. It returns
@@ -594,7 +570,7 @@ func (a *assignment) whoHas(ctx context.Context, n Need) (string, error) {
 		if !slices.Contains(n.Protocols, h.Protocol) || !n.Range.Contains(h.Port) {
 			continue
 		}
-		to := leasedTo(h.Lease)
+		to := leasedTo(h.Job, h.PID, h.UID, h.Expires)
 		if count[to]++; count[to] == 1 {
 			jobs = append(jobs, to)
 		}

@@ -110,6 +110,15 @@ func (a *app) jobOf(name string) (job, error) {
 	return job{dir + directoryID(dir), dir}, nil
 }
 
+// ownJob returns the name of the job that this command belongs to, or "".
+func (a *app) ownJob() string {
+	j, err := a.jobOf("")
+	if err != nil {
+		return "" // no lease is its own then
+	}
+	return j.name
+}
+
 // readAssignNeeds reads the needs for a free port, and the one target that they have.
 func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, check.Target, error) {
 	none := check.Target{}

@@ -57,7 +57,7 @@ the range. The exit code is 1 if there are fewer than N.`,
 				Name: "free", Expect: config.Free, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
 				Ports: port.One(ranges.set[0].First), Range: ranges.set, Exclude: exclude.set,
 			}}
-			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: connect.timeout})
+			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Job: a.ownJob(), Alternatives: count, Timeout: connect.timeout})
 			if cmd.Context().Err() != nil {
 				return err
 			}

@@ -40,7 +40,11 @@ user, and root all of them. It is no error if there is nothing to end.`,
 		if err != nil && len(ids) == 0 && !all {
 			return err
 		}
-		held, err := lease.List(time.Now().Add(answerTime))
+		list := lease.ListOwn
+		if all || len(ids) > 0 {
+			list = lease.List
+		}
+		held, err := list(time.Now().Add(answerTime))
 		if err != nil {
 			return unknownError(err)
 		}
@@ -81,7 +85,7 @@ func (a *app) endLeases(held []lease.Held) error {
 }
 
 // ownerOf names the user of a lease.
-func ownerOf(l check.Lease) string {
+func ownerOf(l check.ListedLease) string {
 	switch {
 	case l.User != "":
 		return l.User

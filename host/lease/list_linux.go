@@ -15,7 +15,12 @@ import (
 
 // List returns every leased port of this network namespace, by protocol and number.
 // What its keepers do not say by the deadline is zero.
-func List(deadline time.Time) ([]Held, error) {
+func List(deadline time.Time) ([]Held, error) { return list(-1, deadline) }
+
+// ListOwn returns the leased ports of this process's user. Other users can't delay it.
+func ListOwn(deadline time.Time) ([]Held, error) { return list(os.Geteuid(), deadline) }
+
+func list(uid int, deadline time.Time) ([]Held, error) {
 	f, err := os.Open("/proc/net/unix")
 	if err != nil {
 		return nil, err
@@ -26,7 +31,7 @@ func List(deadline time.Time) ([]Held, error) {
 		return nil, err
 	}
 	// A socket of a file can have the same name in the list, so the locks are asked.
-	return LookAll(names, deadline), nil
+	return lookAll(names, uid, deadline), nil
 }
 
 // listening returns the ports that /proc/net/unix, read from r, has listening locks

@@ -119,11 +119,15 @@ const leastTime = 20 * time.Millisecond
 // LookAll returns those of the ports that are leased, with their leases. It waits for
 // the lines of all keepers together until about the deadline: one that does not
 // answer does not keep it from learning what the others say.
-func LookAll(ports []Held, deadline time.Time) []Held {
+func LookAll(ports []Held, deadline time.Time) []Held { return lookAll(ports, -1, deadline) }
+
+// lookAll is LookAll for the leases of one user, or of all for -1. Other users' keepers
+// are not waited for.
+func lookAll(ports []Held, uid int, deadline time.Time) []Held {
 	all := []Held{}
 	for len(ports) > 0 {
 		n := min(len(ports), mostAsked)
-		all = append(all, lookSome(ports[:n], deadline)...)
+		all = append(all, lookSome(ports[:n], uid, deadline)...)
 		ports = ports[n:]
 		if soonest := time.Now().Add(leastTime); deadline.Before(soonest) {
 			deadline = soonest
@@ -132,7 +136,7 @@ func LookAll(ports []Held, deadline time.Time) []Held {
 	return all
 }
 
-func lookSome(ports []Held, deadline time.Time) []Held {
+func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 	var all []Held
 	var asked []int // descriptors, -1 for a full backlog
 	for _, h := range ports {
@@ -153,7 +157,7 @@ func lookSome(ports []Held, deadline time.Time) []Held {
 		all, asked = append(all, h), append(asked, fd)
 	}
 	read := func(i int) {
-		ask(asked[i], &all[i], deadline)
+		ask(asked[i], &all[i], uid, deadline)
 		unix.Close(asked[i])
 	}
 	for i, fd := range asked {
@@ -176,19 +180,21 @@ func lookSome(ports []Held, deadline time.Time) []Held {
 	}
 	kept := all[:0]
 	for i, h := range all {
-		if !gone[i] && (h.Port >= privileged || h.UID == 0) { // anybody can bind the name
+		trusted := h.Port >= privileged || h.UID == 0 // else anybody can bind the name
+		if !gone[i] && trusted && (uid < 0 || h.UID == uid) {
 			kept = append(kept, h)
 		}
 	}
 	return kept
 }
 
-// ask fills in what the kernel and the keeper say of a lease.
-func ask(fd int, l *Held, deadline time.Time) {
+// ask fills in what the kernel and the keeper say of a lease. Of another user than uid,
+// unless that is -1, it is what the kernel says.
+func ask(fd int, l *Held, uid int, deadline time.Time) {
 	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 		l.PID, l.UID = int(peer.Pid), int(peer.Uid) // of the process that called listen
 	}
-	if l.Port < privileged && l.UID != 0 {
+	if l.Port < privileged && l.UID != 0 || uid >= 0 && l.UID != uid {
 		return
 	}
 	line, ok := readLine(fd, deadline)
