@@ -57,7 +57,7 @@ func leasedPorts(ports []check.LeasedPort) string {
 	const most = 8
 	var parts []string
 	for _, p := range ports[:min(len(ports), most)] {
-		text := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
+		text := fmt.Sprintf("%d/%s", p.Port, Safe(string(p.Protocol)))
 		if p.Name != "" {
 			text = Safe(p.Name) + " " + text
 		}
