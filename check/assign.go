@@ -134,38 +134,55 @@ func (a *assignment) takeOwn() (AssignedLease, error) {
 	if err != nil || len(held) == 0 {
 		return had, err
 	}
+	for i, n := range a.needs {
+		if h, ok := n.heldBy(held); ok {
+			a.got[i] = h.Port
+			a.moved[i] = "this job has a lease of the other port"
+			had = AssignedLease{h.ID, h.Job, h.Expires}
+		}
+	}
+	return had, nil
+}
+
+// heldBy returns the first port, of those that a job holds, that is the need's.
+func (n Need) heldBy(held []lease.Held) (lease.Held, bool) {
 	type key struct {
 		protocol port.Protocol
 		port     uint16
 	}
-	for i, n := range a.needs {
-		all := map[key]lease.Held{}
-		for _, h := range held {
-			if h.App == lease.Name(n.App) && h.Name == lease.Name(n.Name) || h.Name == lease.Name(n.title()) {
-				all[key{h.Protocol, h.Port}] = h
-			}
-		}
-		for _, first := range held {
-			h, ours := all[key{first.Protocol, first.Port}]
-			block := port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
-			if !ours || block.Last < block.First || !n.allows(block) || a.got[i] != 0 {
-				continue
-			}
-			whole := true
-			for p := range (port.Set{block}).All {
-				for _, proto := range n.Protocols {
-					_, ours := all[key{proto, p}]
-					whole = whole && ours
-				}
-			}
-			if whole {
-				a.got[i] = h.Port
-				a.moved[i] = "this job has a lease of the other port"
-				had = AssignedLease{h.ID, h.Job, h.Expires}
-			}
+	ours := map[key]bool{}
+	var all []lease.Held
+	for _, h := range held {
+		if h.App == lease.Name(n.App) && h.Name == lease.Name(n.Name) || h.Name == lease.Name(n.title()) {
+			ours[key{h.Protocol, h.Port}] = true
+			all = append(all, h)
 		}
 	}
-	return had, nil
+	for _, h := range all {
+		block := port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
+		if block.Last < block.First || !n.allows(block) {
+			continue
+		}
+		whole := true
+		for p := range (port.Set{block}).All {
+			for _, proto := range n.Protocols {
+				whole = whole && ours[key{proto, p}]
+			}
+		}
+		if whole {
+			return h, true
+		}
+	}
+	return lease.Held{}, false
+}
+
+// Started returns a need for a free port as one that its app listens on the port that
+// the job holds for it. It reports false if the job holds none.
+func (n Need) Started(held []lease.Held) (Need, bool) {
+	h, ok := n.heldBy(held)
+	n.Ports = port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
+	n.Expect, n.Auto = config.Listening, false
+	return n, ok
 }
 
 // allows reports whether a block may be the need's, wherever it is free.

@@ -148,22 +148,34 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 		needs = append(needs, n)
 	}
 	problems = append(problems, check.Clashes(needs)...)
-	for _, s := range specs {
-		if t, err := config.ParseTarget(s.spec); err == nil && t.Kind != "local" {
-			problems = append(problems, s.problem(fmt.Errorf("target %q: ports can be held on the target local alone, which is the machine or container that this command runs in", s.spec)))
-		}
-	}
+	problems = append(problems, notLocal(needs, specs)...)
 	switch {
 	case len(problems) > 0:
 		return nil, none, problemsError(problems)
 	case len(needs) == 0:
 		return nil, none, usageError(errors.New("no need is for a free port, so there is nothing to assign"), "")
 	}
-	target := a.openers(specs[:1], o.connectOptions, 1, wait)[0]
+	here := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == needs[0].Target })
+	target := a.openers(specs[here:here+1], o.connectOptions, 1, wait)[0]
 	for i := range needs {
 		needs[i].Target = target.Name
 	}
 	return needs, target, nil
+}
+
+// notLocal returns a problem for each target, of needs for a free port, on which no
+// port can be held.
+func notLocal(needs []check.Need, specs []targetSpec) []config.Problem {
+	var problems []config.Problem
+	for _, s := range specs {
+		if !slices.ContainsFunc(needs, func(n check.Need) bool { return n.Expect == config.Free && n.Target == s.name }) {
+			continue
+		}
+		if t, err := config.ParseTarget(s.spec); err == nil && t.Kind != "local" {
+			problems = append(problems, s.problem(fmt.Errorf("target %q: ports can be held on the target local alone, which is the machine or container that this command runs in", s.spec)))
+		}
+	}
+	return problems
 }
 
 // problemsError returns the failure of a command that has no report to show problems
@@ -177,7 +189,7 @@ func problemsError(problems []config.Problem) error {
 }
 
 // choose assigns ports, for a job of its own if fresh is set.
-func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o *assignOptions, fresh bool, keep ...string) (check.Assignment, error) {
+func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o *assignOptions, fresh bool) (check.Assignment, error) {
 	j, err := a.jobOf(o.job)
 	if err != nil {
 		return check.Assignment{}, err
@@ -188,7 +200,11 @@ func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o 
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 		Start: func(ctx context.Context, r lease.Request) (lease.Reply, error) {
-			return lease.Start(ctx, executable(), append([]string{"keep"}, keep...), lease.Environment(a.environ()), r)
+			args := []string{"keep"}
+			if r.Orphan = fresh; fresh { // for a process that becomes another program
+				args = append(args, "--orphan")
+			}
+			return lease.Start(ctx, executable(), args, lease.Environment(a.environ()), r)
 		},
 	}
 	if fresh {

@@ -68,6 +68,9 @@ type Request struct {
 	Expires   time.Time `json:"expires"`
 	UntilExit int       `json:"until_exit,omitempty"` // a process with which the lease ends
 	Wants     []Want    `json:"wants"`
+	// Orphan is set if the program that is started starts the keeper and ends at once,
+	// so that the keeper is no child of this process.
+	Orphan bool `json:"-"`
 }
 
 // Reply is what a keeper answers before it keeps.

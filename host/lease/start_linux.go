@@ -43,7 +43,11 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 		// Once it has detached itself it is done with the streams.
 		_, err = out.Read(make([]byte, 1))
 		if abandon() && errors.Is(err, io.EOF) {
-			go func() { _ = cmd.Wait() }() // how it ends is its own affair
+			if wait := func() { _ = cmd.Wait() }; r.Orphan { // how it ends is its own affair
+				wait()
+			} else {
+				go wait()
+			}
 			return reply, nil
 		}
 	}
