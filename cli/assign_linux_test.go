@@ -46,10 +46,10 @@ func writeText(t *testing.T, name, text string) {
 	}
 }
 
-// moments is how often a race is tried: more in the nightly tests.
-func moments(few int) int {
-	if n, err := strconv.Atoi(os.Getenv("PORTCHECK_TEST_MOMENTS")); err == nil && n > few {
-		return n
+// often returns how often a race is tried: few times, or many more in the nightly tests.
+func often(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("PORTCHECK_TEST_LEASES")); err == nil && n > 0 {
+		return few * n
 	}
 	return few
 }
@@ -69,7 +69,7 @@ func TestManyJobsForExactlyAllPorts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range moments(1) {
+	for range often(1) {
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		taken := map[uint16]string{}

@@ -117,7 +117,7 @@ func TestRestartsBesideOthers(t *testing.T) {
 			}
 		})
 	}
-	for range moments(300) {
+	for range often(300) {
 		l, err := net.Listen("tcp", ":8080")
 		if err != nil {
 			t.Errorf("a restart: %v", err)
@@ -135,9 +135,20 @@ func TestRestartsBesideOthers(t *testing.T) {
 // TestSocketsOutliveARestart restarts a server that has its socket from exec, while
 // clients connect. None is refused.
 func TestSocketsOutliveARestart(t *testing.T) {
-	t.Parallel()
-	if !testbed.Isolated(t) {
-		return
+	for name, command := range map[string]string{"Python": "python3 server.py", "Node": "node server.js"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if testbed.Isolated(t) {
+				restartBehindSocket(t, command)
+			}
+		})
+	}
+}
+
+func restartBehindSocket(t *testing.T, command string) {
+	t.Helper()
+	if _, err := exec.LookPath(strings.Fields(command)[0]); err != nil {
+		testbed.Missing(t, err.Error())
 	}
 	dir := t.TempDir()
 	writeText(t, filepath.Join(dir, "server.py"), `
@@ -149,7 +160,16 @@ for _ in range(50):
     c.sendall(b"x")
     c.close()
 `)
-	writeText(t, filepath.Join(dir, "loop.sh"), "while :; do sh -c 'LISTEN_PID=$$ exec python3 server.py' || exit 1; done\n")
+	writeText(t, filepath.Join(dir, "server.js"), `
+const {LISTEN_PID, LISTEN_FDS} = process.env
+if (LISTEN_PID != process.pid || LISTEN_FDS != "1") process.exit(1)
+let left = 50
+require("net").createServer(c => {
+    c.on("error", () => {})
+    c.end("x", () => { if (--left == 0) process.exit(0) })
+}).listen({fd: 3})
+`)
+	writeText(t, filepath.Join(dir, "loop.sh"), "while :; do sh -c 'LISTEN_PID=$$ exec "+command+"' || exit 1; done\n")
 	cmd := program([]string{"PATH=" + os.Getenv("PATH")}, "exec", "-p", "8080", "--pass-sockets", "--", "sh", "loop.sh")
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -174,7 +194,7 @@ for _ in range(50):
 		}
 		time.Sleep(time.Millisecond)
 	}
-	for i := range moments(200) {
+	for i := range often(200) {
 		c, err := net.Dial("tcp", "127.0.0.1:8080")
 		if err != nil {
 			t.Fatalf("connect %d: %v\n%s", i, err, stderr.String())
