@@ -148,6 +148,7 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 		needs = append(needs, n)
 	}
 	problems = append(problems, check.Clashes(needs)...)
+	problems = append(problems, a.refuseVariables(needs)...)
 	problems = append(problems, notLocal(needs, specs)...)
 	switch {
 	case len(problems) > 0:
@@ -161,6 +162,22 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 		needs[i].Target = target.Name
 	}
 	return needs, target, nil
+}
+
+// refuseVariables returns a problem for each variable with an unusual name if a stranger
+// may have chosen it: BASH_ENV=8080 makes a later step run a file of that name.
+func (a *app) refuseVariables(needs []check.Need) []config.Problem {
+	reason := ci.Untrusted(a.env)
+	if reason == "" {
+		return nil
+	}
+	var problems []config.Problem
+	for _, n := range needs {
+		if v := n.Variable(); v != "PORT" && !strings.HasSuffix(v, "_PORT") {
+			problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("the variable %s is refused: %s, so anybody may have written this manifest; here a variable has to be PORT or end with _PORT", v, reason)})
+		}
+	}
+	return problems
 }
 
 // notLocal returns a problem for each target, of needs for a free port, on which no

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/transport"
 )
 
@@ -37,6 +42,33 @@ needs are checked as check does it.`,
 		return a.runVerify(cmd.Context(), args, o, jobName)
 	}
 	return cmd
+}
+
+// refuseOtherJobs makes a result unmet if a process of another job serves the port: one
+// that has the variables of another job in its environment. No other variables are used.
+func (a *app) refuseOtherJobs(r *check.Result, jobName string) {
+	if r.Status != check.Listening {
+		return
+	}
+	for _, h := range r.Holders {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.PID))
+		if h.PID == 0 || err != nil {
+			continue // of another user, who may see nothing of it
+		}
+		env := ci.NewEnv(strings.Split(string(text), "\x00"))
+		theirs := ""
+		if own := cmp.Or(jobName, a.env["PORTCHECK_JOB"]); own != "" && env["PORTCHECK_JOB"] != own {
+			theirs = env["PORTCHECK_JOB"]
+		}
+		if own := ci.Identity(a.env); own != "" && theirs == "" && ci.Identity(env) != own {
+			theirs = ci.Identity(env)
+		}
+		if theirs != "" {
+			r.Status, r.OK = check.WrongOwner, false
+			r.Message += ", which is a process of another job: " + lease.Name(theirs)
+			return
+		}
+	}
 }
 
 func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, jobName string) error {
@@ -88,5 +120,9 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if err != nil {
 		return err
 	}
+	for i := range r.Results {
+		a.refuseOtherJobs(&r.Results[i], jobName)
+	}
+	r.Finish()
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
