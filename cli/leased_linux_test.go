@@ -139,7 +139,7 @@ serve(8001, b"")
 serve(8002, b"\xff\xfe\n")
 serve(8003, b"x" * 4096)
 serve(8004, None)
-serve(8005, b'{"job": 7}\n')
+serve(8005, b'{"expires": "9999-12-31T23:59:59-23:00", "since": "0000-01-01T00:00:00+23:00"}\n')
 serve(8006, b'{"job": "\\u001b[31m::error::x\\u202e"}\n')
 print("ready", flush=True)
 threading.Event().wait()
@@ -173,7 +173,7 @@ threading.Event().wait()
 	if x := results["tcp-9000/tcp"]; x.Status != check.Free {
 		t.Errorf("the job's own port: %+v", x)
 	}
-	for _, args := range [][]string{{"leases"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}} {
+	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}} {
 		start := time.Now()
 		out := mustInDir(t, ".", args...)
 		if took := time.Since(start); took > most {

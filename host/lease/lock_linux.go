@@ -201,8 +201,16 @@ func ask(fd int, l *Held, uid int, deadline time.Time) {
 	told := Lease{}
 	if ok && json.Unmarshal(line, &told) == nil {
 		l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
-		l.Since, l.Expires = told.Since, told.Expires
+		l.Since, l.Expires = plausible(told.Since), plausible(told.Expires)
 	}
+}
+
+// plausible returns a time that JSON can have in every time zone, else none.
+func plausible(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 1970 || year > 9000 {
+		return time.Time{}
+	}
+	return t.UTC()
 }
 
 // readLine reads a line of at most mostLine bytes.
