@@ -21,13 +21,14 @@ const module = "github.com/org/portcheck"
 // port.
 var arrows = map[string][]string{
 	"":                 {"cli"},
-	"cli":              {"check", "ci", "config", "host", "host/wire", "internal/panics", "internal/within", "port", "report", "transport"},
+	"cli":              {"check", "ci", "config", "host", "host/lease", "host/wire", "internal/panics", "internal/within", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
-	"check":            {"config", "host", "internal/panics", "port"},
+	"check":            {"config", "host", "host/lease", "internal/panics", "port"},
 	"transport":        {"config", "host", "host/wire", "internal/within", "port"},
 	"config":           {"internal/within", "port"},
-	"host":             {"host/nat", "internal/panics", "port"},
+	"host":             {"host/lease", "host/nat", "internal/panics", "port"},
 	"host/nat":         {"port"},
+	"host/lease":       {"port"},
 	"host/wire":        {"host"},
 	"ci":               {},
 	"port":             {},

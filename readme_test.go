@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,15 +15,20 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-var update = flag.Bool("update", false, "write the output of commands into README.md and docs/sources.md")
+var update = flag.Bool("update", false, "write the output of commands into README.md, docs/sources.md and docs/assign.md")
 
-// TestREADMEShowsRealOutput runs the commands of README.md and docs/sources.md, and
-// compares their output with what is shown, except for what differs between machines.
+// TestREADMEShowsRealOutput runs the commands of README.md and of documents, and compares
+// their output with what is shown, except for what differs between machines.
 func TestREADMEShowsRealOutput(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
-	for _, file := range []string{"README.md", "docs/sources.md"} {
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "portcheck"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, file := range []string{"README.md", "docs/sources.md", "docs/assign.md"} {
 		showsRealOutput(t, file)
 	}
 }
@@ -72,6 +78,9 @@ func normalize(s string) string {
 		{"kill \\d+", "kill N"},
 		{`since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`, "since TIME"},
 		{`user [^)]+\)`, "user NAME)"},
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
+		{`(?m)^[a-z2-7]{12}  (e2e-\d)  shop  +\d+  +\S+`, "ID  $1  shop  N  NAME"},
+		{`  +`, "  "},
 		{`\(([a-z]+ network namespace: [^)]+|this machine)\)`, "(SOME network namespace)"},
 	} {
 		s = regexp.MustCompile(r[0]).ReplaceAllString(s, r[1])

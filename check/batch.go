@@ -58,7 +58,12 @@ func (s socketsByPort) inTheWay(a host.Attempt) []host.Socket {
 // engines have allocated of these.
 func (a answer) about(ports port.Range) host.Facts {
 	f := a.Facts
-	f.Sockets = nil
+	f.Sockets, f.Leases = nil, nil
+	for _, l := range a.Leases {
+		if ports.Contains(l.Port) {
+			f.Leases = append(f.Leases, l)
+		}
+	}
 	for p := int(ports.First); p <= int(ports.Last) && len(a.byPort)+len(a.allocated) > 0; p++ {
 		f.Sockets = append(f.Sockets, withAllocated(a.byPort[uint16(p)], a.allocated[uint16(p)])...)
 	}

@@ -56,6 +56,8 @@ func (n Need) explain(r *Result, e evidence) {
 		n.explainDenied(r, e)
 	case OSReserved:
 		r.Message = e.where + " is reserved by the operating system"
+	case Leased:
+		r.Message = e.where + " is taken"
 	case Unavailable:
 		n.explainUnavailable(r, e)
 	case Unknown:

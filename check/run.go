@@ -27,6 +27,7 @@ type Options struct {
 	Parallel     int           // how many targets are opened or probed at the same time; at least one
 	ShowCommand  bool          // list command lines of holders
 	Progress     Progress      // may be nil
+	Job          string        // its leases of ports are not in its way
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its

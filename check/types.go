@@ -118,6 +118,7 @@ type Result struct {
 	Candidates   string          `json:"candidates,omitempty"` // a port.Set of what the need could move to on this target; first ports of a block
 	Notices      []Notice        `json:"notices"`
 	Redirect     *Redirect       `json:"redirect,omitempty"` // where NAT rules send callers
+	Lease        *Lease          `json:"lease,omitempty"`    // by which another job has the port; without its ports
 	// Hints are what formats print below the message; the formats make them.
 	Hints []Hint `json:"hints,omitzero"`
 

@@ -46,6 +46,9 @@ func validate(f host.Facts, req host.Request) error {
 	if err := validateTexts(f, req); err != nil {
 		return err
 	}
+	if err := validateLeases(f.Leases); err != nil {
+		return err
+	}
 	return validateSockets(f.Sockets, req.MostHolders())
 }
 

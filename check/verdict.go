@@ -49,6 +49,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.NoBindReason)
 	}
 	n.explain(&r, newEvidence(n, proto, r.Status, verdicts, tried, f))
+	n.addLease(&r, f.Leases)
 	return r
 }
 
@@ -74,6 +75,9 @@ func impliesIPv4(n Need, a host.Attempt) bool {
 // judgeEndpoint is the table of verdicts: the outcome of the bind against what
 // the socket table shows.
 func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Socket, f host.Facts) Status {
+	if leasedToOthers(f.Leases, a.Endpoint) != nil {
+		return leasedStatus(sockets)
+	}
 	var status Status
 	shares := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Shares(a.Endpoint) })
 	switch a.Outcome {

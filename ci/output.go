@@ -23,6 +23,16 @@ type Output struct{ Name, Value string }
 // WriteOutputs appends outputs to the file that GITHUB_OUTPUT names. Values are
 // arbitrary text.
 func WriteOutputs(env Env, outputs ...Output) error {
+	return appendEntries(env, "GITHUB_OUTPUT", outputs)
+}
+
+// ExportVariables appends variables to the file that GITHUB_ENV names, so that later
+// steps of the job have them.
+func ExportVariables(env Env, variables ...Output) error {
+	return appendEntries(env, "GITHUB_ENV", variables)
+}
+
+func appendEntries(env Env, variable string, outputs []Output) error {
 	var entries strings.Builder
 	for _, o := range outputs {
 		entry, err := entry(o, "ghadelimiter_"+rand.Text())
@@ -31,7 +41,7 @@ func WriteOutputs(env Env, outputs ...Output) error {
 		}
 		entries.WriteString(entry)
 	}
-	return appendTo(env, "GITHUB_OUTPUT", entries.String(), 0)
+	return appendTo(env, variable, entries.String(), 0)
 }
 
 // AppendSummary appends Markdown to the step's summary: the file that

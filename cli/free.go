@@ -73,7 +73,7 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 			}}
 			p := a.startProgress(1)
 			defer p.close()
-			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: connect.timeout, Progress: p})
+			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Job: a.ownJob(), Alternatives: count, Timeout: connect.timeout, Progress: p})
 			if cmd.Context().Err() != nil {
 				return err
 			}

@@ -36,12 +36,13 @@ func (o *outputOptions) outputFlags(f *pflag.FlagSet) {
 type outputs struct {
 	outputOptions
 	stdout report.Format
-	files  []outputFile
+	files  []outputFile[check.Report]
 }
 
-type outputFile struct {
+// outputFile is a file that a document is written to.
+type outputFile[D any] struct {
 	name   string // of the format
-	format report.Format
+	format report.Writer[D]
 	path   string
 }
 
@@ -53,21 +54,28 @@ func (a *app) newOutputs(o outputOptions) (*outputs, error) {
 	if out.stdout, err = lookupFormat(o.format); err != nil {
 		return nil, err
 	}
-	for _, text := range o.fileSpecs {
+	out.files, err = outputFiles(a, o.fileSpecs, "json=report.json", lookupFormat)
+	return out, err
+}
+
+// outputFiles parses the values of --output.
+func outputFiles[D any](a *app, specs []string, example string, lookup func(string) (report.Writer[D], error)) ([]outputFile[D], error) {
+	var files []outputFile[D]
+	for _, text := range specs {
 		name, path, ok := strings.Cut(text, "=")
 		if !ok || path == "" {
-			return nil, usageError(fmt.Errorf("-o %q: want NAME=FILE, such as json=report.json", text), "")
+			return nil, usageError(fmt.Errorf("-o %q: want NAME=FILE, such as %s", text, example), "")
 		}
-		format, err := lookupFormat(name)
+		format, err := lookup(name)
 		if err != nil {
 			return nil, err
 		}
 		if err := a.refuseRelative(path); err != nil {
 			return nil, err
 		}
-		out.files = append(out.files, outputFile{name, format, path})
+		files = append(files, outputFile[D]{name, format, path})
 	}
-	return out, nil
+	return files, nil
 }
 
 // lookupFormat returns the format of a name. The error for an unknown name
@@ -103,33 +111,41 @@ func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v v
 		failures = append(failures, writeFailure("the report", err))
 	}
 	options.Color, options.Width = false, 0
-	bounds := a.writeBounds()
-	for _, f := range out.files {
-		text, err := render(ctx, f.format, r, options)
-		if err == nil {
-			err = writeFile(ctx, f.path, text, bounds)
-		}
-		switch {
-		case err != nil:
-			failures = append(failures, unknownError(fmt.Errorf("%s could not be written to %s: %w", f.name, report.Safe(f.path), withoutPath(err))))
-		case !out.quiet:
-			a.logf("wrote %s to %s", f.name, report.Safe(f.path))
-		}
-	}
+	failures = append(failures, writeFiles(ctx, a, out.files, r, options, out.quiet)...)
 	if ci.GitHub(a.env) {
 		failures = append(failures, writeFailure("the annotations", a.writeGitHub(ctx, out, r, options)))
 	}
 	return joinFailures(failures...)
 }
 
-// render returns a report in a format, unless ctx ends first.
-func render(ctx context.Context, f report.Format, r check.Report, o report.Options) ([]byte, error) {
+// writeFiles writes a document to files, and a line about each to stderr. A file that
+// can't be written does not stop the others.
+func writeFiles[D any](ctx context.Context, a *app, files []outputFile[D], document D, o report.Options, quiet bool) []error {
+	var failures []error
+	bounds := a.writeBounds()
+	for _, f := range files {
+		text, err := render(ctx, f.format, document, o)
+		if err == nil {
+			err = writeFile(ctx, f.path, text, bounds)
+		}
+		switch {
+		case err != nil:
+			failures = append(failures, unknownError(fmt.Errorf("%s could not be written to %s: %w", f.name, report.Safe(f.path), withoutPath(err))))
+		case !quiet:
+			a.logf("wrote %s to %s", f.name, report.Safe(f.path))
+		}
+	}
+	return failures
+}
+
+// render returns a document in a format, unless ctx ends first.
+func render[D any](ctx context.Context, f report.Writer[D], document D, o report.Options) ([]byte, error) {
 	type rendered struct {
 		text page
 		err  error
 	}
 	out, err := untilCancelled(ctx, func() (out rendered) {
-		out.err = f(&out.text, r, o)
+		out.err = f(&out.text, document, o)
 		return out
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ directory, else for the Compose files that Compose would read there.`,
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	a.checkFlags(root)
-	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.merge(), a.version(), a.probe(), a.action())
+	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.assign(), a.exec(), a.verify(), a.leases(), a.release(), a.merge(), a.version(), a.probe(), a.keep(), a.action())
 	addCompletion(root)
 	return root
 }

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -34,7 +33,7 @@ func (p *probe) bind(tries []int) {
 					return
 				}
 				p.facts.Tried[i].UID = uid
-				p.facts.Tried[i].Attempts = attempt(p.ctx, p.req.Tries[i], p.seen[i], p.whole[p.req.Tries[i].Protocol])
+				p.facts.Tried[i].Attempts = p.attempt(p.req.Tries[i], p.seen[i], p.whole[p.req.Tries[i].Protocol])
 				p.facts.Limits.markExcluded(p.facts.Tried[i].Attempts, p.seen[i])
 			}
 		})
@@ -59,17 +58,18 @@ func (p *probe) bind(tries []int) {
 // one port stay open until the last of them is bound, because they may exclude
 // each other. Different ports never do, so a block needs no more descriptors
 // than one port. Without a whole table, a server that shares its port can't be
-// seen, so a binding that could take a part of its traffic is not made. If ctx ends,
-// the attempts are not complete.
-func attempt(ctx context.Context, t Try, visible []Socket, whole bool) []Attempt {
+// seen, so a binding that could take a part of its traffic is not made. Ports that other
+// jobs have leased are not bound either. If the probe's context ends, the attempts are
+// not complete.
+func (p *probe) attempt(t Try, visible []Socket, whole bool) []Attempt {
 	if t.Look || !whole && couldShare(t.Binding) {
 		return untried(t)
 	}
 	var all []Attempt
 	table := newTable(visible)
-	for n := int(t.Ports.First); n <= int(t.Ports.Last) && ctx.Err() == nil; n++ {
+	for n := int(t.Ports.First); n <= int(t.Ports.Last) && p.ctx.Err() == nil; n++ {
 		endpoints := endpointsAt(t.Binding, uint16(n))
-		if wouldShare(t.Binding, endpoints, table.on(uint16(n))) {
+		if p.othersHave(t.Protocol, uint16(n)) || wouldShare(t.Binding, endpoints, table.on(uint16(n))) {
 			for _, e := range endpoints {
 				all = append(all, Attempt{Endpoint: e, Outcome: NotTried})
 			}

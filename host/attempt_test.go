@@ -45,7 +45,7 @@ func TestAttemptUnseen(t *testing.T) {
 		"udp reuse_address": {Protocol: port.UDP, ReuseAddress: true},
 	} {
 		b.Addresses = []port.Address{port.Loopback}
-		attempts := attempt(t.Context(), Try{Binding: b, Ports: port.Range{First: 8080, Last: 8081}}, nil, false)
+		attempts := newProbe(t.Context(), Request{}).attempt(Try{Binding: b, Ports: port.Range{First: 8080, Last: 8081}}, nil, false)
 		if len(attempts) != 4 {
 			t.Errorf("%s: %d attempts", name, len(attempts))
 		}

@@ -54,7 +54,7 @@ func BenchmarkTable(b *testing.B) {
 func BenchmarkBind(b *testing.B) {
 	try := Try{Binding: port.Binding{Protocol: port.TCP, Addresses: []port.Address{port.Any}, ReuseAddress: true}, Ports: port.One(benchListeners(b, 1)[0])}
 	for b.Loop() {
-		attempt(b.Context(), try, nil, true)
+		newProbe(b.Context(), Request{}).attempt(try, nil, true)
 	}
 }
 

@@ -68,7 +68,7 @@ type tableRead struct {
 	boundHidden bool
 }
 
-// Probe implements Host. The order is: table, binds, the table again where
+// Probe implements Host. The order is: leases, table, binds, the table again where
 // something was found, NAT rules, holders, connects. None of our own sockets is open while
 // the table is read.
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
@@ -85,6 +85,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.facts.Limits, gaps = readLimits()
 	p.addGaps(gaps)
 	if req.needsTable() {
+		p.askLeases()
 		p.readFirst()
 		p.bindAll()
 		p.recheck()
@@ -113,10 +114,12 @@ type probe struct {
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
+	// leases are the leased ports of the tries.
+	leases map[protocolPort]Lease
 }
 
 func newProbe(ctx context.Context, req Request) *probe {
-	return &probe{ctx: ctx, req: req, strangers: map[socketKey]bool{}, facts: Facts{
+	return &probe{ctx: ctx, req: req, strangers: map[socketKey]bool{}, leases: map[protocolPort]Lease{}, facts: Facts{
 		Tried: make([]Tried, len(req.Tries)), Open: []port.Set{}, Dialed: []Attempt{}, Sockets: []Socket{}, Gaps: []Gap{},
 	}}
 }
@@ -157,7 +160,7 @@ func (p *probe) readFirst() {
 		if p.ctx.Err() != nil {
 			return
 		}
-		p.seen[i] = p.table.overlapping(t)
+		p.seen[i] = p.withoutGuards(p.table.overlapping(t))
 	}
 }
 

@@ -112,7 +112,7 @@ func (p *probe) readTableAgain(tries []int) {
 		p.whole[q.protocol] = p.whole[q.protocol] && got.whole[q.protocol]
 	}
 	for _, i := range tries {
-		p.seen[i] = append(fresh.overlapping(p.req.Tries[i]), fresh.blocking(p.facts.Tried[i].Attempts)...)
+		p.seen[i] = p.withoutGuards(append(fresh.overlapping(p.req.Tries[i]), fresh.blocking(p.facts.Tried[i].Attempts)...))
 	}
 }
 
@@ -124,7 +124,7 @@ func (p *probe) stable(i int, before []Socket) bool {
 	then, table := newTable(before), newTable(now)
 	wasThere := func(s Socket) bool { return slices.ContainsFunc(then.on(s.Port), s.same) }
 	for _, a := range p.facts.Tried[i].Attempts {
-		if a.Outcome == NotTried && !t.Look && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), table.on(a.Port)) {
+		if a.Outcome == NotTried && !t.Look && !p.othersHave(a.Protocol, a.Port) && !wouldShare(t.Binding, endpointsAt(t.Binding, a.Port), table.on(a.Port)) {
 			return false // the server that the bind would have disturbed has left
 		}
 	}

@@ -42,6 +42,10 @@ type Request struct {
 	DialBudget  time.Duration `json:"dial_budget,omitempty"`
 	Listeners   bool          `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
 	ShowCommand bool          `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+	// Job is the job that asks: ports that it has leased are bound as free ones are.
+	Job string `json:"job,omitempty"`
+	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.
+	LeaseBudget time.Duration `json:"lease_budget,omitempty"`
 	// Holders is about how many holders the answer may have, 0 for MostHolders.
 	Holders int `json:"holders,omitempty"`
 }
@@ -103,8 +107,12 @@ type Facts struct {
 	// Allocated lists the ports that a container engine has given to its containers
 	// there, whether or not a socket has them.
 	Allocated []Allocation `json:"allocated,omitempty"`
-	Sockets   []Socket     `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
-	Gaps      []Gap        `json:"gaps"`
+	// Leases are the leases of ports of the tries. Ports of other jobs were not bound.
+	// LeaseTime is how long it took to ask for them.
+	Leases    []Lease       `json:"leases,omitempty"`
+	LeaseTime time.Duration `json:"lease_time,omitempty"`
+	Sockets   []Socket      `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
+	Gaps      []Gap         `json:"gaps"`
 }
 
 // Machine describes the machine that was probed.

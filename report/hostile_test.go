@@ -130,8 +130,31 @@ func TestHostileTextIsNoCommand(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkInert(t, "list", b.String())
+			checkLeaseDocuments(t, s)
 		}
 	}
+}
+
+// checkLeaseDocuments checks what assign and leases print.
+func checkLeaseDocuments(t *testing.T, s string) {
+	t.Helper()
+	var a check.Assignment
+	fill(reflect.ValueOf(&a).Elem(), s)
+	var l check.Leases
+	fill(reflect.ValueOf(&l).Elem(), s)
+	var b bytes.Buffer
+	for format, write := range AssignmentFormats {
+		refused := slices.Contains([]string{"env", "dotenv", "shell"}, format) && !isVariable(s)
+		if err := write(&b, a, Options{}); (err != nil) != refused {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	for format, write := range LeasesFormats {
+		if err := write(&b, l, Options{}); err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	checkInert(t, "leases", b.String())
 }
 
 // checkInert fails the test if a terminal or a runner would interpret a part of out,

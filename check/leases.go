@@ -1,0 +1,174 @@
+package check
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/port"
+)
+
+// Leases is the output of `portcheck leases`.
+type Leases struct {
+	Version int           `json:"version"`
+	Leases  []ListedLease `json:"leases"`
+}
+
+// Lease is what is known of a lease. All of it but PID, UID and User is what its
+// keeper says.
+type Lease struct {
+	ID      string    `json:"id"`
+	Job     string    `json:"job"`
+	App     string    `json:"app"`
+	PID     int       `json:"pid,omitempty"` // of the keeper
+	UID     *int      `json:"uid,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// ListedLease is a lease with its ports.
+type ListedLease struct {
+	Lease
+	Ports []LeasedPort `json:"ports"`
+}
+
+// LeasedPort is one port of a lease.
+type LeasedPort struct {
+	Protocol port.Protocol `json:"protocol"`
+	Port     uint16        `json:"port"`
+	Name     string        `json:"name,omitempty"` // of the need
+}
+
+// LeasesOf returns the leases that ports have, in the order of their first ports.
+// user returns the name of a uid, or "".
+func LeasesOf(held []lease.Held, user func(uid int) string) Leases {
+	type key struct {
+		id       string
+		pid, uid int
+	}
+	all := Leases{Version: 1, Leases: []ListedLease{}}
+	index := map[key]int{}
+	held = slices.Clone(held)
+	slices.SortStableFunc(held, func(a, b lease.Held) int { return cmp.Compare(a.Port, b.Port) })
+	for _, h := range held {
+		k := key{h.ID, h.PID, h.UID} // the ID alone may be a stranger's
+		i, known := index[k]
+		if !known {
+			i = len(all.Leases)
+			index[k] = i
+			l := ListedLease{Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, Since: h.Since, Expires: h.Expires}}
+			if h.UID >= 0 {
+				l.UID, l.User = &h.UID, user(h.UID)
+			}
+			all.Leases = append(all.Leases, l)
+		}
+		l := &all.Leases[i]
+		l.Ports = append(l.Ports, LeasedPort{h.Protocol, h.Port, h.Name})
+	}
+	return all
+}
+
+const (
+	// leaseTime limits how long the keepers of a machine may take to say what they
+	// hold, in all of a run.
+	leaseTime = time.Second
+	// leastLeaseTime is what is left of it at least: those that do answer do so in a
+	// millisecond.
+	leastLeaseTime = 20 * time.Millisecond
+)
+
+// leasedToOthers returns the lease by which another job has the port of an endpoint, or
+// nil.
+func leasedToOthers(leases []host.Lease, e port.Endpoint) *host.Lease {
+	for i, l := range leases {
+		if !l.Own && l.Protocol == e.Protocol && l.Port == e.Port {
+			return &leases[i]
+		}
+	}
+	return nil
+}
+
+// leasedStatus returns the verdict on a port that another job has leased. That job's
+// own server may listen already, or a stranger that has not asked.
+func leasedStatus(sockets []host.Socket) Status {
+	if slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen || isAllocated(s) }) {
+		return InUse
+	}
+	return Leased
+}
+
+// addLease adds the lease that is in the way of a need to its result.
+func (n Need) addLease(r *Result, leases []host.Lease) {
+	if r.Status != Leased && r.Status != InUse {
+		return
+	}
+	ports := r.Ports()
+	i := slices.IndexFunc(leases, func(l host.Lease) bool { return !l.Own && l.Protocol == r.Protocol && ports.Contains(l.Port) })
+	if i < 0 {
+		return
+	}
+	l := leases[i]
+	r.Lease = &Lease{ID: l.ID, Job: l.Job, App: l.App, PID: l.PID, User: l.User, Since: l.Since, Expires: l.Expires}
+	if l.UID >= 0 {
+		r.Lease.UID = &l.UID
+	}
+	to := leasedTo(l.Job, l.PID, l.UID, l.Expires)
+	if r.Status == InUse {
+		r.Message += ", and " + to
+		return
+	}
+	r.Message = n.subject(r.Protocol)
+	if ports.Len() > 1 {
+		r.Message += fmt.Sprintf(": %d", l.Port)
+	}
+	r.Message += " is " + to
+}
+
+// leasedTo says who has a lease: "leased to job 7 (keeper pid 812, uid 1000) until
+// 2026-01-02T15:04:05Z".
+func leasedTo(job string, pid, uid int, expires time.Time) string {
+	text := "leased to " + clip(job, 100)
+	if job == "" {
+		text = "leased to a job that has not answered"
+	}
+	var who []string
+	if pid > 0 {
+		who = append(who, fmt.Sprintf("keeper pid %d", pid))
+	}
+	if uid >= 0 {
+		who = append(who, fmt.Sprintf("uid %d", uid))
+	}
+	if len(who) > 0 {
+		text += " (" + list(who) + ")"
+	}
+	if !expires.IsZero() {
+		text += " until " + expires.UTC().Format(time.RFC3339)
+	}
+	return text
+}
+
+// Limits on the leases of an answer.
+const (
+	mostLeases  = 1 << 17
+	textOfLease = 1 << 10
+)
+
+// validateLeases checks the leases of an answer.
+func validateLeases(leases []host.Lease) error {
+	text := 0
+	for _, l := range leases {
+		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UID < -1 {
+			return errors.New("it has an impossible lease")
+		}
+		text += len(l.ID) + len(l.Job) + len(l.App) + len(l.User)
+	}
+	if len(leases) > mostLeases || text > textOfAll+textOfLease*min(len(leases), 4096) {
+		return errors.New("it has too many leases")
+	}
+	return nil
+}

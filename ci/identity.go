@@ -1,0 +1,58 @@
+package ci
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// identities lists the variables that together are one job of a CI system, each with
+// the documentation that system has in systems. The first is the one that every job
+// of the system has. Legs of a matrix and attempts are jobs of their own.
+var identities = map[string][]string{
+	"GitHub Actions":      {"GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_JOB", "RUNNER_NAME"}, // the legs of a matrix share the first three
+	"GitLab":              {"CI_JOB_ID"},
+	"Jenkins":             {"BUILD_TAG", "NODE_NAME", "EXECUTOR_NUMBER"}, // a pipeline's parallel nodes share the first
+	"Azure Pipelines":     {"SYSTEM_JOBID", "BUILD_BUILDID", "SYSTEM_JOBATTEMPT", "AGENT_NAME"},
+	"Bitbucket Pipelines": {"BITBUCKET_STEP_UUID"},
+	"CircleCI":            {"CIRCLE_WORKFLOW_JOB_ID", "CIRCLE_NODE_INDEX"},
+	"Travis CI":           {"TRAVIS_JOB_ID"},
+	"Buildkite":           {"BUILDKITE_JOB_ID"},
+	"Drone":               {"DRONE_BUILD_NUMBER", "DRONE_REPO", "DRONE_STAGE_NUMBER"},
+	"Woodpecker":          {"CI_PIPELINE_NUMBER", "CI_REPO", "CI_WORKFLOW_NUMBER"},
+	"AppVeyor":            {"APPVEYOR_JOB_ID"},
+	"Cirrus CI":           {"CIRRUS_TASK_ID"},
+	"CodeBuild":           {"CODEBUILD_BUILD_ID"},
+	"TeamCity":            {"BUILD_NUMBER", "TEAMCITY_PROJECT_NAME", "TEAMCITY_BUILDCONF_NAME"},
+}
+
+// Identity returns a text that is the same for all steps of one CI job and differs
+// between jobs, or "" if no CI system says which job this is.
+func Identity(env Env) string {
+	s, _ := running(env)
+	names := identities[s.name]
+	if len(names) == 0 || env[names[0]] == "" {
+		return ""
+	}
+	parts := []string{s.name}
+	for _, name := range names {
+		parts = append(parts, strings.NewReplacer("%", "%25", "/", "%2F").Replace(env[name]))
+	}
+	return strings.Join(parts, "/")
+}
+
+// TimeLeft returns how long the CI job may still take, or 0 if that is not known.
+func TimeLeft(env Env, now time.Time) time.Duration {
+	if s, _ := running(env); s.name != "GitLab" {
+		return 0
+	}
+	start, err := time.Parse(time.RFC3339, env["CI_JOB_STARTED_AT"])
+	if err != nil {
+		return 0
+	}
+	seconds, err := strconv.ParseUint(env["CI_JOB_TIMEOUT"], 10, 31)
+	if err != nil {
+		return 0
+	}
+	return max(start.Add(time.Duration(seconds)*time.Second).Sub(now), 0)
+}

@@ -1,0 +1,320 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/report"
+	"github.com/org/portcheck/transport"
+)
+
+// assignOptions are the flags of commands that choose ports.
+type assignOptions struct {
+	needOptions
+	connectOptions
+	ranges, exclude portsFlag
+	wait            waitFlag
+	job             string
+
+	// These are of assign alone.
+	format    string
+	fileSpecs []string
+	exportEnv bool
+	lifetime  time.Duration
+	untilExit int
+	quiet     bool
+}
+
+func (a *app) assign() *cobra.Command {
+	o := &assignOptions{}
+	cmd := &cobra.Command{
+		Use:   "assign [flags] [MANIFEST...]",
+		Short: "Choose a port for each need and hold it until this job is done",
+		Long: `Gives each need of the manifests its declared port if the app can have it, else
+another one of its range, and holds these ports for this job: nobody else who asks
+portcheck gets them, and the kernel gives them to nobody by chance. All needs get a
+port, or none does. The same job gets the same ports when it asks again.
+
+A job is --job, else the CI job, else the git work tree, else the directory. Its
+ports are free again after --for, or after ` + "`portcheck release`" + `.`,
+		Example: `  portcheck assign                              print the ports
+  eval "$(portcheck assign -f shell)"           set WEB_PORT and so on
+  portcheck assign -o dotenv=ports.env          write them for later steps
+  portcheck assign -p 5432 --wait 10m           take turns with other jobs`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.assignFlags(f)
+	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.AssignmentFormats.Names(), ", "))
+	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	f.BoolVar(&o.exportEnv, "export-env", false, "also set the variables for later steps of a GitHub job (GITHUB_ENV)")
+	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")
+	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runAssign(cmd.Context(), args, o) }
+	return cmd
+}
+
+// assignFlags are the flags of every command that chooses ports.
+func (o *assignOptions) assignFlags(f *pflag.FlagSet) {
+	o.needFlags(f)
+	f.Var(&o.ranges, "range", "ports to choose from if a declared one can't be had, such as `8000-8099,9443`")
+	f.Var(&o.exclude, "exclude", "ports that are never chosen, such as `8080,8090-8092`")
+	f.Var(&o.wait, "wait", "wait for ports that others have for this long, such as `10m`")
+	jobFlag(f, &o.job)
+	o.connectFlags(f)
+}
+
+func jobFlag(f *pflag.FlagSet, job *string) {
+	f.StringVar(job, "job", "", "`NAME` of the job that has the ports; PORTCHECK_JOB does the same")
+}
+
+// job is a job that can have leases.
+type job struct {
+	name  string
+	place string // where in a range it starts to look: the same text, the same place
+}
+
+// jobOf returns the job that the flag or the environment names, else the git work tree
+// of the working directory, else that directory.
+func (a *app) jobOf(name string) (job, error) {
+	if name == "" {
+		name = a.env["PORTCHECK_JOB"]
+	}
+	if name == "" {
+		name = ci.Identity(a.env)
+	}
+	if name != "" {
+		return job{name, name}, nil
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return job{}, unknownError(fmt.Errorf("this job has no name: %w; give it one with --job", err))
+	}
+	dir := workTree(here)
+	// Containers on the host's network may have different directories of one name.
+	return job{dir + directoryID(dir), dir}, nil
+}
+
+// ownJob returns the name of the job that this command belongs to, or "".
+func (a *app) ownJob() string {
+	j, err := a.jobOf("")
+	if err != nil {
+		return "" // no lease is its own then
+	}
+	return j.name
+}
+
+// readAssignNeeds reads the needs for a free port, and the one target that they have.
+func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, check.Target, error) {
+	none := check.Target{}
+	if err := o.connectOptions.validate(a.env); err != nil {
+		return nil, none, err
+	}
+	all, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
+	if err != nil {
+		return nil, none, err
+	}
+	var needs []check.Need
+	var wait time.Duration
+	for _, n := range all {
+		if n.Expect != config.Free {
+			continue
+		}
+		if o.ranges.set != nil {
+			n.Range = o.ranges.set
+		}
+		if o.exclude.set != nil {
+			n.Exclude = o.exclude.set
+		}
+		if o.wait.given {
+			n.Wait = o.wait.Duration
+		}
+		wait = max(wait, n.Wait)
+		needs = append(needs, n)
+	}
+	problems = append(problems, check.Clashes(needs)...)
+	problems = append(problems, a.refuseVariables(needs)...)
+	problems = append(problems, notLocal(needs, specs)...)
+	switch {
+	case len(problems) > 0:
+		return nil, none, problemsError(problems)
+	case len(needs) == 0:
+		return nil, none, usageError(errors.New("no need is for a free port, so there is nothing to assign"), "")
+	}
+	here := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == needs[0].Target })
+	target := a.openers(specs[here:here+1], o.connectOptions, 1, wait)[0]
+	for i := range needs {
+		needs[i].Target = target.Name
+	}
+	return needs, target, nil
+}
+
+// refuseVariables returns a problem for each variable with an unusual name if a stranger
+// may have chosen it: BASH_ENV=8080 makes a later step run a file of that name.
+func (a *app) refuseVariables(needs []check.Need) []config.Problem {
+	reason := ci.Untrusted(a.env)
+	if reason == "" {
+		return nil
+	}
+	var problems []config.Problem
+	for _, n := range needs {
+		if v := n.Variable(); v != "PORT" && !strings.HasSuffix(v, "_PORT") {
+			problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("the variable %s is refused: %s, so anybody may have written this manifest; here a variable has to be PORT or end with _PORT", v, reason)})
+		}
+	}
+	return problems
+}
+
+// notLocal returns a problem for each target, of needs for a free port, on which no
+// port can be held.
+func notLocal(needs []check.Need, specs []targetSpec) []config.Problem {
+	var problems []config.Problem
+	for _, s := range specs {
+		if !slices.ContainsFunc(needs, func(n check.Need) bool { return n.Expect == config.Free && n.Target == s.name }) {
+			continue
+		}
+		if t, err := config.ParseTarget(s.spec); err == nil && t.Kind != "local" {
+			problems = append(problems, s.problem(fmt.Errorf("target %q: ports can be held on the target local alone, which is the machine or container that this command runs in", s.spec)))
+		}
+	}
+	return problems
+}
+
+// problemsError returns the failure of a command that has no report to show problems
+// of manifests in.
+func problemsError(problems []config.Problem) error {
+	var failures []error
+	for _, p := range problems {
+		failures = append(failures, usageError(p, ""))
+	}
+	return joinFailures(failures...)
+}
+
+// choose assigns ports, for a job of its own if fresh is set.
+func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o *assignOptions, fresh bool) (check.Assignment, error) {
+	j, err := a.jobOf(o.job)
+	if err != nil {
+		return check.Assignment{}, err
+	}
+	now := time.Now()
+	options := check.AssignOptions{
+		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name},
+		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
+		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
+		Start: func(ctx context.Context, r lease.Request) (lease.Reply, error) {
+			args := []string{"keep"}
+			if r.Orphan = fresh; fresh { // for a process that becomes another program
+				args = append(args, "--orphan")
+			}
+			return lease.Start(ctx, executable(), args, lease.Environment(a.environ()), r)
+		},
+	}
+	if fresh {
+		options.Job += "/" + options.LeaseID
+	}
+	assignment, err := check.Assign(ctx, needs, t, options)
+	var unmet check.UnmetError
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return assignment, err
+	case errors.As(err, &unmet) && !unmet.Unknown:
+		hint := "end what has the port, "
+		if len(unmet.Need.Range) > 0 {
+			hint = "end what has the ports, give it a wider `range`, "
+		}
+		return assignment, failure{err, exitUnmet, hint + "or wait for them with --wait 10m; `portcheck leases` lists who has leases"}
+	}
+	return assignment, unknownError(err)
+}
+
+// lifetimeOf returns how long a lease lasts at most.
+func (a *app) lifetimeOf(asked time.Duration, now time.Time) time.Duration {
+	switch left := ci.TimeLeft(a.env, now); {
+	case asked > 0:
+		return asked
+	case left > 0:
+		return left
+	case a.inAction || ci.Running(a.env):
+		return 6 * time.Hour // the most that GitHub gives to a job of its own runners
+	}
+	return time.Hour
+}
+
+// executable returns the path of this program.
+func executable() string {
+	if path, err := os.Executable(); err == nil {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return "/proc/self/exe" // also after the file was replaced or removed
+}
+
+// environ returns the environment as a list.
+func (a *app) environ() []string {
+	var all []string
+	for name, value := range a.env {
+		all = append(all, name+"="+value)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) error {
+	lookup := func(name string) (report.Writer[check.Assignment], error) {
+		f, err := report.AssignmentFormats.Lookup(name)
+		if err != nil {
+			return nil, usageError(err, config.DidYouMean(name, report.AssignmentFormats.Names()))
+		}
+		return f, nil
+	}
+	format, err := lookup(o.format)
+	if err != nil {
+		return err
+	}
+	files, err := outputFiles(a, o.fileSpecs, "dotenv=ports.env", lookup)
+	switch {
+	case err != nil:
+		return err
+	case o.lifetime < 0:
+		return usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
+	case o.untilExit < 0:
+		return usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
+	}
+	needs, target, err := a.readAssignNeeds(ctx, args, o)
+	if err != nil {
+		return err
+	}
+	assignment, err := a.choose(ctx, needs, target, o, false)
+	if err != nil {
+		return err
+	}
+	text, err := render(ctx, format, assignment, report.Options{})
+	if err == nil {
+		_, err = a.stdout.Write(text)
+	}
+	failures := append([]error{writeFailure("the ports", err)}, writeFiles(ctx, a, files, assignment, report.Options{}, o.quiet)...)
+	if o.exportEnv {
+		var variables []ci.Output
+		for _, p := range assignment.Ports {
+			variables = append(variables, ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)})
+		}
+		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
+	}
+	return joinFailures(failures...)
+}

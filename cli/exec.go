@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/report"
+)
+
+// endless is how long the ports of a command are held at most: they are free again when
+// it ends.
+const endless = 366 * 24 * time.Hour
+
+func (a *app) exec() *cobra.Command {
+	o := &assignOptions{}
+	var passSockets bool
+	cmd := &cobra.Command{
+		Use:   "exec [flags] [MANIFEST...] -- COMMAND [ARG...]",
+		Short: "Run a command with ports of its own",
+		Long: `Chooses ports as assign does, sets their variables, and becomes COMMAND: signals and
+the exit code are the command's own. The ports are held until it ends, however it
+ends. Each exec is a job of its own, so that two of them never have the same port.
+
+PORTCHECK_PORTS has what assign -f json prints. With --pass-sockets the command gets
+sockets that are bound already, and listen for tcp, as systemd passes them: their
+number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
+		Example: `  portcheck exec -- npm test
+  portcheck exec shop.yml -- sh -c './server --port "$WEB_PORT"'
+  portcheck exec -p 8080 --range 8080-8099 --pass-sockets -- ./server`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.assignFlags(f)
+	f.BoolVar(&passSockets, "pass-sockets", false, "hand over bound sockets (LISTEN_FDS)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		at := cmd.ArgsLenAtDash()
+		if at < 0 || at == len(args) {
+			return usageError(errors.New("no command to run: name it after --"), "see `portcheck exec --help`")
+		}
+		return a.runExec(cmd.Context(), args[:at], args[at:], o, passSockets)
+	}
+	return cmd
+}
+
+func (a *app) runExec(ctx context.Context, manifests, command []string, o *assignOptions, passSockets bool) error {
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return usageError(fmt.Errorf("the command can't be run: %w", err), "")
+	}
+	o.untilExit, o.lifetime = os.Getpid(), endless
+	needs, target, err := a.readAssignNeeds(ctx, manifests, o)
+	if err != nil {
+		return err
+	}
+	assignment, err := a.choose(ctx, needs, target, o, true)
+	if err != nil {
+		return err
+	}
+	line, err := report.AssignmentLine(assignment)
+	if err != nil {
+		return unknownError(err)
+	}
+	a.env["PORTCHECK_PORTS"], a.env["PORTCHECK_JOB"] = string(line), assignment.Lease.Job
+	for _, p := range assignment.Ports {
+		a.env[p.Env] = fmt.Sprint(p.Port)
+	}
+	var sockets []*os.File
+	if passSockets {
+		var names []string
+		for i, n := range needs {
+			opened, err := openSockets(ctx, n, assignment.Ports[i])
+			if err != nil {
+				return unknownError(fmt.Errorf("%s: its socket can't be opened: %w", n.Name, err))
+			}
+			for range opened {
+				names = append(names, strings.ReplaceAll(n.Name, ":", "_"))
+			}
+			sockets = append(sockets, opened...)
+		}
+		a.env["LISTEN_FDS"], a.env["LISTEN_PID"], a.env["LISTEN_FDNAMES"] = fmt.Sprint(len(sockets)), fmt.Sprint(os.Getpid()), strings.Join(names, ":")
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return unknownError(fmt.Errorf("%s can't be run: %w", report.Safe(path), become(path, command, a.environ(), sockets)))
+}
+
+// openSockets opens the sockets of a need on its port as servers do. Those for tcp
+// listen.
+func openSockets(ctx context.Context, n check.Need, assigned check.AssignedPort) ([]*os.File, error) {
+	var all []*os.File
+	for p := int(assigned.Port); p <= int(max(assigned.Port, assigned.PortLast)); p++ {
+		for _, proto := range n.Protocols {
+			for _, e := range n.Binding(proto).At(uint16(p)) {
+				f, err := openSocket(ctx, e, n.Binding(proto))
+				if err != nil {
+					return nil, err
+				}
+				if f != nil {
+					all = append(all, f)
+				}
+			}
+		}
+	}
+	return all, nil
+}

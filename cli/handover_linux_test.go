@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// TestServersStartOnLeasedPorts starts real servers on the ports that their job holds.
+// One that does not set SO_REUSEADDR says so in its manifest.
+func TestServersStartOnLeasedPorts(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	for _, name := range []string{"node", "nginx", "redis-server"} {
+		if _, err := exec.LookPath(name); err != nil {
+			testbed.Missing(t, err.Error())
+		}
+	}
+	dir := t.TempDir()
+	// nginx writes as another user.
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, filepath.Join(dir, "portcheck.yml"), `version: 1
+app: shop
+range: 20000-20099
+ports:
+  - {name: python, port: 8001, owner: {process: "python3*"}}
+  - {name: node, port: 8002, owner: {process: node}}
+  - {name: nginx, port: 8003, owner: {process: nginx}}
+  - {name: redis, port: 8004, owner: {process: redis-server}}
+  - {name: plain, port: 8005, socket: {reuse_address: false}}
+  - {name: dns, port: 5300, protocol: udp}
+`)
+	// The first port is taken, so that python gets another.
+	taken, err := net.Listen("tcp", ":8001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	start := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill() // it may have ended
+			_ = cmd.Wait()
+			if t.Failed() {
+				t.Logf("%s: %s", name, out.String())
+			}
+		})
+	}
+	ports := map[string]string{}
+	for line := range strings.Lines(mustInDir(t, dir, "assign", "--job", "one", "-f", "env")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		ports[name] = value
+	}
+	if ports["PYTHON_PORT"] == "8001" || ports["NODE_PORT"] != "8002" {
+		t.Fatalf("got %v", ports)
+	}
+	start("python3", "-m", "http.server", ports["PYTHON_PORT"])
+	start("node", "-e", "require('http').createServer(() => {}).listen("+ports["NODE_PORT"]+")")
+	writeText(t, filepath.Join(dir, "nginx.conf"), "daemon off; master_process off; pid nginx.pid; error_log stderr; events {}\nhttp { access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s; server { listen "+ports["NGINX_PORT"]+"; } }\n")
+	start("nginx", "-e", "stderr", "-p", dir, "-c", "nginx.conf")
+	start("redis-server", "--port", ports["REDIS_PORT"], "--save", "")
+	start("python3", "-c", "import socket, time\ns = socket.socket()\ns.bind(('', "+ports["PLAIN_PORT"]+"))\ns.listen()\ntime.sleep(1000)")
+	start("python3", "-c", "import socket, time\ns = socket.socket(type=socket.SOCK_DGRAM)\ns.bind(('', "+ports["DNS_PORT"]+"))\ntime.sleep(1000)")
+	out := mustInDir(t, dir, "verify", "--job", "one", "--wait", "20s", "--no-color")
+	if !strings.Contains(out, "6 ok") {
+		t.Errorf("got %s", out)
+	}
+	// Nobody else gets the ports while the servers run.
+	if out, err := inDir(dir, nil, "assign", "--job", "two", "--range", "8001-8005"); err == nil {
+		t.Errorf("another job gets\n%s", out)
+	}
+}
+
+// TestRestartsBesideOthers restarts a server again and again on its leased port, while
+// others check that port and look for ports near it. It can always bind.
+func TestRestartsBesideOthers(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	mustInDir(t, dir, "assign", "--job", "one", "-p", "8080")
+	var others sync.WaitGroup
+	var done atomic.Bool
+	for i := range 3 {
+		others.Go(func() {
+			for !done.Load() {
+				args := []string{"-p", "8080", "-p", "8081", "--range", "8080-8090"}
+				if i == 0 {
+					args = append([]string{"assign", "--job", fmt.Sprint("other ", i), "--for", "100ms"}, args...)
+				}
+				_, _ = inDir(dir, nil, args...) // a check fails: the port is taken
+			}
+		})
+	}
+	for range often(300) {
+		l, err := net.Listen("tcp", ":8080")
+		if err != nil {
+			t.Errorf("a restart: %v", err)
+			break
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond) // others get a share of the processor
+	}
+	done.Store(true)
+	others.Wait()
+}
+
+// TestSocketsOutliveARestart restarts a server that has its socket from exec, while
+// clients connect. None is refused.
+func TestSocketsOutliveARestart(t *testing.T) {
+	for name, command := range map[string]string{"Python": "python3 server.py", "Node": "node server.js"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if testbed.Isolated(t) {
+				restartBehindSocket(t, command)
+			}
+		})
+	}
+}
+
+func restartBehindSocket(t *testing.T, command string) {
+	t.Helper()
+	if _, err := exec.LookPath(strings.Fields(command)[0]); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "server.py"), `
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid()) and os.environ["LISTEN_FDS"] == "1"
+s = socket.socket(fileno=3)
+for _ in range(50):
+    c, _ = s.accept()
+    c.sendall(b"x")
+    c.close()
+`)
+	writeText(t, filepath.Join(dir, "server.js"), `
+const {LISTEN_PID, LISTEN_FDS} = process.env
+if (LISTEN_PID != process.pid || LISTEN_FDS != "1") process.exit(1)
+let left = 50
+require("net").createServer(c => {
+    c.on("error", () => {})
+    c.end("x", () => { if (--left == 0) process.exit(0) })
+}).listen({fd: 3})
+`)
+	writeText(t, filepath.Join(dir, "loop.sh"), "while :; do sh -c 'LISTEN_PID=$$ exec "+command+"' || exit 1; done\n")
+	cmd := program([]string{"PATH=" + os.Getenv("PATH")}, "exec", "-p", "8080", "--pass-sockets", "--", "sh", "loop.sh")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+		_ = cmd.Wait()
+	}()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		l, leased := lease.Look(port.TCP, 8080, deadline)
+		if c, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil && leased {
+			c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no server: %+v, %s", l, stderr.String())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for i := range often(200) {
+		c, err := net.Dial("tcp", "127.0.0.1:8080")
+		if err != nil {
+			t.Fatalf("connect %d: %v\n%s", i, err, stderr.String())
+		}
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(make([]byte, 1)); n != 1 {
+			t.Fatalf("connect %d: %v\n%s", i, err, stderr.String())
+		}
+		c.Close()
+	}
+}
+
+// TestWorkTreesAndLegs checks which jobs are the same: a work tree and a leg of a matrix
+// keep their ports, and two of them never share one.
+func TestWorkTreesAndLegs(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	const manifest = "version: 1\napp: shop\nrange: 20000-20099\nports: [{name: web, port: 8080}]\n"
+	dir := t.TempDir()
+	main, linked := filepath.Join(dir, "main"), filepath.Join(dir, "linked")
+	for _, args := range [][]string{
+		{"init", "-q", main},
+		{"-C", main, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-q", "--allow-empty", "-m", "x"},
+		{"-C", main, "worktree", "add", "-q", linked},
+	} {
+		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	leg := func(runner string) []string {
+		return []string{"GITHUB_ACTIONS=true", "GITHUB_RUN_ID=7", "GITHUB_RUN_ATTEMPT=1", "GITHUB_JOB=e2e", "RUNNER_NAME=" + runner}
+	}
+	type asker struct {
+		dir string
+		env []string
+	}
+	askers := []asker{{main, nil}, {linked, nil}, {main, leg("a")}, {main, leg("b")}}
+	got := map[string]int{}
+	for round := range 2 {
+		for i, a := range askers {
+			writeText(t, filepath.Join(a.dir, "portcheck.yml"), manifest)
+			out, err := inDir(a.dir, a.env, "assign", "-f", "env")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if other, known := got[out]; known != (round == 1) || known && other != i {
+				t.Errorf("round %d: %v gets %s, as %d does", round, a, out, other)
+			}
+			got[out] = i
+		}
+	}
+}
+
+// TestCleanUpOfCI plays how CI systems end the processes of a job that is over: by
+// variables in their environment. A step that starts a keeper ends at once.
+func TestCleanUpOfCI(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	// killed returns the processes that have a variable, as ProcessExtensions.cs of
+	// actions/runner and ProcessTree.java of Jenkins find them.
+	killed := func(variable string) (pids []int) {
+		files, err := filepath.Glob("/proc/[0-9]*/environ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				continue // the process has ended
+			}
+			var pid int
+			if _, err := fmt.Sscanf(f, "/proc/%d/environ", &pid); err == nil && strings.Contains("\x00"+string(text), "\x00"+variable+"\x00") {
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	}
+	for i, c := range []struct {
+		name string
+		env  []string
+		step string // the variable by which an aborted step is ended, or ""
+		job  string // that by which the job is ended
+	}{
+		{"GitHub", []string{"RUNNER_TRACKING_ID=github_1"}, "", "RUNNER_TRACKING_ID=github_1"},
+		{"Azure", []string{"VSTS_PROCESS_LOOKUP_ID=vsts_1"}, "", "VSTS_PROCESS_LOOKUP_ID=vsts_1"},
+		{"Jenkins pipeline", []string{"JENKINS_NODE_COOKIE=n1", "JENKINS_SERVER_COOKIE=durable-1", "BUILD_ID=1"}, "JENKINS_SERVER_COOKIE=durable-1", "JENKINS_NODE_COOKIE=n1"},
+		{"Jenkins freestyle", []string{"JENKINS_SERVER_COOKIE=s1", "BUILD_ID=2"}, "", "JENKINS_SERVER_COOKIE=s1"},
+	} {
+		p := uint16(8080 + i)
+		// Output waits until nothing has the step's stdout open.
+		if _, err := inDir(dir, c.env, "assign", "--job", c.name, "-p", fmt.Sprint(p)); err != nil {
+			t.Fatal(err)
+		}
+		if pids := killed(c.step); c.step != "" && len(pids) > 0 {
+			t.Errorf("%s: an aborted step ends %v", c.name, pids)
+		}
+		pids := killed(c.job)
+		if l, _ := lease.Look(port.TCP, p, time.Now().Add(10*time.Second)); len(pids) != 1 || pids[0] != l.PID {
+			t.Fatalf("%s: the clean-up finds %v, the keeper is %d", c.name, pids, l.PID)
+		}
+		if err := syscall.Kill(pids[0], syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := inDir(dir, nil, "assign", "--job", "next", "--wait", "20s", "-p", fmt.Sprint(p)); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

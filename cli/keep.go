@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/host/lease"
+)
+
+// keep is the command that is a keeper. lease.Start starts it.
+func (a *app) keep() *cobra.Command {
+	var orphan bool
+	cmd := &cobra.Command{
+		Use:     "keep",
+		Short:   "Hold the ports of one lease: a request from stdin, then a reply to stdout",
+		Example: `  echo '{"id": "1", "expires": "2030-01-02T15:04:05Z", "wants": [{"name": "web", "protocols": ["tcp"], "ports": [{"first": 8000, "last": 8099}], "length": 1, "guard": true}]}' | portcheck keep`,
+		Hidden:  true,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lease.CloseInherited()
+			if orphan {
+				return startOrphan()
+			}
+			if err := lease.Keep(cmd.Context(), a.stdin, a.stdout, lease.Detach); err != nil {
+				return unknownError(err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&orphan, "orphan", false, "start the keeper and end, so that it belongs to no other process")
+	return cmd
+}
+
+// startOrphan starts the keeper with the streams and the environment of this process.
+func startOrphan() error {
+	cmd := exec.Command(executable(), "keep")
+	cmd.Args[0] = "portcheck"
+	cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
+	if err := cmd.Start(); err != nil {
+		return unknownError(err)
+	}
+	return nil
+}

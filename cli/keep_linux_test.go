@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// TestKeeperOfManyPorts starts portcheck as a keeper. It is one small process however
+// many ports it holds, and a signal ends it.
+func TestKeeperOfManyPorts(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	const ports, mostThreads = 4096, 16
+	mostMemory := 12 << 10 // KiB
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		mostMemory *= 10 // the race detector's own
+	}
+	keep := program(nil, "keep")
+	request := lease.Request{ID: "1", Job: "job 7", App: "shop", Expires: time.Now().Add(time.Hour), Wants: []lease.Want{
+		{Name: "web", Protocols: []port.Protocol{port.TCP}, Ports: port.Set{port.One(10000)}, Length: ports, Guard: true},
+	}}
+	reply, err := lease.Start(context.Background(), keep.Path, keep.Args[1:], keep.Env, request)
+	if err != nil || len(reply.First) != 1 {
+		t.Fatal(reply, err)
+	}
+	soon := time.Now().Add(10 * time.Second)
+	first, _ := lease.Look(port.TCP, 10000, soon)
+	last, leased := lease.Look(port.TCP, 10000+ports-1, soon)
+	if !leased || last.Job != "job 7" || last.PID == 0 || last.PID != first.PID {
+		t.Fatalf("got %+v, %+v", first, last)
+	}
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(last.PID) + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		most, limited := map[string]int{"RssAnon": mostMemory, "Threads": mostThreads}[key]
+		if !limited {
+			continue
+		}
+		found++
+		if n, err := strconv.Atoi(strings.Fields(value)[0]); err != nil || n > most {
+			t.Errorf("%s, want at most %d", line, most)
+		}
+	}
+	if found != 2 {
+		t.Errorf("no memory and threads in %s", status)
+	}
+	keeper, err := os.FindProcess(last.PID)
+	if err == nil {
+		err = keeper.Signal(os.Interrupt)
+	}
+	for leased && err == nil && time.Now().Before(soon) {
+		_, leased = lease.Look(port.TCP, 10000, soon)
+	}
+	if leased || err != nil {
+		t.Errorf("SIGINT does not end the keeper: %v", err)
+	}
+}
+
+// A request that is no request gets one clear error.
+func TestKeeperOfNonsense(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":             "the request can't be read: EOF",
+		"{":            "the request can't be read: unexpected EOF",
+		`{"wants": 1}`: "the request can't be read: json: cannot unmarshal number",
+	} {
+		cmd := program(nil, "keep")
+		cmd.Stdin = strings.NewReader(text)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitUnknown || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q: %v, %s", text, err, stderr.String())
+		}
+	}
+}

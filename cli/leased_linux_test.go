@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// reportOf runs a check and returns its report by the names of the needs.
+func reportOf(t *testing.T, env []string, args ...string) map[string]check.Result {
+	t.Helper()
+	out, err := inDir(".", env, append([]string{"check", "-f", "json"}, args...)...)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	var r check.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	results := map[string]check.Result{}
+	for _, x := range r.Results {
+		results[fmt.Sprintf("%s/%s", x.Name, x.Protocol)] = x
+	}
+	return results
+}
+
+// TestLeasedPorts checks how others and the job itself see leased ports.
+func TestLeasedPorts(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	manifest := filepath.Join(dir, "portcheck.yml")
+	writeText(t, manifest, "version: 1\napp: shop\nrange: 8080-8083\nports: [{name: web, port: 8080}, {name: dns, port: 5300, protocol: udp}]\n")
+	mustInDir(t, dir, "assign", "--job", "one")
+	l, _ := lease.Look(port.TCP, 8080, time.Now().Add(10*time.Second))
+
+	for name, x := range reportOf(t, nil, manifest) {
+		if x.Status != check.Leased || x.OK || x.Lease == nil || x.Lease.Job != "one" || x.Lease.PID != l.PID || x.Lease.App != "shop" || x.Lease.Expires.IsZero() {
+			t.Errorf("another job: %s is %+v", name, x)
+		}
+		if want := fmt.Sprintf("is leased to one (keeper pid %d, uid 0) until ", l.PID); !strings.Contains(x.Message, want) {
+			t.Errorf("%s: %q, want %q", name, x.Message, want)
+		}
+		for _, e := range x.Endpoints {
+			if e.Outcome != "not-tried" {
+				t.Errorf("%s was bound: %+v", name, e)
+			}
+		}
+		for _, p := range x.Alternatives {
+			if p == 8080 && x.Protocol == port.TCP {
+				t.Errorf("%s: a leased port is suggested", name)
+			}
+		}
+	}
+	for name, x := range reportOf(t, []string{"PORTCHECK_JOB=one"}, manifest) {
+		if x.Status != check.Free || x.Lease != nil || len(x.Notices) > 0 || len(x.Holders) > 0 {
+			t.Errorf("the job itself: %s is %+v", name, x)
+		}
+	}
+	if out := mustInDir(t, dir, "free", "--range", "8080-8083"); out != "8081\n" {
+		t.Errorf("free: %s", out)
+	}
+	if out := mustInDir(t, dir, "free", "--range", "5300-5301", "--protocol", "udp"); out != "5301\n" {
+		t.Errorf("free: %s", out)
+	}
+
+	server, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	x := reportOf(t, nil, manifest)["web/tcp"]
+	if x.Status != check.InUse || x.Lease == nil || x.Lease.Job != "one" || len(x.Holders) != 1 || x.Holders[0].PID != os.Getpid() {
+		t.Errorf("a server listens: %+v", x)
+	}
+	if !strings.Contains(x.Message, ", and leased to one ") {
+		t.Errorf("a server listens: %q", x.Message)
+	}
+	if x := reportOf(t, []string{"PORTCHECK_JOB=one"}, manifest)["web/tcp"]; x.Status != check.InUse || x.Lease != nil {
+		t.Errorf("the job's own server listens: %+v", x)
+	}
+}
+
+// TestKeepersThatDoNotAnswer checks that others go on in time, and say what they could
+// not learn. Nobody who does not answer hides what a keeper says that does.
+func TestKeepersThatDoNotAnswer(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	const script = `
+import socket, sys, threading
+def serve(port, say):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind("\0portcheck/1/tcp/%d" % port)
+    s.listen(0 if say is None else 64)
+    if say is None: # a full backlog
+        for _ in range(2):
+            c = socket.socket(socket.AF_UNIX)
+            c.setblocking(False)
+            try:
+                c.connect("\0portcheck/1/tcp/%d" % port)
+            except BlockingIOError:
+                pass
+            kept.append(c)
+        kept.append(s)
+        return
+    def answer():
+        while True:
+            c, _ = s.accept()
+            threading.Thread(target=talk, args=(c,)).start()
+    def talk(c):
+        try:
+            c.sendall(say)
+            while say.startswith(b"x"):
+                c.sendall(say)
+        except OSError:
+            pass
+        kept.append(c)
+    threading.Thread(target=answer).start()
+kept = []
+serve(8001, b"")
+serve(8002, b"\xff\xfe\n")
+serve(8003, b"x" * 4096)
+serve(8004, None)
+serve(8005, b'{"id": "odd", "expires": "9999-12-31T23:59:59-23:00", "since": "0000-01-01T00:00:00+23:00"}\n')
+serve(8006, b'{"job": "\\u001b[31m::error::x\\u202e"}\n')
+print("ready", flush=True)
+threading.Event().wait()
+`
+	mustInDir(t, ".", "assign", "--job", "stopped", "-p", "8007")
+	l, _ := lease.Look(port.TCP, 8007, time.Now().Add(10*time.Second))
+	if err := syscall.Kill(l.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	mustInDir(t, ".", "assign", "--job", "mine", "-p", "9000")
+	testbed.Python(t, script)
+	// 8 of them would take 8 s one after the other.
+	const most = 5 * time.Second
+	start := time.Now()
+	results := reportOf(t, []string{"PORTCHECK_JOB=mine"}, "-p", "8001", "-p", "8002", "-p", "8003", "-p", "8004", "-p", "8005", "-p", "8006", "-p", "8007", "-p", "9000")
+	if took := time.Since(start); took > most {
+		t.Errorf("check took %s", took)
+	}
+	for n := 8001; n <= 8007; n++ {
+		x := results[fmt.Sprintf("tcp-%d/tcp", n)]
+		if x.Status != check.Leased || x.Lease == nil {
+			t.Errorf("%d: %+v", n, x)
+		}
+		if n != 8006 && !strings.Contains(x.Message, "leased to a job that has not answered") {
+			t.Errorf("%d: %q", n, x.Message)
+		}
+		if strings.ContainsAny(x.Message, "\x1b\u202e") {
+			t.Errorf("%d: %q", n, x.Message)
+		}
+	}
+	if x := results["tcp-9000/tcp"]; x.Status != check.Free {
+		t.Errorf("the job's own port: %+v", x)
+	}
+	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}} {
+		start := time.Now()
+		out := mustInDir(t, ".", args...)
+		if took := time.Since(start); took > most {
+			t.Errorf("%v took %s", args, took)
+		}
+		if args[0] == "free" && out != "8008\n" {
+			t.Errorf("free: %s", out)
+		}
+		if strings.ContainsAny(out, "\x1b\u202e") {
+			t.Errorf("%v: %q", args, out)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/transport"
+)
+
+func (a *app) verify() *cobra.Command {
+	o := &checkOptions{parallel: 1}
+	var jobName string
+	cmd := &cobra.Command{
+		Use:   "verify [flags] [MANIFEST...]",
+		Short: "Check that the app listens on the ports that this job holds",
+		Long: `For use after the app has been started: each need for a free port has to be served
+on the port that assign or exec chose for it, by its owner if it has one. All other
+needs are checked as check does it.`,
+		Example: `  portcheck verify --wait 30s
+  portcheck verify -f json shop.yml`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.needFlags(f)
+	f.Var(&o.wait, "wait", "wait for servers that start for this long, such as `30s`")
+	jobFlag(f, &jobName)
+	o.outputFlags(f)
+	o.verdictFlags(f)
+	o.connectFlags(f)
+	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes that hold ports; they may contain secrets")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.runVerify(cmd.Context(), args, o, jobName)
+	}
+	return cmd
+}
+
+// refuseOtherJobs makes a result unmet if a process of another job serves the port: one
+// that has the variables of another job in its environment. No other variables are used.
+func (a *app) refuseOtherJobs(r *check.Result, jobName string) {
+	if r.Status != check.Listening {
+		return
+	}
+	for _, h := range r.Holders {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.PID))
+		if h.PID == 0 || err != nil {
+			continue // of another user, who may see nothing of it
+		}
+		env := ci.NewEnv(strings.Split(string(text), "\x00"))
+		theirs := ""
+		if own := cmp.Or(jobName, a.env["PORTCHECK_JOB"]); own != "" && env["PORTCHECK_JOB"] != own {
+			theirs = env["PORTCHECK_JOB"]
+		}
+		if own := ci.Identity(a.env); own != "" && theirs == "" && ci.Identity(env) != own {
+			theirs = ci.Identity(env)
+		}
+		if theirs != "" {
+			r.Status, r.OK = check.WrongOwner, false
+			r.Message += ", which is a process of another job: " + lease.Name(theirs)
+			return
+		}
+	}
+}
+
+func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, jobName string) error {
+	if err := o.connectOptions.validate(a.env); err != nil {
+		return err
+	}
+	if err := o.verdictOptions.validate(); err != nil {
+		return err
+	}
+	out, err := a.newOutputs(o.outputOptions)
+	if err != nil {
+		return err
+	}
+	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
+	if err != nil {
+		return err
+	}
+	problems = append(problems, a.refuseStrangers(needs, specs)...)
+	problems = append(problems, notLocal(needs, specs)...)
+	if len(problems) > 0 {
+		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
+	}
+	j, err := a.jobOf(jobName)
+	if err != nil {
+		return err
+	}
+	held, err := check.OwnLeases(j.name)
+	if err != nil {
+		return unknownError(err)
+	}
+	var missing []error
+	for i, n := range needs {
+		if o.wait.given {
+			n.Wait = o.wait.Duration
+		}
+		if n.Expect == config.Free {
+			started, ok := n.Started(held)
+			if !ok {
+				missing = append(missing, failure{fmt.Errorf("%s: %s has no port: the job %s holds none for it; choose one with portcheck assign, or name the job with --job", n.At, n.Name, j.name), exitUnmet, ""})
+			}
+			n = started
+		}
+		needs[i] = n
+	}
+	if len(missing) > 0 {
+		return joinFailures(missing...)
+	}
+	r, err := a.run(ctx, needs, specs, o)
+	if err != nil {
+		return err
+	}
+	for i := range r.Results {
+		a.refuseOtherJobs(&r.Results[i], jobName)
+	}
+	r.Finish()
+	return a.writeReport(ctx, out, r, o.verdictOptions)
+}

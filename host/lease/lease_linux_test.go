@@ -1,0 +1,710 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+func TestMain(m *testing.M) {
+	testbed.Main(m, map[string]func([]string) error{
+		"keeper": func([]string) error {
+			CloseInherited()
+			return Keep(context.Background(), os.Stdin, os.Stdout, Detach)
+		},
+		"caller": func(args []string) error { return runCaller(args[0]) },
+		"squatter": func(args []string) error {
+			fd, err := bindName(lockName(port.TCP, atoi(args[0])))
+			if err == nil && args[1] == "listen" {
+				err = unix.Listen(fd, 128)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Println("ready")
+			select {}
+		},
+		"release": func(args []string) error {
+			fmt.Println(Release(port.TCP, atoi(args[0]), soon()))
+			return nil
+		},
+	})
+}
+
+func atoi(s string) uint16 {
+	n, _ := strconv.Atoi(s)
+	return uint16(n)
+}
+
+// runCaller starts a keeper as portcheck does and prints its PID and reply.
+func runCaller(text string) error {
+	var r Request
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return err
+	}
+	reply, err := startKeeper(r)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(reply)
+}
+
+func startKeeper(r Request) (Reply, error) {
+	env := append(Environment(os.Environ()), testbed.ProgramEnv+"=keeper")
+	return Start(context.Background(), "/proc/self/exe", nil, env, r)
+}
+
+func soon() time.Time { return time.Now().Add(10 * time.Second) }
+
+func request(id string, wants ...Want) Request {
+	return Request{ID: id, Job: "job " + id, App: "shop", Expires: time.Now().Add(time.Minute), Wants: wants}
+}
+
+func want(first, last uint16) Want {
+	return Want{Name: "web", Protocols: []port.Protocol{port.TCP}, Ports: port.Set{{First: first, Last: last}}, Length: 1, Guard: true}
+}
+
+func mustStart(t *testing.T, r Request) Reply {
+	t.Helper()
+	reply, err := startKeeper(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+// keeperOf returns the keeper of a port, which has to be leased.
+func keeperOf(t *testing.T, n uint16) Lease {
+	t.Helper()
+	l, leased := Look(port.TCP, n, soon())
+	if !leased {
+		t.Fatalf("port %d is not leased", n)
+	}
+	return l
+}
+
+// kill kills a process and waits until its sockets are closed.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if !await(fd, unix.POLLIN, soon()) {
+		t.Fatalf("process %d does not end", pid)
+	}
+}
+
+// bindable reports whether a server that sets SO_REUSEADDR or not can listen.
+func bindable(t *testing.T, n uint16, reuse bool) bool {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if reuse {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{Port: int(n)}) == nil && unix.Listen(fd, 1) == nil
+}
+
+func TestLeaseIsHeldUntilReleased(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	pair := want(8000, 8009)
+	pair.Protocols, pair.Length, pair.Name = []port.Protocol{port.TCP, port.UDP}, 2, "pair"
+	reply := mustStart(t, request("a", want(8000, 8009), pair))
+	if !slices.Equal(reply.First, []uint16{8000, 8001}) {
+		t.Fatalf("got %v", reply)
+	}
+	l := keeperOf(t, 8002)
+	if l.ID != "a" || l.Job != "job a" || l.App != "shop" || l.Name != "pair" || l.UID != os.Geteuid() || l.Since.IsZero() || l.Expires.IsZero() {
+		t.Errorf("got %+v", l)
+	}
+	if _, leased := Look(port.UDP, 8002, soon()); !leased {
+		t.Error("the UDP port is not leased")
+	}
+	if _, leased := Look(port.UDP, 8000, soon()); leased {
+		t.Error("a UDP port is leased that nobody wants")
+	}
+	if !bindable(t, 8000, true) || bindable(t, 8000, false) {
+		t.Error("a server with SO_REUSEADDR can't listen on a leased port, or one without can")
+	}
+	if !Release(port.TCP, 8000, soon()) {
+		t.Fatal("not released")
+	}
+	for _, n := range []uint16{8000, 8001, 8002} {
+		if _, leased := Look(port.TCP, n, soon()); leased || !bindable(t, n, false) {
+			t.Errorf("port %d is still held", n)
+		}
+	}
+}
+
+// A second lease of one port fails, and nothing that it took on the way is left.
+func TestAllOrNothing(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	mustStart(t, request("a", want(8005, 8005)))
+	taken, err := net.Listen("tcp4", "127.0.0.1:8006")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	// A server that has bound and does not listen yet.
+	starting, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetsockoptInt(starting, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err == nil {
+		err = unix.Bind(starting, &unix.SockaddrInet4{Port: 8007, Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(starting)
+	for _, n := range []uint16{8005, 8006, 8007} {
+		reply := mustStart(t, request("b", want(8000, 8003), want(n, n)))
+		if reply.Unmet == nil || *reply.Unmet != 1 {
+			t.Fatalf("got %+v, but port %d is taken", reply, n)
+		}
+		if _, leased := Look(port.TCP, 8000, soon()); leased || !bindable(t, 8000, false) {
+			t.Error("port 8000 is still held")
+		}
+	}
+	// The one with the least choice comes first.
+	if reply := mustStart(t, request("c", want(8000, 8001), want(8000, 8000))); !slices.Equal(reply.First, []uint16{8001, 8000}) {
+		t.Errorf("got %+v", reply)
+	}
+}
+
+// As many callers as there are ports for: each gets its own, at once.
+func TestManyCallersForExactlyAllPorts(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const callers, each = 64, 3
+	last := uint16(20000 + callers*each - 1)
+	holders := map[uint16]int{}
+	var lock sync.Mutex
+	var wait sync.WaitGroup
+	for i := range callers {
+		wait.Go(func() {
+			text, err := json.Marshal(request(strconv.Itoa(i), want(20000, last), want(20000, last), want(20000, last)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out, err := testbed.TryProgram("caller", testbed.Faults{}, string(text))
+			var reply Reply
+			if err == nil {
+				err = json.Unmarshal(out, &reply)
+			}
+			if err != nil || len(reply.First) != each {
+				t.Errorf("caller %d: %s, %v", i, out, err)
+				return
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			for _, n := range reply.First {
+				if other, taken := holders[n]; taken {
+					t.Errorf("port %d is held by %d and %d", n, other, i)
+				}
+				holders[n] = i
+			}
+		})
+	}
+	wait.Wait()
+	pids := map[string]int{}
+	for n, i := range holders {
+		l := keeperOf(t, n)
+		if l.ID != strconv.Itoa(i) {
+			t.Errorf("port %d is leased to %s, want %d", n, l.ID, i)
+		}
+		pids[l.ID] = l.PID
+	}
+	if t.Failed() {
+		return
+	}
+	// Killed keepers give their ports back at once, and nobody else's.
+	for i := range 16 {
+		kill(t, pids[strconv.Itoa(i)])
+	}
+	for n, i := range holders {
+		if _, leased := Look(port.TCP, n, soon()); leased != (i >= 16) {
+			t.Errorf("port %d of keeper %d: leased %t", n, i, leased)
+		}
+		if i < 16 && !bindable(t, n, false) {
+			t.Errorf("port %d of keeper %d is still bound", n, i)
+		}
+	}
+}
+
+// Neither connections nor binds to port 0 get a leased port, even if there is no
+// other.
+func TestKernelGivesNoLeasedPortAway(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40019"), 0o600); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	leased := want(40000, 40019)
+	leased.Length = 16
+	mustStart(t, request("a", leased))
+	used := map[uint16]bool{}
+	for range 200 {
+		if l, err := net.Listen("tcp4", "127.0.0.1:0"); err == nil {
+			used[uint16(l.Addr().(*net.TCPAddr).Port)] = true
+			defer l.Close()
+		}
+	}
+	if len(used) == 0 || slices.ContainsFunc([]uint16{40000, 40007, 40015}, func(n uint16) bool { return used[n] }) {
+		t.Errorf("binds to port 0 got %v", used)
+	}
+	for n := range used {
+		if n < 40016 {
+			t.Errorf("a bind to port 0 got the leased port %d", n)
+		}
+	}
+	server, err := net.Listen("tcp4", "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for range 200 {
+		c, err := net.Dial("tcp4", "127.0.0.1:9000")
+		if err != nil {
+			continue
+		}
+		defer c.Close()
+		if n := c.LocalAddr().(*net.TCPAddr).Port; n >= 40000 && n < 40016 {
+			t.Errorf("a connection got the leased port %d", n)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	both := want(8000, 8000)
+	both.Protocols = []port.Protocol{port.TCP, port.UDP}
+	mustStart(t, request("a", both, want(9000, 9000)))
+	mustStart(t, request("b", want(8001, 8001)))
+	testbed.StartProgram(t, "squatter", testbed.Faults{}, "8002", "bind") // no lease yet
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll("@portcheck/1/tcp", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Python takes this for the path of a file, and /proc/net/unix shows it as a lock's.
+	testbed.Python(t, "import socket; s = socket.socket(socket.AF_UNIX); s.bind('@portcheck/1/tcp/8003'); s.listen(); print('ready'); s.accept()")
+	all, err := List(soon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range all {
+		got = append(got, fmt.Sprintf("%s %d %s", h.Protocol, h.Port, h.ID))
+	}
+	if want := []string{"tcp 8000 a", "tcp 8001 b", "tcp 9000 a", "udp 8000 a"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// 8 callers of 100 ports, of which there are 192: one is served, and the others learn
+// that there is no room.
+func TestCallersForMoreThanThereIs(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	served := make(chan bool, 8)
+	for i := range 8 {
+		go func() {
+			wants := make([]Want, 100)
+			for k := range wants {
+				wants[k] = want(20000, 20191)
+			}
+			reply, err := startKeeper(request(strconv.Itoa(i), wants...))
+			if err != nil {
+				t.Error(err)
+			}
+			served <- err == nil && reply.Unmet == nil
+		}()
+	}
+	count := 0
+	for range 8 {
+		if <-served {
+			count++
+		}
+	}
+	if count != 1 {
+		t.Errorf("%d were served", count)
+	}
+}
+
+func TestHostileHoldersOfLocks(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	answer := func(n uint16, do func(*net.UnixConn)) {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@" + lockName(port.TCP, n)[1:]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.AcceptUnix()
+				if err != nil {
+					return
+				}
+				go do(c)
+			}
+		}()
+	}
+	answer(8001, func(c *net.UnixConn) { _, _ = c.Write([]byte("\x1b[31m garbage \xff\n")); c.Close() })
+	answer(8002, func(c *net.UnixConn) {
+		for {
+			if _, err := c.Write([]byte(strings.Repeat("x", 4096))); err != nil {
+				return
+			}
+		}
+	})
+	answer(8003, func(*net.UnixConn) {}) // silent
+	answer(8004, func(c *net.UnixConn) { c.Close() })
+	answer(8005, func(c *net.UnixConn) {
+		_, _ = c.Write([]byte(`{"id":"` + strings.Repeat("y", 900) + `","job":"\u001b[2J\n","since":"no"}` + "\n"))
+	})
+	full, err := bindName(lockName(port.TCP, 8006))
+	if err == nil {
+		err = unix.Listen(full, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = connect(lockName(port.TCP, 8006))
+	}
+	mustStart(t, request("stopped", want(8007, 8007)))
+	pid := keeperOf(t, 8007).PID
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for n := uint16(8001); n <= 8007; n++ {
+		start := time.Now()
+		l, leased := Look(port.TCP, n, time.Now().Add(time.Second/5))
+		if took := time.Since(start); !leased || took > time.Second || l.ID != "" || l.Job != "" {
+			t.Errorf("port %d: leased %t after %s, %+v", n, leased, took, l)
+		}
+	}
+	if l, _ := Look(port.TCP, 8007, time.Now()); l.PID != pid {
+		t.Errorf("the stopped keeper is %d, want %d", l.PID, pid)
+	}
+	start := time.Now()
+	if Release(port.TCP, 8007, start.Add(time.Second/5)) || time.Since(start) > time.Second {
+		t.Error("a stopped keeper was released, or held its caller up")
+	}
+	// Its ports stay its own, and others go on.
+	if reply := mustStart(t, request("next", want(8001, 8008))); !slices.Equal(reply.First, []uint16{8008}) {
+		t.Errorf("got %+v", reply)
+	}
+	if reply := mustStart(t, request("none", want(8001, 8007))); reply.Unmet == nil {
+		t.Errorf("got %+v, but all are taken", reply)
+	}
+}
+
+// Clients of a keeper that send nothing, garbage or too much neither end it nor keep
+// others from it.
+func TestHostileClientsOfKeepers(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	r := request("a", want(8000, 8000))
+	r.UntilExit = os.Getpid()
+	mustStart(t, r)
+	for i := range 200 {
+		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
+		if err != nil {
+			continue // the backlog is full for a moment
+		}
+		defer c.Close()
+		_ = c.SetWriteDeadline(soon())
+		_, _ = c.Write([]byte([]string{"", "\n", `{"release":`, `{"release":1}` + "\n", strings.Repeat("[", 5000) + "\n"}[i%5])) // it may hang up
+	}
+	if l := keeperOf(t, 8000); l.ID != "a" {
+		t.Errorf("got %+v", l)
+	}
+	if !Release(port.TCP, 8000, soon()) {
+		t.Error("not released")
+	}
+}
+
+// A client that has to go for another one, in the moment in which it sends, does not end
+// the lease.
+func TestClientsThatHaveToGo(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	r := request("a", want(8000, 8000))
+	r.UntilExit = os.Getpid()
+	mustStart(t, r)
+	pid := keeperOf(t, 8000).PID
+	dial := func() net.Conn {
+		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	var clients []net.Conn
+	for range mostClients {
+		c := dial()
+		if _, err := c.Read(make([]byte, mostLine)); err != nil { // it is accepted
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := soon(); ; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal("the keeper does not stop", err)
+		}
+		if strings.Contains(string(stat), ") T ") {
+			break
+		}
+	}
+	dial() // for which the first has to go
+	if _, err := clients[0].Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if l := keeperOf(t, 8000); l.ID != "a" {
+		t.Errorf("got %+v", l)
+	}
+}
+
+func TestUsersOfOneHost(t *testing.T) {
+	testbed.NeedUsers(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	mustStart(t, request("root", want(8000, 8000)))
+	if out := testbed.RunProgram(t, "release", testbed.Faults{UID: 1234}, "8000"); string(out) != "false\n" {
+		t.Errorf("another user has released root's lease: %s", out)
+	}
+	if keeperOf(t, 8000).ID != "root" {
+		t.Error("the lease of root is gone")
+	}
+	testbed.StartProgram(t, "squatter", testbed.Faults{UID: 1234}, "80", "listen")
+	if l, leased := Look(port.TCP, 80, time.Now().Add(time.Second/5)); leased {
+		t.Errorf("a user has leased port 80: %+v", l)
+	}
+	text, err := json.Marshal(request("user", want(8001, 8001)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testbed.RunProgram(t, "caller", testbed.Faults{UID: 1234}, string(text))
+	if l := keeperOf(t, 8001); l.UID != 1234 {
+		t.Errorf("got %+v, want the user 1234", l)
+	}
+	if reply := mustStart(t, request("b", want(8000, 8001))); reply.Unmet == nil {
+		t.Errorf("root got %+v", reply)
+	}
+	if out := testbed.RunProgram(t, "release", testbed.Faults{UID: 1234}, "8001"); string(out) != "true\n" {
+		t.Errorf("the user can't release the own lease: %s", out)
+	}
+}
+
+// A name that is bound for good without listening is no lease, holds nobody up for
+// long, and is not taken.
+func TestNamesThatNeverListen(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.StartProgram(t, "squatter", testbed.Faults{}, "8000", "bind")
+	if _, leased := Look(port.TCP, 8000, soon()); leased {
+		t.Error("leased")
+	}
+	start := time.Now()
+	if reply := mustStart(t, request("a", want(8000, 8000))); reply.Unmet == nil || time.Since(start) > 5*time.Second {
+		t.Errorf("got %+v after %s", reply, time.Since(start))
+	}
+	if reply := mustStart(t, request("a", want(8000, 8001))); !slices.Equal(reply.First, []uint16{8001}) {
+		t.Errorf("got %+v", reply)
+	}
+}
+
+func TestKeeperEnds(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	child, _ := testbed.StartProgram(t, "squatter", testbed.Faults{}, "9000", "bind")
+	until := request("until", want(8000, 8000))
+	until.UntilExit = child.Process.Pid
+	mustStart(t, until)
+	short := request("short", want(8001, 8001))
+	short.Expires = time.Now().Add(time.Second)
+	mustStart(t, short)
+	past := request("past", want(8002, 8002))
+	past.Expires = time.Now()
+	mustStart(t, past)
+	for n, end := range map[uint16]func(){8000: func() { _ = child.Process.Kill() }, 8001: func() {}, 8002: func() {}} {
+		c, err := net.Dial("unix", "@"+lockName(port.TCP, n)[1:])
+		end()
+		if err != nil {
+			continue // it has ended
+		}
+		_ = c.SetReadDeadline(soon())
+		for err == nil {
+			_, err = c.Read(make([]byte, mostLine))
+		}
+		c.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the keeper of port %d does not end", n)
+		}
+	}
+}
+
+// A context that ends while the keeper is chosen ends it; one that ends later does not.
+func TestStartAndItsContext(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	env := []string{testbed.ProgramEnv + "=keeper"}
+	ctx, cancel := context.WithCancel(context.Background())
+	if reply, err := Start(ctx, "/proc/self/exe", nil, env, request("a", want(8000, 8000))); err != nil || len(reply.First) != 1 {
+		t.Fatal(reply, err)
+	}
+	cancel()
+	if _, err := Start(ctx, "/proc/self/exe", nil, env, request("b", want(8001, 8001))); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if l := keeperOf(t, 8000); l.ID != "a" {
+		t.Errorf("got %+v", l)
+	}
+	if _, err := Start(context.Background(), "/proc/self/exe", nil, env, Request{Wants: []Want{{}}}); err == nil || !strings.Contains(err.Error(), "want 0 of the request has no ports") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Start(context.Background(), "/bin/true", nil, env, request("c", want(8001, 8001))); err == nil {
+		t.Error("a program that is no keeper has leased a port")
+	}
+}
+
+// A CI step ends once nobody has its streams, and the CI's clean-up finds a keeper by
+// its environment.
+func TestKeeperIsDetached(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	t.Setenv("RUNNER_TRACKING_ID", "github_1")
+	t.Setenv("SECRET", "s3cret")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	inherited, err := unix.Dup(int(w.Fd())) // without FD_CLOEXEC, as a shell leaves it
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := startKeeper(request("a", want(8000, 8000)))
+	if err != nil || len(reply.First) != 1 {
+		t.Fatal(reply, err)
+	}
+	w.Close()
+	unix.Close(inherited)
+	_ = r.SetReadDeadline(soon())
+	if n, err := r.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the keeper has a descriptor of the process that started it")
+	}
+	proc := fmt.Sprintf("/proc/%d/", keeperOf(t, 8000).PID)
+	for _, fd := range []string{"0", "1", "2"} {
+		if to, err := os.Readlink(filepath.Join(proc, "fd", fd)); err != nil || to != "/dev/null" {
+			t.Errorf("descriptor %s is %s, %v", fd, to, err)
+		}
+	}
+	if to, err := os.Readlink(proc + "cwd"); err != nil || to != "/" {
+		t.Errorf("its directory is %s, %v", to, err)
+	}
+	env, err := os.ReadFile(proc + "environ")
+	if err != nil || !strings.Contains(string(env), "RUNNER_TRACKING_ID=github_1\x00") || strings.Contains(string(env), "s3cret") {
+		t.Errorf("its environment is %q, %v", env, err)
+	}
+	stat, err := os.ReadFile(proc + "stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+1:]))
+	if pid := strings.Fields(string(stat))[0]; fields[3] != pid {
+		t.Errorf("its session is %s, want its own, %s", fields[3], pid)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	freestyle := []string{"BUILD_ID=7", "BUILD_NUMBER=7", "BUILD_TAG=jenkins-a-7", "HUDSON_SERVER_COOKIE=c", "JOB_BASE_NAME=a", "JOB_NAME=a"}
+	for name, c := range map[string]struct{ env, want []string }{
+		"none":      {[]string{"PATH=/bin", "HUDSON_COOKIE=x", "BUILD_ID=7"}, nil},
+		"github":    {[]string{"RUNNER_TRACKING_ID=g", "TOKEN=x"}, []string{"RUNNER_TRACKING_ID=g"}},
+		"azure":     {[]string{"VSTS_PROCESS_LOOKUP_ID=v"}, []string{"VSTS_PROCESS_LOOKUP_ID=v"}},
+		"freestyle": {append([]string{"JENKINS_SERVER_COOKIE=c", "HUDSON_COOKIE=x"}, freestyle...), append([]string{"JENKINS_SERVER_COOKIE=c"}, freestyle...)},
+		"pipeline":  {append([]string{"JENKINS_SERVER_COOKIE=durable-1", "JENKINS_NODE_COOKIE=n"}, freestyle...), []string{"JENKINS_NODE_COOKIE=n"}},
+	} {
+		got := Environment(c.env)
+		slices.Sort(got)
+		slices.Sort(c.want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestNamesStayDifferentAndShort(t *testing.T) {
+	seen := map[string]string{}
+	for _, text := range []string{"", "job 7", "a\nb", "a?b", "a\x1bb", strings.Repeat("x", 121), strings.Repeat("x", 122), strings.Repeat("é", 200), "\xff", strings.Repeat(`"`, 120)} {
+		name := Name(text)
+		if len(name) > mostName || strings.ContainsAny(name, "\n\x1b") {
+			t.Errorf("%q: %q", text, name)
+		}
+		if other, taken := seen[name]; taken {
+			t.Errorf("%q and %q are both %q", text, other, name)
+		}
+		seen[name] = text
+	}
+	for _, text := range []string{`"`, "<", "é", "\u2028"} {
+		worst := Name(strings.Repeat(text, mostName/len(text)))
+		now := time.Now()
+		if line, err := (Lease{ID: worst, Job: worst, App: worst, Name: worst, Since: now, Expires: now}).line(); err != nil || len(line) > mostLine {
+			t.Errorf("%q: %d bytes, %v", text, len(line), err)
+		}
+	}
+}

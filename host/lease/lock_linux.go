@@ -1,0 +1,282 @@
+package lease
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
+)
+
+const (
+	lockPrefix = "\x00portcheck/1/"
+	mutexName  = lockPrefix + "assign"
+	// privileged is the first port that every user may bind by default. It is fixed,
+	// because all users of a machine have to agree on it.
+	privileged = 1024
+)
+
+// lockName returns the name of the abstract unix socket that is the lock of a port.
+// Names belong to a network namespace, exclude each other for all users, and are gone
+// with their process: unix(7).
+func lockName(protocol port.Protocol, n uint16) string {
+	return fmt.Sprintf("%s%s/%d", lockPrefix, protocol, n)
+}
+
+// bindName binds a new unix socket to an abstract name. It does not listen.
+func bindName(name string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// connect connects to an abstract name. It never blocks.
+func connect(name string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// connectBefore is like connect, but waits while the backlog is full, which it is for a
+// moment if many ask.
+func connectBefore(name string, deadline time.Time) (int, error) {
+	for {
+		fd, err := connect(name)
+		if !errors.Is(err, unix.EAGAIN) || !time.Now().Before(deadline) {
+			return fd, err
+		}
+		time.Sleep(time.Millisecond) // poll knows nothing of a backlog
+	}
+}
+
+// guard binds a TCP port on all addresses without an option to share it, which fails
+// if any other socket has it. Then it sets the options, so that a server that sets
+// SO_REUSEADDR can bind beside it. It never listens.
+func guard(n uint16) (int, error) {
+	fd, err := guardOn(unix.AF_INET6, &unix.SockaddrInet6{Port: int(n)})
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		fd, err = guardOn(unix.AF_INET, &unix.SockaddrInet4{Port: int(n)})
+	}
+	return fd, err
+}
+
+func guardOn(family int, address unix.Sockaddr) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if family == unix.AF_INET6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	}
+	if err == nil {
+		err = unix.Bind(fd, address)
+	}
+	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// Look returns the lease of a port, and reports whether there is one. It waits for the
+// keeper's line until the deadline. What it does not learn by then is zero.
+func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
+	all := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
+	if len(all) == 0 {
+		return Lease{}, false
+	}
+	return all[0].Lease, true
+}
+
+// mostAsked is how many locks are asked at the same time. Each is a descriptor.
+const mostAsked = 256
+
+// leastTime is how long at least the keepers of mostAsked locks have for an answer,
+// whatever others did before.
+const leastTime = 20 * time.Millisecond
+
+// LookAll returns those of the ports that are leased, with their leases. It waits for
+// the lines of all keepers together until about the deadline: one that does not
+// answer does not keep it from learning what the others say.
+func LookAll(ports []Held, deadline time.Time) []Held { return lookAll(ports, -1, deadline) }
+
+// lookAll is LookAll for the leases of one user, or of all for -1. Other users' keepers
+// are not waited for.
+func lookAll(ports []Held, uid int, deadline time.Time) []Held {
+	all := []Held{}
+	for len(ports) > 0 {
+		n := min(len(ports), mostAsked)
+		all = append(all, lookSome(ports[:n], uid, deadline)...)
+		ports = ports[n:]
+		if soonest := time.Now().Add(leastTime); deadline.Before(soonest) {
+			deadline = soonest
+		}
+	}
+	return all
+}
+
+func lookSome(ports []Held, uid int, deadline time.Time) []Held {
+	var all []Held
+	var asked []int // descriptors, -1 for a full backlog
+	for _, h := range ports {
+		fd, err := connect(lockName(h.Protocol, h.Port))
+		h.Lease = Lease{UID: -1}
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+			// A security module forbids the connection. It can't be known if root
+			// holds the name.
+			if h.Port >= privileged {
+				all, asked = append(all, h), append(asked, -2)
+			}
+			continue
+		case err != nil:
+			continue
+		}
+		all, asked = append(all, h), append(asked, fd)
+	}
+	read := func(i int) {
+		ask(asked[i], &all[i], uid, deadline)
+		unix.Close(asked[i])
+	}
+	for i, fd := range asked {
+		if fd >= 0 {
+			read(i)
+		}
+	}
+	gone := map[int]bool{}
+	for i, fd := range asked {
+		if fd != -1 {
+			continue
+		}
+		h := &all[i]
+		var err error
+		if asked[i], err = connectBefore(lockName(h.Protocol, h.Port), deadline); err == nil {
+			read(i)
+		} else if !errors.Is(err, unix.EAGAIN) {
+			gone[i] = true
+		}
+	}
+	kept := all[:0]
+	for i, h := range all {
+		trusted := h.Port >= privileged || h.UID == 0 // else anybody can bind the name
+		if !gone[i] && trusted && (uid < 0 || h.UID == uid) {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// ask fills in what the kernel and the keeper say of a lease. Of another user than uid,
+// unless that is -1, it is what the kernel says.
+func ask(fd int, l *Held, uid int, deadline time.Time) {
+	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+		l.PID, l.UID = int(peer.Pid), int(peer.Uid) // of the process that called listen
+	}
+	if l.Port < privileged && l.UID != 0 || uid >= 0 && l.UID != uid {
+		return
+	}
+	line, ok := readLine(fd, deadline)
+	told := Lease{}
+	if ok && json.Unmarshal(line, &told) == nil {
+		l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
+		l.Since, l.Expires = plausible(told.Since), plausible(told.Expires)
+	}
+}
+
+// plausible returns a time that JSON can have in every time zone, else none.
+func plausible(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 1970 || year > 9000 {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// readLine reads a line of at most mostLine bytes.
+func readLine(fd int, deadline time.Time) ([]byte, bool) {
+	var all []byte
+	buffer := make([]byte, mostLine)
+	for {
+		n, err := unix.Read(fd, buffer[:mostLine-len(all)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			if !await(fd, unix.POLLIN, deadline) {
+				return nil, false
+			}
+			continue
+		case err != nil || n == 0:
+			return nil, false
+		}
+		all = append(all, buffer[:n]...)
+		if line, _, found := bytes.Cut(all, []byte("\n")); found {
+			return line, true
+		}
+		if len(all) >= mostLine {
+			return nil, false
+		}
+	}
+}
+
+// await waits for events of a descriptor, and reports whether one came before the
+// deadline.
+func await(fd int, events int16, deadline time.Time) bool {
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false
+		}
+		if n > 0 {
+			return true
+		}
+	}
+}
+
+// Release asks the keeper of a port to end, and reports whether it will. It waits for
+// its answer until the deadline.
+func Release(protocol port.Protocol, n uint16, deadline time.Time) bool {
+	fd, err := connectBefore(lockName(protocol, n), deadline)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	if _, ok := readLine(fd, deadline); !ok {
+		return false
+	}
+	if _, err := unix.SendmsgN(fd, []byte(releaseRequest), nil, nil, unix.MSG_NOSIGNAL); err != nil {
+		return false
+	}
+	line, ok := readLine(fd, deadline)
+	return ok && string(line)+"\n" == releaseReply
+}
+
+const (
+	releaseRequest = `{"release":true}` + "\n"
+	releaseReply   = `{"released":true}` + "\n"
+)

@@ -1,0 +1,114 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
+)
+
+// AssignmentFormats are the formats of what assign prints.
+var AssignmentFormats = Table[check.Assignment]{
+	"text":   assignmentText,
+	"json":   assignmentJSON,
+	"env":    assignmentEnv,
+	"dotenv": assignmentEnv,
+	"shell":  assignmentShell,
+}
+
+// assignmentJSON writes an assignment as schema/assignment.schema.json describes it.
+func assignmentJSON(w io.Writer, a check.Assignment, _ Options) error {
+	return writeJSON(w, assignmentOf(a))
+}
+
+func assignmentOf(a check.Assignment) check.Assignment {
+	a.Version = jsonVersion
+	a.Ports = listOf(a.Ports)
+	a.Lease.Expires = a.Lease.Expires.UTC().Truncate(time.Second)
+	return a
+}
+
+// AssignmentLine returns an assignment as JSON on one line.
+func AssignmentLine(a check.Assignment) ([]byte, error) { return InlineJSON(assignmentOf(a)) }
+
+// assignmentText writes an assignment as a table, and the end of its lease.
+func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, p := range a.Ports {
+		name := p.Name
+		if p.App != "" {
+			name = p.App + "/" + p.Name
+		}
+		note := ""
+		if p.Declared != 0 {
+			note = fmt.Sprintf("instead of %d: %s", p.Declared, Safe(p.Reason))
+		}
+		fmt.Fprintf(t, "%s\t%s/%s\t%s\t%s\n", Safe(name), port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol), Safe(p.Env), note)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for line := range strings.Lines(b.String()) {
+		out.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	fmt.Fprintf(&out, "leased to %s until %s, or until `portcheck release`\n", Safe(a.Lease.Job), timeText(a.Lease.Expires))
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+func protocolNames(all []port.Protocol) string {
+	var names []string
+	for _, p := range all {
+		names = append(names, string(p))
+	}
+	return Safe(strings.Join(names, ","))
+}
+
+// timeText returns a time to the second, "?" for none.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return "?"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// assignmentEnv writes a line NAME=PORT for each need.
+func assignmentEnv(w io.Writer, a check.Assignment, _ Options) error {
+	return writeVariables(w, a, "%s=%d\n")
+}
+
+// assignmentShell writes export commands for a POSIX shell.
+func assignmentShell(w io.Writer, a check.Assignment, _ Options) error {
+	return writeVariables(w, a, "export %s='%d'\n")
+}
+
+func writeVariables(w io.Writer, a check.Assignment, format string) error {
+	var b strings.Builder
+	for _, p := range a.Ports {
+		if !isVariable(p.Env) {
+			return fmt.Errorf("%s can't be the name of a variable", strconv.Quote(p.Env))
+		}
+		fmt.Fprintf(&b, format, p.Env, p.Port)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// isVariable reports whether every shell takes a text for the name of a variable.
+func isVariable(name string) bool {
+	for i, r := range name {
+		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return name != ""
+}

@@ -1,0 +1,70 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/org/portcheck/check"
+)
+
+// LeasesFormats are the formats of what leases prints.
+var LeasesFormats = Table[check.Leases]{
+	"text": leasesText,
+	"json": leasesJSON,
+}
+
+// leasesJSON writes leases as schema/leases.schema.json describes them.
+func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
+	l.Version = jsonVersion
+	l.Leases = listOf(l.Leases)
+	for i := range l.Leases {
+		x := &l.Leases[i]
+		x.Since, x.Expires = x.Since.UTC().Truncate(time.Second), x.Expires.UTC().Truncate(time.Second)
+	}
+	return writeJSON(w, l)
+}
+
+// leasesText writes leases as a table, and the ports of each below it.
+func leasesText(w io.Writer, l check.Leases, _ Options) error {
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tJOB\tAPP\tKEEPER\tUSER\tUNTIL\tPORTS")
+	for _, x := range l.Leases {
+		user := x.User
+		if user == "" && x.UID != nil {
+			user = strconv.Itoa(*x.UID)
+		}
+		pid := ""
+		if x.PID > 0 {
+			pid = strconv.Itoa(x.PID)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// leasedPorts lists ports as "web 8042/tcp, dns 53/udp". Of many it lists the first.
+func leasedPorts(ports []check.LeasedPort) string {
+	const most = 8
+	var parts []string
+	for _, p := range ports[:min(len(ports), most)] {
+		text := fmt.Sprintf("%d/%s", p.Port, Safe(string(p.Protocol)))
+		if p.Name != "" {
+			text = Safe(p.Name) + " " + text
+		}
+		parts = append(parts, text)
+	}
+	if more := len(ports) - most; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(parts, ", ")
+}

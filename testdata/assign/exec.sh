@@ -1,0 +1,1 @@
+echo "the tests use port $WEB_PORT"
