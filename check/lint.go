@@ -32,7 +32,7 @@ func Lint(ctx context.Context, needs []Need, tool string) (Report, error) {
 			n.noteReplicas(&r)
 			n.notePorts(&r, "")
 			n.notePublished(&r)
-			if local := n.Expect != config.Reachable; local {
+			if local := !n.Expect.Connects(); local {
 				n.noteEphemeral(&r, linuxEphemeral, new(port.Bits), "by Linux's default")
 			}
 			if n.Expect == config.Free && n.Ports.Intersects(linuxPrivileged) {
@@ -95,7 +95,7 @@ var sensitive = map[uint16]string{
 // notePorts adds notices about the port numbers themselves. os restricts the
 // squatters to those of one system; "" stands for all.
 func (n Need) notePorts(r *Result, os string) {
-	if n.Expect == config.Reachable {
+	if n.Expect.Connects() {
 		return
 	}
 	for _, s := range squatters {

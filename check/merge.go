@@ -211,7 +211,7 @@ func (r *Report) realign(ctx context.Context, wanted int) {
 		}
 	}
 	for _, x := range r.Results {
-		if x.Expect != config.Reachable {
+		if !x.Expect.Connects() {
 			t.claims.add(x.Target, x.Protocol, x.Ports())
 		}
 	}

@@ -132,7 +132,7 @@ func (c claims) add(target string, proto port.Protocol, ports port.Range) {
 func claimsOf(needs []Need) claims {
 	c := claims{}
 	for _, n := range needs {
-		if n.Expect == config.Reachable {
+		if n.Expect.Connects() {
 			continue // its port is the remote's
 		}
 		for _, proto := range n.Protocols {

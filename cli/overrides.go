@@ -51,7 +51,7 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 				p.Ports = r
 				continue
 			}
-			if p.Expect == config.Reachable {
+			if p.Expect.Connects() {
 				continue
 			}
 			first, last := int(p.Ports.First)+offset, int(p.Ports.Last)+offset

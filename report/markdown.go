@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
 const (
@@ -140,7 +139,7 @@ func tableRow(r check.Result, manyTargets bool) string {
 }
 
 func endpointCell(r check.Result) string {
-	if r.Expect == config.Reachable {
+	if r.Expect.Connects() {
 		return cell(fmt.Sprintf("%s %s:%s", r.Protocol, bracketed(r.Remote), r.Ports()))
 	}
 	addresses := make([]string, len(r.Address))

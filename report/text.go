@@ -52,7 +52,7 @@ func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 			if hint {
 				start = indent
 			}
-			for _, piece := range wrap(line, o.Width-len(indent)) {
+			for _, piece := range Wrap(line, o.Width-len(indent)) {
 				b.WriteString(start + piece + "\n")
 				start = indent
 			}
