@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
@@ -58,7 +59,7 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 		names = append(names[:rivalsShown], "others")
 	}
 	r.OK = false
-	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
+	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), strings.Join(names, ", "))
 }
 
 // noteReplicas clears OK and adds a notice if several of the app want the port.

@@ -167,9 +167,7 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	if len(n.Exclude) > 0 && len(rounds) > 0 {
 		p.claimed = append(p.claimed, rounds[0].excluded(n.Exclude))
 	}
-	if unsafe := unsafeFor(n); unsafe != nil {
-		p.claimed = append(p.claimed, unsafe)
-	}
+	p.unsafe = unsafeFor(n.Ports, n.Protocols)
 	none := pool{length: p.length}
 	for _, r := range rounds {
 		for _, proto := range n.Protocols {
@@ -190,22 +188,13 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	return p, ""
 }
 
-// unsafeFor returns the ports that browsers refuse, which are no alternatives: an app
-// that moves there is up and can't be opened. They are, for a need that has such a
-// port itself or no other ones in its range.
-func unsafeFor(n Need) *port.Bits {
-	bits := unsafeBits()
-	others := 0 // in the range, at least
-	for _, r := range n.Range {
-		others += r.Len()
-	}
-	if others <= len(unsafePorts) {
-		others = len(n.Range.Without(bits.Has))
-	}
-	if bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+// unsafeFor returns the ports that browsers refuse, which come last: an app that moves
+// there is up and can't be opened. It returns nil for a need that has such a port itself.
+func unsafeFor(ports port.Range, protocols []port.Protocol) *port.Bits {
+	if !slices.Contains(protocols, port.TCP) || unsafeBits().HasAny(ports) {
 		return nil
 	}
-	return bits
+	return unsafeBits()
 }
 
 var unsafeBits = sync.OnceValue(func() *port.Bits {
