@@ -406,8 +406,9 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
 	out.OwnFile = h.File == host.FileOther
 	if h.UID >= 0 {
-		out.UID, out.User = &h.UID, h.User
+		out.UID = &h.UID
 	}
+	out.User = h.User // Windows has names alone
 	addRelations(&out, *h, s)
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container, Engine: h.Engine}

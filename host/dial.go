@@ -107,7 +107,7 @@ func dial(ctx context.Context, d Dial) Attempt {
 	}
 	var step *os.SyscallError
 	if errors.As(err, &step) {
-		a.Op = step.Syscall
+		a.Op = opName(step.Syscall)
 	}
 	_, a.Errno = classify(a.Op, err)
 	return a

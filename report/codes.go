@@ -103,7 +103,7 @@ var codes = []code{
 		string(check.Unknown), "StateUnknown", "The state of the port is unknown",
 		"The target could not be probed, or did not show enough for a verdict. The port may be taken.",
 		"The socket table can't be read, the check lacks the privilege to bind as the `run_as` user, the target can't be reached, file descriptors ran out, or the verdict depends on a holder that can't be identified.",
-		"Run portcheck as root if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
+		"Run portcheck as root, on Windows as Administrator, if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
 	},
 	{
 		string(config.Duplicate), "DuplicateNeed", "Two needs exclude each other",
@@ -145,7 +145,7 @@ var codes = []code{
 		string(config.Degraded), "DegradedCheck", "The check could not read everything",
 		"A part of the host's state could not be read, so the report is incomplete.",
 		"Processes of other users without root, /proc hidden by hidepid or a PID namespace, netlink denied by a sandbox, or a container engine that does not answer. The message names the operation.",
-		"Run portcheck as root, or with the access that the message names.", note,
+		"Run portcheck as root, on Windows as Administrator, or with the access that the message names.", note,
 	},
 	{
 		string(config.TimeWait), "TimeWait", "Closed connections still hold the port",

@@ -142,6 +142,10 @@ func remedyUnavailable(r check.Result) advice {
 }
 
 func remedyReserved(r check.Result) advice {
+	if r.OS == "windows" {
+		command := "netsh int ipv4 show excludedportrange protocol=" + Safe(string(r.Protocol))
+		return advice{"use another port: the system reserves this one (`" + command + "` lists reserved ports)", command}
+	}
 	return advice{text: fmt.Sprintf("use another port: the system reserves this one (on Windows, `netsh int ipv4 show excludedportrange protocol=%s` lists reserved ports)", Safe(string(r.Protocol)))}
 }
 
@@ -181,10 +185,16 @@ func remedyUnknown(r check.Result) advice {
 	}
 	for _, errno := range errnos {
 		switch errno {
-		case "EMFILE", "WSAEMFILE": // a limit of each process; root has it too
+		case "WSAEMFILE":
+			return advice{text: "portcheck ran out of sockets: need fewer ports in one run, or close programs that have many connections" + pass}
+		case "EMFILE": // a limit of each process; root has it too
 			return advice{text: "portcheck ran out of file descriptors: raise the limit of open files (`ulimit -n`), which running as root does not change" + pass}
 		case "ENFILE":
-			return advice{text: "the system ran out of file descriptors: raise `sysctl fs.file-max`, or close files" + pass}
+			limit := map[string]string{"darwin": "kern.maxfiles", "freebsd": "kern.maxfiles"}[r.OS]
+			if limit == "" {
+				limit = "fs.file-max"
+			}
+			return advice{text: "the system ran out of file descriptors: raise `sysctl " + limit + "`, or close files" + pass}
 		}
 	}
 	switch {
@@ -194,6 +204,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "nothing was probed" + pass}
 	case r.TableOnly:
 		return advice{text: "let portcheck run on the target, where it can try to bind the port (docs/ssh.md)" + pass}
+	case r.OS == "windows":
+		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
 	case *r.UID == 0:
