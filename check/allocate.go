@@ -18,6 +18,8 @@ type pool struct {
 	open      []*port.Bits // each set holds every port of a usable block
 	claimed   []*port.Bits // no set holds a port of a usable block
 	ephemeral []*port.Bits // blocks with a port in one of the sets come last
+	unsafe    *port.Bits   // and so do these, if it is not nil
+	late      []*port.Bits // both, once they are combined
 }
 
 // combine joins the sets of a pool of many targets, so that a block is compared
@@ -39,6 +41,10 @@ func (p *pool) combine() {
 			}
 			*sets = []*port.Bits{&all}
 		}
+	}
+	p.late = p.ephemeral
+	if p.unsafe != nil {
+		p.late = append(slices.Clone(p.ephemeral), p.unsafe)
 	}
 }
 
@@ -74,24 +80,24 @@ func (p pool) usable(first uint16) int {
 // an outgoing connection.
 func (p pool) isEphemeral(first uint16) bool { return overlapsAny(p.ephemeral, p.block(first)) }
 
-// ofKind returns first if the block there has an ephemeral port, or if it has none,
-// as wanted. If not, it returns a later number, and no block before that is as
+// ofKind returns first if the block there comes last, or if it does not, as wanted. If
+// not, it returns a later number, and no block before that is as
 // wanted.
-func (p pool) ofKind(first uint16, ephemeral bool) int {
+func (p pool) ofKind(first uint16, late bool) int {
 	block, next := p.block(first), port.MaxPort+1
-	for _, b := range p.ephemeral {
+	for _, b := range p.late {
 		switch {
 		case !b.HasAny(block):
-		case ephemeral:
+		case late:
 			return int(first)
 		default:
 			return b.NextMissing(uint16(b.Next(first)))
 		}
 	}
-	if !ephemeral {
+	if !late {
 		return int(first)
 	}
-	for _, b := range p.ephemeral {
+	for _, b := range p.late {
 		next = min(next, b.Next(first))
 	}
 	return next - p.length + 1
@@ -108,8 +114,8 @@ type budget struct{ limit, left int }
 type phase int
 
 const (
-	stable phase = iota
-	ephemeral
+	stable    phase = iota
+	ephemeral       // and those that browsers refuse
 	exhausted
 )
 

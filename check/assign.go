@@ -266,7 +266,7 @@ func (n Need) guarded() bool {
 
 // starts returns where the ports of a need may start, in order of preference: its
 // declared port, then the others from the job's own place on, those that outgoing
-// connections use last.
+// connections use, and those that browsers refuse, last.
 func (a *assignment) starts(i int, claimed claims) port.Set {
 	n := a.needs[i]
 	size := n.Ports.Len()
@@ -282,9 +282,6 @@ func (a *assignment) starts(i int, claimed claims) port.Set {
 	allowed.AddSet(n.Range)
 	excluded.AddSet(n.Exclude)
 	excluded.AddSet(r.facts.Limits.Reserved)
-	if unsafe := unsafeFor(n); unsafe != nil {
-		excluded.Join(unsafe)
-	}
 	for _, proto := range n.Protocols {
 		if s := r.scans[r.scanKey(n, proto)]; s != nil {
 			allowed.Keep(&s.bits)
@@ -301,9 +298,12 @@ func (a *assignment) starts(i int, claimed claims) port.Set {
 	usable := rotated(n.Range, int(hash(a.Place)%uint64(total))).Without(func(p uint16) bool {
 		return int(p)+size-1 > port.MaxPort || !allowed.HasAll(block(p)) || excluded.HasAny(block(p)) || a.unfit[i].Has(p)
 	})
-	passing := r.ephemeral()
-	all = append(all, usable.Without(func(p uint16) bool { return passing.HasAny(block(p)) })...)
-	return append(all, usable.Without(func(p uint16) bool { return !passing.HasAny(block(p)) })...)
+	passing, unsafe := r.ephemeral(), n.unsafe()
+	late := func(p uint16) bool {
+		return passing.HasAny(block(p)) || unsafe != nil && unsafe.HasAny(block(p))
+	}
+	all = append(all, usable.Without(late)...)
+	return append(all, usable.Without(func(p uint16) bool { return !late(p) })...)
 }
 
 // hash returns a number for a text: FNV-1a.

@@ -172,7 +172,7 @@ func (a *autos) scan(ctx context.Context, pending []*autoPort) {
 	}
 	each(a.of(own), func(r *round) {
 		slices.Sort(own[r])
-		r.probe(ctx, own[r], true)
+		r.probe(ctx, own[r], nil, true)
 	})
 }
 

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"time"
 
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
@@ -82,11 +83,11 @@ func (b *batch) scan(s host.Scan, take func(port.Set, answer)) {
 	b.takers = append(b.takers, func(a answer) { take(a.Open[i], a) })
 }
 
-// dial asks for a connect to each of ports.
-func (b *batch) dial(remote string, ports port.Range, take func([]host.Attempt)) {
+// dial asks for a connect to each of ports, each within timeout.
+func (b *batch) dial(remote string, ports port.Range, timeout time.Duration, take func([]host.Attempt)) {
 	first := len(b.Dials)
 	for p := range (port.Set{ports}).All {
-		b.Dials = append(b.Dials, host.Dial{Host: remote, Port: p})
+		b.Dials = append(b.Dials, host.Dial{Host: remote, Port: p, Timeout: timeout})
 	}
 	last := len(b.Dials)
 	b.takers = append(b.takers, func(a answer) { take(a.Dialed[first:last]) })

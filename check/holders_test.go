@@ -114,3 +114,22 @@ func TestComparisonsOfARun(t *testing.T) {
 		t.Errorf("the first is %s, the last %s: %s", first.Status, last.Status, last.Message)
 	}
 }
+
+func TestUserWithoutANumber(t *testing.T) {
+	h := newHolder(host.Socket{}, &host.Holder{PID: 4711, UID: -1, User: `SHOP\ann`, Executable: `C:\nginx\nginx.exe`})
+	if h.User != `SHOP\ann` || h.UID != nil || h.Process != "nginx.exe" {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestOwnerOnWindows(t *testing.T) {
+	h := host.Holder{PID: 4711, UID: -1, Executable: `C:\nginx\Nginx.exe`, File: host.FileMachine}
+	for pattern, want := range map[string]proof{"nginx": proven, "nginx.exe": proven, "NGINX*": proven, "ngin": foreign, "exe": foreign} {
+		if got := isOwner(config.Owner{Process: pattern}, h, host.Socket{}, host.Machine{OS: "windows"}); got != want {
+			t.Errorf("%s: %v, want %v", pattern, got, want)
+		}
+		if got := isOwner(config.Owner{Process: pattern}, h, host.Socket{}, host.Machine{OS: "linux"}); got == proven {
+			t.Errorf("%s matches elsewhere", pattern)
+		}
+	}
+}

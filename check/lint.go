@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
@@ -36,7 +37,7 @@ func Lint(ctx context.Context, needs []Need, tool string) (Report, error) {
 			n.noteReplicas(&r)
 			n.notePorts(&r, "")
 			n.notePublished(&r)
-			if local := n.Expect != config.Reachable; local {
+			if local := !n.Expect.Connects(); local {
 				n.noteEphemeral(&r, linuxEphemeral, new(port.Bits), "by Linux's default")
 			}
 			if n.Expect == config.Free && n.Ports.Intersects(linuxPrivileged) {
@@ -62,7 +63,7 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 		names = append(names[:rivalsShown], "others")
 	}
 	r.OK = false
-	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), list(names))
+	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), strings.Join(names, ", "))
 }
 
 // noteReplicas clears OK and adds a notice if several of the app want the port.
@@ -99,7 +100,7 @@ var sensitive = map[uint16]string{
 // notePorts adds notices about the port numbers themselves. os restricts the
 // squatters to those of one system; "" stands for all.
 func (n Need) notePorts(r *Result, os string) {
-	if n.Expect == config.Reachable {
+	if n.Expect.Connects() {
 		return
 	}
 	for _, s := range squatters {

@@ -211,7 +211,7 @@ func (r *Report) realign(ctx context.Context, wanted int) {
 		}
 	}
 	for _, x := range r.Results {
-		if x.Expect != config.Reachable && (!x.Auto || x.OK) {
+		if !x.Expect.Connects() && (!x.Auto || x.OK) {
 			t.claims.add(x.Target, x.Protocol, x.Ports())
 		}
 	}
@@ -282,6 +282,11 @@ type common struct {
 // the order of the first, less what the needs of the reports declare.
 func (t tables) common(need []Result, wanted int) *common {
 	p := pool{length: need[0].Ports().Len()}
+	for _, x := range need {
+		if x.Protocol == port.TCP {
+			p.unsafe = unsafeFor(x.Ports(), []port.Protocol{x.Protocol})
+		}
+	}
 	allowed := false
 	for results := range groups(need, func(r Result) string { return r.Target }) {
 		target := results[0].Target

@@ -32,7 +32,7 @@ func (n Need) ID(proto port.Protocol) string {
 
 // Endpoints returns how many endpoints the need has on its target.
 func (n Need) Endpoints() int {
-	if n.Expect == config.Reachable {
+	if n.Expect.Connects() {
 		return n.Ports.Len()
 	}
 	return n.Ports.Len() * len(n.Protocols) * len(n.Binding(port.TCP).At(1))
@@ -92,7 +92,7 @@ func (n Need) subject(proto port.Protocol) string {
 		n.Device = ""
 		return n.subject(proto) + " on the device " + device
 	}
-	if n.Expect == config.Reachable {
+	if n.Expect.Connects() {
 		return fmt.Sprintf("tcp %s port %s", n.remote(), n.Ports)
 	}
 	if slices.Equal(n.Addresses, []port.Address{port.Any}) {

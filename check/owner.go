@@ -74,9 +74,9 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 		}
 		return true
 	}
-	byName := o.Process != "" && matchesName(o.Process, h)
+	byName := o.Process != "" && matchesName(o.Process, h, m)
 	if o.Process != "" && !byName {
-		match(o.Process, executableName(h), "executable")
+		match(o.Process, executableName(h), "executable") // it is unseen, or another
 	}
 	byPath := match(o.Executable, h.Executable, "executable")
 	if (byName || byPath) && !pathOfContainer(o, h, m) {
@@ -133,9 +133,15 @@ func executableName(h host.Holder) string {
 // matchesName reports whether a pattern matches a name of a holder's executable. The
 // name that a process has chosen counts only if the machine has a link of that name
 // to the executable.
-func matchesName(pattern string, h host.Holder) bool {
+//
+// On Windows names of files have no case, and ".exe" may be left out.
+func matchesName(pattern string, h host.Holder, m host.Machine) bool {
 	if slices.Contains(h.Unseen, "executable") {
 		return false
+	}
+	if m.OS == "windows" {
+		name, pattern := strings.ToLower(executableName(h)), strings.ToLower(pattern)
+		return matches(pattern, name) || name != "" && matches(pattern, strings.TrimSuffix(name, ".exe"))
 	}
 	return matches(pattern, executableName(h)) || slices.ContainsFunc(h.Names, func(name string) bool { return matches(pattern, name) })
 }

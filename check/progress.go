@@ -30,7 +30,7 @@ func (r *round) emitWaiting(i int, left time.Duration, holders map[resultKey]str
 	for _, proto := range r.needs[i].Protocols {
 		key := resultKey{i, proto}
 		result := r.results[key]
-		if result.Status.OK() || holders[key] == result.Message {
+		if result == nil || result.Met() || holders[key] == result.Message {
 			continue
 		}
 		holders[key] = result.Message

@@ -4,23 +4,28 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
 // judgeReachable returns the verdict on the connects to each port of a need. One
-// port that can't be reached decides, whatever is known of the others.
+// port that is not as expected decides, whatever is known of the others.
 func judgeReachable(n Need, dialed []host.Attempt) Result {
 	r := n.result(port.TCP)
-	r.Status, r.Method = Reachable, None
+	good, bad := Reachable, Unreachable
+	if n.Expect == config.Unreachable {
+		good, bad = bad, good
+	}
+	r.Status, r.Method = good, None
 	r.Endpoints = make([]Endpoint, len(dialed))
 	for i, a := range dialed {
 		r.Endpoints[i] = dialedEndpoint(n.Remote, a)
 		if a.Outcome != host.NotTried {
 			r.Method = Connect
 		}
-		switch s := reachStatus(a); {
-		case s == Unreachable, s == Unknown && r.Status == Reachable:
+		switch s := n.reachStatus(a); {
+		case s == bad, s == Unknown && r.Status == good:
 			r.Status = s
 		}
 	}
@@ -28,6 +33,9 @@ func judgeReachable(n Need, dialed []host.Attempt) Result {
 		r.Message = describeDial(n, dialed[0])
 	} else {
 		r.Message = describeDials(n, dialed)
+	}
+	if len(dialed) == 1 && r.Status == Unknown && dialed[0].Op == "resolve" {
+		r.Message += ", which does not show that nobody reaches it"
 	}
 	return r
 }
@@ -40,15 +48,26 @@ func dialedEndpoint(remote string, a host.Attempt) Endpoint {
 	return e
 }
 
-// reachStatus returns the status of one port of a need.
-func reachStatus(a host.Attempt) Status {
+// reachStatus returns the status of one port of a need. That a remote is unreachable,
+// as expected, is shown only by a refusal or by its silence: a name without an address
+// may be misspelled.
+func (n Need) reachStatus(a host.Attempt) Status {
 	switch {
 	case a.Outcome == host.OK:
 		return Reachable
 	case a.Outcome == host.NotTried, a.Op == "socket":
 		return Unknown
+	case n.Expect == config.Unreachable && !isRefusal(a) && !silence[a.Errno]:
+		return Unknown
 	}
 	return Unreachable
+}
+
+// silence are the errors of a connect that nobody answers, or that a router or firewall
+// on the way rejects. On Windows they have the names of Winsock.
+var silence = map[string]bool{
+	"ETIMEDOUT": true, "EHOSTUNREACH": true, "EHOSTDOWN": true, "ECONNRESET": true,
+	"WSAETIMEDOUT": true, "WSAEHOSTUNREACH": true, "WSAEHOSTDOWN": true, "WSAECONNRESET": true,
 }
 
 func isRefusal(a host.Attempt) bool {
@@ -95,6 +114,15 @@ func describeDials(n Need, dialed []host.Attempt) string {
 	}
 	if missed == 0 {
 		return subject + " accept connections"
+	}
+	if n.Expect == config.Unreachable && missed < len(dialed) {
+		var open port.Set
+		for _, a := range dialed {
+			if a.Outcome == host.OK {
+				open = extend(open, a.Port)
+			}
+		}
+		return fmt.Sprintf("%s: %d of %d accept connections: %s", subject, len(dialed)-missed, len(dialed), clipSet(open))
 	}
 	const most = 3
 	var parts []string

@@ -10,7 +10,7 @@ import (
 )
 
 // rivalsShown bounds how many other needs a duplicate notice names.
-const rivalsShown = 3
+const rivalsShown = 10
 
 // findRivals returns for each result the other needs that can't be bound beside
 // it. It returns at most rivalsShown and one more, so that a message can add

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -157,70 +154,18 @@ func (r *round) run(ctx context.Context) {
 	if err := r.reach(ctx); err != nil {
 		r.fail(r.own, err)
 	} else {
-		r.probe(ctx, r.own, true)
-		r.wait(ctx)
+		binds, dials := r.kinds()
+		if !slices.ContainsFunc(r.own, func(i int) bool { return r.needs[i].Wait > 0 }) {
+			r.probe(ctx, binds, r.connects(dials), true)
+		} else {
+			r.probe(ctx, binds, nil, true)
+			r.probed = time.Now()
+			r.wait(ctx, slices.DeleteFunc(binds, r.isAuto), dials)
+		}
 	}
 	if ctx.Err() == nil && !slices.ContainsFunc(r.own, r.isAuto) {
 		r.finish()
 	}
-}
-
-// wait probes unmet needs again while they may wait. A probe that fails ends it,
-// because the next one would fail too. While wait sleeps, another target has the
-// slot.
-func (r *round) wait(ctx context.Context) {
-	start := time.Now()
-	r.probed = start
-	pending := slices.DeleteFunc(slices.Clone(r.own), r.isAuto)
-	holders := map[resultKey]string{}
-	steps := newSteps()
-	for r.err == nil && ctx.Err() == nil {
-		now := time.Now()
-		next := time.Duration(math.MaxInt64) // time left until the first deadline
-		pending = slices.DeleteFunc(pending, func(i int) bool {
-			left := r.needs[i].Wait - now.Sub(start)
-			if r.waitOver(i) || left <= 0 {
-				return true
-			}
-			next = min(next, left)
-			r.emitWaiting(i, left, holders)
-			return false
-		})
-		if len(pending) == 0 {
-			return
-		}
-		r.slots.lend(func() {
-			select {
-			case <-ctx.Done():
-			case <-time.After(min(steps.NextBackOff(), next)):
-			}
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		r.spent = 0 // the timeout does not limit waiting
-		r.probe(ctx, pending, false)
-	}
-}
-
-// newSteps returns the times between the probes of what waits.
-func newSteps() backoff.BackOff {
-	steps := backoff.NewExponentialBackOff()
-	steps.InitialInterval, steps.MaxInterval = 100*time.Millisecond, 2*time.Second
-	return steps
-}
-
-// waitOver reports whether a need has nothing to wait for: it is met, or what is
-// in its way does not change with time.
-func (r *round) waitOver(i int) bool {
-	for _, proto := range r.needs[i].Protocols {
-		switch s := r.results[resultKey{i, proto}].Status; {
-		case s.OK(), s == Denied, s == OSReserved:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // finish sets OK on every result, once no status can change any more.
@@ -230,7 +175,7 @@ func (r *round) finish() {
 		for _, proto := range r.needs[i].Protocols {
 			key := resultKey{i, proto}
 			result := r.results[key]
-			result.OK = result.Status.OK()
+			result.OK = result.Met()
 			r.needs[i].noteDuplicates(result, r.rivals[key])
 			s.add(*result)
 		}
@@ -320,20 +265,18 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs and judges them. If ranges is true, it also asks
+// probe asks about some needs that bind, makes some connects, and judges both. If ranges is true, it also asks
 // which ports of their ranges are open.
-func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
+func (r *round) probe(ctx context.Context, binds []int, connects []connect, ranges bool) {
 	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand, Holders: r.holders}}
 	asked := map[scanKey]bool{}
-	for _, i := range needs {
+	for _, c := range connects {
+		r.askConnect(b, c)
+	}
+	for _, i := range binds {
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
-			key := resultKey{i, proto}
-			switch {
-			case n.Expect == config.Reachable:
-				r.askReachable(b, key)
-				continue
-			case n.Auto:
+			if n.Auto {
 				if k := r.scanKey(n, proto); !asked[k] {
 					asked[k] = true
 					b.try(lookOnly(n.Binding(proto)), func(tried host.Tried, _ answer) {
@@ -344,7 +287,7 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 				}
 				continue
 			}
-			r.askBinding(b, key)
+			r.askBinding(b, resultKey{i, proto})
 			if ranges && r.Alternatives+r.Candidates > 0 && n.Expect == config.Free && len(n.Range) > 0 {
 				if k := r.scanKey(n, proto); !asked[k] {
 					asked[k] = true
@@ -358,21 +301,17 @@ func (r *round) probe(ctx context.Context, needs []int, ranges bool) {
 	}
 	facts, err := r.askInParts(ctx, b.Request)
 	if err != nil {
-		r.fail(needs, err)
+		for _, c := range connects {
+			binds = append(binds, c.need)
+		}
+		r.fail(binds, err)
 		return
 	}
-	r.err = nil
-	r.facts = host.Facts{Machine: facts.Machine, Limits: facts.Limits, Gaps: facts.Gaps}
 	b.take(ctx, facts)
-}
-
-// askReachable asks whether a need's remote accepts connections at every port.
-func (r *round) askReachable(b *batch, key resultKey) {
-	n := r.needs[key.need]
-	b.dial(n.Remote, n.Ports, func(dialed []host.Attempt) {
-		result := judgeReachable(n, dialed)
-		r.results[key] = &result
-	})
+	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {
+		return // what a probe of binds could not see is worth more
+	}
+	r.facts = host.Facts{Machine: facts.Machine, Limits: facts.Limits, Gaps: facts.Gaps}
 }
 
 // askBinding asks about the ports of a need on the target itself.
@@ -381,6 +320,9 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
+	}
+	if n.Only { // what listens outside of the need's addresses is of interest, too
+		b.try(host.Try{Binding: port.Binding{Protocol: key.proto, Addresses: []port.Address{port.Any}}, Ports: n.Ports, Look: true}, func(host.Tried, answer) {})
 	}
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""

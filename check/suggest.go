@@ -143,7 +143,7 @@ func (c claims) of(target string, proto port.Protocol) *port.Bits {
 func claimsOf(needs []Need) claims {
 	c := claims{}
 	for _, n := range needs {
-		if n.Expect == config.Reachable || n.Auto && !n.chosen {
+		if n.Expect.Connects() || n.Auto && !n.chosen {
 			continue // its port is the remote's, or none
 		}
 		for _, proto := range n.Protocols {
@@ -178,9 +178,7 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	if len(n.Exclude) > 0 && len(rounds) > 0 {
 		p.claimed = append(p.claimed, rounds[0].excluded(n.Exclude))
 	}
-	if unsafe := unsafeFor(n); unsafe != nil {
-		p.claimed = append(p.claimed, unsafe)
-	}
+	p.unsafe = n.unsafe()
 	none := pool{length: p.length}
 	for _, r := range rounds {
 		for _, proto := range n.Protocols {
@@ -201,22 +199,21 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 	return p, ""
 }
 
-// unsafeFor returns the ports that browsers refuse, which are no alternatives: an app
-// that moves there is up and can't be opened. They are, for a need that has such a
-// port itself or no other ones in its range.
-func unsafeFor(n Need) *port.Bits {
-	bits := unsafeBits()
-	others := 0 // in the range, at least
-	for _, r := range n.Range {
-		others += r.Len()
-	}
-	if others <= len(unsafePorts) {
-		others = len(n.Range.Without(bits.Has))
-	}
-	if !n.Auto && bits.HasAny(n.Ports) || others == 0 || !slices.Contains(n.Protocols, port.TCP) {
+// unsafeFor returns the ports that browsers refuse, which come last: an app that moves
+// there is up and can't be opened. It returns nil for a need that has such a port itself.
+func unsafeFor(ports port.Range, protocols []port.Protocol) *port.Bits {
+	if !slices.Contains(protocols, port.TCP) || unsafeBits().HasAny(ports) {
 		return nil
 	}
-	return bits
+	return unsafeBits()
+}
+
+// unsafe is unsafeFor a need. An auto has no port yet.
+func (n Need) unsafe() *port.Bits {
+	if n.Auto {
+		return unsafeFor(port.Range{}, n.Protocols)
+	}
+	return unsafeFor(n.Ports, n.Protocols)
 }
 
 var unsafeBits = sync.OnceValue(func() *port.Bits {

@@ -25,6 +25,7 @@ const (
 	Unavailable  Status = "unavailable"
 	OSReserved   Status = "os-reserved"
 	Listening    Status = "listening"
+	Exposed      Status = "exposed" // served, and also outside of the addresses that may serve it
 	NotListening Status = "not-listening"
 	WrongOwner   Status = "wrong-owner"
 	Reachable    Status = "reachable"
@@ -35,12 +36,21 @@ const (
 // Statuses lists every status.
 var Statuses = []Status{
 	Free, Owned, InUse, Shadowed, Redirected, Leased, Denied, Unavailable, OSReserved,
-	Listening, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
+	Listening, Exposed, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
 }
 
-// OK reports whether a need with this status is met.
+// OK reports whether a need with this status is met, unless it expects its remote to
+// be unreachable.
 func (s Status) OK() bool {
 	return s == Free || s == Owned || s == Listening || s == Reachable
+}
+
+// Met reports whether the status is what the need expects.
+func (r Result) Met() bool {
+	if r.Expect == config.Unreachable {
+		return r.Status == Unreachable
+	}
+	return r.Status.OK()
 }
 
 // Method is how a verdict was reached.

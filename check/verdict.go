@@ -226,8 +226,52 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 			r.Message = fmt.Sprintf("%s is served, but whether by its owner could not be determined: %s", subject, describeAll(listeners))
 		}
 	}
+	n.judgeExposure(&r, proto, listeners, table)
 	n.noteUnseen(&r, listeners, f.Gaps)
 	return r
+}
+
+// judgeExposure changes the verdict on a need that only its own addresses may serve, if
+// something also listens on another one.
+func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Socket, table socketsByPort) {
+	if !n.Only || r.Status == WrongOwner {
+		return
+	}
+	var outside []host.Socket
+	var names []string
+	for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
+		for _, s := range table[uint16(p)] {
+			if listens := s.State == host.Listen || s.State == host.Allocated; listens && s.Protocol == proto && !slices.ContainsFunc(n.Addresses, func(a port.Address) bool { return within(s, a) }) {
+				outside = append(outside, s)
+				if name := s.Endpoint.String(); !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	if len(outside) == 0 {
+		return
+	}
+	r.Status, r.Holders, r.Complete = Exposed, []Holder{}, nil
+	r.setHolders(distinct(slices.Concat(listeners, outside)))
+	r.Message = fmt.Sprintf("%s is served, but %s also listens outside of it: %s", n.subject(proto), describeAll(outside), list(names))
+}
+
+// within reports whether everything that a socket listens on belongs to an address.
+func within(s host.Socket, a port.Address) bool {
+	addr := s.Addr.Unmap()
+	switch a {
+	case port.Any:
+		return true
+	case port.Any4:
+		return addr.Is4()
+	case port.Any6:
+		return addr.Is6() && (!addr.IsUnspecified() || s.V6Only)
+	case port.Loopback:
+		return addr.IsLoopback()
+	}
+	own, err := netip.ParseAddr(string(a))
+	return err == nil && own.WithZone("").Unmap() == addr && (own.Zone() == "" || own.Zone() == s.Device)
 }
 
 func method(t host.Tried) Method {
@@ -390,8 +434,9 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	out.PID, out.Process, out.Executable, out.Unit, out.Command = h.PID, processName(*h), h.Executable, h.Unit, h.Command
 	out.OwnFile = h.File == host.FileOther
 	if uid := h.UID; uid >= 0 { // a pointer into the answer would keep all of it in memory
-		out.UID, out.User = &uid, h.User
+		out.UID = &uid
 	}
+	out.User = h.User // Windows has names alone
 	addRelations(&out, *h, s)
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container, Engine: h.Engine}

@@ -37,13 +37,15 @@ type verdictWant struct {
 	pids    []int  // of the holders; 0 for a socket without one
 
 	partly bool // holders_complete is false
+
+	met, unmet bool // ok is not that of the status
 }
 
 func TestVerdicts(t *testing.T) {
 	for _, c := range verdictCases() {
 		t.Run(c.name, func(t *testing.T) {
 			got := c.judge(t)
-			if got.Status != c.want.status || got.OK != c.want.status.OK() {
+			if got.Status != c.want.status || got.OK != (c.want.met || c.want.status.OK() && !c.want.unmet) {
 				t.Errorf("status %s, ok %t, want %s (%s)", got.Status, got.OK, c.want.status, got.Message)
 			}
 			if c.want.method == "" {
@@ -96,13 +98,18 @@ func (c verdictCase) judge(t *testing.T) Result {
 	f := machine()
 	f.Sockets = c.sockets
 	f.Tried = []host.Tried{{TableOK: true}}
-	if n.Expect == config.Reachable {
+	if n.Expect.Connects() {
 		f.Tried = []host.Tried{}
 		for i, a := range c.attempts {
 			f.Dialed = append(f.Dialed, dialed(n.Ports.First+uint16(i), a))
 		}
 	} else {
 		f.Tried[0].Attempts = attempts(t, n, c.attempts)
+	}
+	if n.Only { // whatever listens there is asked for first
+		everywhere := n
+		everywhere.Addresses = []port.Address{port.Any}
+		f.Tried = append([]host.Tried{{TableOK: true, Attempts: attempts(t, everywhere, []string{"not-tried"})}}, f.Tried...)
 	}
 	if c.facts != nil {
 		c.facts(&f)
@@ -249,7 +256,16 @@ func ports(first, last uint16) func(*Need) {
 	return func(n *Need) { n.Ports = port.Range{First: first, Last: last} }
 }
 
-func udp(n *Need)       { n.Protocols = []port.Protocol{port.UDP} }
+func udp(n *Need) { n.Protocols = []port.Protocol{port.UDP} }
+func only(addresses ...port.Address) func(*Need) {
+	return func(n *Need) { n.Expect, n.Only, n.Addresses = config.Listening, true, addresses }
+}
+
+func closed(n *Need) {
+	reachable(n)
+	n.Expect = config.Unreachable
+}
+
 func listening(n *Need) { n.Expect = config.Listening }
 func reusePort(n *Need) { n.ReusePort = true }
 
@@ -465,6 +481,13 @@ func verdictCases() []verdictCase {
 		{name: "listening, right owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
 		{name: "listening, wrong owner", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", python), want: verdictWant{status: WrongOwner, method: Table, message: "served by a process that is not its owner: python3", pids: []int{77}}},
 		{name: "listening, owner unproven", need: both(listening, owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: []config.NoticeCode{config.Degraded, config.Degraded}, pids: []int{901}, partly: true}},
+		{name: "on loopback alone", need: only("127.0.0.1"), attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812}}},
+		{name: "on loopback alone, and all of loopback", need: only(port.Loopback), attempts: []string{"not-tried", "not-tried"}, sockets: slices.Concat(listen("127.0.0.1:8080", nginx), listen("[::1]:8080", nginx), listen("127.0.0.2:8080", python)), want: verdictWant{status: Listening, method: Table, message: "served by nginx", pids: []int{812, 812}}},
+		{name: "on every address, and only loopback may be", need: only(port.Loopback), attempts: []string{"not-tried", "not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Exposed, method: Table, message: "tcp 8080 on loopback is served, but nginx (pid 812, nginx.service) also listens outside of it: tcp [::]:8080", pids: []int{812}}},
+		{name: "another listens outside", need: only("127.0.0.1"), attempts: []string{"not-tried"}, sockets: slices.Concat(listen("127.0.0.1:8080", nginx), listen("192.0.2.7:8080", python)), want: verdictWant{status: Exposed, method: Table, message: "python3 (pid 77", pids: []int{812, 77}}},
+		{name: "only outside", need: only("127.0.0.1"), attempts: []string{"not-tried"}, sockets: listen("192.0.2.7:8080", python), want: verdictWant{status: NotListening, method: Table, message: "nothing listens"}},
+		{name: "exposed, and whose it is can't be seen", need: both(only("127.0.0.1"), owner(config.Owner{Unit: "nginx.service"})), attempts: []string{"not-tried"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", hidden))}, want: verdictWant{status: Exposed, method: Table, message: "also listens outside", notices: []config.NoticeCode{config.Degraded}, pids: []int{901}, partly: true}},
+		{name: "only IPv4, and a dual-stack listener", need: only(port.Any4), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Exposed, method: Table, message: "outside of it: tcp [::]:8080", pids: []int{812}}},
 		{name: "udp listening", need: both(listening, udp), attempts: []string{"not-tried"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "udp 8080 is served", pids: []int{812}}},
 
 		{name: "reachable", need: reachable, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "db.internal port 5432 accepts connections"}},
@@ -481,6 +504,14 @@ func verdictCases() []verdictCase {
 		{name: "no time for a port, and another refuses", need: reachableBlock, attempts: []string{"ok", "ok", "failed connect ECONNREFUSED", "not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unreachable, method: Connect, message: "5435 (not tried: --timeout leaves too little time)"}},
 		{name: "no connects at all for a block", need: reachableBlock, attempts: slices.Repeat([]string{"not-tried connect no space left"}, 4), want: verdictWant{status: Unknown, method: None, message: "4 of 4 not reached: 5432-5435 (not tried: no space left)"}},
 		{name: "no time to connect", need: reachable, attempts: []string{"not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: None, message: "db.internal port 5432: can't connect from this target: --timeout leaves too little time"}},
+		{name: "unreachable, and refused", need: closed, attempts: []string{"failed connect ECONNREFUSED"}, want: verdictWant{status: Unreachable, method: Connect, message: "refuses connections", met: true}},
+		{name: "unreachable, and silent", need: closed, attempts: []string{"failed connect ETIMEDOUT"}, want: verdictWant{status: Unreachable, method: Connect, message: "does not answer", met: true}},
+		{name: "unreachable, and rejected on the way", need: closed, attempts: []string{"failed connect EHOSTUNREACH"}, want: verdictWant{status: Unreachable, method: Connect, message: "EHOSTUNREACH", met: true}},
+		{name: "unreachable, and it answers", need: closed, attempts: []string{"ok"}, want: verdictWant{status: Reachable, method: Connect, message: "accepts connections", unmet: true}},
+		{name: "unreachable, and the name does not resolve", need: closed, attempts: []string{"failed resolve not found"}, want: verdictWant{status: Unknown, method: Connect, message: "can't be resolved (not found), which does not show"}},
+		{name: "unreachable, and there is no network", need: closed, attempts: []string{"failed connect ENETUNREACH"}, want: verdictWant{status: Unknown, method: Connect, message: "ENETUNREACH"}},
+		{name: "unreachable, and not tried", need: closed, attempts: []string{"not-tried connect --timeout leaves too little time"}, want: verdictWant{status: Unknown, method: None, message: "can't connect from this target"}},
+		{name: "an unreachable block, and one port answers", need: both(reachableBlock, func(n *Need) { n.Expect = config.Unreachable }), attempts: []string{"failed connect ECONNREFUSED", "ok", "failed resolve not found", "ok"}, want: verdictWant{status: Reachable, method: Connect, message: "ports 5432-5435: 2 of 4 accept connections: 5433,5435", unmet: true}},
 		{name: "connect not tried", need: reachable, attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Connect, message: "could not be tried (socket: EMFILE)"}},
 	}, ownerCases(), tableCases(), callerCases())
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,6 +25,8 @@ type checkOptions struct {
 	connectOptions
 	ranges, exclude portsFlag
 	wait            waitFlag
+	connectTimeout  waitFlag
+	runAs           string
 	alternatives    int
 	candidates      int
 	parallel        int
@@ -48,7 +51,9 @@ conflicts at once. A MANIFEST is a file, - for stdin, or a glob.`,
 		Example: `  portcheck check
   portcheck check shop.yml payment.yml
   portcheck check -p 127.0.0.1:8080 --range 8000-8099
-  portcheck check --offset 100 -o json=report.json    move the ports of a matrix job`,
+  portcheck check --only 'web*' --wait 30s
+  portcheck check --offset 100 -o json=report.json   move a matrix job's ports
+  portcheck check -p db.internal:5432 --expect reachable`,
 		Args: cobra.ArbitraryArgs,
 	}
 	a.checkFlags(cmd)
@@ -62,17 +67,23 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.needFlags(f)
+	f.StringVar(&o.runAs, "run-as", "", "try the ports as `USER`, a name or a number, instead of each need's run_as; needs root")
+	f.Var(&o.wait, "wait", "retry unmet needs for this long before reporting a conflict, such as `30s`")
+	f.Var(&o.connectTimeout, "connect-timeout", "how long a connect of expect: reachable or unreachable may take, such as `2s` (default 5s)")
+	groupWhat.addTo(f)
 	f.Var(&o.ranges, "range", "ports to choose alternatives from, such as `8000-8099,9443`")
 	f.Var(&o.exclude, "exclude", "ports that are never suggested, such as `8080,8090-8092`")
-	f.Var(&o.wait, "wait", "retry unmet needs for this long before reporting a conflict, such as `30s`")
 	f.IntVar(&o.alternatives, "alternatives", 3, "number of alternatives to suggest for each unmet need")
 	f.IntVar(&o.candidates, "candidates", 0, "list up to `N` ports that each need could move to, as input for portcheck merge")
+	groupAlternatives.addTo(f)
 	o.outputFlags(f)
 	o.verdictFlags(f)
+	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes that hold ports; they may contain secrets")
+	groupReport.addTo(f)
 	o.connectFlags(f)
 	f.IntVar(&o.parallel, "parallel", 16, "number of targets to check at the same time, 1 to 256")
 	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
-	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes that hold ports; they may contain secrets")
+	groupWhere.addTo(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
 
@@ -80,6 +91,7 @@ func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.failOn, "fail-on", "error", "which unmet needs fail the run: error, warning (also those of severity warning) or never")
 	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for needs with the status unknown")
+	groupReport.addTo(f)
 }
 
 func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) error {
@@ -120,7 +132,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 
-// override applies --range, --exclude and --wait. An engine chooses from the range of
+// override applies the flags that take the place of what needs say. An engine chooses from the range of
 // its Compose file, whatever the flags.
 func (o *checkOptions) override(needs []check.Need) []config.Problem {
 	var problems []config.Problem
@@ -128,6 +140,12 @@ func (o *checkOptions) override(needs []check.Need) []config.Problem {
 		n := &needs[i]
 		if o.wait.given {
 			n.Wait = o.wait.Duration
+		}
+		if o.connectTimeout.given {
+			n.ConnectTimeout = o.connectTimeout.Duration
+		}
+		if o.runAs != "" && n.Expect == config.Free {
+			n.RunAs = o.runAs
 		}
 		if n.Auto && n.Project != "" {
 			continue
@@ -172,6 +190,12 @@ func (o *checkOptions) validate(env ci.Env) error {
 	if o.parallel < 1 || o.parallel > maxParallel {
 		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
 	}
+	if o.connectTimeout.given && o.connectTimeout.Duration == 0 {
+		return usageError(errors.New("--connect-timeout 0s: want a duration above 0, such as 2s"), "")
+	}
+	if o.runAs != "" && !config.IsUser(o.runAs) {
+		return usageError(fmt.Errorf("--run-as %q is not a user: want a user name or a number such as 1000", o.runAs), "")
+	}
 	if err := o.connectOptions.validate(env); err != nil {
 		return err
 	}
@@ -185,10 +209,13 @@ func validCount(flag string, n, most int) error {
 	return nil
 }
 
+// failOnWords are the values of --fail-on.
+var failOnWords = []string{"error", "warning", "never"}
+
 func (o *verdictOptions) validate() error {
 	switch {
-	case o.failOn != "error" && o.failOn != "warning" && o.failOn != "never":
-		return usageError(fmt.Errorf("--fail-on %q: want error, warning or never", o.failOn), "")
+	case !slices.Contains(failOnWords, o.failOn):
+		return notOneOf("--fail-on", o.failOn, failOnWords)
 	case o.warningsExit < 0 || o.warningsExit > 255:
 		return usageError(fmt.Errorf("--warnings-exit-code %d: want a number from 0 to 255", o.warningsExit), "")
 	}

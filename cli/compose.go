@@ -22,6 +22,7 @@ func (o *composeOptions) composeFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "read the variables of Compose files from `FILE` instead of .env (repeatable)")
 	f.StringArrayVar(&o.profiles, "profile", nil, "take `NAME` for an active profile of Compose, or * for all (repeatable)")
 	f.StringVar(&o.project, "project", "", "`NAME` of the Compose project, instead of COMPOSE_PROJECT_NAME and name:")
+	groupCompose.addTo(f)
 }
 
 // names returns the files that the flags name.

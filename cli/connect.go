@@ -23,9 +23,11 @@ type connectOptions struct {
 }
 
 func (o *connectOptions) connectFlags(f *pflag.FlagSet) {
+	groupNone.addTo(f) // the command's own
 	f.StringVar(&o.evidence, "evidence", string(transport.Full), "what a helper container may see: `full` (also which process holds a port) or basic (only ports)")
 	o.timeout = 30 * time.Second
 	f.Var((*durationFlag)(&o.timeout), "timeout", "time budget of one target, not counting --wait")
+	groupWhere.addTo(f)
 	o.sshFlags(f)
 }
 
@@ -36,7 +38,7 @@ func (o *connectOptions) validate(env ci.Env) error {
 	}
 	switch {
 	case !slices.Contains(names, o.evidence):
-		return usageError(fmt.Errorf("--evidence %q: want full or basic", o.evidence), config.DidYouMean(o.evidence, names))
+		return notOneOf("--evidence", o.evidence, names)
 	case o.timeout <= 0:
 		return usageError(fmt.Errorf("--timeout %s: want a duration above 0, such as 30s", o.timeout), "")
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -63,6 +64,11 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, errors.New("want at most 24h")
 	}
 	return d, nil
+}
+
+// notOneOf returns the failure of a flag whose value is none of its words.
+func notOneOf(flag, value string, words []string) error {
+	return usageError(fmt.Errorf("%s %q: want %s", flag, value, config.OneOf(words)), config.DidYouMean(value, words))
 }
 
 // flagNames returns the long flags of a command, such as "--format".

@@ -36,7 +36,7 @@ Alternatives are ports that are free on all targets of a need. For these, run
 check with --candidates on each host.`,
 		Example: `  portcheck merge app1=app1.json app2=app2.json
   portcheck merge -f markdown -o junit=ports.xml reports/*.json
-  ssh app1 portcheck -t local -f json --candidates 64 | portcheck merge app1=- app2=app2.json`,
+  ssh app1 portcheck -f json --candidates 9 | portcheck merge app1=- app2=b.json`,
 		Args: cobra.ArbitraryArgs,
 	}
 	f := cmd.Flags()

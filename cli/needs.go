@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -18,6 +19,9 @@ type needOptions struct {
 	ports     []string
 	targets   []string
 	set       []string
+	only      []string
+	skip      []string
+	expect    string
 	offset    int
 	recursive []string
 	source    string
@@ -26,21 +30,26 @@ type needOptions struct {
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
-	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
-	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
-	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
-	o.composeFlags(f)
+	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
+	f.StringVar(&o.expect, "expect", string(config.Free), "what is expected of every --port: "+config.OneOf(config.Expects())+"; the last two with HOST:PORT, to which portcheck connects")
+	f.StringArrayVar(&o.only, "only", nil, "take only the needs with this `NAME`, a glob (repeatable)")
+	f.StringArrayVar(&o.skip, "skip", nil, "leave out the needs with this `NAME`, a glob (repeatable)")
 	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones, auto and those that --set changes")
+	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
+	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
+	groupWhat.addTo(f)
+	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
+	groupWhere.addTo(f)
+	o.composeFlags(f)
 }
 
 // readNeeds reads manifests and flags. If it returns problems, the needs and
 // targets are not complete. auto is the target of needs that name none. The error
 // is that of names that may not be read, or the context's.
 func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto string) ([]check.Need, []targetSpec, []config.Problem, error) {
-	if o.source != "" && !slices.Contains(config.SourceNames(), o.source) {
-		return nil, nil, nil, usageError(fmt.Errorf("--source %q: want %s", o.source, config.OneOf(config.SourceNames())), config.DidYouMean(o.source, config.SourceNames()))
+	if err := o.validate(); err != nil {
+		return nil, nil, nil, err
 	}
 	names := slices.Concat(args, o.recursive, o.composeOptions.names())
 	if len(args)+len(o.recursive)+len(o.files)+len(o.ports) == 0 {
@@ -70,9 +79,21 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 	return r.needs, r.specs, r.problems, err
 }
 
+func (o needOptions) validate() error {
+	switch {
+	case o.source != "" && !slices.Contains(config.SourceNames(), o.source):
+		return notOneOf("--source", o.source, config.SourceNames())
+	case o.expect != "" && !slices.Contains(config.Expects(), o.expect):
+		return notOneOf("--expect", o.expect, config.Expects())
+	case o.expect != "" && o.expect != string(config.Free) && len(o.ports) == 0:
+		return usageError(fmt.Errorf("--expect %s has no effect without --port: in a manifest, each need has its own expect", o.expect), "")
+	}
+	return nil
+}
+
 func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variables) ([]check.Need, []targetSpec, []config.Problem) {
 	manifests, problems := a.manifests(args, o, vars)
-	if m, bad := portFlagManifest(o.ports); len(m.Ports) > 0 || len(bad) > 0 {
+	if m, bad := portFlagManifest(o.ports, cmp.Or(config.Expect(o.expect), config.Free)); len(m.Ports) > 0 || len(bad) > 0 {
 		manifests = append(manifests, m)
 		problems = append(problems, bad...)
 	}
@@ -80,6 +101,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 		problems = append(problems, o.withoutCompose(manifests)...)
 	}
 	problems = append(problems, applyOverrides(manifests, o.offset, o.set, len(problems) == 0)...)
+	problems = append(problems, selectNeeds(manifests, o.only, o.skip, len(problems) == 0, vars)...)
 	targets, bad := parseTargetFlags(o.targets, auto)
 	problems = append(problems, bad...)
 	if len(problems) > 0 {
@@ -120,9 +142,11 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	}
 	manifests, bad := config.Load(names, a.stdin, options)
 	for i := range bad {
-		if slices.Contains(args, bad[i].File) && filepath.Ext(bad[i].File) == "" && bad[i].File != "-" {
+		if slices.Contains(args, bad[i].File) && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
 				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)
+			} else if _, err := parsePorts(bad[i].File); err == nil {
+				bad[i].Message += "; to check a port without a manifest: portcheck -p " + bad[i].File
 			}
 		}
 	}

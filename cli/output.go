@@ -30,6 +30,7 @@ func (o *outputOptions) outputFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
 	f.BoolVar(&o.noColor, "no-color", false, "no colours; setting NO_COLOR does the same")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress, and no text if every need is met")
+	groupReport.addTo(f)
 }
 
 // outputs are stdout and the files that a report is written to.

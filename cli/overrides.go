@@ -51,7 +51,7 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 				p.Ports, p.Auto = r, false
 				continue
 			}
-			if p.Expect == config.Reachable || p.Auto {
+			if p.Expect.Connects() || p.Auto {
 				continue
 			}
 			first, last := int(p.Ports.First)+offset, int(p.Ports.Last)+offset

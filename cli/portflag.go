@@ -11,61 +11,127 @@ import (
 )
 
 // portFlagManifest returns a manifest with an entry for each --port flag.
-func portFlagManifest(specs []string) (config.Manifest, []config.Problem) {
+func portFlagManifest(specs []string, expect config.Expect) (config.Manifest, []config.Problem) {
 	m := config.Manifest{File: "--port"}
 	var problems []config.Problem
 	taken, last := map[string]bool{}, map[string]int{} // names, and the last number of each
 	for _, spec := range specs {
-		p, err := parsePort(spec)
+		ports, err := parsePortsFor(spec, expect)
 		if err != nil {
 			problems = append(problems, config.Problem{Position: config.Position{File: "--port"}, Message: err.Error()})
 			continue
 		}
-		name := p.Name
-		for taken[p.Name] {
-			last[name] = max(last[name]+1, 2)
-			p.Name = fmt.Sprintf("%s-%d", name, last[name])
+		for _, p := range ports {
+			name := p.Name
+			for taken[p.Name] {
+				last[name] = max(last[name]+1, 2)
+				p.Name = fmt.Sprintf("%s-%d", name, last[name])
+			}
+			taken[p.Name] = true
+			m.Ports = append(m.Ports, p)
 		}
-		taken[p.Name] = true
-		m.Ports = append(m.Ports, p)
 	}
 	return m, problems
 }
 
-// parsePort parses [ADDRESS:]PORT[-LAST][/PROTOCOL].
-func parsePort(spec string) (config.Port, error) {
-	fail := func(err error) (config.Port, error) {
-		return config.Port{}, fmt.Errorf("%q: %w (a port is given as 8080, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
+// parsePortsFor parses the needs of one --port flag with what is expected of them.
+func parsePortsFor(spec string, expect config.Expect) ([]config.Port, error) {
+	if expect.Connects() {
+		return parseRemote(spec, expect)
+	}
+	ports, err := parsePorts(spec)
+	for i := range ports {
+		ports[i].Expect = expect
+	}
+	return ports, err
+}
+
+// parseRemote parses HOST:PORT[-LAST][,...][/tcp].
+func parseRemote(spec string, expect config.Expect) ([]config.Port, error) {
+	host, ports, found := cutAddress(strings.TrimSuffix(spec, "/"+string(port.TCP)))
+	fail := func(err error) ([]config.Port, error) {
+		return nil, fmt.Errorf("%q: %w (with --expect %s a port is given as db.internal:5432 or [2001:db8::1]:5432)", spec, err, expect)
+	}
+	switch {
+	case strings.Contains(ports, "/"):
+		return fail(errors.New("connects are made by tcp"))
+	case !found || host == "":
+		return fail(errors.New("the host to connect to is missing"))
+	case !config.IsRemote(host):
+		return fail(errors.New("this is not a host name or an IP address"))
+	}
+	set, err := port.ParseSet(ports)
+	if err != nil {
+		return fail(err)
+	}
+	var all []config.Port
+	for _, r := range set {
+		all = append(all, config.Port{
+			At: config.Position{File: "--port"}, Name: fmt.Sprintf("%s-%s", port.TCP, r), Ports: r, Remote: host,
+			Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{}, Expect: expect, Severity: config.SeverityError,
+		})
+	}
+	return all, nil
+}
+
+// cutAddress cuts at the colon between an address and its ports. Brackets around the
+// address are removed.
+func cutAddress(s string) (address, ports string, found bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", s, false
+	}
+	address = s[:i]
+	if inner, ok := strings.CutPrefix(address, "["); ok && strings.HasSuffix(inner, "]") {
+		address = strings.TrimSuffix(inner, "]")
+	}
+	return address, s[i+1:], true
+}
+
+// parsePorts parses [ADDRESS:]PORT[-LAST][,...][/PROTOCOL] as a need for each port or
+// block. Address and protocol are those of the whole list.
+func parsePorts(spec string) ([]config.Port, error) {
+	fail := func(err error) ([]config.Port, error) {
+		return nil, fmt.Errorf("%q: %w (a port is given as 8080, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
 	}
 	rest, protocol, named := strings.Cut(spec, "/")
 	proto := port.TCP
-	if named {
+	switch {
+	case named && strings.ContainsAny(protocol, ",:"), strings.Count(rest, ",") > 0 && strings.Contains(rest[strings.Index(rest, ","):], ":"):
+		return fail(errors.New("address and protocol are those of the whole list: use --port once for each"))
+	case named:
 		proto = port.Protocol(protocol)
 		if !slices.Contains(port.Protocols, proto) {
 			return fail(fmt.Errorf("unknown protocol %q: want tcp or udp", protocol))
 		}
 	}
 	addr := port.Any
-	if i := strings.LastIndexByte(rest, ':'); i >= 0 {
-		text := rest[:i]
-		rest = rest[i+1:]
-		if inner, found := strings.CutPrefix(text, "["); found && strings.HasSuffix(inner, "]") {
-			text = strings.TrimSuffix(inner, "]")
-		} else if strings.Contains(text, ":") {
+	if text, ports, found := cutAddress(rest); found {
+		rest = ports
+		switch {
+		case text == "": // :8080 is any address to many programs
+		case text == "localhost":
+			addr = port.Loopback
+		case strings.Contains(text, ":") && !strings.HasPrefix(spec, "["):
 			return fail(errors.New("put an IPv6 address in brackets and the port after them"))
-		}
-		var err error
-		if addr, err = port.ParseAddress(text); err != nil {
-			return fail(err)
+		default:
+			var err error
+			if addr, err = port.ParseAddress(text); err != nil {
+				return fail(err)
+			}
 		}
 	}
-	ports, err := port.ParseRange(rest)
+	set, err := port.ParseSet(rest)
 	if err != nil {
 		return fail(err)
 	}
-	return config.Port{
-		At: config.Position{File: "--port"}, Name: fmt.Sprintf("%s-%s", proto, ports),
-		Ports: ports, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
-		Expect: config.Free, Severity: config.SeverityError,
-	}, nil
+	var all []config.Port
+	for _, r := range set {
+		all = append(all, config.Port{
+			At: config.Position{File: "--port"}, Name: fmt.Sprintf("%s-%s", proto, r),
+			Ports: r, Protocols: []port.Protocol{proto}, Addresses: []port.Address{addr},
+			Expect: config.Free, Severity: config.SeverityError,
+		})
+	}
+	return all, nil
 }

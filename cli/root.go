@@ -26,7 +26,7 @@ directory, else for the Compose files that Compose would read there.`,
   portcheck -p 8080 -p 53/udp       check two ports without a manifest
   portcheck -f json deploy/*.yml    check several manifests and print JSON
   portcheck init                    write a portcheck.yml
-  portcheck lint -r .               find conflicts in all manifests without opening a socket
+  portcheck lint -r .               find conflicts in manifests, open no socket
   portcheck list                    list the listening sockets of this machine
   portcheck free --range 8000-8099  print a port that can be bound now`,
 		SilenceUsage:  true,
@@ -40,8 +40,11 @@ directory, else for the Compose files that Compose would read there.`,
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	a.checkFlags(root)
+	a.versionFlag(root)
+	a.setHelp(root)
 	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.assign(), a.exec(), a.verify(), a.leases(), a.release(), a.merge(), a.version(), a.probe(), a.keep(), a.action())
 	addCompletion(root)
+	a.completeValues(root)
 	return root
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/ci"
-	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -32,6 +31,7 @@ func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.AgentDir, "agent-dir", "", "`DIR` of executables to send to ssh:// targets of other systems: files named portcheck-OS-ARCH")
 	f.BoolVar(&o.AgentCache, "agent-cache", false, "keep the executable that was sent to an ssh:// target in ~/.cache/portcheck there")
 	f.BoolVar(&o.Sudo, "sudo", false, "run portcheck on ssh:// targets with sudo -n")
+	groupSSH.addTo(f)
 }
 
 // logSSH writes the log of an ssh that has failed to stderr.
@@ -50,7 +50,7 @@ func (o *sshOptions) validateSSH(env ci.Env) error {
 		names = append(names, string(c))
 	}
 	if !slices.Contains(names, o.client) {
-		return usageError(fmt.Errorf("--ssh %q: want auto, openssh or builtin", o.client), config.DidYouMean(o.client, names))
+		return notOneOf("--ssh", o.client, names)
 	}
 	o.Client, o.Untrusted = transport.SSHClient(o.client), ci.Untrusted(env)
 	variable := o.TextVariable(env)

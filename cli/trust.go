@@ -49,7 +49,7 @@ func refuseRemotes(needs []check.Need, reason string) []config.Problem {
 	var problems []config.Problem
 	refused := map[config.Position]bool{}
 	for _, n := range needs {
-		if n.Remote == "" || refused[n.At] { // each target has a need of the same entry
+		if n.Remote == "" || n.At.IsFlag() || refused[n.At] { // each target has a need of the same entry
 			continue
 		}
 		refused[n.At] = true

@@ -16,6 +16,7 @@ type variables struct {
 	unread     []string // the names of those that are set and were not read
 	discovered []string // the Compose files that are read although nobody named them
 	unfixed    []config.Position
+	skipped    []string // the names of the needs that --only and --skip leave out
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change
@@ -57,6 +58,9 @@ func listed(words []string) string {
 // which variables were not read, or have no value.
 func (v *variables) notes() []string {
 	var notes []string
+	if len(v.skipped) > 0 {
+		notes = append(notes, fmt.Sprintf("left out by --only or --skip: %s", listed(v.skipped)))
+	}
 	if len(v.discovered) > 0 {
 		notes = append(notes, "reading "+safeWords(strings.Join(v.discovered, " and "))+", since no manifest is in this directory")
 	}

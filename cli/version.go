@@ -29,9 +29,23 @@ func (a *app) version() *cobra.Command {
 		Short:   "Print the version",
 		Example: "  portcheck version",
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "%s (%s, %s/%s)\n", tool(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return writeFailure("the version", err)
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.printVersion() },
+	}
+}
+
+func (a *app) printVersion() error {
+	_, err := fmt.Fprintf(a.stdout, "%s (%s, %s/%s)\n", tool(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return writeFailure("the version", err)
+}
+
+// versionFlag gives root the flag --version, which does what the command does.
+func (a *app) versionFlag(root *cobra.Command) {
+	print := root.Flags().BoolP("version", "v", false, "print the version")
+	run := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *print {
+			return a.printVersion()
+		}
+		return run(cmd, args)
 	}
 }

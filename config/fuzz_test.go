@@ -124,7 +124,7 @@ func checkManifest(t *testing.T, m Manifest) {
 		switch {
 		case p.At.Line == 0, p.Name == "", p.Ports.First == 0, p.Ports.First > p.Ports.Last, len(p.Protocols) == 0, p.Wait < 0:
 			t.Errorf("a need with an invalid value: %+v", p)
-		case (p.Expect == Reachable) != (p.Remote != ""), (p.Expect == Reachable) != (len(p.Addresses) == 0):
+		case p.Expect.Connects() != (p.Remote != ""), p.Expect.Connects() != (len(p.Addresses) == 0):
 			t.Errorf("a need that mixes bind and connect: %+v", p)
 		}
 		for _, o := range p.Owner {

@@ -41,6 +41,8 @@ func (m *manifest) need(key string, n *yaml.Node) {
 		{"severity", into(&p.Severity, m.severityWord)},
 		{"targets", into(&p.Targets, m.targetNames)},
 		{"remote", into(&p.Remote, m.remote)},
+		{"connect_timeout", into(&p.ConnectTimeout, m.connectTimeout)},
+		{"only", into(&p.Only, m.boolean)},
 	})
 	if n.Kind != yaml.MappingNode {
 		return
@@ -50,7 +52,7 @@ func (m *manifest) need(key string, n *yaml.Node) {
 			m.report(n, missingKey, required)
 		}
 	}
-	if p.Expect == Reachable {
+	if p.Expect.Connects() {
 		m.checkReachable(&p, fields)
 	} else {
 		m.checkBindable(p, fields, reuse)
@@ -80,6 +82,18 @@ func (m *manifest) checkBindable(p Port, fields, socket map[string]field) {
 	if f, ok := fields["remote"]; ok && !invalid {
 		m.report(f.key, remoteUnused)
 	}
+	if f, ok := fields["connect_timeout"]; ok && !invalid {
+		m.report(f.key, timeoutUnused)
+	}
+	if f, ok := fields["only"]; ok && p.Only && !invalid {
+		_, named := fields["address"]
+		switch {
+		case p.Expect != Listening:
+			m.report(f.key, onlyUnused)
+		case !named || slices.Contains(p.Addresses, port.Any):
+			m.report(f.key, onlyAnywhere)
+		}
+	}
 	if f, ok := socket["reuse_address"]; ok && len(p.Protocols) > 1 {
 		m.report(f.key, reuseOfBoth)
 	}
@@ -105,14 +119,14 @@ func (m *manifest) checkZones(device field, p Port) {
 // are dropped: they are for the other needs.
 func (m *manifest) checkReachable(p *Port, fields map[string]field) {
 	if _, ok := fields["remote"]; !ok {
-		m.report(fields["expect"].value, remoteMissing)
+		m.report(fields["expect"].value, remoteMissing, p.Expect)
 	}
 	if f, ok := fields["protocol"]; ok && slices.Contains(p.Protocols, port.UDP) {
-		m.report(f.value, reachableUDP)
+		m.report(f.value, reachableUDP, p.Expect)
 	}
-	for _, key := range []string{"address", "owner", "socket", "run_as", "range", "exclude", "guard"} {
+	for _, key := range []string{"address", "owner", "socket", "run_as", "range", "exclude", "guard", "only"} {
 		if f, ok := fields[key]; ok {
-			m.report(f.key, unusedKey, key)
+			m.report(f.key, unusedKey, key, p.Expect)
 		}
 	}
 	p.Protocols, p.Addresses, p.Range, p.Exclude = []port.Protocol{port.TCP}, []port.Address{}, nil, nil

@@ -83,7 +83,26 @@ func ParseTarget(text string) (Target, error) {
 	if hasPassword(text) {
 		return Target{}, errPassword
 	}
-	return Target{}, fmt.Errorf("%s is not a target: want %s", quote(text), TargetSyntax())
+	return Target{}, fmt.Errorf("%s is not a target: want %s%s", quote(text), TargetSyntax(), meantTarget(text))
+}
+
+// meantTarget returns the target that was probably meant, as the end of a message.
+func meantTarget(text string) string {
+	var names []string
+	for _, k := range TargetKinds {
+		names = append(names, k.Name)
+	}
+	hint := DidYouMean(text, names)
+	_, err := ParseSSHAddress(text)
+	switch {
+	case hint != "" && !strings.Contains(text, "@"):
+		return "; " + hint
+	case err != nil:
+		return ""
+	case strings.ContainsAny(text, "@.") || !isContainerName(text):
+		return "; for a host by SSH use ssh://" + text
+	}
+	return fmt.Sprintf("; for a host by SSH use ssh://%s, for a container container:%s", text, text)
 }
 
 // KindOf returns the kind of a target that ParseTarget returned.
@@ -96,9 +115,12 @@ func (t Target) KindOf() TargetKind {
 	return TargetKind{}
 }
 
-// hasPassword reports whether s is a URL with a password.
+// hasPassword reports whether s is a URL, or the end of one, with a password.
 func hasPassword(s string) bool {
-	_, rest, _ := strings.Cut(s, "://")
+	_, rest, found := strings.Cut(s, "://")
+	if !found {
+		rest = s
+	}
 	return strings.Contains(rest[:max(strings.LastIndex(rest, "@"), 0)], ":")
 }
 

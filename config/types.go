@@ -53,7 +53,17 @@ const (
 	Free      Expect = "free"      // the app can bind it
 	Listening Expect = "listening" // a process listens on it
 	Reachable Expect = "reachable" // a TCP connect to Remote succeeds
+	// Unreachable is met if every TCP connect to Remote is refused or gets no answer.
+	Unreachable Expect = "unreachable"
 )
+
+var expects = []Expect{Free, Listening, Reachable, Unreachable}
+
+// Expects returns every expectation as text.
+func Expects() []string { return texts(expects) }
+
+// Connects reports whether the need connects to Remote, and binds nothing.
+func (e Expect) Connects() bool { return e == Reachable || e == Unreachable }
 
 // Severity is the weight of an unmet need.
 type Severity string
@@ -85,32 +95,38 @@ type NamedTarget struct {
 // Port is one entry of a manifest's ports. An entry with two protocols is one
 // Port: both move to another port together.
 type Port struct {
-	At           Position // of the port value
-	Name         string
-	Ports        port.Range // one port, or a block that is needed as a whole; of an auto the first of its range
-	Auto         bool       `json:",omitempty"` // any port or block of Range will do
-	Protocols    []port.Protocol
-	Addresses    []port.Address // empty for Reachable
-	Expect       Expect
-	Remote       string // host name or IP; for Reachable only
-	Owner        []Owner
-	ReuseAddress *bool // nil: true for tcp, false for udp
-	ReusePort    bool
-	Device       string // that the app binds to; empty: none
-	RunAs        string
-	Range        port.Set
-	Exclude      port.Set
-	Wait         time.Duration
-	Allow        []NoticeCode
-	Env          string // Variable has the default
-	Guard        *bool  `json:",omitempty"` // whether a lease also holds the port in the kernel; nil: as the protocol has it
-	Severity     Severity
-	Targets      []string // empty: all
-	Project      string   `json:",omitempty"` // of Compose, or ""
-	Container    uint16   `json:",omitempty"` // the container's port that it publishes, or 0
-	Group        string   `json:",omitempty"` // needs of one file with different ones don't exclude each other
-	Replicas     int      `json:",omitempty"` // how many of the app run on one host; 0: one
+	At        Position // of the port value
+	Name      string
+	Ports     port.Range // one port, or a block that is needed as a whole; of an auto the first of its range
+	Auto      bool       `json:",omitempty"` // any port or block of Range will do
+	Protocols []port.Protocol
+	Addresses []port.Address // empty if Expect.Connects
+	Expect    Expect
+	Remote    string // host name or IP, if Expect.Connects
+	// ConnectTimeout limits each connect to Remote; 0: DefaultConnectTimeout.
+	ConnectTimeout time.Duration `json:",omitempty"`
+	Only           bool          `json:",omitempty"` // for Listening: nobody may listen on the ports outside of Addresses
+	Owner          []Owner
+	ReuseAddress   *bool // nil: true for tcp, false for udp
+	ReusePort      bool
+	Device         string // that the app binds to; empty: none
+	RunAs          string
+	Range          port.Set
+	Exclude        port.Set
+	Wait           time.Duration
+	Allow          []NoticeCode
+	Env            string // Variable has the default
+	Guard          *bool  `json:",omitempty"` // whether a lease also holds the port in the kernel; nil: as the protocol has it
+	Severity       Severity
+	Targets        []string // empty: all
+	Project        string   `json:",omitempty"` // of Compose, or ""
+	Container      uint16   `json:",omitempty"` // the container's port that it publishes, or 0
+	Group          string   `json:",omitempty"` // needs of one file with different ones don't exclude each other
+	Replicas       int      `json:",omitempty"` // how many of the app run on one host; 0: one
 }
+
+// DefaultConnectTimeout is how long a connect may take if nothing else is said.
+const DefaultConnectTimeout = 5 * time.Second
 
 // MostDuration is the longest duration of a manifest, of a flag and of a helper. A
 // job ends earlier: GitHub's after 6 hours.

@@ -92,7 +92,7 @@ func (w *walker) protocol(key string, n *yaml.Node) (port.Protocol, bool) {
 }
 
 func (w *walker) expectWord(key string, n *yaml.Node) (Expect, bool) {
-	return word(w, key, n, []Expect{Free, Listening, Reachable})
+	return word(w, key, n, expects)
 }
 
 func (w *walker) severityWord(key string, n *yaml.Node) (Severity, bool) {
@@ -347,11 +347,27 @@ func (w *walker) user(key string, n *yaml.Node) (string, bool) {
 	return s, true
 }
 
+// IsUser reports whether s is the name of a user, or a user ID in canonical form.
+func IsUser(s string) bool {
+	printable := !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+	return s != "" && len(s) <= labelMax && printable && (strings.Trim(s, "0123456789") != "" || isUID(s))
+}
+
 // isUID reports whether s is a user ID in canonical form. The highest number is not
 // a user ID: setresuid(2) takes it for "no change".
 func isUID(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return err == nil && n < 1<<32-1 && strconv.FormatUint(n, 10) == s
+}
+
+// connectTimeout reads a duration above 0.
+func (w *walker) connectTimeout(key string, n *yaml.Node) (time.Duration, bool) {
+	d, ok := w.duration(key, n)
+	if ok && d == 0 {
+		w.report(n, zeroTimeout, key)
+		return 0, false
+	}
+	return d, ok
 }
 
 func (w *walker) remote(key string, n *yaml.Node) (string, bool) {
@@ -365,6 +381,9 @@ func (w *walker) remote(key string, n *yaml.Node) (string, bool) {
 	w.report(n, badRemote, quote(s))
 	return "", false
 }
+
+// IsRemote reports whether s is a host that can be connected to.
+func IsRemote(s string) bool { return isHost(s) }
 
 // isHost reports whether s is a host that can be connected to.
 func isHost(s string) bool {

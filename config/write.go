@@ -76,7 +76,7 @@ ports:
 func (p Port) lines() []string {
 	all := []string{"port: " + p.portText()}
 	add := func(key, value string) { all = append(all, key+": "+value) }
-	if p.Expect != Reachable {
+	if !p.Expect.Connects() {
 		if !slices.Equal(p.Protocols, []port.Protocol{port.TCP}) {
 			add("protocol", listText(texts(p.Protocols)))
 		}
@@ -89,6 +89,12 @@ func (p Port) lines() []string {
 	}
 	if p.Remote != "" {
 		add("remote", scalarText(p.Remote))
+	}
+	if p.ConnectTimeout > 0 {
+		add("connect_timeout", p.ConnectTimeout.String())
+	}
+	if p.Only {
+		add("only", "true")
 	}
 	var owners []string
 	for _, o := range p.Owner {

@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -87,7 +86,7 @@ func classify(op string, err error) (Outcome, string) {
 	}
 	name, known := errnoNames[errno]
 	if !known {
-		name = "WSA error " + strconv.Itoa(int(errno))
+		name = windowsErrorName(int(errno))
 	}
 	switch {
 	case op == "socket" && errno == windows.WSAEAFNOSUPPORT:
@@ -107,24 +106,22 @@ func classify(op string, err error) (Outcome, string) {
 }
 
 var errnoNames = map[windows.Errno]string{
-	syscall.ENOTSUP:              "ENOTSUP",
-	windows.ERROR_ACCESS_DENIED:  "ERROR_ACCESS_DENIED",
-	windows.ERROR_FILE_NOT_FOUND: "ERROR_FILE_NOT_FOUND",
-	windows.WSAEACCES:            "WSAEACCES",
-	windows.WSAEADDRINUSE:        "WSAEADDRINUSE",
-	windows.WSAEADDRNOTAVAIL:     "WSAEADDRNOTAVAIL",
-	windows.WSAEAFNOSUPPORT:      "WSAEAFNOSUPPORT",
-	windows.WSAECONNREFUSED:      "WSAECONNREFUSED",
-	windows.WSAEFAULT:            "WSAEFAULT",
-	windows.WSAEHOSTUNREACH:      "WSAEHOSTUNREACH",
-	windows.WSAEINVAL:            "WSAEINVAL",
-	windows.WSAEMFILE:            "WSAEMFILE",
-	windows.WSAENETDOWN:          "WSAENETDOWN",
-	windows.WSAENETUNREACH:       "WSAENETUNREACH",
-	windows.WSAENOBUFS:           "WSAENOBUFS",
-	windows.WSAENOPROTOOPT:       "WSAENOPROTOOPT",
-	windows.WSAEPROTONOSUPPORT:   "WSAEPROTONOSUPPORT",
-	windows.WSAETIMEDOUT:         "WSAETIMEDOUT",
+	syscall.ENOTSUP:            "ENOTSUP",
+	windows.WSAEACCES:          "WSAEACCES",
+	windows.WSAEADDRINUSE:      "WSAEADDRINUSE",
+	windows.WSAEADDRNOTAVAIL:   "WSAEADDRNOTAVAIL",
+	windows.WSAEAFNOSUPPORT:    "WSAEAFNOSUPPORT",
+	windows.WSAECONNREFUSED:    "WSAECONNREFUSED",
+	windows.WSAEFAULT:          "WSAEFAULT",
+	windows.WSAEHOSTUNREACH:    "WSAEHOSTUNREACH",
+	windows.WSAEINVAL:          "WSAEINVAL",
+	windows.WSAEMFILE:          "WSAEMFILE",
+	windows.WSAENETDOWN:        "WSAENETDOWN",
+	windows.WSAENETUNREACH:     "WSAENETUNREACH",
+	windows.WSAENOBUFS:         "WSAENOBUFS",
+	windows.WSAENOPROTOOPT:     "WSAENOPROTOOPT",
+	windows.WSAEPROTONOSUPPORT: "WSAEPROTONOSUPPORT",
+	windows.WSAETIMEDOUT:       "WSAETIMEDOUT",
 }
 
 // haveIPv6 reports whether an IPv6 socket can be opened.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -15,8 +16,9 @@ import (
 )
 
 const (
-	dialTimeout = 5 * time.Second
-	dialsAtOnce = 16
+	dialTimeout = 5 * time.Second // unless the request says another
+	// DialsAtOnce is how many connects are under way at the same time.
+	DialsAtOnce = 16
 )
 
 // dialAll connects to each remote, and closes the connection at once. What can't
@@ -33,7 +35,7 @@ func dialAll(ctx context.Context, dials []Dial, budget time.Duration) []Attempt 
 	all := make([]Attempt, len(dials))
 	caught := make([]*panics.Panic, len(dials))
 	var wait sync.WaitGroup
-	slots := make(chan struct{}, dialsAtOnce)
+	slots := make(chan struct{}, DialsAtOnce)
 	for i, d := range dials {
 		select {
 		case <-ctx.Done():
@@ -63,7 +65,7 @@ func noTime(d Dial) Attempt {
 func dial(ctx context.Context, d Dial) Attempt {
 	a := Attempt{Endpoint: port.Endpoint{Protocol: port.TCP, Port: d.Port}, Outcome: OK}
 	a.Addr, _ = netip.ParseAddr(d.Host)
-	dialer := net.Dialer{Timeout: dialTimeout, ControlContext: ControlDial}
+	dialer := net.Dialer{Timeout: cmp.Or(d.Timeout, dialTimeout), ControlContext: ControlDial}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))))
 	if err == nil {
 		if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -105,7 +107,7 @@ func dial(ctx context.Context, d Dial) Attempt {
 	}
 	var step *os.SyscallError
 	if errors.As(err, &step) {
-		a.Op = step.Syscall
+		a.Op = opName(step.Syscall)
 	}
 	_, a.Errno = classify(a.Op, err)
 	return a

@@ -179,13 +179,13 @@ func TestDials(t *testing.T) {
 	tcpListener("[::1]:8081").hold(t)
 	start := time.Now()
 	facts := probeHere(t, Request{Dials: []Dial{
-		{"127.0.0.1", 8080},
-		{"::1", 8081},
-		{"127.0.0.1", 8081},
-		{"::1", 8080},
-		{"192.0.2.1", 80},
-		{"nope.invalid", 80},
-		{"localhost", 8080},
+		{Host: "127.0.0.1", Port: 8080},
+		{Host: "::1", Port: 8081},
+		{Host: "127.0.0.1", Port: 8081},
+		{Host: "::1", Port: 8080},
+		{Host: "192.0.2.1", Port: 80},
+		{Host: "nope.invalid", Port: 80},
+		{Host: "localhost", Port: 8080},
 	}})
 	var got []string
 	for _, a := range facts.Dialed {
@@ -226,7 +226,7 @@ func TestDialTimeout(t *testing.T) {
 		return
 	}
 	silent(t)
-	a := probeHere(t, Request{Dials: []Dial{{"127.0.0.1", 8080}}}).Dialed[0]
+	a := probeHere(t, Request{Dials: []Dial{{Host: "127.0.0.1", Port: 8080}}}).Dialed[0]
 	if a.Outcome != Failed || a.Op != "connect" || a.Errno != "ETIMEDOUT" || a.Addr != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("%+v", a)
 	}
@@ -240,9 +240,9 @@ func TestDialBudget(t *testing.T) {
 	}
 	silent(t)
 	tcpListener("127.0.0.1:8081").hold(t)
-	req := Request{DialBudget: 500 * time.Millisecond, Dials: []Dial{{"127.0.0.1", 8081}}, Listeners: true}
-	for range 4 * dialsAtOnce {
-		req.Dials = append(req.Dials, Dial{"127.0.0.1", 8080})
+	req := Request{DialBudget: 500 * time.Millisecond, Dials: []Dial{{Host: "127.0.0.1", Port: 8081}}, Listeners: true}
+	for range 4 * DialsAtOnce {
+		req.Dials = append(req.Dials, Dial{Host: "127.0.0.1", Port: 8080})
 	}
 	start := time.Now()
 	facts := probeHere(t, req)
@@ -267,7 +267,7 @@ func TestDialBudgetBeforeTheDeadline(t *testing.T) {
 	silent(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
-	facts, err := Local{}.Probe(ctx, Request{DialBudget: time.Hour, Dials: []Dial{{"127.0.0.1", 8080}}})
+	facts, err := Local{}.Probe(ctx, Request{DialBudget: time.Hour, Dials: []Dial{{Host: "127.0.0.1", Port: 8080}}})
 	if err != nil || len(facts.Dialed) != 1 || facts.Dialed[0].Outcome != NotTried {
 		t.Errorf("%+v, %v", facts.Dialed, err)
 	}
@@ -280,7 +280,7 @@ func TestDialsEndWithTheirContext(t *testing.T) {
 		return
 	}
 	silent(t)
-	req := Request{Dials: slices.Repeat([]Dial{{"127.0.0.1", 8080}}, port.MaxPort)}
+	req := Request{Dials: slices.Repeat([]Dial{{Host: "127.0.0.1", Port: 8080}}, port.MaxPort)}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -326,7 +326,7 @@ func TestDialUnresolved(t *testing.T) {
 		}
 	}()
 	for host, want := range map[string]string{"gone.example.": "not found", "broken.example.": "temporary failure", "silent.example.": "timeout"} {
-		a := dial(t.Context(), Dial{host, 80})
+		a := dial(t.Context(), Dial{Host: host, Port: 80})
 		if a.Outcome != Failed || a.Op != "resolve" || a.Errno != want || a.Addr.IsValid() || a.Port != 80 {
 			t.Errorf("%s: %+v, want %s", host, a, want)
 		}

@@ -68,7 +68,7 @@ func TestDialsThatAreRefused(t *testing.T) {
 		names[a] = a
 	}
 	for name, addr := range names {
-		a := probeHere(t, Request{Dials: []Dial{{name, 8080}}}).Dialed[0]
+		a := probeHere(t, Request{Dials: []Dial{{Host: name, Port: 8080}}}).Dialed[0]
 		if a.Outcome != NotTried || a.Op != "connect" || a.Addr.String() != addr || !strings.HasPrefix(a.Errno, addr+" is refused: it is ") {
 			t.Errorf("%s: %+v", name, a)
 		}
@@ -102,7 +102,7 @@ func TestDialOfANameWithTwoAddresses(t *testing.T) {
 		testbed.Missing(t, "names can't be configured: "+err.Error())
 	}
 	tcpListener("127.0.0.2:8080").hold(t)
-	if a := dial(t.Context(), Dial{"both.example", 8080}); a.Outcome != OK || a.Addr != netip.MustParseAddr("127.0.0.2") {
+	if a := dial(t.Context(), Dial{Host: "both.example", Port: 8080}); a.Outcome != OK || a.Addr != netip.MustParseAddr("127.0.0.2") {
 		t.Errorf("%+v", a)
 	}
 }

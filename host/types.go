@@ -95,6 +95,8 @@ type Scan struct {
 type Dial struct {
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
+	// Timeout is how long the connect may take, 0 for the default.
+	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
 // Facts answers a Request.

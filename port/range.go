@@ -53,6 +53,12 @@ func ParseNumber(s string) (uint16, error) {
 // ParseRange parses "8080" or "8000-8003".
 func ParseRange(s string) (Range, error) {
 	first, last, block := strings.Cut(s, "-")
+	switch {
+	case block && first == "":
+		return Range{}, fmt.Errorf("%s is negative: want a port from 1 to %d, or a range such as 8000-8003", strconv.QuoteToASCII(clip(s)), MaxPort)
+	case block && last == "":
+		return Range{}, fmt.Errorf("%s is a range without its last port: want a port from 1 to %d, or a range such as 8000-8003", strconv.QuoteToASCII(clip(s)), MaxPort)
+	}
 	a, err := ParseNumber(first)
 	if err != nil {
 		return Range{}, err

@@ -10,7 +10,7 @@ import (
 const mostLines = 20 // for the ports of one block
 
 // blockLines returns a line for each port of a block that is held, with every process
-// that holds it. A single port has none: the message names its holders.
+// that holds it. If there is only one, there is none: the message names its holders.
 func blockLines(r check.Result) []string {
 	if r.PortLast == 0 || len(r.Holders) == 0 || r.Auto {
 		return nil
@@ -29,6 +29,9 @@ func blockLines(r check.Result) []string {
 			ports = append(ports, h.Port)
 		}
 		byPort[h.Port] = append(byPort[h.Port], text)
+	}
+	if len(ports) == 1 {
+		return nil // the message has it
 	}
 	var lines []string
 	for i, n := range ports {

@@ -148,6 +148,9 @@ func results() map[string]check.Result {
 		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),
 		"not-listening": need(check.NotListening, "nothing listens on tcp 8080"),
 		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
+		"exposed":       need(check.Exposed, "tcp 8080 on loopback is served, but nginx (pid 812, nginx.service) also listens outside of it: tcp [::]:8080"),
+		"not-closed":    need(check.Reachable, "db.internal:5432 accepts connections"),
+		"closed":        met(check.Unreachable, "db.internal:5432 refuses connections"),
 		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
 		"unknown":       need(check.Unknown, "tcp 8080: could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"),
 
@@ -166,6 +169,11 @@ func results() map[string]check.Result {
 		"in-use-duplicate": taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
 	}
 	edit(all, "reachable", func(r *check.Result) { toRemote(r, "ok", "") })
+	edit(all, "closed", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED"); r.Expect = config.Unreachable })
+	edit(all, "not-closed", func(r *check.Result) { toRemote(r, "ok", ""); r.Expect = config.Unreachable })
+	edit(all, "exposed", func(r *check.Result) {
+		r.Expect, r.Method, r.Holders, r.Address = config.Listening, check.Table, []check.Holder{nginx()}, []port.Address{port.Loopback}
+	})
 	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
 	edit(all, "shadowed", func(r *check.Result) {
 		r.Endpoints = []check.Endpoint{{Address: "::", Port: 8080, Outcome: "ok"}}

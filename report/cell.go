@@ -1,6 +1,10 @@
 package report
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/org/portcheck/check"
+)
 
 // markup replaces what is markup in GitHub's Markdown by the same as text.
 var markup = strings.NewReplacer(
@@ -16,3 +20,28 @@ func cell(s string) string { return markup.Replace(Safe(s)) }
 
 // cellSentence is cell for a message, which may quote several names.
 func cellSentence(s string) string { return markup.Replace(sentence(s)) }
+
+// cellMessage is cellSentence for a message, in which a backtick would be shown as such.
+func cellMessage(s string) string {
+	return markup.Replace(strings.ReplaceAll(sentence(s), "`", "'"))
+}
+
+// cellHint is cellSentence for a hint, whose commands become code.
+func cellHint(h check.Hint) string {
+	parts := strings.Split(sentence(h.Text), "`")
+	if h.Kind == check.HintNote || len(parts)%2 == 0 { // it has names from outside
+		return cellMessage(h.Text)
+	}
+	var b strings.Builder
+	for i, part := range parts {
+		switch {
+		case i == 0:
+		case i%2 == 1:
+			b.WriteString("<code>")
+		default:
+			b.WriteString("</code>")
+		}
+		b.WriteString(markup.Replace(part))
+	}
+	return b.String()
+}

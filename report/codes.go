@@ -76,6 +76,12 @@ var codes = []code{
 		"Start the service, or give it time with `wait`.", config.SeverityError,
 	},
 	{
+		string(check.Exposed), "PortExposed", "Something also listens on other addresses",
+		"A process listens on the port as expected, and it or another one also listens outside of the need's addresses.",
+		"The need has `expect: listening` and `only: true`. Often a server listens on every address, and was meant for loopback alone, or a container's port is published without an address.",
+		"Let the server listen on the need's addresses alone.", config.SeverityError,
+	},
+	{
 		string(check.WrongOwner), "WrongOwner", "Another process listens on the port",
 		"The need expects its owner to listen on the port, and another process does.",
 		"The need has `expect: listening` with an `owner` that no holder matches.",
@@ -84,14 +90,20 @@ var codes = []code{
 	{
 		string(check.Unreachable), "RemoteUnreachable", "The remote port can't be reached",
 		"A connection from the target to the remote port was refused or timed out, or the name does not resolve.",
-		"The need has `expect: reachable`. The message says which of the three occurred.",
+		"The need has `expect: reachable`. The message says which of the three occurred. With `expect: unreachable` a refusal or a timeout is ok.",
 		"Start the service, correct `remote`, or open the firewall.", config.SeverityError,
+	},
+	{
+		string(check.Reachable), "RemoteReachable", "The remote port can be reached, and must not be",
+		"A connection from the target to the remote port was accepted.",
+		"The need has `expect: unreachable`. With `expect: reachable` it is ok.",
+		"Stop the service, let it listen on other addresses, or close the firewall for this target.", config.SeverityError,
 	},
 	{
 		string(check.Unknown), "StateUnknown", "The state of the port is unknown",
 		"The target could not be probed, or did not show enough for a verdict. The port may be taken.",
 		"The socket table can't be read, the check lacks the privilege to bind as the `run_as` user, the target can't be reached, file descriptors ran out, or the verdict depends on a holder that can't be identified.",
-		"Run portcheck as root if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
+		"Run portcheck as root, on Windows as Administrator, if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
 	},
 	{
 		string(config.Duplicate), "DuplicateNeed", "Two needs exclude each other",
@@ -133,7 +145,7 @@ var codes = []code{
 		string(config.Degraded), "DegradedCheck", "The check could not read everything",
 		"A part of the host's state could not be read, so the report is incomplete.",
 		"Processes of other users without root, /proc hidden by hidepid or a PID namespace, netlink denied by a sandbox, or a container engine that does not answer. The message names the operation.",
-		"Run portcheck as root, or with the access that the message names.", note,
+		"Run portcheck as root, on Windows as Administrator, or with the access that the message names.", note,
 	},
 	{
 		string(config.TimeWait), "TimeWait", "Closed connections still hold the port",

@@ -47,7 +47,7 @@ func unmetFindings(r check.Result, manyTargets bool) []finding {
 		}
 	}
 	// The port itself is free, or was not probed: the other need is the reason.
-	if len(found) > 1 && (r.Status.OK() || r.Status == "") {
+	if len(found) > 1 && (r.Met() || r.Status == "") {
 		found = found[1:]
 	}
 	found[0].hints = hints(r)

@@ -19,10 +19,13 @@ func holderName(h check.Holder) string {
 
 // holderUser returns a holder's user name or else uid, raw, empty if unknown.
 func holderUser(h check.Holder) string {
-	if h.User == "" && h.UID != nil {
-		return strconv.Itoa(*h.UID)
+	switch {
+	case h.User != "" || h.UID == nil:
+		return h.User
+	case *h.UID == 0:
+		return "root" // on every system with user IDs
 	}
-	return h.User
+	return strconv.Itoa(*h.UID)
 }
 
 // started returns when a holder's process was started, empty if unknown.

@@ -2,13 +2,10 @@ package report
 
 import (
 	"bytes"
-	"fmt"
 	"io"
+	"math"
 	"net"
-	"slices"
 	"strconv"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/org/portcheck/check"
 )
@@ -32,29 +29,39 @@ func listJSON(w io.Writer, l check.Listing, _ Options) error {
 }
 
 // listText writes a listing as a table.
-func listText(w io.Writer, l check.Listing, _ Options) error {
-	withCommand := slices.ContainsFunc(l.Sockets, func(h check.Holder) bool { return len(h.Command) > 0 })
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells []string, command string) {
-		if withCommand {
-			cells = append(cells, command)
-		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
+func listText(w io.Writer, l check.Listing, o Options) error {
+	all := []column{
+		{title: "PROTOCOL", least: 8},
+		{title: "ENDPOINT", least: 14},
+		{title: "STATE", least: 6},
+		{title: "PROCESS", least: 8},
+		{title: "PID", least: 5},
+		{title: "USER", least: 6},
+		{title: "UNIT OR CONTAINER", least: 10},
+		{title: "COMMAND", least: 10},
 	}
-	row([]string{"PROTOCOL", "ENDPOINT", "STATE", "PROCESS", "PID", "USER", "UNIT OR CONTAINER"}, "COMMAND")
+	g := grid{all: all, dropped: []int{2, 6, 5}, colour: func(int) string { return "" }}
 	for _, h := range l.Sockets {
 		name := holderName(h)
 		if h.Kernel {
 			name = "(kernel)"
 		}
-		row([]string{
+		command := ""
+		if len(h.Command) > 0 {
+			command = commandText(h)
+		}
+		g.cells = append(g.cells, []string{
 			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
-			orUnknown(name), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h),
-		}, orUnknown(commandText(h)))
+			orUnknown(name), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h), command,
+		})
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	var b bytes.Buffer
+	if len(g.cells) > 0 {
+		width := o.Width
+		if width == 0 {
+			width = math.MaxInt32
+		}
+		g.write(&b, max(width, minTableWidth))
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -238,12 +238,12 @@ func TestLogCommandsAreInertWhereLinesAreBroken(t *testing.T) {
 	t.Parallel()
 	for _, attack := range allAttacks() {
 		for n := range 80 {
-			for _, line := range wrap(Safe(strings.Repeat("x", n)+" "+attack), 40) {
+			for _, line := range Wrap(Safe(strings.Repeat("x", n)+" "+attack), 40) {
 				if system, found := recognised(line); found != "" {
 					t.Errorf("%q after %d characters: the command %q of %s in %q", attack, n, found, system, line)
 				}
 			}
-			for _, line := range wrap(Safe(strings.Repeat("x", n)+attack), 40) {
+			for _, line := range Wrap(Safe(strings.Repeat("x", n)+attack), 40) {
 				if system, found := recognised(line); found != "" {
 					t.Errorf("%q right after %d characters: the command %q of %s in %q", attack, n, found, system, line)
 				}

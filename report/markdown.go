@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
 const (
@@ -124,7 +123,7 @@ func listItem(f finding) string {
 	if f.subject != "" {
 		s += cell(f.subject) + ": "
 	}
-	s += cellSentence(f.message)
+	s += cellMessage(f.message)
 	if f.code != "" {
 		s += ` \[` + cell(f.code) + `\]`
 	}
@@ -140,7 +139,7 @@ func tableRow(r check.Result, manyTargets bool) string {
 }
 
 func endpointCell(r check.Result) string {
-	if r.Expect == config.Reachable {
+	if r.Expect.Connects() {
 		return cell(fmt.Sprintf("%s %s:%s", r.Protocol, bracketed(r.Remote), r.Ports()))
 	}
 	addresses := make([]string, len(r.Address))
@@ -153,7 +152,7 @@ func endpointCell(r check.Result) string {
 func verdictCell(r check.Result) string {
 	var lines []string
 	for i, f := range unmetFindings(r, false) {
-		line := cellSentence(f.message)
+		line := cellMessage(f.message)
 		if f.code != "" {
 			line = "**" + cell(f.code) + "**: " + line
 		}
@@ -163,7 +162,7 @@ func verdictCell(r check.Result) string {
 		}
 		for _, hint := range f.hints {
 			if hint.Kind != check.HintAlternative { // they have a column of their own
-				lines = append(lines, cellSentence(hint.Text))
+				lines = append(lines, cellHint(hint))
 			}
 		}
 	}

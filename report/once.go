@@ -34,16 +34,32 @@ func causeOf(r check.Report, x check.Result) cause {
 	return cause{}
 }
 
-// once says each cause at its first result, with the names of the others.
+// once says what several results have in common at the first of them: each cause with
+// the names of the others, how to end a holder, and each note.
 type once struct {
 	causes []cause            // by result
 	names  map[cause][]string // of its results
 	said   map[cause]bool
+	advice map[string]string    // the subject of the result that had it, by its text
+	notes  map[noteKey][]string // the subjects of the results that have it
+	noted  map[noteKey]bool
+}
+
+// noteKey is what makes two notes the same.
+type noteKey struct {
+	file, code, message string
+	severity            config.Severity
 }
 
 func newOnce(r check.Report) *once {
-	s := &once{names: map[cause][]string{}, said: map[cause]bool{}}
+	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]string{}, notes: map[noteKey][]string{}, noted: map[noteKey]bool{}}
+	many := manyTargets(r)
 	for _, x := range r.Results {
+		for _, f := range noteFindings(x, many) {
+			if k := noteKeyOf(f); !slices.Contains(s.notes[k], f.subject) {
+				s.notes[k] = append(s.notes[k], f.subject)
+			}
+		}
 		c := causeOf(r, x)
 		s.causes = append(s.causes, c)
 		if c.reason != "" {
@@ -59,17 +75,75 @@ func (s *once) writeUnmet(b *bytes.Buffer, number int, x check.Result, many bool
 	if s.said[c] {
 		return
 	}
-	writeUnmet(b, x, many, o)
+	for _, f := range unmetFindings(x, many) {
+		f.hints = s.shorten(f)
+		writeFinding(b, f, o)
+	}
+	if !x.OK {
+		writeCommands(b, x.Holders)
+	}
 	if c.reason == "" {
 		return
 	}
 	s.said[c] = true
 	if also := s.names[c][1:]; len(also) > 0 {
-		more := ""
-		if n := len(also) - maxAlso; n > 0 {
-			also, more = also[:maxAlso], fmt.Sprintf(" and %d more", n)
+		b.WriteString(indent + sentence(fmt.Sprintf("for the same reason not checked on %s: %s", c.target, upTo(maxAlso, also))) + "\n")
+	}
+}
+
+// upTo joins the first words of a list, and counts the others.
+func upTo(most int, words []string) string {
+	if n := len(words) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), n)
+	}
+	return strings.Join(words, ", ")
+}
+
+// shorten returns the hints of a finding as at most two: what to do, and other ports.
+// What was said to do for another result is not said again.
+func (s *once) shorten(f finding) []check.Hint {
+	var all []check.Hint
+	var notes, todo []string
+	for _, h := range f.hints {
+		switch h.Kind {
+		case check.HintAlternative:
+			all = append(all, h)
+		case check.HintNote:
+			notes = append(notes, h.Text)
+		default:
+			todo = append(todo, h.Text)
 		}
-		b.WriteString(indent + sentence(fmt.Sprintf("for the same reason not checked on %s: %s%s", c.target, strings.Join(also, ", "), more)) + "\n")
+	}
+	todo = append(notes, todo...)
+	if len(todo) == 0 {
+		return all
+	}
+	text := strings.Join(todo, "; ")
+	first, known := s.advice[text]
+	if !known {
+		s.advice[text] = f.subject
+	}
+	if known && first != "" && len(text) > len(first)+len("see ") {
+		text = "see " + first
+	}
+	return append([]check.Hint{{Kind: check.HintRemedy, Text: text}}, all...)
+}
+
+func noteKeyOf(f finding) noteKey { return noteKey{f.at.File, f.code, f.message, f.severity} }
+
+// writeNotes writes the notes of a result that no earlier result of the file had, with
+// the names of the later ones.
+func (s *once) writeNotes(b *bytes.Buffer, x check.Result, many bool, o Options) {
+	for _, f := range noteFindings(x, many) {
+		k := noteKeyOf(f)
+		if s.noted[k] {
+			continue
+		}
+		s.noted[k] = true
+		writeFinding(b, f, o)
+		if also := s.notes[k][1:]; len(also) > 0 {
+			b.WriteString(indent + sentence("the same for "+upTo(maxAlso, also)) + "\n")
+		}
 	}
 }
 

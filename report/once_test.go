@@ -50,3 +50,73 @@ func TestTheCauseOfATargetIsSaidOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictsAreShort checks that a conflict has at most three lines, whatever holds
+// the port, and that what several results have in common is there once.
+func TestConflictsAreShort(t *testing.T) {
+	for name, r := range cases() {
+		if name == "command" || len(r.Results) != 1 {
+			continue // with --show-command there are more
+		}
+		out := inAllFormats(t, r, Options{})["text"]
+		lines := 0
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(line, indent) {
+				lines++
+			} else {
+				lines = 1
+			}
+			if lines > 3 {
+				t.Errorf("%s: a conflict of more than three lines:\n%s", name, out)
+			}
+		}
+	}
+}
+
+func TestHolderOfSeveralNeedsIsSaidOnce(t *testing.T) {
+	r := check.Report{Results: []check.Result{results()["in-use"], results()["in-use"], results()["in-use"]}}
+	for i, name := range []string{"web", "api", "admin"} {
+		x := &r.Results[i]
+		x.Name, x.ID = name, "shop/"+name+"@local/tcp"
+		x.Alternatives = []uint16{20000, 20001, 20002}
+		x.Notices = []check.Notice{{Code: config.NoIPv6, Message: "this host has no IPv6"}}
+	}
+	r.Finish()
+	out := inAllFormats(t, r, Options{})["text"]
+	for text, want := range map[string]int{
+		"systemctl stop nginx.service": 1, "see web\n": 2, "this host has no IPv6": 1, "the same for api, admin\n": 1,
+		"free ports for all that can move: --set web=20000 --set api=20001 --set admin=20002\n3 ports checked": 1,
+	} {
+		if got := strings.Count(out, text); got != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, out)
+		}
+	}
+	r.Results[1].ID, r.Results[1].Name = "blog/web@local/tcp", "web"
+	r.Results[1].Source.File = "blog.yml"
+	if out := inAllFormats(t, r, Options{})["text"]; !strings.Contains(out, "--set shop/web=20000 --set blog/web=20001 --set admin=20002\n") {
+		t.Errorf("needs of one name:\n%s", out)
+	}
+}
+
+func TestBlocksCountAsTheirPorts(t *testing.T) {
+	r := check.Report{Results: []check.Result{results()["block"], results()["free"]}}
+	x := &r.Results[0]
+	x.Holders = []check.Holder{python(), nginx(), nginx()}
+	x.Holders[0].Port, x.Holders[1].Port, x.Holders[2].Port = 8000, 8001, 8003
+	r.Finish()
+	out := inAllFormats(t, r, Options{})["text"]
+	for _, want := range []string{"    port 8000: python3 (pid 4711", "; port 8001: nginx (pid 812", "; port 8003: nginx", "5 ports checked: 1 ok, 4 conflicts\n", "--set web=20000-20003\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestSummaryHasNoBackticks(t *testing.T) {
+	for name, r := range cases() {
+		out := inAllFormats(t, r, Options{})["markdown"]
+		if strings.Contains(out, "\\`") && name != "hostile" {
+			t.Errorf("%s: a backtick that is shown as such:\n%s", name, out)
+		}
+	}
+}

@@ -64,7 +64,7 @@ func (l *Reader) Read(r io.Reader) (check.Report, error) {
 	for i, x := range report.Results {
 		x = resultJSON(x, false)
 		x.OS = systems[x.Target]
-		x.OK = x.OK && x.Status.OK() // a need can be free and not ok: another one excludes it
+		x.OK = x.OK && x.Met() // a need can be free and not ok: another one excludes it
 		report.Results[i] = x
 	}
 	report.Finish()
@@ -238,8 +238,8 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 		return errors.New("status is missing: want a report of check, not one of lint")
 	case !slices.Contains(port.Protocols, r.Protocol):
 		return fmt.Errorf("protocol %q: want tcp or udp", Safe(string(r.Protocol)))
-	case r.Expect != config.Free && r.Expect != config.Listening && r.Expect != config.Reachable:
-		return fmt.Errorf("expect %q: want free, listening or reachable", Safe(string(r.Expect)))
+	case !slices.Contains(config.Expects(), string(r.Expect)):
+		return fmt.Errorf("expect %q: want %s", Safe(string(r.Expect)), config.OneOf(config.Expects()))
 	case !isSeverity(r.Severity):
 		return fmt.Errorf("severity %q: want error or warning", Safe(string(r.Severity)))
 	case r.Port == 0 || r.PortLast != 0 && r.PortLast <= r.Port:

@@ -22,7 +22,9 @@ var remedies = map[check.Status]func(check.Result) advice{
 	check.Unavailable:  remedyUnavailable,
 	check.OSReserved:   remedyReserved,
 	check.NotListening: remedyNotListening,
+	check.Exposed:      remedyExposed,
 	check.WrongOwner:   stop,
+	check.Reachable:    remedyReachable,
 	check.Unreachable:  remedyUnreachable,
 	check.Unknown:      remedyUnknown,
 }
@@ -146,6 +148,10 @@ func remedyUnavailable(r check.Result) advice {
 }
 
 func remedyReserved(r check.Result) advice {
+	if r.OS == "windows" {
+		command := "netsh int ipv4 show excludedportrange protocol=" + Safe(string(r.Protocol))
+		return advice{"use another port: the system reserves this one (`" + command + "` lists reserved ports)", command}
+	}
 	return advice{text: fmt.Sprintf("use another port: the system reserves this one (on Windows, `netsh int ipv4 show excludedportrange protocol=%s` lists reserved ports)", Safe(string(r.Protocol)))}
 }
 
@@ -153,12 +159,28 @@ func remedyNotListening(r check.Result) advice {
 	return advice{text: fmt.Sprintf("start the service that should listen on %s; if it takes a while to start, %s", protocolPort(r), waitHint(r, "30s"))}
 }
 
+func remedyExposed(r check.Result) advice {
+	var allowed []string
+	for _, a := range r.Address {
+		allowed = append(allowed, Safe(string(a)))
+	}
+	return advice{text: fmt.Sprintf("let it listen on %s alone: set the address in its configuration, or the one that its container's port is published on", strings.Join(allowed, ", "))}
+}
+
+// remedyReachable is for a need that expects its remote to be unreachable.
+func remedyReachable(r check.Result) advice {
+	return advice{text: fmt.Sprintf("stop the service on %s, or close the firewall for this target; if it takes a while to stop, %s", Safe(bracketed(r.Remote)), waitHint(r, "30s"))}
+}
+
 func remedyUnreachable(r check.Result) advice {
 	remote := Safe(bracketed(r.Remote))
 	if slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return strings.HasSuffix(e.Errno, "ECONNREFUSED") }) {
 		return advice{text: fmt.Sprintf("start the service on %s; if it takes a while to start, %s", remote, waitHint(r, "30s"))}
 	}
-	return advice{text: fmt.Sprintf("check that the name %s resolves, that the service is up and that no firewall is in between; if it takes a while to start, %s", remote, waitHint(r, "30s"))}
+	if slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "resolve" }) {
+		return advice{text: fmt.Sprintf("correct the name %s, or check that the target can resolve it", remote)}
+	}
+	return advice{text: fmt.Sprintf("check that the service on %s is up and that no firewall is in between; if it takes a while to start, %s", remote, waitHint(r, "30s"))}
 }
 
 func remedyUnknown(r check.Result) advice {
@@ -169,19 +191,27 @@ func remedyUnknown(r check.Result) advice {
 	}
 	for _, errno := range errnos {
 		switch errno {
-		case "EMFILE", "WSAEMFILE": // a limit of each process; root has it too
+		case "WSAEMFILE":
+			return advice{text: "portcheck ran out of sockets: need fewer ports in one run, or close programs that have many connections" + pass}
+		case "EMFILE": // a limit of each process; root has it too
 			return advice{text: "portcheck ran out of file descriptors: raise the limit of open files (`ulimit -n`), which running as root does not change" + pass}
 		case "ENFILE":
-			return advice{text: "the system ran out of file descriptors: raise `sysctl fs.file-max`, or close files" + pass}
+			limit := map[string]string{"darwin": "kern.maxfiles", "freebsd": "kern.maxfiles"}[r.OS]
+			if limit == "" {
+				limit = "fs.file-max"
+			}
+			return advice{text: "the system ran out of file descriptors: raise `sysctl " + limit + "`, or close files" + pass}
 		}
 	}
 	switch {
-	case r.Expect == config.Reachable && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
+	case r.Expect.Connects() && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
 		return advice{text: "allow more time with `--timeout`, or need fewer ports" + pass}
 	case r.Method == check.None:
 		return advice{text: "nothing was probed" + pass}
 	case r.TableOnly:
 		return advice{text: "let portcheck run on the target, where it can try to bind the port (docs/ssh.md)" + pass}
+	case r.OS == "windows":
+		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
 	case r.NoCapabilities:

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
 )
 
@@ -105,7 +104,7 @@ func mapSpans(r check.Report) (maps []span, left int) {
 		needed[spanKey{s.Target, s.Protocol}] = new(port.Bits)
 	}
 	for _, x := range r.Results {
-		if bits := needed[spanKey{x.Target, x.Protocol}]; bits != nil && x.Expect != config.Reachable && (!x.Auto || x.OK) {
+		if bits := needed[spanKey{x.Target, x.Protocol}]; bits != nil && !x.Expect.Connects() && (!x.Auto || x.OK) {
 			bits.AddSet(port.Set{x.Ports()})
 		}
 	}

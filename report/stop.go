@@ -160,6 +160,8 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 		w.text = "the kernel itself holds it, for an NFS server or the like: `rpcinfo -p` lists its services; stop the one that uses it (`systemctl stop nfs-server`)"
 	case h.PID == 4 && r.OS == "windows":
 		w.text = "the system itself holds it, for a service of HTTP.sys or a shared folder: `netsh http show servicestate` lists those of HTTP.sys"
+	case h.PID == 1 && r.OS == "darwin":
+		w.text, w.command = "launchd (pid 1) holds it for one of its jobs: `sudo launchctl list` names them; unload the one that listens there", "sudo launchctl list"
 	case h.PID == 1:
 		w.text, w.command = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container", "systemctl list-sockets"
 	case h.PID > 0:

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
 )
 
 // summary returns the last line of a report in two parts: what was done, and
@@ -13,15 +14,39 @@ func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
 		return plural(n, "error"), "nothing was checked"
 	}
-	done = plural(r.Summary.Checked, "port") + " checked" + where(r)
-	if r.Lint {
-		done = plural(r.Summary.Checked, "port") + " compared"
+	counts := r.Summary
+	if len(r.Results) > 0 {
+		counts = countPorts(r.Results)
 	}
-	outcome = Counts(r.Summary)
+	done = plural(counts.Checked, "port") + " checked" + where(r)
+	if r.Lint {
+		done = plural(counts.Checked, "port") + " compared"
+	}
+	outcome = Counts(counts)
 	if n := len(r.Problems); n > 0 {
 		outcome += ", " + plural(n, "manifest error")
 	}
 	return done, outcome
+}
+
+// countPorts counts results as Summary does, a block as its ports.
+func countPorts(results []check.Result) check.Summary {
+	var s check.Summary
+	for _, x := range results {
+		n := x.Ports().Len()
+		s.Checked += n
+		switch {
+		case x.OK:
+			s.OK += n
+		case x.Status == check.Unknown:
+			s.Unknown += n
+		case x.Severity == config.SeverityWarning:
+			s.Warnings += n
+		default:
+			s.Errors += n
+		}
+	}
+	return s
 }
 
 // Counts returns a summary in words: "3 ok, 1 conflict".

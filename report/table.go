@@ -59,7 +59,7 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 		writeTable(b, rows, manyTargets(r), o)
 	}
 	if left > 0 {
-		for _, line := range wrap(fmt.Sprintf("%s met and not shown", plural(left, "need")), o.Width) {
+		for _, line := range Wrap(fmt.Sprintf("%s met and not shown", plural(left, "need")), o.Width) {
 			b.WriteString(line + "\n")
 		}
 	}
@@ -68,20 +68,36 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 	all, dropped := tableColumns()
 	cells := make([][]string, len(rows))
-	natural := make([]int, len(all))
-	for i, c := range all {
-		natural[i] = len(c.title)
-	}
-	filled := make([]bool, len(all))
 	for k, r := range rows {
 		cells[k] = make([]string, len(all))
 		for i, c := range all {
 			cells[k][i] = c.text(r, many)
-			filled[i] = filled[i] || cells[k][i] != ""
-			natural[i] = max(natural[i], columns(cells[k][i]))
 		}
 	}
-	widths := fit(all, natural, filled, dropped, o.Width)
+	grid{all, dropped, cells, func(row int) string { return verdictColour(rows[row], o) }}.write(b, o.Width)
+}
+
+// grid is a table of cells. colour returns the colour of a row's verdict.
+type grid struct {
+	all     []column
+	dropped []int
+	cells   [][]string
+	colour  func(row int) string
+}
+
+// write writes the grid in lines of at most width columns.
+func (g grid) write(b *bytes.Buffer, width int) {
+	all, cells := g.all, g.cells
+	natural := make([]int, len(all))
+	filled := make([]bool, len(all))
+	for i, c := range all {
+		natural[i] = len(c.title)
+		for _, row := range cells {
+			filled[i] = filled[i] || row[i] != ""
+			natural[i] = max(natural[i], columns(row[i]))
+		}
+	}
+	widths := fit(all, natural, filled, g.dropped, width)
 	line := func(texts []string, colour string) {
 		var s strings.Builder
 		pad := 0
@@ -103,7 +119,7 @@ func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 		titles[i] = c.title
 	}
 	line(titles, "")
-	for k, r := range rows {
+	for k := range cells {
 		broken := make([][]string, len(all))
 		height := 1
 		for i, text := range cells[k] {
@@ -119,14 +135,14 @@ func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 					texts[i] = broken[i][n]
 				}
 			}
-			line(texts, verdictColour(r, o))
+			line(texts, g.colour(k))
 		}
 	}
 }
 
 // lines wraps a cell, and cuts it to maxCellLines.
 func lines(text string, width int) []string {
-	all := wrap(text, width)
+	all := Wrap(text, width)
 	if len(all) > maxCellLines {
 		last := all[maxCellLines-1]
 		if columns(last)+len(ellipsis) > width {
@@ -198,9 +214,9 @@ func symbol(r check.Result) string {
 // although the port itself is free or was not probed.
 func verdict(r check.Result) string {
 	switch {
-	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Duplicate):
+	case !r.OK && (r.Met() || r.Status == "") && hasNotice(r, config.Duplicate):
 		return string(config.Duplicate)
-	case !r.OK && (r.Status.OK() || r.Status == "") && hasNotice(r, config.Replicas):
+	case !r.OK && (r.Met() || r.Status == "") && hasNotice(r, config.Replicas):
 		return string(config.Replicas)
 	case r.Status != "":
 		return string(r.Status)
@@ -228,7 +244,7 @@ func verdictColour(r check.Result, o Options) string {
 func endpointText(r check.Result) string {
 	kind, ports := Safe(string(r.Protocol)), portsText(r)
 	switch {
-	case r.Expect == config.Reachable:
+	case r.Expect.Connects():
 		return kind + " " + Safe(net.JoinHostPort(r.Remote, ports))
 	case len(r.Address) == 0, slices.Equal(r.Address, []port.Address{port.Any}):
 		return kind + " " + ports

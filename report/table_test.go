@@ -216,7 +216,7 @@ func TestCellsAreCut(t *testing.T) {
 }
 
 func TestWrapKeepsCommandsWhole(t *testing.T) {
-	got := wrap("stop its service: `systemctl stop nginx.service`; or wait", 36)
+	got := Wrap("stop its service: `systemctl stop nginx.service`; or wait", 36)
 	want := []string{"stop its service:", "`systemctl stop nginx.service`; or", "wait"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
@@ -230,7 +230,7 @@ func TestWrapKeepsCommandsWhole(t *testing.T) {
 		"12345 ::set-env":    {"12345", `:\x3aset`, "-env"},
 		"123456::set":        {"123456::", "set"},
 	} {
-		if got := wrap(in, 8); !slices.Equal(got, want) {
+		if got := Wrap(in, 8); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -25,7 +25,7 @@ func text(w io.Writer, r check.Report, o Options) error {
 			if f, ok := chosenFinding(x, many); ok { // on a terminal it is in the table
 				writeFinding(&b, f, o)
 			}
-			writeNotes(&b, x, many, o)
+			once.writeNotes(&b, x, many, o)
 		}
 		writeTargets(&b, r, once)
 	}
@@ -42,7 +42,7 @@ func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 	writeProblems(&parts[0], r, o)
 	for i, x := range r.Results {
 		once.writeUnmet(&parts[0], i, x, many, o)
-		writeNotes(&parts[1], x, many, o)
+		once.writeNotes(&parts[1], x, many, o)
 	}
 	writeTargets(&parts[2], r, once)
 	for _, part := range parts {
@@ -55,7 +55,7 @@ func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 			if hint {
 				start = indent
 			}
-			for _, piece := range wrap(line, o.Width-len(indent)) {
+			for _, piece := range Wrap(line, o.Width-len(indent)) {
 				b.WriteString(start + piece + "\n")
 				start = indent
 			}
@@ -69,21 +69,6 @@ func writeProblems(b *bytes.Buffer, r check.Report, o Options) {
 	}
 }
 
-func writeUnmet(b *bytes.Buffer, r check.Result, many bool, o Options) {
-	for _, f := range unmetFindings(r, many) {
-		writeFinding(b, f, o)
-	}
-	if !r.OK {
-		writeCommands(b, r.Holders)
-	}
-}
-
-func writeNotes(b *bytes.Buffer, r check.Result, many bool, o Options) {
-	for _, f := range noteFindings(r, many) {
-		writeFinding(b, f, o)
-	}
-}
-
 func writeTargets(b *bytes.Buffer, r check.Report, said *once) {
 	if len(r.Targets) > 1 { // else it is in the summary
 		for _, t := range r.Targets {
@@ -93,6 +78,9 @@ func writeTargets(b *bytes.Buffer, r check.Report, said *once) {
 		}
 	}
 	writeTargetNotices(b, said.rest(r.Targets))
+	if line := choiceLine(r); line != "" {
+		b.WriteString(line + "\n")
+	}
 	done, outcome := summary(r)
 	fmt.Fprintf(b, "%s: %s\n", done, outcome)
 }

@@ -31,7 +31,7 @@ var okCodes = []code{
 	{
 		string(check.Reachable), "RemoteReachable", "The remote port can be reached",
 		"A connection from the target to the remote port was accepted.",
-		"The service is running, and no firewall is in between.", "Nothing.", note,
+		"The service is running, and no firewall is in between. With `expect: unreachable` it is not ok, see below.", "Nothing.", note,
 	},
 }
 

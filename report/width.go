@@ -61,10 +61,10 @@ func glyph(s string) (size, columns int) {
 	return size, 1
 }
 
-// wrap breaks a text between words into lines of at most limit columns. A
+// Wrap breaks a text between words into lines of at most limit columns. A
 // command in backticks counts as one word, so that it can be copied, unless it
 // is longer than a line.
-func wrap(s string, limit int) []string {
+func Wrap(s string, limit int) []string {
 	var lines []string
 	line, used := "", 0
 	add := func(words []string) {

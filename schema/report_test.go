@@ -80,7 +80,7 @@ func TestReportSchemaHasTheWordsOfTheTypes(t *testing.T) {
 	holder := resolve(result.Properties["holders"].Items.(*jsonschema.Schema))
 	sameWords(t, result.Properties["status"], check.Statuses...)
 	sameWords(t, result.Properties["method"], check.BindTable, check.Bind, check.Table, check.Connect, check.None)
-	sameWords(t, result.Properties["expect"], config.Free, config.Listening, config.Reachable)
+	sameWords(t, result.Properties["expect"], config.Free, config.Listening, config.Reachable, config.Unreachable)
 	sameWords(t, notice.Properties["code"], config.NoticeCodes...)
 	sameWords(t, target.Properties["namespace"].Properties["kind"], host.NamespaceHost, host.NamespaceContainer, host.NamespaceUnknown)
 	sameWords(t, endpoint.Properties["outcome"], host.OK, host.InUse, host.Denied, host.NoAddress, host.NoFamily, host.Excluded, host.Failed, host.NotTried)

@@ -306,3 +306,28 @@ func publisher(containers []container, s port.Endpoint) int {
 	}
 	return found
 }
+
+// ContainerNames returns the names of the running containers of the engine that env
+// points to, none if it does not answer in time.
+func ContainerNames(ctx context.Context, env map[string]string) []string {
+	const patience = time.Second // somebody waits for it at a prompt
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	e, err := engine.New(env)
+	if err != nil {
+		return nil
+	}
+	defer e.Close()
+	running, err := e.List(ctx, false)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range running {
+		if name := short(c.Name()); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

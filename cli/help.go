@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/report"
+)
+
+const (
+	docsURL      = "https://github.com/org/portcheck/tree/main/docs"
+	helpWidth    = 80 // columns where there is no terminal
+	minHelpWidth = 60 // columns: a narrower text is not readable
+)
+
+// flagGroup is the heading of flags in the help.
+type flagGroup string
+
+// The groups, in the order of the help.
+const (
+	groupNone         flagGroup = "Flags"
+	groupWhat         flagGroup = "What is checked"
+	groupWhere        flagGroup = "Where"
+	groupAlternatives flagGroup = "Alternatives"
+	groupReport       flagGroup = "How it is reported"
+	groupCompose      flagGroup = "Compose files"
+	groupSSH          flagGroup = "Hosts by SSH"
+	groupOther        flagGroup = "Other"
+)
+
+var flagGroups = []flagGroup{groupNone, groupWhat, groupWhere, groupAlternatives, groupReport, groupCompose, groupSSH, groupOther}
+
+const groupAnnotation = "portcheck_group"
+
+// addTo puts flags that have no group yet into this one.
+func (g flagGroup) addTo(f *pflag.FlagSet) {
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Annotations[groupAnnotation] == nil {
+			_ = f.SetAnnotation(flag.Name, groupAnnotation, []string{string(g)}) // the flag exists
+		}
+	})
+}
+
+func groupOf(f *pflag.Flag) flagGroup {
+	switch {
+	case f.Annotations[groupAnnotation] != nil:
+		return flagGroup(f.Annotations[groupAnnotation][0])
+	case f.Name == "help" || f.Name == "version":
+		return groupOther
+	}
+	return groupNone
+}
+
+// setHelp gives root, and so every command, the help of this file.
+func (a *app) setHelp(root *cobra.Command) {
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		cmd.InitDefaultHelpFlag()                                       // `portcheck help COMMAND` has not parsed the flags of COMMAND
+		_, _ = io.WriteString(a.stdout, helpText(cmd, a.helpColumns())) // a reader that has gone needs no help
+	})
+	root.SetHelpCommand(a.help())
+}
+
+// helpColumns returns the width of help.
+func (a *app) helpColumns() int {
+	if width := a.width(a.stdout); width > 0 {
+		return max(width, minHelpWidth)
+	}
+	return helpWidth
+}
+
+func (a *app) help() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Help about any command",
+		Long:    "Prints the help of a command, or of portcheck.",
+		Example: "  portcheck help lint",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var all []cobra.Completion
+			if found, _, err := cmd.Root().Find(args); err == nil {
+				for _, c := range found.Commands() {
+					if c.IsAvailableCommand() {
+						all = append(all, cobra.CompletionWithDesc(c.Name(), c.Short))
+					}
+				}
+			}
+			return all, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found := cmd.Root()
+			for i, arg := range args {
+				next := slices.IndexFunc(found.Commands(), func(c *cobra.Command) bool { return c.Name() == arg })
+				if next < 0 {
+					names := commandNames
+					if i > 0 {
+						names = nil
+					}
+					hint := config.DidYouMean(arg, names)
+					if hint == "" {
+						hint = "see `" + found.CommandPath() + " --help`"
+					}
+					return usageError(fmt.Errorf("%s has no command %q", found.CommandPath(), arg), hint)
+				}
+				found = found.Commands()[next]
+			}
+			return found.Help()
+		},
+	}
+}
+
+// helpText returns the help of a command in lines of at most width columns, except
+// for examples, which are not broken.
+func helpText(cmd *cobra.Command, width int) string {
+	var b strings.Builder
+	long := cmd.Long
+	if long == "" {
+		long = cmd.Short + "."
+	}
+	b.WriteString(wrapped(long, width))
+	section := func(title string) { fmt.Fprintf(&b, "\n%s:\n", title) }
+	section("Usage")
+	if cmd.Runnable() {
+		hanging(&b, "  ", cmd.UseLine(), width)
+	}
+	if cmd.HasAvailableSubCommands() {
+		hanging(&b, "  ", cmd.CommandPath()+" [command]", width)
+	}
+	if cmd.Example != "" {
+		section("Examples")
+		fmt.Fprintln(&b, strings.TrimRight(cmd.Example, "\n"))
+	}
+	if cmd.HasAvailableSubCommands() {
+		section("Commands")
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() || c.Name() == "help" {
+				hanging(&b, fmt.Sprintf("  %-*s ", cmd.NamePadding(), c.Name()), c.Short, width)
+			}
+		}
+	}
+	groups := map[flagGroup]*pflag.FlagSet{}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		g := groupOf(f)
+		if groups[g] == nil {
+			groups[g] = pflag.NewFlagSet("", pflag.ContinueOnError)
+			groups[g].SortFlags = false
+		}
+		groups[g].AddFlag(f)
+	})
+	if len(groups) == 1 { // -h alone
+		groups = map[flagGroup]*pflag.FlagSet{groupNone: cmd.Flags()}
+	}
+	for _, g := range flagGroups {
+		if groups[g] != nil && groups[g].HasAvailableFlags() {
+			section(string(g))
+			writeFlags(&b, groups[g], width)
+		}
+	}
+	if cmd.Flags().Lookup("output") != nil { // it writes a report
+		section("Exit codes")
+		for _, c := range exitMeanings {
+			hanging(&b, fmt.Sprintf("  %-9s ", c.codes), c.meaning, width)
+		}
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteByte('\n')
+		hanging(&b, "", fmt.Sprintf("`%s COMMAND --help` has more about a command.", cmd.CommandPath()), width)
+	}
+	fmt.Fprintf(&b, "\nDocumentation: %s\n", docsURL)
+	return b.String()
+}
+
+// exitMeanings says what the exit codes of a report mean.
+var exitMeanings = []struct{ codes, meaning string }{
+	{fmt.Sprint(exitOK), "every need is met"},
+	{fmt.Sprint(exitUnmet), "a need is not met"},
+	{fmt.Sprint(exitUsage), "a manifest or the command line is wrong: nothing was checked"},
+	{fmt.Sprint(exitUnknown), "something could not be determined, or the report not be written"},
+	{fmt.Sprint(exitBug), "a bug in portcheck"},
+	{fmt.Sprintf("%d, %d", exitInterrupt, exitTerminated), "cancelled by SIGINT or SIGTERM"},
+}
+
+// writeFlags writes the flags of a set, each with its text beside it.
+func writeFlags(b *strings.Builder, flags *pflag.FlagSet, width int) {
+	var names, texts []string
+	longest := 0
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		alone := pflag.NewFlagSet("", pflag.ContinueOnError)
+		alone.AddFlag(f)
+		const blanks = 6 // before --name, where there is no letter
+		usage := alone.FlagUsages()
+		name, text, _ := strings.Cut(usage[blanks:], "  ")
+		name = usage[:blanks] + name
+		names, texts = append(names, name), append(texts, strings.TrimSpace(text))
+		longest = max(longest, len(name))
+	})
+	for i, name := range names {
+		hanging(b, fmt.Sprintf("%-*s   ", longest, name), texts[i], width)
+	}
+}
+
+// wrapped breaks the paragraphs of a text. A line that starts with a blank is a
+// command, and stays as it is.
+func wrapped(text string, width int) string {
+	var b, paragraph strings.Builder
+	flush := func() {
+		if paragraph.Len() > 0 {
+			for _, line := range report.Wrap(paragraph.String(), width) {
+				b.WriteString(line + "\n")
+			}
+			paragraph.Reset()
+		}
+	}
+	for line := range strings.Lines(strings.TrimSpace(text) + "\n") {
+		switch {
+		case line == "\n":
+			flush()
+			b.WriteString(line)
+		case line[0] == ' ' || line[0] == '\t':
+			flush()
+			b.WriteString(line)
+		default:
+			paragraph.WriteString(strings.TrimSuffix(line, "\n") + " ")
+		}
+	}
+	flush()
+	return b.String()
+}
+
+// hanging writes a text beside start, and further lines below it.
+func hanging(b *strings.Builder, start, text string, width int) {
+	for _, line := range report.Wrap(text, width-len(start)) {
+		b.WriteString(start + line + "\n")
+		start = strings.Repeat(" ", len(start))
+	}
+}

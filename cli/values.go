@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
+	"github.com/org/portcheck/report"
+	"github.com/org/portcheck/transport"
+)
+
+// completeValues makes the shell complete the values of flags.
+func (a *app) completeValues(root *cobra.Command) {
+	words := map[string][]string{
+		"fail-on":  failOnWords,
+		"source":   config.SourceNames(),
+		"expect":   config.Expects(),
+		"evidence": wordsOf(transport.Evidences),
+		"ssh":      wordsOf(transport.SSHClients),
+		"protocol": wordsOf(port.Protocols),
+		"address":  {string(port.Any), string(port.Any4), string(port.Any6), string(port.Loopback)},
+	}
+	for _, cmd := range append(root.Commands(), root) {
+		complete := func(flag string, values cobra.CompletionFunc) {
+			if cmd.Flags().Lookup(flag) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(flag, values) // it fails only for a flag that is not there
+			}
+		}
+		for flag, values := range words {
+			complete(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		}
+		reports := cmd.Flags().Lookup("output") != nil
+		switch {
+		case reports:
+			complete("format", cobra.FixedCompletions(report.Names(), cobra.ShellCompDirectiveNoFileComp))
+		case cmd.Name() == "list" || cmd.Name() == "free":
+			complete("format", cobra.FixedCompletions(report.ListFormats.Names(), cobra.ShellCompDirectiveNoFileComp))
+		}
+		if reports {
+			complete("output", func(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+				if strings.Contains(typed, "=") {
+					return nil, cobra.ShellCompDirectiveDefault // a file
+				}
+				return withSuffix(report.Names(), "="), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+			})
+		}
+		complete("target", a.targetCompletions)
+		complete("set", a.needCompletions("="))
+		complete("only", a.needCompletions(""))
+		complete("skip", a.needCompletions(""))
+	}
+}
+
+func wordsOf[S ~string](list []S) []string {
+	words := make([]string, len(list))
+	for i, s := range list {
+		words[i] = string(s)
+	}
+	return words
+}
+
+func withSuffix(words []string, suffix string) []string {
+	all := slices.Clone(words)
+	for i := range all {
+		all[i] += suffix
+	}
+	return all
+}
+
+// targetCompletions are the kinds of targets, and the containers that run.
+func (a *app) targetCompletions(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const container = "container:"
+	all := []cobra.Completion{"auto", "local", "runner", "job", "ssh://"}
+	for _, name := range transport.ContainerNames(cmd.Context(), a.env) {
+		if report.Safe(name) == name { // others belong to no shell
+			all = append(all, container+name)
+		}
+	}
+	directive := cobra.ShellCompDirectiveNoFileComp
+	if strings.HasPrefix("ssh://", typed) && typed != "" {
+		directive |= cobra.ShellCompDirectiveNoSpace
+	}
+	return all, directive
+}
+
+// needCompletions returns a function that completes the names of needs, of the
+// manifests that the command line names or finds.
+func (a *app) needCompletions(suffix string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		var o needOptions
+		o.recursive, _ = cmd.Flags().GetStringArray("recursive") // every command with these flags has it
+		o.files, _ = cmd.Flags().GetStringArray("compose-file")
+		o.source, _ = cmd.Flags().GetString("source")
+		var names []string
+		if strings.Contains(typed, "=") || a.refuseToRead(args...) != nil || slices.Contains(args, "-") {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		manifests, _ := a.manifests(args, o, a.variables()) // of those that can be read
+		for _, m := range manifests {
+			for _, p := range m.Ports {
+				if !slices.Contains(names, p.Name) {
+					names = append(names, p.Name)
+				}
+			}
+		}
+		directive := cobra.ShellCompDirectiveNoFileComp
+		if suffix != "" {
+			directive |= cobra.ShellCompDirectiveNoSpace
+		}
+		return withSuffix(names, suffix), directive
+	}
+}
