@@ -163,7 +163,7 @@ func TestRemedyIsBounded(t *testing.T) {
 	}
 }
 
-// Each port of a block that is held has a line.
+// Each port of a block that is held is there with its holders.
 func TestLinesOfABlock(t *testing.T) {
 	r := taken(check.InUse, "x")
 	r.Port, r.PortLast = 8000, 8003
@@ -172,7 +172,7 @@ func TestLinesOfABlock(t *testing.T) {
 	}
 	r.Holders = append(r.Holders, r.Holders[0])
 	text := inAllFormats(t, reportOf(r), Options{})["text"]
-	for _, want := range []string{"\n    port 8000: p0 (pid 11), p4 (pid 15)\n", "\n    port 8001: p1 (pid 12)\n", "\n    port 8002: p2 (pid 13)\n", "\n    port 8003: p3 (pid 14)\n", "`kill 11 12 13 14 15`"} {
+	for _, want := range []string{"\n    port 8000: p0 (pid 11), p4 (pid 15); port 8001: p1 (pid 12); port 8002: p2 (pid 13); port 8003: p3 (pid 14); ", "`kill 11 12 13 14 15`"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s\nlacks %s", text, want)
 		}
