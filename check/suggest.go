@@ -300,7 +300,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		if x.err == nil {
 			x.take(ctx, x.facts)
 			for _, g := range x.facts.Gaps {
-				if g.Kind == host.GapRules || g.Kind == host.GapAllocated || g.Kind == host.GapNamespace {
+				if g.Kind == host.GapRules || g.Kind == host.GapAllocated {
 					r.unseen = append(r.unseen, g)
 				}
 			}

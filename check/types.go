@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -154,15 +153,7 @@ type Result struct {
 	// it is not known.
 	OS  string `json:"-"`
 	UID *int   `json:"-"`
-	// NoCapabilities is set if the probe lacks InspectCapabilities, and would as root.
-	NoCapabilities bool `json:"-"`
 }
-
-// What Linux asks for to inspect the processes of others, and how a container gets it.
-const (
-	InspectCapabilities = host.InspectCapabilities
-	InspectFlags        = host.InspectFlags
-)
 
 // Hint is what a person can do about a result, or may want to know.
 type Hint struct {

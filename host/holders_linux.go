@@ -300,10 +300,7 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	default:
 		return append(gaps, markComplete(sockets)...)
 	}
-	switch {
-	case lacksCapabilities():
-		gap.What += "; " + InspectCapabilities + " show every holder (`" + InspectFlags + "`)"
-	case os.Geteuid() != 0:
+	if os.Geteuid() != 0 {
 		gap.What += "; run as root to see every holder"
 	}
 	return append(gaps, gap)

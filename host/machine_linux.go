@@ -25,34 +25,12 @@ func readMachine() Machine {
 	if id, err := readKernelFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		m.BootID = string(bytes.TrimSpace(id))
 	}
-	m.NoCapabilities = lacksCapabilities()
-	if caps, err := effectiveCapabilities(); err == nil {
-		m.Elevated = caps&(1<<unix.CAP_NET_BIND_SERVICE) != 0
-	}
-	return m
-}
-
-// lacksCapabilities reports whether this process lacks the capabilities to inspect
-// other processes, and would lack them as root as well: it is root, or they are not
-// in its bounding set, as in most containers.
-func lacksCapabilities() bool {
-	const inspect = 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_DAC_READ_SEARCH
-	caps, err := effectiveCapabilities()
-	return err == nil && caps&inspect != inspect && (os.Geteuid() == 0 || !mayGet(unix.CAP_SYS_PTRACE) || !mayGet(unix.CAP_DAC_READ_SEARCH))
-}
-
-// mayGet reports whether a capability is in the bounding set of this thread.
-func mayGet(capability int) bool {
-	found, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(capability), 0, 0, 0)
-	return err != nil || found == 1
-}
-
-// effectiveCapabilities returns the lower 32 capabilities of this thread.
-func effectiveCapabilities() (uint32, error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
-	err := unix.Capget(&header, &caps[0])
-	return caps[0].Effective, err
+	if err := unix.Capget(&header, &caps[0]); err == nil {
+		m.Elevated = caps[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
+	}
+	return m
 }
 
 // initialNetNamespace is NET_NS_INIT_INO of the same file, the inode of the

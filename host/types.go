@@ -126,17 +126,8 @@ type Machine struct {
 	BootID    string    `json:"boot_id,omitempty"`
 	UID       int       `json:"uid"`      // effective uid of the probe; -1 if unknown, or if the OS has none
 	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports
-	// NoCapabilities is set if the probe lacks InspectCapabilities, and would as root.
-	NoCapabilities bool `json:"no_capabilities,omitempty"`
-	IPv6           bool `json:"ipv6"` // an AF_INET6 socket can be made
+	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
 }
-
-// InspectCapabilities are what Linux asks for to inspect the processes of others, and
-// InspectFlags how a container gets them.
-const (
-	InspectCapabilities = "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-	InspectFlags        = "docker run --pid host --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH"
-)
 
 // NamespaceKind is the kind of network namespace that was probed.
 type NamespaceKind string

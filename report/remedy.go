@@ -214,8 +214,6 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
-	case r.NoCapabilities:
-		return advice{text: fmt.Sprintf("give portcheck %s, in a container by `%s`%s", check.InspectCapabilities, check.InspectFlags, pass)}
 	case *r.UID == 0:
 		return advice{text: "portcheck runs as root and could not find out more: its notices name what is missing" + pass}
 	default:

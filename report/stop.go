@@ -351,8 +351,6 @@ func findOut(r check.Result) advice {
 		return advice{"find out which process holds it: `" + command + "` there", command}
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
-	case r.NoCapabilities:
-		return advice{fmt.Sprintf("find out which process holds it: give portcheck %s, in a container by `%s`, or `%s` on the machine itself", check.InspectCapabilities, check.InspectFlags, command), command}
 	case *r.UID == 0:
 		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace, one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
 	}

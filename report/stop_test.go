@@ -115,19 +115,6 @@ func TestRemedyOfTheSystem(t *testing.T) {
 	}
 }
 
-// Root without capabilities, as in a container, is told which it lacks.
-func TestRemedyForContainers(t *testing.T) {
-	for _, uid := range []int{0, 1000} {
-		for _, r := range []check.Result{taken(check.InUse, "x", unseen()), need(check.Unknown, "x")} {
-			r.UID, r.NoCapabilities = &uid, true
-			got := hints(r)[0].Text
-			if strings.Contains(got, "as root") || !strings.Contains(got, "--cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH") {
-				t.Errorf("uid %d: %s", uid, got)
-			}
-		}
-	}
-}
-
 // Root is not told to become root.
 func TestRemedyForRoot(t *testing.T) {
 	root := 0

@@ -312,7 +312,6 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
 		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
 	}
-	facts.Machine.NoCapabilities = false // h.gaps name what it may not see, and why
 	h.redirects = slices.ContainsFunc(facts.Tried, func(t host.Tried) bool {
 		return slices.ContainsFunc(t.Routes, func(r host.Route) bool { return r.All })
 	})

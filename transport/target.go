@@ -109,27 +109,16 @@ func (h correctedHost) Probe(ctx context.Context, req host.Request) (host.Facts,
 	return facts, err
 }
 
-// warnOfContainer is a correction that warns if the ports are or may be those of
-// this container, and the user did not choose that.
+// warnOfContainer is a correction that warns if the ports are those of a
+// container of the CI system, and the user did not choose that.
 func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
-	ns := facts.Machine.Namespace
-	if !j.Chosen || ns.Kind == host.NamespaceHost {
+	if !j.Chosen || j.System == "" || facts.Machine.Namespace.Kind == host.NamespaceHost {
 		return nil
 	}
-	if _, inside := host.OwnContainer(); !inside {
-		return nil
+	if _, inside := host.OwnContainer(); inside {
+		facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
+			"these are the ports of the container in which %s runs this job, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`; to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", j.System)})
 	}
-	name := "this container"
-	if j.System != "" {
-		name = "the container in which " + j.System + " runs this job"
-	}
-	what := fmt.Sprintf("these are the ports of %s, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`; "+
-		"to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", name)
-	if ns.Kind == host.NamespaceUnknown { // as with --network host and no rights
-		what = fmt.Sprintf("these may be the ports of %s, not the machine's, because %s: to make sure, run it with `--network host --pid host --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH`, "+
-			"or mount the engine's socket and use `--target runner`; if the ports that are seen here are the right ones, use `--target local`", name, ns.Reason)
-	}
-	facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: what})
 	return nil
 }
 

@@ -121,54 +121,6 @@ func outcomeOf(t *testing.T, cmd *exec.Cmd, workspace string) outcome {
 	return o
 }
 
-// TestByHand runs the image outside of CI, as a newcomer does. With a port that is
-// taken on the machine, no verdict about the container is given without saying so.
-func TestByHand(t *testing.T) {
-	t.Parallel()
-	image := imageUnderTest(t)
-	p := freePorts(t, 1)
-	listen(t, nil, fmt.Sprint(p[0]))
-	const caps = "--cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH"
-	for name, c := range map[string]struct {
-		options, args []string
-		code          int
-		want, not     []string
-	}{
-		"nothing mounted": {nil, nil, 0, []string{"warning: ", "these are the ports of this container, not the machine's", "--target runner", "--target local"}, nil},
-		"any failure":     {nil, []string{"--fail-on", "warning"}, 1, []string{"not the machine's"}, nil},
-		"named":           {nil, []string{"-t", "local", "--fail-on", "warning"}, 0, nil, []string{"warning: "}},
-		"no rights":       {[]string{"--network", "host", "--pid", "host"}, nil, 1, []string{"in use", caps}, []string{"as root"}},
-		"no rights, as a user": {
-			[]string{"--network", "host", "--pid", "host", "-u", "1000"},
-			nil, 1,
-			[]string{"in use", caps},
-			[]string{"as root"},
-		},
-		"list": {nil, []string{"list"}, 0, []string{"not the machine's"}, nil},
-		"free": {nil, []string{"free", "--range", fmt.Sprint(p[0])}, 0, []string{"not the machine's"}, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			args := append([]string{"run", "--rm"}, c.options...)
-			args = append(args, image, "portcheck")
-			if len(c.args) == 0 || strings.HasPrefix(c.args[0], "-") {
-				args = append(args, "-p", fmt.Sprint(p[0]))
-			}
-			o := outcomeOf(t, exec.Command("docker", append(args, c.args...)...), temp(t)).want(t, c.code)
-			text := o.stdout + o.stderr
-			for _, w := range c.want {
-				if !strings.Contains(text, w) {
-					t.Errorf("no %q\n%s", w, o)
-				}
-			}
-			for _, w := range c.not {
-				if strings.Contains(text, w) {
-					t.Errorf("%q\n%s", w, o)
-				}
-			}
-		})
-	}
-}
-
 // TestOtherCI runs the image as a job of GitLab and Jenkins. The report names the
 // namespace: the container's own, or the machine's on request.
 func TestOtherCI(t *testing.T) {

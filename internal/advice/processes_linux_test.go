@@ -222,26 +222,6 @@ func TestClientInTheQueue(t *testing.T) {
 	}
 }
 
-// Where root lacks capabilities too, as in a container, the advice names them and not root.
-func TestMissingCapabilities(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
-	python(t, listenScript, "8080")
-	const without = "-sys_ptrace,-dac_read_search"
-	for name, prefix := range map[string][]string{
-		"root": {"setpriv", "--bounding-set", without, "--inh-caps", without},
-		"user": {"setpriv", "--bounding-set", without, "--inh-caps", without, "--reuid", "65534", "--regid", "65534", "--clear-groups"},
-	} {
-		r := place{prefix: prefix}.taken(t, "8080")
-		if len(r.Holders) == 0 || r.Holders[0].PID != 0 {
-			t.Errorf("%s: holders %+v", name, r.Holders)
-			continue
-		}
-		wants(t, remedy(t, r).Text, "--cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH", "not", "as root")
-	}
-}
-
 // The kernel's own sockets belong to no process.
 func TestKernelSocket(t *testing.T) {
 	if !isolated(t) {
