@@ -365,7 +365,7 @@ func (r *round) askBinding(b *batch, key resultKey) {
 		facts := r.limit(a.about(n.Ports))
 		result := judge(n, key.proto, tried, facts)
 		n.followCallers(&result, key.proto, tried, facts, a.byPort)
-		result.OS = a.Machine.OS
+		result.OS, result.Confined = a.Machine.OS, a.Machine.Confined
 		if uid := a.Machine.UID; uid >= 0 {
 			result.UID = &uid // a pointer into the answer would keep all of it in memory
 		}

@@ -347,6 +347,8 @@ func findOut(r check.Result) advice {
 		return advice{text: "check again: no table of the kernel lists what holds it, so it has ended since, or it has bound the port and does not listen (Linux before 6.8 lists no such sockets)"}
 	case r.TableOnly:
 		return advice{"find out which process holds it: `" + command + "` there", command}
+	case r.Confined:
+		return advice{"find out which process holds it: start the container with " + capabilities + ", or `" + command + "` on the machine itself", command}
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
