@@ -118,7 +118,7 @@ type Machine struct {
 	// Confined is true if the probe sees the processes of the machine from a container
 	// without CAP_SYS_PTRACE, so that not even root may examine those of others.
 	Confined bool `json:"confined,omitempty"`
-	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
+	IPv6     bool `json:"ipv6"` // an AF_INET6 socket can be made
 }
 
 // NamespaceKind is the kind of network namespace that was probed.
