@@ -340,7 +340,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
 func findOut(r check.Result) advice {
 	command := listCommand(r)
 	switch {
-	case len(r.Holders) == 0 && r.Unlisted:
+	case len(r.Holders) == 0 && r.Unlisted && r.OS != "windows":
 		command = "sudo lsof -nP | grep 'protocol: TCP'"
 		return advice{"find out which process holds it: `" + command + "` lists the processes with sockets that are in no table", command}
 	case len(r.Holders) == 0 && r.OS == "linux" && r.Method == check.BindTable && !r.TableOnly:
