@@ -116,7 +116,7 @@ func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	ids, inside := host.OwnContainer()
 	// Without an ID there are only files that mark a container, which a virtual
 	// machine made from an image has as well.
-	inside = inside && (len(ids) > 0 || j.System != "" || !ns.AllProcesses)
+	inside = inside && (len(ids) > 0 || j.System != "")
 	if !j.Chosen || !inside || ns.Kind == host.NamespaceHost {
 		return nil
 	}
