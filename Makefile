@@ -36,4 +36,4 @@ lint: ## vet, staticcheck, gofumpt, shellcheck
 	go vet ./... ./testdata/demo ./testdata/bench ./testdata/mutants
 	go tool -modfile=.ci/tools.mod staticcheck ./... ./testdata/demo ./testdata/bench ./testdata/mutants
 	test -z "$$(go tool -modfile=.ci/tools.mod gofumpt -l . | tee /dev/stderr)"
-	shellcheck --external-sources $$(grep -lx '#!/usr/bin/env bash' .ci/*)
+	shellcheck --external-sources $$(grep -lxE "#!(/usr/bin/env bash|/bin/sh)" .ci/* setup/*)

@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	"internal/callers":    {},
 	"internal/overssh":    {},
 	"internal/hooks":      {},
+	"internal/install":    {},
 	"internal/pipelines":  {},
 	"schema":              {},
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/org/portcheck/cli"
 	"github.com/org/portcheck/internal/testbed"
 )
 
@@ -86,4 +88,36 @@ func normalize(s string) string {
 		s = regexp.MustCompile(r[0]).ReplaceAllString(s, r[1])
 	}
 	return s
+}
+
+// TestREADMEManifestPasses checks that the README's manifest passes as it is on a stock
+// host, on which systemd-resolved has 127.0.0.53:53 and sshd has 22.
+func TestREADMEManifestPasses(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```yaml\nversion: 1\n")
+	manifest, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("README.md has no manifest")
+	}
+	for _, address := range []string{"127.0.0.53:53", "0.0.0.0:22"} {
+		l, err := net.Listen("tcp4", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	file := filepath.Join(t.TempDir(), "portcheck.yml")
+	if err := os.WriteFile(file, []byte("version: 1\n"+manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if code := cli.Run(t.Context(), []string{"-t", "local", "--fail-on", "warning", file}, nil, strings.NewReader(""), &out, &out); code != 0 {
+		t.Errorf("exit code %d\n%s", code, &out)
+	}
 }

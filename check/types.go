@@ -153,6 +153,9 @@ type Result struct {
 	// it is not known.
 	OS  string `json:"-"`
 	UID *int   `json:"-"`
+	// Confined is set if portcheck runs in a container in which not even root may
+	// examine the processes of others.
+	Confined bool `json:"-"`
 }
 
 // Hint is what a person can do about a result, or may want to know.

@@ -28,6 +28,13 @@ func OwnContainer() (ids []string, inside bool) {
 	return ids, inside
 }
 
+// runsInEngine reports whether an engine has started this container. The files that
+// mark a container are no proof: a virtual machine made from an image has them.
+func runsInEngine() bool {
+	ids, _ := OwnContainer()
+	return len(ids) > 0
+}
+
 // parseOwnContainer returns the container IDs in the sources of the mounts at
 // /etc/hostname and the like. In mountinfo (proc_pid_mountinfo(5)), field 4 is
 // the path within the file system, and field 5 the mount point.

@@ -300,7 +300,10 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	default:
 		return append(gaps, markComplete(sockets)...)
 	}
-	if os.Geteuid() != 0 {
+	switch {
+	case readMachine().Confined:
+		gap.What += "; the container lacks CAP_SYS_PTRACE, which this needs"
+	case os.Geteuid() != 0:
 		gap.What += "; run as root to see every holder"
 	}
 	return append(gaps, gap)

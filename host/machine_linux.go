@@ -29,6 +29,7 @@ func readMachine() Machine {
 	var caps [2]unix.CapUserData
 	if err := unix.Capget(&header, &caps[0]); err == nil {
 		m.Elevated = caps[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
+		m.Confined = m.Namespace.AllProcesses && runsInEngine() && caps[0].Effective&(1<<unix.CAP_SYS_PTRACE) == 0
 	}
 	return m
 }

@@ -126,7 +126,10 @@ type Machine struct {
 	BootID    string    `json:"boot_id,omitempty"`
 	UID       int       `json:"uid"`      // effective uid of the probe; -1 if unknown, or if the OS has none
 	Elevated  bool      `json:"elevated"` // the probe itself may bind privileged ports
-	IPv6      bool      `json:"ipv6"`     // an AF_INET6 socket can be made
+	// Confined is true if the probe sees the processes of the machine from a container
+	// without CAP_SYS_PTRACE, so that not even root may examine those of others.
+	Confined bool `json:"confined,omitempty"`
+	IPv6     bool `json:"ipv6"` // an AF_INET6 socket can be made
 }
 
 // NamespaceKind is the kind of network namespace that was probed.

@@ -183,6 +183,11 @@ func remedyUnreachable(r check.Result) advice {
 	return advice{text: fmt.Sprintf("check that the service on %s is up and that no firewall is in between; if it takes a while to start, %s", remote, waitHint(r, "30s"))}
 }
 
+// capabilities are the flags with which Docker and Podman let portcheck examine the
+// processes of the machine, in a container with its PID namespace. Without the last
+// one AppArmor denies it in spite of the capabilities.
+const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined`"
+
 func remedyUnknown(r check.Result) advice {
 	const pass = "; `--allow-unknown` lets the run pass without an answer"
 	errnos := []string{r.TableErrno}
@@ -212,6 +217,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "let portcheck run on the target, where it can try to bind the port (docs/ssh.md)" + pass}
 	case r.OS == "windows":
 		return advice{text: "run portcheck as Administrator, who can see more" + pass}
+	case r.Confined:
+		return advice{text: "start the container with " + capabilities + ", with which portcheck can read more" + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
 	case *r.UID == 0:

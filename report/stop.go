@@ -342,13 +342,15 @@ func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
 func findOut(r check.Result) advice {
 	command := listCommand(r)
 	switch {
-	case len(r.Holders) == 0 && r.Unlisted:
+	case len(r.Holders) == 0 && r.Unlisted && r.OS != "windows":
 		command = "sudo lsof -nP | grep 'protocol: TCP'"
 		return advice{"find out which process holds it: `" + command + "` lists the processes with sockets that are in no table", command}
 	case len(r.Holders) == 0 && r.OS == "linux" && r.Method == check.BindTable && !r.TableOnly:
 		return advice{text: "check again: no table of the kernel lists what holds it, so it has ended since, or it has bound the port and does not listen (Linux before 6.8 lists no such sockets)"}
 	case r.TableOnly:
 		return advice{"find out which process holds it: `" + command + "` there", command}
+	case r.Confined:
+		return advice{"find out which process holds it: start the container with " + capabilities + ", or `" + command + "` on the machine itself", command}
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:

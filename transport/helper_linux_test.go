@@ -874,7 +874,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// In a container that the CI system chose, a gap names the container.
+// In a container that the user did not choose, a gap names the container.
 func TestWarningOfAContainer(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
@@ -886,7 +886,8 @@ func TestWarningOfAContainer(t *testing.T) {
 	}{
 		"chosen":        {selfID, "auto", "GitLab", true},
 		"named":         {selfID, "local", "GitLab", false},
-		"no CI system":  {selfID, "auto", "", false},
+		"no CI system":  {selfID, "auto", "", true},
+		"own choice":    {selfID, "local", "", false},
 		"no containers": {"", "auto", "GitLab", false},
 	} {
 		if c.self == "" {
@@ -899,7 +900,11 @@ func TestWarningOfAContainer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(gaps(facts), "these are the ports of the container in which GitLab runs this job"); got != c.warned {
+		by := "portcheck runs, not the machine's"
+		if c.system != "" {
+			by = "GitLab runs this job, not the machine's"
+		}
+		if got := strings.Contains(gaps(facts), "these are the ports of the container in which "+by); got != c.warned {
 			t.Errorf("%s: gaps %s", name, gaps(facts))
 		}
 		runIn(t, "")

@@ -110,15 +110,26 @@ func (h correctedHost) Probe(ctx context.Context, req host.Request) (host.Facts,
 }
 
 // warnOfContainer is a correction that warns if the ports are those of a
-// container of the CI system, and the user did not choose that.
+// container, and the user did not choose that.
 func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
-	if !j.Chosen || j.System == "" || facts.Machine.Namespace.Kind == host.NamespaceHost {
+	ns := facts.Machine.Namespace
+	ids, inside := host.OwnContainer()
+	// Without an ID there are only files that mark a container, which a virtual
+	// machine made from an image has as well.
+	inside = inside && (len(ids) > 0 || j.System != "")
+	if !j.Chosen || !inside || ns.Kind == host.NamespaceHost {
 		return nil
 	}
-	if _, inside := host.OwnContainer(); inside {
-		facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
-			"these are the ports of the container in which %s runs this job, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`; to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", j.System)})
+	container := "in which portcheck runs"
+	if j.System != "" {
+		container = fmt.Sprintf("in which %s runs this job", j.System)
 	}
+	are := "are"
+	if ns.Kind == host.NamespaceUnknown {
+		are = "may be"
+	}
+	facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
+		"these %s the ports of the container %s, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`, or run the container with `--network host --pid host` (in Kubernetes `hostNetwork` and `hostPID`); to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", are, container)})
 	return nil
 }
 

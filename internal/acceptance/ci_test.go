@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -171,5 +172,45 @@ func TestOtherCI(t *testing.T) {
 			}
 			o.status(t, "spare", check.Free)
 		})
+	}
+}
+
+// TestByHand runs the image as a newcomer does, without a CI system and without a
+// target.
+func TestByHand(t *testing.T) {
+	t.Parallel()
+	image := imageUnderTest(t)
+	p := freePorts(t, 1)
+	_, _ = listen(t, nil, fmt.Sprint(p[0]))
+	number := fmt.Sprint(p[0])
+	in := func(code int, flags ...string) string {
+		t.Helper()
+		args := append([]string{"run", "--rm"}, flags...)
+		out, err := exec.Command("docker", append(args, image, "portcheck", "--fail-on", "warning", "-p", number)...).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if exit == nil && code != 0 || exit != nil && exit.ExitCode() != code {
+			t.Errorf("%q: %v, want exit code %d\n%s", flags, err, code, out)
+		}
+		return string(out)
+	}
+
+	// The listener is on the machine, not in this container.
+	if out := in(1); !strings.Contains(out, "warning: these are the ports of the container in which portcheck runs") || !strings.Contains(out, "--target runner") {
+		t.Errorf("no warning with the way out:\n%s", out)
+	}
+
+	// Root's rights in a container are not those of root.
+	shared := []string{"--network", "host", "--pid", "host"}
+	out := in(1, append(shared, "--user", "65534")...)
+	if strings.Contains(out, "as root") || !strings.Contains(out, "--cap-add SYS_PTRACE") {
+		t.Errorf("no advice on capabilities:\n%s", out)
+	}
+	_, advised, _ := strings.Cut(out, "start the container with `")
+	advised, _, _ = strings.Cut(advised, "`")
+	if out := in(1, append(shared, strings.Fields(advised)...)...); !strings.Contains(out, "(pid ") || strings.Contains(out, "--cap-add") {
+		t.Errorf("with the advised %s the holder is not named:\n%s", advised, out)
 	}
 }

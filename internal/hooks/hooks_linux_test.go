@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/internal/testbed"
 )
@@ -44,6 +46,7 @@ func TestHooks(t *testing.T) {
 		t.Setenv("GIT_"+role+"_EMAIL", "test@example.com")
 	}
 	hooks := snapshot(t)
+	older(t, hooks)
 	revision := strings.TrimSpace(run(t, hooks, 0, "git", "rev-parse", "HEAD"))
 
 	t.Run("try-repo stops at a duplicate port and shows its place", func(t *testing.T) {
@@ -110,6 +113,66 @@ func TestHooks(t *testing.T) {
 		taken.Close()
 		run(t, repo, 0, "git", "push", origin, "HEAD:refs/heads/main")
 	})
+}
+
+// older changes the hooks for a pre-commit before 3.2, such as that of Debian 12, which
+// does not know today's names of stages.
+func older(t *testing.T, hooks string) {
+	t.Helper()
+	var major, minor int
+	version := run(t, hooks, 0, "pre-commit", "--version")
+	if _, err := fmt.Sscanf(version, "pre-commit %d.%d", &major, &minor); err != nil {
+		t.Fatalf("%q: %v", version, err)
+	}
+	if major > 3 || major == 3 && minor >= 2 {
+		return
+	}
+	const name = ".pre-commit-hooks.yaml"
+	data, err := os.ReadFile(filepath.Join(hooks, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(data), "minimum_pre_commit_version: 3.2.0", "minimum_pre_commit_version: 2.0.0")
+	write(t, hooks, map[string]string{name: strings.ReplaceAll(text, "[pre-push, manual]", "[push, manual]")})
+	run(t, hooks, 0, "git", "commit", "-q", "-m", "older")
+}
+
+// TestHooksAreOfToday checks what an older pre-commit can't: the names of stages are
+// those of pre-commit 3.2, which each hook demands, and each hook of a language does
+// what the hook of Go does.
+func TestHooksAreOfToday(t *testing.T) {
+	data, err := os.ReadFile("../../.pre-commit-hooks.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type hook struct {
+		ID, Language, Entry, Files string
+		Stages                     []string
+		Minimum                    string `yaml:"minimum_pre_commit_version"`
+	}
+	var hooks []hook
+	if err := yaml.Unmarshal(data, &hooks); err != nil {
+		t.Fatal(err)
+	}
+	byID := map[string]hook{}
+	for _, h := range hooks {
+		byID[h.ID] = h
+		if h.Minimum != "3.2.0" {
+			t.Errorf("%s: minimum_pre_commit_version %q", h.ID, h.Minimum)
+		}
+		for _, s := range h.Stages {
+			if s != "pre-push" && s != "manual" {
+				t.Errorf("%s: stage %q", h.ID, s)
+			}
+		}
+	}
+	for id, language := range map[string]string{"portcheck-lint-docker": "docker_image", "portcheck-lint-system": "system", "portcheck-system": "system"} {
+		h := byID[id]
+		base := byID[strings.TrimSuffix(strings.TrimSuffix(id, "-docker"), "-system")]
+		if h.Language != language || !strings.HasSuffix(h.Entry, base.Entry) || h.Files != base.Files || !slices.Equal(h.Stages, base.Stages) {
+			t.Errorf("%+v\ndiffers from %+v", h, base)
+		}
+	}
 }
 
 // listen listens on a port outside of the ephemeral range: once it is closed, no

@@ -51,17 +51,24 @@ func workflows(t *testing.T) map[string]workflow {
 // TestWorkflowsUseWhatTheActionHas checks the inputs and outputs that the examples
 // use. actionlint can't, because it does not find this action's metadata.
 func TestWorkflowsUseWhatTheActionHas(t *testing.T) {
-	var action struct{ Inputs, Outputs map[string]any }
-	if err := yaml.Unmarshal([]byte(read(t, "../../action.yml")), &action); err != nil {
-		t.Fatal(err)
+	type metadata struct{ Inputs, Outputs map[string]any }
+	actions := map[string]metadata{"org/portcheck": {}, "org/portcheck/setup": {}}
+	for name := range actions {
+		var action metadata
+		if err := yaml.Unmarshal([]byte(read(t, "../.."+strings.TrimPrefix(name, "org/portcheck")+"/action.yml")), &action); err != nil {
+			t.Fatal(err)
+		}
+		actions[name] = action
 	}
-	pinned := regexp.MustCompile(`^(org/portcheck@v1 # better: .+|[^@ ]+@[0-9a-f]{40} # v[0-9.]+)$`)
+	pinned := regexp.MustCompile(`^(org/portcheck(/setup)?@v1 # better: .+|[^@ ]+@[0-9a-f]{40} # v[0-9.]+)$`)
 	for name, w := range workflows(t) {
 		used := 0
 		text := read(t, examples+name)
 		for _, job := range w.Jobs {
 			for _, s := range job.Steps {
-				if !strings.HasPrefix(s.Uses, "org/portcheck@") {
+				uses, _, _ := strings.Cut(s.Uses, "@")
+				action, ours := actions[uses]
+				if !ours {
 					continue
 				}
 				used++
