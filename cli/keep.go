@@ -15,7 +15,7 @@ func (a *app) keep() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "keep",
 		Short:   "Hold the ports of one lease: a request from stdin, then a reply to stdout",
-		Example: `  echo '{"id": "1", "expires": "2030-01-02T15:04:05Z", "wants": [{"name": "web", "protocols": ["tcp"], "ports": [{"first": 8000, "last": 8099}], "length": 1, "guard": true}]}' | portcheck keep`,
+		Example: `  portcheck keep < request.json`,
 		Hidden:  true,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
