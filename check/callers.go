@@ -130,7 +130,6 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, rou
 		r.Message = n.beforeCallers(r, proto, routes) + fmt.Sprintf(" %s are sent to %s %s", callersOf(x), destinations(x, proto, table), byRule(x, routes))
 		r.Status = Redirected
 	}
-	r.Held, r.Complete = nil, nil
 	n.listHolders(r, named, f.Gaps)
 	if result == unproven {
 		n.notify(r, config.Degraded, "whether callers end at its owner could not be determined%s", cmp.Or(because(f.Gaps, host.GapHolders), because(f.Gaps, host.GapContainers)))

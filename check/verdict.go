@@ -252,7 +252,7 @@ func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Soc
 	if len(outside) == 0 {
 		return
 	}
-	r.Status, r.Holders, r.Complete = Exposed, []Holder{}, nil
+	r.Status = Exposed
 	r.setHolders(distinct(slices.Concat(listeners, outside)))
 	r.Message = fmt.Sprintf("%s is served, but %s also listens outside of it: %s", n.subject(proto), describeAll(outside), list(names))
 }
@@ -375,6 +375,7 @@ type HeldSocket struct {
 // setHolders sets the sockets with their processes. Connections of a process that also
 // holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
+	r.Held, r.Complete = nil, nil
 	holding := map[int]bool{}
 	held := holdingPort(sockets)
 	for _, s := range held {
