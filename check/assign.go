@@ -3,7 +3,9 @@ package check
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -306,13 +308,11 @@ func (a *assignment) starts(i int, claimed claims) port.Set {
 	return append(all, usable.Without(func(p uint16) bool { return !late(p) })...)
 }
 
-// hash returns a number for a text: FNV-1a.
+// hash returns a number for a text.
 func hash(text string) uint64 {
-	h := uint64(14695981039346656037)
-	for _, b := range []byte(text) {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
-	return h
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text)) // always nil
+	return h.Sum64()
 }
 
 // rotated returns a set in the order that starts at its port of that index.
@@ -414,18 +414,13 @@ func (a *assignment) tryNew(ctx context.Context) (unmet int, err error) {
 
 // appsOf returns the apps of needs, one after the other.
 func appsOf(needs []Need) string {
-	all, seen := "", map[string]bool{"": true}
+	var all []string
 	for _, n := range needs {
-		if seen[n.App] {
-			continue
+		if n.App != "" && !slices.Contains(all, n.App) {
+			all = append(all, n.App)
 		}
-		seen[n.App] = true
-		if all != "" {
-			all += ", "
-		}
-		all += n.App
 	}
-	return all
+	return strings.Join(all, ", ")
 }
 
 // confirm returns a need of which the app can't have the port that the keeper holds,
@@ -614,14 +609,7 @@ func (a *assignment) whoHas(ctx context.Context, n Need) (string, error) {
 		}
 		parts = append(parts, fmt.Sprintf("%s held by %s", counted(total, "port"), describeAll(sockets)))
 	}
-	text := ""
-	for k, p := range parts {
-		if k > 0 {
-			text += "; "
-		}
-		text += p
-	}
-	return text, nil
+	return strings.Join(parts, "; "), nil
 }
 
 // describedJobs is how many jobs an error names.

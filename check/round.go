@@ -265,8 +265,8 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 	return errors.Is(err, context.DeadlineExceeded) && r.Timeout > 0 && r.spent >= r.Timeout && ctx.Err() == nil, err
 }
 
-// probe asks about some needs that bind, makes some connects, and judges both. If ranges is true, it also asks
-// which ports of their ranges are open.
+// probe asks about some needs that bind, makes some connects, and judges both. If
+// ranges is true, it also asks which ports of their ranges are open.
 func (r *round) probe(ctx context.Context, binds []int, connects []connect, ranges bool) {
 	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand, Holders: r.holders}}
 	asked := map[scanKey]bool{}
