@@ -7,7 +7,8 @@
 //	go run ./testdata/bench
 //
 // `go run ./testdata/bench action IMAGE` measures the container action on the local
-// engine, and `go run ./testdata/bench fleet` 200 targets by SSH.
+// engine, `go run ./testdata/bench fleet` 200 targets by SSH, and `go run
+// ./testdata/bench leases` ports that are held.
 package main
 
 import (
@@ -42,6 +43,8 @@ func run(args []string) error {
 		return measure()
 	case args[0] == "action" && len(args) == 2:
 		return measureAction(args[1])
+	case args[0] == "leases" && len(args) == 1:
+		return measureLeases()
 	case args[0] == "fleet" && len(args) == 1:
 		return measureFleet()
 	case args[0] == "fleet" && args[1] == "inside":
