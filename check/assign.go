@@ -333,6 +333,9 @@ func rotated(s port.Set, index int) port.Set {
 	return s
 }
 
+// moment is how long the ports of a job may still be held after its end.
+const moment = 500 * time.Millisecond
+
 // takeNew has a keeper hold a port for every need that has none, and makes sure that
 // its app can use that port.
 func (a *assignment) takeNew(ctx context.Context) error {
@@ -350,7 +353,8 @@ func (a *assignment) takeNew(ctx context.Context) error {
 			continue
 		}
 		a.got[unmet] = 0
-		left := a.needs[unmet].Wait - time.Since(start)
+		// The keeper of a job that has just ended needs a moment.
+		left := max(a.needs[unmet].Wait, moment) - time.Since(start)
 		if left <= 0 {
 			return a.whyUnmet(ctx, unmet)
 		}
