@@ -281,7 +281,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		}
 		for _, r := range s.rounds {
 			if exchanges[r] == nil {
-				exchanges[r] = &exchange{}
+				exchanges[r] = &exchange{batch: batch{Request: host.Request{Scanned: true}}}
 				order = append(order, r)
 			}
 			x := exchanges[r]

@@ -42,7 +42,7 @@ func (a *app) action() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			root := a.root()
+			root := a.root(nil)
 			root.SetArgs(args)
 			return root.ExecuteContext(cmd.Context())
 		},

@@ -132,7 +132,7 @@ func TestPanicOfATargetShowsItsStack(t *testing.T) {
 }
 
 func TestEveryCommandHasExamplesAndAShortText(t *testing.T) {
-	root := (&app{env: ci.Env{}}).root()
+	root := (&app{env: ci.Env{}}).root(nil)
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Example == "" || cmd.Short == "" {

@@ -31,7 +31,7 @@ func TestHelpFits(t *testing.T) {
 				walk(c)
 			}
 		}
-		walk((&app{env: ci.Env{}}).root())
+		walk((&app{env: ci.Env{}}).root(nil))
 	}
 }
 
@@ -56,5 +56,5 @@ func TestHelpHasEveryFlagOnce(t *testing.T) {
 			walk(c)
 		}
 	}
-	walk((&app{env: ci.Env{}}).root())
+	walk((&app{env: ci.Env{}}).root(nil))
 }

@@ -12,7 +12,10 @@ import (
 	"github.com/org/portcheck/report"
 )
 
-func (a *app) root() *cobra.Command {
+// root returns the command of a command line, with all that it may lead to. The flags
+// of all commands take a third of the start, so the commands that portcheck starts
+// itself, on hosts and as keepers, come without the others.
+func (a *app) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "portcheck [check] [flags] [MANIFEST...]",
 		Short: "Find out before a deploy which of the ports that an app needs are taken, by whom, and what to use instead",
@@ -39,6 +42,11 @@ directory, else for the Compose files that Compose would read there.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
+	if len(args) > 0 && (args[0] == "probe" || args[0] == "keep") {
+		root.CompletionOptions.DisableDefaultCmd = true
+		root.AddCommand(a.probe(), a.keep())
+		return root
+	}
 	a.checkFlags(root)
 	a.versionFlag(root)
 	a.setHelp(root)

@@ -44,7 +44,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	}()
 	a := &app{env: ci.NewEnv(env), stdin: cancellableReader{ctx, stdin}, stdout: out, stderr: errs}
 	a.job = ci.ReadJob(a.env)
-	root := a.root()
+	root := a.root(args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if ctx.Err() != nil && (out.stuck.Load() || exitCode(a.report, a.verdict, err) != exitOK) {

@@ -189,7 +189,8 @@ func (p *probe) readBound() {
 // queries returns the queries for what the request is about. On a host with many
 // sockets, the TCP sockets that are bound and do not listen are left out: a bind
 // fails because of one, or it may succeed beside it. Scans need them all the same,
-// so that no port that another app has bound is suggested.
+// so that no port that another app has bound is suggested. The binds of these ports
+// that follow do not: the walk takes a millisecond also where there are few.
 func (p *probe) queries() []query {
 	wanted := wantedPorts{}
 	for _, t := range p.req.Tries {
@@ -198,7 +199,7 @@ func (p *probe) queries() []query {
 	for _, s := range p.req.Scans {
 		wanted.add(s.Protocol, s.Ports)
 	}
-	listening := len(p.req.Scans) == 0 && haveManySockets()
+	listening := len(p.req.Scans) == 0 && (p.req.Scanned || haveManySockets())
 	var queries []query
 	for _, proto := range port.Protocols {
 		q := query{protocol: proto, listening: listening && proto == port.TCP}

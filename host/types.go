@@ -42,6 +42,9 @@ type Request struct {
 	DialBudget  time.Duration `json:"dial_budget,omitempty"`
 	Listeners   bool          `json:"listeners,omitempty"`    // every listening or bound UDP socket, with all holders
 	ShowCommand bool          `json:"show_command,omitempty"` // fill Holder.Command, which may hold secrets
+	// Scanned is true if a Scan, just before, has found the ports of all Tries open. TCP
+	// sockets that are bound and do not listen are not looked for again.
+	Scanned bool `json:"scanned,omitempty"`
 	// Job is the job that asks: ports that it has leased are bound as free ones are.
 	Job string `json:"job,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.

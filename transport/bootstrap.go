@@ -27,7 +27,8 @@ import (
 // and the lifetime of the executable.
 //
 // A kept executable is hashed once after each change: the file beside it, NAME.ok, is
-// made when the hash was right. ls lists the last change of an inode first.
+// made when the hash was right. ls lists the last change of an inode first. That of the
+// directory can be anywhere: two sessions may make NAME.ok at the same time.
 //
 // Its first line of output is empty, since the login shell may have printed an
 // incomplete line before.
@@ -70,7 +71,7 @@ while read -r verb hash size; do
     if test -L "$store" || test -L "$file"; then :;
     elif test -O "$store" && test -O "$file" && test -f "$file"; then
       case $(ls -nctd "$store" "$file" "$file.ok" 2>/dev/null) in
-      d????-??-*"$file.ok"*"$file"*) run "$file";;
+      d????-??-*"$file.ok"*"$file"* | *"$file.ok"?d????-??-*"$file"* | *"$file.ok"*"$file"?d????-??-*) run "$file";;
       esac;
       if safe; then
         rm -f "$file.ok";

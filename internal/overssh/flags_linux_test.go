@@ -107,6 +107,16 @@ func TestAgentCache(t *testing.T) {
 	}
 	check("the second run", false)
 
+	// Two sessions at once can leave a stamp that is newer than its directory.
+	past := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(kept+".ok", past, past); err != nil {
+		t.Fatal(err)
+	}
+	check("a stamp newer than its directory", false)
+	if info, err := os.Stat(kept + ".ok"); err != nil || info.ModTime().Unix() != past.Unix() {
+		t.Errorf("the executable was hashed again: %v, %v", info, err)
+	}
+
 	good, err := os.ReadFile(kept)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +132,6 @@ func TestAgentCache(t *testing.T) {
 	mark := filepath.Join(home, "was-run")
 	evil := script(t, "touch "+mark+"\n")
 	elsewhere := filepath.Join(home, "elsewhere")
-	past := time.Now().Add(-24 * time.Hour)
 	for _, x := range []struct {
 		what string
 		do   func() error

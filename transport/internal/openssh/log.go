@@ -48,7 +48,7 @@ func newMessages() *messages { return &messages{step: "config", stderr: &remote.
 
 // read reads lines until the end. Longer lines count as several.
 func (m *messages) read(r io.Reader) {
-	lines := bufio.NewReaderSize(r, 4<<10)
+	lines := bufio.NewReaderSize(r, 16<<10)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if len(line) > 0 {

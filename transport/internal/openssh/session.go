@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -138,13 +139,14 @@ func (s *Session) run(started chan<- error, stderr *os.File) {
 	if err != nil {
 		return
 	}
-	drained := make(chan struct{})
+	drained, exited := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(drained)
 		defer stderr.Close()
-		s.messages.read(stderr)
+		s.messages.read(&unhurried{stderr, exited})
 	}()
 	awaitExit(s.cmd)
+	close(exited)
 	terminate(s.cmd.Process) // what ssh has started, such as a ProxyCommand
 	select {
 	case <-drained:
@@ -153,6 +155,24 @@ func (s *Session) run(started chan<- error, stderr *os.File) {
 	s.reap()
 	s.err = s.result(s.cmd.ProcessState)
 	close(s.ended)
+}
+
+// unhurried reads what a process writes with a pause before each read, until the
+// process has exited: ssh -v writes a hundred lines, and to wake up for each costs more
+// than to read them.
+type unhurried struct {
+	from   io.Reader
+	exited <-chan struct{}
+}
+
+const readPause = 20 * time.Millisecond
+
+func (u *unhurried) Read(p []byte) (int, error) {
+	select {
+	case <-u.exited:
+	case <-time.After(readPause):
+	}
+	return u.from.Read(p)
 }
 
 // reap kills what is left of the process group. From then on, another process may
