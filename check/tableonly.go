@@ -18,8 +18,8 @@ func judgeByTable(n Need, a host.Attempt, tried host.Tried, sockets []host.Socke
 		return rightToBind(n, a, f)
 	case onlyConnections(b, sockets):
 		return Unknown
-	case slices.ContainsFunc(sockets, holdsPort) && (b.ReusePort || b.Protocol == port.UDP && b.ReuseAddress):
-		return besideListener(b, tried, sockets)
+	case slices.ContainsFunc(sockets, holdsPort) && b.MayTake(f.Machine.OS):
+		return besideListener(b, tried, sockets, f.Machine)
 	}
 	return InUse
 }

@@ -103,7 +103,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		case !shares:
 			return Unknown // not bound, because of a listener that has gone since
 		default:
-			status = besideListener(n.Binding(a.Protocol), tried, sockets)
+			status = besideListener(n.Binding(a.Protocol), tried, sockets, f.Machine)
 		}
 	case host.InUse:
 		status = InUse
@@ -139,8 +139,8 @@ func excludes(b port.Binding, m host.Machine) bool {
 
 // besideListener returns the verdict on a binding that may share its port. It was
 // not tried, because another process listens there.
-func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Status {
-	if sharesWithinUser(b) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket, m host.Machine) Status {
+	if sharesWithinUser(b, tried.UID, m) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
 		return s.State == host.Listen && (s.UID == nil || int(*s.UID) != tried.UID)
 	}) {
 		return InUse
@@ -148,10 +148,13 @@ func besideListener(b port.Binding, tried host.Tried, sockets []host.Socket) Sta
 	return Shadowed
 }
 
-// sharesWithinUser reports whether the binding can share its port only with
-// sockets of the same user. SO_REUSEPORT has this limit, SO_REUSEADDR of UDP does
-// not.
-func sharesWithinUser(b port.Binding) bool {
+// sharesWithinUser reports whether the binding of a user can share its port only with
+// sockets of the same user. On Linux SO_REUSEPORT has this limit, SO_REUSEADDR of UDP
+// does not. On BSD both have it, for everybody but root (port.LikeBSD).
+func sharesWithinUser(b port.Binding, uid int, m host.Machine) bool {
+	if port.LikeBSD(m.OS) {
+		return uid != 0
+	}
 	return b.ReusePort && !(b.Protocol == port.UDP && b.ReuseAddress)
 }
 

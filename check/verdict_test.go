@@ -282,6 +282,16 @@ func reachable(n *Need) {
 	n.Expect, n.Remote, n.Addresses, n.Ports = config.Reachable, "db.internal", nil, port.One(5432)
 }
 
+// system has the case judged on another system, by a user.
+func system(os string, uid int) func(*host.Facts) {
+	return func(f *host.Facts) {
+		f.Machine.OS = os
+		for i := range f.Tried {
+			f.Tried[i].UID = uid
+		}
+	}
+}
+
 func table(err bool) func(*host.Facts) {
 	return func(f *host.Facts) {
 		f.Tried[0].TableOK = !err
@@ -448,6 +458,25 @@ func verdictCases() []verdictCase {
 		{name: "reuse_port, another user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 33)}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
 		{name: "reuse_port, a listener without a user", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{func() host.Socket { s := socket(host.Listen, "[::]:8080", nginx); s.UID = nil; return s }()}, want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
 		{name: "reuse_port, same user, and another's bound socket", need: reusePort, attempts: []string{"not-tried"}, sockets: []host.Socket{socket(host.Listen, "[::]:8080", nginx), ofUID(socket(host.Bound, "[::]:8080", python), 33)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812, 77}}},
+		// How sockets share a port on BSD: port.LikeBSD. Those that would take a part of a
+		// server's traffic are not bound (host.Probe); the outcomes of the others are those
+		// of in_pcbbind and in6_pcbbind of XNU.
+		{name: "macOS: an address beside the wildcard, same user", need: on("127.0.0.1"), facts: system("darwin", 501), attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "0.0.0.0:8080", nginx), 501)}, want: verdictWant{status: Shadowed, method: Table, message: "can be bound, but beside nginx", pids: []int{812}}},
+		{name: "macOS: an address beside the wildcard, root", need: on("127.0.0.1"), facts: system("darwin", 0), attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "0.0.0.0:8080", nginx), 501)}, want: verdictWant{status: Shadowed, method: Table, message: "can be bound, but beside nginx", pids: []int{812}}},
+		{name: "macOS: an address beside another user's wildcard", need: on("127.0.0.1"), facts: system("darwin", 501), attempts: []string{"not-tried"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "macOS: the wildcard beside an address", need: on(port.Any4), facts: system("darwin", 501), attempts: []string{"ok"}, sockets: []host.Socket{ofUID(socket(host.Listen, "127.0.0.1:8080", nginx), 501)}, want: verdictWant{status: Shadowed, message: "can be bound, but beside nginx", pids: []int{812}}},
+		{name: "macOS: both families beside 0.0.0.0", facts: system("darwin", 501), attempts: []string{"ok"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: Shadowed, message: "can be bound, but beside nginx", pids: []int{812}}},
+		{name: "macOS: 0.0.0.0 beside both families", need: on(port.Any4), facts: system("darwin", 501), attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
+		{name: "macOS: 0.0.0.0 beside IPv6 only", need: on(port.Any4), facts: system("darwin", 501), attempts: []string{"ok"}, sockets: func() []host.Socket {
+			s := socket(host.Listen, "[::]:8080", nginx)
+			s.V6Only = true
+			return []host.Socket{s}
+		}(), want: verdictWant{status: Free, message: "is free"}},
+		{name: "macOS: the same address, reuse_address", need: on("127.0.0.1"), facts: system("darwin", 501), attempts: []string{"in-use"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
+		{name: "macOS: udp reuse_address, the same address", need: both(udp, reuseAddress), facts: system("darwin", 501), attempts: []string{"in-use"}, sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
+		{name: "macOS: udp reuse_address beside another user's wildcard", need: both(both(udp, reuseAddress), on("127.0.0.1")), facts: system("darwin", 501), attempts: []string{"not-tried"}, sockets: listen("udp 0.0.0.0:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "FreeBSD: reuse_port, root beside a user", need: reusePort, facts: system("freebsd", 0), attempts: []string{"not-tried"}, sockets: []host.Socket{ofUID(socket(host.Listen, "[::]:8080", nginx), 501)}, want: verdictWant{status: Shadowed, method: Table, message: "would share", pids: []int{812}}},
+		{name: "FreeBSD: reuse_port, another user", need: reusePort, facts: system("freebsd", 501), attempts: []string{"not-tried"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
 		{name: "reuse_port, and the listener has gone", need: reusePort, attempts: []string{"not-tried"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 was not bound, because"}},
 		{
 			name: "udp reuse_address", need: both(udp, func(n *Need) { n.ReuseAddress = new(bool); *n.ReuseAddress = true }), attempts: []string{"not-tried"},

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,6 +285,9 @@ func loadCase(t *testing.T, i int) ([]Manifest, []problem) {
 func TestLoad(t *testing.T) {
 	for i, c := range files {
 		t.Run(c.name, func(t *testing.T) {
+			if c.name == "unreadable" && runtime.GOOS == "windows" {
+				testbed.Missing(t, "such a name is not valid there, which is another error")
+			}
 			all, found := loadCase(t, i)
 			got := lines(withoutKinds(found))
 			want := strings.Join(append(slices.Clone(c.want), ""), "\n")

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/org/portcheck/port"
@@ -62,7 +63,7 @@ func (p *probe) bind(tries []int) {
 // jobs have leased are not bound either. If the probe's context ends, the attempts are
 // not complete.
 func (p *probe) attempt(t Try, visible []Socket, whole bool) []Attempt {
-	if t.Look || !whole && couldShare(t.Binding) {
+	if t.Look || !whole && t.Binding.MayTake(runtime.GOOS) {
 		return untried(t)
 	}
 	var all []Attempt
@@ -142,18 +143,15 @@ func endpointsAt(b port.Binding, n uint16) []port.Endpoint {
 	return endpoints
 }
 
-// couldShare reports whether a binding's options allow it to share a port.
-func couldShare(b port.Binding) bool {
-	return b.ReusePort || b.Protocol == port.UDP && b.ReuseAddress
-}
-
 // wouldShare reports whether a bind could take traffic from a running server:
 // its options allow it to share, and there is a listener to share with.
 func wouldShare(b port.Binding, endpoints []port.Endpoint, visible []Socket) bool {
-	if !couldShare(b) {
+	if !b.MayTake(runtime.GOOS) {
 		return false
 	}
-	return slices.ContainsFunc(visible, func(s Socket) bool { return slices.ContainsFunc(endpoints, s.Shares) })
+	return slices.ContainsFunc(visible, func(s Socket) bool {
+		return slices.ContainsFunc(endpoints, func(e port.Endpoint) bool { return s.Shares(e) && b.MayTakeFrom(s.Endpoint, e, runtime.GOOS) })
+	})
 }
 
 func anyOverlaps(sockets []Socket, e port.Endpoint) bool {

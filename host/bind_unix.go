@@ -13,7 +13,8 @@ import (
 
 // openSocket opens and binds one socket as an app with this binding would. It
 // does not listen: a listener conflicts at bind already, even under
-// SO_REUSEADDR, and a socket that never listens accepts no client by mistake.
+// SO_REUSEADDR (on BSD only if the two share that way: port.LikeBSD), and a socket
+// that never listens accepts no client by mistake.
 // net.Listen would set options of its own.
 func openSocket(b port.Binding, e port.Endpoint) (release func(), op string, err error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM

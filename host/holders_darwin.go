@@ -6,9 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/shirou/gopsutil/v4/net"
-
-	"github.com/org/portcheck/host/internal/socktab"
 	"github.com/org/portcheck/port"
 )
 
@@ -24,19 +21,19 @@ func lsofKeyOf(e port.Endpoint, state State) lsofKey {
 	return lsofKey{e.Protocol, e.Addr, e.Port, state}
 }
 
-// findHolders runs lsof, by gopsutil, and adds to each socket the processes that
-// have one like it. Without root, lsof shows only the processes of this user.
+// findHolders runs lsof, and adds to each socket the processes that have one like it.
+// Without root, lsof shows only the processes of this user.
 func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []Gap {
-	stats, err := net.ConnectionsWithContext(ctx, "inet")
-	if err != nil {
+	listed, err := lsof(ctx)
+	if err != nil && len(listed) == 0 {
 		return []Gap{{What: "lsof can't be run, so no holder can be named", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
 	}
+	var gaps []Gap
+	if err != nil {
+		gaps = []Gap{{What: "lsof shows a socket that can't be read, so holders may be missing", Op: "lsof", Errno: ErrnoName(err), Kind: GapHolders}}
+	}
 	pids := map[lsofKey][]int{}
-	for _, stat := range stats {
-		s, err := socktab.FromStat(stat)
-		if err != nil || len(s.PIDs) == 0 {
-			continue
-		}
+	for _, s := range listed {
 		at := lsofKeyOf(s.Endpoint, State(s.State()))
 		if !slices.Contains(pids[at], s.PIDs[0]) {
 			pids[at] = append(pids[at], s.PIDs[0])
@@ -47,23 +44,22 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 		at := lsofKeyOf(s.Endpoint, s.State)
 		twins[at] = append(twins[at], s)
 	}
-	var gaps []Gap
-	listed := 0
+	named, more := 0, false
 	root := os.Geteuid() == 0
 	d := newDetails(ctx, wanted.showCommand)
 	for at, alike := range twins {
 		for _, s := range alike {
-			s.Complete = root && len(pids[at]) > 0
+			s.Complete = root && err == nil && len(pids[at]) > 0
 		}
 		for i, pid := range pids[at] {
-			if i >= holdersOfSocket || i > 0 && listed >= wanted.most {
+			if i >= holdersOfSocket || i > 0 && named >= wanted.most {
 				for _, s := range alike {
 					s.Complete, s.MoreHolders = false, true
 				}
-				gaps = []Gap{moreHolders(wanted.most)}
+				more = true
 				break
 			}
-			listed += len(alike)
+			named += len(alike)
 			h, ok := d.of(pid)
 			if !ok {
 				for _, s := range alike {
@@ -75,6 +71,9 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 				s.Holders = append(s.Holders, h)
 			}
 		}
+	}
+	if more {
+		gaps = append(gaps, moreHolders(wanted.most))
 	}
 	if root {
 		return gaps

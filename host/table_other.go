@@ -4,20 +4,15 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
-
-	"github.com/shirou/gopsutil/v4/net"
 
 	"github.com/org/portcheck/host/internal/socktab"
 	"github.com/org/portcheck/port"
 )
 
-// readTable reads the socket table by gopsutil, which calls GetExtendedTcpTable and
-// GetExtendedUdpTable on Windows, and runs lsof on FreeBSD and netstat on OpenBSD
-// and NetBSD.
+// readTable reads the socket table by listSockets, which each system has.
 func readTable(ctx context.Context, queries []query) tableRead {
 	read := tableRead{whole: map[port.Protocol]bool{}, boundHidden: runtime.GOOS == "windows"}
 	for _, q := range queries {
@@ -45,24 +40,17 @@ func readTable(ctx context.Context, queries []query) tableRead {
 // readProtocol returns an error if one entry can't be parsed: a partial table is
 // not used.
 func readProtocol(ctx context.Context, protocol port.Protocol) ([]socktab.Socket, error) {
-	stats, err := net.ConnectionsWithContext(ctx, string(protocol))
+	listed, err := listSockets(ctx, protocol)
 	if err != nil {
 		return nil, err
 	}
-	if len(stats) == 0 && runtime.GOOS == "freebsd" {
-		return nil, errors.New("lsof shows no sockets, which may be a failure that gopsutil does not report")
-	}
 	var all []socktab.Socket
-	for _, stat := range stats {
-		s, err := socktab.FromStat(stat)
-		if err != nil {
-			return nil, err
-		}
+	for _, s := range listed {
 		// Windows lists a dual-stack socket with both families: the stack
 		// "opens an endpoint for both" (Microsoft, "Dual Stack Sockets on
 		// Windows Vista"). OpenBSD has none. On other systems it is unknown.
 		s.V6Only = s.Addr.Is6() && s.Addr.IsUnspecified() && (runtime.GOOS == "windows" || runtime.GOOS == "openbsd")
-		if s.Port != 0 {
+		if s.Protocol == protocol && s.Port != 0 {
 			all = append(all, s)
 		}
 	}

@@ -14,7 +14,9 @@ import (
 //
 // Source: struct xinpgen and xinpcb_n of xnu bsd/netinet/in_pcb.h, xtcpcb_n of
 // tcp_var.h, xsocket_n of bsd/sys/socketvar.h, all packed to 4 bytes;
-// get_pcblist_n of bsd/netinet/in_pcblist.c writes them.
+// get_pcblist_n of bsd/netinet/in_pcblist.c writes them. The fields that are read are
+// the same in xnu-6153 (macOS 10.15), 8019 (12), 8792 (13), 10063 (14), 11215 and 11417
+// (15); later versions have appended fields to xsocket_n.
 const (
 	generationSize = 24 // struct xinpgen, first and last record
 

@@ -14,7 +14,7 @@ import (
 type Socket struct {
 	port.Endpoint
 	Remote netip.AddrPort // the zero value if unconnected
-	Status string         // of TCP: the name in RFC 9293 as gopsutil spells it, "LISTEN", "FIN_WAIT_1"
+	Status string         // of TCP: the name in RFC 9293 as lsof and gopsutil spell it, "LISTEN", "FIN_WAIT_1"
 	UID    *uint32        // owner; nil if unknown
 	ID     uint64         // the kernel's number of the socket; 0 if unknown
 	PIDs   []int          // processes that are known to have it open
@@ -65,9 +65,12 @@ func Group(all []Socket) []Socket {
 	return grouped
 }
 
-// unscope removes the interface's index from a link-local address. The BSDs keep
-// it in the second 16 bits (KAME).
+// unscope removes the interface from a link-local address: a zone, or the index that
+// the BSDs keep in the second 16 bits (KAME).
 func unscope(addr netip.Addr) (plain netip.Addr, device string) {
+	if zone := addr.Zone(); zone != "" {
+		return addr.WithZone(""), zone
+	}
 	if !addr.Is6() || !addr.IsLinkLocalUnicast() {
 		return addr, ""
 	}

@@ -60,14 +60,6 @@ func TestFromStat(t *testing.T) {
 		stat net.ConnectionStat
 		want socktab.Socket
 	}{
-		"lsof's star, IPv4": {
-			net.ConnectionStat{Family: inet, Type: stream, Laddr: net.Addr{IP: "*", Port: 8080}, Status: "LISTEN", Pid: 12},
-			socktab.Socket{Endpoint: endpoint(port.TCP, "0.0.0.0", 8080), Status: "LISTEN", PIDs: []int{12}},
-		},
-		"lsof's star, IPv6": {
-			net.ConnectionStat{Family: inet6, Type: dgram, Laddr: net.Addr{IP: "*", Port: 53}, Pid: 12},
-			socktab.Socket{Endpoint: endpoint(port.UDP, "::", 53), PIDs: []int{12}},
-		},
 		"Windows, UDP without a PID": {
 			net.ConnectionStat{Family: inet6, Type: dgram, Laddr: net.Addr{IP: "::1", Port: 123}},
 			socktab.Socket{Endpoint: endpoint(port.UDP, "::1", 123)},
@@ -104,9 +96,9 @@ func TestFromStat(t *testing.T) {
 		})
 	}
 	for name, stat := range map[string]net.ConnectionStat{
-		"a raw socket": {Family: inet, Type: syscall.SOCK_RAW, Laddr: net.Addr{IP: "*"}},
+		"a raw socket": {Family: inet, Type: syscall.SOCK_RAW, Laddr: net.Addr{IP: "0.0.0.0"}},
 		"no address":   {Family: inet, Type: stream, Laddr: net.Addr{IP: "localhost", Port: 1}},
-		"no port":      {Family: inet, Type: stream, Laddr: net.Addr{IP: "*", Port: 65536}},
+		"no port":      {Family: inet, Type: stream, Laddr: net.Addr{IP: "0.0.0.0", Port: 65536}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := socktab.FromStat(stat); err == nil {

@@ -3,7 +3,6 @@ package socktab
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"syscall"
 
 	"github.com/shirou/gopsutil/v4/net"
@@ -11,8 +10,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// FromStat converts an entry of gopsutil. V6Only is left false, because gopsutil
-// does not return it.
+// FromStat converts an entry of gopsutil for Windows. V6Only is left false, because
+// gopsutil does not return it.
 func FromStat(c net.ConnectionStat) (Socket, error) {
 	s := Socket{Status: c.Status}
 	switch c.Type {
@@ -26,7 +25,7 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	if c.Laddr.Port > port.MaxPort || c.Raddr.Port > port.MaxPort {
 		return Socket{}, fmt.Errorf("port %d or %d is out of range", c.Laddr.Port, c.Raddr.Port)
 	}
-	local, err := parseIP(c.Laddr.IP, c.Family)
+	local, err := parseIP(c.Laddr.IP)
 	if err != nil {
 		return Socket{}, err
 	}
@@ -34,7 +33,7 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	s.Addr, s.Device = unscope(local)
 	// The remote address of a listener has no meaning on Windows.
 	if c.Raddr.Port != 0 && c.Status != "LISTEN" {
-		remote, err := parseIP(c.Raddr.IP, c.Family)
+		remote, err := parseIP(c.Raddr.IP)
 		if err != nil {
 			return Socket{}, err
 		}
@@ -46,14 +45,7 @@ func FromStat(c net.ConnectionStat) (Socket, error) {
 	return s, nil
 }
 
-// parseIP parses an address, or lsof's star for all addresses of a family.
-func parseIP(s string, family uint32) (netip.Addr, error) {
-	if s != "*" && s != "" {
-		ip, err := netip.ParseAddr(strings.Trim(s, "[]"))
-		return ip.WithZone("").Unmap(), err
-	}
-	if family == syscall.AF_INET {
-		return netip.IPv4Unspecified(), nil
-	}
-	return netip.IPv6Unspecified(), nil
+func parseIP(s string) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(s)
+	return ip.WithZone("").Unmap(), err
 }
