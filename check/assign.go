@@ -102,8 +102,10 @@ type site struct {
 	request lease.Request
 	reply   host.LeaseReply
 	started bool // the reply is about ports that are held
-	unmet   int  // a need that could not be met, or -1
-	err     error
+	// confirming is set once the keeper may not end with the connection any more.
+	confirming bool
+	unmet      int // a need that could not be met, or -1
+	err        error
 }
 
 // group is a need on all of its targets, where it gets one port.
@@ -673,8 +675,14 @@ func (a *assignment) release(ctx context.Context) {
 			return
 		}
 		p.started = false
-		// Elsewhere it ends with the connection at the latest.
-		_, _ = p.hold(ctx, host.LeaseRequest{Release: &host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0], ID: a.LeaseID}})
+		end := host.LeaseRequest{Release: &host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0], ID: a.LeaseID}}
+		if _, err := p.hold(ctx, end); err == nil || !p.confirming {
+			return // elsewhere it ends with the connection at the latest
+		}
+		if h, err := p.Open(ctx); err == nil {
+			_, _ = host.Hold(ctx, h, end) // the error says that it may be left
+			_ = h.Close()
+		}
 	})
 	for i := range a.needs {
 		if !a.kept[i] {
@@ -692,7 +700,11 @@ func (a *assignment) confirm(ctx context.Context) error {
 		if !p.started {
 			return nil
 		}
+		p.confirming = true
 		_, err := p.hold(ctx, host.LeaseRequest{Confirm: true})
+		if err != nil {
+			err = fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
+		}
 		return err
 	})
 }

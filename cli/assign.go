@@ -350,7 +350,10 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 	if o.exportEnv {
 		var variables []ci.Output
 		for _, p := range assignment.Ports {
-			variables = append(variables, ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)})
+			v := ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)}
+			if !slices.Contains(variables, v) { // a need has one port on all of its targets
+				variables = append(variables, v)
+			}
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/org/portcheck/host/lease"
 )
 
-// keep is the command that is a keeper. lease.Start starts it.
+// keep is the command that is a keeper, which host.Local starts.
 func (a *app) keep() *cobra.Command {
 	var orphan bool
 	cmd := &cobra.Command{
