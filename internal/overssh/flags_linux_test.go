@@ -46,8 +46,8 @@ func TestRemotePathWithoutAPortcheck(t *testing.T) {
 		{"no file", "/nonexistent/portcheck", "is not a portcheck executable that answers: exit status 127: "},
 		{"a directory", "/usr/bin", "is not a portcheck executable that answers: exit status 126: "},
 		{"not executable", write(t, "portcheck", "#!/bin/sh\n"), "is not a portcheck executable that answers: exit status 126: "},
-		{"a name that is a command", "/bin/true; echo portcheck-ready 3; true '", "is not a portcheck executable that answers: exit status 127: "},
-		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 3: use the same release at both ends`},
+		{"a name that is a command", "/bin/true; echo portcheck-ready 4; true '", "is not a portcheck executable that answers: exit status 127: "},
+		{"another version", script(t, "echo portcheck-ready 1; exec cat"), `uses version "1" of the probe protocol, and this portcheck version 4: use the same release at both ends`},
 		{"an old one", script(t, "echo 'unknown flag: --ready' >&2; exit 2"), "is not a portcheck executable that answers: exit status 2: unknown flag: --ready"},
 		{"garbage", script(t, `exec head -c 1000000 /dev/urandom`), "is not a portcheck executable that answers: "},
 		{"garbage without end", script(t, `exec cat /dev/urandom`), "is not a portcheck executable that answers: more than 65536 bytes of output without a reply"},
@@ -273,6 +273,29 @@ func TestSudo(t *testing.T) {
 			}
 		}
 		nothingLeft(t, what)
+	}
+
+	// A lease of root's keeper outlives sudo, and only root can end it.
+	lease := func(code int, command ...string) run {
+		t.Helper()
+		args := append(command, "-t", "ssh://one@127.0.0.1", "--remote-path", there)
+		r := portcheck(t, nil, append(args, reach(t, s)...)...)
+		if r.code != code {
+			t.Errorf("%q: exit code %d, want %d\n%s%s", command, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	lease(0, "assign", "--sudo", "--job", "deploy", "-p", "8090")
+	nothingLeft(t, "assign by sudo")
+	if r := lease(1, "assign", "--job", "deploy", "-p", "8090"); !strings.Contains(r.stderr, "tcp 8090 is leased to deploy (keeper pid ") || !strings.Contains(r.stderr, "uid 0)") {
+		t.Error(r.stderr)
+	}
+	if r := lease(0, "release", "--job", "deploy"); r.stderr != "" { // it is another user's
+		t.Error(r.stderr)
+	}
+	lease(0, "release", "--sudo", "--job", "deploy")
+	if r := portcheck(t, nil, "leases"); strings.Contains(r.stdout, "deploy") {
+		t.Error(r.stdout)
 	}
 }
 
