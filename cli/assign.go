@@ -65,7 +65,13 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")
 	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runAssign(cmd.Context(), args, o) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		assignment, err := a.runAssign(cmd.Context(), args, o)
+		if ci.GitHub(a.env) {
+			a.writeGitHubAssignment(cmd.Context(), assignment, err)
+		}
+		return err
+	}
 	return cmd
 }
 
@@ -275,7 +281,8 @@ func (a *app) environ() []string {
 	return all
 }
 
-func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) error {
+func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (check.Assignment, error) {
+	var none check.Assignment
 	lookup := func(name string) (report.Writer[check.Assignment], error) {
 		f, err := report.AssignmentFormats.Lookup(name)
 		if err != nil {
@@ -285,24 +292,29 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 	}
 	format, err := lookup(o.format)
 	if err != nil {
-		return err
+		return none, err
 	}
 	files, err := outputFiles(a, o.fileSpecs, "dotenv=ports.env", lookup)
 	switch {
 	case err != nil:
-		return err
+		return none, err
 	case o.lifetime < 0:
-		return usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
+		return none, usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
 	case o.untilExit < 0:
-		return usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
+		return none, usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
 	}
 	needs, target, err := a.readAssignNeeds(ctx, args, o)
 	if err != nil {
-		return err
+		return none, err
+	}
+	if a.inAction {
+		if err := a.announceJob(o, []targetSpec{{spec: target.Name}}); err != nil {
+			return none, err
+		}
 	}
 	assignment, err := a.choose(ctx, needs, target, o, false)
 	if err != nil {
-		return err
+		return none, err
 	}
 	text, err := render(ctx, format, assignment, report.Options{})
 	if err == nil {
@@ -316,5 +328,5 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
-	return joinFailures(failures...)
+	return assignment, joinFailures(failures...)
 }
