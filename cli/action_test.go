@@ -80,7 +80,7 @@ func TestActionArgs(t *testing.T) {
 		"hyphens":       {ci.Env{"INPUT_FAIL-ON": "never", "INPUT_ALLOW-UNKNOWN": "true"}, "check --fail-on=never --allow-unknown=true --"},
 		"manifests":     {ci.Env{"INPUT_MANIFEST": "a.yml\n--evil.yml\n"}, "check -- a.yml --evil.yml"},
 		"lint":          {ci.Env{"INPUT_COMMAND": "lint", "INPUT_RECURSIVE": "deploy"}, "lint --recursive=deploy --"},
-		"assign":        {ci.Env{"INPUT_COMMAND": "assign", "INPUT_FOR": "90m", "INPUT_EXPORT-ENV": "true", "INPUT_JOB": "a b", "INPUT_MANIFEST": "a.yml"}, "assign --export-env=true --for=90m --job=a b -- a.yml"},
+		"assign":        {ci.Env{"INPUT_COMMAND": "assign", "INPUT_FOR": "90m", "INPUT_EXPORT-ENV": "true", "INPUT_JOB": "a b", "INPUT_MANIFEST": "a.yml"}, "assign --job=a b --export-env=true --for=90m -- a.yml"},
 		"verify":        {ci.Env{"INPUT_COMMAND": "verify", "INPUT_WAIT": "30s", "INPUT_FAIL-ON": "warning"}, "verify --wait=30s --fail-on=warning --"},
 		"release":       {ci.Env{"INPUT_COMMAND": "release", "INPUT_JOB": "a", "INPUT_ALL": "true"}, "release --job=a --"},
 		"another":       {ci.Env{"INPUT_COMMAND": "asign"}, `input command "asign": want one of check, lint, assign, verify, release`},
