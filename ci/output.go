@@ -59,14 +59,6 @@ func AppendSummary(env Env, markdown string) error {
 	return appendTo(env, "GITHUB_STEP_SUMMARY", markdown, summaryLimit)
 }
 
-// ErrorAnnotation returns the line that makes GitHub show an error without a file.
-func ErrorAnnotation(title, message string) string {
-	var b bytes.Buffer
-	action := githubactions.New(githubactions.WithWriter(&b))
-	action.WithFieldsMap(map[string]string{"title": title}).Errorf("%s", message)
-	return b.String()
-}
-
 // WarningAnnotation returns the line that makes GitHub show a warning without a file.
 func WarningAnnotation(title, message string) string {
 	var b bytes.Buffer
