@@ -48,7 +48,7 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="3"
+      io.github.org.portcheck.probe="4"
 CMD ["/usr/local/bin/portcheck"]
 
 # The default. It has a shell, no ENTRYPOINT and no USER, because GitLab runs `sh`
@@ -65,5 +65,5 @@ LABEL org.opencontainers.image.title="portcheck" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      io.github.org.portcheck.probe="3"
+      io.github.org.portcheck.probe="4"
 CMD ["portcheck"]

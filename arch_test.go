@@ -91,6 +91,37 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
+// TestHostAloneHoldsPorts checks that only a host starts keepers and asks them, so that
+// this works on every kind of target. Others use the types and names of host/lease.
+func TestHostAloneHoldsPorts(t *testing.T) {
+	allowed := map[string][]string{
+		"check":         {"Name", "Request", "Want"},
+		"cli/keep.go":   {"CloseInherited", "Detach", "Keep"},
+		"cli/verify.go": {"Name"},
+	}
+	use := regexp.MustCompile(`\blease\.([A-Z]\w*)`)
+	for _, dir := range []string{"check", "cli", "report", "transport"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(file, "_test.go") || !strings.Contains(string(text), `"`+module+`/host/lease"`) {
+				continue
+			}
+			for _, m := range use.FindAllStringSubmatch(string(text), -1) {
+				if !slices.Contains(allowed[dir], m[1]) && !slices.Contains(allowed[file], m[1]) {
+					t.Errorf("%s uses lease.%s: ask the host by host.Hold", file, m[1])
+				}
+			}
+		}
+	}
+}
+
 type goPackage struct {
 	ImportPath string
 	Imports    []string

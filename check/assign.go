@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -21,11 +22,9 @@ type AssignOptions struct {
 	Options
 	LeaseID   string // of the lease that may be made
 	Place     string // where in a range the job starts to look: the same for the same text
-	Fresh     bool   // never use a lease that the job has already
+	Fresh     bool   // never use a lease that the job has already; the keeper is nobody's child
 	Expires   time.Time
 	UntilExit int // a process with which the lease ends, or 0
-	// Start starts a keeper on the target.
-	Start func(context.Context, lease.Request) (lease.Reply, error)
 }
 
 // Assignment is the output of `portcheck assign`.
@@ -78,38 +77,74 @@ func (n Need) title() string {
 // app, such as a port of which NAT rules send the callers elsewhere.
 const mostRefused = 64
 
-// assignment is an assignment in the making.
+// assignment is an assignment in the making. Slices without another index have an
+// element for each need.
 type assignment struct {
 	AssignOptions
-	target Target
-	needs  []Need
-	got    []uint16       // the first port of each need, 0 if it has none yet
-	owned  []bool         // the need's own server has its declared port already
-	unfit  []*port.Bits   // ports that the need's app can't have, by need
-	scans  []*round       // of one element: what is known of the ranges
-	moved  map[int]string // why a need has not got its declared port
+	sites   []*site
+	needs   []Need
+	at      []*site
+	groups  []*group
+	of      []*group
+	got     []uint16 // the first port, 0 if it has none yet
+	kept    []bool   // an earlier lease of this job has that port
+	owned   []bool   // its own server has its declared port already
+	moved   []string // why it has not got its declared port
+	claimed claims
+}
+
+// site is a target of an assignment.
+type site struct {
+	*Opened
+	held    []host.Lease // of this job
+	scan    *round       // what is known of the ranges; nil if nothing is
+	wanting []int        // the needs of the attempt
+	request lease.Request
+	reply   host.LeaseReply
+	started bool // the reply is about ports that are held
+	// confirming is set once the keeper may not end with the connection any more.
+	confirming bool
+	unmet      int // a need that could not be met, or -1
+	err        error
+}
+
+// group is a need on all of its targets, where it gets one port.
+type group struct {
+	needs []int
+	held  uint16    // a port that earlier leases have for it somewhere; 0: a new one is chosen
+	unfit port.Bits // first ports that its app can't have
+	list  port.Set  // if set, the only ports that are left to try
 }
 
 // Assign gives each need a port of its own, which is leased to the job, or none of
-// them any. The needs are those of one target for a free port.
-func Assign(ctx context.Context, needs []Need, t Target, o AssignOptions) (Assignment, error) {
-	a := &assignment{AssignOptions: o, target: t, needs: needs, got: make([]uint16, len(needs)), owned: make([]bool, len(needs)), moved: map[int]string{}}
-	for range needs {
-		a.unfit = append(a.unfit, new(port.Bits))
-	}
-	had, err := a.takeOwn()
+// them any. The needs are those for a free port; one that is on several targets gets the
+// same port on each.
+func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions) (Assignment, error) {
+	opened := OpenAll(ctx, targets, o.Options)
+	defer CloseAll(opened)
+	a := newAssignment(needs, opened, o)
+	err := a.each(func(p *site) error {
+		if p.Err != nil || o.Fresh {
+			return p.Err
+		}
+		reply, err := p.hold(ctx, host.LeaseRequest{List: host.OwnLeases})
+		p.held = reply.Leases
+		return err
+	})
 	if err != nil {
-		return Assignment{}, err
+		return Assignment{}, a.orCause(ctx, err)
 	}
+	had := a.takeOwn()
 	result := Assignment{Version: 1, Lease: had}
 	if slices.Contains(a.got, 0) {
-		if err := a.look(ctx); err != nil {
-			return Assignment{}, err
+		if err := a.each(func(p *site) error { return a.look(ctx, p) }); err != nil {
+			return Assignment{}, a.orCause(ctx, err)
 		}
 		if err := a.takeNew(ctx); err != nil {
-			return Assignment{}, err
+			a.release(ctx)
+			return Assignment{}, a.orCause(ctx, err)
 		}
-		result.Lease = AssignedLease{o.LeaseID, lease.Name(o.Job), o.Expires}
+		result.Lease = AssignedLease{o.LeaseID, lease.Name(a.at[0].jobOf(o.Options)), o.Expires}
 	}
 	for i, n := range needs {
 		p := AssignedPort{
@@ -126,38 +161,120 @@ func Assign(ctx context.Context, needs []Need, t Target, o AssignOptions) (Assig
 	return result, nil
 }
 
+func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
+	a := &assignment{
+		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)),
+		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: claimsOf(needs),
+	}
+	byName := map[string]*site{}
+	for _, t := range opened {
+		p := &site{Opened: t, unmet: -1}
+		a.sites, byName[t.Name] = append(a.sites, p), p
+	}
+	for _, n := range needs {
+		a.at = append(a.at, byName[n.Target])
+	}
+	a.groups, a.of = groupsOf(needs)
+	return a
+}
+
+// groupsOf returns the groups of needs, and that of each need.
+func groupsOf(needs []Need) (all []*group, of []*group) {
+	byEntry := map[string]*group{}
+	for i, n := range needs {
+		key := n.entry()
+		if byEntry[key] == nil {
+			byEntry[key] = &group{}
+			all = append(all, byEntry[key])
+		}
+		byEntry[key].needs = append(byEntry[key].needs, i)
+		of = append(of, byEntry[key])
+	}
+	return all, of
+}
+
+// entry returns a text that is the same for one need on several targets, and no others.
+func (n Need) entry() string { return n.title() + "\x00" + n.At.String() }
+
+// jobOf returns the name of the job on the target.
+func (t *Opened) jobOf(o Options) string { return cmp.Or(t.Job, o.Job) }
+
+// each calls do for all targets side by side. It returns the first error of them, in
+// their order.
+func (a *assignment) each(do func(*site) error) error {
+	sideBySide(a.sites, a.Parallel, func(p *site) { p.err = do(p) })
+	for _, p := range a.sites {
+		if p.err != nil {
+			return p.at(p.err)
+		}
+	}
+	return nil
+}
+
+// orCause returns the cause of ctx if that has ended, else err.
+func (a *assignment) orCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
 // takeOwn gives needs the ports that leases of this job have for them.
-func (a *assignment) takeOwn() (AssignedLease, error) {
+func (a *assignment) takeOwn() AssignedLease {
 	var had AssignedLease
-	if a.Fresh {
-		return had, nil
-	}
-	held, err := OwnLeases(a.Job)
-	if err != nil || len(held) == 0 {
-		return had, err
-	}
-	for i, n := range a.needs {
-		if h, ok := n.heldBy(held); ok {
-			a.got[i] = h.Port
+	for _, g := range a.groups {
+		held := g.heldBy(a.needs, func(i int) []host.Lease { return a.at[i].held })
+		for _, i := range g.needs {
+			h, ok := held[i]
+			if !ok {
+				continue
+			}
+			g.held = h.Port
+			a.got[i], a.kept[i] = h.Port, true
 			a.moved[i] = "this job has a lease of the other port"
 			had = AssignedLease{h.ID, h.Job, h.Expires}
 		}
 	}
-	return had, nil
+	return had
 }
 
-// heldBy returns the first port, of those that a job holds, that is the need's.
-func (n Need) heldBy(held []lease.Held) (lease.Held, bool) {
+// heldBy returns the leases that a job has for the needs of a group. They are of the
+// port that it has on most of their targets.
+func (g *group) heldBy(needs []Need, leases func(need int) []host.Lease) map[int]host.Lease {
+	byPort := map[uint16]map[int]host.Lease{}
+	best := map[int]host.Lease{}
+	var order []uint16
+	for _, i := range g.needs {
+		for _, h := range needs[i].allHeldBy(leases(i)) {
+			if byPort[h.Port] == nil {
+				byPort[h.Port] = map[int]host.Lease{}
+				order = append(order, h.Port)
+			}
+			byPort[h.Port][i] = h
+		}
+	}
+	for _, p := range order {
+		if len(byPort[p]) > len(best) {
+			best = byPort[p]
+		}
+	}
+	return best
+}
+
+// allHeldBy returns the first ports, of those that a job holds, that can be the need's.
+func (n Need) allHeldBy(held []host.Lease) []host.Lease {
 	type key struct {
 		protocol port.Protocol
 		port     uint16
 	}
 	ours := map[key]bool{}
-	var all []lease.Held
+	var all, whole []host.Lease
 	for _, h := range held {
 		if h.App == lease.Name(n.App) && h.Name == lease.Name(n.Name) || h.Name == lease.Name(n.title()) {
 			ours[key{h.Protocol, h.Port}] = true
-			all = append(all, h)
+			if h.Protocol == n.Protocols[0] {
+				all = append(all, h)
+			}
 		}
 	}
 	for _, h := range all {
@@ -165,26 +282,40 @@ func (n Need) heldBy(held []lease.Held) (lease.Held, bool) {
 		if block.Last < block.First || !n.allows(block) {
 			continue
 		}
-		whole := true
+		missing := false
 		for p := range (port.Set{block}).All {
 			for _, proto := range n.Protocols {
-				whole = whole && ours[key{proto, p}]
+				missing = missing || !ours[key{proto, p}]
 			}
 		}
-		if whole {
-			return h, true
+		if !missing {
+			whole = append(whole, h)
 		}
 	}
-	return lease.Held{}, false
+	return whole
 }
 
-// Started returns a need for a free port as one that its app listens on the port that
-// the job holds for it. It reports false if the job holds none.
-func (n Need) Started(held []lease.Held) (Need, bool) {
-	h, ok := n.heldBy(held)
-	n.Ports = port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
-	n.Expect, n.Auto = config.Listening, false
-	return n, ok
+// Started returns needs, of which those for a free port are now such that their apps
+// listen on the ports that the job holds for them. missing reports of which it holds
+// none. leases returns those of the job on a target.
+func Started(needs []Need, leases func(target string) []host.Lease) (started []Need, missing []bool) {
+	started, missing = slices.Clone(needs), make([]bool, len(needs))
+	groups, _ := groupsOf(needs)
+	for _, g := range groups {
+		held := g.heldBy(needs, func(i int) []host.Lease { return leases(needs[i].Target) })
+		for _, i := range g.needs {
+			n := &started[i]
+			if n.Expect != config.Free {
+				continue
+			}
+			h, ok := held[i]
+			if missing[i] = !ok; ok {
+				n.Ports = port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
+				n.Expect, n.Auto = config.Listening, false
+			}
+		}
+	}
+	return started, missing
 }
 
 // allows reports whether a block may be the need's, wherever it is free.
@@ -200,27 +331,17 @@ func (n Need) allows(block port.Range) bool {
 	return true
 }
 
-// OwnLeases returns the ports that leases of a job and of this user hold.
-func OwnLeases(job string) ([]lease.Held, error) {
-	held, err := lease.ListOwn(time.Now().Add(leaseTime))
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(held, func(h lease.Held) bool { return !h.OwnedBy(job) }), nil
-}
-
-// look finds out which ports of the ranges can't be had, without a bind: only what is
-// locked is bound. It also finds the needs that have their own server already.
-func (a *assignment) look(ctx context.Context) error {
-	r := newRound(a.target, newPlan(ctx, a.needs, 1, a.Options))
-	defer r.close()
+// look finds out which ports of a target's ranges can't be had, without a bind: only what
+// is locked is bound. It also finds the needs that have their own server already.
+func (a *assignment) look(ctx context.Context, p *site) error {
+	r := newRound(p.Shared(), newPlan(ctx, a.needs, 1, a.Options))
 	if err := r.reach(ctx); err != nil {
 		return err
 	}
 	b, asked := &batch{}, map[scanKey]bool{}
 	b.try(lookOnly(port.Binding{Protocol: port.TCP}), func(host.Tried, answer) {})
 	for i, n := range a.needs {
-		if a.got[i] != 0 || len(n.Range) == 0 {
+		if a.at[i] != p || a.got[i] != 0 && len(a.of[i].needs) == 1 || len(n.Range) == 0 {
 			continue
 		}
 		for _, proto := range n.Protocols {
@@ -240,20 +361,20 @@ func (a *assignment) look(ctx context.Context) error {
 	}
 	r.facts = facts
 	b.take(ctx, facts)
-	a.scans = []*round{r}
-	return a.findOwned(ctx)
+	p.scan = r
+	return a.findOwned(ctx, p)
 }
 
 // findOwned finds the needs of which the owner listens already. Their ports get no
 // guard, which would fail.
-func (a *assignment) findOwned(ctx context.Context) error {
+func (a *assignment) findOwned(ctx context.Context, p *site) error {
 	var some []int
 	for i, n := range a.needs {
-		if a.got[i] == 0 && len(n.Owner) > 0 && !n.Auto {
+		if a.at[i] == p && a.got[i] == 0 && len(n.Owner) > 0 && !n.Auto {
 			some = append(some, i)
 		}
 	}
-	results, err := a.judge(ctx, some, nil)
+	results, err := a.judge(ctx, p, some, nil)
 	for _, i := range some {
 		a.owned[i] = err == nil && !slices.ContainsFunc(results[i], func(r Result) bool { return r.Status != Owned })
 	}
@@ -266,20 +387,37 @@ func (n Need) guarded() bool {
 	return n.Binding(port.TCP).ReuseAddress && (n.Guard == nil || *n.Guard)
 }
 
+// candidates returns where the ports of a group may start, in order of preference.
+func (a *assignment) candidates(g *group) port.Set {
+	if g.held != 0 {
+		return port.Set{port.One(g.held)}
+	}
+	all := g.list
+	if all == nil {
+		all = a.starts(g.needs[0])
+		for _, i := range g.needs[1:] {
+			var others port.Bits
+			others.AddSet(a.starts(i))
+			all = all.Without(func(p uint16) bool { return !others.Has(p) })
+		}
+	}
+	return all.Without(g.unfit.Has)
+}
+
 // starts returns where the ports of a need may start, in order of preference: its
 // declared port, then the others from the job's own place on, those that outgoing
 // connections use, and those that browsers refuse, last.
-func (a *assignment) starts(i int, claimed claims) port.Set {
+func (a *assignment) starts(i int) port.Set {
 	n := a.needs[i]
 	size := n.Ports.Len()
 	var all port.Set
-	if !n.Auto && !a.unfit[i].Has(n.Ports.First) {
+	if !n.Auto {
 		all = append(all, port.One(n.Ports.First))
 	}
-	if len(n.Range) == 0 || a.owned[i] && len(all) > 0 {
+	if len(n.Range) == 0 || a.owned[i] && !a.of[i].unfit.Has(n.Ports.First) {
 		return all
 	}
-	r := a.scans[0]
+	r := a.at[i].scan
 	var allowed, excluded port.Bits
 	allowed.AddSet(n.Range)
 	excluded.AddSet(n.Exclude)
@@ -288,7 +426,7 @@ func (a *assignment) starts(i int, claimed claims) port.Set {
 		if s := r.scans[r.scanKey(n, proto)]; s != nil {
 			allowed.Keep(&s.bits)
 		}
-		if c := claimed[claimKey{n.Target, proto}]; c != nil {
+		if c := a.claimed[claimKey{n.Target, proto}]; c != nil {
 			excluded.Join(c)
 		}
 	}
@@ -298,7 +436,7 @@ func (a *assignment) starts(i int, claimed claims) port.Set {
 	}
 	block := func(p uint16) port.Range { return port.Range{First: p, Last: p + uint16(size-1)} }
 	usable := rotated(n.Range, int(hash(a.Place)%uint64(total))).Without(func(p uint16) bool {
-		return int(p)+size-1 > port.MaxPort || !allowed.HasAll(block(p)) || excluded.HasAny(block(p)) || a.unfit[i].Has(p)
+		return int(p)+size-1 > port.MaxPort || !allowed.HasAll(block(p)) || excluded.HasAny(block(p))
 	})
 	passing, unsafe := r.ephemeral(), n.unsafe()
 	late := func(p uint16) bool {
@@ -336,84 +474,239 @@ func rotated(s port.Set, index int) port.Set {
 // moment is how long the ports of a job may still be held after its end.
 const moment = 500 * time.Millisecond
 
-// takeNew has a keeper hold a port for every need that has none, and makes sure that
-// its app can use that port.
+// takeNew has keepers hold a port for every need that has none, and makes sure that its
+// app can use that port.
 func (a *assignment) takeNew(ctx context.Context) error {
 	start := time.Now()
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 20*time.Millisecond, time.Second
-	refused := 0
+	refused, lastTry := 0, false
 	for ctx.Err() == nil {
-		unmet, err := a.tryNew(ctx)
-		if err != nil || unmet < 0 {
+		unmet, final, err := a.attempt(ctx)
+		if err != nil {
 			return err
 		}
-		if refused++; a.got[unmet] != 0 && refused < mostRefused {
-			a.got[unmet] = 0
+		if unmet < 0 && final {
+			return a.confirm(ctx)
+		}
+		a.release(ctx)
+		if refused++; !final && refused < mostRefused {
 			continue
 		}
-		a.got[unmet] = 0
+		if unmet < 0 {
+			unmet = slices.Index(a.kept, false)
+		}
 		// The keeper of a job that has just ended needs a moment.
 		left := max(a.needs[unmet].Wait, moment) - time.Since(start)
 		if left <= 0 {
-			return a.whyUnmet(ctx, unmet)
+			why, err := a.whyUnmet(ctx, unmet, lastTry)
+			if err != nil {
+				return err
+			}
+			if lastTry || why.Message != "" {
+				return why
+			}
+			lastTry = true // what had the port is gone
+		} else if err := a.pause(ctx, unmet, steps, start.Add(max(a.needs[unmet].Wait, moment))); err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(steps.NextBackOff(), left)):
-		}
-		for _, bits := range a.unfit {
-			*bits = port.Bits{}
+		for _, g := range a.groups {
+			g.unfit, g.list = port.Bits{}, nil
 		}
 		refused = 0
 	}
 	return context.Cause(ctx)
 }
 
-// tryNew makes one request. If it returns a need, that one could not be met: it has
-// a port if the keeper had one that its app can't use.
-func (a *assignment) tryNew(ctx context.Context) (unmet int, err error) {
-	claimed := claimsOf(a.needs)
-	request := lease.Request{ID: a.LeaseID, Job: a.Job, App: appsOf(a.needs), Expires: a.Expires, UntilExit: a.UntilExit}
-	var some []int
-	for i, n := range a.needs {
-		if a.got[i] != 0 {
-			continue
+// pause waits before another attempt, until a time at the latest. As long as a need's
+// only port is leased there is none: each attempt may cost a container.
+func (a *assignment) pause(ctx context.Context, unmet int, steps *backoff.ExponentialBackOff, until time.Time) error {
+	for {
+		left := time.Until(until)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(min(steps.NextBackOff(), left)):
 		}
-		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: a.starts(i, claimed), Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i]}
-		if n.App == request.App {
+		if len(a.needs[unmet].Range) > 0 || !time.Now().Before(until) {
+			return nil
+		}
+		if text, err := a.leaseOf(ctx, unmet); err != nil || text == "" {
+			return err
+		}
+	}
+}
+
+// attempt makes one request to each target. It is final if another one at once would be
+// of no use: then all needs are met, or one that could not be met is returned.
+func (a *assignment) attempt(ctx context.Context) (unmet int, final bool, err error) {
+	lists := map[*group]port.Set{}
+	for _, g := range a.groups {
+		if slices.ContainsFunc(g.needs, func(i int) bool { return !a.kept[i] }) {
+			lists[g] = a.candidates(g)
+		}
+	}
+	err = a.each(func(p *site) error { return a.start(ctx, p, lists) })
+	if err != nil {
+		return -1, true, err
+	}
+	for _, p := range a.sites {
+		if p.unmet >= 0 {
+			return p.unmet, !a.forgetHeld(a.of[p.unmet]), nil
+		}
+	}
+	if again := a.agree(lists); again {
+		return -1, false, nil
+	}
+	if err := a.each(func(p *site) (err error) { p.unmet, err = a.judgeGot(ctx, p); return err }); err != nil {
+		return -1, true, err
+	}
+	for _, p := range a.sites {
+		if p.unmet >= 0 {
+			g := a.of[p.unmet]
+			g.unfit.Add(a.got[p.unmet])
+			a.forgetHeld(g)
+			return p.unmet, false, nil
+		}
+	}
+	return -1, true, nil
+}
+
+// forgetHeld makes a group choose a port for all of its targets, if it was to have the
+// one that the job holds on some of them. It reports whether it was.
+func (a *assignment) forgetHeld(g *group) bool {
+	had := g.held != 0
+	g.held = 0
+	for _, i := range g.needs {
+		a.kept[i], a.moved[i] = false, ""
+	}
+	return had
+}
+
+// start has a keeper of a target hold ports for its needs.
+func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.Set) error {
+	p.wanting, p.started, p.unmet = nil, false, -1
+	var own []Need
+	for i, n := range a.needs {
+		if a.at[i] == p {
+			own = append(own, n)
+			if !a.kept[i] {
+				p.wanting = append(p.wanting, i)
+			}
+		}
+	}
+	if len(p.wanting) == 0 {
+		return nil
+	}
+	p.request = lease.Request{ID: a.LeaseID, Job: p.jobOf(a.Options), App: appsOf(own), Expires: a.Expires, UntilExit: a.UntilExit, Orphan: a.Fresh}
+	for _, i := range p.wanting {
+		n := a.needs[i]
+		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: lists[a.of[i]], Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i]}
+		if n.App == p.request.App {
 			w.Name = n.Name
 		}
-		some, request.Wants = append(some, i), append(request.Wants, w)
+		p.request.Wants = append(p.request.Wants, w)
 	}
-	reply, err := a.Start(ctx, request)
+	reply, err := p.hold(ctx, host.LeaseRequest{Start: &p.request})
 	switch {
 	case err != nil:
-		return -1, err
+		return err
 	case reply.Unmet != nil:
-		return some[*reply.Unmet], nil
+		p.unmet = p.wanting[*reply.Unmet]
+		return nil
 	}
-	for k, i := range some {
+	p.reply, p.started = reply, true
+	for k, i := range p.wanting {
 		a.got[i] = reply.First[k]
 	}
-	release := func() {
-		w := request.Wants[0]
-		lease.Release(w.Protocols[0], reply.First[0], time.Now().Add(leaseTime))
+	return nil
+}
+
+// agree reports whether the targets of a group hold different ports for it. Then the
+// next attempt starts at the last of these in the group's order: some target could have
+// none of those before.
+func (a *assignment) agree(lists map[*group]port.Set) (again bool) {
+	for g, list := range lists {
+		last, different := a.got[g.needs[0]], false
+		for _, i := range g.needs {
+			if a.got[i] != last {
+				different = true
+				if indexOf(list, a.got[i]) > indexOf(list, last) {
+					last = a.got[i]
+				}
+			}
+		}
+		if different {
+			g.list = startingAt(list, last)
+			again = true
+		}
 	}
-	unmet, err = a.confirm(ctx, some)
-	if err == nil && unmet < 0 {
-		return -1, nil
+	return again
+}
+
+// indexOf returns the index of a port in the order of a set.
+func indexOf(s port.Set, n uint16) int {
+	before := 0
+	for _, r := range s {
+		if r.Contains(n) {
+			return before + int(n-r.First)
+		}
+		before += r.Len()
 	}
-	release()
-	for _, i := range some {
-		if i != unmet {
+	return before
+}
+
+// startingAt returns the part of a set, in its order, from a port on.
+func startingAt(s port.Set, n uint16) port.Set {
+	for i, r := range s {
+		if r.Contains(n) {
+			return append(port.Set{{First: n, Last: r.Last}}, s[i+1:]...)
+		}
+	}
+	return nil
+}
+
+// release ends what the attempt holds.
+func (a *assignment) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	sideBySide(a.sites, a.Parallel, func(p *site) {
+		if !p.started {
+			return
+		}
+		p.started = false
+		end := host.LeaseRequest{Release: &host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0], ID: a.LeaseID}}
+		if _, err := p.hold(ctx, end); err == nil || !p.confirming {
+			return // elsewhere it ends with the connection at the latest
+		}
+		if h, err := p.Open(ctx); err == nil {
+			_, _ = host.Hold(ctx, h, end) // the error says that it may be left
+			_ = h.Close()
+		}
+	})
+	for i := range a.needs {
+		if !a.kept[i] {
 			a.got[i] = 0
 		}
 	}
-	if unmet >= 0 {
-		a.unfit[unmet].Add(a.got[unmet])
-	}
-	return unmet, err
+}
+
+// releaseTime limits how long a rollback takes.
+const releaseTime = 5 * time.Second
+
+// confirm makes what the targets hold independent of this process.
+func (a *assignment) confirm(ctx context.Context) error {
+	return a.each(func(p *site) error {
+		if !p.started {
+			return nil
+		}
+		p.confirming = true
+		_, err := p.hold(ctx, host.LeaseRequest{Confirm: true})
+		if err != nil {
+			err = fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
+		}
+		return err
+	})
 }
 
 // appsOf returns the apps of needs, one after the other.
@@ -427,14 +720,14 @@ func appsOf(needs []Need) string {
 	return strings.Join(all, ", ")
 }
 
-// confirm returns a need of which the app can't have the port that the keeper holds,
-// or -1. It also finds out why others have not got their declared ports.
-func (a *assignment) confirm(ctx context.Context, some []int) (int, error) {
-	results, err := a.judge(ctx, some, a.got)
+// judgeGot returns a need of which the app can't have the port that the keeper of a
+// target holds, or -1. It also finds out why others have not got their declared ports.
+func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
+	results, err := a.judge(ctx, p, p.wanting, a.got)
 	if err != nil {
 		return -1, err
 	}
-	for _, i := range some {
+	for _, i := range p.wanting {
 		for _, r := range results[i] {
 			switch {
 			case r.Status.OK():
@@ -446,20 +739,26 @@ func (a *assignment) confirm(ctx context.Context, some []int) (int, error) {
 		}
 	}
 	var moved []int
-	for _, i := range some {
+	for _, i := range p.wanting {
 		n := a.needs[i]
 		if n.Auto || a.got[i] == n.Ports.First {
 			continue
 		}
-		if a.moved[i] = a.leaseOf(n); a.moved[i] == "" {
+		if a.moved[i], err = a.leaseOf(ctx, i); err != nil {
+			return -1, err
+		}
+		if a.moved[i] == "" {
 			moved = append(moved, i)
 		}
 	}
-	if results, err = a.judge(ctx, moved, nil); err != nil {
+	if results, err = a.judge(ctx, p, moved, nil); err != nil {
 		return -1, err
 	}
 	for _, i := range moved {
 		a.moved[i] = "it was taken for a moment"
+		if g := a.of[i]; len(g.needs) > 1 {
+			a.moved[i] = "it can't be had on another target"
+		}
 		for _, r := range results[i] {
 			if !r.Status.OK() {
 				a.moved[i] = r.Message
@@ -469,24 +768,27 @@ func (a *assignment) confirm(ctx context.Context, some []int) (int, error) {
 	return -1, nil
 }
 
-// leaseOf returns a text about a lease of the need's declared ports, or "" if there is
+// leaseOf returns a text about a lease of a need's declared ports, or "" if there is
 // none.
-func (a *assignment) leaseOf(n Need) string {
-	var locks []lease.Held
+func (a *assignment) leaseOf(ctx context.Context, i int) (string, error) {
+	n := a.needs[i]
+	var locks []host.LeasePort
 	for p := range (port.Set{n.Ports}).All {
 		for _, proto := range n.Protocols {
-			locks = append(locks, lease.Held{Protocol: proto, Port: p})
+			locks = append(locks, host.LeasePort{Protocol: proto, Port: p})
 		}
 	}
-	for _, h := range lease.LookAll(locks, time.Now().Add(leaseTime)) {
-		return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires))
+	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
+	if err != nil || len(reply.Leases) == 0 {
+		return "", err
 	}
-	return ""
+	h := reply.Leases[0]
+	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires)), nil
 }
 
-// judge checks some of the needs, on other first ports if there are some. It returns
-// the results of each by its index.
-func (a *assignment) judge(ctx context.Context, some []int, first []uint16) (map[int][]Result, error) {
+// judge checks some of a target's needs, on other first ports if there are some. It
+// returns the results of each by its index.
+func (a *assignment) judge(ctx context.Context, p *site, some []int, first []uint16) (map[int][]Result, error) {
 	if len(some) == 0 {
 		return nil, nil
 	}
@@ -501,7 +803,7 @@ func (a *assignment) judge(ctx context.Context, some []int, first []uint16) (map
 	}
 	o := a.Options
 	o.Alternatives, o.Candidates, o.Progress = 0, 0, nil
-	report, err := Run(ctx, needs, []Target{a.target}, o)
+	report, err := Run(ctx, needs, []Target{p.Shared()}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -513,15 +815,21 @@ func (a *assignment) judge(ctx context.Context, some []int, first []uint16) (map
 	return results, nil
 }
 
-// whyUnmet returns the error for a need that gets no port: it says who has its ports.
-func (a *assignment) whyUnmet(ctx context.Context, i int) error {
+// whyUnmet returns the error for a need that gets no port: it says what has its ports.
+// The message is empty if nothing has the declared port any more, unless this was the
+// last try.
+func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetError, error) {
 	n := a.needs[i]
 	unmet := UnmetError{Need: n}
 	if !n.Auto {
-		if unmet.Message = a.leaseOf(n); unmet.Message == "" {
-			results, err := a.judge(ctx, []int{i}, nil)
+		var err error
+		if unmet.Message, err = a.leaseOf(ctx, i); err != nil {
+			return unmet, err
+		}
+		if unmet.Message == "" {
+			results, err := a.judge(ctx, a.at[i], []int{i}, nil)
 			if err != nil {
-				return err
+				return unmet, err
 			}
 			for _, r := range results[i] {
 				if !r.Status.OK() {
@@ -529,16 +837,22 @@ func (a *assignment) whyUnmet(ctx context.Context, i int) error {
 				}
 			}
 		}
-		if unmet.Message == "" {
-			unmet.Message = fmt.Sprintf("another need of this run has %s", n.Ports)
+		switch o, claimed := a.claimant(i); {
+		case unmet.Message != "":
+		case claimed:
+			unmet.Message = fmt.Sprintf("%s, another need of this run, has %s", o.title(), n.Ports)
+		case !lastTry:
+			return unmet, nil
+		default:
+			unmet.Message = fmt.Sprintf("%s was taken for a moment", n.Ports)
 		}
 	}
 	if len(n.Range) == 0 {
-		return unmet
+		return unmet, nil
 	}
-	who, err := a.whoHas(ctx, n)
+	who, err := a.whoHas(ctx, a.at[i], n)
 	if err != nil {
-		return err
+		return unmet, err
 	}
 	if unmet.Message != "" {
 		unmet.Message += ", and "
@@ -548,16 +862,35 @@ func (a *assignment) whyUnmet(ctx context.Context, i int) error {
 		what = fmt.Sprintf("block of %d ports", size)
 	}
 	unmet.Message += fmt.Sprintf("no %s of its range %s is free", what, clip(n.Range.String(), 100))
+	if len(a.of[i].needs) > 1 {
+		unmet.Message += " on all of its targets"
+	}
 	if who != "" {
 		unmet.Message += ": " + who
 	}
-	return unmet
+	return unmet, nil
+}
+
+// claimant returns another need of the run that can have a declared port of a need.
+func (a *assignment) claimant(i int) (Need, bool) {
+	n := a.needs[i]
+	for j, o := range a.needs {
+		shared := slices.ContainsFunc(o.Protocols, func(p port.Protocol) bool { return slices.Contains(n.Protocols, p) })
+		if j == i || a.at[j] != a.at[i] || !shared {
+			continue
+		}
+		for p := range (port.Set{n.Ports}).All {
+			if !o.Auto && o.Ports.Contains(p) || o.Auto && o.Range.Contains(p) && !o.Exclude.Contains(p) {
+				return o, true
+			}
+		}
+	}
+	return Need{}, false
 }
 
 // whoHas describes the leases and the processes that have ports of a need's range.
-func (a *assignment) whoHas(ctx context.Context, n Need) (string, error) {
-	r := newRound(a.target, newPlan(ctx, []Need{n}, 1, a.Options))
-	defer r.close()
+func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, error) {
+	r := newRound(at.Shared(), newPlan(ctx, []Need{n}, 1, a.Options))
 	if err := r.reach(ctx); err != nil {
 		return "", err
 	}
@@ -575,13 +908,13 @@ func (a *assignment) whoHas(ctx context.Context, n Need) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	held, err := lease.List(time.Now().Add(leaseTime))
+	reply, err := at.hold(ctx, host.LeaseRequest{List: host.AllLeases})
 	if err != nil {
 		return "", err
 	}
 	jobs, count := []string{}, map[string]int{}
 	keepers := map[int]bool{}
-	for _, h := range held {
+	for _, h := range reply.Leases {
 		keepers[h.PID] = true
 		if !slices.Contains(n.Protocols, h.Protocol) || !n.Range.Contains(h.Port) {
 			continue
@@ -632,7 +965,7 @@ func Clashes(needs []Need) []config.Problem {
 	first := map[string]Need{}
 	for _, n := range needs {
 		v := n.Variable()
-		if o, taken := first[v]; taken {
+		if o, taken := first[v]; taken && o.entry() != n.entry() {
 			problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("the port of %s would be in %s, which has that of %s (%s): give one of them another variable with `env`", n.title(), v, o.title(), o.At)})
 			continue
 		}

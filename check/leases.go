@@ -34,7 +34,8 @@ type Lease struct {
 // ListedLease is a lease with its ports.
 type ListedLease struct {
 	Lease
-	Ports []LeasedPort `json:"ports"`
+	Target string       `json:"target,omitempty"`
+	Ports  []LeasedPort `json:"ports"`
 }
 
 // LeasedPort is one port of a lease.
@@ -44,9 +45,9 @@ type LeasedPort struct {
 	Name     string        `json:"name,omitempty"` // of the need
 }
 
-// LeasesOf returns the leases that ports have, in the order of their first ports.
-// user returns the name of a uid, or "".
-func LeasesOf(held []lease.Held, user func(uid int) string) Leases {
+// LeasesOf returns the leases that ports of a target have, in the order of their first
+// ports.
+func LeasesOf(target string, held []host.Lease) Leases {
 	type key struct {
 		id       string
 		pid, uid int
@@ -54,16 +55,16 @@ func LeasesOf(held []lease.Held, user func(uid int) string) Leases {
 	all := Leases{Version: 1, Leases: []ListedLease{}}
 	index := map[key]int{}
 	held = slices.Clone(held)
-	slices.SortStableFunc(held, func(a, b lease.Held) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortStableFunc(held, func(a, b host.Lease) int { return cmp.Compare(a.Port, b.Port) })
 	for _, h := range held {
 		k := key{h.ID, h.PID, h.UID} // the ID alone may be a stranger's
 		i, known := index[k]
 		if !known {
 			i = len(all.Leases)
 			index[k] = i
-			l := ListedLease{Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, Since: h.Since, Expires: h.Expires}}
+			l := ListedLease{Target: target, Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, User: h.User, Since: h.Since, Expires: h.Expires}}
 			if h.UID >= 0 {
-				l.UID, l.User = &h.UID, user(h.UID)
+				l.UID = &h.UID
 			}
 			all.Leases = append(all.Leases, l)
 		}
@@ -160,15 +161,87 @@ const (
 
 // validateLeases checks the leases of an answer.
 func validateLeases(leases []host.Lease) error {
-	text := 0
+	length := 0
 	for _, l := range leases {
-		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UID < -1 {
+		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UID < -1 || !inOurTimes(l.Since) || !inOurTimes(l.Expires) {
 			return errors.New("it has an impossible lease")
 		}
-		text += len(l.ID) + len(l.Job) + len(l.App) + len(l.User)
+		for _, text := range []string{l.ID, l.Job, l.App, l.Name} {
+			if text != lease.Name(text) {
+				return errors.New("a text of its leases is too long, or has control characters")
+			}
+		}
+		length += len(l.ID) + len(l.Job) + len(l.App) + len(l.Name) + len(l.User)
 	}
-	if len(leases) > mostLeases || text > textOfAll+textOfLease*min(len(leases), 4096) {
+	if len(leases) > mostLeases || length > textOfAll+textOfLease*min(len(leases), 4096) {
 		return errors.New("it has too many leases")
+	}
+	return nil
+}
+
+// inOurTimes reports whether a time can be shown in every format and time zone.
+func inOurTimes(t time.Time) bool {
+	year := t.UTC().Year()
+	return t.IsZero() || 1970 <= year && year <= 9000
+}
+
+// validateHeld checks the answer about leases to a request.
+func validateHeld(r host.LeaseReply, req host.LeaseRequest) error {
+	if start := req.Start; start != nil {
+		return validateStarted(r, start.Wants)
+	}
+	if err := validateLeases(r.Leases); err != nil {
+		return err
+	}
+	type numbered struct {
+		protocol port.Protocol
+		port     uint16
+	}
+	asked, seen := map[numbered]bool{}, map[numbered]bool{}
+	for _, l := range req.Look {
+		asked[numbered{l.Protocol, l.Port}] = true
+	}
+	for _, l := range r.Leases {
+		key := numbered{l.Protocol, l.Port}
+		switch {
+		case seen[key]:
+			return fmt.Errorf("it has %s %d twice", l.Protocol, l.Port)
+		case len(req.Look) > 0 && !asked[key]:
+			return fmt.Errorf("it has %s %d, which was not requested", l.Protocol, l.Port)
+		case req.List == host.OwnLeases && !l.Own:
+			return fmt.Errorf("it has %s %d, which is another job's", l.Protocol, l.Port)
+		}
+		seen[key] = true
+	}
+	return nil
+}
+
+// validateStarted checks the ports that a keeper holds.
+func validateStarted(r host.LeaseReply, wants []lease.Want) error {
+	if r.Unmet != nil {
+		if *r.Unmet < 0 || *r.Unmet >= len(wants) {
+			return errors.New("it is about another need")
+		}
+		return nil
+	}
+	if len(r.First) != len(wants) {
+		return fmt.Errorf("it has %d ports instead of %d", len(r.First), len(wants))
+	}
+	taken := map[port.Protocol]*port.Bits{}
+	for i, w := range wants {
+		block := port.Range{First: r.First[i], Last: r.First[i] + uint16(w.Length-1)}
+		if !w.Ports.Contains(block.First) || block.Last < block.First {
+			return fmt.Errorf("it has port %d, which was not requested", r.First[i])
+		}
+		for _, proto := range w.Protocols {
+			if taken[proto] == nil {
+				taken[proto] = new(port.Bits)
+			}
+			if taken[proto].HasAny(block) {
+				return fmt.Errorf("it has %s %s twice", proto, block)
+			}
+			taken[proto].AddSet(port.Set{block})
+		}
 	}
 	return nil
 }

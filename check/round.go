@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (r *round) close() {
 
 // ask sends one request, within the target's budget.
 func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, err error) {
-	req.Job = r.Job
+	req.Job = cmp.Or(r.Target.Job, r.plan.Job)
 	req.LeaseBudget = max(leaseTime-r.leaseTime, leastLeaseTime) // one that is silent is so again
 	late, err := r.spend(ctx, func(ctx context.Context) (err error) {
 		facts, err = r.host.Probe(ctx, req)

@@ -89,7 +89,7 @@ func (m member) Close() error {
 
 // target returns a target of the fleet that opens h.
 func (f *fleet) target(name string, h host.Host) Target {
-	return Target{name, func(ctx context.Context) (host.Host, error) {
+	return Target{Name: name, Open: func(ctx context.Context) (host.Host, error) {
 		f.mu.Lock()
 		f.open++
 		f.mu.Unlock()
@@ -114,7 +114,7 @@ func TestParallelBoundsTargets(t *testing.T) {
 		const parallel = 4
 		for name, busy := range map[string]func(*fleet, Target) Target{
 			"opening": func(f *fleet, target Target) Target {
-				return Target{target.Name, func(ctx context.Context) (host.Host, error) {
+				return Target{Name: target.Name, Open: func(ctx context.Context) (host.Host, error) {
 					if err := f.work(ctx); err != nil {
 						return nil, err
 					}
@@ -182,11 +182,11 @@ func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const budget = 400 * time.Millisecond
 		r := run(t, []Need{needOf("a.yml", "x"), needOf("a.yml", "y", onTarget("slow"))}, Options{Timeout: budget, Parallel: 2},
-			Target{"local", func(ctx context.Context) (host.Host, error) {
+			Target{Name: "local", Open: func(ctx context.Context) (host.Host, error) {
 				<-ctx.Done()
 				return nil, fmt.Errorf("connect: %w", ctx.Err())
 			}},
-			Target{"slow", func(ctx context.Context) (host.Host, error) {
+			Target{Name: "slow", Open: func(ctx context.Context) (host.Host, error) {
 				deadline, _ := ctx.Deadline()
 				time.Sleep(time.Until(deadline) / 2)
 				return &sim{before: func(ctx context.Context, _ int) error {
@@ -207,7 +207,7 @@ func TestOpeningAndProbingHaveOneBudget(t *testing.T) {
 // The timeout of a single step is not reported as the target's timeout.
 func TestATimeoutOnTheWayIsNotTheTargets(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Minute, 0} {
-		r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: timeout}, Target{"local", func(context.Context) (host.Host, error) {
+		r := run(t, []Need{needOf("a.yml", "x")}, Options{Timeout: timeout}, Target{Name: "local", Open: func(context.Context) (host.Host, error) {
 			return nil, fmt.Errorf("handshake: %w", context.DeadlineExceeded)
 		}})
 		if x := r.Results[0]; !strings.HasSuffix(x.Message, "could not be checked: handshake: context deadline exceeded") {

@@ -13,6 +13,9 @@ import (
 // Target is a host, and its name in reports.
 type Target struct {
 	Name string
+	// Job is the job whose leases are not in the way there, if it is not that of the
+	// Options.
+	Job string
 	// Open connects to the host, and is called once. If it fails, the status of
 	// the target's needs is unknown. The caller closes the host.
 	Open func(context.Context) (host.Host, error)

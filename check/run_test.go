@@ -84,12 +84,12 @@ func (s *sim) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 
 // targetOf returns a target that opens h at once.
 func targetOf(name string, h host.Host) Target {
-	return Target{name, func(context.Context) (host.Host, error) { return h, nil }}
+	return Target{Name: name, Open: func(context.Context) (host.Host, error) { return h, nil }}
 }
 
 // unreachable returns a target that can't be opened.
 func unreachable(name, reason string) Target {
-	return Target{name, func(context.Context) (host.Host, error) { return nil, errors.New(reason) }}
+	return Target{Name: name, Open: func(context.Context) (host.Host, error) { return nil, errors.New(reason) }}
 }
 
 func set(t *testing.T, text string) port.Set {

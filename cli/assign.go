@@ -16,7 +16,6 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -30,12 +29,14 @@ type assignOptions struct {
 	job             string
 
 	// These are of assign alone.
-	format    string
-	fileSpecs []string
-	exportEnv bool
-	lifetime  time.Duration
-	untilExit int
-	quiet     bool
+	format       string
+	fileSpecs    []string
+	exportEnv    bool
+	lifetime     time.Duration
+	untilExit    int
+	allowTargets bool
+	localOnly    string // why the target has to be local if untilExit is set
+	quiet        bool
 }
 
 func (a *app) assign() *cobra.Command {
@@ -64,6 +65,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	f.BoolVar(&o.exportEnv, "export-env", false, "also set the variables for later steps of a GitHub job (GITHUB_ENV)")
 	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")
 	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
+	allowTargetsFlag(f, &o.allowTargets)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		assignment, err := a.runAssign(cmd.Context(), args, o)
@@ -91,8 +93,9 @@ func jobFlag(f *pflag.FlagSet, job *string) {
 
 // job is a job that can have leases.
 type job struct {
-	name  string
-	place string // where in a range it starts to look: the same text, the same place
+	name      string
+	place     string // where in a range it starts to look: the same text, the same place
+	directory bool   // it is that of a directory of this machine
 }
 
 // jobOf returns the job that the flag or the environment names, else the git work tree
@@ -105,7 +108,7 @@ func (a *app) jobOf(name string) (job, error) {
 		name = ci.Identity(a.env)
 	}
 	if name != "" {
-		return job{name, name}, nil
+		return job{name: name, place: name}, nil
 	}
 	here, err := os.Getwd()
 	if err != nil {
@@ -113,30 +116,45 @@ func (a *app) jobOf(name string) (job, error) {
 	}
 	dir := workTree(here)
 	// Containers on the host's network may have different directories of one name.
-	return job{dir + directoryID(dir), dir}, nil
+	return job{dir + directoryID(dir), dir, true}, nil
+}
+
+// jobOn is jobOf for a target. On another machine, that of a directory has the name of
+// this machine, since others may have a directory of that name.
+func (a *app) jobOn(name string, s targetSpec) (job, error) {
+	j, err := a.jobOf(name)
+	if t, bad := config.ParseTarget(s.spec); err == nil && bad == nil && t.Kind == "ssh" && j.directory {
+		machine := machineName()
+		j.name += " on " + machine
+		j.place += "\x00" + machine
+	}
+	return j, err
 }
 
 // ownJob returns the name of the job that this command belongs to, or "".
-func (a *app) ownJob() string {
-	j, err := a.jobOf("")
+func (a *app) ownJob() string { return a.ownJobOn(targetSpec{spec: "local"}) }
+
+// ownJobOn is ownJob for a target.
+func (a *app) ownJobOn(s targetSpec) string {
+	j, err := a.jobOn("", s)
 	if err != nil {
 		return "" // no lease is its own then
 	}
 	return j.name
 }
 
-// readAssignNeeds reads the needs for a free port, and the one target that they have.
-func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, check.Target, error) {
-	none := check.Target{}
+// readAssignNeeds reads the needs for a free port, and the targets that they have.
+func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, []targetSpec, error) {
 	if err := o.connectOptions.validate(a.env); err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
 	all, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
-		return nil, none, err
+		return nil, nil, err
 	}
+	all, specs = onceEach(all, specs)
 	var needs []check.Need
-	var wait time.Duration
+	var used []targetSpec
 	for _, n := range all {
 		if n.Expect != config.Free {
 			continue
@@ -150,24 +168,53 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 		if o.wait.given {
 			n.Wait = o.wait.Duration
 		}
-		wait = max(wait, n.Wait)
 		needs = append(needs, n)
+	}
+	for _, s := range specs {
+		if slices.ContainsFunc(needs, func(n check.Need) bool { return n.Target == s.name }) {
+			used = append(used, s)
+		}
 	}
 	problems = append(problems, check.Clashes(needs)...)
 	problems = append(problems, a.refuseVariables(needs)...)
-	problems = append(problems, notLocal(needs, specs)...)
+	if !o.allowTargets {
+		problems = append(problems, a.refuseStrangers(nil, used)...)
+	}
+	if o.untilExit != 0 {
+		problems = append(problems, notLocal(used, o.localOnly)...)
+	}
 	switch {
 	case len(problems) > 0:
-		return nil, none, problemsError(problems)
+		return nil, nil, problemsError(problems)
 	case len(needs) == 0:
-		return nil, none, usageError(errors.New("no need is for a free port, so there is nothing to assign"), "")
+		return nil, nil, usageError(errors.New("no need is for a free port, so there is nothing to assign"), "")
 	}
-	here := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == needs[0].Target })
-	target := a.openers(specs[here:here+1], o.connectOptions, 1, wait)[0]
-	for i := range needs {
-		needs[i].Target = target.Name
+	return needs, used, nil
+}
+
+// onceEach returns needs and targets, of which those with one text are one target.
+func onceEach(needs []check.Need, specs []targetSpec) ([]check.Need, []targetSpec) {
+	var kept []targetSpec
+	names := map[string]string{}
+	for _, s := range specs {
+		i := slices.IndexFunc(kept, func(o targetSpec) bool { return o.spec == s.spec })
+		if i < 0 {
+			i = len(kept)
+			kept = append(kept, s)
+		}
+		names[s.name] = kept[i].name
 	}
-	return needs, target, nil
+	type entry struct{ id, at string }
+	seen := map[entry]bool{}
+	var all []check.Need
+	for _, n := range needs {
+		n.Target = names[n.Target]
+		if e := (entry{n.ID(n.Protocols[0]), n.At.String()}); !seen[e] {
+			seen[e] = true
+			all = append(all, n)
+		}
+	}
+	return all, kept
 }
 
 // refuseVariables returns a problem for each variable with an unusual name if a stranger
@@ -186,16 +233,13 @@ func (a *app) refuseVariables(needs []check.Need) []config.Problem {
 	return problems
 }
 
-// notLocal returns a problem for each target, of needs for a free port, on which no
-// port can be held.
-func notLocal(needs []check.Need, specs []targetSpec) []config.Problem {
+// notLocal returns a problem for each target that is not this machine, or the container
+// that this command runs in.
+func notLocal(specs []targetSpec, reason string) []config.Problem {
 	var problems []config.Problem
 	for _, s := range specs {
-		if !slices.ContainsFunc(needs, func(n check.Need) bool { return n.Expect == config.Free && n.Target == s.name }) {
-			continue
-		}
 		if t, err := config.ParseTarget(s.spec); err == nil && t.Kind != "local" {
-			problems = append(problems, s.problem(fmt.Errorf("target %q: ports can be held on the target local alone, which is the machine or container that this command runs in", s.spec)))
+			problems = append(problems, s.problem(fmt.Errorf("target %q: %s, so the target has to be local", s.spec, reason)))
 		}
 	}
 	return problems
@@ -212,28 +256,31 @@ func problemsError(problems []config.Problem) error {
 }
 
 // choose assigns ports, for a job of its own if fresh is set.
-func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o *assignOptions, fresh bool) (check.Assignment, error) {
-	j, err := a.jobOf(o.job)
+func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec, o *assignOptions, fresh bool) (check.Assignment, error) {
+	j, err := a.jobOn(o.job, specs[0])
+	if err != nil {
+		return check.Assignment{}, err
+	}
+	var wait time.Duration
+	for _, n := range needs {
+		wait = max(wait, n.Wait)
+	}
+	targets, err := a.jobTargets(specs, o.connectOptions, o.job, wait)
 	if err != nil {
 		return check.Assignment{}, err
 	}
 	now := time.Now()
 	options := check.AssignOptions{
-		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name},
+		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel},
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
-		Start: func(ctx context.Context, r lease.Request) (lease.Reply, error) {
-			args := []string{"keep"}
-			if r.Orphan = fresh; fresh { // for a process that becomes another program
-				args = append(args, "--orphan")
-			}
-			return lease.Start(ctx, executable(), args, lease.Environment(a.environ()), r)
-		},
 	}
 	if fresh {
-		options.Job += "/" + options.LeaseID
+		for i := range targets {
+			targets[i].Job += "/" + options.LeaseID
+		}
 	}
-	assignment, err := check.Assign(ctx, needs, t, options)
+	assignment, err := check.Assign(ctx, needs, targets, options)
 	var unmet check.UnmetError
 	switch {
 	case err == nil || ctx.Err() != nil:
@@ -259,16 +306,6 @@ func (a *app) lifetimeOf(asked time.Duration, now time.Time) time.Duration {
 		return 6 * time.Hour // the most that GitHub gives to a job of its own runners
 	}
 	return time.Hour
-}
-
-// executable returns the path of this program.
-func executable() string {
-	if path, err := os.Executable(); err == nil {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	return "/proc/self/exe" // also after the file was replaced or removed
 }
 
 // environ returns the environment as a list.
@@ -303,16 +340,17 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	case o.untilExit < 0:
 		return none, usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
 	}
-	needs, target, err := a.readAssignNeeds(ctx, args, o)
+	o.localOnly = "--until-exit names a process of this machine"
+	needs, targets, err := a.readAssignNeeds(ctx, args, o)
 	if err != nil {
 		return none, err
 	}
 	if a.inAction {
-		if err := a.announceJob(o, []targetSpec{{spec: target.Name}}); err != nil {
+		if err := a.announceJob(o, targets); err != nil {
 			return none, err
 		}
 	}
-	assignment, err := a.choose(ctx, needs, target, o, false)
+	assignment, err := a.choose(ctx, needs, targets, o, false)
 	if err != nil {
 		return none, err
 	}
@@ -324,7 +362,10 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	if o.exportEnv {
 		var variables []ci.Output
 		for _, p := range assignment.Ports {
-			variables = append(variables, ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)})
+			v := ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)}
+			if !slices.Contains(variables, v) { // a need has one port on all of its targets
+				variables = append(variables, v)
+			}
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}

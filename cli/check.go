@@ -82,7 +82,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	groupReport.addTo(f)
 	o.connectFlags(f)
 	f.IntVar(&o.parallel, "parallel", 16, "number of targets to check at the same time, 1 to 256")
-	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
+	allowTargetsFlag(f, &o.allowTargets)
 	groupWhere.addTo(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
 }
@@ -171,6 +171,11 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 		wait = max(wait, n.Wait)
 	}
 	targets := a.openers(specs, o.connectOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
+	return a.runOn(ctx, needs, targets, o)
+}
+
+// runOn is run with functions that open the targets.
+func (a *app) runOn(ctx context.Context, needs []check.Need, targets []check.Target, o *checkOptions) (check.Report, error) {
 	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()}
 	if !o.quiet {
 		p := a.startProgress(len(targets))

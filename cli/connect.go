@@ -87,11 +87,55 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	for i, s := range specs {
 		options := options
 		options.Job.Chosen = s.auto
-		targets[i] = check.Target{Name: s.name, Open: func(ctx context.Context) (host.Host, error) {
+		targets[i] = check.Target{Name: s.name, Job: a.ownJobOn(s), Open: func(ctx context.Context) (host.Host, error) {
 			return transport.Open(ctx, s.spec, options)
 		}}
 	}
 	return targets
+}
+
+// openTargets opens the targets of a command about leases, for a job.
+func (a *app) openTargets(ctx context.Context, texts []string, o connectOptions, jobName string) ([]*check.Opened, error) {
+	if err := o.validate(a.env); err != nil {
+		return nil, err
+	}
+	flags := targetFlags{auto: transport.Auto(a.transportJob())}
+	var specs []targetSpec
+	for _, text := range texts {
+		if _, err := config.ParseTarget(text); err != nil {
+			return nil, usageError(err, "")
+		}
+		s := flags.newSpec("", text, targetFlag)
+		if !slices.ContainsFunc(specs, func(o targetSpec) bool { return o.spec == s.spec }) {
+			specs = append(specs, s)
+		}
+	}
+	targets, err := a.jobTargets(specs, o, jobName, 0)
+	if err != nil {
+		return nil, err
+	}
+	return check.OpenAll(ctx, targets, check.Options{Timeout: o.timeout, Parallel: leaseParallel}), nil
+}
+
+const (
+	// leaseParallel is how many targets are asked about leases at the same time.
+	leaseParallel = 16
+	// leaseBatches is how many times as long as for a check a helper may be needed: a port
+	// that is chosen is checked as well.
+	leaseBatches = 4
+)
+
+// jobTargets returns targets for a job, which the flag or the environment names.
+func (a *app) jobTargets(specs []targetSpec, o connectOptions, jobName string, wait time.Duration) ([]check.Target, error) {
+	targets := a.openers(specs, o, leaseBatches, wait)
+	for i, s := range specs {
+		j, err := a.jobOn(jobName, s)
+		if err != nil {
+			return nil, err
+		}
+		targets[i].Job = j.name
+	}
+	return targets, nil
 }
 
 // onTarget calls do with the target of a command that has only one.

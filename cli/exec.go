@@ -56,12 +56,12 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 	if err != nil {
 		return usageError(fmt.Errorf("the command can't be run: %w", err), "")
 	}
-	o.untilExit, o.lifetime = os.Getpid(), endless
-	needs, target, err := a.readAssignNeeds(ctx, manifests, o)
+	o.untilExit, o.lifetime, o.localOnly = os.Getpid(), endless, "exec runs its command here"
+	needs, targets, err := a.readAssignNeeds(ctx, manifests, o)
 	if err != nil {
 		return err
 	}
-	assignment, err := a.choose(ctx, needs, target, o, true)
+	assignment, err := a.choose(ctx, needs, targets, o, true)
 	if err != nil {
 		return err
 	}

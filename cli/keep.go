@@ -6,10 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
 )
 
-// keep is the command that is a keeper. lease.Start starts it.
+// keep is the command that is a keeper, which host.Local starts.
 func (a *app) keep() *cobra.Command {
 	var orphan bool
 	cmd := &cobra.Command{
@@ -35,7 +36,7 @@ func (a *app) keep() *cobra.Command {
 
 // startOrphan starts the keeper with the streams and the environment of this process.
 func startOrphan() error {
-	cmd := exec.Command(executable(), "keep")
+	cmd := exec.Command(host.Executable(), "keep")
 	cmd.Args[0] = "portcheck"
 	cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
 	if err := cmd.Start(); err != nil {

@@ -1,57 +1,82 @@
 package cli
 
 import (
-	"os/user"
-	"strconv"
-	"time"
+	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
-	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/report"
 )
 
-// answerTime limits how long the keepers of a machine may take to answer.
-const answerTime = time.Second
-
 func (a *app) leases() *cobra.Command {
 	var format string
+	var targets []string
+	var connect connectOptions
 	cmd := &cobra.Command{
-		Use:   "leases [-f FORMAT]",
-		Short: "List the ports that jobs hold on this machine",
-		Long: `Lists the leases of this network namespace, those of all users. What a keeper
-does not say within a second is left out.`,
+		Use:   "leases [-f FORMAT] [-t TARGET]",
+		Short: "List the ports that jobs hold on this machine, or on a target",
+		Long: `Lists the leases of a network namespace, those of all users. What a keeper does not
+say within a second is left out.`,
 		Example: `  portcheck leases
-  portcheck leases -f json`,
+  portcheck leases -f json
+  portcheck leases -t ssh://deploy@app1 -t ssh://deploy@app2`,
 		Args: noArgs,
 	}
 	f := cmd.Flags()
+	f.SortFlags = false
 	f.StringVarP(&format, "format", "f", "text", "text or json")
+	leaseTargets(f, &targets)
+	connect.connectFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		write, err := report.LeasesFormats.Lookup(format)
 		if err != nil {
 			return usageError(err, config.DidYouMean(format, report.LeasesFormats.Names()))
 		}
-		held, err := lease.List(time.Now().Add(answerTime))
+		ctx := cmd.Context()
+		opened, err := a.openTargets(ctx, targets, connect, "")
 		if err != nil {
-			return unknownError(err)
+			return err
 		}
-		text, err := render(cmd.Context(), write, check.LeasesOf(held, userName), report.Options{})
-		if err == nil {
-			_, err = a.stdout.Write(text)
+		defer check.CloseAll(opened)
+		all, err := leasesOf(ctx, opened, host.AllLeases)
+		if err != nil && len(opened) == 1 || ctx.Err() != nil {
+			return err
 		}
-		return writeFailure("the leases", err)
+		text, failed := render(ctx, write, all, report.Options{})
+		if failed == nil {
+			_, failed = a.stdout.Write(text)
+		}
+		return joinFailures(err, writeFailure("the leases", failed))
 	}
 	return cmd
 }
 
-// userName returns the name of a user, or "" for a uid that has none.
-func userName(uid int) string {
-	u, err := user.LookupId(strconv.Itoa(uid))
-	if err != nil {
-		return ""
-	}
-	return u.Username
+// leaseTargets is the flag --target of commands about leases.
+func leaseTargets(f *pflag.FlagSet, targets *[]string) {
+	f.StringArrayVarP(targets, "target", "t", []string{"auto"}, "`TARGET` that has the leases (repeatable): "+config.TargetSyntax())
 }
+
+// leasesOf returns the leases of targets, and a failure for each that has not answered.
+func leasesOf(ctx context.Context, opened []*check.Opened, which host.LeaseList) (check.Leases, error) {
+	all := check.Leases{Version: 1}
+	var failures []error
+	for _, t := range opened {
+		held, err := t.Leases(ctx, which)
+		if err != nil {
+			failures = append(failures, unknownError(err))
+			continue
+		}
+		all.Leases = append(all.Leases, check.LeasesOf(t.Name, held).Leases...)
+	}
+	if ctx.Err() != nil {
+		return all, context.Cause(ctx)
+	}
+	return all, joinFailures(failures...)
+}
+
+var errAllAndIDs = errors.New("--all and IDs exclude each other")

@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 
+	"github.com/spf13/pflag"
+
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
@@ -11,6 +13,10 @@ import (
 
 // allowFlag names the ways to trust every manifest.
 const allowFlag = "--allow-manifest-targets (input allow-manifest-targets: true)"
+
+func allowTargetsFlag(f *pflag.FlagSet, allow *bool) {
+	f.BoolVar(allow, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
+}
 
 // refuseStrangers returns a problem for each target and each remote that a manifest
 // names although a stranger may have written it. Such a person must not choose

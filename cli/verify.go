@@ -5,13 +5,16 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/transport"
 )
@@ -34,6 +37,7 @@ needs are checked as check does it.`,
 	o.needFlags(f)
 	f.Var(&o.wait, "wait", "wait for servers that start for this long, such as `30s`")
 	jobFlag(f, &jobName)
+	allowTargetsFlag(f, &o.allowTargets)
 	o.outputFlags(f)
 	o.verdictFlags(f)
 	o.connectFlags(f)
@@ -86,43 +90,75 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if err != nil {
 		return err
 	}
-	problems = append(problems, a.refuseStrangers(needs, specs)...)
-	problems = append(problems, notLocal(needs, specs)...)
+	if !o.allowTargets {
+		problems = append(problems, a.refuseStrangers(needs, specs)...)
+	}
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
-	j, err := a.jobOf(jobName)
+	var wait time.Duration
+	for i := range needs {
+		if o.wait.given {
+			needs[i].Wait = o.wait.Duration
+		}
+		wait = max(wait, needs[i].Wait)
+	}
+	targets, err := a.jobTargets(specs, o.connectOptions, jobName, wait)
 	if err != nil {
 		return err
 	}
-	held, err := check.OwnLeases(j.name)
+	opened := check.OpenAll(ctx, targets, check.Options{Timeout: o.timeout, Parallel: leaseParallel})
+	defer check.CloseAll(opened)
+	needs, err = startedNeeds(ctx, needs, opened)
 	if err != nil {
-		return unknownError(err)
+		return err
 	}
-	var missing []error
-	for i, n := range needs {
-		if o.wait.given {
-			n.Wait = o.wait.Duration
-		}
-		if n.Expect == config.Free {
-			started, ok := n.Started(held)
-			if !ok {
-				missing = append(missing, failure{fmt.Errorf("%s: %s has no port: the job %s holds none for it; choose one with portcheck assign, or name the job with --job", n.At, n.Name, j.name), exitUnmet, ""})
-			}
-			n = started
-		}
-		needs[i] = n
+	for i, t := range opened {
+		targets[i] = t.Shared()
 	}
-	if len(missing) > 0 {
-		return joinFailures(missing...)
-	}
-	r, err := a.run(ctx, needs, specs, o)
+	r, err := a.runOn(ctx, needs, targets, o)
 	if err != nil {
 		return err
 	}
 	for i := range r.Results {
-		a.refuseOtherJobs(&r.Results[i], jobName)
+		if s := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == r.Results[i].Target }); s >= 0 && len(notLocal(specs[s:s+1], "")) == 0 {
+			a.refuseOtherJobs(&r.Results[i], jobName)
+		}
 	}
 	r.Finish()
 	return a.writeReport(ctx, out, r, o.verdictOptions)
+}
+
+// startedNeeds returns needs of which those for a free port have the ports that the job
+// holds for them. It returns an error if one has none.
+func startedNeeds(ctx context.Context, needs []check.Need, opened []*check.Opened) ([]check.Need, error) {
+	held, byName := map[string][]host.Lease{}, map[string]*check.Opened{}
+	for _, t := range opened {
+		byName[t.Name] = t
+		if t.Err != nil {
+			continue // which the run reports
+		}
+		leases, err := t.Leases(ctx, host.OwnLeases)
+		if err != nil {
+			return nil, unknownError(err)
+		}
+		held[t.Name] = leases
+	}
+	started, missing := check.Started(needs, func(target string) []host.Lease { return held[target] })
+	var failures []error
+	for i, n := range needs {
+		t := byName[n.Target]
+		switch {
+		case !missing[i]:
+		case t.Err != nil:
+			started[i].Expect = config.Listening
+		default:
+			on := ""
+			if t.Name != "local" {
+				on = " on " + t.Name
+			}
+			failures = append(failures, failure{fmt.Errorf("%s: %s has no port: the job %s holds none for it%s; choose one with portcheck assign, or name the job with --job", n.At, n.Name, t.Job, on), exitUnmet, ""})
+		}
+	}
+	return started, joinFailures(failures...)
 }

@@ -8,16 +8,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-const (
-	// leaseBudget limits how long keepers may take to answer, all of a request
-	// together.
-	leaseBudget = time.Second
-	// mostLooked is how many locks are tried one by one. Of more ports the list of
-	// locks is read.
-	mostLooked = 4096
-	// mostDescribed limits the leased ports of an answer that have texts.
-	mostDescribed = 4096
-)
+// mostLooked is how many locks are tried one by one. Of more ports the list of locks is
+// read.
+const mostLooked = 4096
 
 // askLeases finds out which ports of the tries are leased, before anything is bound.
 // What it can't find out in time is left out.
@@ -55,20 +48,9 @@ func (p *probe) askLeases() {
 			return bits == nil || !bits.Has(h.Port)
 		})
 	}
-	users := map[int]string{}
-	for _, h := range held {
-		l := Lease{Protocol: h.Protocol, Port: h.Port, PID: h.PID, UID: h.UID}
-		l.Own = p.req.Job != "" && h.OwnedBy(p.req.Job)
-		if len(p.facts.Leases) < mostDescribed {
-			name, known := users[h.UID]
-			if !known && h.UID >= 0 {
-				name, _ = machineUsers().name(h.UID) // the uid says as much
-				users[h.UID] = name
-			}
-			l.ID, l.Job, l.App, l.Since, l.Expires, l.User = h.ID, h.Job, h.App, h.Since, h.Expires, name
-		}
-		p.facts.Leases = append(p.facts.Leases, l)
-		p.leases[protocolPort{h.Protocol, h.Port}] = l
+	p.facts.Leases = describeLeases(held, p.req.Job)
+	for _, l := range p.facts.Leases {
+		p.leases[protocolPort{l.Protocol, l.Port}] = l
 	}
 	p.facts.LeaseTime = time.Since(start)
 }

@@ -139,7 +139,7 @@ func (d *details) user(uid int) (string, error) {
 	if name, known := d.users[uid]; known {
 		return name, nil
 	}
-	name, err := machineUsers().name(uid)
+	name, err := userOf(uid)
 	if err == nil {
 		d.users[uid] = name
 	}

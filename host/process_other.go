@@ -75,6 +75,6 @@ func owner(ctx context.Context, p *process.Process) (uid int, name string, err e
 	// gopsutil returns the effective uid alone on macOS, and real, effective
 	// and saved uid elsewhere.
 	uid = int(uids[min(1, len(uids)-1)])
-	name, err = userName(uid)
+	name, err = userOf(uid)
 	return uid, name, err
 }

@@ -40,6 +40,11 @@ type procFiles struct {
 // Close does nothing, because procFiles keeps nothing open.
 func (procFiles) Close() error { return nil }
 
+// Hold implements Leaser. Ports are held by a process.
+func (f procFiles) Hold(context.Context, LeaseRequest) (LeaseReply, error) {
+	return LeaseReply{}, fmt.Errorf("no port can be held on this host, since portcheck can't run there: %s", f.reason)
+}
+
 // Probe implements Host.
 func (f procFiles) Probe(ctx context.Context, req Request) (Facts, error) {
 	p := &procProbe{probe: newProbe(ctx, req), files: f}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -47,10 +48,14 @@ func AssignedPortsLine(a check.Assignment) ([]byte, error) {
 func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	several := slices.ContainsFunc(a.Ports, func(p check.AssignedPort) bool { return p.Target != a.Ports[0].Target })
 	for _, p := range a.Ports {
 		name := p.Name
 		if p.App != "" {
 			name = p.App + "/" + p.Name
+		}
+		if several {
+			name += "@" + p.Target
 		}
 		note := ""
 		if p.Declared != 0 {
@@ -98,7 +103,12 @@ func assignmentShell(w io.Writer, a check.Assignment, _ Options) error {
 
 func writeVariables(w io.Writer, a check.Assignment, format string) error {
 	var b strings.Builder
+	seen := map[string]bool{} // a need has one port on all of its targets
 	for _, p := range a.Ports {
+		if seen[p.Env] {
+			continue
+		}
+		seen[p.Env] = true
 		if !isVariable(p.Env) {
 			return fmt.Errorf("%s can't be the name of a variable", strconv.Quote(p.Env))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -29,11 +30,16 @@ func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
 	return writeJSON(w, l)
 }
 
-// leasesText writes leases as a table, and the ports of each below it.
+// leasesText writes leases as a table, with their targets if there are several.
 func leasesText(w io.Writer, l check.Leases, _ Options) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tJOB\tAPP\tKEEPER\tUSER\tUNTIL\tPORTS")
+	several := slices.ContainsFunc(l.Leases, func(x check.ListedLease) bool { return x.Target != l.Leases[0].Target })
+	target := ""
+	if several {
+		target = "TARGET\t"
+	}
+	fmt.Fprintln(t, target+"ID\tJOB\tAPP\tKEEPER\tUSER\tUNTIL\tPORTS")
 	for _, x := range l.Leases {
 		user := x.User
 		if user == "" && x.UID != nil {
@@ -43,7 +49,10 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports))
+		if several {
+			target = orUnknown(x.Target) + "\t"
+		}
+		fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\n", target, orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -69,6 +69,11 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	return facts, nil
 }
 
+// Hold implements host.Leaser.
+func (n namingHost) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	return host.Hold(ctx, n.Host, req)
+}
+
 // list returns the engine's running containers. The list is nil only with a gap.
 func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	e, err := n.find()

@@ -74,6 +74,11 @@ func newFilesHost(ctx context.Context, link remote.Link, script *bootstrap, step
 // in bytes.
 const shortOutputLimit = 4 << 10
 
+// Hold implements host.Leaser.
+func (h filesHost) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	return host.Hold(ctx, h.Host, req)
+}
+
 func (h filesHost) Close() error {
 	if h.script != nil {
 		h.script.stop(context.Background())

@@ -56,6 +56,8 @@ type helper struct {
 	noRules   string // why it can't read NAT rules; empty if it can
 	program   string // path of our own executable
 	spec      engine.Spec
+	processes string // the PID mode of its keepers, to end with the container that is probed
+	keepers   keepers
 	started   time.Time // when it has read the NAT rules
 	redirects bool      // its last answer has callers that are all sent away
 	bootID    string    // of the machine that we run on
@@ -66,7 +68,7 @@ type helper struct {
 // newHelper starts a helper from an image in a network namespace: "host" or
 // "container:ID".
 func newHelper(ctx context.Context, e *engine.Engine, image, network string, o Options, correct correction) (host.Host, error) {
-	h := &helper{engine: e, name: helperName(), program: o.Executable, correct: correct, bootID: host.Local{}.Machine().BootID}
+	h := &helper{engine: e, name: helperName(), program: o.Executable, processes: o.processes, correct: correct, bootID: host.Local{}.Machine().BootID}
 	own, err := openProgram(o.Executable)
 	if err != nil {
 		return nil, fmt.Errorf("a helper container can't be started: %w", err)
@@ -304,10 +306,7 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	}
 	facts, err := h.Host.Probe(ctx, req)
 	if err != nil {
-		if stderr := strings.TrimSpace(h.stream.Stderr()); stderr != "" && ctx.Err() == nil {
-			err = fmt.Errorf("%w; stderr of the helper container: %s", err, stderr)
-		}
-		return facts, err
+		return facts, h.explain(ctx, err)
 	}
 	if id := facts.Machine.BootID; id != h.bootID && id != "" && h.bootID != "" {
 		return facts, fmt.Errorf("the container engine at %s is on another machine than this container", h.engine)
@@ -325,10 +324,22 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 	return facts, h.correct(ctx, &facts)
 }
 
+// explain adds what the helper has written to stderr to the error of a request.
+func (h *helper) explain(ctx context.Context, err error) error {
+	if h.stream == nil || err == nil || ctx.Err() != nil {
+		return err
+	}
+	if stderr := strings.TrimSpace(h.stream.Stderr()); stderr != "" {
+		err = fmt.Errorf("%w; stderr of the helper container: %s", err, stderr)
+	}
+	return err
+}
+
 // Close ends the helper and waits until the engine has removed it.
 func (h *helper) Close() error {
 	err := h.Host.Close()
 	h.remove()
+	h.keepers.end(h.engine)
 	h.sweeping.Wait()
 	h.engine.Close()
 	return err
@@ -359,7 +370,7 @@ func sweep(ctx context.Context, e *engine.Engine, image string) {
 		if !ok || limit == 0 {
 			continue
 		}
-		if d, err := e.Inspect(ctx, c.ID); err == nil && isHelper(d, image, deadline) {
+		if d, err := e.Inspect(ctx, c.ID); err == nil && (isHelper(d, image, deadline) || isUnstartedKeeper(d, image)) {
 			_ = e.Remove(ctx, c.ID) // after a failure, a later sweep tries again
 			limit--
 		}

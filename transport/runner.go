@@ -20,6 +20,9 @@ func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, err
 	machine := host.Local{}.Machine()
 	_, inContainer := host.OwnContainer()
 	if seesRunner(machine, inContainer) {
+		if inContainer {
+			return withEngine(newKeeperHost(host.Local{}, o), o), nil
+		}
 		return withEngine(host.Local{}, o), nil
 	}
 	return openRunnerByEngine(ctx, machine.Namespace, o)
@@ -41,7 +44,7 @@ func seesRunner(m host.Machine, inContainer bool) bool {
 // openRunnerByEngine opens the machine that runs this job from a container in
 // the network namespace ns.
 func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host.Host, error) {
-	here := withEngine(host.Local{}, o)
+	here := withEngine(newKeeperHost(host.Local{}, o), o)
 	h, err := openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
 		if self.HostConfig.NetworkMode == hostMode && ns.AllProcesses {
 			return correctedHost{here, hostNetwork(e)}, nil
@@ -54,6 +57,12 @@ func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, ctx.Err()
 	case ns.Kind == host.NamespaceHost:
+		here := withEngine(host.Local{}, o)
+		if _, inside := host.OwnContainer(); inside {
+			k := newKeeperHost(host.Local{}, o)
+			k.reason = err
+			here.Host = k
+		}
 		return correctedHost{here, func(_ context.Context, facts *host.Facts) error {
 			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapHolders, What: "the processes of the machine can't be seen from this container's PID namespace, and there is no helper container: " + err.Error()})
 			return nil
@@ -114,6 +123,7 @@ func openContainer(ctx context.Context, target config.Target, o Options) (host.H
 		case !c.State.Running:
 			return nil, fmt.Errorf("container %q is not running, so it has no ports", name)
 		}
+		o.processes = processesOf(c)
 		return newHelper(ctx, e, self.Image, joinNetwork+c.ID, o, func(_ context.Context, facts *host.Facts) error {
 			ns := &facts.Machine.Namespace
 			if ns.Kind != host.NamespaceHost { // --network host
@@ -122,6 +132,16 @@ func openContainer(ctx context.Context, target config.Target, o Options) (host.H
 			return nil
 		})
 	})
+}
+
+// processesOf returns the PID mode of a container that joins the PID namespace of another
+// one, so that the kernel ends it with the other's first process: pid_namespaces(7). It
+// is empty if that container has none of its own, and so shows the machine's processes.
+func processesOf(c engine.Details) string {
+	if mode := c.HostConfig.PidMode; mode != "" && mode != "private" {
+		return ""
+	}
+	return joinNetwork + c.ID
 }
 
 // joinNetwork is the prefix of the network mode of a container that shares

@@ -234,13 +234,25 @@ func newSSHHost(b *bootstrap) *sshHost {
 // Probe implements host.Host.
 func (h *sshHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 	facts, err := h.Host.Probe(ctx, req)
-	if err != nil && ctx.Err() == nil {
-		if stderr := oneLine(h.session.Stderr()); stderr != "" {
-			err = fmt.Errorf("%w; stderr of the host: %s", err, stderr)
-		}
-		err = &remote.StepError{Step: "probe", Err: err}
+	return facts, h.explain(ctx, err)
+}
+
+// Hold implements host.Leaser.
+func (h *sshHost) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	reply, err := host.Hold(ctx, h.Host, req)
+	return reply, h.explain(ctx, err)
+}
+
+// explain adds the step to the error of a request, and what the host has written to
+// stderr.
+func (h *sshHost) explain(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	return facts, err
+	if stderr := oneLine(h.session.Stderr()); stderr != "" {
+		err = fmt.Errorf("%w; stderr of the host: %s", err, stderr)
+	}
+	return &remote.StepError{Step: "probe", Err: err}
 }
 
 // Close ends the portcheck on the host, waits for its exit, and closes the

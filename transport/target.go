@@ -22,6 +22,8 @@ type Options struct {
 	Lifetime time.Duration
 	Job      Job
 	SSH      *SSH // for ssh:// targets; may be nil for others
+
+	processes string // the PID mode of keepers, "" for that of a container of its own
 }
 
 // Evidence is the level of access of a helper container.
@@ -107,6 +109,11 @@ func (h correctedHost) Probe(ctx context.Context, req host.Request) (host.Facts,
 		err = h.correct(ctx, &facts)
 	}
 	return facts, err
+}
+
+// Hold implements host.Leaser.
+func (h correctedHost) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	return host.Hold(ctx, h.Host, req)
 }
 
 // warnOfContainer is a correction that warns if the ports are those of a

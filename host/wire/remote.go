@@ -20,43 +20,61 @@ type remote struct {
 	stream io.ReadWriteCloser
 	lines  *bufio.Reader
 	limit  int
-	err    error // of every Probe, once the stream is closed
+	err    error // of every request, once the stream is closed
 }
 
-// NewHost returns a Host that is probed by the Serve at the other end of stream,
+// NewHost returns a Host, which is a host.Leaser, that is probed by the Serve at the other end of stream,
 // which the Host closes. An invalid reply, a reply of more than limit bytes, and
 // a request that is cancelled close the stream, after which every Probe fails.
 func NewHost(stream io.ReadWriteCloser, limit int) host.Host {
 	return &remote{stream: stream, lines: bufio.NewReaderSize(stream, 64<<10), limit: limit}
 }
 
+// Probe implements host.Host.
 func (r *remote) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err != nil {
-		return host.Facts{}, r.err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = r.stream.Close() }) // ends a read or write that is under way
-	reply, err := r.ask(req)
-	if !stop() || err != nil {
-		r.err = errors.New("the connection to the probe is closed")
-		_ = r.stream.Close() // the error that matters is the first
-		if ctx.Err() != nil {
-			return host.Facts{}, ctx.Err()
-		}
+	if err := req.Validate(); err != nil {
 		return host.Facts{}, err
 	}
-	if reply.Error != "" {
-		return host.Facts{}, errors.New(reply.Error)
+	reply, err := r.converse(ctx, request{ID: rand.Text(), Request: req})
+	if err != nil {
+		return host.Facts{}, err
 	}
 	return *reply.Facts, nil
 }
 
-func (r *remote) ask(req host.Request) (Reply, error) {
-	if err := req.Validate(); err != nil {
+// Hold implements host.Leaser.
+func (r *remote) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	reply, err := r.converse(ctx, request{ID: rand.Text(), Hold: &req})
+	if err != nil {
+		return host.LeaseReply{}, err
+	}
+	return *reply.Held, nil
+}
+
+// converse sends a request and returns the reply to it, which has what was asked for.
+func (r *remote) converse(ctx context.Context, q request) (Reply, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return Reply{}, r.err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = r.stream.Close() }) // ends a read or write that is under way
+	reply, err := r.ask(q)
+	if !stop() || err != nil {
+		r.err = errors.New("the connection to the probe is closed")
+		_ = r.stream.Close() // the error that matters is the first
+		if ctx.Err() != nil {
+			return Reply{}, ctx.Err()
+		}
 		return Reply{}, err
 	}
-	q := request{rand.Text(), req}
+	if reply.Error != "" {
+		return Reply{}, errors.New(reply.Error)
+	}
+	return reply, nil
+}
+
+func (r *remote) ask(q request) (Reply, error) {
 	line, err := json.Marshal(q)
 	if err != nil {
 		return Reply{}, err
@@ -89,8 +107,10 @@ func (r *remote) ask(req host.Request) (Reply, error) {
 	switch {
 	case reply.Version != Version:
 		return Reply{}, fmt.Errorf("the probe uses version %d of the protocol, and this portcheck version %d: use the same release at both ends", reply.Version, Version)
-	case reply.Error == "" && reply.Facts == nil:
+	case reply.Error == "" && q.Hold == nil && reply.Facts == nil:
 		return Reply{}, errors.New("the probe's answer has no facts")
+	case reply.Error == "" && q.Hold != nil && reply.Held == nil:
+		return Reply{}, errors.New("the probe's answer has nothing about leases")
 	case reply.ID != q.ID:
 		return Reply{}, errors.New("the probe's answer is to another request")
 	}

@@ -70,15 +70,15 @@ func TestRemoteGivesUp(t *testing.T) {
 func TestRemoteRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ answer, want string }{
 		"nothing":          {"", "without an answer"},
-		"half a line":      {`{"version":3`, "in the middle"},
+		"half a line":      {`{"version":4`, "in the middle"},
 		"not JSON":         {"Permission denied, \x1b[31mplease\n", `can't be parsed: "Permission denied, \x1b[31m`},
-		"no facts":         {`{"version":3}` + "\n", "no facts"},
+		"no facts":         {`{"version":4}` + "\n", "no facts"},
 		"another version":  {`{"version":1,"facts":{}}` + "\n", "version 1"},
-		"too much":         {`{"version":3,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
-		"another request":  {`{"version":3,"id":"x","facts":{}}` + "\n", "to another request"},
-		"an old answer":    {`{"version":3,"facts":{}}` + "\n", "to another request"},
-		"too many parts":   {`{"version":3,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "504 structs and lists"},
-		"parts of nothing": {`{"version":3,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "504 structs and lists"},
+		"too much":         {`{"version":4,"error":"` + strings.Repeat("x", 5000) + `"}` + "\n", "larger than 4096 bytes"},
+		"another request":  {`{"version":4,"id":"x","facts":{}}` + "\n", "to another request"},
+		"an old answer":    {`{"version":4,"facts":{}}` + "\n", "to another request"},
+		"too many parts":   {`{"version":4,"facts":{"sockets":[` + strings.Repeat("{},", 500) + `{}]}}` + "\n", "504 structs and lists"},
+		"parts of nothing": {`{"version":4,"facts":{"sockets":[` + strings.Repeat("null,", 500) + `{}]}}` + "\n", "504 structs and lists"},
 		"without end":      {strings.Repeat("x", 5000), "larger than 4096 bytes"},
 	} {
 		near, far := net.Pipe()
@@ -122,13 +122,13 @@ func TestRemoteLimits(t *testing.T) {
 	const limit = 3000
 	sized := func(size int) func(string) string {
 		return func(id string) string {
-			reply := `{"version":3,"id":"` + id + `","facts":{},"x":"`
+			reply := `{"version":4,"id":"` + id + `","facts":{},"x":"`
 			return reply + strings.Repeat("x", size-len(reply)-3) + "\"}\n"
 		}
 	}
 	parts := func(count int, part string) func(string) string {
 		return func(id string) string { // one struct of each of reply and facts, and the list
-			return `{"version":3,"id":"` + id + `","facts":{"gaps":[` + strings.Repeat(part+",", count-4) + part + "]}}\n"
+			return `{"version":4,"id":"` + id + `","facts":{"gaps":[` + strings.Repeat(part+",", count-4) + part + "]}}\n"
 		}
 	}
 	for name, c := range map[string]struct {
@@ -140,10 +140,10 @@ func TestRemoteLimits(t *testing.T) {
 		"as many structs as allowed":    {parts(limit/bytesPerPart, "{}"), ""},
 		"one struct more":               {parts(limit/bytesPerPart+1, "{}"), "101 structs and lists"},
 		"one null more":                 {parts(limit/bytesPerPart+1, "null"), "101 structs and lists"},
-		"an error beside facts":         {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{},"error":"no luck"}` + "\n" }, "no luck"},
-		"neither an error nor facts":    {func(id string) string { return `{"version":3,"id":"` + id + `"}` + "\n" }, "no facts"},
-		"a newer version":               {func(id string) string { return `{"version":4,"id":"` + id + `","facts":{}}` + "\n" }, "the probe uses version 4 of the protocol, and this portcheck version 3"},
-		"a line that ends with the end": {func(id string) string { return `{"version":3,"id":"` + id + `","facts":{}}` }, "in the middle of its answer"},
+		"an error beside facts":         {func(id string) string { return `{"version":4,"id":"` + id + `","facts":{},"error":"no luck"}` + "\n" }, "no luck"},
+		"neither an error nor facts":    {func(id string) string { return `{"version":4,"id":"` + id + `"}` + "\n" }, "no facts"},
+		"a newer version":               {func(id string) string { return `{"version":5,"id":"` + id + `","facts":{}}` + "\n" }, "the probe uses version 5 of the protocol, and this portcheck version 4"},
+		"a line that ends with the end": {func(id string) string { return `{"version":4,"id":"` + id + `","facts":{}}` }, "in the middle of its answer"},
 	} {
 		if _, err := answerWith(t, limit, c.reply); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

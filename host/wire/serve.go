@@ -13,7 +13,7 @@ import (
 )
 
 // Version is the version of the protocol. Both ends must have the same one.
-const Version = 3
+const Version = 4
 
 // request is a Request on the wire.
 type request struct {
@@ -21,14 +21,17 @@ type request struct {
 	// another request.
 	ID string `json:"id,omitempty"`
 	host.Request
+	// Hold is set instead of the rest if the request is about leases.
+	Hold *host.LeaseRequest `json:"hold,omitempty"`
 }
 
 // Reply answers one Request on the wire.
 type Reply struct {
-	Version int         `json:"version"`
-	ID      string      `json:"id,omitempty"` // the request's
-	Facts   *host.Facts `json:"facts,omitempty"`
-	Error   string      `json:"error,omitempty"`
+	Version int              `json:"version"`
+	ID      string           `json:"id,omitempty"` // the request's
+	Facts   *host.Facts      `json:"facts,omitempty"`
+	Held    *host.LeaseReply `json:"held,omitempty"` // to a Hold
+	Error   string           `json:"error,omitempty"`
 }
 
 // The limits of a request. The largest that a run makes has some 10 MB: it asks
@@ -67,7 +70,8 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 
 // Serve reads Requests from r, one JSON line each, probes h, and writes one Reply
 // line for each, in order. At the end of r the client is gone: Serve cancels the
-// probe that is under way, and returns nil.
+// probe that is under way, ends the leases that the client has not confirmed, and
+// returns nil.
 func Serve(ctx context.Context, h host.Host, r io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,6 +98,8 @@ func Serve(ctx context.Context, h host.Host, r io.Reader, w io.Writer) error {
 		}
 	}()
 	out := json.NewEncoder(w)
+	l := &leases{host: h}
+	defer l.end(context.WithoutCancel(ctx))
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,14 +111,21 @@ func Serve(ctx context.Context, h host.Host, r io.Reader, w io.Writer) error {
 			}
 		case req := <-requests:
 			reply := Reply{Version: Version, ID: req.ID}
-			facts, err := h.Probe(ctx, req.Request)
+			var err error
+			if req.Hold != nil {
+				var held host.LeaseReply
+				held, err = l.hold(ctx, *req.Hold)
+				reply.Held = &held
+			} else {
+				var facts host.Facts
+				facts, err = h.Probe(ctx, req.Request)
+				reply.Facts = &facts
+			}
 			if ctx.Err() != nil {
 				continue
 			}
 			if err != nil {
-				reply.Error = err.Error()
-			} else {
-				reply.Facts = &facts
+				reply.Facts, reply.Held, reply.Error = nil, nil, err.Error()
 			}
 			if err := out.Encode(reply); err != nil {
 				return fmt.Errorf("write reply: %w", err)

@@ -222,7 +222,7 @@ func TestHostileBootstraps(t *testing.T) {
 		"a system of its own":            {hello("\nportcheck-hello " + ansi + strings.Repeat("x", 10_000) + "\n"), "transfer: there is no portcheck executable for a system named"},
 		"a path for a system":            {hello("\nportcheck-hello Linux x/../../../../../../../../../../etc/passwd\n"), "transfer: there is no portcheck executable for a system named \"linux/x/.."},
 		"no system":                      {hello("\nportcheck-hello \n"), "transfer: the host's system is unknown: uname does not run there"},
-		"ready for nothing":              {hello("\nportcheck-ready 3\n"), `start: unexpected reply "ready 3"`},
+		"ready for nothing":              {hello("\nportcheck-ready 4\n"), `start: unexpected reply "ready 4"`},
 		"an end for nothing":             {hello("\nportcheck-hello Linux x86_64\nportcheck-end 0" + ansi + "\n"), "transfer: the portcheck executable could not be run on the host (exit status 0"},
 		"run before it was sent":         {hello("\nportcheck-hello Linux x86_64\nportcheck-send\nportcheck-run\nportcheck-ready 7\n"), `transfer: the portcheck that was sent uses version "7"`},
 		"files without end": {func(s *stage) {

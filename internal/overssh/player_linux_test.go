@@ -174,7 +174,7 @@ func (q question) answer(f host.Facts) string {
 	return string(text) + "\n"
 }
 
-const ready = "\nportcheck-ready 3\n"
+const ready = "\nportcheck-ready 4\n"
 
 // answering returns the play of a portcheck that changes each of its answers.
 func answering(change func(q question, f *host.Facts)) func(*stage) {

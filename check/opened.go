@@ -1,0 +1,120 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
+)
+
+// Opened is a target that was opened once, for several uses of it.
+type Opened struct {
+	Target
+	Err     error // why it could not be opened
+	host    host.Host
+	timeout time.Duration // of one operation on leases
+}
+
+// OpenAll opens targets, several at a time. The caller closes them with CloseAll.
+func OpenAll(ctx context.Context, targets []Target, o Options) []*Opened {
+	all := make([]*Opened, len(targets))
+	for i, t := range targets {
+		all[i] = &Opened{Target: t, timeout: o.Timeout}
+	}
+	sideBySide(all, o.Parallel, func(t *Opened) {
+		r := newRound(t.Target, newPlan(ctx, nil, 1, o))
+		t.Err = r.reach(ctx)
+		t.host = r.host
+	})
+	return all
+}
+
+// CloseAll closes the targets that were opened.
+func CloseAll(all []*Opened) {
+	sideBySide(all, len(all), func(t *Opened) {
+		if t.host != nil {
+			_ = t.host.Close() // what can't be closed ends by itself
+		}
+	})
+}
+
+// sideBySide calls do for all elements, for at most so many at a time.
+func sideBySide[T any](all []T, parallel int, do func(T)) {
+	caught := make([]*panics.Panic, len(all))
+	free := make(slots, max(parallel, 1))
+	var running sync.WaitGroup
+	for i, x := range all {
+		free.acquire()
+		running.Go(func() {
+			defer free.release()
+			caught[i] = panics.Catch(func() { do(x) })
+		})
+	}
+	running.Wait()
+	for _, p := range caught {
+		p.Repanic()
+	}
+}
+
+// borrowed is a host that somebody else closes.
+type borrowed struct{ host.Host }
+
+// Close does nothing.
+func (borrowed) Close() error { return nil }
+
+// Shared returns the target for a run, which does not close it.
+func (t *Opened) Shared() Target {
+	shared := t.Target
+	shared.Open = func(context.Context) (host.Host, error) { return borrowed{t.host}, t.Err }
+	return shared
+}
+
+// at adds the target to an error, unless it is the obvious one.
+func (t *Opened) at(err error) error {
+	if err == nil || t.Name == "local" || errors.As(err, &UnmetError{}) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", t.Name, err)
+}
+
+// hold does an operation on leases of the target, which may not be trusted.
+func (t *Opened) hold(ctx context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	if t.Err != nil {
+		return host.LeaseReply{}, t.Err
+	}
+	req.Job = t.Job
+	limited := ctx
+	if t.timeout > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, t.timeout)
+		defer cancel()
+	}
+	reply, err := host.Hold(limited, t.host, req)
+	switch {
+	case err != nil && ctx.Err() == nil && limited.Err() != nil:
+		return reply, fmt.Errorf("no answer within %s (--timeout)", t.timeout)
+	case err != nil:
+		return reply, err
+	}
+	if wrong := validateHeld(reply, req); wrong != nil {
+		return host.LeaseReply{}, fmt.Errorf("the answer about leases does not match the request: %w", wrong)
+	}
+	return reply, nil
+}
+
+// Leases returns the leased ports of the target: all, or those of its job.
+func (t *Opened) Leases(ctx context.Context, which host.LeaseList) ([]host.Lease, error) {
+	reply, err := t.hold(ctx, host.LeaseRequest{List: which})
+	return reply.Leases, t.at(err)
+}
+
+// Release ends a lease, and reports whether it has ended.
+func (t *Opened) Release(ctx context.Context, l ListedLease) (bool, error) {
+	p := l.Ports[0]
+	reply, err := t.hold(ctx, host.LeaseRequest{Release: &host.LeasePort{Protocol: p.Protocol, Port: p.Port, ID: l.ID}})
+	return reply.Released, t.at(err)
+}

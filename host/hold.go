@@ -1,0 +1,154 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/port"
+)
+
+// Leaser is a Host on which ports can be held for jobs.
+type Leaser interface {
+	Host
+	// Hold does one operation on leases. It returns an error if it could not be done.
+	Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error)
+}
+
+// LeaseRequest asks for one operation on leases: the first of Start, Confirm, Release,
+// List and Look that is set.
+type LeaseRequest struct {
+	// Start starts a keeper, which holds ports for all wants or for none.
+	Start *lease.Request `json:"start,omitempty"`
+	// Confirm makes what was started independent of a connection. Until then a remote
+	// host releases it when the connection ends.
+	Confirm bool `json:"confirm,omitempty"`
+	// Release ends the lease of a port.
+	Release *LeasePort `json:"release,omitempty"`
+	// List asks for the leases of every port, or for those of Job and of the host's own
+	// user.
+	List LeaseList `json:"list,omitempty"`
+	// Look asks for the leases of these ports.
+	Look []LeasePort `json:"look,omitempty"`
+	// Job is the job that asks: its leases are marked as its own.
+	Job string `json:"job,omitempty"`
+}
+
+// LeaseList selects leases.
+type LeaseList string
+
+// The selections.
+const (
+	OwnLeases LeaseList = "own"
+	AllLeases LeaseList = "all"
+)
+
+// LeasePort is a port that may be leased.
+type LeasePort struct {
+	Protocol port.Protocol `json:"protocol"`
+	Port     uint16        `json:"port"`
+	// ID, if set, is that of the lease which has to have the port.
+	ID string `json:"id,omitempty"`
+}
+
+// LeaseReply answers a LeaseRequest.
+type LeaseReply struct {
+	First    []uint16 `json:"first,omitempty"`    // of Start: the first port of each want
+	Unmet    *int     `json:"unmet,omitempty"`    // of Start: the want for which there is no port
+	Released bool     `json:"released,omitempty"` // of Release: the lease has ended
+	Leases   []Lease  `json:"leases,omitempty"`   // of List and Look
+}
+
+// Hold does an operation on leases of a host. The error says so if ports can't be held
+// there.
+func Hold(ctx context.Context, h Host, req LeaseRequest) (LeaseReply, error) {
+	if l, ok := h.(Leaser); ok {
+		return l.Hold(ctx, req)
+	}
+	return LeaseReply{}, errors.New("no port can be held there")
+}
+
+// leaseBudget limits how long keepers may take to answer, all of a request together.
+const leaseBudget = time.Second
+
+// Hold implements Leaser. A keeper is this program with the argument "keep".
+func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
+	deadline := time.Now().Add(leaseBudget)
+	switch {
+	case req.Start != nil:
+		args := []string{"keep"}
+		if req.Start.Orphan {
+			args = append(args, "--orphan")
+		}
+		r, err := lease.Start(ctx, Executable(), args, lease.Environment(os.Environ()), *req.Start)
+		return LeaseReply{First: r.First, Unmet: r.Unmet}, err
+	case req.Confirm:
+		return LeaseReply{}, nil
+	case req.Release != nil:
+		r := req.Release
+		if r.ID != "" {
+			if l, leased := lease.Look(r.Protocol, r.Port, deadline); !leased || l.ID != r.ID {
+				return LeaseReply{}, nil
+			}
+		}
+		return LeaseReply{Released: lease.Release(r.Protocol, r.Port, deadline)}, nil
+	}
+	var held []lease.Held
+	var err error
+	switch req.List {
+	case AllLeases:
+		held, err = lease.List(deadline)
+	case OwnLeases:
+		held, err = lease.ListOwn(deadline)
+		held = slices.DeleteFunc(held, func(h lease.Held) bool { return !h.OwnedBy(req.Job) })
+	case "":
+		for _, l := range req.Look {
+			held = append(held, lease.Held{Protocol: l.Protocol, Port: l.Port})
+		}
+		held = lease.LookAll(held, deadline)
+	default:
+		err = fmt.Errorf("leases can't be selected by %.20q", req.List)
+	}
+	if err != nil {
+		return LeaseReply{}, err
+	}
+	return LeaseReply{Leases: describeLeases(held, req.Job)}, nil
+}
+
+// mostDescribed limits the leased ports of an answer that have texts.
+const mostDescribed = 4096
+
+// describeLeases returns the leases that ports have, for the job that asks.
+func describeLeases(held []lease.Held, job string) []Lease {
+	users := map[int]string{}
+	all := []Lease{}
+	for i, h := range held {
+		l := Lease{Protocol: h.Protocol, Port: h.Port, PID: h.PID, UID: h.UID}
+		l.Own = job != "" && h.OwnedBy(job)
+		l.Ours = os.Geteuid() == 0 || h.UID >= 0 && h.UID == os.Geteuid()
+		if i < mostDescribed {
+			name, known := users[h.UID]
+			if !known && h.UID >= 0 {
+				name, _ = userOf(h.UID) // the uid says as much
+				users[h.UID] = name
+			}
+			l.ID, l.Job, l.App, l.Name, l.Since, l.Expires, l.User = h.ID, h.Job, h.App, h.Lease.Name, h.Since, h.Expires, name
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// Executable returns the path of this program.
+func Executable() string {
+	if path, err := os.Executable(); err == nil {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return "/proc/self/exe" // also after the file was replaced or removed
+}
