@@ -871,7 +871,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 	return unmet, nil
 }
 
-// claimant returns another need of the run that can have a declared port of a need.
+// claimant returns another need of the run that declares a port of a need.
 func (a *assignment) claimant(i int) (Need, bool) {
 	n := a.needs[i]
 	for j, o := range a.needs {
@@ -879,10 +879,9 @@ func (a *assignment) claimant(i int) (Need, bool) {
 		if j == i || a.at[j] != a.at[i] || !shared {
 			continue
 		}
-		for p := range (port.Set{n.Ports}).All {
-			if !o.Auto && o.Ports.Contains(p) || o.Auto && o.Range.Contains(p) && !o.Exclude.Contains(p) {
-				return o, true
-			}
+		// An auto leaves out what others declare.
+		if !o.Auto && o.Ports.First <= n.Ports.Last && n.Ports.First <= o.Ports.Last {
+			return o, true
 		}
 	}
 	return Need{}, false

@@ -265,6 +265,29 @@ func TestSudo(t *testing.T) {
 		}
 		nothingLeft(t, what)
 	}
+
+	// A lease of root's keeper outlives sudo, and only root can end it.
+	lease := func(code int, command ...string) run {
+		t.Helper()
+		args := append(command, "-t", "ssh://one@127.0.0.1", "--remote-path", there)
+		r := portcheck(t, nil, append(args, reach(t, s)...)...)
+		if r.code != code {
+			t.Errorf("%q: exit code %d, want %d\n%s%s", command, r.code, code, r.stdout, r.stderr)
+		}
+		return r
+	}
+	lease(0, "assign", "--sudo", "--job", "deploy", "-p", "8090")
+	nothingLeft(t, "assign by sudo")
+	if r := lease(1, "assign", "--job", "deploy", "-p", "8090"); !strings.Contains(r.stderr, "tcp 8090 is leased to deploy (keeper pid ") || !strings.Contains(r.stderr, "uid 0)") {
+		t.Error(r.stderr)
+	}
+	if r := lease(0, "release", "--job", "deploy"); r.stderr != "" { // it is another user's
+		t.Error(r.stderr)
+	}
+	lease(0, "release", "--sudo", "--job", "deploy")
+	if r := portcheck(t, nil, "leases"); strings.Contains(r.stdout, "deploy") {
+		t.Error(r.stdout)
+	}
 }
 
 // TestAgentDir checks that the executable for another system is taken from

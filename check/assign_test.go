@@ -1,0 +1,351 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/port"
+)
+
+// holding is a host on which ports can be held.
+type holding struct {
+	sim
+	mu      sync.Mutex
+	held    []host.Lease
+	starts  int
+	pending bool                            // a lease is not confirmed
+	alter   func(*host.LeaseReply)          // changes the answers
+	refuse  func(host.LeaseRequest) error   // may be nil
+	unmet   func(lease.Request) (int, bool) // a want that is not met, whatever is free
+}
+
+func (h *holding) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sim.Probe(ctx, req)
+}
+
+func (h *holding) Hold(_ context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refuse != nil {
+		if err := h.refuse(req); err != nil {
+			return host.LeaseReply{}, err
+		}
+	}
+	var reply host.LeaseReply
+	switch {
+	case req.Start != nil:
+		reply = h.start(*req.Start)
+	case req.Confirm:
+		h.pending = false
+	case req.Release != nil:
+		h.held = slices.DeleteFunc(h.held, func(l host.Lease) bool { reply.Released = true; return l.ID == req.Release.ID })
+	default:
+		for _, l := range h.held {
+			l.Own = l.Job == lease.Name(req.Job)
+			looked := slices.ContainsFunc(req.Look, func(p host.LeasePort) bool { return p.Protocol == l.Protocol && p.Port == l.Port })
+			if req.List == host.AllLeases || req.List == host.OwnLeases && l.Own || looked {
+				reply.Leases = append(reply.Leases, l)
+			}
+		}
+	}
+	if h.alter != nil {
+		h.alter(&reply)
+	}
+	return reply, nil
+}
+
+// start holds the first ports of the wants that are free, or none of them.
+func (h *holding) start(r lease.Request) host.LeaseReply {
+	h.starts++
+	if h.unmet != nil {
+		if i, unmet := h.unmet(r); unmet {
+			return host.LeaseReply{Unmet: &i}
+		}
+	}
+	var reply host.LeaseReply
+	before := len(h.held)
+	for i, w := range r.Wants {
+		found := false
+		for p := range w.Ports.All {
+			taken := func(l host.Lease) bool { return l.Port == p && slices.Contains(w.Protocols, l.Protocol) }
+			if found = !h.taken.Contains(p) && !slices.ContainsFunc(h.held, taken); found {
+				reply.First = append(reply.First, p)
+				for _, proto := range w.Protocols {
+					h.held = append(h.held, host.Lease{Protocol: proto, Port: p, ID: r.ID, Job: lease.Name(r.Job), App: lease.Name(r.App), Name: lease.Name(w.Name)})
+				}
+				break
+			}
+		}
+		if !found {
+			h.held = h.held[:before]
+			return host.LeaseReply{Unmet: &i}
+		}
+	}
+	h.pending = true
+	return reply
+}
+
+// lend holds ports for another job.
+func (h *holding) lend(job string, ports ...uint16) {
+	for _, p := range ports {
+		h.held = append(h.held, host.Lease{Protocol: port.TCP, Port: p, ID: job, Job: job})
+	}
+}
+
+// jobsOf lists the ports of a job.
+func (h *holding) portsOf(job string) (all []uint16) {
+	for _, l := range h.held {
+		if l.Job == job {
+			all = append(all, l.Port)
+		}
+	}
+	return all
+}
+
+// assign assigns needs on hosts, each of which is on all of them.
+func assign(ctx context.Context, job string, needs []Need, hosts ...*holding) (Assignment, error) {
+	var targets []Target
+	var all []Need
+	for i, h := range hosts {
+		targets = append(targets, Target{Name: fmt.Sprint("host", i), Job: job, Open: func(context.Context) (host.Host, error) { return h, nil }})
+		for _, n := range needs {
+			n.Target = targets[i].Name
+			all = append(all, n)
+		}
+	}
+	return Assign(ctx, all, targets, AssignOptions{Options: Options{Parallel: len(hosts)}, LeaseID: leaseID(hosts[0], job), Place: job, Expires: time.Now().Add(time.Hour)})
+}
+
+// leaseID returns an ID for a lease of a job that has none on a host.
+func leaseID(h *holding, job string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return fmt.Sprint("lease-", job, map[bool]string{true: "-2"}[len(h.portsOf(job)) > 0])
+}
+
+// chosen lists the ports of an assignment.
+func chosen(a Assignment) (all []uint16) {
+	for _, p := range a.Ports {
+		all = append(all, p.Port)
+	}
+	return all
+}
+
+// TestAssignAgreesOnPorts checks that a need gets the same port on all targets, whatever
+// is free where, and that the job gets it again.
+func TestAssignAgreesOnPorts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two, three := &holding{sim: sim{taken: set(t, "9000-9003,9007")}}, &holding{}, &holding{sim: sim{taken: set(t, "9004-9005")}}
+		two.lend("other", 9006)
+		needs := []Need{needOf("a.yml", "x", ports(9000, 9000), inRange("9000-9009")), needOf("a.yml", "y", ports(9001, 9001), inRange("9000-9009"))}
+		a, err := assign(t.Context(), "mine", needs, one, two, three)
+		got := chosen(a)
+		if err != nil || len(got) != 6 || got[0] != got[2] || got[0] != got[4] || got[1] != got[3] || got[1] != got[5] || got[0]+got[1] != 9008+9009 {
+			t.Errorf("%v, %v", got, err)
+		}
+		for _, h := range []*holding{one, two, three} {
+			if h.pending || len(h.portsOf("mine")) != 2 || h.starts > 8 {
+				t.Errorf("holds %v after %d attempts; pending %t", h.portsOf("mine"), h.starts, h.pending)
+			}
+		}
+		again, err := assign(t.Context(), "mine", needs, one, two, three)
+		if err != nil || !slices.Equal(chosen(again), got) || one.starts+two.starts+three.starts > 24 {
+			t.Errorf("again: %v, %v", chosen(again), err)
+		}
+		// One more target gets what the others have.
+		four := &holding{}
+		if more, err := assign(t.Context(), "mine", needs, one, two, three, four); err != nil || !slices.Equal(chosen(more)[6:], got[:2]) {
+			t.Errorf("one more target: %v, %v", more, err)
+		}
+		// If it can't have these, all get others, if there are any.
+		five := &holding{}
+		five.lend("other", got[0])
+		if more, err := assign(t.Context(), "mine", needs, one, two, three, five); err == nil {
+			t.Errorf("there is no third port: %v", chosen(more))
+		}
+		if len(five.portsOf("mine")) > 0 || len(one.portsOf("mine")) != 2 {
+			t.Errorf("%v and %v are held", five.portsOf("mine"), one.portsOf("mine"))
+		}
+	})
+}
+
+// TestAssignAllOrNone checks that no target holds anything if one of them can't have the
+// port, does not answer, or answers what can't be true.
+func TestAssignAllOrNone(t *testing.T) {
+	lies := func(change func(*host.LeaseReply)) *holding { return &holding{alter: change} }
+	for name, c := range map[string]struct {
+		bad  *holding
+		want string
+	}{
+		"taken":   {&holding{sim: sim{taken: set(t, "8080")}}, "tcp 8080 is in use by nginx"},
+		"refused": {&holding{refuse: func(r host.LeaseRequest) error { return map[bool]error{true: errors.New("no fork")}[r.Start != nil] }}, "host1: no fork"},
+		"late": {
+			&holding{refuse: func(r host.LeaseRequest) error { return map[bool]error{true: errors.New("cut")}[r.Confirm] }},
+			"host1: cut; the lease lease-mine may be left there until ",
+		},
+		"another port":    {lies(func(r *host.LeaseReply) { first(r, 22) }), "it has port 22, which was not requested"},
+		"no port":         {lies(func(r *host.LeaseReply) { r.First = nil }), "it has 0 ports instead of 1"},
+		"another need":    {lies(func(r *host.LeaseReply) { r.Unmet = new(int); *r.Unmet = 7 }), "it is about another need"},
+		"a need before":   {lies(func(r *host.LeaseReply) { r.Unmet = new(int); *r.Unmet = -1 }), "it is about another need"},
+		"another's lease": {lies(func(r *host.LeaseReply) { r.Leases = []host.Lease{{Protocol: port.TCP, Port: 8080}} }), "which is another job's"},
+		"control characters": {lies(func(r *host.LeaseReply) {
+			r.Leases = []host.Lease{{Protocol: port.TCP, Port: 8080, Own: true, Job: "\x1b[2J"}}
+		}), "too long, or has control characters"},
+		"a long text": {lies(func(r *host.LeaseReply) {
+			r.Leases = []host.Lease{{Protocol: port.TCP, Port: 8080, Own: true, App: strings.Repeat("x", 101)}}
+		}), "too long, or has control characters"},
+		"a protocol": {lies(func(r *host.LeaseReply) { r.Leases = []host.Lease{{Protocol: "sctp", Port: 8080, Own: true}} }), "an impossible lease"},
+		"a time": {lies(func(r *host.LeaseReply) {
+			r.Leases = []host.Lease{{Protocol: port.TCP, Port: 8080, Own: true, Expires: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -7200))}}
+		}), "an impossible lease"},
+		"twice": {lies(func(r *host.LeaseReply) {
+			r.Leases = []host.Lease{{Protocol: port.TCP, Port: 8080, Own: true}, {Protocol: port.TCP, Port: 8080, Own: true}}
+		}), "it has tcp 8080 twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				good := &holding{}
+				_, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x")}, good, c.bad)
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+				if len(good.held) > 0 {
+					t.Errorf("%v is still held", good.held)
+				}
+			})
+		})
+	}
+}
+
+// first sets the first port of an answer that has one.
+func first(r *host.LeaseReply, p uint16) {
+	if len(r.First) > 0 {
+		r.First[0] = p
+	}
+}
+
+// TestStartedTwice checks that a host can't give one port to two needs.
+func TestStartedTwice(t *testing.T) {
+	w := lease.Want{Protocols: []port.Protocol{port.TCP}, Ports: set(t, "9000-9009"), Length: 2}
+	if err := validateStarted(host.LeaseReply{First: []uint16{9000, 9001}}, []lease.Want{w, w}); err == nil || err.Error() != "it has tcp 9001-9002 twice" {
+		t.Error(err)
+	}
+	if err := validateStarted(host.LeaseReply{First: []uint16{9000, 9002}}, []lease.Want{w, w}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestJobsThatWantAllHosts checks that two jobs which want one port on two hosts take
+// turns, and that none has to wait for ever for what the other has.
+func TestJobsThatWantAllHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := &holding{}, &holding{}
+		n := needOf("a.yml", "x", func(n *Need) { n.Wait = time.Minute })
+		var both sync.WaitGroup
+		for i := range 4 {
+			both.Go(func() {
+				job := fmt.Sprint("job", i)
+				hosts := []*holding{one, two}
+				if i%2 > 0 {
+					slices.Reverse(hosts)
+				}
+				if _, err := assign(t.Context(), job, []Need{n}, hosts...); err != nil {
+					t.Errorf("%s: %v", job, err)
+				}
+				for _, h := range hosts {
+					if _, err := h.Hold(t.Context(), host.LeaseRequest{Release: &host.LeasePort{ID: "lease-" + job}}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		both.Wait()
+	})
+}
+
+// TestAssignWaitsWithoutAttempts checks that a need with one port starts no keeper as
+// long as another job has it: each may be a container.
+func TestAssignWaitsWithoutAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &holding{}
+		h.lend("other", 8080)
+		time.AfterFunc(time.Minute, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.held = nil
+		})
+		a, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x", func(n *Need) { n.Wait = time.Hour })}, h)
+		if err != nil || chosen(a)[0] != 8080 || h.starts != 2 {
+			t.Errorf("%v after %d attempts, %v", chosen(a), h.starts, err)
+		}
+	})
+}
+
+// TestWhyUnmet checks what is said of a port that nothing has any more.
+func TestWhyUnmet(t *testing.T) {
+	for name, c := range map[string]struct {
+		unmet int // so many attempts find the port taken
+		needs []Need
+		want  string // "": it is assigned
+	}{
+		"always":       {1 << 20, []Need{needOf("a.yml", "x")}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment"},
+		"with a range": {1 << 20, []Need{needOf("a.yml", "x", inRange("8080-8081"))}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment, and no port of its range 8080-8081 is free"},
+		"another need": {0, []Need{needOf("a.yml", "x"), needOf("a.yml", "y")}, "a.yml:6:11: a/y gets no port: a/x, another need of this run, has 8080"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &holding{}
+				h.unmet = func(lease.Request) (int, bool) { return 0, h.starts <= c.unmet }
+				_, err := assign(t.Context(), "mine", c.needs, h)
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			})
+		})
+	}
+	// What was taken during all attempts in time, and is free then, is tried once more.
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		h := &holding{unmet: func(lease.Request) (int, bool) { return 0, time.Since(start) < moment }}
+		h.before = func(context.Context, int) error {
+			if time.Since(start) >= moment {
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		}
+		if a, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x")}, h); err != nil || chosen(a)[0] != 8080 {
+			t.Errorf("%v, %v", chosen(a), err)
+		}
+	})
+}
+
+// TestStartedNeeds checks that verify takes the port that a job has on most targets.
+func TestStartedNeeds(t *testing.T) {
+	held := func(ports ...uint16) (all []host.Lease) {
+		for _, p := range ports {
+			all = append(all, host.Lease{Protocol: port.TCP, Port: p, Name: "a/x", Own: true})
+		}
+		return all
+	}
+	leases := map[string][]host.Lease{"one": held(9000, 9001), "two": held(9001), "three": nil}
+	var needs []Need
+	for _, target := range []string{"one", "two", "three"} {
+		needs = append(needs, needOf("a.yml", "x", inRange("9000-9009"), func(n *Need) { n.Target = target }))
+	}
+	started, missing := Started(needs, func(target string) []host.Lease { return leases[target] })
+	if !slices.Equal(missing, []bool{false, false, true}) || started[0].Ports.First != 9001 || started[1].Ports.First != 9001 || started[0].Expect != config.Listening {
+		t.Errorf("%v %+v", missing, started)
+	}
+}
