@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/org/portcheck/check"
 )
@@ -59,7 +58,5 @@ func TestGitHubLeases(t *testing.T) {
 			t.Errorf("no %q\n%s", want, o)
 		}
 	}
-	for deadline := time.Now().Add(patience); len(v.containers(t)) > 0 && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond) // the engine removes them
-	}
+	v.noKeepers(t, "after the jobs")
 }
