@@ -74,54 +74,56 @@ func firstPort(t *testing.T, text string) int {
 	return int(a.Ports[0].Port)
 }
 
+// job returns the name of a job that no other test has.
+func (v variant) job(name string) string { return name + " of " + v.image }
+
 // TestLeasesOfTheRunner checks that a job in a container has ports of its runner, which
 // are held by a container without any right, until they are released or the time is over.
 func TestLeasesOfTheRunner(t *testing.T) {
 	t.Parallel()
-	for name, options := range map[string][]string{
-		"in a bridge network": nil,
-		"on the host":         {"--network", "host", "--pid", "host"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			v := newVariant(t)
-			p := freePorts(t, 2)
-			want, spare := fmt.Sprint(p[0]), fmt.Sprint(p[1])
-			assign := func(job string, args ...string) []string {
-				return append([]string{"assign", "-t", "runner", "-f", "json", "--job", job, "-p", want}, args...)
-			}
-			if got := firstPort(t, v.must(t, 0, options, assign("one")...)); got != p[0] {
-				t.Errorf("port %d, want %d", got, p[0])
-			}
-			keepers := v.keepers(t)
-			if len(keepers) != 1 {
-				t.Fatalf("%d keepers", len(keepers))
-			}
-			const format = "{{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}} {{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}} {{.HostConfig.AutoRemove}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.Mounts}}"
-			if got := docker(t, "inspect", "--format", format, keepers[0]); got != "host  [] [ALL] true true false []" {
-				t.Errorf("the keeper's container: %s", got)
-			}
-			if again := firstPort(t, v.must(t, 0, options, assign("one")...)); again != p[0] || len(v.keepers(t)) != 1 {
-				t.Errorf("the same job again: port %d, keepers %v", again, v.keepers(t))
-			}
-			if r := v.command(t, options, assign("two")...); r.code != 1 || !strings.Contains(r.stderr, "is leased to one (keeper pid ") {
-				t.Errorf("%d: %s", r.code, r.stderr)
-			}
-			if got := firstPort(t, v.must(t, 0, options, assign("two", "--range", want+","+spare)...)); got != p[1] {
-				t.Errorf("port %d, want %d", got, p[1])
-			}
-			if out := v.must(t, 1, options, "-t", "runner", "-p", want, "--no-color"); !strings.Contains(out, "[leased]") {
-				t.Error(out)
-			}
-			v.must(t, 0, append(options, "-e", "PORTCHECK_JOB=one"), "-t", "runner", "-p", want)
-			listen(t, nil, want)
-			v.must(t, 0, options, "verify", "-t", "runner", "--job", "one", "-p", want, "--wait", "10s")
-			v.must(t, 0, options, "release", "-t", "runner", "--job", "one")
-			v.must(t, 0, options, "release", "-t", "runner", "--job", "two")
-			v.noKeepers(t, "release")
-			v.must(t, 0, options, "assign", "-t", "runner", "--job", "three", "-p", spare, "--for", "1s")
-			v.noKeepers(t, "the deadline")
-		})
+	v := newVariant(t)
+	p := freePorts(t, 2)
+	want, spare := fmt.Sprint(p[0]), fmt.Sprint(p[1])
+	one, two := v.job("one"), v.job("two")
+	assign := func(job string, args ...string) []string {
+		return append([]string{"assign", "-t", "runner", "-f", "json", "--job", job, "-p", want}, args...)
 	}
+	if got := firstPort(t, v.must(t, 0, nil, assign(one)...)); got != p[0] {
+		t.Errorf("port %d, want %d", got, p[0])
+	}
+	keepers := v.keepers(t)
+	if len(keepers) != 1 {
+		t.Fatalf("%d keepers", len(keepers))
+	}
+	const format = "{{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}} {{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}} {{.HostConfig.AutoRemove}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.Mounts}}"
+	if got := docker(t, "inspect", "--format", format, keepers[0]); got != "host  [] [ALL] true true false []" {
+		t.Errorf("the keeper's container: %s", got)
+	}
+	if got := firstPort(t, v.must(t, 0, nil, assign(two, "--range", want+","+spare)...)); got != p[1] {
+		t.Errorf("port %d, want %d", got, p[1])
+	}
+	if again := firstPort(t, v.must(t, 0, nil, assign(one)...)); again != p[0] || len(v.keepers(t)) != 2 {
+		t.Errorf("the same job again: port %d, keepers %v", again, v.keepers(t))
+	}
+	if out := v.must(t, 1, []string{"-e", "PORTCHECK_JOB=" + one}, "-t", "runner", "-p", want, "-p", spare, "--no-color"); strings.Count(out, "[leased]") != 1 || !strings.Contains(out, "is leased to "+two) {
+		t.Error(out)
+	}
+	listen(t, nil, want)
+	v.must(t, 0, nil, "verify", "-t", "runner", "--job", one, "-p", want, "--wait", "10s")
+	v.must(t, 0, nil, "release", "-t", "runner", "--job", one)
+	v.must(t, 0, nil, "release", "-t", "runner", "--job", two)
+	v.noKeepers(t, "release")
+	v.must(t, 0, nil, "assign", "-t", "runner", "--job", two, "-p", spare, "--for", "1s")
+	v.noKeepers(t, "the deadline")
+
+	// A step that is on the host itself has no helper, and its keeper outlives it all the same.
+	onHost := []string{"--network", "host", "--pid", "host"}
+	v.must(t, 0, onHost, "assign", "-t", "runner", "--job", two, "-p", spare)
+	if len(v.keepers(t)) != 1 {
+		t.Error("no keeper on the host")
+	}
+	v.must(t, 0, onHost, "release", "-t", "runner", "--job", two)
+	v.noKeepers(t, "release on the host")
 }
 
 // TestLeasesOfAContainer checks that a port of a container can be held, and that this
@@ -133,17 +135,18 @@ func TestLeasesOfAContainer(t *testing.T) {
 	taken, other := fmt.Sprint(p[0]), fmt.Sprint(p[1])
 	id := serve(t, []string{"--name", "acceptance-leases-" + taken}, p[0])
 	target := "container:acceptance-leases-" + taken
-	if r := v.command(t, nil, "assign", "-t", target, "--job", "one", "-p", taken); r.code != 1 || !strings.Contains(r.stderr, "is in use by server") {
+	one, two := v.job("one"), v.job("two")
+	if r := v.command(t, nil, "assign", "-t", target, "--job", one, "-p", taken); r.code != 1 || !strings.Contains(r.stderr, "is in use by server") {
 		t.Errorf("%d: %s", r.code, r.stderr)
 	}
 	v.noKeepers(t, "a port that is taken")
-	v.must(t, 0, nil, "assign", "-t", target, "--job", "one", "-p", other)
-	if out := v.must(t, 0, nil, "leases", "-t", target, "-t", "runner", "-f", "json"); strings.Count(out, `"job": "one"`) != 1 || !strings.Contains(out, `"target": "`+target+`"`) {
+	v.must(t, 0, nil, "assign", "-t", target, "--job", one, "-p", other)
+	if out := v.must(t, 0, nil, "leases", "-t", target, "-t", "runner", "-f", "json"); strings.Count(out, `"job": "`+one+`"`) != 1 || !strings.Contains(out, `"target": "`+target+`"`) {
 		t.Error(out)
 	}
-	v.must(t, 0, nil, "release", "-t", target, "--job", "one")
+	v.must(t, 0, nil, "release", "-t", target, "--job", one)
 	v.noKeepers(t, "release")
-	v.must(t, 0, nil, "assign", "-t", target, "--job", "two", "-p", other)
+	v.must(t, 0, nil, "assign", "-t", target, "--job", two, "-p", other)
 	docker(t, "stop", "-t", "0", id)
 	v.noKeepers(t, "the end of the container")
 }
