@@ -35,8 +35,9 @@ var actionCommands = []actionCommand{
 }
 
 // notInputs are flags without an input: an action merges nothing, its image has its own
-// agent directory, its process ends with the step, and it ends no leases of other jobs.
-var notInputs = []string{"help", "no-color", "candidates", "agent-dir", "ssh-log", "until-exit", "all"}
+// agent directory, its process ends with the step, it ends no leases of other jobs, and
+// it changes no file of the checkout.
+var notInputs = []string{"help", "no-color", "candidates", "agent-dir", "ssh-log", "until-exit", "all", "write"}
 
 // action is the entrypoint of the container action: it runs a command with the inputs
 // of action.yml as flags.
