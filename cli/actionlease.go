@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/org/portcheck/check"
@@ -25,9 +23,6 @@ const (
 // its end. It is called before anything is leased, so that a step that is killed leaves
 // nothing that nobody ends.
 func (a *app) announceJob(o *assignOptions, specs []targetSpec) error {
-	if err := endsWithStep(specs); err != nil {
-		return err
-	}
 	j, err := a.jobOf(o.job)
 	if err != nil {
 		return err
@@ -74,16 +69,6 @@ func (a *app) post(ctx context.Context) error {
 		a.annotateWarning(f.Error())
 	}
 	return nil
-}
-
-// endsWithStep returns an error if a lease on the target local would end with this
-// process, because it is the first one of its container.
-func endsWithStep(specs []targetSpec) error {
-	local := slices.ContainsFunc(specs, func(s targetSpec) bool { return s.spec == "local" })
-	if !local || os.Getpid() != 1 {
-		return nil
-	}
-	return usageError(errors.New("target local: this container ends with portcheck, and the lease with it"), "use --target runner to lease ports of the machine, or run the app by portcheck exec")
 }
 
 // writeGitHubAssignment writes the step's summary and outputs for GitHub Actions. err is

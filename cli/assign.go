@@ -345,6 +345,9 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	if err != nil {
 		return none, err
 	}
+	if err := endsWithContainer(targets); err != nil {
+		return none, err
+	}
 	if a.inAction {
 		if err := a.announceJob(o, targets); err != nil {
 			return none, err
@@ -370,4 +373,14 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
 	return assignment, joinFailures(failures...)
+}
+
+// endsWithContainer returns an error if a lease on the target local would end with this
+// process, because it is the first one of its container.
+func endsWithContainer(specs []targetSpec) error {
+	local := slices.ContainsFunc(specs, func(s targetSpec) bool { return s.spec == "local" })
+	if !local || os.Getpid() != 1 {
+		return nil
+	}
+	return usageError(errors.New("target local: this container ends with portcheck, and the lease with it"), "use --target runner to lease ports of the machine, or run the app by portcheck exec")
 }
