@@ -10,9 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport/internal/engine"
@@ -217,7 +215,6 @@ func converseWithKeeper(stream io.ReadWriter, req host.LeaseRequest) (host.Lease
 // isUnstartedKeeper reports whether a container is as runKeeper creates it from our
 // image, and was never started. One that was started ends by itself.
 func isUnstartedKeeper(d engine.Details, image string) bool {
-	created, err := time.Parse(time.RFC3339Nano, d.Created)
-	return err == nil && isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image && time.Since(created) < config.MostDuration+time.Hour &&
-		d.State.Status == "created" && d.Path == helperPath && slices.Equal(d.Args, []string{"keep"}) && d.HostConfig.AutoRemove && len(d.Mounts) == 0
+	return isHelperName(strings.TrimPrefix(d.Name, "/")) && d.Image == image && d.State.Status == "created" &&
+		d.Path == helperPath && slices.Equal(d.Args, []string{"keep"}) && d.HostConfig.AutoRemove && len(d.Mounts) == 0
 }
