@@ -31,6 +31,9 @@ RUN own=$(GOARCH=${TARGETARCH} go env GOARCH) lib=/out/lib/portcheck && \
     done && \
     mkdir /out/bin && mv "$lib/portcheck-linux-$own" /out/bin/portcheck && \
     gzip -9n "$lib"/portcheck-linux-*
+# GitHub runs it at the end of a job, with the arguments of the action (action.yml).
+RUN mkdir /post && printf '#!/bin/sh\nexec /usr/local/bin/portcheck action --post\n' >/post/portcheck-post && \
+    chmod 755 /post/portcheck-post
 
 FROM scratch AS static
 COPY --from=build /out /usr/local
@@ -53,6 +56,7 @@ CMD ["/usr/local/bin/portcheck"]
 # there is no WORKDIR.
 FROM ${BUSYBOX_IMAGE}
 COPY --from=static / /
+COPY --from=build /post /usr/local/bin
 ARG VERSION=
 ARG REVISION=
 LABEL org.opencontainers.image.title="portcheck" \

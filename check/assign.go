@@ -296,13 +296,22 @@ func (n Need) allHeldBy(held []host.Lease) []host.Lease {
 }
 
 // Started returns needs, of which those for a free port are now such that their apps
-// listen on the ports that the job holds for them. missing reports of which it holds
-// none. leases returns those of the job on a target.
+// listen on the ports that the job holds for them, also if the ranges that these were
+// chosen from are not known here. missing reports of which it holds none. leases returns
+// those of the job on a target.
 func Started(needs []Need, leases func(target string) []host.Lease) (started []Need, missing []bool) {
 	started, missing = slices.Clone(needs), make([]bool, len(needs))
+	anywhere := slices.Clone(needs)
+	for i := range anywhere {
+		anywhere[i].Range, anywhere[i].Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
+	}
 	groups, _ := groupsOf(needs)
 	for _, g := range groups {
-		held := g.heldBy(needs, func(i int) []host.Lease { return leases(needs[i].Target) })
+		ofTarget := func(i int) []host.Lease { return leases(needs[i].Target) }
+		held := g.heldBy(needs, ofTarget)
+		if len(held) == 0 {
+			held = g.heldBy(anywhere, ofTarget)
+		}
 		for _, i := range g.needs {
 			n := &started[i]
 			if n.Expect != config.Free {

@@ -21,5 +21,8 @@ func NewEnv(environ []string) Env {
 // GitHub reports whether a GitHub Actions runner started the program.
 func GitHub(env Env) bool { return env["GITHUB_ACTIONS"] == "true" }
 
+// Act reports whether act runs the job. Its jobs of all runs have the same variables.
+func Act(env Env) bool { return GitHub(env) && env["ACT"] == "true" }
+
 // Workspace returns the root of the job's checkout, or "" if there is none.
 func Workspace(env Env) string { return env["GITHUB_WORKSPACE"] }

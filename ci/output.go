@@ -32,6 +32,12 @@ func ExportVariables(env Env, variables ...Output) error {
 	return appendEntries(env, "GITHUB_ENV", variables)
 }
 
+// SaveState appends values to the file that GITHUB_STATE names, so that the action's
+// step at the end of the job has each as the variable STATE_NAME.
+func SaveState(env Env, values ...Output) error {
+	return appendEntries(env, "GITHUB_STATE", values)
+}
+
 func appendEntries(env Env, variable string, outputs []Output) error {
 	var entries strings.Builder
 	for _, o := range outputs {
@@ -53,11 +59,11 @@ func AppendSummary(env Env, markdown string) error {
 	return appendTo(env, "GITHUB_STEP_SUMMARY", markdown, summaryLimit)
 }
 
-// ErrorAnnotation returns the line that makes GitHub show an error without a file.
-func ErrorAnnotation(title, message string) string {
+// WarningAnnotation returns the line that makes GitHub show a warning without a file.
+func WarningAnnotation(title, message string) string {
 	var b bytes.Buffer
 	action := githubactions.New(githubactions.WithWriter(&b))
-	action.WithFieldsMap(map[string]string{"title": title}).Errorf("%s", message)
+	action.WithFieldsMap(map[string]string{"title": title}).Warningf("%s", message)
 	return b.String()
 }
 
@@ -90,7 +96,7 @@ func validName(name string) bool {
 // container, and a file inside would be lost without an error. A link must not lead
 // out of the directory: an earlier step may have left a process that puts one there.
 func appendTo(env Env, variable, text string, limit int64) (err error) {
-	path := env[variable]
+	path := commandFile(env, variable)
 	if path == "" {
 		return fmt.Errorf("%s is not set", variable)
 	}
@@ -119,6 +125,25 @@ func appendTo(env Env, variable, text string, limit int64) (err error) {
 		err = errors.Join(err, f.Truncate(size)) // a here-document without its end would fail the step
 	}
 	return err
+}
+
+// actMount is where act mounts the directory of these files in the container of an
+// action.
+const actMount = "/var/run/act"
+
+// commandFile returns the path of the file that a variable names. If act runs a job
+// without a container, its variables name files of the machine also in the container of
+// an action (RunContext.GetBindsAndMounts of nektos/act).
+func commandFile(env Env, variable string) string {
+	path := env[variable]
+	dir := filepath.Dir(path)
+	if !Act(env) || filepath.Base(dir) != "workflow" || filepath.Base(filepath.Dir(dir)) != "act" {
+		return path
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return path
+	}
+	return filepath.Join(actMount, "workflow", filepath.Base(path))
 }
 
 // onNewLine returns text and the file's size. If the file does not end with a

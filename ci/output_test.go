@@ -165,9 +165,9 @@ func TestNewFileIsReadableForLaterSteps(t *testing.T) {
 	}
 }
 
-func TestErrorAnnotation(t *testing.T) {
-	got := ErrorAnnotation("portcheck", "100% of\nit\n::set-env")
-	if want := "::error title=portcheck::100%25 of%0Ait%0A::set-env"; strings.TrimSpace(got) != want || strings.Count(got, "\n") != 1 {
+func TestWarningAnnotation(t *testing.T) {
+	got := WarningAnnotation("portcheck", "100% of\nit\n::set-env")
+	if want := "::warning title=portcheck::100%25 of%0Ait%0A::set-env"; strings.TrimSpace(got) != want || strings.Count(got, "\n") != 1 {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

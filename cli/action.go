@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,17 +18,32 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// actionCommands are the values of the input `command`.
-var actionCommands = []string{"check", "lint"}
+// actionCommand is a value of the input `command`.
+type actionCommand struct {
+	name   string
+	flags  func(*app) *cobra.Command // the command of that name
+	inputs []string                  // those that it uses beside its flags
+}
 
-// notInputs are flags without an input: an action merges nothing, and its image has
-// its own agent directory.
-var notInputs = []string{"help", "no-color", "candidates", "agent-dir", "ssh-log"}
+// actionCommands are the commands of the action. The first is the default.
+var actionCommands = []actionCommand{
+	{"check", (*app).check, []string{"manifest", "job"}},
+	{"lint", (*app).lint, []string{"manifest"}},
+	{"assign", (*app).assign, []string{"manifest"}},
+	{"verify", (*app).verify, []string{"manifest"}},
+	{"release", (*app).release, nil},
+}
 
-// action is the entrypoint of the container action: it runs check or lint with
-// the inputs of action.yml as flags.
+// notInputs are flags without an input: an action merges nothing, its image has its own
+// agent directory, its process ends with the step, it ends no leases of other jobs, and
+// it changes no file of the checkout.
+var notInputs = []string{"help", "no-color", "candidates", "agent-dir", "ssh-log", "until-exit", "all", "write"}
+
+// action is the entrypoint of the container action: it runs a command with the inputs
+// of action.yml as flags.
 func (a *app) action() *cobra.Command {
-	return &cobra.Command{
+	var post bool
+	cmd := &cobra.Command{
 		Use:     "action",
 		Short:   "Run as a GitHub container action, with the action's inputs as flags",
 		Example: `  INPUT_PORT=8080 portcheck action`,
@@ -38,42 +56,90 @@ func (a *app) action() *cobra.Command {
 			}
 			a.inAction, a.job = true, job
 			a.setSecrets()
-			args, err := a.actionArgs()
+			if post {
+				return a.post(cmd.Context())
+			}
+			args, unused, err := a.actionArgs()
 			if err != nil {
 				return err
 			}
-			root := a.root(nil)
-			root.SetArgs(args)
-			return root.ExecuteContext(cmd.Context())
+			for _, warning := range unused {
+				a.annotateWarning(warning)
+			}
+			return a.runCommand(cmd.Context(), args)
 		},
 	}
+	cmd.Flags().BoolVar(&post, "post", false, "end what this job has leased, at the end of the job")
+	return cmd
 }
 
-// actionArgs returns the command line for the inputs of the action.
-func (a *app) actionArgs() ([]string, error) {
-	name := ci.Input(a.env, "command")
-	if name == "" {
-		name = actionCommands[0]
+// runCommand runs a command line of this program.
+func (a *app) runCommand(ctx context.Context, args []string) error {
+	root := a.root(nil)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+func (a *app) annotateWarning(message string) {
+	fmt.Fprint(a.stderr, ci.WarningAnnotation("portcheck", safeWords(message)))
+}
+
+// actionArgs returns the command line for the inputs of the action, and a message for
+// each input that the command does not use.
+func (a *app) actionArgs() (args, unused []string, err error) {
+	name := cmp.Or(ci.Input(a.env, "command"), actionCommands[0].name)
+	var names []string
+	for _, c := range actionCommands {
+		names = append(names, c.name)
 	}
-	if !slices.Contains(actionCommands, name) {
-		return nil, usageError(fmt.Errorf("input command %q: want one of %s", name, strings.Join(actionCommands, ", ")), config.DidYouMean(name, actionCommands))
+	at := slices.Index(names, name)
+	if at < 0 {
+		return nil, nil, usageError(fmt.Errorf("input command %q: want one of %s", name, strings.Join(names, ", ")), config.DidYouMean(name, names))
 	}
-	args := []string{name}
-	commands := map[string]*pflag.FlagSet{"check": a.check().Flags(), "lint": a.lint().Flags()}
-	var err error
-	commands["check"].VisitAll(func(f *pflag.Flag) {
+	command := actionCommands[at]
+	flags := command.flags(a).Flags()
+	args = []string{name}
+	flags.VisitAll(func(f *pflag.Flag) {
 		values, invalid := a.inputValues(f)
 		if err == nil {
 			err = invalid
-		}
-		if len(values) > 0 && commands[name].Lookup(f.Name) == nil && err == nil {
-			err = usageError(fmt.Errorf("input %s has no effect with command: %s", f.Name, name), "")
 		}
 		for _, v := range values {
 			args = append(args, "--"+f.Name+"="+v)
 		}
 	})
-	return append(append(args, "--"), ci.Lines(a.env, "manifest")...), err
+	if job := ci.Input(a.env, "job"); job != "" && flags.Lookup("job") == nil {
+		a.env["PORTCHECK_JOB"] = job
+	}
+	for _, input := range actionInputs(a) {
+		uses := flags.Lookup(input) != nil || slices.Contains(command.inputs, input)
+		if _, secret := sshSecrets[input]; secret {
+			uses = flags.Lookup("known-hosts") != nil
+		}
+		if !uses && ci.Input(a.env, input) != "" {
+			unused = append(unused, fmt.Sprintf("input %s has no effect with command: %s", input, name))
+		}
+	}
+	args = append(args, "--")
+	if slices.Contains(command.inputs, "manifest") {
+		args = append(args, ci.Lines(a.env, "manifest")...)
+	}
+	return args, unused, err
+}
+
+// actionInputs returns the names of the inputs that some command uses.
+func actionInputs(a *app) []string {
+	names := slices.Sorted(maps.Keys(sshSecrets))
+	for _, c := range actionCommands {
+		names = append(names, c.inputs...)
+		c.flags(a).Flags().VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains(notInputs, f.Name) {
+				names = append(names, f.Name)
+			}
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // inputValues returns the values of the input that has the name of a flag. For a

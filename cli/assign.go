@@ -67,7 +67,13 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
 	allowTargetsFlag(f, &o.allowTargets)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runAssign(cmd.Context(), args, o) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		assignment, err := a.runAssign(cmd.Context(), args, o)
+		if ci.GitHub(a.env) {
+			a.writeGitHubAssignment(cmd.Context(), assignment, err)
+		}
+		return err
+	}
 	return cmd
 }
 
@@ -312,7 +318,8 @@ func (a *app) environ() []string {
 	return all
 }
 
-func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) error {
+func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (check.Assignment, error) {
+	var none check.Assignment
 	lookup := func(name string) (report.Writer[check.Assignment], error) {
 		f, err := report.AssignmentFormats.Lookup(name)
 		if err != nil {
@@ -322,25 +329,33 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 	}
 	format, err := lookup(o.format)
 	if err != nil {
-		return err
+		return none, err
 	}
 	files, err := outputFiles(a, o.fileSpecs, "dotenv=ports.env", lookup)
 	switch {
 	case err != nil:
-		return err
+		return none, err
 	case o.lifetime < 0:
-		return usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
+		return none, usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
 	case o.untilExit < 0:
-		return usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
+		return none, usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
 	}
 	o.localOnly = "--until-exit names a process of this machine"
 	needs, targets, err := a.readAssignNeeds(ctx, args, o)
 	if err != nil {
-		return err
+		return none, err
+	}
+	if err := endsWithContainer(targets); err != nil {
+		return none, err
+	}
+	if a.inAction {
+		if err := a.announceJob(o, targets); err != nil {
+			return none, err
+		}
 	}
 	assignment, err := a.choose(ctx, needs, targets, o, false)
 	if err != nil {
-		return err
+		return none, err
 	}
 	text, err := render(ctx, format, assignment, report.Options{})
 	if err == nil {
@@ -357,5 +372,15 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
-	return joinFailures(failures...)
+	return assignment, joinFailures(failures...)
+}
+
+// endsWithContainer returns an error if a lease on the target local would end with this
+// process, because it is the first one of its container.
+func endsWithContainer(specs []targetSpec) error {
+	local := slices.ContainsFunc(specs, func(s targetSpec) bool { return s.spec == "local" })
+	if !local || os.Getpid() != 1 {
+		return nil
+	}
+	return usageError(errors.New("target local: this container ends with portcheck, and the lease with it"), "use --target runner to lease ports of the machine, or run the app by portcheck exec")
 }

@@ -155,20 +155,44 @@ func failureCode(err error) int {
 
 // printError prints the error that a run ended with.
 func (a *app) printError(err error) {
-	if failures, several := splitFailures(err); several {
-		for _, f := range failures {
-			a.logf("%s", safeWords(f.Error()))
-		}
-		return
+	failures, several := splitFailures(err)
+	for _, f := range failures {
+		a.logf("%s", safeWords(f.Error()))
 	}
-	a.logf("%s", safeWords(err.Error()))
 	if ci.GitHub(a.env) {
-		fmt.Fprint(a.stderr, ci.ErrorAnnotation("portcheck", safeWords(err.Error())))
+		a.annotateErrors(failures)
 	}
 	var f failure
-	if errors.As(err, &f) && f.hint != "" {
+	if !several && errors.As(err, &f) && f.hint != "" {
 		fmt.Fprintln(a.stderr, f.hint)
 	}
+}
+
+// annotateErrors writes an annotation for each error, at its place if it has one.
+func (a *app) annotateErrors(failures []error) {
+	var problems []config.Problem
+	for _, f := range failures {
+		problems = append(problems, problemOf(f))
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		here = "" // the annotations then name files as they were given
+	}
+	_ = report.Annotate(a.stderr, problems, report.Options{Root: a.workspace(here), Dir: here}) // the errors were printed
+}
+
+// problemOf returns an error with its place, if it is about one.
+func problemOf(err error) config.Problem {
+	var p config.Problem
+	var unmet check.UnmetError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &unmet):
+		at := unmet.Need.At
+		return config.Problem{Position: at, Message: strings.TrimPrefix(err.Error(), at.String()+": ")}
+	}
+	return config.Problem{Message: err.Error()}
 }
 
 // safeWords is report.Safe for a message of any length. It cleans each word by

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,61 +255,117 @@ func TestWorkTreesAndLegs(t *testing.T) {
 	}
 }
 
-// TestCleanUpOfCI plays how CI systems end the processes of a job that is over: by
-// variables in their environment. A step that starts a keeper ends at once.
+// TestCleanUpOfCI plays how CI systems end the processes of a step that is aborted and of
+// a job that is over: by variables in their environment. A lease ends with its job, not
+// with a step, and not with another job of this host. A step that starts a keeper ends at
+// once.
 func TestCleanUpOfCI(t *testing.T) {
 	t.Parallel()
 	if !testbed.Isolated(t) {
 		return
 	}
 	dir := t.TempDir()
-	// killed returns the processes that have a variable, as ProcessExtensions.cs of
-	// actions/runner and ProcessTree.java of Jenkins find them.
-	killed := func(variable string) (pids []int) {
+	// cleanUp ends the processes that have all of these variables, except those that were
+	// there before the job: JobExtension.cs of actions/runner, and ProcessTree.java of
+	// Jenkins, which is called with one cookie or with all variables of a build.
+	cleanUp := func(before []string, signal syscall.Signal, variables ...string) (pids []int) {
 		files, err := filepath.Glob("/proc/[0-9]*/environ")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range files {
 			text, err := os.ReadFile(f)
-			if err != nil {
+			if err != nil || slices.Contains(before, f) {
 				continue // the process has ended
 			}
-			var pid int
-			if _, err := fmt.Sscanf(f, "/proc/%d/environ", &pid); err == nil && strings.Contains("\x00"+string(text), "\x00"+variable+"\x00") {
-				pids = append(pids, pid)
+			all := strings.Split(string(text), "\x00")
+			if slices.ContainsFunc(variables, func(v string) bool { return !slices.Contains(all, v) }) {
+				continue
 			}
+			var pid int
+			if _, err := fmt.Sscanf(f, "/proc/%d/environ", &pid); err != nil || pid == os.Getpid() {
+				continue
+			}
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Error(err)
+			}
+			pids = append(pids, pid)
 		}
 		return pids
 	}
+	keeperOf := func(p int) int {
+		l, _ := lease.Look(port.TCP, uint16(p), time.Now().Add(10*time.Second))
+		return l.PID
+	}
+	freestyle := func(n string) []string {
+		return []string{"JENKINS_SERVER_COOKIE=s1", "HUDSON_SERVER_COOKIE=s1", "JOB_NAME=e2e", "JOB_BASE_NAME=e2e", "BUILD_NUMBER=" + n, "BUILD_ID=" + n, "BUILD_TAG=jenkins-e2e-" + n}
+	}
+	pipeline := func(node, step string) []string {
+		return append([]string{"JENKINS_NODE_COOKIE=" + node, "JENKINS_SERVER_COOKIE=durable-" + step}, freestyle(node)[2:]...)
+	}
 	for i, c := range []struct {
-		name string
-		env  []string
-		step string // the variable by which an aborted step is ended, or ""
-		job  string // that by which the job is ended
+		name        string
+		env, second []string // of the job's steps
+		other       []string // of a step of another job
+		aborted     []string // the variables by which an aborted first step is ended
+		job         []string // those by which the job is ended
+		signal      syscall.Signal
 	}{
-		{"GitHub", []string{"RUNNER_TRACKING_ID=github_1"}, "", "RUNNER_TRACKING_ID=github_1"},
-		{"Azure", []string{"VSTS_PROCESS_LOOKUP_ID=vsts_1"}, "", "VSTS_PROCESS_LOOKUP_ID=vsts_1"},
-		{"Jenkins pipeline", []string{"JENKINS_NODE_COOKIE=n1", "JENKINS_SERVER_COOKIE=durable-1", "BUILD_ID=1"}, "JENKINS_SERVER_COOKIE=durable-1", "JENKINS_NODE_COOKIE=n1"},
-		{"Jenkins freestyle", []string{"JENKINS_SERVER_COOKIE=s1", "BUILD_ID=2"}, "", "JENKINS_SERVER_COOKIE=s1"},
+		{
+			"GitHub",
+			[]string{"RUNNER_TRACKING_ID=github_1"},
+			[]string{"RUNNER_TRACKING_ID=github_1"},
+			[]string{"RUNNER_TRACKING_ID=github_2"},
+			nil,
+			[]string{"RUNNER_TRACKING_ID=github_1"},
+			syscall.SIGKILL,
+		},
+		{
+			"Azure",
+			[]string{"VSTS_PROCESS_LOOKUP_ID=vsts_1"},
+			[]string{"VSTS_PROCESS_LOOKUP_ID=vsts_1"},
+			[]string{"VSTS_PROCESS_LOOKUP_ID=vsts_2"},
+			nil,
+			[]string{"VSTS_PROCESS_LOOKUP_ID=vsts_1"},
+			syscall.SIGKILL,
+		},
+		{
+			"Jenkins pipeline", pipeline("n1", "1"), pipeline("n1", "2"), pipeline("n2", "3"),
+			[]string{"JENKINS_SERVER_COOKIE=durable-1"},
+			[]string{"JENKINS_NODE_COOKIE=n1"},
+			syscall.SIGTERM,
+		},
+		{"Jenkins freestyle", freestyle("1"), freestyle("1"), freestyle("2"), nil, freestyle("1"), syscall.SIGTERM},
 	} {
-		p := uint16(8080 + i)
+		before, err := filepath.Glob("/proc/[0-9]*/environ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine, others := 8080+2*i, 8081+2*i
 		// Output waits until nothing has the step's stdout open.
-		if _, err := inDir(dir, c.env, "assign", "--job", c.name, "-p", fmt.Sprint(p)); err != nil {
-			t.Fatal(err)
+		for name, p := range map[string]int{c.name: mine, "other": others} {
+			env := map[string][]string{c.name: c.env, "other": c.other}[name]
+			if _, err := inDir(dir, env, "assign", "--job", name, "-p", fmt.Sprint(p)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if pids := killed(c.step); c.step != "" && len(pids) > 0 {
-			t.Errorf("%s: an aborted step ends %v", c.name, pids)
+		keeper, other := keeperOf(mine), keeperOf(others)
+		if len(c.aborted) > 0 {
+			if pids := cleanUp(before, c.signal, c.aborted...); len(pids) > 0 {
+				t.Errorf("%s: an aborted step ends %v", c.name, pids)
+			}
 		}
-		pids := killed(c.job)
-		if l, _ := lease.Look(port.TCP, p, time.Now().Add(10*time.Second)); len(pids) != 1 || pids[0] != l.PID {
-			t.Fatalf("%s: the clean-up finds %v, the keeper is %d", c.name, pids, l.PID)
+		if _, err := inDir(dir, append(c.second, "PORTCHECK_JOB="+c.name), "check", "-p", fmt.Sprint(mine)); err != nil || keeperOf(mine) != keeper {
+			t.Errorf("%s: the second step: %v", c.name, err)
 		}
-		if err := syscall.Kill(pids[0], syscall.SIGTERM); err != nil {
-			t.Fatal(err)
+		if pids := cleanUp(before, c.signal, c.job...); len(pids) != 1 || pids[0] != keeper {
+			t.Fatalf("%s: the clean-up finds %v, the keeper is %d", c.name, pids, keeper)
 		}
-		if _, err := inDir(dir, nil, "assign", "--job", "next", "--wait", "20s", "-p", fmt.Sprint(p)); err != nil {
+		if _, err := inDir(dir, nil, "assign", "--job", "next", "--wait", "20s", "-p", fmt.Sprint(mine)); err != nil {
 			t.Errorf("%s: %v", c.name, err)
+		}
+		if keeperOf(others) != other {
+			t.Errorf("%s: the lease of another job has ended", c.name)
 		}
 	}
 }

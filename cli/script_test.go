@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 					"releases":   releases,
 					"hold":       func(ts *testscript.TestScript, _ bool, args []string) { hold(t, ts, args) },
 					"outputs":    githubOutputs,
+					"entries":    githubEntries,
 					"inert":      inert,
 					"conflicts":  conflicts,
 					"elapsed":    elapsed,
@@ -300,12 +301,10 @@ func inert(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// githubOutputs parses a GITHUB_OUTPUT file as the runner does. It must have exactly
-// our four outputs: outputs FILE NAME=VALUE... It sets $REPORT to the report's path, and
-// $REPORT_NAME to the last part of it.
-func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
+// entriesOf parses a file of GitHub's, such as that of GITHUB_OUTPUT, as the runner does.
+func entriesOf(ts *testscript.TestScript, file string) map[string]string {
 	got := map[string]string{}
-	lines := strings.Split(ts.ReadFile(args[0]), "\n")
+	lines := strings.Split(ts.ReadFile(file), "\n")
 	for i := 0; i < len(lines); i++ {
 		name, delimiter, here := strings.Cut(lines[i], "<<")
 		switch {
@@ -320,6 +319,33 @@ func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 			got[name] = strings.Join(value, "\n")
 		}
 	}
+	return got
+}
+
+func wantEntries(ts *testscript.TestScript, got map[string]string, wanted []string) {
+	for _, arg := range wanted {
+		name, value, _ := strings.Cut(arg, "=")
+		if got[name] != value {
+			ts.Fatalf("%s is %q, want %q", name, got[name], value)
+		}
+	}
+}
+
+// githubEntries checks that a file of GitHub's has exactly these entries:
+// entries FILE NAME=VALUE...
+func githubEntries(ts *testscript.TestScript, _ bool, args []string) {
+	got := entriesOf(ts, args[0])
+	wantEntries(ts, got, args[1:])
+	if len(got) != len(args)-1 {
+		ts.Fatalf("want %d entries: %v", len(args)-1, got)
+	}
+}
+
+// githubOutputs checks a GITHUB_OUTPUT file, which must have exactly the four outputs of
+// a report: outputs FILE NAME=VALUE... It sets $REPORT to the report's path, and
+// $REPORT_NAME to the last part of it.
+func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
+	got := entriesOf(ts, args[0])
 	for _, name := range []string{"ok", "conflicts", "report", "alternatives"} {
 		if _, found := got[name]; !found {
 			ts.Fatalf("no output %s: %v", name, got)
@@ -328,12 +354,7 @@ func githubOutputs(ts *testscript.TestScript, _ bool, args []string) {
 	if len(got) != 4 {
 		ts.Fatalf("want four outputs: %v", got)
 	}
-	for _, arg := range args[1:] {
-		name, value, _ := strings.Cut(arg, "=")
-		if got[name] != value {
-			ts.Fatalf("output %s is %q, want %q", name, got[name], value)
-		}
-	}
+	wantEntries(ts, got, args[1:])
 	ts.Setenv("REPORT", got["report"])
 	ts.Setenv("REPORT_NAME", filepath.Base(got["report"]))
 }

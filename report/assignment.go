@@ -16,11 +16,12 @@ import (
 
 // AssignmentFormats are the formats of what assign prints.
 var AssignmentFormats = Table[check.Assignment]{
-	"text":   assignmentText,
-	"json":   assignmentJSON,
-	"env":    assignmentEnv,
-	"dotenv": assignmentEnv,
-	"shell":  assignmentShell,
+	"text":     assignmentText,
+	"json":     assignmentJSON,
+	"env":      assignmentEnv,
+	"dotenv":   assignmentEnv,
+	"shell":    assignmentShell,
+	"markdown": assignmentMarkdown,
 }
 
 // assignmentJSON writes an assignment as schema/assignment.schema.json describes it.
@@ -37,6 +38,11 @@ func assignmentOf(a check.Assignment) check.Assignment {
 
 // AssignmentLine returns an assignment as JSON on one line.
 func AssignmentLine(a check.Assignment) ([]byte, error) { return InlineJSON(assignmentOf(a)) }
+
+// AssignedPortsLine returns the list `ports` of an assignment's JSON on one line.
+func AssignedPortsLine(a check.Assignment) ([]byte, error) {
+	return InlineJSON(assignmentOf(a).Ports)
+}
 
 // assignmentText writes an assignment as a table, and the end of its lease.
 func assignmentText(w io.Writer, a check.Assignment, _ Options) error {

@@ -30,10 +30,22 @@ type annotation struct {
 
 // github writes annotations, one for each problem and each unmet need.
 func github(w io.Writer, r check.Report, o Options) error {
+	return writeAnnotations(w, annotations(r), o)
+}
+
+// Annotate writes annotations for GitHub about errors that no report has.
+func Annotate(w io.Writer, errors []config.Problem, o Options) error {
+	var all []annotation
+	for _, e := range errors {
+		all = append(all, annotation{at: e.Position, severity: config.SeverityError, title: "portcheck", lines: []string{sentence(e.Message)}})
+	}
+	return writeAnnotations(w, all, o)
+}
+
+func writeAnnotations(w io.Writer, all []annotation, o Options) error {
 	// go-githubactions panics if a write fails. A write to a buffer does not.
 	var b bytes.Buffer
 	action := githubactions.New(githubactions.WithWriter(&b))
-	all := annotations(r)
 	for _, level := range []config.Severity{config.SeverityError, config.SeverityWarning} {
 		for _, a := range ofLevel(all, level) {
 			annotate := action.WithFieldsMap(a.fields(o)).Errorf

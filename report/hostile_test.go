@@ -174,18 +174,30 @@ func checkInert(t *testing.T, format, out string) {
 
 func TestHostileTextInMarkdown(t *testing.T) {
 	for _, s := range hostile {
-		out := inAllFormats(t, filled(s), Options{})["markdown"]
-		for line := range strings.SplitSeq(out, "\n") {
-			if strings.HasPrefix(line, "|") && strings.Count(line, "|") != 6 {
-				t.Errorf("%q: a row without five cells: %s", s, line)
-			}
-			rest := strings.ReplaceAll(line, "<br>", "")
-			if strings.ContainsAny(rest, "<>") && !strings.HasPrefix(rest, "<details>") && rest != "</details>" {
-				t.Errorf("%q: HTML in %s", s, line)
-			}
-			if strings.Count(rest, "@") != strings.Count(rest, "@&#8203;") {
-				t.Errorf("%q: a mention in %s", s, line)
-			}
+		checkMarkdown(t, s, inAllFormats(t, filled(s), Options{})["markdown"], 5)
+		var a check.Assignment
+		fill(reflect.ValueOf(&a).Elem(), s)
+		var b bytes.Buffer
+		if err := AssignmentFormats["markdown"](&b, a, Options{}); err != nil {
+			t.Error(err)
+		}
+		checkMarkdown(t, s, b.String(), 4)
+	}
+}
+
+// checkMarkdown fails the test if s breaks out of the cells of a document.
+func checkMarkdown(t *testing.T, s, document string, cells int) {
+	t.Helper()
+	for line := range strings.SplitSeq(document, "\n") {
+		if strings.HasPrefix(line, "|") && strings.Count(line, "|") != cells+1 {
+			t.Errorf("%q: a row without %d cells: %s", s, cells, line)
+		}
+		rest := strings.ReplaceAll(line, "<br>", "")
+		if strings.ContainsAny(rest, "<>") && !strings.HasPrefix(rest, "<details>") && rest != "</details>" {
+			t.Errorf("%q: HTML in %s", s, line)
+		}
+		if strings.Count(rest, "@") != strings.Count(rest, "@&#8203;") {
+			t.Errorf("%q: a mention in %s", s, line)
 		}
 	}
 }

@@ -37,39 +37,59 @@ jobs:
             junit=junit.xml
 `
 
-// TestAct runs the action with act, on the machine and in a job's container.
-func TestAct(t *testing.T) {
-	t.Parallel()
-	v := newVariant(t)
+// actRepository is a repository with the action, of which act runs the workflows.
+type actRepository struct{ act, home, dir string }
+
+// newActRepository creates a repository with the action in a directory of it.
+func newActRepository(t *testing.T, v variant, action string, files map[string]string) actRepository {
+	t.Helper()
 	act, err := exec.LookPath("act")
 	if err != nil {
 		testbed.Missing(t, "needs act: go install github.com/nektos/act@v0.2.89")
 	}
+	home := temp(t)
+	r := actRepository{act, home, filepath.Join(home, "shop")}
+	files[filepath.Join(action, "action.yml")] = read(t, "../../action.yml")
+	files[filepath.Join(action, "Dockerfile")] = "FROM " + v.image + "\n"
+	for name, text := range files {
+		name = filepath.Join(r.dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, name, text)
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "all"}} {
+		if out, err := shell("git", append([]string{"-C", r.dir}, args...)...); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	return r
+}
+
+// push returns a command that runs workflows for a push. name is that of its caches.
+func (r actRepository) push(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, r.act, append([]string{"push", "--pull=false", "--rm"}, args...)...)
+	cmd.Dir = r.dir
+	cmd.Env = append(os.Environ(), "HOME="+r.home, "XDG_CACHE_HOME="+filepath.Join(r.home, "cache", name), "XDG_CONFIG_HOME="+filepath.Join(r.home, "config"))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it cleans up
+	cmd.WaitDelay = patience / 2
+	return cmd
+}
+
+// TestAct runs the action with act, on the machine and in a job's container.
+func TestAct(t *testing.T) {
+	t.Parallel()
+	v := newVariant(t)
 	p := freePorts(t, 2)
 	pid, _ := listen(t, nil, fmt.Sprint(p[0]))
 	// The same files, in an image without our labels.
 	job := "portcheck-acceptance-job:" + strings.TrimPrefix(v.image, "portcheck-acceptance:")
 	withoutLabels(t, v.image, job)
-
-	home := temp(t)
-	repository := filepath.Join(home, "shop")
-	if err := os.MkdirAll(filepath.Join(repository, ".github/workflows"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"action.yml":               read(t, "../../action.yml"),
-		"Dockerfile":               "FROM " + v.image + "\n",
+	repository := newActRepository(t, v, ".", map[string]string{
 		".github/workflows/ci.yml": workflow,
 		"portcheck.yml":            manifest(need("web", p[0], "")),
 		"free.yml":                 manifest(need("spare", p[1], "")),
-	} {
-		write(t, filepath.Join(repository, name), text)
-	}
-	for _, args := range [][]string{{"init", "-q"}, {"add", "."}, {"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "all"}} {
-		if out, err := shell("git", append([]string{"-C", repository}, args...)...); err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
-	}
+	})
 	volumes := strings.Fields(docker(t, "volume", "ls", "-q"))
 	t.Cleanup(func() {
 		docker(t, "image", "rm", "act-dockeraction:latest")
@@ -84,11 +104,7 @@ func TestAct(t *testing.T) {
 			run := func(job string) (string, int) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				cmd := exec.CommandContext(ctx, act, "push", "-j", job, "-P", "ubuntu-latest="+platform, "--pull=false", "--rm")
-				cmd.Dir = repository
-				cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+filepath.Join(home, "cache"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
-				cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it cleans up
-				cmd.WaitDelay = patience / 2
+				cmd := repository.push(ctx, "act", "-j", job, "-P", "ubuntu-latest="+platform)
 				out, err := cmd.CombinedOutput()
 				if cmd.ProcessState == nil || ctx.Err() != nil {
 					t.Fatalf("act: %v\n%s", err, out)
@@ -104,7 +120,7 @@ func TestAct(t *testing.T) {
 					t.Errorf("no %q in the log\n%s", want, log)
 				}
 			}
-			if out, err := shell("git", "-C", repository, "status", "--porcelain"); err != nil || out != "" {
+			if out, err := shell("git", "-C", repository.dir, "status", "--porcelain"); err != nil || out != "" {
 				t.Errorf("git status: %v\n%s", err, out)
 			}
 			log, code = run("free")
@@ -115,6 +131,10 @@ func TestAct(t *testing.T) {
 				if !strings.Contains(log, want) {
 					t.Errorf("no %q in the log\n%s", want, log)
 				}
+			}
+			// A job that leases nothing has no step at its end.
+			if strings.Contains(log, "Run Post") {
+				t.Errorf("a step at the end of the job\n%s", log)
 			}
 		})
 	}

@@ -35,6 +35,7 @@ type step struct {
 	socket   string            // mounted as the engine's socket; "" is the real one, "-" none
 	flags    []string          // of docker run, beyond the runner's own
 	name     string            // of the container; "" for any
+	post     map[string]string // what the action has saved, if this is its step at the end of the job
 
 	dir string // of workspace and files, made by start
 	cmd *exec.Cmd
@@ -49,6 +50,7 @@ type outcome struct {
 	stdout, stderr string
 	report         check.Report
 	outputs        map[string]string
+	env, state     map[string]string // for later steps, and for the action's step at the end of the job
 	summary        string
 	workspace      string
 	took           time.Duration
@@ -92,7 +94,7 @@ func (s *step) prepare(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"output", "summary"} {
+	for _, file := range []string{"output", "summary", "env", "state"} {
 		write(t, filepath.Join(s.commands(), file), "")
 	}
 	if s.manifest != "" {
@@ -131,6 +133,7 @@ func (s *step) args(t *testing.T) []string {
 		"-e", "HOME=/github/home", "-e", "CI=true", "-e", "GITHUB_ACTIONS=true", "-e", "RUNNER_OS=Linux",
 		"-e", "GITHUB_WORKSPACE=/github/workspace", "-e", "RUNNER_TEMP=" + s.inContainer(s.temp()),
 		"-e", "GITHUB_OUTPUT=/github/file_commands/output", "-e", "GITHUB_STEP_SUMMARY=/github/file_commands/summary",
+		"-e", "GITHUB_ENV=/github/file_commands/env", "-e", "GITHUB_STATE=/github/file_commands/state",
 		"-v", filepath.Join(s.dir, "workspace") + ":/github/workspace", "-v", s.commands() + ":/github/file_commands",
 		"-v", s.temp() + ":/github/runner_temp",
 	}
@@ -151,8 +154,15 @@ func (s *step) args(t *testing.T) []string {
 	for name, value := range declared {
 		args = append(args, "-e", "INPUT_"+strings.ToUpper(name)+"="+s.inContainer(value))
 	}
+	entrypoint := "/usr/local/bin/portcheck"
+	if s.post != nil {
+		entrypoint = "/usr/local/bin/portcheck-post"
+	}
+	for name, value := range s.post {
+		args = append(args, "-e", "STATE_"+name+"="+value)
+	}
 	args = append(args, s.flags...)
-	return append(args, "--entrypoint", "/usr/local/bin/portcheck", s.image, "action")
+	return append(args, "--entrypoint", entrypoint, s.image, "action")
 }
 
 // inputs returns all inputs of action.yml with their defaults. temp is the runner's
@@ -207,6 +217,8 @@ func (s *step) outcome(t *testing.T, code int, stdout, stderr string, took time.
 	o := outcome{
 		code: code, stdout: stdout, stderr: stderr, took: took, workspace: filepath.Join(s.dir, "workspace"),
 		outputs: outputs(t, read(t, filepath.Join(s.commands(), "output"))),
+		env:     outputs(t, read(t, filepath.Join(s.commands(), "env"))),
+		state:   outputs(t, read(t, filepath.Join(s.commands(), "state"))),
 		summary: read(t, filepath.Join(s.commands(), "summary")),
 	}
 	if file := o.outputs["report"]; file != "" {

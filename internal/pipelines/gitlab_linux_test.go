@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -124,6 +125,7 @@ func TestGitLabComponent(t *testing.T) {
 			t.Errorf("want a conflict on the host, and no deploy:\n%s", out)
 		}
 	})
+	t.Run("jobs at the same time", parallelJobs)
 	t.Run("an input is a value and no code", func(t *testing.T) {
 		dir := project(t, with("      stage: check\n      manifest: 'portcheck.yml; touch owned'\n      args: '`touch owned`'\n      target: '$(touch owned)'\n"), map[string]string{"portcheck.yml": manifest})
 		out := pipeline(t, dir, 1)
@@ -134,6 +136,30 @@ func TestGitLabComponent(t *testing.T) {
 			t.Error("an input was run as code")
 		}
 	})
+}
+
+// parallelJobs runs the jobs of the example at the same time. Each has a port
+// of its own, and after all of them nothing is leased.
+func parallelJobs(t *testing.T) {
+	meet := t.TempDir()
+	dir := project(t, read(t, "../../examples/gitlab-parallel.yml"), map[string]string{
+		"portcheck.yml":                  "version: 1\napp: parallel\nrange: 24100-24199\nports: [{name: web, port: 24100}]\n",
+		".gitlab-ci-local-variables.yml": "GITLAB_CI: \"true\"\n", // by default it is false there
+		"start":                          "#!/bin/sh\nexec timeout 60 python3 -m http.server \"$2\"\n",
+		"e2e-tests":                      "#!/bin/sh\ntouch " + meet + "/$2\nuntil [ \"$(ls " + meet + " | wc -l)\" = 3 ]; do sleep 0.1; done\necho \"tested $4\"\n",
+	})
+	out := pipeline(t, dir, 0, "--shell-isolation") // a directory for each job, as on GitLab
+	ports := map[string]bool{}
+	for _, m := range regexp.MustCompile(`tested http://localhost:(\d+)`).FindAllStringSubmatch(out, -1) {
+		ports[m[1]] = true
+	}
+	if len(ports) != 3 {
+		t.Errorf("ports %v, want three\n%s", ports, out)
+	}
+	left, err := exec.Command("portcheck", "leases").Output()
+	if err != nil || strings.Contains(string(left), "parallel") {
+		t.Errorf("%v\n%s", err, left)
+	}
 }
 
 // freeAddress returns an address that is not in use.
@@ -158,7 +184,11 @@ func project(t *testing.T, pipeline string, files map[string]string) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(text, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,9 +204,9 @@ func project(t *testing.T, pipeline string, files map[string]string) string {
 }
 
 // pipeline runs all jobs and returns their output.
-func pipeline(t *testing.T, dir string, code int) string {
+func pipeline(t *testing.T, dir string, code int, more ...string) string {
 	t.Helper()
-	cmd := exec.Command("gitlab-ci-local", "--force-shell-executor")
+	cmd := exec.Command("gitlab-ci-local", append([]string{"--force-shell-executor"}, more...)...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
