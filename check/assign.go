@@ -373,7 +373,7 @@ func (a *assignment) takeNew(ctx context.Context) error {
 // tryNew makes one request. If it returns a need, that one could not be met: it has
 // a port if the keeper had one that its app can't use.
 func (a *assignment) tryNew(ctx context.Context) (unmet int, err error) {
-	claimed := claimsOf(a.needs)
+	claimed := a.claimsOf(a.needs)
 	request := lease.Request{ID: a.LeaseID, Job: a.Job, App: appsOf(a.needs), Expires: a.Expires, UntilExit: a.UntilExit}
 	var some []int
 	for i, n := range a.needs {

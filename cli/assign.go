@@ -133,6 +133,7 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 	var wait time.Duration
 	for _, n := range all {
 		if n.Expect != config.Free {
+			a.claimed = append(a.claimed, n)
 			continue
 		}
 		if o.ranges.set != nil {
@@ -158,8 +159,14 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 	}
 	here := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == needs[0].Target })
 	target := a.openers(specs[here:here+1], o.connectOptions, 1, wait)[0]
+	names := map[string]bool{}
 	for i := range needs {
-		needs[i].Target = target.Name
+		names[needs[i].Target], needs[i].Target = true, target.Name
+	}
+	for i := range a.claimed {
+		if n := &a.claimed[i]; names[n.Target] {
+			n.Target = target.Name
+		}
 	}
 	return needs, target, nil
 }
@@ -213,7 +220,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o 
 	}
 	now := time.Now()
 	options := check.AssignOptions{
-		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name},
+		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name, Claimed: a.claimed},
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 		Start: func(ctx context.Context, r lease.Request) (lease.Reply, error) {

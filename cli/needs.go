@@ -63,13 +63,15 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 		specs    []targetSpec
 		problems []config.Problem
 		notes    []string
+		claimed  []check.Need
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
 		vars := a.variables()
 		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto, vars)
-		r.notes = vars.notes()
+		r.notes, r.claimed = vars.notes(), vars.claimed
 		return r
 	})
+	a.claimed = r.claimed
 	if ctx.Err() != nil { // it may have ended the read of stdin
 		err = context.Cause(ctx)
 	}
@@ -107,7 +109,11 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 	if len(problems) > 0 {
 		return nil, nil, problems
 	}
-	return expand(manifests, targets)
+	needs, specs, problems := expand(manifests, targets)
+	if len(problems) == 0 {
+		vars.claimed, _, _ = expand(vars.leftOut, targets) // what is wrong with them is of no interest
+	}
+	return needs, specs, problems
 }
 
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
