@@ -172,9 +172,9 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 
 // stopContainer sets the way to stop a container, and reports whether it did.
 func stopContainer(w *way, c check.Container) bool {
-	command := map[string]string{"podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}[c.Engine]
+	command := engineCommands[c.Engine]
 	if command == "" {
-		command = "docker"
+		return findEngine(w, c)
 	}
 	if isSocket(c.Socket) {
 		flag := map[string]string{"docker": "-H", "podman": "--url"}[command]
@@ -198,6 +198,25 @@ func stopContainer(w *way, c check.Container) bool {
 		}
 	}
 	return false
+}
+
+// engineCommands are the commands of engines.
+var engineCommands = map[string]string{"docker": "docker", "podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}
+
+// findEngine sets the way to find the engine of a container, and reports whether it did.
+func findEngine(w *way, c check.Container) bool {
+	ref := c.ID[:min(len(c.ID), 12)]
+	if !isWord(ref) {
+		ref = c.Name
+	}
+	if !isWord(ref) {
+		return false
+	}
+	w.text = fmt.Sprintf("stop container %s with its own engine, which is not known: try `docker inspect %[1]s`, then the same with podman, nerdctl and crictl", ref)
+	if w.holder.PID > 0 {
+		w.text += fmt.Sprintf(", or look for its name in /proc/%d/cgroup", w.holder.PID)
+	}
+	return true
 }
 
 // composeService returns the project and the service of a container, if both are words.
