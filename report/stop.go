@@ -373,7 +373,7 @@ func findOut(r check.Result) advice {
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
-		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace, one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
 	}
 	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
 }
