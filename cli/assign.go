@@ -240,11 +240,11 @@ func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o 
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		hint := "end what has the port, "
+		hint, them := "end what has the port, ", "it"
 		if len(unmet.Need.Range) > 0 {
-			hint = "end what has the ports, give it a wider `range`, "
+			hint, them = "end what has the ports, give the need a wider `range`, ", "one of them"
 		}
-		return assignment, failure{err, exitUnmet, hint + "or wait for them with --wait 10m; `portcheck leases` lists who has leases"}
+		return assignment, failure{err, exitUnmet, hint + "or wait for " + them + " with --wait 10m; `portcheck leases` lists all leases"}
 	}
 	return assignment, unknownError(err)
 }
