@@ -77,7 +77,7 @@ func playPod(t *testing.T, engine podman, image string, ports []int, pid int) {
 	// The container that holds the pod's namespaces needs a program that Debian's podman
 	// only recommends.
 	pause := engine.run(t, 0, "create", image)
-	engine.run(t, 0, "commit", "-q", "--change", `CMD ["sleep", "600"]`, pause, "localhost/pause:1")
+	engine.run(t, 0, "commit", "-q", "--change", `CMD ["sleep", "600"]`, "--change", "STOPSIGNAL SIGKILL", pause, "localhost/pause:1")
 	engine.run(t, 0, "rm", pause)
 	config := filepath.Join(engine.dir, "containers.conf")
 	old, err := os.ReadFile(config)
