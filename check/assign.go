@@ -164,7 +164,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
 	a := &assignment{
 		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)),
-		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: claimsOf(needs),
+		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs),
 	}
 	byName := map[string]*site{}
 	for _, t := range opened {

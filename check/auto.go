@@ -185,7 +185,7 @@ func (a *autos) of(own map[*round][]int) []*round {
 // manifest. If one gets none because of the others, they choose once more, those with
 // the fewest blocks first, and then with that one first.
 func (a *autos) choose(ctx context.Context, pending []*autoPort) error {
-	claimed := claimsOf(a.needs)
+	claimed := a.rounds[0].claimsOf(a.needs)
 	order := pending
 	type choice struct {
 		block   port.Range
@@ -350,7 +350,7 @@ func (a *autos) explain(ctx context.Context, pending []*autoPort) error {
 			x.gaps[r] = facts[k].Gaps
 		}
 	}
-	claimed := claimsOf(a.needs)
+	claimed := a.rounds[0].claimsOf(a.needs)
 	for _, x := range pending {
 		if p, results, ok := x.owned(a, claimed); ok {
 			a.take(x, port.One(p), results)

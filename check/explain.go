@@ -256,7 +256,7 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket) {
 				n.notify(r, config.Degraded, "pid %d holds a socket that another user made (uid %d)", h.PID, *s.UID)
 			case slices.Contains(h.Unseen, "unit") && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Unit != "" }),
 				slices.Contains(h.Unseen, "container") && slices.ContainsFunc(n.Owner, namesContainer):
-				n.notify(r, config.Degraded, "the cgroup of pid %d, which has its unit and container, can't be read, or portcheck runs in a cgroup namespace of its own (docker run --cgroupns host)", h.PID)
+				n.notify(r, config.Degraded, "the cgroup of pid %d, which has its unit and container, can't be read, or portcheck runs in a cgroup namespace of its own (start its container with --cgroupns host)", h.PID)
 			default:
 				continue
 			}

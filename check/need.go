@@ -45,6 +45,9 @@ func (n Need) result(proto port.Protocol) Result {
 		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "",
 		Auto: n.Auto, Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
 	}
+	if r.Compose {
+		r.Env = n.Env
+	}
 	if n.Ports.Last > n.Ports.First {
 		r.PortLast = n.Ports.Last
 	}

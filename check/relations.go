@@ -58,8 +58,11 @@ func (n Need) foreignTo(h host.Holder, s host.Socket, m host.Machine) string {
 			reason = differs(o, h, s, m)
 		}
 	}
-	if len(n.Owner) > 1 {
-		reason += fmt.Sprintf(", and the other %d owners don't match either", len(n.Owner)-1)
+	switch others := len(n.Owner) - 1; {
+	case others == 1:
+		reason += ", and the other owner does not match either"
+	case others > 1:
+		reason += fmt.Sprintf(", and the other %d owners don't match either", others)
 	}
 	return reason
 }
@@ -86,7 +89,8 @@ func differs(o config.Owner, h host.Holder, s host.Socket, m host.Machine) strin
 			continue
 		}
 		if key.has == "" {
-			return fmt.Sprintf("it has no %s, and owner wants %s", key.name, clip(key.want, 64))
+			none := map[string]string{"unit": "is in no unit", "container": "is in no container", "image": "is in no container", "compose": "is no Compose service"}
+			return fmt.Sprintf("it %s, and owner wants %s", cmp.Or(none[key.name], "has no "+key.name), clip(key.want, 64))
 		}
 		if key.has == key.want {
 			return fmt.Sprintf("its %s %s is in a file system of its own", key.name, clip(key.has, 64))

@@ -19,9 +19,11 @@ func TestMismatchIsNamed(t *testing.T) {
 		"; pid 812 is not the owner: its unit is nginx.service, and owner wants shop-*":                                                        {{Process: "nginx", Unit: "shop-*"}},
 		"; pid 812 is not the owner: its process is nginx, and owner wants node":                                                               {{Process: "node"}},
 		"; pid 812 is not the owner: its user is www-data, and owner wants root":                                                               {{User: "root"}},
-		"; pid 812 is not the owner: it has no container, and owner wants web":                                                                 {{Container: "web"}},
-		"; pid 812 is not the owner: its unit is nginx.service, and owner wants a.service, and the other 1 owners don't match either":          {{Unit: "a.service"}, {Unit: "b.service"}},
-		"; pid 812 is not the owner: its executable is /usr/sbin/nginx, and owner wants /opt/nginx, and the other 1 owners don't match either": {{Executable: "/opt/nginx"}, {Container: "x"}},
+		"; pid 812 is not the owner: it is in no container, and owner wants web":                                                               {{Container: "web"}},
+		"; pid 812 is not the owner: it is no Compose service, and owner wants shop/web":                                                       {{Compose: "shop/web"}},
+		"; pid 812 is not the owner: it is in no container, and owner wants nginx:1":                                                           {{Image: "nginx:1"}},
+		"; pid 812 is not the owner: its unit is nginx.service, and owner wants a.service, and the other owner does not match either":          {{Unit: "a.service"}, {Unit: "b.service"}},
+		"; pid 812 is not the owner: its executable is /usr/sbin/nginx, and owner wants /opt/nginx, and the other owner does not match either": {{Executable: "/opt/nginx"}, {Container: "x"}},
 	} {
 		for _, state := range []host.State{host.Listen, host.Bound} {
 			r := verdictCase{need: owner(owners...), attempts: []string{"in-use"}, sockets: []host.Socket{socket(state, "[::]:8080", web)}}.judge(t)

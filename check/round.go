@@ -173,13 +173,15 @@ func (r *round) run(ctx context.Context) {
 func (r *round) finish() {
 	var s Summary
 	for _, i := range r.own {
+		var of []Result
 		for _, proto := range r.needs[i].Protocols {
 			key := resultKey{i, proto}
 			result := r.results[key]
 			result.OK = result.Met()
 			r.needs[i].noteDuplicates(result, r.rivals[key])
-			s.add(*result)
+			of = append(of, *result)
 		}
+		s.add(worst(of))
 	}
 	r.emit(func(p Progress) { p.Done(r.Name, s, r.err) })
 }

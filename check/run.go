@@ -3,7 +3,9 @@ package check
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/org/portcheck/config"
@@ -31,6 +33,8 @@ type Options struct {
 	ShowCommand  bool          // list command lines of holders
 	Progress     Progress      // may be nil
 	Job          string        // its leases of ports are not in its way
+	// Claimed are needs that are not checked. Their ports are no alternatives for others.
+	Claimed []Need
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its
@@ -110,16 +114,72 @@ func (r *Report) Finish() {
 	}
 }
 
+// Needs returns the results of each need on each of its targets: those of its protocols,
+// which are neighbours in a report.
+func Needs(results []Result) iter.Seq[[]Result] {
+	need := func(r Result) string { return strings.TrimSuffix(r.ID, "/"+string(r.Protocol)) }
+	return func(yield func([]Result) bool) {
+		start := 0
+		for i := 1; i <= len(results); i++ {
+			of := results[start:i]
+			if i < len(results) && need(results[i]) == need(of[0]) && !slices.ContainsFunc(of, func(r Result) bool { return r.Protocol == results[i].Protocol }) {
+				continue
+			}
+			if !yield(of) {
+				return
+			}
+			start = i
+		}
+	}
+}
+
+// CountNeeds counts needs as Summary counts results: each once on each of its targets,
+// as bad as the worst of its results.
+func CountNeeds(results []Result) Summary {
+	var s Summary
+	for of := range Needs(results) {
+		s.add(worst(of))
+	}
+	return s
+}
+
+// worst returns the worst of a need's results.
+func worst(results []Result) Result {
+	return slices.MaxFunc(results, func(a, b Result) int { return cmp.Compare(a.badness(), b.badness()) })
+}
+
 func (s *Summary) add(r Result) {
 	s.Checked++
-	switch {
-	case r.OK:
+	switch r.badness() {
+	case met:
 		s.OK++
-	case r.Status == Unknown:
+	case unknown:
 		s.Unknown++
-	case r.Severity == config.SeverityWarning:
+	case warned:
 		s.Warnings++
 	default:
 		s.Errors++
 	}
+}
+
+// badness is how bad a result is for its need. It orders results as exit codes do.
+type badness int
+
+const (
+	met badness = iota
+	warned
+	unknown
+	unmet
+)
+
+func (r Result) badness() badness {
+	switch {
+	case r.OK:
+		return met
+	case r.Status == Unknown:
+		return unknown
+	case r.Severity == config.SeverityWarning:
+		return warned
+	}
+	return unmet
 }

@@ -43,7 +43,7 @@ const onlyEphemeral = "the range has no other free ports than ephemeral ones: an
 // help, and the candidates of every need that could move. An app moves as a
 // whole: its port is free for all of its protocols, and on all of its targets.
 func suggest(ctx context.Context, needs []Need, rounds []*round, results map[resultKey]*Result, o Options) error {
-	claims := claimsOf(needs)
+	claims := o.claimsOf(needs)
 	onTarget, ofEntry := map[string][]*round{}, map[entry][]*round{}
 	for _, r := range rounds {
 		onTarget[r.Name] = append(onTarget[r.Name], r)
@@ -140,9 +140,10 @@ func (c claims) of(target string, proto port.Protocol) *port.Bits {
 	return c[key]
 }
 
-func claimsOf(needs []Need) claims {
+// claimsOf returns the claims of needs, and of those that are not checked.
+func (o Options) claimsOf(needs []Need) claims {
 	c := claims{}
-	for _, n := range needs {
+	for _, n := range slices.Concat(needs, o.Claimed) {
 		if n.Expect.Connects() || n.Auto && !n.chosen {
 			continue // its port is the remote's, or none
 		}
@@ -433,6 +434,11 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	}
 	r.facts = facts
 	b.take(ctx, facts)
+	for _, g := range facts.Gaps {
+		if g.Kind == host.GapNamespace {
+			unseen = append(unseen, gapText(g))
+		}
+	}
 	s := newSearch(n, []*round{r}, claims{}, wanted, newChoice)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, nil, err

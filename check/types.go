@@ -149,6 +149,8 @@ type Result struct {
 	TableOnly bool `json:"-"`
 	// Compose is set if the need is from a Compose file.
 	Compose bool `json:"-"`
+	// Env is the variable that chooses the port in the need's Compose file, or "".
+	Env string `json:"-"`
 	// OS is that of the target, and UID the effective uid of the probe there; nil if
 	// it is not known.
 	OS  string `json:"-"`

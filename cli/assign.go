@@ -152,11 +152,13 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 	if err != nil {
 		return nil, nil, err
 	}
+	a.claimed, _ = onceEach(a.claimed, specs)
 	all, specs = onceEach(all, specs)
 	var needs []check.Need
 	var used []targetSpec
 	for _, n := range all {
 		if n.Expect != config.Free {
+			a.claimed = append(a.claimed, n)
 			continue
 		}
 		if o.ranges.set != nil {
@@ -271,7 +273,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	}
 	now := time.Now()
 	options := check.AssignOptions{
-		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel},
+		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel, Claimed: a.claimed},
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 	}
@@ -286,11 +288,11 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		hint := "end what has the port, "
+		hint, them := "end what has the port, ", "it"
 		if len(unmet.Need.Range) > 0 {
-			hint = "end what has the ports, give it a wider `range`, "
+			hint, them = "end what has the ports, give the need a wider `range`, ", "one of them"
 		}
-		return assignment, failure{err, exitUnmet, hint + "or wait for them with --wait 10m; `portcheck leases` lists who has leases"}
+		return assignment, failure{err, exitUnmet, hint + "or wait for " + them + " with --wait 10m; `portcheck leases` lists all leases"}
 	}
 	return assignment, unknownError(err)
 }

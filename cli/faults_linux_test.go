@@ -435,6 +435,19 @@ func TestWarnsOfAContainerThatWasNotNamed(t *testing.T) {
 			t.Errorf("%q: exit code %d, want %d:\n%s", c.args, code, c.want, stderr)
 		}
 	}
+	// The commands that print ports warn beside them, for people.
+	for _, args := range [][]string{{"free", "--range", "9000-9001"}, {"list"}} {
+		for target, want := range map[string]bool{"": true, "auto": true, "local": false} {
+			args := args
+			if target != "" {
+				args = append(args, "-t", target)
+			}
+			code, stderr := runsInto(t, nil, func(cmd *exec.Cmd) { cmd.Env = []string{"GITLAB_CI=true"} }, args...)
+			if code != exitOK || strings.Contains(stderr, "the ports of the container in which GitLab runs this job") != want {
+				t.Errorf("%q: exit code %d:\n%s", args, code, stderr)
+			}
+		}
+	}
 }
 
 // TestSecondSignalEndsTheProcess checks that a run that takes its time to end, because

@@ -26,7 +26,8 @@ func (a *app) free() *cobra.Command {
 		Long: `Prints ports of the range that an app could bind at this moment, in the order of
 the range. The exit code is 1 if there are fewer than N.
 
-It holds nothing: two callers may get the same port, and any program may take it
+It reads no manifest, so leave the ports of one out by --exclude. It holds nothing:
+two callers may get the same port, and any program may take it
 before your app does. To hold a port for a job, use "portcheck assign".`,
 		Example: `  portcheck free --range 8000-8099
   portcheck free --range 20000-20999 -n 3 --protocol tcp,udp

@@ -63,13 +63,15 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 		specs    []targetSpec
 		problems []config.Problem
 		notes    []string
+		claimed  []check.Need
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
 		vars := a.variables()
 		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto, vars)
-		r.notes = vars.notes()
+		r.notes, r.claimed = vars.notes(), vars.claimed
 		return r
 	})
+	a.claimed = r.claimed
 	if ctx.Err() != nil { // it may have ended the read of stdin
 		err = context.Cause(ctx)
 	}
@@ -107,7 +109,11 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 	if len(problems) > 0 {
 		return nil, nil, problems
 	}
-	return expand(manifests, targets)
+	needs, specs, problems := expand(manifests, targets)
+	if len(problems) == 0 {
+		vars.claimed, _, _ = expand(vars.leftOut, targets) // what is wrong with them is of no interest
+	}
+	return needs, specs, problems
 }
 
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
@@ -145,8 +151,10 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 		if slices.Contains(args, bad[i].File) && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
 				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)
-			} else if _, err := parsePorts(bad[i].File); err == nil {
-				bad[i].Message += "; to check a port without a manifest: portcheck -p " + bad[i].File
+			} else if other := otherCommands[bad[i].File]; other != "" {
+				bad[i].Message += "; did you mean the command \"" + other + "\"?"
+			} else if spec := cmp.Or(respelled(bad[i].File), bad[i].File); isPort(spec) {
+				bad[i].Message += "; to check a port without a manifest: portcheck -p " + spec
 			}
 		}
 	}
@@ -155,6 +163,12 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 		manifests[i].Found = discovered.Above || len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
 	}
 	return manifests, append(problems, bad...)
+}
+
+// otherCommands are the words that other programs have for what a command does.
+var otherCommands = map[string]string{
+	"ls": "list", "ps": "list", "show": "list", "status": "list", "find": "free", "suggest": "free", "get": "free",
+	"validate": "lint", "test": "check", "scan": "check", "reserve": "assign", "allocate": "assign", "run": "exec", "wait": "check --wait 30s",
 }
 
 // commandNames are the commands that a mistyped one is compared with.

@@ -65,7 +65,13 @@ func outputFiles[D any](a *app, specs []string, example string, lookup func(stri
 	for _, text := range specs {
 		name, path, ok := strings.Cut(text, "=")
 		if !ok || path == "" {
-			return nil, usageError(fmt.Errorf("-o %q: want NAME=FILE, such as %s", text, example), "")
+			hint := ""
+			if base, _, _ := strings.Cut(filepath.Base(text), "."); path == "" && base != text {
+				if _, err := lookup(base); err == nil {
+					hint = fmt.Sprintf("did you mean \"%s=%s\"?", base, report.Safe(text))
+				}
+			}
+			return nil, usageError(fmt.Errorf("-o %q: want NAME=FILE, such as %s", text, example), hint)
 		}
 		format, err := lookup(name)
 		if err != nil {

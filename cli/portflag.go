@@ -88,10 +88,36 @@ func cutAddress(s string) (address, ports string, found bool) {
 	return address, s[i+1:], true
 }
 
+// respelled returns a port as parsePorts takes it, from a URL, tcp:80 or tcp/80; or "".
+func respelled(spec string) string {
+	right := ""
+	if _, rest, isURL := strings.Cut(spec, "://"); isURL {
+		right, _, _ = strings.Cut(rest, "/")
+	} else if i := strings.IndexAny(spec, ":/"); i > 0 && slices.Contains(port.Protocols, port.Protocol(strings.ToLower(spec[:i]))) {
+		right = spec[i+1:] + "/" + strings.ToLower(spec[:i])
+	}
+	if strings.Contains(right, "://") || right == spec {
+		return ""
+	}
+	if !isPort(right) {
+		return ""
+	}
+	return right
+}
+
+// isPort reports whether parsePorts takes the text.
+func isPort(spec string) bool {
+	_, err := parsePorts(spec)
+	return err == nil
+}
+
 // parsePorts parses [ADDRESS:]PORT[-LAST][,...][/PROTOCOL] as a need for each port or
 // block. Address and protocol are those of the whole list.
 func parsePorts(spec string) ([]config.Port, error) {
 	fail := func(err error) ([]config.Port, error) {
+		if right := respelled(spec); right != "" {
+			return nil, fmt.Errorf("%q is not how a port is given; did you mean %q?", spec, right)
+		}
 		return nil, fmt.Errorf("%q: %w (a port is given as 8080, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
 	}
 	rest, protocol, named := strings.Cut(spec, "/")

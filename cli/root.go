@@ -3,12 +3,14 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/report"
 )
 
@@ -67,6 +69,12 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return fmt.Errorf("--%s %q: %w", f.Name, value.GetValue(), cause)
 	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		if hint := otherFlag(cmd, unknown.GetSpecifiedName()); hint != "" {
+			return fmt.Errorf("unknown flag %s; did you mean %q?", dashed(unknown.GetSpecifiedName()), hint)
+		}
+	}
 	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !found {
 		return err
@@ -77,10 +85,37 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
+// dashed returns a flag as it is written.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + report.Safe(name)
+	}
+	return "--" + report.Safe(name)
+}
+
+// otherFlag returns the flag of a command that does what a flag of many other programs
+// does, or "".
+func otherFlag(cmd *cobra.Command, name string) string {
+	formats := slices.Concat(report.Names(), report.AssignmentFormats.Names())
+	if f := cmd.Flags().Lookup("format"); f != nil && slices.Contains(formats, name) && slices.Contains(strings.FieldsFunc(f.Usage, func(c rune) bool { return c == ' ' || c == ',' }), name) {
+		return "-f " + name
+	}
+	if lower := strings.ToLower(name); len(name) == 1 && lower != name && cmd.Flags().ShorthandLookup(lower) != nil {
+		return "-" + lower
+	}
+	return ""
+}
+
 // noArgs is the Args function of commands without arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return usageError(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), "see `"+cmd.CommandPath()+" --help`")
+	hint := "see `" + cmd.CommandPath() + " --help`"
+	if _, err := port.ParseSet(args[0]); err == nil && cmd.Flags().Lookup("range") != nil {
+		hint = "did you mean `" + cmd.CommandPath() + " --range " + report.Safe(args[0]) + "`?"
+	} else if isPort(args[0]) && cmd.Flags().Lookup("port") != nil {
+		hint = "did you mean `" + cmd.CommandPath() + " -p " + report.Safe(args[0]) + "`?"
+	}
+	return usageError(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), hint)
 }

@@ -23,6 +23,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
+	// claimed are the needs that flags left out. No other need may get their ports.
+	claimed []check.Need
+
 	// The exit code is computed from these. A command that writes a report sets
 	// them.
 	report  check.Report

@@ -9,8 +9,8 @@ import (
 	"github.com/org/portcheck/config"
 )
 
-// selectNeeds removes the needs that --only and --skip leave out, and remembers their
-// names for a note. A pattern that matches no need is a problem only if complete is
+// selectNeeds removes the needs that --only and --skip leave out, and remembers them: their
+// names for a note, and their ports, which no other need may get. A pattern that matches no need is a problem only if complete is
 // set: else its manifest may be one that could not be read.
 func selectNeeds(manifests []config.Manifest, only, skip []string, complete bool, vars *variables) []config.Problem {
 	if len(only)+len(skip) == 0 {
@@ -38,16 +38,20 @@ func selectNeeds(manifests []config.Manifest, only, skip []string, complete bool
 	left := 0
 	for i := range manifests {
 		m := &manifests[i]
+		rest := *m
+		rest.Ports = nil
 		m.Ports = slices.DeleteFunc(m.Ports, func(p config.Port) bool {
 			names = append(names, p.Name)
 			chosen := len(only) == 0 || matches("--only", only, m.App, p.Name)
 			if matches("--skip", skip, m.App, p.Name) || !chosen {
 				vars.skipped = append(vars.skipped, p.Name)
+				rest.Ports = append(rest.Ports, p)
 				return true
 			}
 			left++
 			return false
 		})
+		vars.leftOut = append(vars.leftOut, rest)
 	}
 	hints := mostHints
 	for _, f := range []struct {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 )
@@ -16,7 +17,9 @@ type variables struct {
 	unread     []string // the names of those that are set and were not read
 	discovered []string // the Compose files that are read although nobody named them
 	unfixed    []config.Position
-	skipped    []string // the names of the needs that --only and --skip leave out
+	skipped    []string          // the names of the needs that --only and --skip leave out
+	leftOut    []config.Manifest // with these needs
+	claimed    []check.Need      // these needs on their targets
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change

@@ -375,7 +375,7 @@ func write(t *testing.T, names ...string) {
 
 func TestDiscover(t *testing.T) {
 	const names = "portcheck.yml, portcheck.yaml, .portcheck.yml, .portcheck.yaml, .github/portcheck.yml" +
-		"; no Compose file there and in its parents: looked for compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml"
+		"; no Compose file there and in its parents: looked for compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml; write a manifest with `portcheck init`, or name ports with -p"
 	for _, c := range []struct {
 		files          []string
 		dir            string

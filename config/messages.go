@@ -17,7 +17,7 @@ const (
 	emptyGlob       kind = "no file matches this pattern"
 	noneInDirectory kind = "no manifest in %s: looked for %s"
 	noComposeFile   kind = "no Compose file in %s and its parents: looked for %s"
-	nothingFound    kind = "no manifest in %s: looked for %s; no Compose file there and in its parents: looked for %s"
+	nothingFound    kind = "no manifest in %s: looked for %s; no Compose file there and in its parents: looked for %s; write a manifest with `portcheck init`, or name ports with -p"
 	notLocal        kind = "COMPOSE_FILE names %s, which is outside of this directory: name the file on the command line"
 	noneBelow       kind = "no manifest below %s: looked for %s"
 	deepDirectory   kind = "more than 100 directories one in another, the limit of --recursive: use it with a directory further down"

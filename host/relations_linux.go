@@ -1,13 +1,16 @@
 package host
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strconv"
 )
 
 // master returns the process of which a process is a forked copy: both execute the
 // same file, and the copy has executed no other one since. It returns 0 if there is
-// none. A daemon that has left its parent is in a session of its own.
+// none. A daemon that has left its parent is in a session of its own. Where the file of
+// another user's process may not be read, its name has to do.
 func master(dir string, s stat) int {
 	found := 0
 	for range 64 {
@@ -16,7 +19,10 @@ func master(dir string, s stat) int {
 		}
 		above := "/proc/" + strconv.Itoa(s.parent) + "/"
 		parent, err := readStat(above)
-		if err != nil || parent.session != s.session || !sameFile(above+"exe", dir+"exe") {
+		if err != nil || parent.session != s.session {
+			break
+		}
+		if _, err := os.Readlink(above + "exe"); !sameFile(above+"exe", dir+"exe") && !(errors.Is(err, fs.ErrPermission) && parent.name == s.name) {
 			break
 		}
 		found, s = s.parent, parent

@@ -119,7 +119,7 @@ func python() check.Holder {
 func postgres() check.Holder {
 	return check.Holder{
 		Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(999), PID: 99, Process: "postgres",
-		Container: &check.Container{ID: "0123456789abcdef0123456789abcdef", Name: "shop-db-1", Image: "postgres:18", Compose: "shop/db"},
+		Container: &check.Container{ID: "0123456789abcdef0123456789abcdef", Name: "shop-db-1", Image: "postgres:18", Compose: "shop/db", Engine: "docker"},
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// choiceLine returns the flags that move all unmet needs to free ports of their own,
-// empty if none can move. Needs of --port have no name in a manifest.
+// choiceLine returns the flags that move all unmet needs to free ports of their own, and
+// the variables that do so in Compose files; empty if none can move. Needs of --port have no name in a manifest.
 func choiceLine(r check.Report) string {
 	type need struct{ file, name string }
 	moved := map[need]bool{}
@@ -20,7 +20,7 @@ func choiceLine(r check.Report) string {
 		apps[x.Name][appOf(x)] = true
 	}
 	var taken port.Bits
-	var flags []string
+	var flags, variables []string
 	left := 0
 	for _, x := range r.Results {
 		n := need{x.Source.File, x.Name}
@@ -41,17 +41,25 @@ func choiceLine(r check.Report) string {
 			if !taken.HasAny(ports) {
 				taken.AddSet(port.Set{ports})
 				flags = append(flags, "--set "+name+"="+ports.String())
+				if isWord(x.Env) {
+					variables = append(variables, x.Env+"="+ports.String())
+				}
 				break
 			}
 		}
 	}
-	switch {
-	case len(flags) == 0:
+	if len(flags) == 0 {
 		return ""
-	case left > 0:
-		return "free ports for the first " + plural(len(flags), "need") + ": " + strings.Join(flags, " ")
 	}
-	return "free ports for all that can move: " + strings.Join(flags, " ")
+	line := "free ports for all that can move: "
+	if left > 0 {
+		line = "free ports for the first " + plural(len(flags), "need") + ": "
+	}
+	line += strings.Join(flags, " ")
+	if len(variables) > 0 {
+		line += " (for Compose: " + strings.Join(variables, " ") + ")"
+	}
+	return line
 }
 
 const mostSets = 100 // flags on one line

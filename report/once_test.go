@@ -7,6 +7,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/port"
 )
 
 // TestTheCauseOfATargetIsSaidOnce checks that the text says once why a target failed,
@@ -98,17 +99,50 @@ func TestHolderOfSeveralNeedsIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestBlocksCountAsTheirPorts(t *testing.T) {
+func TestBlocksListTheirPorts(t *testing.T) {
 	r := check.Report{Results: []check.Result{results()["block"], results()["free"]}}
 	x := &r.Results[0]
 	x.Holders = []check.Holder{python(), nginx(), nginx()}
 	x.Holders[0].Port, x.Holders[1].Port, x.Holders[2].Port = 8000, 8001, 8003
 	r.Finish()
 	out := inAllFormats(t, r, Options{})["text"]
-	for _, want := range []string{"    port 8000: python3 (pid 4711", "; port 8001: nginx (pid 812", "; port 8003: nginx", "5 ports checked: 1 ok, 4 conflicts\n", "--set web=20000-20003\n"} {
+	for _, want := range []string{"    port 8000: python3 (pid 4711", "; port 8001: nginx (pid 812", "; port 8003: nginx", "5 ports of 2 needs checked: 1 ok, 1 conflict\n", "--set web=20000-20003\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q:\n%s", want, out)
 		}
+	}
+}
+
+// TestConflictsAreNeeds checks that a need is one conflict in every format for people,
+// whatever its ports and protocols, and as bad as the worst of its results.
+func TestConflictsAreNeeds(t *testing.T) {
+	r := check.Report{}
+	for i, need := range [][]check.Result{
+		{need(check.InUse, "x"), need(check.InUse, "x")},
+		{need(check.Free, "x"), need(check.Unknown, "x")},
+		{need(check.Unknown, "x"), need(check.InUse, "x")},
+		{need(check.Free, "x"), need(check.Free, "x")},
+		{need(check.Free, "x")},
+	} {
+		for k, x := range need {
+			x.Protocol = port.Protocols[k]
+			x.Name = fmt.Sprint("need", i)
+			x.ID = fmt.Sprintf("shop/%s@local/%s", x.Name, x.Protocol)
+			x.OK = x.Status.OK()
+			r.Results = append(r.Results, x)
+		}
+	}
+	r.Results[0].PortLast, r.Results[1].PortLast = r.Results[0].Port+3, r.Results[1].Port+3
+	r.Finish()
+	const done, outcome = "8 ports of 5 needs checked", "2 ok, 2 conflicts, 1 unknown"
+	for _, format := range []string{"text", "markdown", "html"} {
+		out := inAllFormats(t, r, Options{})[format]
+		if !strings.Contains(out, done) || !strings.Contains(out, outcome) {
+			t.Errorf("%s: no %q or %q:\n%s", format, done, outcome, out)
+		}
+	}
+	if want := (check.Summary{Checked: 9, OK: 4, Errors: 3, Unknown: 2}); r.Summary != want {
+		t.Errorf("JSON counts results: %+v, want %+v", r.Summary, want)
 	}
 }
 

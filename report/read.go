@@ -171,7 +171,8 @@ func jsonError(err error) error {
 	case errors.As(err, &kind) && kind.Field == "":
 		return fmt.Errorf("is a JSON %s: want the output of `portcheck check -f json`", Safe(kind.Value))
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s can't be a %s (before byte %d)", Safe(kind.Field), Safe(kind.Value), kind.Offset)
+		field := strings.TrimPrefix(kind.Field, "Report.") // of the struct, not of the file
+		return fmt.Errorf("%s can't be a %s (before byte %d): want the output of `portcheck check -f json`", Safe(field), Safe(kind.Value), kind.Offset)
 	case errors.As(err, &syntax):
 		return fmt.Errorf("is not JSON, or is incomplete (byte %d): %w", syntax.Offset, err)
 	}

@@ -112,6 +112,7 @@ func TestReadRefuses(t *testing.T) {
 		{document(t, "free", port, `"port": 1e3`), "results.port can't be a number 1e3"},
 		{document(t, "free", port, `"port": NaN`), "is not JSON"},
 		{document(t, "free", port, `"port": "8080"`), "results.port can't be a string"},
+		{`{"version": "2.1.0", "runs": []}`, "version can't be a string (before byte 19): want the output of `portcheck check -f json`"}, // SARIF
 		{document(t, "free", port, port+`, "port_last": 8000`), "8080 to 8000 is not a block"},
 		{document(t, "in-use", "20001", "0"), "alternatives: 0 is not a port"},
 		{document(t, "in-use", `"pid": 812`, `"pid": -1`), "holders[0]: want pids from 1"},

@@ -66,7 +66,7 @@ func TestRemedyFitsTheHolder(t *testing.T) {
 		"workers":           {[]check.Holder{nginx(), nginx(), nginx()}, []string{"systemctl", "owner"}, []string{"more"}},
 		"nameless container": {[]check.Holder{holder(func(h *check.Holder) {
 			h.Container = &check.Container{ID: "0123456789abcdef0123456789abcdef"}
-		})}, []string{"`docker stop 0123456789ab`"}, []string{"kill"}},
+		})}, []string{"stop container 0123456789ab with its own engine"}, []string{"kill", "docker stop"}},
 		"published by docker": {
 			[]check.Holder{holder(func(h *check.Holder) {
 				h.Process, h.Unit, h.Forwarder = "docker-proxy", "docker.service", &check.Forwarder{Name: "docker-proxy", For: "containers", Engine: "docker"}

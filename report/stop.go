@@ -172,9 +172,9 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 
 // stopContainer sets the way to stop a container, and reports whether it did.
 func stopContainer(w *way, c check.Container) bool {
-	command := map[string]string{"podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}[c.Engine]
+	command := engineCommands[c.Engine]
 	if command == "" {
-		command = "docker"
+		return findEngine(w, c)
 	}
 	if isSocket(c.Socket) {
 		flag := map[string]string{"docker": "-H", "podman": "--url"}[command]
@@ -198,6 +198,25 @@ func stopContainer(w *way, c check.Container) bool {
 		}
 	}
 	return false
+}
+
+// engineCommands are the commands of engines.
+var engineCommands = map[string]string{"docker": "docker", "podman": "podman", "containerd": "nerdctl", "cri-o": "crictl"}
+
+// findEngine sets the way to find the engine of a container, and reports whether it did.
+func findEngine(w *way, c check.Container) bool {
+	ref := c.ID[:min(len(c.ID), 12)]
+	if !isWord(ref) {
+		ref = c.Name
+	}
+	if !isWord(ref) {
+		return false
+	}
+	w.text = fmt.Sprintf("stop container %s with its own engine, which is not known: try `docker inspect %[1]s`, then the same with podman, nerdctl and crictl", ref)
+	if w.holder.PID > 0 {
+		w.text += fmt.Sprintf(", or look for its name in /proc/%d/cgroup", w.holder.PID)
+	}
+	return true
 }
 
 // composeService returns the project and the service of a container, if both are words.
@@ -354,7 +373,7 @@ func findOut(r check.Result) advice {
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
-		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace, one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
 	}
 	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
-	"github.com/org/portcheck/config"
 )
 
 // summary returns the last line of a report in two parts: what was done, and
@@ -15,12 +14,15 @@ func summary(r check.Report) (done, outcome string) {
 		return plural(n, "error"), "nothing was checked"
 	}
 	counts := r.Summary
+	done = plural(counts.Checked, "port")
 	if len(r.Results) > 0 {
-		counts = countPorts(r.Results)
+		counts = check.CountNeeds(r.Results)
+		done = portsOf(r.Results, counts.Checked)
 	}
-	done = plural(counts.Checked, "port") + " checked" + where(r)
 	if r.Lint {
-		done = plural(counts.Checked, "port") + " compared"
+		done += " compared"
+	} else {
+		done += " checked" + where(r)
 	}
 	outcome = Counts(counts)
 	if n := len(r.Problems); n > 0 {
@@ -29,24 +31,17 @@ func summary(r check.Report) (done, outcome string) {
 	return done, outcome
 }
 
-// countPorts counts results as Summary does, a block as its ports.
-func countPorts(results []check.Result) check.Summary {
-	var s check.Summary
-	for _, x := range results {
-		n := x.Ports().Len()
-		s.Checked += n
-		switch {
-		case x.OK:
-			s.OK += n
-		case x.Status == check.Unknown:
-			s.Unknown += n
-		case x.Severity == config.SeverityWarning:
-			s.Warnings += n
-		default:
-			s.Errors += n
-		}
+// portsOf returns how many ports needs have, a block all of its ports and each number
+// once for all protocols, and how many needs if these are not as many.
+func portsOf(results []check.Result, needs int) string {
+	ports := 0
+	for of := range check.Needs(results) {
+		ports += of[0].Ports().Len()
 	}
-	return s
+	if ports == needs {
+		return plural(ports, "port")
+	}
+	return plural(ports, "port") + " of " + plural(needs, "need")
 }
 
 // Counts returns a summary in words: "3 ok, 1 conflict".

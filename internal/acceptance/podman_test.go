@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -41,8 +42,97 @@ func TestPodman(t *testing.T) {
 			t.Errorf("%s: holder %+v, want pid %d of %s", mounted, h, pid, executable)
 		}
 	}
+	t.Run("pod", func(t *testing.T) { playPod(t, engine, image, p, pid) })
 	if left := engine.run(t, 0, "ps", "-a", "-q"); left != "" {
 		t.Errorf("left behind: %s", left)
+	}
+}
+
+// playPod runs the pod of docs/action.md, on the host's network: of the two ports, a
+// process has the first.
+func playPod(t *testing.T, engine podman, image string, ports []int, pid int) {
+	doc, err := os.ReadFile("../../docs/action.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(doc), "--overrides='")
+	text, _, _ = strings.Cut(text, "'\n")
+	var pod map[string]any
+	if err := json.Unmarshal([]byte(text), &pod); err != nil {
+		t.Fatalf("the pod in docs/action.md: %v\n%s", err, text)
+	}
+	pod["apiVersion"], pod["kind"], pod["metadata"] = "v1", "Pod", map[string]any{"name": "portcheck"} // as kubectl run completes it
+	spec := pod["spec"].(map[string]any)
+	delete(spec, "nodeName")
+	spec["restartPolicy"] = "Never"
+	container := spec["containers"].([]any)[0].(map[string]any)
+	container["image"] = image
+	container["command"] = []string{"portcheck", "-f", "json", "-p", fmt.Sprint(ports[0]), "-p", fmt.Sprint(ports[1])}
+	manifest, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(engine.dir, "pod.yml"), string(manifest))
+
+	// The container that holds the pod's namespaces needs a program that Debian's podman
+	// only recommends.
+	pause := engine.run(t, 0, "create", image)
+	engine.run(t, 0, "commit", "-q", "--change", `CMD ["sleep", "600"]`, "--change", "STOPSIGNAL SIGKILL", pause, "localhost/pause:1")
+	engine.run(t, 0, "rm", pause)
+	config := filepath.Join(engine.dir, "containers.conf")
+	old, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, string(old)+"infra_image = \"localhost/pause:1\"\n")
+	defer write(t, config, string(old))
+
+	// podman takes each directory there for a cgroup, and only mounts are: here it gets
+	// these alone.
+	const script = `set -e
+if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+	top=$1
+	mount -t tmpfs cgroups "$top"
+	for from in $(awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/mounts); do
+		mkdir "$top/${from##*/}"
+		mount --bind "$from" "$top/${from##*/}"
+	done
+	mount --move "$top" /sys/fs/cgroup
+fi
+shift
+trap '"$@" pod rm -f -t 0 portcheck >&2' EXIT
+"$@" kube play "$PORTCHECK_POD" >&2
+"$@" wait portcheck-portcheck >&2
+"$@" logs portcheck-portcheck`
+	cmd := engine.command()
+	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", script, "sh", temp(t)}, cmd.Args...)
+	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, "PORTCHECK_POD="+filepath.Join(engine.dir, "pod.yml"))
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errs.String())
+	}
+	t.Cleanup(func() {
+		parents, _ := filepath.Glob("/sys/fs/cgroup/*/libpod_parent")
+		for _, dir := range parents {
+			_ = os.Remove(dir) // unless somebody else uses it
+		}
+	})
+	o := outcome{report: readReport(t, string(out))}
+	if target := o.target(t); target.Namespace.Kind != "host" {
+		t.Errorf("target %+v", target)
+	}
+	o.status(t, fmt.Sprintf("tcp-%d", ports[1]), check.Free)
+	web := o.status(t, fmt.Sprintf("tcp-%d", ports[0]), check.InUse)
+	// podman before 4.4 does not know hostPID.
+	if h := holder(t, web); h.PID != pid && h.PID != 0 {
+		t.Errorf("holder %+v, want pid %d", h, pid)
+	} else if h.PID == 0 && !strings.Contains(web.Hints[0].Text, "hostPID") {
+		t.Errorf("no advice on hostPID: %+v", web.Hints)
 	}
 }
 
