@@ -2,5 +2,5 @@
 
 package host
 
-// askLeases does nothing: ports are leased on Linux alone.
-func (p *probe) askLeases() {}
+// leaseUser returns the name of the user of a keeper.
+func leaseUser(uid int) (string, error) { return userName(uid) }
