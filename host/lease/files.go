@@ -241,11 +241,14 @@ func Release(protocol port.Protocol, n uint16, deadline time.Time) bool {
 		return false
 	}
 	for time.Now().Before(deadline) {
-		if _, leased := Look(protocol, n, deadline); !leased && ended(first.PID) {
+		if _, leased := Look(protocol, n, deadline); !leased {
+			// Its sockets are closed after its files. If nobody waits for its end, it stays.
+			for i := 0; i < 20 && !ended(first.PID); i++ {
+				time.Sleep(time.Millisecond)
+			}
 			return true
 		}
-		time.Sleep(time.Millisecond) // it is another's child
+		time.Sleep(time.Millisecond) // it is no child of this process
 	}
-	_, leased = Look(protocol, n, deadline)
-	return !leased
+	return false
 }
