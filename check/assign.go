@@ -266,6 +266,11 @@ func (n Need) guarded() bool {
 	return n.Binding(port.TCP).ReuseAddress && (n.Guard == nil || *n.Guard)
 }
 
+// guardedUDP is guarded for UDP ports, of which few servers set SO_REUSEADDR.
+func (n Need) guardedUDP() bool {
+	return n.Binding(port.UDP).ReuseAddress && n.Guard != nil && *n.Guard
+}
+
 // starts returns where the ports of a need may start, in order of preference: its
 // declared port, then the others from the job's own place on, those that outgoing
 // connections use, and those that browsers refuse, last.
@@ -380,7 +385,7 @@ func (a *assignment) tryNew(ctx context.Context) (unmet int, err error) {
 		if a.got[i] != 0 {
 			continue
 		}
-		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: a.starts(i, claimed), Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i]}
+		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: a.starts(i, claimed), Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i], GuardUDP: n.guardedUDP() && !a.owned[i]}
 		if n.App == request.App {
 			w.Name = n.Name
 		}

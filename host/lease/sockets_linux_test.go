@@ -236,6 +236,25 @@ func TestUsersOfOneHost(t *testing.T) {
 	if reply := mustStart(t, request("b", want(8000, 8001))); reply.Unmet == nil {
 		t.Errorf("root got %+v", reply)
 	}
+	// Another user, and root of a container on the host's network.
+	for name, others := range map[string]testbed.Faults{"user": {UID: 1235}, "container": {OwnPIDs: true}, "user of a container": {OwnPIDs: true, UID: 1235}} {
+		text, err := json.Marshal(request(name, want(8000, 8001)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := testbed.RunProgram(t, "caller", others, string(text)); !strings.Contains(string(out), `"unmet":0`) {
+			t.Errorf("the %s gets %s", name, out)
+		}
+		if out := testbed.RunProgram(t, "release", others, "8001"); (string(out) == "true\n") != (others.UID == 0) {
+			t.Errorf("the %s releases the lease of 1234: %s", name, out)
+		} else if others.UID == 0 { // root may
+			text, err := json.Marshal(request("user", want(8001, 8001)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			testbed.RunProgram(t, "caller", testbed.Faults{UID: 1234}, string(text))
+		}
+	}
 	if out := testbed.RunProgram(t, "release", testbed.Faults{UID: 1234}, "8001"); string(out) != "true\n" {
 		t.Errorf("the user can't release the own lease: %s", out)
 	}
