@@ -21,8 +21,8 @@ func (a *app) leases() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "leases [-f FORMAT]",
 		Short: "List the ports that jobs hold on this machine",
-		Long: `Lists the leases of this network namespace, those of all users. What a keeper
-does not say within a second is left out.`,
+		Long: `Lists the leases of this network namespace, those of all users; on systems other
+than Linux, those of this user. What a keeper does not say within a second is left out.`,
 		Example: `  portcheck leases
   portcheck leases -f json`,
 		Args: noArgs,

@@ -127,7 +127,8 @@ func TestKernelGivesNoGuardedUDPPortAway(t *testing.T) {
 			note := func(how string, c interface {
 				LocalAddr() net.Addr
 				Close() error
-			}) {
+			},
+			) {
 				if c.LocalAddr().(*net.UDPAddr).Port < 40016 {
 					leased[how]++
 				} else {
