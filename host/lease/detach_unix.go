@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// independent makes a command one that the end of this process's session does not end,
+// Independent makes a command one that the end of this process's session does not end,
 // and that keeps no directory from being removed.
-func independent(cmd *exec.Cmd) {
+func Independent(cmd *exec.Cmd) {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 }

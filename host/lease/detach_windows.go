@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// independent makes a command one that the end of this process's console does not end,
+// Independent makes a command one that the end of this process's console does not end,
 // and that keeps no directory from being removed.
-func independent(cmd *exec.Cmd) {
+func Independent(cmd *exec.Cmd) {
 	if dir, err := windows.GetSystemDirectory(); err == nil {
 		cmd.Dir = dir
 	}

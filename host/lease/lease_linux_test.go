@@ -352,6 +352,38 @@ func TestCallersForMoreThanThereIs(t *testing.T) {
 	}
 }
 
+// The same callers, of which each tries until it is served and then gives its ports back:
+// nobody starves.
+func TestNobodyStarves(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			wants := make([]Want, 100)
+			for k := range wants {
+				wants[k] = want(20000, 20191)
+			}
+			for deadline := soon().Add(10 * time.Second); time.Now().Before(deadline); {
+				reply, err := startKeeper(request(strconv.Itoa(i), wants...))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if reply.Unmet == nil {
+					if !Release(port.TCP, reply.First[0], soon()) {
+						t.Errorf("%d is not released", i)
+					}
+					return
+				}
+			}
+			t.Errorf("%d is never served", i)
+		})
+	}
+	wait.Wait()
+}
+
 // A context that ends while the keeper is chosen ends it; one that ends later does not.
 func TestStartAndItsContext(t *testing.T) {
 	if !isolated(t) {

@@ -22,7 +22,7 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 	cmd.Args[0] = "portcheck" // also if path is /proc/self/exe
 	cmd.Env = env
 	cmd.Stdin = bytes.NewReader(request)
-	independent(cmd)
+	Independent(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return Reply{}, err
