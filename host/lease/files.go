@@ -237,7 +237,7 @@ func Release(protocol port.Protocol, n uint16, deadline time.Time) bool {
 	if now, leased := Look(protocol, n, deadline); !leased || now.PID != first.PID {
 		return !leased
 	}
-	if keeper.Kill() != nil {
+	if err := keeper.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return false
 	}
 	for time.Now().Before(deadline) {
