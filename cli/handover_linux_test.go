@@ -110,7 +110,7 @@ while True:
     text, peer = s.recvfrom(100)
     s.sendto(text, peer)
 `)
-	out := mustInDir(t, dir, "verify", "--job", "one", "--wait", "20s", "--no-color")
+	out := mustInDir(t, dir, "verify", "--job", "one", "--wait", "60s", "--no-color")
 	if !strings.Contains(out, "11 ok") {
 		t.Errorf("got %s", out)
 	}

@@ -365,7 +365,7 @@ func TestNobodyStarves(t *testing.T) {
 			for k := range wants {
 				wants[k] = want(20000, 20191)
 			}
-			for deadline := soon().Add(10 * time.Second); time.Now().Before(deadline); {
+			for deadline := soon().Add(50 * time.Second); time.Now().Before(deadline); {
 				reply, err := startKeeper(request(strconv.Itoa(i), wants...))
 				if err != nil {
 					t.Error(err)
