@@ -396,6 +396,11 @@ func (n Need) guarded() bool {
 	return n.Binding(port.TCP).ReuseAddress && (n.Guard == nil || *n.Guard)
 }
 
+// guardedUDP is guarded for UDP ports, of which few servers set SO_REUSEADDR.
+func (n Need) guardedUDP() bool {
+	return n.Binding(port.UDP).ReuseAddress && n.Guard != nil && *n.Guard
+}
+
 // candidates returns where the ports of a group may start, in order of preference.
 func (a *assignment) candidates(g *group) port.Set {
 	if g.held != 0 {
@@ -610,7 +615,7 @@ func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.S
 	p.request = lease.Request{ID: a.LeaseID, Job: p.jobOf(a.Options), App: appsOf(own), Expires: a.Expires, UntilExit: a.UntilExit, Orphan: a.Fresh}
 	for _, i := range p.wanting {
 		n := a.needs[i]
-		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: lists[a.of[i]], Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i]}
+		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: lists[a.of[i]], Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i], GuardUDP: n.guardedUDP() && !a.owned[i]}
 		if n.App == p.request.App {
 			w.Name = n.Name
 		}

@@ -2,5 +2,5 @@
 
 package cli
 
-// directoryID returns nothing: leases hold on Linux alone.
+// directoryID returns nothing: there are no containers that share leases here.
 func directoryID(string) string { return "" }

@@ -26,7 +26,7 @@ func TestServersStartOnLeasedPorts(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
-	for _, name := range []string{"node", "nginx", "redis-server"} {
+	for _, name := range []string{"node", "nginx", "redis-server", "java", "dnsmasq"} {
 		if _, err := exec.LookPath(name); err != nil {
 			testbed.Missing(t, err.Error())
 		}
@@ -45,7 +45,11 @@ ports:
   - {name: nginx, port: 8003, owner: {process: nginx}}
   - {name: redis, port: 8004, owner: {process: redis-server}}
   - {name: plain, port: 8005, socket: {reuse_address: false}}
-  - {name: dns, port: 5300, protocol: udp}
+  - {name: java, port: 8006, owner: {process: java}}
+  - {name: go, port: 8007}
+  - {name: udp, port: 5300, protocol: udp}
+  - {name: dns, port: 5301, protocol: udp, guard: true, owner: {process: dnsmasq}}
+  - {name: both, port: 5302, protocol: [tcp, udp], guard: true}
 `)
 	// The first port is taken, so that python gets another.
 	taken, err := net.Listen("tcp", ":8001")
@@ -85,10 +89,47 @@ ports:
 	start("nginx", "-e", "stderr", "-p", dir, "-c", "nginx.conf")
 	start("redis-server", "--port", ports["REDIS_PORT"], "--save", "")
 	start("python3", "-c", "import socket, time\ns = socket.socket()\ns.bind(('', "+ports["PLAIN_PORT"]+"))\ns.listen()\ntime.sleep(1000)")
-	start("python3", "-c", "import socket, time\ns = socket.socket(type=socket.SOCK_DGRAM)\ns.bind(('', "+ports["DNS_PORT"]+"))\ntime.sleep(1000)")
-	out := mustInDir(t, dir, "verify", "--job", "one", "--wait", "20s", "--no-color")
-	if !strings.Contains(out, "6 ok") {
+	start("python3", "-c", "import socket, time\ns = socket.socket(type=socket.SOCK_DGRAM)\ns.bind(('', "+ports["UDP_PORT"]+"))\ntime.sleep(1000)")
+	writeText(t, filepath.Join(dir, "Server.java"), "public class Server { public static void main(String[] a) throws Exception { new java.net.ServerSocket("+ports["JAVA_PORT"]+"); Thread.sleep(1000000); } }\n")
+	start("java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "Server.java")
+	goServer, err := net.Listen("tcp", ":"+ports["GO_PORT"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer goServer.Close()
+	start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--user=root", "--pid-file", "--bind-interfaces", "--address=/shop.test/192.0.2.7", "--port="+ports["DNS_PORT"])
+	start("python3", "-c", `
+import socket, threading, time
+for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+    s = socket.socket(type=kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('', `+ports["BOTH_PORT"]+`))
+    if kind == socket.SOCK_STREAM:
+        s.listen()
+        threading.Thread(target=lambda s=s: time.sleep(1000), daemon=True).start()
+while True:
+    text, peer = s.recvfrom(100)
+    s.sendto(text, peer)
+`)
+	out := mustInDir(t, dir, "verify", "--job", "one", "--wait", "60s", "--no-color")
+	if !strings.Contains(out, "11 ok") {
 		t.Errorf("got %s", out)
+	}
+	for _, name := range []string{"DNS", "BOTH"} { // datagrams reach the servers beside the guards
+		c, err := net.Dial("udp", "127.0.0.1:"+ports[name+"_PORT"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		const query = "\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x04test\x00\x00\x01\x00\x01" // the address of shop.test: RFC 1035
+		if _, err := c.Write([]byte(query)); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 512)
+		if n, err := c.Read(answer); err != nil || n < len(query) || answer[1] != 7 {
+			t.Errorf("%s: got %q, %v", name, answer[:n], err)
+		}
 	}
 	// Nobody else gets the ports while the servers run.
 	if out, err := inDir(dir, nil, "assign", "--job", "two", "--range", "8001-8005"); err == nil {
@@ -107,18 +148,22 @@ func TestRestartsBesideOthers(t *testing.T) {
 	mustInDir(t, dir, "assign", "--job", "one", "-p", "8080")
 	var others sync.WaitGroup
 	var done atomic.Bool
-	for i := range 3 {
+	checks, assigns := 2, 1
+	if often(1) > 1 {
+		checks, assigns = 64, 8
+	}
+	for i := range checks + assigns {
 		others.Go(func() {
 			for !done.Load() {
 				args := []string{"-p", "8080", "-p", "8081", "--range", "8080-8090"}
-				if i == 0 {
+				if i < assigns {
 					args = append([]string{"assign", "--job", fmt.Sprint("other ", i), "--for", "100ms"}, args...)
 				}
 				_, _ = inDir(dir, nil, args...) // a check fails: the port is taken
 			}
 		})
 	}
-	for range often(300) {
+	for range often(200) {
 		syscall.ForkLock.RLock() // a new process has the listener, too, until it executes a program
 		l, err := net.Listen("tcp", ":8080")
 		if err == nil {
@@ -138,7 +183,11 @@ func TestRestartsBesideOthers(t *testing.T) {
 // TestSocketsOutliveARestart restarts a server that has its socket from exec, while
 // clients connect. None is refused.
 func TestSocketsOutliveARestart(t *testing.T) {
-	for name, command := range map[string]string{"Python": "python3 server.py", "Node": "node server.js"} {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string]string{"Python": "python3 server.py", "Node": "node server.js", "Go": "env " + socketServerEnv + "=1 " + self} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if testbed.Isolated(t) {
@@ -146,6 +195,28 @@ func TestSocketsOutliveARestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// socketServerEnv is set for the program that is socketServer.
+const socketServerEnv = "PORTCHECK_TEST_SOCKET_SERVER"
+
+// socketServer is a server in Go that has its socket from exec, and ends after a while.
+func socketServer() {
+	if os.Getenv("LISTEN_PID") != fmt.Sprint(os.Getpid()) || os.Getenv("LISTEN_FDS") != "1" {
+		os.Exit(1)
+	}
+	l, err := net.FileListener(os.NewFile(3, "web"))
+	for i := 0; i < 50 && err == nil; i++ {
+		var c net.Conn
+		if c, err = l.Accept(); err == nil {
+			_, _ = c.Write([]byte("x")) // the client may have gone
+			c.Close()
+		}
+	}
+	if err != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func restartBehindSocket(t *testing.T, command string) {

@@ -39,6 +39,7 @@ func startOrphan() error {
 	cmd := exec.Command(host.Executable(), "keep")
 	cmd.Args[0] = "portcheck"
 	cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
+	lease.Independent(cmd)
 	if err := cmd.Start(); err != nil {
 		return unknownError(err)
 	}

@@ -173,7 +173,7 @@ threading.Event().wait()
 	if x := results["tcp-9000/tcp"]; x.Status != check.Free {
 		t.Errorf("the job's own port: %+v", x)
 	}
-	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}} {
+	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}, {"exec", "-p", "9002", "--", "true"}, {"release", "--job", "none"}} {
 		start := time.Now()
 		out := mustInDir(t, ".", args...)
 		if took := time.Since(start); took > most {

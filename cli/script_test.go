@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(swapperEnv) != "" {
 		swapper(os.Args[1:])
 	}
+	if os.Getenv(socketServerEnv) != "" {
+		socketServer()
+	}
 	testscript.Main(m, map[string]func(){
 		"portcheck": func() {
 			ctx, stop := WithSignals(context.Background())

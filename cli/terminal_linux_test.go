@@ -33,7 +33,11 @@ func onTerminal(t *testing.T, columns uint16, env []string, args ...string) stri
 // program returns a command that runs portcheck in the environment env.
 func program(env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Args[0], cmd.Env = "portcheck", env
+	cmd.Args[0] = "portcheck"
+	if env != nil { // else it has that of this process
+		// Where the locks of leases are files, they are there.
+		cmd.Env = append([]string{"TMPDIR=" + os.TempDir()}, env...)
+	}
 	return cmd
 }
 

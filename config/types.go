@@ -107,7 +107,7 @@ type Port struct {
 	ConnectTimeout time.Duration `json:",omitempty"`
 	Only           bool          `json:",omitempty"` // for Listening: nobody may listen on the ports outside of Addresses
 	Owner          []Owner
-	ReuseAddress   *bool // nil: true for tcp, false for udp
+	ReuseAddress   *bool // nil: true for tcp and with Guard, else false
 	ReusePort      bool
 	Device         string // that the app binds to; empty: none
 	RunAs          string
@@ -134,7 +134,8 @@ const MostDuration = 24 * time.Hour
 
 // Binding returns how the app opens its socket of one protocol.
 func (p Port) Binding(proto port.Protocol) port.Binding {
-	reuse := proto == port.TCP
+	// A server that can start beside a guard sets it.
+	reuse := proto == port.TCP || p.Guard != nil && *p.Guard
 	if p.ReuseAddress != nil {
 		reuse = *p.ReuseAddress
 	}

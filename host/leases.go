@@ -43,7 +43,12 @@ func (p *probe) withoutGuards(sockets []Socket) []Socket {
 	}
 	return slices.DeleteFunc(sockets, func(s Socket) bool {
 		l, leased := p.leases[protocolPort{s.Protocol, s.Port}]
-		return leased && s.Protocol == port.TCP && s.State == Bound && s.Addr.IsUnspecified() && s.Device == "" &&
-			(s.UID == nil || l.UID < 0 || int(*s.UID) == l.UID)
+		if !leased || s.Device != "" || s.UID != nil && l.UID >= 0 && int(*s.UID) != l.UID {
+			return false
+		}
+		if s.Protocol == port.UDP {
+			return s.State == Connected && s.Addr.Unmap().IsLoopback()
+		}
+		return s.State == Bound && s.Addr.IsUnspecified()
 	})
 }

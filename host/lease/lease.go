@@ -5,6 +5,7 @@ package lease
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,6 +37,11 @@ type Held struct {
 	Port     uint16
 }
 
+// byNumber compares ports by protocol and number.
+func byNumber(a, b Held) int {
+	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+}
+
 // OwnedBy reports whether a lease is that of a job of this process's user.
 func (l Lease) OwnedBy(job string) bool { return l.Job == Name(job) && l.UID == os.Geteuid() }
 
@@ -55,9 +61,10 @@ type Want struct {
 	Protocols []port.Protocol `json:"protocols"`
 	Ports     port.Set        `json:"ports"`  // where its first port may be, in order of preference
 	Length    int             `json:"length"` // the number of neighbouring ports
-	// Guard holds each TCP port by a socket, too. Only servers that set SO_REUSEADDR
-	// can bind beside it.
-	Guard bool `json:"guard"`
+	// Guard holds each TCP port by a socket, too, and GuardUDP each UDP port. Only
+	// servers that set SO_REUSEADDR can bind beside it.
+	Guard    bool `json:"guard"`
+	GuardUDP bool `json:"guard_udp,omitempty"`
 }
 
 // Request asks a keeper to hold ports for all wants or for none.
@@ -68,6 +75,8 @@ type Request struct {
 	Expires   time.Time `json:"expires"`
 	UntilExit int       `json:"until_exit,omitempty"` // a process with which the lease ends
 	Wants     []Want    `json:"wants"`
+	// Directory is where the locks are if they are files. Start sets it.
+	Directory string `json:"directory,omitempty"`
 	// Orphan is set if the program that is started starts the keeper and ends at once,
 	// so that the keeper is no child of this process.
 	Orphan bool `json:"-"`
@@ -102,4 +111,28 @@ func Name(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	suffix := "~" + hex.EncodeToString(sum[:8])
 	return strings.ToValidUTF8(clean[:min(len(clean), mostName-len(suffix))], "") + suffix
+}
+
+// Look returns the lease of a port, and reports whether there is one. It waits for the
+// keeper's line until the deadline. What it does not learn by then is zero.
+func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
+	all := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
+	if len(all) == 0 {
+		return Lease{}, false
+	}
+	return all[0].Lease, true
+}
+
+// describe takes over what a keeper says about its lease.
+func (l *Held) describe(told Lease) {
+	l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
+	l.Since, l.Expires = plausible(told.Since), plausible(told.Expires)
+}
+
+// plausible returns a time that JSON can have in every time zone, else none.
+func plausible(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 1970 || year > 9000 {
+		return time.Time{}
+	}
+	return t.UTC()
 }

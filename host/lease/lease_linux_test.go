@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,28 +23,31 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testbed.Main(m, map[string]func([]string) error{
+	programs := map[string]func([]string) error{
 		"keeper": func([]string) error {
 			CloseInherited()
 			return Keep(context.Background(), os.Stdin, os.Stdout, Detach)
 		},
 		"caller": func(args []string) error { return runCaller(args[0]) },
-		"squatter": func(args []string) error {
-			fd, err := bindName(lockName(port.TCP, atoi(args[0])))
-			if err == nil && args[1] == "listen" {
-				err = unix.Listen(fd, 128)
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Println("ready")
-			select {}
-		},
 		"release": func(args []string) error {
 			fmt.Println(Release(port.TCP, atoi(args[0]), soon()))
 			return nil
 		},
-	})
+	}
+	for name, run := range mechanismPrograms {
+		programs[name] = run
+	}
+	testbed.Main(m, programs)
+}
+
+// isolated is testbed.Isolated with a directory for temporary files of its own.
+func isolated(t *testing.T) bool {
+	t.Helper()
+	if !testbed.Isolated(t) {
+		return false
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	return true
 }
 
 func atoi(s string) uint16 {
@@ -109,8 +113,11 @@ func kill(t *testing.T, pid int) {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if !await(fd, unix.POLLIN, soon()) {
-		t.Fatalf("process %d does not end", pid)
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -131,7 +138,7 @@ func bindable(t *testing.T, n uint16, reuse bool) bool {
 }
 
 func TestLeaseIsHeldUntilReleased(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	pair := want(8000, 8009)
@@ -165,7 +172,7 @@ func TestLeaseIsHeldUntilReleased(t *testing.T) {
 
 // A second lease of one port fails, and nothing that it took on the way is left.
 func TestAllOrNothing(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	mustStart(t, request("a", want(8005, 8005)))
@@ -203,7 +210,7 @@ func TestAllOrNothing(t *testing.T) {
 
 // As many callers as there are ports for: each gets its own, at once.
 func TestManyCallersForExactlyAllPorts(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	const callers, each = 64, 3
@@ -250,95 +257,74 @@ func TestManyCallersForExactlyAllPorts(t *testing.T) {
 		return
 	}
 	// Killed keepers give their ports back at once, and nobody else's.
-	for i := range 16 {
+	killed := map[int]bool{}
+	for _, i := range rand.Perm(callers)[:16] {
 		kill(t, pids[strconv.Itoa(i)])
+		killed[i] = true
 	}
 	for n, i := range holders {
-		if _, leased := Look(port.TCP, n, soon()); leased != (i >= 16) {
-			t.Errorf("port %d of keeper %d: leased %t", n, i, leased)
+		if _, leased := Look(port.TCP, n, soon()); leased == killed[i] {
+			t.Errorf("port %d of keeper %d: leased %t, killed %t", n, i, leased, killed[i])
 		}
-		if i < 16 && !bindable(t, n, false) {
-			t.Errorf("port %d of keeper %d is still bound", n, i)
+		if bindable(t, n, false) != killed[i] {
+			t.Errorf("port %d of keeper %d: killed %t, and the kernel says otherwise", n, i, killed[i])
 		}
 	}
 }
 
-// Neither connections nor binds to port 0 get a leased port, even if there is no
-// other.
+// Neither connections nor binds to port 0 get a leased port, even if there is hardly
+// another. Without a guard they do.
 func TestKernelGivesNoLeasedPortAway(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
+	for _, guarded := range []bool{true, false} {
+		t.Run(fmt.Sprint(guarded), func(t *testing.T) {
+			if isolated(t) {
+				askKernelForPorts(t, guarded)
+			}
+		})
 	}
+}
+
+func askKernelForPorts(t *testing.T, guarded bool) {
+	t.Helper()
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40019"), 0o600); err != nil {
 		testbed.Missing(t, err.Error())
 	}
-	leased := want(40000, 40019)
-	leased.Length = 16
-	mustStart(t, request("a", leased))
-	used := map[uint16]bool{}
+	w := want(40000, 40019)
+	w.Length, w.Guard = 16, guarded
+	mustStart(t, request("a", w))
+	leased, others := map[string]int{}, map[string]int{}
+	note := func(how string, a net.Addr) {
+		if a.(*net.TCPAddr).Port < 40016 {
+			leased[how]++
+		} else {
+			others[how]++
+		}
+	}
+	testbed.Serve(t, "tcp4", "127.0.0.1:9000", func(net.Conn) {})
 	for range 200 {
-		if l, err := net.Listen("tcp4", "127.0.0.1:0"); err == nil {
-			used[uint16(l.Addr().(*net.TCPAddr).Port)] = true
-			defer l.Close()
+		for _, address := range []string{":0", "127.0.0.1:0"} {
+			if l, err := net.Listen("tcp4", address); err == nil {
+				note("bind", l.Addr())
+				l.Close()
+			}
+		}
+		if c, err := net.Dial("tcp4", "127.0.0.1:9000"); err == nil {
+			note("connect", c.LocalAddr())
+			_ = c.(*net.TCPConn).SetLinger(0) // else the port is in TIME_WAIT
+			c.Close()
 		}
 	}
-	if len(used) == 0 || slices.ContainsFunc([]uint16{40000, 40007, 40015}, func(n uint16) bool { return used[n] }) {
-		t.Errorf("binds to port 0 got %v", used)
-	}
-	for n := range used {
-		if n < 40016 {
-			t.Errorf("a bind to port 0 got the leased port %d", n)
+	for _, how := range []string{"bind", "connect"} {
+		if guarded && others[how] == 0 || (leased[how] == 0) != guarded {
+			t.Errorf("%s: %d got other ports, and %d leased ones", how, others[how], leased[how])
 		}
-	}
-	server, err := net.Listen("tcp4", "127.0.0.1:9000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	for range 200 {
-		c, err := net.Dial("tcp4", "127.0.0.1:9000")
-		if err != nil {
-			continue
-		}
-		defer c.Close()
-		if n := c.LocalAddr().(*net.TCPAddr).Port; n >= 40000 && n < 40016 {
-			t.Errorf("a connection got the leased port %d", n)
-		}
-	}
-}
-
-func TestList(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	both := want(8000, 8000)
-	both.Protocols = []port.Protocol{port.TCP, port.UDP}
-	mustStart(t, request("a", both, want(9000, 9000)))
-	mustStart(t, request("b", want(8001, 8001)))
-	testbed.StartProgram(t, "squatter", testbed.Faults{}, "8002", "bind") // no lease yet
-	t.Chdir(t.TempDir())
-	if err := os.MkdirAll("@portcheck/1/tcp", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	// Python takes this for the path of a file, and /proc/net/unix shows it as a lock's.
-	testbed.Python(t, "import socket; s = socket.socket(socket.AF_UNIX); s.bind('@portcheck/1/tcp/8003'); s.listen(); print('ready'); s.accept()")
-	all, err := List(soon())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, h := range all {
-		got = append(got, fmt.Sprintf("%s %d %s", h.Protocol, h.Port, h.ID))
-	}
-	if want := []string{"tcp 8000 a", "tcp 8001 b", "tcp 9000 a", "udp 8000 a"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 // 8 callers of 100 ports, of which there are 192: one is served, and the others learn
 // that there is no room.
 func TestCallersForMoreThanThereIs(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	served := make(chan bool, 8)
@@ -366,238 +352,41 @@ func TestCallersForMoreThanThereIs(t *testing.T) {
 	}
 }
 
-func TestHostileHoldersOfLocks(t *testing.T) {
-	if !testbed.Isolated(t) {
+// The same callers, of which each tries until it is served and then gives its ports back:
+// nobody starves.
+func TestNobodyStarves(t *testing.T) {
+	if !isolated(t) {
 		return
 	}
-	answer := func(n uint16, do func(*net.UnixConn)) {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@" + lockName(port.TCP, n)[1:]})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.AcceptUnix()
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			wants := make([]Want, 100)
+			for k := range wants {
+				wants[k] = want(20000, 20191)
+			}
+			for deadline := soon().Add(50 * time.Second); time.Now().Before(deadline); {
+				reply, err := startKeeper(request(strconv.Itoa(i), wants...))
 				if err != nil {
+					t.Error(err)
 					return
 				}
-				go do(c)
+				if reply.Unmet == nil {
+					if !Release(port.TCP, reply.First[0], soon()) {
+						t.Errorf("%d is not released", i)
+					}
+					return
+				}
 			}
-		}()
+			t.Errorf("%d is never served", i)
+		})
 	}
-	answer(8001, func(c *net.UnixConn) { _, _ = c.Write([]byte("\x1b[31m garbage \xff\n")); c.Close() })
-	answer(8002, func(c *net.UnixConn) {
-		for {
-			if _, err := c.Write([]byte(strings.Repeat("x", 4096))); err != nil {
-				return
-			}
-		}
-	})
-	answer(8003, func(*net.UnixConn) {}) // silent
-	answer(8004, func(c *net.UnixConn) { c.Close() })
-	answer(8005, func(c *net.UnixConn) {
-		_, _ = c.Write([]byte(`{"id":"` + strings.Repeat("y", 900) + `","job":"\u001b[2J\n","since":"no"}` + "\n"))
-	})
-	full, err := bindName(lockName(port.TCP, 8006))
-	if err == nil {
-		err = unix.Listen(full, 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = connect(lockName(port.TCP, 8006))
-	}
-	mustStart(t, request("stopped", want(8007, 8007)))
-	pid := keeperOf(t, 8007).PID
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for n := uint16(8001); n <= 8007; n++ {
-		start := time.Now()
-		l, leased := Look(port.TCP, n, time.Now().Add(time.Second/5))
-		if took := time.Since(start); !leased || took > time.Second || l.ID != "" || l.Job != "" {
-			t.Errorf("port %d: leased %t after %s, %+v", n, leased, took, l)
-		}
-	}
-	if l, _ := Look(port.TCP, 8007, time.Now()); l.PID != pid {
-		t.Errorf("the stopped keeper is %d, want %d", l.PID, pid)
-	}
-	start := time.Now()
-	if Release(port.TCP, 8007, start.Add(time.Second/5)) || time.Since(start) > time.Second {
-		t.Error("a stopped keeper was released, or held its caller up")
-	}
-	// Its ports stay its own, and others go on.
-	if reply := mustStart(t, request("next", want(8001, 8008))); !slices.Equal(reply.First, []uint16{8008}) {
-		t.Errorf("got %+v", reply)
-	}
-	if reply := mustStart(t, request("none", want(8001, 8007))); reply.Unmet == nil {
-		t.Errorf("got %+v, but all are taken", reply)
-	}
-}
-
-// Clients of a keeper that send nothing, garbage or too much neither end it nor keep
-// others from it.
-func TestHostileClientsOfKeepers(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	r := request("a", want(8000, 8000))
-	r.UntilExit = os.Getpid()
-	mustStart(t, r)
-	for i := range 200 {
-		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
-		if err != nil {
-			continue // the backlog is full for a moment
-		}
-		defer c.Close()
-		_ = c.SetWriteDeadline(soon())
-		_, _ = c.Write([]byte([]string{"", "\n", `{"release":`, `{"release":1}` + "\n", strings.Repeat("[", 5000) + "\n"}[i%5])) // it may hang up
-	}
-	if l := keeperOf(t, 8000); l.ID != "a" {
-		t.Errorf("got %+v", l)
-	}
-	if !Release(port.TCP, 8000, soon()) {
-		t.Error("not released")
-	}
-}
-
-// A client that has to go for another one, in the moment in which it sends, does not end
-// the lease.
-func TestClientsThatHaveToGo(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	r := request("a", want(8000, 8000))
-	r.UntilExit = os.Getpid()
-	mustStart(t, r)
-	pid := keeperOf(t, 8000).PID
-	dial := func() net.Conn {
-		c, err := net.Dial("unix", "@"+lockName(port.TCP, 8000)[1:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
-	var clients []net.Conn
-	for range mostClients {
-		c := dial()
-		if _, err := c.Read(make([]byte, mostLine)); err != nil { // it is accepted
-			t.Fatal(err)
-		}
-		clients = append(clients, c)
-	}
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := soon(); ; {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || time.Now().After(deadline) {
-			t.Fatal("the keeper does not stop", err)
-		}
-		if strings.Contains(string(stat), ") T ") {
-			break
-		}
-	}
-	dial() // for which the first has to go
-	if _, err := clients[0].Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	if l := keeperOf(t, 8000); l.ID != "a" {
-		t.Errorf("got %+v", l)
-	}
-}
-
-func TestUsersOfOneHost(t *testing.T) {
-	testbed.NeedUsers(t)
-	if !testbed.Isolated(t) {
-		return
-	}
-	mustStart(t, request("root", want(8000, 8000)))
-	if out := testbed.RunProgram(t, "release", testbed.Faults{UID: 1234}, "8000"); string(out) != "false\n" {
-		t.Errorf("another user has released root's lease: %s", out)
-	}
-	if keeperOf(t, 8000).ID != "root" {
-		t.Error("the lease of root is gone")
-	}
-	testbed.StartProgram(t, "squatter", testbed.Faults{UID: 1234}, "80", "listen")
-	if l, leased := Look(port.TCP, 80, time.Now().Add(time.Second/5)); leased {
-		t.Errorf("a user has leased port 80: %+v", l)
-	}
-	text, err := json.Marshal(request("user", want(8001, 8001)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	testbed.RunProgram(t, "caller", testbed.Faults{UID: 1234}, string(text))
-	if l := keeperOf(t, 8001); l.UID != 1234 {
-		t.Errorf("got %+v, want the user 1234", l)
-	}
-	if reply := mustStart(t, request("b", want(8000, 8001))); reply.Unmet == nil {
-		t.Errorf("root got %+v", reply)
-	}
-	if out := testbed.RunProgram(t, "release", testbed.Faults{UID: 1234}, "8001"); string(out) != "true\n" {
-		t.Errorf("the user can't release the own lease: %s", out)
-	}
-}
-
-// A name that is bound for good without listening is no lease, holds nobody up for
-// long, and is not taken.
-func TestNamesThatNeverListen(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	testbed.StartProgram(t, "squatter", testbed.Faults{}, "8000", "bind")
-	if _, leased := Look(port.TCP, 8000, soon()); leased {
-		t.Error("leased")
-	}
-	start := time.Now()
-	if reply := mustStart(t, request("a", want(8000, 8000))); reply.Unmet == nil || time.Since(start) > 5*time.Second {
-		t.Errorf("got %+v after %s", reply, time.Since(start))
-	}
-	if reply := mustStart(t, request("a", want(8000, 8001))); !slices.Equal(reply.First, []uint16{8001}) {
-		t.Errorf("got %+v", reply)
-	}
-}
-
-func TestKeeperEnds(t *testing.T) {
-	if !testbed.Isolated(t) {
-		return
-	}
-	child, _ := testbed.StartProgram(t, "squatter", testbed.Faults{}, "9000", "bind")
-	until := request("until", want(8000, 8000))
-	until.UntilExit = child.Process.Pid
-	mustStart(t, until)
-	short := request("short", want(8001, 8001))
-	short.Expires = time.Now().Add(time.Second)
-	mustStart(t, short)
-	past := request("past", want(8002, 8002))
-	past.Expires = time.Now()
-	mustStart(t, past)
-	for n, end := range map[uint16]func(){8000: func() { _ = child.Process.Kill() }, 8001: func() {}, 8002: func() {}} {
-		c, err := net.Dial("unix", "@"+lockName(port.TCP, n)[1:])
-		end()
-		if err != nil {
-			continue // it has ended
-		}
-		_ = c.SetReadDeadline(soon())
-		for err == nil {
-			_, err = c.Read(make([]byte, mostLine))
-		}
-		c.Close()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the keeper of port %d does not end", n)
-		}
-	}
+	wait.Wait()
 }
 
 // A context that ends while the keeper is chosen ends it; one that ends later does not.
 func TestStartAndItsContext(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	env := []string{testbed.ProgramEnv + "=keeper"}
@@ -623,7 +412,7 @@ func TestStartAndItsContext(t *testing.T) {
 // A CI step ends once nobody has its streams, and the CI's clean-up finds a keeper by
 // its environment.
 func TestKeeperIsDetached(t *testing.T) {
-	if !testbed.Isolated(t) {
+	if !isolated(t) {
 		return
 	}
 	t.Setenv("RUNNER_TRACKING_ID", "github_1")

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/org/portcheck/port"
 )
 
@@ -20,9 +18,9 @@ const (
 	doubtTime = time.Second / 2
 )
 
-// lock is a bound socket that is the lock of a port.
+// lock is the lock of a port, which this process has.
 type lock struct {
-	fd       int
+	handle
 	protocol port.Protocol
 	port     uint16
 	want     int // the index of the want that has the port
@@ -30,8 +28,9 @@ type lock struct {
 
 // hold is a set of ports that this process holds.
 type hold struct {
+	place
 	locks  []lock
-	guards []int
+	guards []func() // each closes one
 	// taken are the ports that this pass need not try: they are ours, or another's.
 	taken map[numbered]bool
 }
@@ -49,17 +48,17 @@ func (h *hold) mark() mark { return mark{len(h.locks), len(h.guards)} }
 // back gives back what was taken since the mark.
 func (h *hold) back(m mark) {
 	for _, g := range h.guards[m.guards:] {
-		unix.Close(g)
+		g()
 	}
 	for _, l := range h.locks[m.locks:] {
-		unix.Close(l.fd)
+		l.close()
 		delete(h.taken, numbered{l.protocol, l.port})
 	}
 	h.locks, h.guards = h.locks[:m.locks], h.guards[:m.guards]
 }
 
 // errTaken is the error for ports that another has. errDoubtful is for those that a
-// request has bound and may give back: it does not listen yet.
+// request has locked and may give back: they are no lease yet.
 var (
 	errTaken    = errors.New("taken")
 	errDoubtful = errors.New("taken for now")
@@ -80,39 +79,36 @@ func (h *hold) take(w Want, index int, first uint16) error {
 }
 
 func (h *hold) takeOne(w Want, index int, protocol port.Protocol, n uint16) error {
-	key, name := numbered{protocol, n}, lockName(protocol, n)
+	key := numbered{protocol, n}
 	if h.taken[key] {
 		return errTaken
 	}
-	fd, err := bindName(name)
-	if errors.Is(err, unix.EADDRINUSE) {
-		other, err := connect(name)
-		if errors.Is(err, unix.ECONNREFUSED) {
-			return errDoubtful
-		}
-		if err == nil {
-			unix.Close(other)
-		}
+	got, err := h.lock(protocol, n)
+	if errors.Is(err, errTaken) {
 		h.taken[key] = true
-		return errTaken
+		return err
+	}
+	if errors.Is(err, errDoubtful) {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("the lock of port %d can't be made: %w", n, err)
 	}
 	h.taken[key] = true
-	h.locks = append(h.locks, lock{fd, protocol, n, index})
-	if protocol != port.TCP || !w.Guard {
+	h.locks = append(h.locks, lock{got, protocol, n, index})
+	guard := guardTCP
+	switch {
+	case protocol == port.UDP && w.GuardUDP:
+		guard = guardUDP
+	case protocol != port.TCP || !w.Guard:
 		return nil
 	}
-	g, err := guard(n)
-	switch {
-	case errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
-		return errTaken
-	case err != nil:
+	guards, err := guard(n)
+	if err != nil && !errors.Is(err, errTaken) {
 		return fmt.Errorf("port %d can't be guarded: %w", n, err)
 	}
-	h.guards = append(h.guards, g)
-	return nil
+	h.guards = append(h.guards, guards...)
+	return err
 }
 
 // pass takes ports for all wants or for none. Of the wants that it could not meet,
@@ -168,8 +164,8 @@ func (h *hold) choose(ctx context.Context, wants []Want) (first []uint16, unmet 
 	if unmet < 0 || err != nil {
 		return first, unmet, err
 	}
-	if mutex, ok := lockMutex(ctx, time.Now().Add(mutexTime)); ok {
-		defer unix.Close(mutex)
+	if unlock, ok := h.lockMutex(ctx, time.Now().Add(mutexTime)); ok {
+		defer unlock()
 	}
 	for deadline := time.Now().Add(doubtTime); ; {
 		var doubtful bool
@@ -177,32 +173,6 @@ func (h *hold) choose(ctx context.Context, wants []Want) (first []uint16, unmet 
 		if unmet < 0 || err != nil || !doubtful || time.Now().After(deadline) {
 			return first, unmet, err
 		}
-		time.Sleep(time.Millisecond) // nothing shows when a bound socket is closed
+		time.Sleep(time.Millisecond) // nothing shows when a lock is given back
 	}
-}
-
-// lockMutex waits until no other request is in its second pass. A connection to its
-// socket ends with that pass.
-func lockMutex(ctx context.Context, deadline time.Time) (int, bool) {
-	for time.Now().Before(deadline) && ctx.Err() == nil {
-		fd, err := bindName(mutexName)
-		if err == nil {
-			if err := unix.Listen(fd, 4096); err != nil {
-				unix.Close(fd)
-				return -1, false
-			}
-			return fd, true
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return -1, false
-		}
-		other, err := connect(mutexName)
-		if err != nil { // it is not listening yet, has ended, or its backlog is full
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		await(other, unix.POLLIN, deadline) // no event but the end: it sends nothing
-		unix.Close(other)
-	}
-	return -1, false
 }

@@ -1,3 +1,5 @@
+//go:build linux && !filelocks
+
 package lease
 
 import (
@@ -5,19 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	mostClients = 32              // clients of a keeper at the same time
-	clientTime  = time.Second     // how long a client may take
-	mostRequest = 16 << 20        // bytes of a Request
-	recheck     = 5 * time.Minute // a machine that was suspended has another clock than poll
+	mostClients = 32          // clients of a keeper at the same time
+	clientTime  = time.Second // how long a client may take
 )
 
 // keeper holds the ports of one lease and answers about it.
@@ -36,69 +34,32 @@ type client struct {
 	sent  []byte
 }
 
-// Keep reads a Request, takes its ports, and writes a Reply. Then it holds the ports
-// until the lease ends. Both streams are of the process that started it, and are not
-// used after the reply: detach is called then.
-func Keep(ctx context.Context, in io.Reader, out io.Writer, detach func() error) error {
-	k := &keeper{since: time.Now(), byFD: map[int32]lock{}, clients: map[int32]client{}}
-	if err := json.NewDecoder(io.LimitReader(in, mostRequest)).Decode(&k.request); err != nil {
-		return fmt.Errorf("the request can't be read: %w", err)
-	}
-	reply, err := k.begin(ctx)
-	if err != nil {
-		reply = Reply{Error: err.Error()}
-	}
-	if failed := json.NewEncoder(out).Encode(reply); err == nil {
-		err = failed
-	}
-	if err != nil || reply.Unmet != nil {
-		return err
-	}
-	if err := detach(); err != nil {
-		return err
-	}
-	return k.serve(ctx)
-}
-
-// begin takes the ports and makes them a lease: their locks listen.
-func (k *keeper) begin(ctx context.Context) (Reply, error) {
-	for i, w := range k.request.Wants {
-		if w.Length < 1 || len(w.Protocols) == 0 {
-			return Reply{}, fmt.Errorf("want %d of the request has no ports", i)
-		}
-	}
+// prepare makes what the keeper waits with.
+func (k *keeper) prepare() error {
+	k.byFD, k.clients = map[int32]lock{}, map[int32]client{}
 	var err error
 	if k.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return Reply{}, err
+		return err
 	}
-	if pid := k.request.UntilExit; pid != 0 {
-		fd, err := unix.PidfdOpen(pid, 0)
-		if err != nil {
-			return Reply{}, fmt.Errorf("process %d can't be watched: %w", pid, err)
-		}
-		if err := k.watch(fd); err != nil {
-			return Reply{}, err
-		}
-		k.until = int32(fd)
+	pid := k.request.UntilExit
+	if pid == 0 {
+		return nil
 	}
-	first, unmet, err := k.choose(ctx, k.request.Wants)
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return Reply{}, err
+		return fmt.Errorf("process %d can't be watched: %w", pid, err)
 	}
-	if unmet >= 0 {
-		return Reply{Unmet: &unmet}, nil
+	k.until = int32(fd)
+	return k.watch(fd)
+}
+
+// publish makes a lock a lease: it listens.
+func (k *keeper) publish(l lock) error {
+	if err := unix.Listen(l.fd, 128); err != nil {
+		return err
 	}
-	k.taken = nil
-	for _, l := range k.locks {
-		if err := unix.Listen(l.fd, 128); err != nil {
-			return Reply{}, err
-		}
-		if err := k.watch(l.fd); err != nil {
-			return Reply{}, err
-		}
-		k.byFD[int32(l.fd)] = l
-	}
-	return Reply{First: first}, nil
+	k.byFD[int32(l.fd)] = l
+	return k.watch(l.fd)
 }
 
 func (k *keeper) watch(fd int) error {
@@ -118,12 +79,10 @@ func (k *keeper) serve(ctx context.Context) error {
 	defer stop()
 	events := make([]unix.EpollEvent, 16)
 	for {
-		now := time.Now().Round(0) // the wall clock, which goes on in suspend
-		left := k.request.Expires.Sub(now)
+		left := k.left()
 		if left <= 0 {
 			return nil
 		}
-		left = min(left, recheck)
 		for fd, c := range k.clients {
 			if time.Since(c.since) >= clientTime {
 				k.drop(fd)
@@ -173,8 +132,7 @@ func (k *keeper) accept(l lock) {
 		}
 		k.drop(oldest)
 	}
-	r := k.request
-	line, err := Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: k.since, Expires: r.Expires}.line()
+	line, err := k.leaseOf(l).line()
 	if err == nil {
 		_, err = unix.SendmsgN(fd, line, nil, nil, unix.MSG_NOSIGNAL)
 	}
@@ -217,44 +175,4 @@ func (k *keeper) read(fd int32) bool {
 	k.back(mark{}) // the ports are free before the client is told so
 	_, _ = unix.SendmsgN(int(fd), []byte(releaseReply), nil, nil, unix.MSG_NOSIGNAL)
 	return true
-}
-
-// Detach makes this process independent of the one that started it: its streams are
-// /dev/null, and descriptors that it inherited are closed. A CI step waits for whoever
-// has its stdout.
-func Detach() error {
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(null)
-	for fd := range 3 {
-		if err := unix.Dup3(null, fd, 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// CloseInherited closes the descriptors above stderr that this process has inherited.
-// Those that it opened itself are closed on exec.
-func CloseInherited() {
-	var all []int
-	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
-		for _, e := range entries {
-			if fd, err := strconv.Atoi(e.Name()); err == nil {
-				all = append(all, fd)
-			}
-		}
-	} else {
-		for fd := range 1 << 16 {
-			all = append(all, fd)
-		}
-	}
-	for _, fd := range all {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if fd > 2 && err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd)
-		}
-	}
 }

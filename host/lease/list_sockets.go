@@ -1,3 +1,5 @@
+//go:build linux && !filelocks
+
 package lease
 
 import (
@@ -55,12 +57,7 @@ func listening(r io.Reader) ([]Held, error) {
 			break
 		}
 	}
-	slices.SortFunc(all, func(a, b Held) int {
-		if a.Protocol != b.Protocol {
-			return strings.Compare(string(a.Protocol), string(b.Protocol))
-		}
-		return int(a.Port) - int(b.Port)
-	})
+	slices.SortFunc(all, byNumber)
 	return slices.Compact(all), nil
 }
 

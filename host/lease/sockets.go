@@ -1,7 +1,10 @@
+//go:build linux && !filelocks
+
 package lease
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +29,9 @@ const (
 func lockName(protocol port.Protocol, n uint16) string {
 	return fmt.Sprintf("%s%s/%d", lockPrefix, protocol, n)
 }
+
+// directory returns nothing: the locks are no files.
+func directory() string { return "" }
 
 // bindName binds a new unix socket to an abstract name. It does not listen.
 func bindName(name string) (int, error) {
@@ -65,48 +71,55 @@ func connectBefore(name string, deadline time.Time) (int, error) {
 	}
 }
 
-// guard binds a TCP port on all addresses without an option to share it, which fails
-// if any other socket has it. Then it sets the options, so that a server that sets
-// SO_REUSEADDR can bind beside it. It never listens.
-func guard(n uint16) (int, error) {
-	fd, err := guardOn(unix.AF_INET6, &unix.SockaddrInet6{Port: int(n)})
-	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
-		fd, err = guardOn(unix.AF_INET, &unix.SockaddrInet4{Port: int(n)})
-	}
-	return fd, err
-}
+// handle is a bound socket that is a lock.
+type handle struct{ fd int }
 
-func guardOn(family int, address unix.Sockaddr) (int, error) {
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
+func (h handle) close() { unix.Close(h.fd) }
+
+// place is where the locks are: the names of this network namespace.
+type place struct{}
+
+// lock takes the lock of a port. It is no lease until the socket listens.
+func (place) lock(protocol port.Protocol, n uint16) (handle, error) {
+	name := lockName(protocol, n)
+	fd, err := bindName(name)
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return handle{fd}, err
 	}
-	if family == unix.AF_INET6 {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	other, err := connect(name)
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return handle{}, errDoubtful
 	}
 	if err == nil {
-		err = unix.Bind(fd, address)
+		unix.Close(other)
 	}
-	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-		if err == nil {
-			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1)
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return handle{}, errTaken
 }
 
-// Look returns the lease of a port, and reports whether there is one. It waits for the
-// keeper's line until the deadline. What it does not learn by then is zero.
-func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
-	all := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
-	if len(all) == 0 {
-		return Lease{}, false
+// lockMutex waits until no other request is in its second pass. A connection to its
+// socket ends with that pass.
+func (place) lockMutex(ctx context.Context, deadline time.Time) (unlock func(), ok bool) {
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		fd, err := bindName(mutexName)
+		if err == nil {
+			if err := unix.Listen(fd, 4096); err != nil {
+				unix.Close(fd)
+				return nil, false
+			}
+			return handle{fd}.close, true
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return nil, false
+		}
+		other, err := connect(mutexName)
+		if err != nil { // it is not listening yet, has ended, or its backlog is full
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		await(other, unix.POLLIN, deadline) // no event but the end: it sends nothing
+		unix.Close(other)
 	}
-	return all[0].Lease, true
+	return nil, false
 }
 
 // mostAsked is how many locks are asked at the same time. Each is a descriptor.
@@ -200,17 +213,8 @@ func ask(fd int, l *Held, uid int, deadline time.Time) {
 	line, ok := readLine(fd, deadline)
 	told := Lease{}
 	if ok && json.Unmarshal(line, &told) == nil {
-		l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
-		l.Since, l.Expires = plausible(told.Since), plausible(told.Expires)
+		l.describe(told)
 	}
-}
-
-// plausible returns a time that JSON can have in every time zone, else none.
-func plausible(t time.Time) time.Time {
-	if year := t.UTC().Year(); year < 1970 || year > 9000 {
-		return time.Time{}
-	}
-	return t.UTC()
 }
 
 // readLine reads a line of at most mostLine bytes.

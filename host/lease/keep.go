@@ -1,0 +1,77 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	mostRequest = 16 << 20        // bytes of a Request
+	recheck     = 5 * time.Minute // a machine that was suspended has another clock than timers
+)
+
+// Keep reads a Request, takes its ports, and writes a Reply. Then it holds the ports
+// until the lease ends. Both streams are of the process that started it, and are not
+// used after the reply: detach is called then.
+func Keep(ctx context.Context, in io.Reader, out io.Writer, detach func() error) error {
+	k := &keeper{since: time.Now()}
+	if err := json.NewDecoder(io.LimitReader(in, mostRequest)).Decode(&k.request); err != nil {
+		return fmt.Errorf("the request can't be read: %w", err)
+	}
+	reply, err := k.begin(ctx)
+	if err != nil {
+		reply = Reply{Error: err.Error()}
+	}
+	if failed := json.NewEncoder(out).Encode(reply); err == nil {
+		err = failed
+	}
+	if err != nil || reply.Unmet != nil {
+		return err
+	}
+	if err := detach(); err != nil {
+		return err
+	}
+	return k.serve(ctx)
+}
+
+// begin takes the ports and makes them a lease.
+func (k *keeper) begin(ctx context.Context) (Reply, error) {
+	for i, w := range k.request.Wants {
+		if w.Length < 1 || len(w.Protocols) == 0 {
+			return Reply{}, fmt.Errorf("want %d of the request has no ports", i)
+		}
+	}
+	if err := k.prepare(); err != nil {
+		return Reply{}, err
+	}
+	first, unmet, err := k.choose(ctx, k.request.Wants)
+	if err != nil {
+		return Reply{}, err
+	}
+	if unmet >= 0 {
+		return Reply{Unmet: &unmet}, nil
+	}
+	k.taken = nil
+	for _, l := range k.locks {
+		if err := k.publish(l); err != nil {
+			return Reply{}, err
+		}
+	}
+	return Reply{First: first}, nil
+}
+
+// leaseOf returns what the keeper says about one of its locks.
+func (k *keeper) leaseOf(l lock) Lease {
+	r := k.request
+	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: k.since, Expires: r.Expires}
+}
+
+// left returns how long the keeper may sleep, which is not above 0 if the lease has
+// ended.
+func (k *keeper) left() time.Duration {
+	now := time.Now().Round(0) // the wall clock, which goes on in suspend
+	return min(k.request.Expires.Sub(now), recheck)
+}

@@ -1,0 +1,82 @@
+//go:build !linux || filelocks
+
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// confirmTime limits how long a keeper waits for those that look at its lock.
+const confirmTime = time.Second
+
+// keeper holds the ports of one lease.
+type keeper struct {
+	hold
+	request Request
+	since   time.Time
+	exited  <-chan struct{} // closed at the end of the process with which the lease ends
+}
+
+// prepare opens the directory of the locks.
+func (k *keeper) prepare() error {
+	if k.request.Directory == "" {
+		k.request.Directory = directory()
+	}
+	var err error
+	if k.root, err = makeDirectory(k.request.Directory); err != nil {
+		return err
+	}
+	if pid := k.request.UntilExit; pid != 0 {
+		if k.exited, err = watchExit(pid); err != nil {
+			return fmt.Errorf("process %d can't be watched: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// publish makes a lock a lease.
+func (k *keeper) publish(l lock) error {
+	line, err := json.Marshal(written{k.leaseOf(l), os.Getpid()})
+	if err != nil {
+		return err
+	}
+	if line = append(line, '\n'); len(line) > mostLine {
+		return errors.New("the names of the lease are too long")
+	}
+	if _, err := l.WriteAt(line, 0); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(confirmTime); ; {
+		err := lockByte(l.File, leasedByte)
+		if !errors.Is(err, errTaken) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(time.Millisecond) // on Windows, one that looks has it for a moment
+	}
+}
+
+// serve holds the ports until the lease ends.
+func (k *keeper) serve(ctx context.Context) error {
+	defer k.back(mark{})
+	for {
+		left := k.left()
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.exited:
+			return nil
+		case now := <-time.After(left):
+			for _, l := range k.locks { // systems remove temporary files that look old
+				_ = k.root.Chtimes(fileName(l.protocol, l.port), now, now) // its lock holds all the same
+			}
+		}
+	}
+}
