@@ -33,6 +33,7 @@ type assignOptions struct {
 	format    string
 	fileSpecs []string
 	exportEnv bool
+	write     bool
 	lifetime  time.Duration
 	untilExit int
 	quiet     bool
@@ -61,6 +62,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	o.assignFlags(f)
 	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.AssignmentFormats.Names(), ", "))
 	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	f.BoolVar(&o.write, "write", false, "also write the ports into the manifests, in place of the ones there")
 	f.BoolVar(&o.exportEnv, "export-env", false, "also set the variables for later steps of a GitHub job (GITHUB_ENV)")
 	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")
 	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
@@ -300,6 +302,17 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 	if err != nil {
 		return err
 	}
+	if o.format == "compose" || slices.ContainsFunc(files, func(f outputFile[check.Assignment]) bool { return f.name == "compose" }) {
+		var wrong *config.Problem
+		if needs, wrong = check.ForOverride(needs); wrong != nil {
+			return usageError(wrong, "")
+		}
+	}
+	if o.write {
+		if err := a.mayWrite(needs, o); err != nil {
+			return err
+		}
+	}
 	assignment, err := a.choose(ctx, needs, target, o, false)
 	if err != nil {
 		return err
@@ -315,6 +328,9 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) er
 			variables = append(variables, ci.Output{Name: p.Env, Value: fmt.Sprint(p.Port)})
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
+	}
+	if o.write {
+		failures = append(failures, a.writeManifests(ctx, assignment, o.quiet))
 	}
 	return joinFailures(failures...)
 }

@@ -49,7 +49,7 @@ func choiceLine(r check.Report) string {
 	case len(flags) == 0:
 		return ""
 	case left > 0:
-		return "free ports for the first " + plural(len(flags), "need") + ": " + strings.Join(flags, " ")
+		return "free ports for the first " + check.Counted(len(flags), "need") + ": " + strings.Join(flags, " ")
 	}
 	return "free ports for all that can move: " + strings.Join(flags, " ")
 }

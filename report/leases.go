@@ -1,12 +1,10 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/org/portcheck/check"
@@ -29,11 +27,9 @@ func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
 	return writeJSON(w, l)
 }
 
-// leasesText writes leases as a table, and the ports of each below it.
+// leasesText writes leases as a table.
 func leasesText(w io.Writer, l check.Leases, _ Options) error {
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tJOB\tAPP\tKEEPER\tUSER\tUNTIL\tPORTS")
+	g := grid{all: []column{{title: "ID"}, {title: "JOB"}, {title: "APP"}, {title: "KEEPER"}, {title: "USER"}, {title: "UNTIL"}, {title: "PORTS"}}}
 	for _, x := range l.Leases {
 		user := x.User
 		if user == "" && x.UID != nil {
@@ -43,12 +39,9 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports))
+		g.cells = append(g.cells, []string{orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports)})
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(g.plain())
 	return err
 }
 

@@ -12,19 +12,19 @@ import (
 // the outcome.
 func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
-		return plural(n, "error"), "nothing was checked"
+		return check.Counted(n, "error"), "nothing was checked"
 	}
 	counts := r.Summary
 	if len(r.Results) > 0 {
 		counts = countPorts(r.Results)
 	}
-	done = plural(counts.Checked, "port") + " checked" + where(r)
+	done = check.Counted(counts.Checked, "port") + " checked" + where(r)
 	if r.Lint {
-		done = plural(counts.Checked, "port") + " compared"
+		done = check.Counted(counts.Checked, "port") + " compared"
 	}
 	outcome = Counts(counts)
 	if n := len(r.Problems); n > 0 {
-		outcome += ", " + plural(n, "manifest error")
+		outcome += ", " + check.Counted(n, "manifest error")
 	}
 	return done, outcome
 }
@@ -53,10 +53,10 @@ func countPorts(results []check.Result) check.Summary {
 func Counts(s check.Summary) string {
 	counts := []string{fmt.Sprintf("%d ok", s.OK)}
 	if n := s.Errors; n > 0 {
-		counts = append(counts, plural(n, "conflict"))
+		counts = append(counts, check.Counted(n, "conflict"))
 	}
 	if n := s.Warnings; n > 0 {
-		counts = append(counts, plural(n, "warning"))
+		counts = append(counts, check.Counted(n, "warning"))
 	}
 	if n := s.Unknown; n > 0 {
 		counts = append(counts, fmt.Sprintf("%d unknown", n))
@@ -100,11 +100,4 @@ func namespaceText(r check.Report, t check.TargetReport) string {
 		text += ": " + sentence(t.Namespace.Reason)
 	}
 	return text
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
