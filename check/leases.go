@@ -165,7 +165,7 @@ func validateLeases(leases []host.Lease) error {
 		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UID < -1 {
 			return errors.New("it has an impossible lease")
 		}
-		text += len(l.ID) + len(l.Job) + len(l.App) + len(l.User)
+		text += len(l.ID) + len(l.Job) + len(l.App) + len(l.Name) + len(l.User)
 	}
 	if len(leases) > mostLeases || text > textOfAll+textOfLease*min(len(leases), 4096) {
 		return errors.New("it has too many leases")

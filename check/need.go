@@ -130,8 +130,11 @@ func describe(h host.Holder) string {
 	case h.UID >= 0:
 		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
 	}
-	if h.LeftOver {
+	switch {
+	case h.LeftOver:
 		parts = append(parts, "left over")
+	case h.Job != nil && !h.Job.Own:
+		parts = append(parts, "left over by "+clip(jobText(*h.Job), 100))
 	}
 	if h.Stopped {
 		parts = append(parts, "stopped")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/port"
 )
 
@@ -113,6 +114,8 @@ type round struct {
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
+	// ownLeases are the leases of the run's job there, if it has entries with port: auto.
+	ownLeases []lease.Held
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
 	budget      budget     // of one request for alternatives
@@ -220,6 +223,7 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)
 		}
 	}
+	r.markOwnJobs(facts.Sockets)
 	return facts, err
 }
 
@@ -277,6 +281,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
 			if n.Auto {
+				b.OwnLeases = true
 				if k := r.scanKey(n, proto); !asked[k] {
 					asked[k] = true
 					b.try(lookOnly(n.Binding(proto)), func(tried host.Tried, _ answer) {
@@ -308,6 +313,9 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 		return
 	}
 	b.take(ctx, facts)
+	if b.OwnLeases {
+		r.ownLeases = ownLeases(facts)
+	}
 	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {
 		return // what a probe of binds could not see is worth more
 	}
@@ -391,6 +399,9 @@ func (r *round) keep(key resultKey, result *Result) {
 // bytesOf returns about how many bytes a holder takes.
 func bytesOf(h *Holder) int64 {
 	size := 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
+	if j := h.Job; j != nil {
+		size += 48 + len(j.Name) + len(j.Text)
+	}
 	if c := h.Container; c != nil {
 		size += len(c.ID) + len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service)
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	ShowCommand  bool          // list command lines of holders
 	Progress     Progress      // may be nil
 	Job          string        // its leases of ports are not in its way
+	Named        string        // the name that the job was given, as leases have it, or ""
+	Identity     string        // the CI job, as leases have it, or ""
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its

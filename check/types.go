@@ -207,12 +207,20 @@ type Holder struct {
 	Origin     *Origin       `json:"origin,omitempty"`
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
+	Job        *HolderJob    `json:"job,omitempty"`     // that started the process
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
 	// Minutes is how long the process has run, 0 if it is not known.
 	Minutes int32 `json:"-"`
+}
+
+// HolderJob is the job that started a process, as the process's environment says.
+type HolderJob struct {
+	Name string `json:"name"`          // as in a lease
+	Text string `json:"text"`          // for people: "run 123 of job e2e"
+	Own  bool   `json:"own,omitempty"` // it is the job that portcheck runs in
 }
 
 // Forwarder says that a holder holds the port on behalf of another.

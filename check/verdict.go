@@ -438,6 +438,9 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		out.UID = &uid
 	}
 	out.User = h.User // Windows has names alone
+	if j := h.Job; j != nil {
+		out.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: jobText(*j), Own: j.Own}
+	}
 	addRelations(&out, *h, s)
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container, Engine: h.Engine}

@@ -121,6 +121,14 @@ func (a *app) ownJob() string {
 	return j.name
 }
 
+// leaseName returns the name of a job as leases have it, "" for none.
+func leaseName(job string) string {
+	if job == "" {
+		return ""
+	}
+	return lease.Name(job)
+}
+
 // readAssignNeeds reads the needs for a free port, and the one target that they have.
 func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, check.Target, error) {
 	none := check.Target{}
@@ -215,7 +223,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, t check.Target, o 
 	}
 	now := time.Now()
 	options := check.AssignOptions{
-		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name},
+		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: 1, Job: j.name, Named: leaseName(a.env[ci.JobVariable]), Identity: leaseName(ci.Identity(a.env))},
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 		Start: func(ctx context.Context, r lease.Request) (lease.Reply, error) {

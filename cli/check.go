@@ -171,7 +171,7 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 		wait = max(wait, n.Wait)
 	}
 	targets := a.openers(specs, o.connectOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
-	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()}
+	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob(), Named: leaseName(a.env[ci.JobVariable]), Identity: leaseName(ci.Identity(a.env))}
 	if !o.quiet {
 		p := a.startProgress(len(targets))
 		defer p.close()

@@ -14,8 +14,9 @@ type Lease struct {
 	ID       string        `json:"id,omitempty"`
 	Job      string        `json:"job,omitempty"`
 	App      string        `json:"app,omitempty"`
-	PID      int           `json:"pid,omitempty"` // of the keeper; 0 if unknown
-	UID      int           `json:"uid"`           // of the keeper; -1 if unknown
+	Name     string        `json:"name,omitempty"` // of the need, for the job's own
+	PID      int           `json:"pid,omitempty"`  // of the keeper; 0 if unknown
+	UID      int           `json:"uid"`            // of the keeper; -1 if unknown
 	User     string        `json:"user,omitempty"`
 	Since    time.Time     `json:"since,omitzero"`
 	Expires  time.Time     `json:"expires,omitzero"`

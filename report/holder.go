@@ -94,8 +94,13 @@ func holderText(h check.Holder) string {
 	case h.Unit != "":
 		facts = append(facts, Safe(h.Unit))
 	}
-	if h.Forwarder != nil && h.Forwarder.LeftOver {
+	switch {
+	case h.Forwarder != nil && h.Forwarder.LeftOver:
 		facts = append(facts, "left over")
+	case h.Job != nil && h.Job.Own:
+		facts = append(facts, "of an earlier step of this job")
+	case h.Job != nil:
+		facts = append(facts, "left over by "+Safe(h.Job.Text))
 	}
 	if h.Stopped {
 		facts = append(facts, "stopped")

@@ -1,0 +1,37 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/org/portcheck/check"
+)
+
+// mostJobs is how many jobs the hints of a result name.
+const mostJobs = 3
+
+// leftOver returns a hint for each job that started holders of a result's port. Nothing
+// shows whether another job still runs.
+func leftOver(r check.Result) []string {
+	var all []string
+	for _, h := range r.Holders {
+		if h.Job == nil || h.PID == 0 {
+			continue
+		}
+		name := Safe(holderName(h))
+		if name == "" {
+			name = "the process"
+		}
+		text := fmt.Sprintf("%s was started by an earlier step of this job: end it in that step, or give this one another port", name)
+		if !h.Job.Own {
+			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, Safe(h.Job.Text))
+		}
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+		if len(all) == mostJobs {
+			break
+		}
+	}
+	return all
+}
