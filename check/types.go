@@ -205,9 +205,9 @@ type Holder struct {
 	Command    []string      `json:"command,omitempty"` // with --show-command only
 	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
 	Origin     *Origin       `json:"origin,omitempty"`
+	Job        *HolderJob    `json:"job,omitempty"`     // that started the process
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
-	Job        *HolderJob    `json:"job,omitempty"`     // that started the process
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
