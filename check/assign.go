@@ -187,6 +187,11 @@ func (n Need) heldBy(held []lease.Held) (lease.Held, bool) {
 // the job holds for it. It reports false if the job holds none.
 func (n Need) Started(held []lease.Held) (Need, bool) {
 	h, ok := n.heldBy(held)
+	if !ok { // assign may have been given another range
+		anywhere := n
+		anywhere.Range, anywhere.Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
+		h, ok = anywhere.heldBy(held)
+	}
 	n.Ports = port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
 	n.Expect, n.Auto = config.Listening, false
 	return n, ok
