@@ -133,8 +133,8 @@ func describe(h host.Holder) string {
 	switch {
 	case h.LeftOver:
 		parts = append(parts, "left over")
-	case h.Job != nil && !h.Job.Own:
-		parts = append(parts, "left over by "+clip(jobText(*h.Job), 100))
+	case h.Job != nil && !h.Job.Own: // reports name the own job
+		parts = append(parts, clip(describeJob(*h.Job), 100))
 	}
 	if h.Stopped {
 		parts = append(parts, "stopped")

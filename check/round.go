@@ -223,7 +223,7 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)
 		}
 	}
-	r.markOwnJobs(facts.Sockets)
+	r.markJobs(facts)
 	return facts, err
 }
 

@@ -218,9 +218,10 @@ type Holder struct {
 
 // HolderJob is the job that started a process, as the process's environment says.
 type HolderJob struct {
-	Name string `json:"name"`          // as in a lease
-	Text string `json:"text"`          // for people: "run 123 of job e2e"
-	Own  bool   `json:"own,omitempty"` // it is the job that portcheck runs in
+	Name string `json:"name"`           // as in a lease
+	Text string `json:"text"`           // for people: "run 123 of job e2e"
+	Own  bool   `json:"own,omitempty"`  // it is the job that portcheck runs in
+	Runs bool   `json:"runs,omitempty"` // it still has a lease
 }
 
 // Forwarder says that a holder holds the port on behalf of another.

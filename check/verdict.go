@@ -439,7 +439,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	out.User = h.User // Windows has names alone
 	if j := h.Job; j != nil {
-		out.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: jobText(*j), Own: j.Own}
+		out.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: jobText(*j), Own: j.Own, Runs: j.Runs}
 	}
 	addRelations(&out, *h, s)
 	if h.Container != "" {

@@ -360,6 +360,7 @@ type Job struct {
 	Identity string `json:"identity,omitempty"` // by the variables of a CI system
 	Text     string `json:"text,omitempty"`     // Identity for people
 	Own      bool   `json:"-"`                  // it is the job that asks
+	Runs     bool   `json:"-"`                  // it has a lease
 }
 
 // Allocation is a port that a container engine has given to a container.

@@ -99,6 +99,8 @@ func holderText(h check.Holder) string {
 		facts = append(facts, "left over")
 	case h.Job != nil && h.Job.Own:
 		facts = append(facts, "of an earlier step of this job")
+	case h.Job != nil && h.Job.Runs:
+		facts = append(facts, "of "+Safe(h.Job.Text))
 	case h.Job != nil:
 		facts = append(facts, "left over by "+Safe(h.Job.Text))
 	}

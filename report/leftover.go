@@ -10,8 +10,8 @@ import (
 // mostJobs is how many jobs the hints of a result name.
 const mostJobs = 3
 
-// leftOver returns a hint for each job that started holders of a result's port. Nothing
-// shows whether another job still runs.
+// leftOver returns a hint for each job that started holders of a result's port. Without
+// a lease nothing shows whether another job still runs.
 func leftOver(r check.Result) []string {
 	var all []string
 	for _, h := range r.Holders {
@@ -22,8 +22,13 @@ func leftOver(r check.Result) []string {
 		if name == "" {
 			name = "the process"
 		}
-		text := fmt.Sprintf("%s was started by an earlier step of this job: end it in that step, or give this one another port", name)
-		if !h.Job.Own {
+		var text string
+		switch {
+		case h.Job.Own:
+			text = name + " was started by an earlier step of this job: end it in that step, or give this one another port"
+		case h.Job.Runs:
+			text = fmt.Sprintf("%s was started by %s, which still has a lease: use another port, or wait until that job ends", name, Safe(h.Job.Text))
+		default:
 			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, Safe(h.Job.Text))
 		}
 		if !slices.Contains(all, text) {
