@@ -399,7 +399,7 @@ func (r *round) keep(key resultKey, result *Result) {
 // bytesOf returns about how many bytes a holder takes.
 func bytesOf(h *Holder) int64 {
 	size := 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
-	if j := h.Job; j != nil {
+	if j := h.From().Job; j != nil {
 		size += 48 + len(j.Name) + len(j.Text)
 	}
 	if c := h.Container; c != nil {

@@ -205,7 +205,6 @@ type Holder struct {
 	Command    []string      `json:"command,omitempty"` // with --show-command only
 	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
 	Origin     *Origin       `json:"origin,omitempty"`
-	Job        *HolderJob    `json:"job,omitempty"`     // that started the process
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
 
@@ -246,6 +245,8 @@ type Origin struct {
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`
+	// Job is the job that started the process.
+	Job *HolderJob `json:"job,omitempty"`
 }
 
 // From returns the holder's origin, empty if nothing is known of it.

@@ -438,9 +438,6 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		out.UID = &uid
 	}
 	out.User = h.User // Windows has names alone
-	if j := h.Job; j != nil {
-		out.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: jobText(*j), Own: j.Own, Runs: j.Runs}
-	}
 	addRelations(&out, *h, s)
 	if h.Container != "" {
 		out.Container = &Container{ID: h.Container, Engine: h.Engine}

@@ -46,9 +46,9 @@ func (a *app) refuseOtherJobs(r *check.Result) {
 		return
 	}
 	for _, h := range r.Holders {
-		if h.Job != nil && !h.Job.Own {
+		if job := h.From().Job; job != nil && !job.Own {
 			r.Status, r.OK = check.WrongOwner, false
-			r.Message += ", which is a process of another job: " + h.Job.Name
+			r.Message += ", which is a process of another job: " + job.Name
 			return
 		}
 	}

@@ -118,7 +118,7 @@ func python() check.Holder {
 
 func leftBehind(own bool) check.Holder {
 	h := python()
-	h.Job = &check.HolderJob{Name: "GitHub Actions/123/1/e2e/runner 3", Text: "run 123 of job e2e", Own: own}
+	h.Origin = &check.Origin{Job: &check.HolderJob{Name: "GitHub Actions/123/1/e2e/runner 3", Text: "run 123 of job e2e", Own: own}}
 	return h
 }
 

@@ -15,7 +15,8 @@ const mostJobs = 3
 func leftOver(r check.Result) []string {
 	var all []string
 	for _, h := range r.Holders {
-		if h.Job == nil || h.PID == 0 {
+		job := h.From().Job
+		if job == nil || h.PID == 0 {
 			continue
 		}
 		name := Safe(holderName(h))
@@ -24,12 +25,12 @@ func leftOver(r check.Result) []string {
 		}
 		var text string
 		switch {
-		case h.Job.Own:
+		case job.Own:
 			text = name + " was started by an earlier step of this job: end it in that step, or give this one another port"
-		case h.Job.Runs:
-			text = fmt.Sprintf("%s was started by %s, which still has a lease: use another port, or wait until that job ends", name, Safe(h.Job.Text))
+		case job.Runs:
+			text = fmt.Sprintf("%s was started by %s, which still has a lease: use another port, or wait until that job ends", name, Safe(job.Text))
 		default:
-			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, Safe(h.Job.Text))
+			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, Safe(job.Text))
 		}
 		if !slices.Contains(all, text) {
 			all = append(all, text)

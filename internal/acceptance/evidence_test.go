@@ -94,8 +94,8 @@ func TestSecretsStay(t *testing.T) {
 			if h.PID != pid || !traffic.has(fmt.Sprint(pid)) {
 				t.Fatalf("holder %+v, want pid %d; recorded: %v", h, pid, traffic.has(fmt.Sprint(pid)))
 			}
-			if h.Job == nil || h.Job.Text != "run 123 of job e2e" || h.Job.Own {
-				t.Errorf("the job of the process: %+v", h.Job)
+			if h.From().Job == nil || h.From().Job.Text != "run 123 of job e2e" || h.From().Job.Own {
+				t.Errorf("the job of the process: %+v", h.From().Job)
 			}
 			said := o.stdout + o.stderr + o.summary + fmt.Sprint(o.outputs) + read(t, filepath.Join(o.workspace, "report.json"))
 			if got := slices.Contains(h.Command, "--password="+inArguments); got != shown || strings.Contains(said, inArguments) != shown {
