@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"check":            {"config", "host", "host/lease", "internal/panics", "port"},
 	"transport":        {"config", "host", "host/wire", "internal/within", "port"},
 	"config":           {"internal/within", "port"},
-	"host":             {"host/lease", "host/nat", "internal/panics", "port"},
+	"host":             {"ci", "host/lease", "host/nat", "internal/panics", "port"},
 	"host/nat":         {"port"},
 	"host/lease":       {"port"},
 	"host/wire":        {"host"},

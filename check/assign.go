@@ -52,6 +52,10 @@ type AssignedPort struct {
 	Env      string          `json:"env"`
 	Declared uint16          `json:"declared,omitempty"` // if it is another one
 	Reason   string          `json:"reason,omitempty"`   // why the need has not got that
+
+	Source  config.Position `json:"-"`
+	Service *config.Service `json:"-"` // of Compose, or nil
+	Entry   int             `json:"-"` // as of the need
 }
 
 // UnmetError is the error for a need that can't get a port.
@@ -149,6 +153,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 	for i, n := range needs {
 		p := AssignedPort{
 			App: n.App, Name: n.Name, Target: n.Target, Protocol: n.Protocols, Port: a.got[i], Env: n.Variable(),
+			Source: n.At, Service: n.Service, Entry: n.Entry,
 		}
 		if size := n.Ports.Len(); size > 1 {
 			p.PortLast = p.Port + uint16(size-1)
@@ -943,7 +948,7 @@ func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, erro
 			parts = append(parts, fmt.Sprintf("leases of %d more jobs", len(jobs)-k))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s %s", counted(count[to], "port"), to))
+		parts = append(parts, fmt.Sprintf("%s %s", Counted(count[to], "port"), to))
 	}
 	sockets := slices.DeleteFunc(facts.Sockets, func(s host.Socket) bool {
 		return !holdsPort(s) || slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return keepers[h.PID] })
@@ -957,20 +962,13 @@ func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, erro
 			}
 			ports.Add(s.Port)
 		}
-		parts = append(parts, fmt.Sprintf("%s held by %s", counted(total, "port"), describeAll(sockets)))
+		parts = append(parts, fmt.Sprintf("%s held by %s", Counted(total, "port"), describeAll(sockets)))
 	}
 	return strings.Join(parts, "; "), nil
 }
 
 // describedJobs is how many jobs an error names.
 const describedJobs = 3
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
 
 // Clashes returns a problem for each need that would get the variable of another one.
 func Clashes(needs []Need) []config.Problem {

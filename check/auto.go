@@ -82,11 +82,16 @@ func (a *autos) run(ctx context.Context) error {
 	steps := newSteps()
 	for try := 0; ; try++ {
 		pending := a.pending()
-		if err := a.choose(ctx, pending); err != nil {
+		leased, err := a.takeLeased(ctx, pending)
+		if err != nil {
 			return err
 		}
-		pending = slices.DeleteFunc(pending, a.isDone)
-		if err := a.explain(ctx, pending); err != nil {
+		others := slices.DeleteFunc(slices.Clone(pending), func(x *autoPort) bool { return leased[x] })
+		if err := a.choose(ctx, others); err != nil {
+			return err
+		}
+		others = slices.DeleteFunc(others, a.isDone)
+		if err := a.explain(ctx, others); err != nil {
 			return err
 		}
 		pending = slices.DeleteFunc(pending, a.isDone)

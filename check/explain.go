@@ -295,3 +295,11 @@ func list(words []string) string {
 	}
 	return strings.Join(words, ", ")
 }
+
+// Counted returns a number with a noun: "1 port", "2 ports".
+func Counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

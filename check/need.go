@@ -133,8 +133,11 @@ func describe(h host.Holder) string {
 	case h.UID >= 0:
 		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
 	}
-	if h.LeftOver {
+	switch {
+	case h.LeftOver:
 		parts = append(parts, "left over")
+	case h.Job != nil && !h.Job.Own: // reports name the own job
+		parts = append(parts, clip(describeJob(*h.Job), 100))
 	}
 	if h.Stopped {
 		parts = append(parts, "stopped")

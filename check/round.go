@@ -114,6 +114,8 @@ type round struct {
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
+	// ownLeases are the leases of the run's job there, if it has entries with port: auto.
+	ownLeases []host.Lease
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
 	budget      budget     // of one request for alternatives
@@ -223,6 +225,7 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)
 		}
 	}
+	r.markJobs(facts)
 	return facts, err
 }
 
@@ -280,6 +283,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 		n := r.needs[i]
 		for _, proto := range n.Protocols {
 			if n.Auto {
+				b.OwnLeases = true
 				if k := r.scanKey(n, proto); !asked[k] {
 					asked[k] = true
 					b.try(lookOnly(n.Binding(proto)), func(tried host.Tried, _ answer) {
@@ -311,6 +315,9 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 		return
 	}
 	b.take(ctx, facts)
+	if b.OwnLeases {
+		r.ownLeases = facts.OwnLeases
+	}
 	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {
 		return // what a probe of binds could not see is worth more
 	}
@@ -394,6 +401,9 @@ func (r *round) keep(key resultKey, result *Result) {
 // bytesOf returns about how many bytes a holder takes.
 func bytesOf(h *Holder) int64 {
 	size := 512 + len(h.Process) + len(h.Executable) + len(h.Unit) + len(h.User)
+	if j := h.From().Job; j != nil {
+		size += 48 + len(j.Name) + len(j.Text)
+	}
 	if c := h.Container; c != nil {
 		size += len(c.ID) + len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service)
 	}

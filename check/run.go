@@ -34,7 +34,9 @@ type Options struct {
 	Progress     Progress      // may be nil
 	Job          string        // its leases of ports are not in its way
 	// Claimed are needs that are not checked. Their ports are no alternatives for others.
-	Claimed []Need
+	Claimed  []Need
+	Named    string // the name that the job was given, as leases have it, or ""
+	Identity string // the CI job, as leases have it, or ""
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its

@@ -217,6 +217,14 @@ type Holder struct {
 	Minutes int32 `json:"-"`
 }
 
+// HolderJob is the job that started a process, as the process's environment says.
+type HolderJob struct {
+	Name string `json:"name"`           // as in a lease
+	Text string `json:"text"`           // for people: "run 123 of job e2e"
+	Own  bool   `json:"own,omitempty"`  // it is the job that portcheck runs in
+	Runs bool   `json:"runs,omitempty"` // it still has a lease
+}
+
 // Forwarder says that a holder holds the port on behalf of another.
 type Forwarder struct {
 	Name     string `json:"name"`
@@ -239,6 +247,8 @@ type Origin struct {
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`
+	// Job is the job that started the process.
+	Job *HolderJob `json:"job,omitempty"`
 }
 
 // From returns the holder's origin, empty if nothing is known of it.

@@ -49,6 +49,9 @@ func validate(f host.Facts, req host.Request) error {
 	if err := validateLeases(f.Leases); err != nil {
 		return err
 	}
+	if err := validateLeases(f.OwnLeases); err != nil {
+		return err
+	}
 	return validateSockets(f.Sockets, req.MostHolders())
 }
 
@@ -103,6 +106,9 @@ func validateTexts(f host.Facts, req host.Request) error {
 		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
 		for _, h := range s.Holders {
 			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.Engine)
+			if j := h.Job; j != nil {
+				most -= len(j.Named) + len(j.Identity) + len(j.Text)
+			}
 			most -= lengthOf(h.Command) + lengthOf(h.Unseen) + lengthOf(h.Names) + lengthOf(h.Vouched) + 8*len(h.Parents)
 		}
 	}

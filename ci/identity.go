@@ -41,6 +41,44 @@ func Identity(env Env) string {
 	return strings.Join(parts, "/")
 }
 
+// JobVariable is the variable that names a job for portcheck itself.
+const JobVariable = "PORTCHECK_JOB"
+
+// JobVariables returns the names of all variables by which a process is known as one of
+// a job.
+func JobVariables() []string {
+	all := []string{JobVariable}
+	for _, s := range systems {
+		all = append(all, s.set)
+	}
+	for _, names := range identities {
+		all = append(all, names...)
+	}
+	return all
+}
+
+// DescribeJob returns the job of Identity for people: "run 123 of job e2e".
+func DescribeJob(env Env) string {
+	s, _ := running(env)
+	switch id := env[firstOf(identities[s.name])]; {
+	case id == "":
+		return ""
+	case s.set == githubActions:
+		return "run " + id + " of job " + env["GITHUB_JOB"]
+	case s.name == "Jenkins":
+		return "build " + id
+	default:
+		return "job " + id + " of " + s.name
+	}
+}
+
+func firstOf(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
+}
+
 // TimeLeft returns how long the CI job may still take, or 0 if that is not known.
 func TimeLeft(env Env, now time.Time) time.Duration {
 	if s, _ := running(env); s.name != "GitLab" {

@@ -16,6 +16,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -32,6 +33,7 @@ type assignOptions struct {
 	format       string
 	fileSpecs    []string
 	exportEnv    bool
+	write        bool
 	lifetime     time.Duration
 	untilExit    int
 	allowTargets bool
@@ -62,6 +64,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	o.assignFlags(f)
 	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.AssignmentFormats.Names(), ", "))
 	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	f.BoolVar(&o.write, "write", false, "also write the ports into the manifests, in place of the ones there")
 	f.BoolVar(&o.exportEnv, "export-env", false, "also set the variables for later steps of a GitHub job (GITHUB_ENV)")
 	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")
 	f.IntVar(&o.untilExit, "until-exit", 0, "release the ports when the process `PID` ends")
@@ -141,6 +144,14 @@ func (a *app) ownJobOn(s targetSpec) string {
 		return "" // no lease is its own then
 	}
 	return j.name
+}
+
+// leaseName returns the name of a job as leases have it, "" for none.
+func leaseName(job string) string {
+	if job == "" {
+		return ""
+	}
+	return lease.Name(job)
 }
 
 // readAssignNeeds reads the needs for a free port, and the targets that they have.
@@ -273,7 +284,10 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	}
 	now := time.Now()
 	options := check.AssignOptions{
-		Options: check.Options{Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel, Claimed: a.claimed},
+		Options: check.Options{
+			Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel, Claimed: a.claimed,
+			Named: leaseName(a.env[ci.JobVariable]), Identity: leaseName(ci.Identity(a.env)),
+		},
 		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 	}
@@ -350,6 +364,17 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	if err := endsWithContainer(targets); err != nil {
 		return none, err
 	}
+	if o.format == "compose" || slices.ContainsFunc(files, func(f outputFile[check.Assignment]) bool { return f.name == "compose" }) {
+		var wrong *config.Problem
+		if needs, wrong = check.ForOverride(needs); wrong != nil {
+			return none, usageError(wrong, "")
+		}
+	}
+	if o.write {
+		if err := a.mayWrite(needs, o); err != nil {
+			return none, err
+		}
+	}
 	if a.inAction {
 		if err := a.announceJob(o, targets); err != nil {
 			return none, err
@@ -373,6 +398,9 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 			}
 		}
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
+	}
+	if o.write {
+		failures = append(failures, a.writeManifests(ctx, assignment, o.quiet))
 	}
 	return assignment, joinFailures(failures...)
 }

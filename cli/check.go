@@ -176,7 +176,10 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 
 // runOn is run with functions that open the targets.
 func (a *app) runOn(ctx context.Context, needs []check.Need, targets []check.Target, o *checkOptions) (check.Report, error) {
-	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob(), Claimed: a.claimed}
+	options := check.Options{
+		Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand,
+		Job: a.ownJob(), Claimed: a.claimed, Named: leaseName(a.env[ci.JobVariable]), Identity: leaseName(ci.Identity(a.env)),
+	}
 	if !o.quiet {
 		p := a.startProgress(len(targets))
 		defer p.close()

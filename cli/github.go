@@ -108,7 +108,7 @@ func (a *app) reportFile(ctx context.Context, out *outputs, r check.Report, o re
 		return "", err
 	}
 	defer root.Close()
-	name, err := createIn(root, "portcheck-", ".json", text)
+	name, err := createIn(root, "portcheck-", ".json", text, readable)
 	if err != nil {
 		return "", err
 	}

@@ -246,8 +246,8 @@ func waitUntilRead(ts *testscript.TestScript, pipe *os.File) {
 	}
 }
 
-// hold starts a holder, with another file name if one is set: hold [name=FILE] MODE
-// FLAGS. It sets $HOLDER to the PID.
+// hold starts a holder, with another file name if one is set, and with variables: hold
+// [name=FILE] [env=VARIABLE=VALUE...] MODE FLAGS. It sets $HOLDER to the PID.
 func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 	program, err := os.Executable()
 	ok(ts, err)
@@ -262,7 +262,11 @@ func hold(t *testing.T, ts *testscript.TestScript, args []string) {
 		}
 		program = file
 	}
-	cmd, _ := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Env = append(os.Environ(), holderEnv+"=1") }, program, args...)
+	env := append(os.Environ(), holderEnv+"=1")
+	for strings.HasPrefix(args[0], "env=") {
+		env, args = append(env, strings.TrimPrefix(args[0], "env=")), args[1:]
+	}
+	cmd, _ := testbed.StartWith(t, func(cmd *exec.Cmd) { cmd.Env = env }, program, args...)
 	ts.Setenv("HOLDER", strconv.Itoa(cmd.Process.Pid))
 }
 

@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +11,6 @@ import (
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
-	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/transport"
 )
 
@@ -48,28 +43,15 @@ needs are checked as check does it.`,
 	return cmd
 }
 
-// refuseOtherJobs makes a result unmet if a process of another job serves the port: one
-// that has the variables of another job in its environment. No other variables are used.
-func (a *app) refuseOtherJobs(r *check.Result, jobName string) {
-	if r.Status != check.Listening {
+// refuseOtherJobs makes a result unmet if a process of another job serves the port.
+func (a *app) refuseOtherJobs(r *check.Result) {
+	if r.Status != check.Listening || a.env[ci.JobVariable] == "" && ci.Identity(a.env) == "" {
 		return
 	}
 	for _, h := range r.Holders {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.PID))
-		if h.PID == 0 || err != nil {
-			continue // of another user, who may see nothing of it
-		}
-		env := ci.NewEnv(strings.Split(string(text), "\x00"))
-		theirs := ""
-		if own := cmp.Or(jobName, a.env["PORTCHECK_JOB"]); own != "" && env["PORTCHECK_JOB"] != own {
-			theirs = env["PORTCHECK_JOB"]
-		}
-		if own := ci.Identity(a.env); own != "" && theirs == "" && ci.Identity(env) != own {
-			theirs = ci.Identity(env)
-		}
-		if theirs != "" {
+		if job := h.From().Job; job != nil && !job.Own {
 			r.Status, r.OK = check.WrongOwner, false
-			r.Message += ", which is a process of another job: " + lease.Name(theirs)
+			r.Message += ", which is a process of another job: " + job.Name
 			return
 		}
 	}
@@ -81,6 +63,9 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	}
 	if err := o.verdictOptions.validate(); err != nil {
 		return err
+	}
+	if jobName != "" {
+		a.env[ci.JobVariable] = jobName
 	}
 	out, err := a.newOutputs(o.outputOptions)
 	if err != nil {
@@ -121,9 +106,7 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 		return err
 	}
 	for i := range r.Results {
-		if s := slices.IndexFunc(specs, func(s targetSpec) bool { return s.name == r.Results[i].Target }); s >= 0 && len(notLocal(specs[s:s+1], "")) == 0 {
-			a.refuseOtherJobs(&r.Results[i], jobName)
-		}
+		a.refuseOtherJobs(&r.Results[i])
 	}
 	r.Finish()
 	return a.writeReport(ctx, out, r, o.verdictOptions)

@@ -36,7 +36,30 @@ func writeFile(ctx context.Context, name string, data []byte, bounds []within.Di
 	if info, err := dir.Lstat(name); err == nil && info.Mode()&special != 0 {
 		return writeInto(ctx, data, func() (*os.File, error) { return openSpecial(dir, name) })
 	}
-	temporary, err := createIn(dir, ".portcheck-", "", data)
+	return replaceIn(dir, name, data, readable)
+}
+
+// rewriteFile gives a regular file another text as writeFile does. Its mode stays.
+func rewriteFile(name string, data []byte, bounds []within.Dir) error {
+	dir, err := within.OpenRoot(filepath.Dir(name), bounds)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	name = filepath.Base(name)
+	info, err := dir.Lstat(name)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return errors.New("it is no regular file any more")
+	}
+	return replaceIn(dir, name, data, info.Mode().Perm())
+}
+
+// replaceIn creates or replaces a file in a directory atomically.
+func replaceIn(dir *os.Root, name string, data []byte, mode fs.FileMode) error {
+	temporary, err := createIn(dir, ".portcheck-", "", data, mode)
 	if err != nil {
 		return err
 	}
@@ -73,17 +96,20 @@ func openSpecial(dir *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// createIn creates a file with a new name in a directory, and returns the name. Other
-// users can read it, and the owner of the directory can replace it: a container
-// action runs as root, later steps do not.
-func createIn(dir *os.Root, prefix, suffix string, data []byte) (string, error) {
+// readable is the mode of files that other users can read: a container action runs as
+// root, later steps do not.
+const readable fs.FileMode = 0o644
+
+// createIn creates a file with a new name in a directory, and returns the name. The
+// owner of the directory can replace it.
+func createIn(dir *os.Root, prefix, suffix string, data []byte, mode fs.FileMode) (string, error) {
 	name := prefix + rand.Text() + suffix
 	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
 	if _, err = f.Write(data); err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(mode)
 	}
 	if err == nil {
 		err = chownLike(dir, f.Chown)

@@ -179,6 +179,7 @@ func (c *compose) service(name string, l *layer) {
 	if c.onHost(l) {
 		key, want, read = "expose", "a list of container ports", c.exposedPort
 	}
+	service := &Service{File: c.File, Name: name, OnHost: key == "expose"}
 	var all []published
 	for _, item := range c.items(l, key, want) {
 		c.enter(item.scope)
@@ -190,9 +191,14 @@ func (c *compose) service(name string, l *layer) {
 			return
 		}
 		p, ok := read(c.follow(item.node), proto)
-		if ok && !slices.ContainsFunc(all, p.restates) {
+		switch {
+		case ok && slices.ContainsFunc(all, p.restates):
+			continue
+		case ok:
+			p.Service, p.Entry = service, len(service.Ports)
 			all = append(all, p)
 		}
+		service.Ports = append(service.Ports, p.long...)
 	}
 	if env.node != nil && len(all) > 1 {
 		c.enter(env.scope)
@@ -288,7 +294,7 @@ func (c *compose) count(key string, v *yaml.Node) int {
 
 // publishedPort reads an entry of ports. It reports false if it publishes no fixed port.
 func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
-	at, spec, ok := c.spec(item)
+	at, spec, named, ok := c.spec(item)
 	if !ok {
 		return published{}, false
 	}
@@ -320,7 +326,13 @@ func (c *compose) publishedPort(item *yaml.Node, p Port) (published, bool) {
 	if p.Env == "" && ok && block.Len() == 1 {
 		p.Env = c.variable(c.follow(at).Value, item.Kind == yaml.MappingNode)
 	}
-	return c.publish(at, p, block, mappings, ok)
+	need, ok := c.publish(at, p, block, mappings, ok)
+	for _, m := range mappings {
+		named.Target, named.Protocol = uint16(m.Port.Int()), m.Port.Proto()
+		named.HostIP, named.Published = m.Binding.HostIP, m.Binding.HostPort
+		need.long = append(need.long, named)
+	}
+	return need, ok
 }
 
 // exposedPort reads an entry of expose.
@@ -352,21 +364,21 @@ func (c *compose) enabled(profiles []*layer) bool {
 	return len(profiles) == 0
 }
 
-// spec returns an entry of ports in the short syntax, and the node with its host port.
-// It reports false for an entry that publishes no fixed port.
-func (c *compose) spec(n *yaml.Node) (*yaml.Node, string, bool) {
+// spec returns an entry of ports in the short syntax, with what that has no place for,
+// and the node with its host port. It reports false for an entry that is not valid.
+func (c *compose) spec(n *yaml.Node) (at *yaml.Node, spec string, named ServicePort, ok bool) {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		return c.long(n)
 	case n.Kind != yaml.ScalarNode, isNull(n), n.Tag == "!!float", n.Tag == "!!bool":
 		c.reportWrongType("ports", `a text such as "8080:80", or a mapping with target and published`, n)
-		return nil, "", false
+		return nil, "", named, false
 	}
-	s, ok := c.text("ports", n)
+	spec, ok = c.text("ports", n)
 	if number := 0; ok && n.Tag == "!!int" && n.Decode(&number) == nil {
-		s = strconv.Itoa(number) // such as 0x50
+		spec = strconv.Itoa(number) // such as 0x50
 	}
-	return n, s, ok
+	return n, spec, named, ok
 }
 
 // variable returns the variable that is the whole host port of an entry, such as VAR

@@ -5,12 +5,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/org/portcheck/port"
 )
 
 // checkProblem checks what holds for every problem of a file's text: its position
@@ -64,7 +67,34 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		checkManifest(t, m)
+		checkSetPorts(t, m, data)
 	})
+}
+
+// checkSetPorts checks that the ports of a valid manifest can be replaced, or that the
+// error is about the text of one of them, and that everything around them stays.
+func checkSetPorts(t *testing.T, m Manifest, data []byte) {
+	t.Helper()
+	ports := map[Position]port.Range{}
+	for i, p := range m.Ports {
+		first := uint16(20000 + i%20000)
+		ports[p.At] = port.Range{First: first, Last: first + uint16(min(p.Ports.Len(), 1000)-1)}
+	}
+	after, problems := m.withPorts(data, ports)
+	for _, p := range problems {
+		if !strings.Contains(p.Message, "can't be replaced in this text") {
+			t.Fatalf("%v in %q", p, data)
+		}
+	}
+	if len(problems) > 0 {
+		return
+	}
+	words := func(text []byte) string { // without numbers and the word auto
+		return strings.Trim(regexp.MustCompile("[0-9-]+|auto(:[0-9]+)?").ReplaceAllString(string(text), ""), " ")
+	}
+	if words(after) != words(data) {
+		t.Fatalf("%q became %q", data, after)
+	}
 }
 
 // checkEffort checks what effort promises of the nodes of a text: how many there are,

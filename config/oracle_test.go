@@ -164,12 +164,17 @@ var composeFiles = []struct{ about, text string }{
 // published returns the fixed host ports of a Compose file, as this package and as
 // Compose's own loader read them, sorted, each once.
 func ourPorts(text, override string) ([]string, []problem) {
+	m, found := ourProject(text, override)
+	return portsOf(m), found
+}
+
+func ourProject(text, override string) (Manifest, []problem) {
 	o := Options{Getenv: oracleLookup}
 	if override != "" {
 		o.SetProject([]string{stdinName, override})
 	}
 	m, found := parseCompose(stdinName, []byte(text), o)
-	return portsOf(m), withoutNone(found)
+	return m, withoutNone(found)
 }
 
 // withoutNone returns no problem for a project that publishes no port.
@@ -198,7 +203,43 @@ func portsOf(m Manifest) []string {
 	return slices.Compact(all)
 }
 
-func composePorts(t *testing.T, text, override string) ([]string, error) {
+// everyPortOf returns what the services that have needs publish, also what is no need: an
+// override file has all of it.
+func everyPortOf(m Manifest) map[string][]string {
+	all := map[string][]string{}
+	for _, p := range m.Ports {
+		if s := p.Service; !s.OnHost && all[s.Name] == nil {
+			for _, x := range s.Ports {
+				all[s.Name] = append(all[s.Name], fmt.Sprintf("%s %s:%d/%s", allAddresses(x.HostIP), x.Published, x.Target, x.Protocol))
+			}
+			slices.Sort(all[s.Name])
+			all[s.Name] = slices.Compact(all[s.Name])
+		}
+	}
+	return all
+}
+
+func allAddresses(hostIP string) string {
+	if hostIP == "" {
+		return "0.0.0.0"
+	}
+	return hostIP
+}
+
+// compareEveryPort compares everyPortOf with what Compose reads, and reports whether they
+// differ.
+func compareEveryPort(t *testing.T, m Manifest, want map[string][]string) (differ bool) {
+	t.Helper()
+	for name, got := range everyPortOf(m) {
+		if !slices.Equal(got, want[name]) {
+			t.Errorf("all ports of %s: got %q, want %q", name, got, want[name])
+			differ = true
+		}
+	}
+	return differ
+}
+
+func composePorts(t *testing.T, text, override string) ([]string, map[string][]string, error) {
 	t.Helper()
 	files := []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(text)}}
 	if override != "" {
@@ -207,7 +248,8 @@ func composePorts(t *testing.T, text, override string) ([]string, error) {
 	return loadedPorts(t, t.TempDir(), files)
 }
 
-func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, error) {
+// loadedPorts returns the ports as portsOf and as everyPortOf do.
+func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, map[string][]string, error) {
 	t.Helper()
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
 		WorkingDir:  dir,
@@ -219,12 +261,21 @@ func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, 
 		o.SkipConsistencyCheck = true // such as that of an image
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []string
+	every := map[string][]string{}
 	for name, s := range project.Services {
+		for _, p := range s.Ports {
+			if first, last, _ := strings.Cut(p.Published, "-"); first == last {
+				p.Published = first
+			}
+			every[name] = append(every[name], fmt.Sprintf("%s %s:%d/%s", allAddresses(p.HostIP), p.Published, p.Target, p.Protocol))
+		}
+		slices.Sort(every[name])
+		every[name] = slices.Compact(every[name])
 		if s.Scale != nil && s.Deploy != nil && s.Deploy.Replicas != nil && *s.Scale != *s.Deploy.Replicas { // a part of the skipped check
-			return nil, fmt.Errorf("%s: distinct values of scale and replicas", name)
+			return nil, nil, fmt.Errorf("%s: distinct values of scale and replicas", name)
 		}
 		if s.GetScale() == 0 {
 			continue
@@ -265,18 +316,23 @@ func loadedPorts(t *testing.T, dir string, files []types.ConfigFile) ([]string, 
 		}
 	}
 	slices.Sort(all)
-	return slices.Compact(all), nil
+	return slices.Compact(all), every, nil
 }
 
 func compareWithCompose(t *testing.T, text, override string) {
 	t.Helper()
-	want, err := composePorts(t, text, override)
-	got, found := ourPorts(text, override)
+	want, every, err := composePorts(t, text, override)
+	m, found := ourProject(text, override)
+	got := portsOf(m)
 	switch {
 	case (err == nil) != (len(found) == 0):
 		t.Errorf("got %v, want %v, for\n%s", found, err, text)
 	case err == nil && !slices.Equal(got, want):
 		t.Errorf("got  %q\nwant %q, for\n%s", got, want, text)
+	case err == nil:
+		if compareEveryPort(t, m, every) {
+			t.Errorf("for\n%s", text)
+		}
 	}
 }
 
@@ -434,7 +490,7 @@ func TestOverridesAreThoseOfCompose(t *testing.T) {
 	random := rand.New(rand.NewPCG(14, 4))
 	for range 200 {
 		text, more := randomCompose(random), randomCompose(random)
-		if _, err := composePorts(t, text, ""); err != nil {
+		if _, _, err := composePorts(t, text, ""); err != nil {
 			continue // Compose refuses errors in what the override replaces, too
 		}
 		if err := os.WriteFile(override, []byte(more), 0o600); err != nil {

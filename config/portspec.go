@@ -132,16 +132,16 @@ func wrongPorts(s string) string {
 	return ""
 }
 
-// long returns an entry of ports in the long syntax as one in the short syntax, and the
-// node with its host port. It reports false for an entry that publishes no fixed port.
-func (c *compose) long(n *yaml.Node) (*yaml.Node, string, bool) {
+// long is spec for an entry in the long syntax.
+func (c *compose) long(n *yaml.Node) (at *yaml.Node, spec string, named ServicePort, ok bool) {
 	fields := c.mappingOf("ports", n, 4)
 	if _, ok := pick(fields, "target"); !ok {
 		c.report(n, noContainerPort)
-		return nil, "", false
+		return nil, "", named, false
 	}
 	texts := map[string]string{}
-	at, valid := n, true
+	at = n
+	valid := true
 	allowed := []string{"target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"}
 	for _, f := range fields {
 		key := f.key.Value
@@ -174,10 +174,13 @@ func (c *compose) long(n *yaml.Node) (*yaml.Node, string, bool) {
 		texts[key] = s
 		valid = valid && ok
 	}
-	if !valid || texts["published"] == "" {
-		return nil, "", false
+	if !valid {
+		return nil, "", named, false
 	}
-	spec := texts["published"] + ":" + texts["target"]
+	spec = texts["target"]
+	if texts["published"] != "" || texts["host_ip"] != "" {
+		spec = texts["published"] + ":" + spec
+	}
 	if ip := texts["host_ip"]; strings.Contains(ip, ":") {
 		spec = "[" + ip + "]:" + spec
 	} else if ip != "" {
@@ -186,7 +189,7 @@ func (c *compose) long(n *yaml.Node) (*yaml.Node, string, bool) {
 	if protocol := texts["protocol"]; protocol != "" {
 		spec += "/" + protocol
 	}
-	return at, spec, true
+	return at, spec, ServicePort{Mode: texts["mode"], Name: texts["name"], AppProtocol: texts["app_protocol"]}, true
 }
 
 func wrongTarget(s string) string {

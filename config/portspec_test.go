@@ -111,7 +111,7 @@ func TestPortEntries(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.entry, got, c.want)
 		}
 		if strict[c.entry] {
-			if _, err := composePorts(t, text, ""); err != nil {
+			if _, _, err := composePorts(t, text, ""); err != nil {
 				t.Errorf("%s: Compose refuses it as well", c.entry)
 			}
 			continue

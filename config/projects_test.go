@@ -28,7 +28,7 @@ func compareProjects(t *testing.T, files map[string]string, names ...string) boo
 		paths = append(paths, filepath.Join(dir, name))
 		configs = append(configs, types.ConfigFile{Filename: filepath.Join(dir, name)})
 	}
-	want, err := loadedPorts(t, dir, configs)
+	want, every, err := loadedPorts(t, dir, configs)
 	if err != nil && strings.Contains(err.Error(), "Circular reference") {
 		return false // it takes a file that is extended for the one that extends it
 	}
@@ -39,6 +39,9 @@ func compareProjects(t *testing.T, files map[string]string, names ...string) boo
 	var got []string
 	for _, m := range all {
 		got = portsOf(m)
+		if err == nil {
+			compareEveryPort(t, m, every)
+		}
 	}
 	if (err == nil) != (len(found) == 0) || err == nil && !slices.Equal(got, want) {
 		t.Errorf("got  %q, %v\nwant %q, %v, for", got, found, want, err)

@@ -31,6 +31,7 @@ func newReader(file string) reader {
 type published struct {
 	Port
 	target string
+	long   []ServicePort // the entry, which may be a block
 }
 
 // restates reports whether another entry, which may be a block, publishes the same.
@@ -93,7 +94,7 @@ func (r *reader) publish(at *yaml.Node, p Port, block port.Range, mappings []nat
 		p.Container = number
 	}
 	p.At, p.Ports, p.Protocols = r.at(at), block, []port.Protocol{protocol}
-	return published{p, mappings[0].Port.Port()}, fixed && slices.Contains(port.Protocols, protocol)
+	return published{Port: p, target: mappings[0].Port.Port()}, fixed && slices.Contains(port.Protocols, protocol)
 }
 
 // hostPorts returns the block from the first to the last host port. It reports false

@@ -123,6 +123,25 @@ type Port struct {
 	Container      uint16   `json:",omitempty"` // the container's port that it publishes, or 0
 	Group          string   `json:",omitempty"` // needs of one file with different ones don't exclude each other
 	Replicas       int      `json:",omitempty"` // how many of the app run on one host; 0: one
+	Service        *Service `json:"-"`          // of Compose, that publishes it, or nil
+	Entry          int      `json:"-"`          // the index of its first port in Service.Ports
+}
+
+// Service is a service of Compose with all ports of its containers that it publishes,
+// also those that are no needs.
+type Service struct {
+	File   string // the Compose file, or the first one of those that are merged
+	Name   string
+	OnHost bool // it is in the host's network, and publishes nothing
+	Ports  []ServicePort
+}
+
+// ServicePort is a port in the long syntax of Compose.
+type ServicePort struct {
+	Target                  uint16
+	Published               string // empty: the engine chooses; a range: it chooses from that
+	HostIP, Protocol        string
+	Mode, Name, AppProtocol string
 }
 
 // DefaultConnectTimeout is how long a connect may take if nothing else is said.

@@ -52,5 +52,21 @@ func (p *probe) askLeases() {
 	for _, l := range p.facts.Leases {
 		p.leases[protocolPort{l.Protocol, l.Port}] = l
 	}
+	if p.req.OwnLeases && p.req.Job != "" {
+		p.listOwnLeases(start.Add(budget))
+	}
 	p.facts.LeaseTime = time.Since(start)
+}
+
+// listOwnLeases lists the leases of the job that asks.
+func (p *probe) listOwnLeases(deadline time.Time) {
+	all, err := lease.ListOwn(deadline)
+	if err != nil {
+		p.addGaps([]Gap{{What: "leases of this job could not be listed: " + err.Error()}})
+	}
+	for _, h := range all {
+		if h.OwnedBy(p.req.Job) {
+			p.facts.OwnLeases = append(p.facts.OwnLeases, Lease{Protocol: h.Protocol, Port: h.Port, UID: h.UID, App: h.App, Name: h.Name, Own: true})
+		}
+	}
 }

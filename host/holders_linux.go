@@ -46,6 +46,9 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	if len(s.wanted) == 0 {
 		return nil
 	}
+	if wanted.jobs {
+		s.details.jobs = environmentsLimit
+	}
 	s.missing = len(s.wanted)
 	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)

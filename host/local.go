@@ -42,7 +42,8 @@ func (Local) Close() error { return nil }
 type holderQuery struct {
 	every       bool // all holders of each socket
 	showCommand bool
-	most        int // about how many holders of all sockets
+	jobs        bool // the jobs of holders, which their environments name
+	most        int  // about how many holders of all sockets
 }
 
 // query selects a part of the socket table.
@@ -271,5 +272,5 @@ func (p *probe) nameHolders() {
 		pointers[i] = &p.facts.Sockets[i]
 	}
 	every := p.req.Listeners || slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Owners })
-	p.addGaps(findHolders(p.ctx, pointers, holderQuery{every, p.req.ShowCommand, p.req.MostHolders()}))
+	p.addGaps(findHolders(p.ctx, pointers, holderQuery{every, p.req.ShowCommand, !p.req.Listeners, p.req.MostHolders()}))
 }

@@ -20,6 +20,7 @@ type details struct {
 	mounts  func() []mount  // of the machine
 	links   map[string]bool // the results of leadsTo, by name and path
 	cgroups cgroupRoot
+	jobs    int // bytes of environments that may still be read for the jobs in them
 }
 
 func newDetails(command bool) *details {
@@ -89,6 +90,8 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	if f, proven := ForwarderOf(h); proven {
 		h.LeftOver = f.lostParent(h)
+	} else if d.jobs > 0 {
+		h.Job = d.job(dir)
 	}
 	after, err := readStat(dir)
 	return h, err == nil && after.start == before.start

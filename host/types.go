@@ -47,6 +47,8 @@ type Request struct {
 	Scanned bool `json:"scanned,omitempty"`
 	// Job is the job that asks: ports that it has leased are bound as free ones are.
 	Job string `json:"job,omitempty"`
+	// OwnLeases asks for all leases of Job.
+	OwnLeases bool `json:"own_leases,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.
 	LeaseBudget time.Duration `json:"lease_budget,omitempty"`
 	// Holders is about how many holders the answer may have, 0 for MostHolders.
@@ -116,8 +118,10 @@ type Facts struct {
 	// LeaseTime is how long it took to ask for them.
 	Leases    []Lease       `json:"leases,omitempty"`
 	LeaseTime time.Duration `json:"lease_time,omitempty"`
-	Sockets   []Socket      `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
-	Gaps      []Gap         `json:"gaps"`
+	// OwnLeases are the leases of the request's Job, if it asked for them.
+	OwnLeases []Lease  `json:"own_leases,omitempty"`
+	Sockets   []Socket `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
+	Gaps      []Gap    `json:"gaps"`
 }
 
 // Machine describes the machine that was probed.
@@ -322,6 +326,9 @@ type Holder struct {
 	Started   time.Time `json:"started,omitzero"`
 	Command   []string  `json:"command,omitempty"`
 	Unseen    []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	// Job is the job that started the process, as its environment says; nil if that names
+	// none.
+	Job *Job `json:"job,omitempty"`
 	// Names are other names of the executable: each is a link in the system's own
 	// directories that leads to it, and the process calls itself so.
 	Names   []string `json:"names,omitempty"`
@@ -347,6 +354,16 @@ type Holder struct {
 	// no engine was asked, or if it has no such container. Anybody may have
 	// written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+}
+
+// Job is a job of a CI system, or of portcheck's own. All of it is text that the process
+// may have chosen.
+type Job struct {
+	Named    string `json:"named,omitempty"`    // by PORTCHECK_JOB
+	Identity string `json:"identity,omitempty"` // by the variables of a CI system
+	Text     string `json:"text,omitempty"`     // Identity for people
+	Own      bool   `json:"-"`                  // it is the job that asks
+	Runs     bool   `json:"-"`                  // it has a lease
 }
 
 // Allocation is a port that a container engine has given to a container.

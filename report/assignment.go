@@ -1,13 +1,11 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/org/portcheck/check"
@@ -21,6 +19,7 @@ var AssignmentFormats = Table[check.Assignment]{
 	"env":      assignmentEnv,
 	"dotenv":   assignmentEnv,
 	"shell":    assignmentShell,
+	"compose":  assignmentCompose,
 	"markdown": assignmentMarkdown,
 }
 
@@ -46,8 +45,7 @@ func AssignedPortsLine(a check.Assignment) ([]byte, error) {
 
 // assignmentText writes an assignment as a table, and the end of its lease.
 func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	g := grid{all: make([]column, 4)}
 	several := slices.ContainsFunc(a.Ports, func(p check.AssignedPort) bool { return p.Target != a.Ports[0].Target })
 	for _, p := range a.Ports {
 		name := p.Name
@@ -61,17 +59,10 @@ func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
 		if p.Declared != 0 {
 			note = fmt.Sprintf("instead of %d: %s", p.Declared, Safe(p.Reason))
 		}
-		fmt.Fprintf(t, "%s\t%s/%s\t%s\t%s\n", Safe(name), port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol), Safe(p.Env), note)
+		ports := fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))
+		g.cells = append(g.cells, []string{Safe(name), ports, Safe(p.Env), note})
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	var out strings.Builder
-	for line := range strings.Lines(b.String()) {
-		out.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
-	fmt.Fprintf(&out, "leased to %s until %s, or until `portcheck release`\n", Safe(a.Lease.Job), timeText(a.Lease.Expires))
-	_, err := io.WriteString(w, out.String())
+	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until `portcheck release`\n", g.plain(), Safe(a.Lease.Job), timeText(a.Lease.Expires))
 	return err
 }
 

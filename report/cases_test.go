@@ -116,6 +116,12 @@ func python() check.Holder {
 	}
 }
 
+func leftBehind(own bool) check.Holder {
+	h := python()
+	h.Origin = &check.Origin{Job: &check.HolderJob{Name: "GitHub Actions/123/1/e2e/runner 3", Text: "run 123 of job e2e", Own: own}}
+	return h
+}
+
 func postgres() check.Holder {
 	return check.Holder{
 		Address: "0.0.0.0", Port: 8080, State: "listen", UID: number(999), PID: 99, Process: "postgres",
@@ -155,6 +161,8 @@ func results() map[string]check.Result {
 		"unknown":       need(check.Unknown, "tcp 8080: could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"),
 
 		"in-use-process":   taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", python()),
+		"in-use-left-over": taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711, left over by run 123 of job e2e)", leftBehind(false)),
+		"in-use-own-job":   taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", leftBehind(true)),
 		"in-use-container": taken(check.InUse, "tcp 8080 is in use by postgres (container shop-db-1)", postgres()),
 		"in-use-unseen":    taken(check.InUse, "tcp 8080 is in use by a process of uid 0", unseen()),
 		"in-use-many":      taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service) and 3 more", nginx(), python(), postgres(), unseen()),

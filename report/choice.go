@@ -53,7 +53,7 @@ func choiceLine(r check.Report) string {
 	}
 	line := "free ports for all that can move: "
 	if left > 0 {
-		line = "free ports for the first " + plural(len(flags), "need") + ": "
+		line = "free ports for the first " + check.Counted(len(flags), "need") + ": "
 	}
 	line += strings.Join(flags, " ")
 	if len(variables) > 0 {

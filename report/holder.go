@@ -94,8 +94,15 @@ func holderText(h check.Holder) string {
 	case h.Unit != "":
 		facts = append(facts, Safe(h.Unit))
 	}
-	if h.Forwarder != nil && h.Forwarder.LeftOver {
+	switch job := h.From().Job; {
+	case h.Forwarder != nil && h.Forwarder.LeftOver:
 		facts = append(facts, "left over")
+	case job != nil && job.Own:
+		facts = append(facts, "of an earlier step of this job")
+	case job != nil && job.Runs:
+		facts = append(facts, "of "+Safe(job.Text))
+	case job != nil:
+		facts = append(facts, "left over by "+Safe(job.Text))
 	}
 	if h.Stopped {
 		facts = append(facts, "stopped")

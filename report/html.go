@@ -326,7 +326,7 @@ func (p *htmlWriter) matrix() {
 		return
 	}
 	if len(rows)*len(targets) > maxMatrix {
-		p.add("<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Ports by target</h2>\n<p>%s on %s are too many for a table; the verdicts above have all of them.</p>\n</section>\n", plural(len(rows), "port"), plural(len(targets), "target"))
+		p.add("<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Ports by target</h2>\n<p>%s on %s are too many for a table; the verdicts above have all of them.</p>\n</section>\n", check.Counted(len(rows), "port"), check.Counted(len(targets), "target"))
 		return
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {
@@ -335,7 +335,7 @@ func (p *htmlWriter) matrix() {
 	p.add("<section aria-labelledby=\"matrix\">\n<h2 id=\"matrix\">Ports by target</h2>\n")
 	one := len(targets) == 1
 	if one { // it repeats the verdicts
-		p.add("<details><summary>%s on one target</summary>\n", plural(len(rows), "port"))
+		p.add("<details><summary>%s on one target</summary>\n", check.Counted(len(rows), "port"))
 	}
 	p.add("<div class=\"scroll\" role=\"region\" aria-label=\"The table of ports by target\" tabindex=\"0\">\n<table class=\"matrix\" aria-labelledby=\"matrix\">\n<thead><tr><th scope=\"col\">Port</th><th scope=\"col\">Need</th>")
 	for _, t := range targets {
@@ -388,7 +388,7 @@ func (p *htmlWriter) ranges() {
 		p.add("</p>\n")
 	}
 	if left > 0 {
-		p.add("<p>%s not shown.</p>\n", plural(left, "more range"))
+		p.add("<p>%s not shown.</p>\n", check.Counted(left, "more range"))
 	}
 	p.add("</section>\n")
 }

@@ -1,13 +1,11 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/org/portcheck/check"
@@ -32,14 +30,11 @@ func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
 
 // leasesText writes leases as a table, with their targets if there are several.
 func leasesText(w io.Writer, l check.Leases, _ Options) error {
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	g := grid{all: []column{{title: "ID"}, {title: "JOB"}, {title: "APP"}, {title: "KEEPER"}, {title: "USER"}, {title: "UNTIL"}, {title: "PORTS"}}}
 	several := slices.ContainsFunc(l.Leases, func(x check.ListedLease) bool { return x.Target != l.Leases[0].Target })
-	target := ""
 	if several {
-		target = "TARGET\t"
+		g.all = slices.Insert(g.all, 0, column{title: "TARGET"})
 	}
-	fmt.Fprintln(t, target+"ID\tJOB\tAPP\tKEEPER\tUSER\tUNTIL\tPORTS")
 	for _, x := range l.Leases {
 		user := x.User
 		if user == "" && x.UID != nil {
@@ -49,15 +44,13 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
+		row := []string{orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports)}
 		if several {
-			target = orUnknown(x.Target) + "\t"
+			row = slices.Insert(row, 0, orUnknown(x.Target))
 		}
-		fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%s\t%s\n", target, orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports))
+		g.cells = append(g.cells, row)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(g.plain())
 	return err
 }
 

@@ -40,7 +40,7 @@ func listText(w io.Writer, l check.Listing, o Options) error {
 		{title: "UNIT OR CONTAINER", least: 10},
 		{title: "COMMAND", least: 10},
 	}
-	g := grid{all: all, dropped: []int{2, 6, 5}, colour: func(int) string { return "" }}
+	g := grid{all: all, dropped: []int{2, 6, 5}}
 	for _, h := range l.Sockets {
 		name := holderName(h)
 		if h.Kernel {

@@ -40,6 +40,9 @@ func hints(r check.Result) []check.Hint {
 	if remedy, ok := remedies[r.Status]; ok {
 		a := remedy(r)
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: onTarget(r) + a.text, Command: a.command})
+		for _, text := range leftOver(r) {
+			all = append(all, check.Hint{Kind: check.HintNote, Text: text})
+		}
 		if text := allowOwner(r); text != "" {
 			all = append(all, check.Hint{Kind: check.HintOwner, Text: text})
 		}

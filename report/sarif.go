@@ -114,7 +114,7 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 	if more := len(results) - sarifResults; more > 0 {
 		slices.SortStableFunc(results, func(a, b sarifResult) int { return cmp.Compare(sarifWeight(a), sarifWeight(b)) })
 		results = results[:sarifResults]
-		text := fmt.Sprintf("%s left out: code scanning takes %d in one file", plural(more, "result"), sarifResults)
+		text := fmt.Sprintf("%s left out: code scanning takes %d in one file", check.Counted(more, "result"), sarifResults)
 		run.Notifications = append(run.Notifications, sarifNotification{"warning", sarifText{Text: text}})
 	}
 	return writeJSON(w, sarifLog{

@@ -11,10 +11,10 @@ import (
 // the outcome.
 func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
-		return plural(n, "error"), "nothing was checked"
+		return check.Counted(n, "error"), "nothing was checked"
 	}
 	counts := r.Summary
-	done = plural(counts.Checked, "port")
+	done = check.Counted(counts.Checked, "port")
 	if len(r.Results) > 0 {
 		counts = check.CountNeeds(r.Results)
 		done = portsOf(r.Results, counts.Checked)
@@ -26,7 +26,7 @@ func summary(r check.Report) (done, outcome string) {
 	}
 	outcome = Counts(counts)
 	if n := len(r.Problems); n > 0 {
-		outcome += ", " + plural(n, "manifest error")
+		outcome += ", " + check.Counted(n, "manifest error")
 	}
 	return done, outcome
 }
@@ -39,19 +39,19 @@ func portsOf(results []check.Result, needs int) string {
 		ports += of[0].Ports().Len()
 	}
 	if ports == needs {
-		return plural(ports, "port")
+		return check.Counted(ports, "port")
 	}
-	return plural(ports, "port") + " of " + plural(needs, "need")
+	return check.Counted(ports, "port") + " of " + check.Counted(needs, "need")
 }
 
 // Counts returns a summary in words: "3 ok, 1 conflict".
 func Counts(s check.Summary) string {
 	counts := []string{fmt.Sprintf("%d ok", s.OK)}
 	if n := s.Errors; n > 0 {
-		counts = append(counts, plural(n, "conflict"))
+		counts = append(counts, check.Counted(n, "conflict"))
 	}
 	if n := s.Warnings; n > 0 {
-		counts = append(counts, plural(n, "warning"))
+		counts = append(counts, check.Counted(n, "warning"))
 	}
 	if n := s.Unknown; n > 0 {
 		counts = append(counts, fmt.Sprintf("%d unknown", n))
@@ -95,11 +95,4 @@ func namespaceText(r check.Report, t check.TargetReport) string {
 		text += ": " + sentence(t.Namespace.Reason)
 	}
 	return text
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

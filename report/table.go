@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -59,7 +60,7 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 		writeTable(b, rows, manyTargets(r), o)
 	}
 	if left > 0 {
-		for _, line := range Wrap(fmt.Sprintf("%s met and not shown", plural(left, "need")), o.Width) {
+		for _, line := range Wrap(fmt.Sprintf("%s met and not shown", check.Counted(left, "need")), o.Width) {
 			b.WriteString(line + "\n")
 		}
 	}
@@ -77,12 +78,19 @@ func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
 	grid{all, dropped, cells, func(row int) string { return verdictColour(rows[row], o) }}.write(b, o.Width)
 }
 
-// grid is a table of cells. colour returns the colour of a row's verdict.
+// grid is a table of cells. colour, if set, returns the colour of a row's verdict.
 type grid struct {
 	all     []column
 	dropped []int
 	cells   [][]string
 	colour  func(row int) string
+}
+
+// plain returns the grid in lines of any width.
+func (g grid) plain() []byte {
+	var b bytes.Buffer
+	g.write(&b, math.MaxInt32)
+	return b.Bytes()
 }
 
 // write writes the grid in lines of at most width columns.
@@ -95,6 +103,11 @@ func (g grid) write(b *bytes.Buffer, width int) {
 		for _, row := range cells {
 			filled[i] = filled[i] || row[i] != ""
 			natural[i] = max(natural[i], columns(row[i]))
+		}
+	}
+	if len(cells) == 0 { // the titles alone
+		for i := range filled {
+			filled[i] = true
 		}
 	}
 	widths := fit(all, natural, filled, g.dropped, width)
@@ -118,7 +131,9 @@ func (g grid) write(b *bytes.Buffer, width int) {
 	for i, c := range all {
 		titles[i] = c.title
 	}
-	line(titles, "")
+	if strings.Join(titles, "") != "" {
+		line(titles, "")
+	}
 	for k := range cells {
 		broken := make([][]string, len(all))
 		height := 1
@@ -135,7 +150,11 @@ func (g grid) write(b *bytes.Buffer, width int) {
 					texts[i] = broken[i][n]
 				}
 			}
-			line(texts, g.colour(k))
+			colour := ""
+			if g.colour != nil {
+				colour = g.colour(k)
+			}
+			line(texts, colour)
 		}
 	}
 }

@@ -72,14 +72,14 @@ func (r *recorder) has(word string) bool {
 	return bytes.Contains(r.text.Bytes(), []byte(word))
 }
 
-// TestSecretsStay checks that nothing of a process's environment leaves the helper,
-// and nothing of its command line without show-command.
+// TestSecretsStay checks that nothing of a process's environment leaves the helper but
+// the name of the job in it, and nothing of its command line without show-command.
 func TestSecretsStay(t *testing.T) {
 	t.Parallel()
 	v := newVariant(t)
 	p := freePorts(t, 1)
 	inArguments, inEnvironment := "arg"+rand.Text(), "env"+rand.Text()
-	pid, _ := listen(t, []string{"TOKEN=" + inEnvironment}, fmt.Sprint(p[0]), "--", "--password="+inArguments)
+	pid, _ := listen(t, []string{"TOKEN=" + inEnvironment, "GITHUB_ACTIONS=true", "GITHUB_RUN_ID=123", "GITHUB_JOB=e2e", "GITHUB_TOKEN=" + inEnvironment}, fmt.Sprint(p[0]), "--", "--password="+inArguments)
 	for show, shown := range map[string]bool{"false": false, "true": true} {
 		t.Run("show-command "+show, func(t *testing.T) {
 			var traffic recorder
@@ -93,6 +93,9 @@ func TestSecretsStay(t *testing.T) {
 			h := holder(t, o.status(t, "web", check.InUse))
 			if h.PID != pid || !traffic.has(fmt.Sprint(pid)) {
 				t.Fatalf("holder %+v, want pid %d; recorded: %v", h, pid, traffic.has(fmt.Sprint(pid)))
+			}
+			if h.From().Job == nil || h.From().Job.Text != "run 123 of job e2e" || h.From().Job.Own {
+				t.Errorf("the job of the process: %+v", h.From().Job)
 			}
 			said := o.stdout + o.stderr + o.summary + fmt.Sprint(o.outputs) + read(t, filepath.Join(o.workspace, "report.json"))
 			if got := slices.Contains(h.Command, "--password="+inArguments); got != shown || strings.Contains(said, inArguments) != shown {

@@ -1,0 +1,53 @@
+package check
+
+import (
+	"cmp"
+
+	"github.com/org/portcheck/host"
+)
+
+// markJobs marks the jobs of holders that are the job that asks, and those that still
+// have a lease. What others have started is left over by them, as far as is known.
+func (o Options) markJobs(f host.Facts) {
+	leased := map[string]bool{}
+	for _, l := range f.Leases {
+		leased[l.Job] = true
+	}
+	for _, s := range f.Sockets {
+		for _, h := range s.Holders {
+			if j := h.Job; j != nil {
+				j.Own = o.isOwn(*j)
+				j.Runs = leased[cmp.Or(j.Named, j.Identity)]
+			}
+		}
+	}
+}
+
+// isOwn reports whether a job is the one that asks. Two commands of `portcheck exec` in
+// one CI job have names of their own.
+func (o Options) isOwn(j host.Job) bool {
+	switch {
+	case j.Identity != "" && j.Identity != o.Identity:
+		return false
+	case j.Named != "" && o.Named != "":
+		return j.Named == o.Named
+	}
+	return j.Identity != ""
+}
+
+// describeJob returns what a process has to do with the job that started it: "left over
+// by run 123 of job e2e".
+func describeJob(j host.Job) string {
+	switch {
+	case j.Own:
+		return "of an earlier step of this job"
+	case j.Runs:
+		return "of " + jobText(j)
+	}
+	return "left over by " + jobText(j)
+}
+
+// jobText returns a job for people: "run 123 of job e2e".
+func jobText(j host.Job) string {
+	return cmp.Or(j.Text, "job "+j.Named)
+}
