@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/org/portcheck/config"
@@ -37,17 +38,30 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	}
 	for _, s := range facts.Sockets {
 		if len(s.Holders) == 0 {
-			h := newHolder(s, nil)
-			h.Protocol = s.Protocol
-			listing.Sockets = append(listing.Sockets, h)
+			listing.Sockets = append(listing.Sockets, newListed(s, nil))
 		}
 		for _, p := range s.Holders {
-			h := newHolder(s, &p)
-			h.Protocol = s.Protocol
-			listing.Sockets = append(listing.Sockets, h)
+			listing.Sockets = append(listing.Sockets, newListed(s, &p))
 		}
 	}
 	return listing, nil
+}
+
+// newListed returns a row of a listing.
+func newListed(s host.Socket, p *host.Holder) Holder {
+	h := newHolder(s, p)
+	h.Protocol = s.Protocol
+	if s.Addr.Is4() {
+		h.Device = s.Device
+	}
+	if s.Addr == netip.IPv6Unspecified() && !s.MayBeV6Only {
+		only := s.V6Only
+		h.V6Only = &only
+	}
+	if p != nil {
+		h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
+	}
+	return h
 }
 
 // lookOnly returns a try that binds nothing: its answer matters only as far as

@@ -207,6 +207,13 @@ type Holder struct {
 	Origin     *Origin       `json:"origin,omitempty"`
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
+	// These are in `portcheck list` only. Device is the interface that a socket on an
+	// IPv4 address is bound to: an IPv6 address has it in its zone. V6Only is set for
+	// a socket on [::], if it is known whether it serves IPv4 as well. Unseen lists what
+	// could not be read of the process: executable, user, unit or container.
+	Device string   `json:"device,omitempty"`
+	V6Only *bool    `json:"v6only,omitempty"`
+	Unseen []string `json:"unseen,omitempty"`
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
