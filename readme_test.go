@@ -17,7 +17,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-var update = flag.Bool("update", false, "write the output of commands into README.md, docs/sources.md and docs/assign.md")
+var update = flag.Bool("update", false, "write the output of commands into README.md and documents")
 
 // TestREADMEShowsRealOutput runs the commands of README.md and of documents, and compares
 // their output with what is shown, except for what differs between machines.
@@ -33,6 +33,12 @@ func TestREADMEShowsRealOutput(t *testing.T) {
 	for _, file := range []string{"README.md", "docs/sources.md", "docs/assign.md"} {
 		showsRealOutput(t, file)
 	}
+	l, err := net.Listen("tcp4", "0.0.0.0:9090") // which no need declares
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	showsRealOutput(t, "docs/watch.md")
 }
 
 func showsRealOutput(t *testing.T, file string) {

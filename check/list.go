@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/org/portcheck/config"
@@ -35,19 +36,41 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 			target.Notices = append(target.Notices, Notice{Code: config.Degraded, Message: gapText(g)})
 		}
 	}
+	listing.Sockets = append(listing.Sockets, listed(facts)...)
+	return listing, nil
+}
+
+// listed returns a row for each holder of each socket, and one for a socket without any.
+func listed(facts host.Facts) []Holder {
+	var all []Holder
 	for _, s := range facts.Sockets {
 		if len(s.Holders) == 0 {
-			h := newHolder(s, nil)
-			h.Protocol = s.Protocol
-			listing.Sockets = append(listing.Sockets, h)
+			all = append(all, newListed(s, nil, facts.Machine))
 		}
-		for _, p := range s.Holders {
-			h := newHolder(s, &p)
-			h.Protocol = s.Protocol
-			listing.Sockets = append(listing.Sockets, h)
+		for i := range s.Holders {
+			all = append(all, newListed(s, &s.Holders[i], facts.Machine))
 		}
 	}
-	return listing, nil
+	return all
+}
+
+func newListed(s host.Socket, p *host.Holder, m host.Machine) Holder {
+	h := newHolder(s, p)
+	h.Protocol, h.Listed = s.Protocol, &Listed{}
+	if s.Addr.Is4() {
+		h.Device = s.Device
+	}
+	if s.Addr == netip.IPv6Unspecified() && !s.MayBeV6Only {
+		only := s.V6Only
+		h.V6Only = &only
+	}
+	if p == nil {
+		h.Proves = func(config.Owner) bool { return false }
+		return h
+	}
+	h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
+	h.Proves = func(o config.Owner) bool { return !s.MoreHolders && isOwner(o, *p, s, m) == proven }
+	return h
 }
 
 // lookOnly returns a try that binds nothing: its answer matters only as far as

@@ -29,13 +29,14 @@ const (
 	WrongOwner   Status = "wrong-owner"
 	Reachable    Status = "reachable"
 	Unreachable  Status = "unreachable"
+	Undeclared   Status = "undeclared" // of no need: something listens that no need declares
 	Unknown      Status = "unknown"
 )
 
 // Statuses lists every status.
 var Statuses = []Status{
 	Free, Owned, InUse, Shadowed, Redirected, Leased, Denied, Unavailable, OSReserved,
-	Listening, Exposed, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
+	Listening, Exposed, NotListening, WrongOwner, Reachable, Unreachable, Undeclared, Unknown,
 }
 
 // OK reports whether a need with this status is met, unless it expects its remote to
@@ -209,6 +210,7 @@ type Holder struct {
 	Origin     *Origin       `json:"origin,omitempty"`
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
+	*Listed                  // in `portcheck list` only
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
@@ -223,6 +225,29 @@ type HolderJob struct {
 	Text string `json:"text"`           // for people: "run 123 of job e2e"
 	Own  bool   `json:"own,omitempty"`  // it is the job that portcheck runs in
 	Runs bool   `json:"runs,omitempty"` // it still has a lease
+}
+
+// Listed is what only a listing has of a holder.
+type Listed struct {
+	// Device is the interface that a socket on an IPv4 address is bound to: an IPv6
+	// address has it in its zone.
+	Device string `json:"device,omitempty"`
+	// V6Only is set for a socket on [::], if it is known whether it serves IPv4 as well.
+	V6Only *bool `json:"v6only,omitempty"`
+	// Unseen lists what could not be read of the process: executable, user, unit or
+	// container.
+	Unseen []string `json:"unseen,omitempty"`
+	// Proves reports whether the holder is proven to be an owner. It is nil if the row
+	// was read from a file.
+	Proves func(config.Owner) bool `json:"-"`
+}
+
+// listed returns what only a listing has, empty if there is nothing.
+func (h Holder) listed() Listed {
+	if h.Listed == nil {
+		return Listed{}
+	}
+	return *h.Listed
 }
 
 // Forwarder says that a holder holds the port on behalf of another.
