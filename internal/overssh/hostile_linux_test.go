@@ -52,28 +52,28 @@ func TestHostilePortchecks(t *testing.T) {
 		}, "probe: the probe uses version 0 of the protocol"},
 		"garbage":        {saying(func(question) string { return ansi + "\n" }), "probe: the probe's answer can't be parsed: "},
 		"no answer":      {func(s *stage) { s.say(ready); _, _ = s.receive(); s.leave(0) }, "probe: the probe ended without an answer"},
-		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.receive(); s.say(`{"version":3,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
+		"half an answer": {func(s *stage) { s.say(ready); _, _ = s.receive(); s.say(`{"version":4,`); s.leave(0) }, "probe: the probe ended in the middle of its answer"},
 		"huge numbers": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
+			return sprint(q, `{"version":4,"id":%q,"facts":{"machine":{"uid":1e400}}}`+"\n")
 		}), "probe: the probe's answer can't be parsed: "},
 		"a port too high": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"tried":[{"attempts":[{"port":73616}]}]}}`+"\n")
+			return sprint(q, `{"version":4,"id":%q,"facts":{"tried":[{"attempts":[{"port":73616}]}]}}`+"\n")
 		}), "probe: the probe's answer can't be parsed: "},
 		"fields twice": {saying(func(q question) string {
 			return strings.TrimSuffix(q.answer(q.allFree()), "}\n") + `,"facts":{"tried":[],"open":[]}}` + "\n"
 		}), "does not match the request"},
 		"nested": {saying(func(question) string { return strings.Repeat("[", 100_000) + "\n" }), "probe: the probe's answer can't be parsed: "},
 		"a million parts": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
+			return sprint(q, `{"version":4,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(1_000_000, "{}") + "]}]}}\n"
 		}), "probe: the probe's answer: 1000005 structs and lists"},
 		"a million parts of nothing": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"tried":[`) + comma(800_000, "null") + "]}}\n"
+			return sprint(q, `{"version":4,"id":%q,"facts":{"tried":[`) + comma(800_000, "null") + "]}}\n"
 		}), "probe: the probe's answer: 800003 structs and lists"},
 		"as many parts as may be": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
+			return sprint(q, `{"version":4,"id":%q,"facts":{"sockets":[{"holders":[`) + comma(139_000, `{"pid":1}`) + "]}]}}\n"
 		}), "does not match the request"},
 		"a million empty texts": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"facts":{"sockets":[{"holders":[{"command":[`) + comma(1_300_000, `""`) + "]}]}]}}\n"
+			return sprint(q, `{"version":4,"id":%q,"facts":{"sockets":[{"holders":[{"command":[`) + comma(1_300_000, `""`) + "]}]}]}}\n"
 		}), "does not match the request"},
 		"the range without end": {saying(func(q question) string {
 			return strings.Replace(q.answer(q.allFree()), `"open":[[`, `"open":[[`+comma(130_000, `{"first":1,"last":65535}`)+",", 1)
@@ -92,13 +92,13 @@ func TestHostilePortchecks(t *testing.T) {
 			_, _ = s.receive()
 		}, "probe: the probe's answer is to another request"},
 		"an answer too early, then the right one": {func(s *stage) {
-			s.say(ready + `{"version":3,"facts":{}}` + "\n")
+			s.say(ready + `{"version":4,"facts":{}}` + "\n")
 			if q, err := s.receive(); err == nil {
 				s.say(q.answer(q.allFree()))
 			}
 		}, "probe: the probe's answer is to another request"},
 		"an error": {saying(func(q question) string {
-			return sprint(q, `{"version":3,"id":%q,"error":"\u001b[2J\n::error::x"}`+"\n")
+			return sprint(q, `{"version":4,"id":%q,"error":"\u001b[2J\n::error::x"}`+"\n")
 		}), `probe: \x1b[2J\n::error::x`},
 		"megabytes on stderr": {func(s *stage) {
 			s.say(ready)
