@@ -75,6 +75,9 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
 	}
+	if req.Survey != nil {
+		return surveyLocal(ctx, *req.Survey)
+	}
 	p := newProbe(ctx, req)
 	p.rules = nat.Read
 	if l.rules != nil {

@@ -55,9 +55,14 @@ func (f procFiles) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.addGaps(gaps)
 	p.ipv6, p.ipv6Err = readWhole(p, ifInet6Path, parseIPv6Addresses)
 	p.facts.Machine.IPv6 = !errors.Is(p.ipv6Err, fs.ErrNotExist)
+	if req.Survey != nil {
+		if facts := p.survey(*req.Survey); p.answered && ctx.Err() == nil {
+			return facts, nil
+		}
+	}
 	if req.needsTable() {
 		p.nameZones()
-		p.readTables()
+		p.readTables(p.queries())
 		p.answerTries()
 		p.noteRules()
 		p.answerScans()

@@ -46,6 +46,9 @@ type Request struct {
 	Job string `json:"job,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.
 	LeaseBudget time.Duration `json:"lease_budget,omitempty"`
+	// Survey asks which sockets listen. A request with it has no other question, and its
+	// answer nothing about the machine.
+	Survey *Survey `json:"survey,omitempty"`
 	// Holders is about how many holders the answer may have, 0 for MostHolders.
 	Holders int `json:"holders,omitempty"`
 }
@@ -115,6 +118,7 @@ type Facts struct {
 	LeaseTime time.Duration `json:"lease_time,omitempty"`
 	Sockets   []Socket      `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
 	Gaps      []Gap         `json:"gaps"`
+	Surveyed  *Surveyed     `json:"surveyed,omitempty"` // answers Survey
 }
 
 // Machine describes the machine that was probed.

@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/org/portcheck/check"
@@ -26,10 +28,10 @@ func prometheus(w io.Writer, r check.Report, _ Options) error {
 		outcome string
 		count   int
 	}{{"ok", r.Summary.OK}, {"error", r.Summary.Errors}, {"warning", r.Summary.Warnings}, {"unknown", r.Summary.Unknown}} {
-		needs.addMin([]label{{"outcome", n.outcome}}, n.count)
+		needs.addMin([]label{{"outcome", n.outcome}}, float64(n.count))
 	}
 	problems := gauge{name: "portcheck_manifest_problems", help: "Errors of manifests. If there are any, no port was probed."}
-	problems.addMin(nil, len(r.Problems))
+	problems.addMin(nil, float64(len(r.Problems)))
 	all := gauge{name: "portcheck_ok", help: "Whether every need is met and every manifest valid (1) or not (0)."}
 	all.addMin(nil, oneIf(r.OK && len(r.Problems) == 0))
 
@@ -55,7 +57,7 @@ func needLabels(r check.Result) []label {
 	}
 }
 
-func oneIf(yes bool) int {
+func oneIf(yes bool) float64 {
 	if yes {
 		return 1
 	}
@@ -67,21 +69,22 @@ type label struct{ name, value string }
 // gauge is a metric with its samples, in order.
 type gauge struct {
 	name, help string
+	kind       string   // "": gauge
 	labels     []string // of its samples, in braces
-	values     map[string]int
+	values     map[string]float64
 }
 
 // addMin adds a sample. If several have the same labels, which would make the file
 // invalid, it keeps the lowest value: ids are unique, and if a bug makes two
 // results share one, it must not hide a conflict.
-func (g *gauge) addMin(labels []label, value int) {
+func (g *gauge) addMin(labels []label, value float64) {
 	text := labelText(labels)
 	if before, ok := g.values[text]; ok {
 		g.values[text] = min(before, value)
 		return
 	}
 	if g.values == nil {
-		g.values = map[string]int{}
+		g.values = map[string]float64{}
 	}
 	g.values[text] = value
 	g.labels = append(g.labels, text)
@@ -91,9 +94,9 @@ func (g *gauge) write(b *bytes.Buffer) {
 	if len(g.labels) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", g.name, g.help, g.name)
+	fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", g.name, g.help, g.name, cmp.Or(g.kind, "gauge"))
 	for _, labels := range g.labels {
-		fmt.Fprintf(b, "%s%s %d\n", g.name, labels, g.values[labels])
+		fmt.Fprintf(b, "%s%s %s\n", g.name, labels, strconv.FormatFloat(g.values[labels], 'f', -1, 64))
 	}
 }
 
