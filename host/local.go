@@ -51,8 +51,8 @@ type query struct {
 	// every selects all states. Otherwise only those that hold a port for
 	// good are selected: listening and bound for TCP, all for UDP.
 	every bool
-	// listening leaves out the TCP sockets that are bound and do not listen, where
-	// the system can do so: these take time to find.
+	// listening leaves out the TCP sockets that are bound and do not listen, and the UDP
+	// sockets that are connected, where the system can do so: these take time to find.
 	listening bool
 	ports     *port.Bits // nil selects all
 }
