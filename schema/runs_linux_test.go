@@ -19,7 +19,7 @@ func TestRunsFollowTheSchema(t *testing.T) {
 		return
 	}
 	schemas := map[string]*jsonschema.Schema{}
-	for _, name := range []string{"report", "list", "free"} {
+	for _, name := range []string{"report", "list", "free", "event"} {
 		schemas[name] = compile(t, name+".schema.json")
 	}
 	t.Chdir(t.TempDir())
@@ -61,6 +61,7 @@ s.serve_forever()`)
 		{"report", "lint free.yml", 0, `"holders": []`},
 		{"report", "lint twice.yml", 1, `"code": "duplicate"`},
 		{"list", "list --show-command", 0, `"pid"`},
+		{"event", "watch -p 8080 --until unmet", 0, `"event":"unmet"`},
 		{"free", "free --range 8080-8081 -n 2", 1, `[8081]`},
 		{"free", "free --range 8080", 1, `[]`},
 		{"free", "free --range 8080-8089 --block 2 -n 2", 0, `"blocks":["8081-8082","8083-8084"]`},
