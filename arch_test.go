@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"internal/hooks":      {},
 	"internal/install":    {},
 	"internal/pipelines":  {},
+	"internal/monitoring": {},
 	"schema":              {},
 }
 
