@@ -47,6 +47,10 @@ type Change struct {
 	Holders  []Holder      `json:"holders"`       // now; empty if it is gone
 	Before   []Holder      `json:"before"`        // what they take the place of
 	Was      []string      `json:"was,omitempty"` // some addresses where the same holder served the port before
+	Anomaly  bool          `json:"anomaly"`
+	// ExplainedBy is the entry or the need that explains the listener, so that it is no
+	// anomaly.
+	ExplainedBy string `json:"explained_by,omitempty"`
 }
 
 // Comparison is how two listings differ.
@@ -145,10 +149,11 @@ func listenersOf(l Listing, o CompareOptions) (all map[socketKey][]*listener, ig
 
 // place returns the address of a socket with the device that it is bound to.
 func (h Holder) place() string {
-	if h.Device == "" || strings.Contains(h.Address, "%") {
+	device := h.listed().Device
+	if device == "" || strings.Contains(h.Address, "%") {
 		return h.Address
 	}
-	return h.Address + "%" + h.Device
+	return h.Address + "%" + device
 }
 
 // compare adds the changes of one port.
@@ -222,7 +227,7 @@ func newChange(kind ChangeKind, now, before []Holder) Change {
 		at = before
 	}
 	return Change{
-		Kind: kind, Protocol: at[0].Protocol, Address: at[0].place(), Port: at[0].Port,
+		Kind: kind, Anomaly: kind.Anomaly(), Protocol: at[0].Protocol, Address: at[0].place(), Port: at[0].Port,
 		Holders: append([]Holder{}, now...), Before: append([]Holder{}, before...),
 	}
 }
@@ -307,7 +312,7 @@ func (r *reach) add(x *listener) {
 	if r.at == nil {
 		r.at = map[spot]bool{}
 	}
-	for _, p := range x.places() {
+	for _, p := range x.spots() {
 		r.at[p] = true
 	}
 	if len(r.addresses) < mostWas {
@@ -318,7 +323,7 @@ func (r *reach) add(x *listener) {
 // covers reports whether everybody who reaches a listener could reach one of the
 // addresses before. This machine reaches all of them.
 func (r *reach) covers(x *listener) bool {
-	for _, p := range x.places() {
+	for _, p := range x.spots() {
 		if p.addr.IsLoopback() && len(r.at) > 0 {
 			continue
 		}
@@ -333,16 +338,19 @@ func (r *reach) covers(x *listener) bool {
 	return true
 }
 
-// places returns the addresses that a listener serves. A socket on [::] of which it is
+// spots returns the addresses that a listener serves. A socket on [::] of which it is
 // not known whether it serves IPv4 does so, as it is by default.
-func (x *listener) places() []spot {
+func (x *listener) spots() []spot {
 	text, device, _ := strings.Cut(x.address, "%")
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
 		return []spot{{device: x.address}} // as a name that no other has
 	}
 	all := []spot{{addr.Unmap(), device}}
-	if addr == netip.IPv6Unspecified() && slices.ContainsFunc(x.holders, func(h Holder) bool { return h.V6Only == nil || !*h.V6Only }) {
+	if addr == netip.IPv6Unspecified() && slices.ContainsFunc(x.holders, func(h Holder) bool {
+		only := h.listed().V6Only
+		return only == nil || !*only
+	}) {
 		all = append(all, spot{netip.IPv4Unspecified(), device})
 	}
 	return all

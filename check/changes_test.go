@@ -49,7 +49,7 @@ func inside(c Container) func(*Holder) { return func(h *Holder) { h.Container = 
 
 func without(facts ...string) func(*Holder) {
 	return func(h *Holder) {
-		h.Unseen = facts
+		h.Listed = &Listed{Unseen: facts}
 		for _, f := range facts {
 			switch f {
 			case "executable":
@@ -65,9 +65,11 @@ func without(facts ...string) func(*Holder) {
 	}
 }
 
-func serves6Only(v6only bool) func(*Holder) { return func(h *Holder) { h.V6Only = &v6only } }
+func serves6Only(v6only bool) func(*Holder) {
+	return func(h *Holder) { h.Listed = &Listed{V6Only: &v6only} }
+}
 
-func onDevice(name string) func(*Holder) { return func(h *Holder) { h.Device = name } }
+func onDevice(name string) func(*Holder) { return func(h *Holder) { h.Listed = &Listed{Device: name} } }
 
 func ofKernel(h *Holder) { h.Kernel = true }
 
@@ -222,7 +224,7 @@ func TestCompareRandomListings(t *testing.T) {
 				serves6Only(rng.IntN(2) == 0)(&h)
 			}
 			if h.Address == "0.0.0.0" && rng.IntN(4) == 0 {
-				h.Device = "eth1"
+				onDevice("eth1")(&h)
 			}
 			all = append(all, h)
 		}

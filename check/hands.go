@@ -85,7 +85,7 @@ func programOf(h Holder) program {
 	}
 	// value returns a fact, or notSeen. It is empty if the process has none.
 	value := func(text, fact string) string {
-		if text == "" && slices.Contains(h.Unseen, fact) {
+		if text == "" && slices.Contains(h.listed().Unseen, fact) {
 			return notSeen
 		}
 		return text

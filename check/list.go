@@ -36,21 +36,27 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 			target.Notices = append(target.Notices, Notice{Code: config.Degraded, Message: gapText(g)})
 		}
 	}
-	for _, s := range facts.Sockets {
-		if len(s.Holders) == 0 {
-			listing.Sockets = append(listing.Sockets, newListed(s, nil))
-		}
-		for _, p := range s.Holders {
-			listing.Sockets = append(listing.Sockets, newListed(s, &p))
-		}
-	}
+	listing.Sockets = append(listing.Sockets, listed(facts)...)
 	return listing, nil
 }
 
-// newListed returns a row of a listing.
-func newListed(s host.Socket, p *host.Holder) Holder {
+// listed returns a row for each holder of each socket, and one for a socket without any.
+func listed(facts host.Facts) []Holder {
+	var all []Holder
+	for _, s := range facts.Sockets {
+		if len(s.Holders) == 0 {
+			all = append(all, newListed(s, nil, facts.Machine))
+		}
+		for i := range s.Holders {
+			all = append(all, newListed(s, &s.Holders[i], facts.Machine))
+		}
+	}
+	return all
+}
+
+func newListed(s host.Socket, p *host.Holder, m host.Machine) Holder {
 	h := newHolder(s, p)
-	h.Protocol = s.Protocol
+	h.Protocol, h.Listed = s.Protocol, &Listed{}
 	if s.Addr.Is4() {
 		h.Device = s.Device
 	}
@@ -58,9 +64,12 @@ func newListed(s host.Socket, p *host.Holder) Holder {
 		only := s.V6Only
 		h.V6Only = &only
 	}
-	if p != nil {
-		h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
+	if p == nil {
+		h.Proves = func(config.Owner) bool { return false }
+		return h
 	}
+	h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
+	h.Proves = func(o config.Owner) bool { return !s.MoreHolders && isOwner(o, *p, s, m) == proven }
 	return h
 }
 

@@ -207,19 +207,36 @@ type Holder struct {
 	Origin     *Origin       `json:"origin,omitempty"`
 	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
-	// These are in `portcheck list` only. Device is the interface that a socket on an
-	// IPv4 address is bound to: an IPv6 address has it in its zone. V6Only is set for
-	// a socket on [::], if it is known whether it serves IPv4 as well. Unseen lists what
-	// could not be read of the process: executable, user, unit or container.
-	Device string   `json:"device,omitempty"`
-	V6Only *bool    `json:"v6only,omitempty"`
-	Unseen []string `json:"unseen,omitempty"`
+	*Listed                  // in `portcheck list` only
 
 	// OwnFile is set if the executable is not the machine's file of that path, but
 	// one that only the process sees there.
 	OwnFile bool `json:"-"`
 	// Minutes is how long the process has run, 0 if it is not known.
 	Minutes int32 `json:"-"`
+}
+
+// Listed is what only a listing has of a holder.
+type Listed struct {
+	// Device is the interface that a socket on an IPv4 address is bound to: an IPv6
+	// address has it in its zone.
+	Device string `json:"device,omitempty"`
+	// V6Only is set for a socket on [::], if it is known whether it serves IPv4 as well.
+	V6Only *bool `json:"v6only,omitempty"`
+	// Unseen lists what could not be read of the process: executable, user, unit or
+	// container.
+	Unseen []string `json:"unseen,omitempty"`
+	// Proves reports whether the holder is proven to be an owner. It is nil if the row
+	// was read from a file.
+	Proves func(config.Owner) bool `json:"-"`
+}
+
+// listed returns what only a listing has, empty if there is nothing.
+func (h Holder) listed() Listed {
+	if h.Listed == nil {
+		return Listed{}
+	}
+	return *h.Listed
 }
 
 // Forwarder says that a holder holds the port on behalf of another.

@@ -91,6 +91,7 @@ type watched struct {
 	parts     []map[port.Endpoint]*watchedListener
 	digests   []uint64
 	ephemeral port.Range
+	machine   host.Machine
 	report    TargetReport
 	verdicts  []watchedNeed // of each result
 	judged    time.Time     // when all needs were last judged
@@ -211,7 +212,7 @@ func (w *watched) relist(ctx context.Context) ([]Event, error) {
 		w.digests = nil
 		return nil, unread(facts, err)
 	}
-	w.report, w.ephemeral = reportTarget(w.Name, facts, nil), facts.Limits.Ephemeral
+	w.report, w.machine, w.ephemeral = reportTarget(w.Name, facts, nil), facts.Machine, facts.Limits.Ephemeral
 	first := w.parts == nil
 	if first {
 		w.parts = make([]map[port.Endpoint]*watchedListener, host.SurveyParts)
@@ -316,7 +317,7 @@ func (w *watched) listeners(sockets []host.Socket) []map[port.Endpoint]*watchedL
 			parts[host.PartOf(s.Port)][key] = l
 		}
 		l.sockets = append(l.sockets, s.Digest())
-		l.holders = append(l.holders, listedHolders(s)...)
+		l.holders = append(l.holders, w.listedHolders(s)...)
 	}
 	for _, part := range parts {
 		for _, l := range part {
@@ -334,13 +335,13 @@ func keyOf(s host.Socket) port.Endpoint {
 }
 
 // listedHolders returns the rows of a listing for one socket.
-func listedHolders(s host.Socket) []Holder {
+func (w *watched) listedHolders(s host.Socket) []Holder {
 	if len(s.Holders) == 0 {
-		return []Holder{newListed(s, nil)}
+		return []Holder{newListed(s, nil, w.machine)}
 	}
 	var all []Holder
 	for _, p := range s.Holders {
-		all = append(all, newListed(s, &p))
+		all = append(all, newListed(s, &p, w.machine))
 	}
 	return all
 }
@@ -396,7 +397,7 @@ func (w *watched) nameHolders(ctx context.Context, parts []int, fresh []map[port
 	named := map[port.Endpoint][]Holder{}
 	for _, s := range facts.Sockets {
 		if s.State == host.Listen {
-			named[keyOf(s)] = append(named[keyOf(s)], listedHolders(s)...)
+			named[keyOf(s)] = append(named[keyOf(s)], w.listedHolders(s)...)
 		}
 	}
 	for _, part := range parts {

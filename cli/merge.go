@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -160,20 +161,26 @@ func (a *app) readPart(ctx context.Context, reader *report.Reader, s reportArg, 
 	return part, err
 }
 
-// readReport reads a report. An error does not show what a file contains if a link
-// led out of the directory of its name.
+// readReport reads a report.
 func (a *app) readReport(ctx context.Context, reader *report.Reader, file string, bounds []within.Dir) (check.Report, error) {
+	return readDocument(ctx, a, file, bounds, "a report of check", reader.Read)
+}
+
+// readDocument reads a file, or stdin. An error does not show what a file contains if a
+// link led out of the directory of its name.
+func readDocument[D any](ctx context.Context, a *app, file string, bounds []within.Dir, what string, read func(io.Reader) (D, error)) (D, error) {
+	var none D
 	if file == "-" {
-		return reader.Read(a.stdin)
+		return read(a.stdin)
 	}
 	f, err := within.Open(file, bounds)
 	if err != nil {
-		return check.Report{}, fmt.Errorf("cannot be opened: %w", withoutPath(err))
+		return none, fmt.Errorf("cannot be opened: %w", withoutPath(err))
 	}
 	defer f.Close()
-	r, err := reader.Read(cancellableReader{ctx, f})
+	d, err := read(cancellableReader{ctx, f})
 	if err != nil && f.Left != nil {
-		return check.Report{}, fmt.Errorf("is not a report of check; the reason is not shown, since a link may lead to this file, out of %q: name the file itself to see it", *f.Left)
+		return none, fmt.Errorf("is not %s; the reason is not shown, since a link may lead to this file, out of %q: name the file itself to see it", what, *f.Left)
 	}
-	return r, err
+	return d, err
 }

@@ -158,4 +158,4 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 }
 
 // commandNames are the commands that a mistyped one is compared with.
-var commandNames = []string{"check", "lint", "init", "list", "watch", "free", "assign", "exec", "verify", "leases", "release", "merge", "version", "completion", "help"}
+var commandNames = []string{"check", "lint", "init", "list", "watch", "free", "assign", "exec", "verify", "leases", "release", "merge", "diff", "version", "completion", "help"}

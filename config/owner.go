@@ -17,15 +17,7 @@ func (m *manifest) owner(key string, n *yaml.Node) (Owner, bool) {
 		m.report(n, textOwner, key, plain(n.Value))
 		return o, false
 	}
-	entries := []entry{
-		{"process", into(&o.Process, m.glob)},
-		{"executable", into(&o.Executable, m.glob)},
-		{"unit", into(&o.Unit, m.glob)},
-		{"container", into(&o.Container, m.glob)},
-		{"image", into(&o.Image, m.glob)},
-		{"compose", into(&o.Compose, m.glob)},
-		{"user", into(&o.User, m.glob)},
-	}
+	entries := m.ownerEntries(&o)
 	before := len(m.found)
 	fields := m.mapping(key, key+".", n, entries)
 	if len(m.found) > before {
@@ -36,6 +28,19 @@ func (m *manifest) owner(key string, n *yaml.Node) (Owner, bool) {
 		return o, false
 	}
 	return o, true
+}
+
+// ownerEntries returns the keys that an owner may have.
+func (m *manifest) ownerEntries(o *Owner) []entry {
+	return []entry{
+		{"process", into(&o.Process, m.glob)},
+		{"executable", into(&o.Executable, m.glob)},
+		{"unit", into(&o.Unit, m.glob)},
+		{"container", into(&o.Container, m.glob)},
+		{"image", into(&o.Image, m.glob)},
+		{"compose", into(&o.Compose, m.glob)},
+		{"user", into(&o.User, m.glob)},
+	}
 }
 
 func (m *manifest) glob(key string, n *yaml.Node) (string, bool) {

@@ -28,25 +28,25 @@ func Metrics(w io.Writer, watching *check.Watching, now time.Time) error {
 		target := []label{{"target", t.Target}}
 		for i, r := range t.Results {
 			if !t.Since[i].IsZero() {
-				since.addMin(needLabels(r), unixTime(now, t.Since[i]))
+				since.addMinOf(needLabels(r), unixTime(now, t.Since[i]))
 			}
 		}
-		rounds.addMin(target, float64(t.Rounds))
-		failed.addMin(target, float64(t.Failed))
+		rounds.addMin(target, t.Rounds)
+		failed.addMin(target, t.Failed)
 		for _, kind := range check.EventKinds {
-			events.addMin([]label{{"target", t.Target}, {"event", string(kind)}}, float64(t.Counts[kind]))
+			events.addMin([]label{{"target", t.Target}, {"event", string(kind)}}, t.Counts[kind])
 		}
 		up.addMin(target, oneIf(t.Rounds > 0 && t.Err == nil))
 		if t.Rounds == 0 {
 			continue
 		}
-		took.addMin(target, t.Took.Seconds())
-		last.addMin(target, unixTime(now, t.Time))
+		took.addMinOf(target, t.Took.Seconds())
+		last.addMinOf(target, unixTime(now, t.Time))
 		if t.Listeners == nil {
 			continue
 		}
 		for _, proto := range port.Protocols {
-			listeners.addMin([]label{{"target", t.Target}, {"protocol", string(proto)}, {"state", "listen"}}, float64(t.Listeners[proto]))
+			listeners.addMin([]label{{"target", t.Target}, {"protocol", string(proto)}, {"state", "listen"}}, t.Listeners[proto])
 		}
 	}
 	for _, g := range []gauge{since, up, listeners, took, last, rounds, failed, events} {

@@ -28,10 +28,10 @@ func prometheus(w io.Writer, r check.Report, _ Options) error {
 		outcome string
 		count   int
 	}{{"ok", r.Summary.OK}, {"error", r.Summary.Errors}, {"warning", r.Summary.Warnings}, {"unknown", r.Summary.Unknown}} {
-		needs.addMin([]label{{"outcome", n.outcome}}, float64(n.count))
+		needs.addMin([]label{{"outcome", n.outcome}}, n.count)
 	}
 	problems := gauge{name: "portcheck_manifest_problems", help: "Errors of manifests. If there are any, no port was probed."}
-	problems.addMin(nil, float64(len(r.Problems)))
+	problems.addMin(nil, len(r.Problems))
 	all := gauge{name: "portcheck_ok", help: "Whether every need is met and every manifest valid (1) or not (0)."}
 	all.addMin(nil, oneIf(r.OK && len(r.Problems) == 0))
 
@@ -57,7 +57,7 @@ func needLabels(r check.Result) []label {
 	}
 }
 
-func oneIf(yes bool) float64 {
+func oneIf(yes bool) int {
 	if yes {
 		return 1
 	}
@@ -77,7 +77,10 @@ type gauge struct {
 // addMin adds a sample. If several have the same labels, which would make the file
 // invalid, it keeps the lowest value: ids are unique, and if a bug makes two
 // results share one, it must not hide a conflict.
-func (g *gauge) addMin(labels []label, value float64) {
+func (g *gauge) addMin(labels []label, value int) { g.addMinOf(labels, float64(value)) }
+
+// addMinOf is addMin for a number with a fraction.
+func (g *gauge) addMinOf(labels []label, value float64) {
 	text := labelText(labels)
 	if before, ok := g.values[text]; ok {
 		g.values[text] = min(before, value)

@@ -47,7 +47,7 @@ func compare(t *testing.T, path string, typ reflect.Type, s *jsonschema.Schema) 
 	known := map[string]bool{}
 	for _, f := range reflect.VisibleFields(typ) {
 		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous || key == "-" {
+		if f.Anonymous || !f.IsExported() || key == "-" {
 			continue
 		}
 		known[key] = true

@@ -19,7 +19,7 @@ func TestRunsFollowTheSchema(t *testing.T) {
 		return
 	}
 	schemas := map[string]*jsonschema.Schema{}
-	for _, name := range []string{"report", "list", "free", "event"} {
+	for _, name := range []string{"report", "list", "free", "diff", "event"} {
 		schemas[name] = compile(t, name+".schema.json")
 	}
 	t.Chdir(t.TempDir())
@@ -36,6 +36,7 @@ s.serve_forever()`)
 		"twice.yml": "version: 1\nports: [{name: a, port: 8081}, {name: b, port: 8081}]\n",
 		"auto.yml":  "version: 1\nrange: 8080-8081\nports: [{name: a, port: auto}, {name: b, port: auto, range: 8080}, {name: c, port: auto:2, range: 8082-8089}]\n",
 		"bad.yml":   "version: 1\nports: [{name: a, port: 0}]\n",
+		"base.json": `{"version": 1, "targets": [{"name": "local", "notices": []}], "sockets": [{"protocol": "tcp", "address": "::1", "port": 8080, "state": "listen"}, {"protocol": "udp", "address": "::", "port": 53, "state": "listen"}]}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -62,6 +63,8 @@ s.serve_forever()`)
 		{"report", "lint twice.yml", 1, `"code": "duplicate"`},
 		{"list", "list --show-command", 0, `"pid"`},
 		{"event", "watch -p 8080 --until unmet", 0, `"event":"unmet"`},
+		{"diff", "diff base.json", 1, `"kind": "gone"`},
+		{"diff", "diff base.json base.json --allow-unknown", 0, `"kind": "unknown"`},
 		{"free", "free --range 8080-8081 -n 2", 1, `[8081]`},
 		{"free", "free --range 8080", 1, `[]`},
 		{"free", "free --range 8080-8089 --block 2 -n 2", 0, `"blocks":["8081-8082","8083-8084"]`},

@@ -1,0 +1,174 @@
+package check
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// Diff is the output of `portcheck diff`.
+type Diff struct {
+	Version   int          `json:"version"`
+	Tool      string       `json:"tool"`
+	Generated time.Time    `json:"generated,omitzero"`
+	OK        bool         `json:"ok"` // there are no anomalies
+	Base      TargetReport `json:"base"`
+	Now       TargetReport `json:"now"`
+	Warnings  []string     `json:"warnings"` // why the two may not be comparable
+	Changes   []Change     `json:"changes"`
+	Unknown   []Change     `json:"unknown"` // listeners that may have changed hands
+	Summary   DiffSummary  `json:"summary"`
+}
+
+// DiffSummary counts listeners.
+type DiffSummary struct {
+	Anomalies int `json:"anomalies"`
+	Explained int `json:"explained"` // changes that would be anomalies
+	Other     int `json:"other"`     // changes that are none
+	Unknown   int `json:"unknown"`   // not explained
+	Same      int `json:"same"`
+	Ignored   int `json:"ignored"` // UDP sockets on ephemeral ports
+}
+
+// NewDiff compares a listing with the baseline, and takes what x explains for no
+// anomaly.
+func NewDiff(base, now Listing, x Explanations, o CompareOptions) Diff {
+	c := Compare(base, now, o)
+	d := Diff{Version: 1, Base: base.Targets[0], Now: now.Targets[0], Warnings: differences(base.Targets[0], now.Targets[0]), Changes: c.Changes, Unknown: c.Unknown}
+	d.Summary.Same, d.Summary.Ignored = c.Same, c.Ignored
+	for i := range d.Changes {
+		y := &d.Changes[i]
+		x.explain(y)
+		switch {
+		case y.Anomaly:
+			d.Summary.Anomalies++
+		case y.ExplainedBy != "" && y.Kind.Anomaly():
+			d.Summary.Explained++
+		default:
+			d.Summary.Other++
+		}
+	}
+	for i := range d.Unknown {
+		if x.explain(&d.Unknown[i]); d.Unknown[i].ExplainedBy == "" {
+			d.Summary.Unknown++
+		}
+	}
+	d.OK = d.Summary.Anomalies == 0
+	return d
+}
+
+// differences returns why two listings may be those of different machines.
+func differences(base, now TargetReport) []string {
+	all := []string{}
+	add := func(what, a, b string) {
+		if a != "" && b != "" && a != b {
+			all = append(all, fmt.Sprintf("the baseline is of %s %q, and it is compared with %s %q", what, clip(a, 64), what, clip(b, 64)))
+		}
+	}
+	add("host", base.Hostname, now.Hostname)
+	if unknown := string(host.NamespaceUnknown); base.Namespace.Kind != unknown && now.Namespace.Kind != unknown {
+		add("network namespace", base.Namespace.Kind, now.Namespace.Kind)
+	}
+	add("operating system", base.OS, now.OS)
+	return all
+}
+
+// Explanations is what is expected to listen.
+type Explanations struct {
+	Allowed []config.Allowed
+	Needs   []config.Port // those without an owner explain nothing
+}
+
+// explain takes a change for no anomaly if every holder of the listener now is
+// expected there. One that can't be seen is not, unless every holder is.
+func (x Explanations) explain(c *Change) {
+	if len(c.Holders) == 0 {
+		return
+	}
+	for _, a := range x.Allowed {
+		if (a.Ports == nil || a.Ports.Contains(c.Port)) && (a.Protocols == nil || slices.Contains(a.Protocols, c.Protocol)) &&
+			(a.Addresses == nil || c.within(a.Addresses, "")) && (a.Owner == (config.Owner{}) || heldBy([]config.Owner{a.Owner}, c.Holders)) {
+			c.ExplainedBy, c.Anomaly = a.At.String(), false
+			return
+		}
+	}
+	for _, p := range x.Needs {
+		if len(p.Owner) > 0 && !p.Expect.Connects() && !p.Auto && p.Ports.Contains(c.Port) && slices.Contains(p.Protocols, c.Protocol) &&
+			c.within(p.Addresses, p.Device) && heldBy(p.Owner, c.Holders) {
+			c.ExplainedBy, c.Anomaly = p.At.String(), false
+			return
+		}
+	}
+}
+
+// within reports whether a listener serves no address but those of a list, and only the
+// device, if that is not empty.
+func (c Change) within(addresses []port.Address, device string) bool {
+	x := listener{address: c.Address, holders: c.Holders}
+	for _, s := range x.spots() {
+		if device != "" && s.device != device {
+			return false
+		}
+		if !slices.ContainsFunc(addresses, func(a port.Address) bool { return s.on(a) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// on reports whether everything at a spot is at an address.
+func (s spot) on(a port.Address) bool {
+	switch a {
+	case port.Any:
+		return true
+	case port.Any4:
+		return s.addr.Is4()
+	case port.Any6:
+		return s.addr.Is6()
+	case port.Loopback:
+		return s.addr.IsLoopback()
+	}
+	ip, err := netip.ParseAddr(string(a))
+	if err != nil {
+		return false
+	}
+	return s.addr == ip.WithZone("").Unmap() && (ip.Zone() == "" || ip.Zone() == s.device)
+}
+
+// heldBy reports whether every holder is one of the owners. On a host that was asked
+// just now that is proven, as for a need. Of a file the text counts.
+func heldBy(owners []config.Owner, holders []Holder) bool {
+	return !slices.ContainsFunc(holders, func(h Holder) bool {
+		return !slices.ContainsFunc(owners, func(o config.Owner) bool { return isHolder(o, h) })
+	})
+}
+
+func isHolder(o config.Owner, h Holder) bool {
+	if proves := h.listed().Proves; proves != nil {
+		return proves(o)
+	}
+	c := Container{}
+	if h.Container != nil {
+		c = *h.Container
+	}
+	match := func(pattern string, values ...string) bool {
+		return pattern == "" || slices.ContainsFunc(values, func(v string) bool { return v != "" && matches(pattern, v) })
+	}
+	uid := ""
+	if h.UID != nil {
+		uid = strconv.Itoa(*h.UID)
+	}
+	name := h.Process
+	if h.Executable != "" {
+		name = path.Base(h.Executable)
+	}
+	return h.PID > 0 && match(o.Process, name, h.Process) && match(o.Executable, h.Executable) && match(o.Unit, h.Unit, h.From().SocketUnit) &&
+		match(o.User, h.User, uid) && (isContainerID(o.Container, c.ID) || match(o.Container, c.Name, c.Service)) && match(o.Image, c.Image) && match(o.Compose, c.Compose)
+}
