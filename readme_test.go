@@ -17,7 +17,7 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
-var update = flag.Bool("update", false, "write the output of commands into README.md, docs/sources.md and docs/assign.md")
+var update = flag.Bool("update", false, "write the output of commands into README.md and documents")
 
 // TestREADMEShowsRealOutput runs the commands of README.md and of documents, and compares
 // their output with what is shown, except for what differs between machines.
@@ -30,7 +30,7 @@ func TestREADMEShowsRealOutput(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	for _, file := range []string{"README.md", "docs/sources.md", "docs/assign.md"} {
+	for _, file := range []string{"README.md", "docs/sources.md", "docs/assign.md", "docs/watch.md"} {
 		showsRealOutput(t, file)
 	}
 }
@@ -82,6 +82,8 @@ func normalize(s string) string {
 		{`user [^)]+\)`, "user NAME)"},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
 		{`(?m)^[a-z2-7]{12}  (e2e-\d)  shop  +\d+  +\S+`, "ID  $1  shop  N  NAME"},
+		{`watched for \S+ in \d+ rounds`, "watched for TIME in N rounds"},
+		{`python3[.\d]*`, "python3"},
 		{`  +`, "  "},
 		{`\(([a-z]+ network namespace: [^)]+|this machine)\)`, "(SOME network namespace)"},
 	} {

@@ -387,7 +387,7 @@ func TestWatchStaysSmall(t *testing.T) {
 		state := NewWatching("test", []Need{webNeed(80)}, []Target{{Name: "local"}})
 		rounds := 0
 		stop := watchFor(t, 7*time.Hour, []Need{webNeed(80)}, c.target("local"), func(o Observation) {
-			state.Add(o)
+			state.Add(o, func(Listing) map[ChangeKind]int { return nil })
 			rounds++
 			if n := uint16(1000 + rounds%1000); rounds%2 == 0 {
 				c.start(n, "a")

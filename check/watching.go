@@ -21,7 +21,10 @@ type WatchedTarget struct {
 	Rounds int
 	Failed int // rounds in which nothing could be found out
 	Counts map[EventKind]int
-	Down   time.Time // since when nothing can be found out; zero if it can
+	// Anomalies counts what differs from a baseline. It is nil if there is none, or if
+	// the listeners are not known.
+	Anomalies map[ChangeKind]int
+	Down      time.Time // since when nothing can be found out; zero if it can
 }
 
 // NewWatching returns the state before the first round.
@@ -37,8 +40,14 @@ func NewWatching(tool string, needs []Need, targets []Target) *Watching {
 	return w
 }
 
-// Add adds what a round has found out, and returns the target's state before.
-func (w *Watching) Add(o Observation) (before WatchedTarget) {
+// Add adds what a round has found out, and returns the target's state before. It calls
+// anomalies if the listeners may be others than in the round before.
+func (w *Watching) Add(o Observation, anomalies func(Listing) map[ChangeKind]int) (before WatchedTarget) {
+	var compared map[ChangeKind]int
+	changed := o.Err == nil && (w.down(o.Target) || slices.ContainsFunc(o.Events, func(e Event) bool { return !e.OfNeed() }))
+	if changed {
+		compared = anomalies(o.Listing()) // not while others wait for the lock
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i := slices.IndexFunc(w.targets, func(t WatchedTarget) bool { return t.Target == o.Target })
@@ -47,6 +56,9 @@ func (w *Watching) Add(o Observation) (before WatchedTarget) {
 	t.Counts = maps.Clone(t.Counts) // Targets may have returned it
 	for _, e := range o.Events {
 		t.Counts[e.Event]++
+	}
+	if changed || o.Err != nil {
+		t.Anomalies = compared
 	}
 	o.Events, o.Listing = nil, nil
 	t.Observation = o
@@ -60,6 +72,11 @@ func (w *Watching) Add(o Observation) (before WatchedTarget) {
 		t.Down = o.Time
 	}
 	return before
+}
+
+// down reports whether a target's listeners are not known.
+func (w *Watching) down(target string) bool {
+	return slices.ContainsFunc(w.Targets(), func(t WatchedTarget) bool { return t.Target == target && (t.Rounds == 0 || t.Err != nil) })
 }
 
 // Targets returns the states of all targets.

@@ -22,6 +22,8 @@ import (
 type watchOptions struct {
 	needOptions
 	connectOptions
+	explainOptions
+	baseline     string
 	interval     time.Duration
 	until        string
 	format       string
@@ -56,6 +58,8 @@ by SIGINT or SIGTERM with the exit code 0.`,
 	f.StringVar(&o.until, "until", "", "end when every need is `met`, or one is unmet, with the exit code 0; or after a duration such as 10m, with 1 if a need is unmet then")
 	f.StringVarP(&o.format, "format", "f", "text", "text or json: one event a line")
 	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus' metrics at `[ADDRESS]:PORT`, /metrics and /healthz; without ADDRESS on loopback alone")
+	f.StringVar(&o.baseline, "baseline", "", "count in the metrics what differs from `FILE`, which portcheck list -f json has written")
+	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors")
 	groupReport.addTo(f)
 	o.needFlags(f)
@@ -81,6 +85,12 @@ func (o *watchOptions) validate(hasNeeds bool) (duration time.Duration, err erro
 	}
 	if o.parallel < 1 || o.parallel > maxParallel {
 		return 0, usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
+	}
+	switch {
+	case o.baseline != "" && o.metrics == "":
+		return 0, usageError(errors.New("--baseline has no effect without --metrics; see `portcheck diff`"), "")
+	case len(o.allow) > 0 && o.baseline == "":
+		return 0, usageError(errors.New("--allow has no effect without --baseline"), "")
 	}
 	switch o.until {
 	case "":
@@ -155,6 +165,9 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	}
 	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now()}
 	targets := a.openers(specs, o.connectOptions, 1, config.MostDuration)
+	if err := w.readBaseline(ctx, needs); err != nil {
+		return err
+	}
 	w.state = check.NewWatching(tool(), needs, targets)
 	w.log = report.NewEventLog(a.stdout, report.Options{Targets: w.several})
 	if o.metrics != "" {
@@ -187,6 +200,8 @@ type watcher struct {
 	stop    func()
 	several bool // targets
 	started time.Time
+	base    *check.Listing // nil: none
+	explain check.Explanations
 	done    bool  // --until has come true
 	failed  error // of stdout
 }
@@ -196,7 +211,7 @@ func (w *watcher) observe(x check.Observation) {
 	if w.done || w.failed != nil {
 		return
 	}
-	before := w.state.Add(x)
+	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
 	if w.failed = w.print(x.Events); w.failed != nil {
 		w.stop()
@@ -210,6 +225,41 @@ func (w *watcher) observe(x check.Observation) {
 		w.done = true
 		w.stop()
 	}
+}
+
+// readBaseline reads the baseline and what explains listeners that are not in it.
+func (w *watcher) readBaseline(ctx context.Context, needs []check.Need) error {
+	if w.baseline == "" {
+		return nil
+	}
+	if err := w.refuseToRead(append([]string{w.baseline}, w.allow...)...); err != nil {
+		return err
+	}
+	base, err := w.readList(ctx, new(report.Reader), w.baseline, w.readBounds())
+	if err != nil {
+		return err
+	}
+	w.base = &base
+	w.explain, err = w.explanations(ctx, w.explainOptions)
+	for _, n := range needs {
+		w.explain.Needs = append(w.explain.Needs, n.Port)
+	}
+	return err
+}
+
+// anomalies counts what differs from the baseline and is not explained. It returns nil
+// without a baseline.
+func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
+	if w.base == nil {
+		return nil
+	}
+	counts := map[check.ChangeKind]int{check.Appeared: 0, check.ChangedHands: 0, check.ExposedMore: 0}
+	for _, c := range check.NewDiff(*w.base, now, w.explain, check.CompareOptions{}).Changes {
+		if c.Anomaly {
+			counts[c.Kind]++
+		}
+	}
+	return counts
 }
 
 // print writes events to stdout, each line at once.
@@ -238,7 +288,7 @@ func (w *watcher) noteOutage(before check.WatchedTarget, x check.Observation) {
 		for _, count := range x.Listeners {
 			n += count
 		}
-		w.note("watching %s every %s: %d listeners now, %d needs", name, w.interval, n, len(x.Results))
+		w.note("watching %s every %s; listeners now: %d, needs: %d", name, w.interval, n, len(x.Results))
 	}
 }
 

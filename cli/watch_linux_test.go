@@ -151,7 +151,7 @@ func TestWatch(t *testing.T) {
 	if code := run.end(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	if text := run.errs.String(); !regexp.MustCompile(`watched for \d+s in \d+ rounds: 1 taken, 1 freed, 0 changed; needs: 1 ok\n`).MatchString(text) || !strings.Contains(text, "1 listeners now, 1 needs") {
+	if text := run.errs.String(); !regexp.MustCompile(`watched for \d+s in \d+ rounds: 1 taken, 1 freed, 0 changed; needs: 1 ok\n`).MatchString(text) || !strings.Contains(text, "listeners now: 1, needs: 1") {
 		t.Errorf("stderr: %s", text)
 	}
 }
@@ -236,6 +236,9 @@ func TestWatchUntil(t *testing.T) {
 		{"-f yaml", exitUsage, "want json or text"},
 		{"--metrics web:80", exitUsage, "want [ADDRESS]:PORT"},
 		{"--metrics 9464", exitUsage, "want [ADDRESS]:PORT"},
+		{"--allow allow.yml", exitUsage, "--allow has no effect without --baseline"},
+		{"--baseline base.json", exitUsage, "--baseline has no effect without --metrics"},
+		{"--baseline base.json --metrics :0", exitUsage, "base.json"},
 		{"nowhere.yml", exitUsage, "no such file"},
 		{"-t nonsense:x", exitUsage, "nonsense"},
 	} {
@@ -258,7 +261,16 @@ func TestWatchServesMetrics(t *testing.T) {
 		return
 	}
 	listenOn(t, "127.0.0.1:7070")
-	run := startWatch(t, "-f", "json", "-p", "7070", "-p", "8080", "--metrics", ":0", "--timeout", "200ms")
+	base := filepath.Join(t.TempDir(), "base.json")
+	var list bytes.Buffer
+	if code := Run(t.Context(), []string{"list", "-t", "local", "-f", "json"}, os.Environ(), strings.NewReader(""), &list, io.Discard); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	if err := os.WriteFile(base, list.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	listenOn(t, "127.0.0.1:7071") // that is not in the baseline; neither is the server's port
+	run := startWatch(t, "-f", "json", "-p", "7070", "-p", "8080", "--metrics", ":0", "--timeout", "200ms", "--baseline", base)
 	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(run.errs.String())
 	get := func(path string) (int, string) {
 		response, err := http.Get(address + path)
@@ -276,7 +288,8 @@ func TestWatchServesMetrics(t *testing.T) {
 	for _, want := range []string{
 		`portcheck_need_ok{id="tcp-7070@local/tcp",name="tcp-7070",target="local",protocol="tcp",port="7070",expect="free",severity="error"} 0` + "\n",
 		`,status="in-use"} 1` + "\n", `portcheck_up{target="local"} 1` + "\n", `portcheck_events_total{target="local",event="unmet"} 1` + "\n",
-		`portcheck_listeners{target="local",protocol="tcp",state="listen"} 2` + "\n", `portcheck_round_errors_total{target="local"} 0` + "\n",
+		`portcheck_listeners{target="local",protocol="tcp",state="listen"} 3` + "\n", `portcheck_round_errors_total{target="local"} 0` + "\n",
+		`portcheck_anomalies{target="local",kind="appeared"} 2` + "\n", `portcheck_anomalies{target="local",kind="changed-hands"} 0` + "\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
@@ -355,7 +368,7 @@ func TestWatchRealChanges(t *testing.T) {
 	check.Watch(ctx, []check.Need{need}, []check.Target{target}, check.WatchOptions{
 		Options: check.Options{Timeout: time.Minute}, Interval: time.Millisecond,
 		Observe: func(o check.Observation) {
-			state.Add(o)
+			state.Add(o, func(check.Listing) map[check.ChangeKind]int { return nil })
 			var got []string
 			for _, e := range o.Events {
 				got = append(got, fmt.Sprint(e.Event, e.Port))

@@ -19,6 +19,7 @@ func Metrics(w io.Writer, watching *check.Watching, now time.Time) error {
 	since := gauge{name: "portcheck_need_since_seconds", help: "Unix time at which the need became met or unmet. It is left out until that is known."}
 	up := gauge{name: "portcheck_up", help: "Whether the last round could find out what listens on the target (1) or not (0)."}
 	listeners := gauge{name: "portcheck_listeners", help: "Listening sockets by protocol, those with the same address and port counted once. They are left out while nothing can be found out."}
+	anomalies := gauge{name: "portcheck_anomalies", help: "Listeners that differ from the baseline and that nothing explains, by kind. They are left out without a baseline, and while nothing can be found out."}
 	took := gauge{name: "portcheck_round_duration_seconds", help: "How long the last round took."}
 	last := gauge{name: "portcheck_round_timestamp_seconds", help: "Unix time at which the last round started."}
 	rounds := gauge{name: "portcheck_rounds_total", help: "Rounds since the start.", kind: "counter"}
@@ -42,6 +43,11 @@ func Metrics(w io.Writer, watching *check.Watching, now time.Time) error {
 		}
 		took.addMinOf(target, t.Took.Seconds())
 		last.addMinOf(target, unixTime(now, t.Time))
+		for _, kind := range check.ChangeKinds {
+			if n, counted := t.Anomalies[kind]; counted {
+				anomalies.addMin([]label{{"target", t.Target}, {"kind", string(kind)}}, n)
+			}
+		}
 		if t.Listeners == nil {
 			continue
 		}
@@ -49,7 +55,7 @@ func Metrics(w io.Writer, watching *check.Watching, now time.Time) error {
 			listeners.addMin([]label{{"target", t.Target}, {"protocol", string(proto)}, {"state", "listen"}}, t.Listeners[proto])
 		}
 	}
-	for _, g := range []gauge{since, up, listeners, took, last, rounds, failed, events} {
+	for _, g := range []gauge{since, up, listeners, anomalies, took, last, rounds, failed, events} {
 		g.write(&b)
 	}
 	_, err := w.Write(b.Bytes())
