@@ -1,7 +1,7 @@
 # Watches port 8080 while a program takes it and gives it back.
 log=$(mktemp)
 trap 'kill $server $watch 2>/dev/null; rm -f "$log"' EXIT
-echo "+ portcheck watch --target local -p 8080"
+echo "+ portcheck watch --target local -p 8080 --interval 100ms"
 portcheck watch --target local -p 8080 --interval 100ms >"$log" 2>&1 &
 watch=$!
 until grep -q ' met ' "$log"; do sleep 0.02; done
