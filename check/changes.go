@@ -193,12 +193,17 @@ func (c *Comparison) compare(before, now []*listener) {
 // those that are gone. A listener that is gone is part of the change of the one that
 // its holder has now instead, if there is one.
 func (c *Comparison) add(added, before, gone []*listener) {
+	if len(added) == 0 || len(before) == 0 {
+		for _, x := range added {
+			c.Changes = append(c.Changes, newChange(Appeared, x.holders, nil))
+		}
+		for _, x := range gone {
+			c.Changes = append(c.Changes, newChange(Gone, nil, x.holders))
+		}
+		return
+	}
 	p := newPast(before, gone)
 	for _, x := range added {
-		if len(before) == 0 {
-			c.Changes = append(c.Changes, newChange(Appeared, x.holders, nil))
-			continue
-		}
 		kind, relation := Appeared, x.hands.compare(p.hands)
 		reach, exact := p.reachOf(x)
 		switch {
@@ -228,8 +233,16 @@ func newChange(kind ChangeKind, now, before []Holder) Change {
 	}
 	return Change{
 		Kind: kind, Anomaly: kind.Anomaly(), Protocol: at[0].Protocol, Address: at[0].place(), Port: at[0].Port,
-		Holders: append([]Holder{}, now...), Before: append([]Holder{}, before...),
+		Holders: orEmpty(now), Before: orEmpty(before),
 	}
+}
+
+// orEmpty returns a list that is not nil.
+func orEmpty(all []Holder) []Holder {
+	if all == nil {
+		return []Holder{}
+	}
+	return all
 }
 
 // past is the listeners that a port had before, by their programs: the comparison of

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path"
@@ -108,38 +109,20 @@ func (x Explanations) explain(c *Change) {
 	}
 }
 
-// within reports whether a listener serves no address but those of a list, and only the
-// device, if that is not empty.
+// within reports whether each socket of a listener is within one of the addresses, and
+// on the device, if that is not empty.
 func (c Change) within(addresses []port.Address, device string) bool {
-	x := listener{address: c.Address, holders: c.Holders}
-	for _, s := range x.spots() {
-		if device != "" && s.device != device {
-			return false
-		}
-		if !slices.ContainsFunc(addresses, func(a port.Address) bool { return s.on(a) }) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.Holders, func(h Holder) bool {
+		s := host.Socket{Endpoint: h.endpoint()}
+		return device != "" && s.Device != device || !slices.ContainsFunc(addresses, func(a port.Address) bool { return within(s, a) })
+	})
 }
 
-// on reports whether everything at a spot is at an address.
-func (s spot) on(a port.Address) bool {
-	switch a {
-	case port.Any:
-		return true
-	case port.Any4:
-		return s.addr.Is4()
-	case port.Any6:
-		return s.addr.Is6()
-	case port.Loopback:
-		return s.addr.IsLoopback()
-	}
-	ip, err := netip.ParseAddr(string(a))
-	if err != nil {
-		return false
-	}
-	return s.addr == ip.WithZone("").Unmap() && (ip.Zone() == "" || ip.Zone() == s.device)
+// endpoint returns the endpoint of a row of a listing.
+func (h Holder) endpoint() port.Endpoint {
+	addr, _ := netip.ParseAddr(h.Address)
+	x := h.listed()
+	return port.Endpoint{Protocol: h.Protocol, Addr: addr.WithZone(""), Port: h.Port, V6Only: x.V6Only != nil && *x.V6Only, Device: cmp.Or(addr.Zone(), x.Device)}
 }
 
 // heldBy reports whether every holder is one of the owners. On a host that was asked

@@ -28,6 +28,10 @@ type Options struct {
 	ShowCommand  bool          // list command lines of holders
 	Progress     Progress      // may be nil
 	Job          string        // its leases of ports are not in its way
+	// Undeclared is the severity of listeners that no need declares; empty: they are
+	// not looked for. UndeclaredLoopback looks for those on loopback addresses, too.
+	Undeclared         config.Severity
+	UndeclaredLoopback bool
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its
@@ -63,6 +67,11 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 		for _, proto := range n.Protocols {
 			report.Results = append(report.Results, *results[resultKey{i, proto}])
 		}
+	}
+	if o.Undeclared != "" {
+		found := make([][]Result, len(rounds))
+		each(rounds, func(r *round) { found[slices.Index(rounds, r)] = r.undeclared(ctx) })
+		report.Results = append(report.Results, slices.Concat(found...)...)
 	}
 	report.Spans = spans(ctx, needs, rounds)
 	if ctx.Err() != nil {

@@ -29,13 +29,14 @@ const (
 	WrongOwner   Status = "wrong-owner"
 	Reachable    Status = "reachable"
 	Unreachable  Status = "unreachable"
+	Undeclared   Status = "undeclared" // of no need: something listens that no need declares
 	Unknown      Status = "unknown"
 )
 
 // Statuses lists every status.
 var Statuses = []Status{
 	Free, Owned, InUse, Shadowed, Redirected, Leased, Denied, Unavailable, OSReserved,
-	Listening, Exposed, NotListening, WrongOwner, Reachable, Unreachable, Unknown,
+	Listening, Exposed, NotListening, WrongOwner, Reachable, Unreachable, Undeclared, Unknown,
 }
 
 // OK reports whether a need with this status is met, unless it expects its remote to

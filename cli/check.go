@@ -32,6 +32,7 @@ type checkOptions struct {
 	parallel        int
 	allowTargets    bool // and remotes that manifests name
 	showCommand     bool
+	undeclaredOptions
 }
 
 // mostAlternatives limits --alternatives: a report lists them for each unmet need,
@@ -70,6 +71,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	f.StringVar(&o.runAs, "run-as", "", "try the ports as `USER`, a name or a number, instead of each need's run_as; needs root")
 	f.Var(&o.wait, "wait", "retry unmet needs for this long before reporting a conflict, such as `30s`")
 	f.Var(&o.connectTimeout, "connect-timeout", "how long a connect of expect: reachable or unreachable may take, such as `2s` (default 5s)")
+	o.undeclaredFlags(f)
 	groupWhat.addTo(f)
 	f.Var(&o.ranges, "range", "ports to choose alternatives from, such as `8000-8099,9443`")
 	f.Var(&o.exclude, "exclude", "ports that are never suggested, such as `8080,8090-8092`")
@@ -172,6 +174,7 @@ func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o
 	}
 	targets := a.openers(specs, o.connectOptions, (len(specs)+o.parallel-1)/o.parallel, wait)
 	options := check.Options{Tool: tool(), Alternatives: o.alternatives, Candidates: o.candidates, Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()}
+	options.Undeclared, options.UndeclaredLoopback = config.Severity(o.undeclared), o.undeclaredLoopback
 	if !o.quiet {
 		p := a.startProgress(len(targets))
 		defer p.close()
@@ -197,6 +200,9 @@ func (o *checkOptions) validate(env ci.Env) error {
 		return usageError(fmt.Errorf("--run-as %q is not a user: want a user name or a number such as 1000", o.runAs), "")
 	}
 	if err := o.connectOptions.validate(env); err != nil {
+		return err
+	}
+	if err := o.undeclaredOptions.validate(); err != nil {
 		return err
 	}
 	return o.verdictOptions.validate()

@@ -15,13 +15,14 @@ import (
 // completeValues makes the shell complete the values of flags.
 func (a *app) completeValues(root *cobra.Command) {
 	words := map[string][]string{
-		"fail-on":  failOnWords,
-		"source":   config.SourceNames(),
-		"expect":   config.Expects(),
-		"evidence": wordsOf(transport.Evidences),
-		"ssh":      wordsOf(transport.SSHClients),
-		"protocol": wordsOf(port.Protocols),
-		"address":  {string(port.Any), string(port.Any4), string(port.Any6), string(port.Loopback)},
+		"fail-on":    failOnWords,
+		"undeclared": {"error", "warning"},
+		"source":     config.SourceNames(),
+		"expect":     config.Expects(),
+		"evidence":   wordsOf(transport.Evidences),
+		"ssh":        wordsOf(transport.SSHClients),
+		"protocol":   wordsOf(port.Protocols),
+		"address":    {string(port.Any), string(port.Any4), string(port.Any6), string(port.Loopback)},
 	}
 	for _, cmd := range append(root.Commands(), root) {
 		complete := func(flag string, values cobra.CompletionFunc) {

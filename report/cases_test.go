@@ -149,6 +149,7 @@ func results() map[string]check.Result {
 		"not-listening": need(check.NotListening, "nothing listens on tcp 8080"),
 		"wrong-owner":   need(check.WrongOwner, "tcp 8080 is held by python3 (pid 4711), not by its owner"),
 		"exposed":       need(check.Exposed, "tcp 8080 on loopback is served, but nginx (pid 812, nginx.service) also listens outside of it: tcp [::]:8080"),
+		"undeclared":    taken(check.Undeclared, "tcp 0.0.0.0:8080 is served by nginx (pid 812, nginx.service), and no need declares it", nginx()),
 		"not-closed":    need(check.Reachable, "db.internal:5432 accepts connections"),
 		"closed":        met(check.Unreachable, "db.internal:5432 refuses connections"),
 		"unreachable":   need(check.Unreachable, "db.internal:5432 refused the connection"),
@@ -173,6 +174,10 @@ func results() map[string]check.Result {
 	edit(all, "not-closed", func(r *check.Result) { toRemote(r, "ok", ""); r.Expect = config.Unreachable })
 	edit(all, "exposed", func(r *check.Result) {
 		r.Expect, r.Method, r.Holders, r.Address = config.Listening, check.Table, []check.Holder{nginx()}, []port.Address{port.Loopback}
+	})
+	edit(all, "undeclared", func(r *check.Result) {
+		r.ID, r.Name, r.Source = "undeclared-8080@local/tcp", "undeclared-8080", config.Position{File: "--undeclared"}
+		r.Address, r.Endpoints, r.Method, r.Alternatives, r.Asked = []port.Address{"0.0.0.0"}, []check.Endpoint{}, check.Table, nil, 0
 	})
 	edit(all, "unreachable", func(r *check.Result) { toRemote(r, "failed", "ECONNREFUSED") })
 	edit(all, "shadowed", func(r *check.Result) {

@@ -82,6 +82,12 @@ var codes = []code{
 		"Let the server listen on the need's addresses alone.", config.SeverityError,
 	},
 	{
+		string(check.Undeclared), "UndeclaredListener", "Something listens that no need declares",
+		"A process listens on a port of the target, and no need of the run is about that port, protocol and address.",
+		"The check was run with `--undeclared`. It may be a service that was forgotten in the manifest, or one that should not be there.",
+		"Declare it as a need with `expect: listening` and an `owner`, or stop it.", config.SeverityError,
+	},
+	{
 		string(check.WrongOwner), "WrongOwner", "Another process listens on the port",
 		"The need expects its owner to listen on the port, and another process does.",
 		"The need has `expect: listening` with an `owner` that no holder matches.",

@@ -16,6 +16,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
+// mostListed is how many rows a list may have. A host answers with fewer: it has at most
+// host.MostHolders and one for each socket.
+const mostListed = 1 << 16
+
 const wantList = "want the output of `portcheck list -f json`"
 
 // ReadList reads a list as list -f json writes it, from a source that need not be
@@ -57,6 +61,8 @@ func (l *Reader) ReadList(file string, r io.Reader) (check.Listing, error) {
 		return check.Listing{}, wrong(0, "is a report of check: %s", wantList)
 	case read.Targets == nil || read.Sockets == nil:
 		return check.Listing{}, wrong(0, "is not a list of portcheck: want targets and sockets; %s", wantList)
+	case len(read.Sockets) > mostListed:
+		return check.Listing{}, wrong(offsetOf(data, "sockets", mostListed), "has more than 65,536 sockets, the limit of a list")
 	case len(read.Targets) != 1:
 		return check.Listing{}, wrong(0, "has %d targets: want one; %s", len(read.Targets), wantList)
 	}

@@ -24,6 +24,7 @@ var remedies = map[check.Status]func(check.Result) advice{
 	check.NotListening: remedyNotListening,
 	check.Exposed:      remedyExposed,
 	check.WrongOwner:   stop,
+	check.Undeclared:   remedyUndeclared,
 	check.Reachable:    remedyReachable,
 	check.Unreachable:  remedyUnreachable,
 	check.Unknown:      remedyUnknown,
@@ -165,6 +166,11 @@ func remedyExposed(r check.Result) advice {
 		allowed = append(allowed, Safe(string(a)))
 	}
 	return advice{text: fmt.Sprintf("let it listen on %s alone: set the address in its configuration, or the one that its container's port is published on", strings.Join(allowed, ", "))}
+}
+
+// remedyUndeclared does not say how to stop what may be needed, such as an SSH server.
+func remedyUndeclared(r check.Result) advice {
+	return advice{text: fmt.Sprintf("declare it as a need with port: %d, protocol: %s, expect: listening and an owner in a manifest of this run, or stop it if it should not be there", r.Port, Safe(string(r.Protocol)))}
 }
 
 // remedyReachable is for a need that expects its remote to be unreachable.

@@ -63,6 +63,7 @@ s.serve_forever()`)
 		{"report", "lint twice.yml", 1, `"code": "duplicate"`},
 		{"list", "list --show-command", 0, `"pid"`},
 		{"event", "watch -p 8080 --until unmet", 0, `"event":"unmet"`},
+		{"report", "-t local free.yml --undeclared --undeclared-loopback", 1, `"status": "undeclared"`},
 		{"diff", "diff base.json", 1, `"kind": "gone"`},
 		{"diff", "diff base.json base.json --allow-unknown", 0, `"kind": "unknown"`},
 		{"free", "free --range 8080-8081 -n 2", 1, `[8081]`},
