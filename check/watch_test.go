@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +19,10 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// changing is a host on which listeners come and go. Only the test and one watch use it.
+// changing is a host on which listeners come and go. The test has it, and all that it
+// shares with the watch, except while it rests.
 type changing struct {
+	mu      sync.Mutex
 	listens map[uint16]host.Socket
 	inodes  uint64
 	down    error // of every probe and open
@@ -29,7 +32,19 @@ type changing struct {
 	keep    bool // asked
 }
 
-func newChanging() *changing { return &changing{listens: map[uint16]host.Socket{}} }
+func newChanging() *changing {
+	c := &changing{listens: map[uint16]host.Socket{}}
+	c.mu.Lock()
+	return c
+}
+
+// rest lets the watch go on for some time.
+func (c *changing) rest(d time.Duration) {
+	c.mu.Unlock()
+	time.Sleep(d)
+	synctest.Wait()
+	c.mu.Lock()
+}
 
 // start lets a program listen on a port of all addresses.
 func (c *changing) start(n uint16, program string) {
@@ -44,6 +59,8 @@ func (c *changing) stop(n uint16) { delete(c.listens, n) }
 
 func (c *changing) target(name string) Target {
 	return Target{Name: name, Open: func(context.Context) (host.Host, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if c.opened++; c.down != nil {
 			return nil, c.down
 		}
@@ -54,6 +71,8 @@ func (c *changing) target(name string) Target {
 func (*changing) Close() error { return nil }
 
 func (c *changing) Probe(_ context.Context, req host.Request) (host.Facts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.keep {
 		c.asked = append(c.asked, req)
 	}
@@ -117,15 +136,21 @@ func (c *changing) Probe(_ context.Context, req host.Request) (host.Facts, error
 }
 
 // watchFor watches a target for some time, a round each second.
-func watchFor(t *testing.T, d time.Duration, needs []Need, target Target, observe func(Observation)) (stop func()) {
+func watchFor(t *testing.T, d time.Duration, c *changing, needs []Need, target Target, observe func(Observation)) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		Watch(ctx, needs, []Target{target}, WatchOptions{Options: Options{Timeout: 30 * time.Second}, Interval: time.Second, Observe: observe})
+		Watch(ctx, needs, []Target{target}, WatchOptions{Options: Options{Timeout: 30 * time.Second}, Interval: time.Second, Observe: func(o Observation) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			observe(o)
+		}})
 	}()
 	return func() {
+		c.mu.Unlock()
+		defer c.mu.Lock()
 		cancel()
 		<-done
 	}
@@ -146,7 +171,6 @@ func line(e Event) string {
 
 func expectLines(t *testing.T, what string, got *[]string, want ...string) {
 	t.Helper()
-	synctest.Wait()
 	if !slices.Equal(*got, want) {
 		t.Errorf("%s: %q, want %q", what, *got, want)
 	}
@@ -165,35 +189,35 @@ func TestWatchTellsChanges(t *testing.T) {
 		c := newChanging()
 		c.start(22, "sshd")
 		var got []string
-		stop := watchFor(t, time.Hour, []Need{webNeed(80)}, c.target("local"), func(o Observation) {
+		stop := watchFor(t, time.Hour, c, []Need{webNeed(80)}, c.target("local"), func(o Observation) {
 			for _, e := range o.Events {
 				got = append(got, line(e))
 			}
 		})
 		defer stop()
-		time.Sleep(1500 * time.Millisecond)
+		c.rest(1500 * time.Millisecond)
 		expectLines(t, "what is there at the start is no change", &got, "met shop/web@local/tcp")
 		c.start(80, "nginx")
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "taken", &got, "taken 80 nginx<-", "unmet shop/web@local/tcp")
 		c.start(80, "nginx")
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "another process of the same program", &got)
 		c.start(80, "haproxy")
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "changed hands", &got, "changed 80 haproxy<nginx")
 		c.start(90, "a")
 		c.start(70, "b")
 		c.stop(80)
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "in the order of ports", &got, "taken 70 b<-", "freed 80 -<haproxy", "taken 90 a<-", "met shop/web@local/tcp")
 		s := c.listens[90]
 		s.Holders, s.Complete, s.Inode = nil, false, 12345
 		c.listens[90] = s
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "a holder that can't be seen is not known to be another", &got)
 		c.start(90, "a")
-		time.Sleep(time.Second)
+		c.rest(time.Second)
 		expectLines(t, "nor is the one before", &got)
 	})
 }
@@ -212,7 +236,7 @@ func TestWatchTellsNothingFalse(t *testing.T) {
 			var got []string
 			var last Observation
 			failures, rounds := 0, 0
-			stop := watchFor(t, time.Hour, []Need{need}, c.target("local"), func(o Observation) {
+			stop := watchFor(t, time.Hour, c, []Need{need}, c.target("local"), func(o Observation) {
 				last = o
 				if rounds++; o.Err != nil {
 					failures++
@@ -221,7 +245,7 @@ func TestWatchTellsNothingFalse(t *testing.T) {
 					got = append(got, line(e))
 				}
 			})
-			time.Sleep(5500 * time.Millisecond)
+			c.rest(5500 * time.Millisecond)
 			expectLines(t, way, &got, "met shop/web@local/tcp")
 			if way == "gone" {
 				c.down = errors.New("the connection is closed")
@@ -231,7 +255,7 @@ func TestWatchTellsNothingFalse(t *testing.T) {
 			c.stop(443)
 			c.start(80, "haproxy")
 			c.start(90, "a")
-			time.Sleep(30 * time.Second)
+			c.rest(30 * time.Second)
 			expectLines(t, way+", while it is down", &got)
 			if r := last.Results[0]; failures == 0 || r.Status != Unknown || r.OK || last.Listeners != nil {
 				t.Errorf("%s: %d failures, the need is %s, %v listeners", way, failures, r.Status, last.Listeners)
@@ -240,7 +264,7 @@ func TestWatchTellsNothingFalse(t *testing.T) {
 				t.Errorf("%s: %d attempts in 30 s", way, failures)
 			}
 			c.down, c.unread = nil, false
-			time.Sleep(2 * time.Minute)
+			c.rest(2 * time.Minute)
 			expectLines(t, way+", afterwards", &got, "changed 80 haproxy<nginx", "taken 90 a<-", "freed 443 -<nginx")
 			if last.Err != nil || last.Results[0].Status != Listening || last.Listeners[port.TCP] != 3 {
 				t.Errorf("%s: %v, %v, %v", way, last.Err, last.Results[0].Status, last.Listeners)
@@ -254,7 +278,9 @@ func TestWatchTellsNothingFalse(t *testing.T) {
 func TestWatchOpensAClosedConnectionAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging()
-		stop := watchFor(t, time.Hour, nil, Target{"local", func(context.Context) (host.Host, error) {
+		stop := watchFor(t, time.Hour, c, nil, Target{"local", func(context.Context) (host.Host, error) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
 			c.opened++
 			return &mortal{c, 10}, nil
 		}}, func(o Observation) {
@@ -262,7 +288,7 @@ func TestWatchOpensAClosedConnectionAtOnce(t *testing.T) {
 				t.Errorf("%v, %v", o.Err, o.Events)
 			}
 		})
-		time.Sleep(100 * time.Second)
+		c.rest(100 * time.Second)
 		stop()
 		if c.opened < 10 {
 			t.Errorf("opened %d times", c.opened)
@@ -290,7 +316,7 @@ func TestWatchMissesNothing(t *testing.T) {
 		c := newChanging()
 		told, now := map[string]int{}, map[uint16]string{}
 		var lastTime time.Time
-		stop := watchFor(t, time.Hour, nil, c.target("local"), func(o Observation) {
+		stop := watchFor(t, time.Hour, c, nil, c.target("local"), func(o Observation) {
 			for _, e := range o.Events {
 				before, after := "", ""
 				if len(e.Before) > 0 {
@@ -306,11 +332,11 @@ func TestWatchMissesNothing(t *testing.T) {
 				lastTime, now[e.Port] = e.Time, after
 			}
 		})
-		time.Sleep(time.Second / 2)
+		c.rest(time.Second / 2)
 		random := rand.New(rand.NewPCG(1, 2))
 		started, lasted := map[uint16]time.Time{}, map[string]time.Duration{}
 		for i := range 1000 {
-			time.Sleep(10 * time.Millisecond)
+			c.rest(10 * time.Millisecond)
 			n := uint16(1000 + random.IntN(300))
 			if s, taken := c.listens[n]; taken {
 				c.stop(n)
@@ -320,7 +346,7 @@ func TestWatchMissesNothing(t *testing.T) {
 				started[n] = time.Now()
 			}
 		}
-		time.Sleep(3 * time.Second)
+		c.rest(3 * time.Second)
 		for n, s := range c.listens {
 			lasted[s.Holders[0].Process] = time.Since(started[n])
 			if now[n] != s.Holders[0].Process {
@@ -347,10 +373,10 @@ func TestWatchAsksLittle(t *testing.T) {
 		c.start(80, "nginx")
 		free, taken := webNeed(8080), webNeed(80)
 		taken.Name = "taken"
-		stop := watchFor(t, 10*time.Minute, []Need{free, taken}, c.target("local"), func(Observation) {})
-		time.Sleep(2 * time.Minute)
+		stop := watchFor(t, 10*time.Minute, c, []Need{free, taken}, c.target("local"), func(Observation) {})
+		c.rest(2 * time.Minute)
 		c.asked = nil
-		time.Sleep(5 * time.Minute)
+		c.rest(5 * time.Minute)
 		surveys, tries := 0, 0
 		for _, req := range c.asked {
 			if req.Survey != nil {
@@ -364,7 +390,7 @@ func TestWatchAsksLittle(t *testing.T) {
 		c.asked = nil
 		c.start(8080, "a")
 		c.start(9090, "a")
-		time.Sleep(1100 * time.Millisecond)
+		c.rest(1100 * time.Millisecond)
 		stop()
 		var ports []string
 		for _, req := range c.asked {
@@ -386,7 +412,7 @@ func TestWatchStaysSmall(t *testing.T) {
 		c := newChanging()
 		state := NewWatching("test", []Need{webNeed(80)}, []Target{{Name: "local"}})
 		rounds := 0
-		stop := watchFor(t, 7*time.Hour, []Need{webNeed(80)}, c.target("local"), func(o Observation) {
+		stop := watchFor(t, 7*time.Hour, c, []Need{webNeed(80)}, c.target("local"), func(o Observation) {
 			state.Add(o, func(Listing) map[ChangeKind]int { return nil })
 			rounds++
 			if n := uint16(1000 + rounds%1000); rounds%2 == 0 {
@@ -401,9 +427,9 @@ func TestWatchStaysSmall(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return m.HeapAlloc, runtime.NumGoroutine()
 		}
-		time.Sleep(1000 * time.Second)
+		c.rest(1000 * time.Second)
 		memory, goroutines := measure()
-		time.Sleep(20000 * time.Second)
+		c.rest(20000 * time.Second)
 		later, more := measure()
 		stop()
 		if rounds < 20000 || more > goroutines || later > memory+1<<20 {
