@@ -21,7 +21,7 @@ const module = "github.com/org/portcheck"
 // port.
 var arrows = map[string][]string{
 	"":                 {"cli"},
-	"cli":              {"check", "ci", "config", "host", "host/lease", "host/wire", "internal/panics", "internal/within", "port", "report", "transport"},
+	"cli":              {"check", "ci", "config", "host", "host/lease", "host/wire", "internal/metrics", "internal/panics", "internal/within", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
 	"check":            {"config", "host", "host/lease", "internal/panics", "port"},
 	"transport":        {"config", "host", "host/wire", "internal/within", "port"},
@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"host/wire":        {"host"},
 	"ci":               {},
 	"port":             {},
+	"internal/metrics": {},
 	"internal/panics":  {},
 	"internal/within":  {},
 	"internal/testbed": {},
@@ -45,13 +46,14 @@ var arrows = map[string][]string{
 	"internal/hooks":      {},
 	"internal/install":    {},
 	"internal/pipelines":  {},
+	"internal/monitoring": {},
 	"schema":              {},
 }
 
 // confined lists the only packages that may import a dependency. Nothing outside
 // of transport uses HTTP or SSH, for example.
 var confined = map[string][]string{
-	"net/http":                           {"transport/internal/engine"},
+	"net/http":                           {"internal/metrics", "transport/internal/engine"},
 	"golang.org/x/crypto/ssh":            {"transport/internal/sshlink"},
 	"github.com/skeema/knownhosts":       {"transport/internal/sshlink"},
 	"gopkg.in/yaml.v3":                   {"config"},

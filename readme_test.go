@@ -88,6 +88,8 @@ func normalize(s string) string {
 		{`user [^)]+\)`, "user NAME)"},
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
 		{`(?m)^[a-z2-7]{12}  (e2e-\d)  shop  +\d+  +\S+`, "ID  $1  shop  N  NAME"},
+		{`watched for \S+ in \d+ rounds`, "watched for TIME in N rounds"},
+		{`python3[.\d]*`, "python3"},
 		{`  +`, "  "},
 		{`\(([a-z]+ network namespace: [^)]+|this machine)\)`, "(SOME network namespace)"},
 	} {

@@ -40,6 +40,9 @@ func validate(f host.Facts, req host.Request) error {
 			return fmt.Errorf("it has another connect instead of the one to %s port %d", d.Host, d.Port)
 		}
 	}
+	if err := validateSurvey(f, req); err != nil {
+		return err
+	}
 	if err := validateMachine(f); err != nil {
 		return err
 	}
@@ -53,6 +56,29 @@ func validate(f host.Facts, req host.Request) error {
 		return err
 	}
 	return validateSockets(f.Sockets, req.MostHolders())
+}
+
+// validateSurvey checks the answer to a survey.
+func validateSurvey(f host.Facts, req host.Request) error {
+	if req.Survey == nil {
+		return nil
+	}
+	if f.Surveyed == nil {
+		return errors.New("it does not answer a survey")
+	}
+	before := -1
+	for _, part := range f.Surveyed.Changed {
+		if part <= before || part >= host.SurveyParts {
+			return fmt.Errorf("it has an impossible part %d of a survey", part)
+		}
+		before = part
+	}
+	for _, s := range f.Sockets {
+		if _, found := slices.BinarySearch(f.Surveyed.Changed, host.PartOf(s.Port)); !found || s.State != host.Listen || len(s.Holders) > 0 {
+			return fmt.Errorf("it has a socket on port %d that is no part of a survey", s.Port)
+		}
+	}
+	return nil
 }
 
 // Limits on the texts of an answer, which anybody may have written, in bytes. A probe's

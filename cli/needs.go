@@ -172,4 +172,4 @@ var otherCommands = map[string]string{
 }
 
 // commandNames are the commands that a mistyped one is compared with.
-var commandNames = []string{"check", "lint", "init", "list", "free", "assign", "exec", "verify", "leases", "release", "merge", "diff", "version", "completion", "help"}
+var commandNames = []string{"check", "lint", "init", "list", "watch", "free", "assign", "exec", "verify", "leases", "release", "merge", "diff", "version", "completion", "help"}

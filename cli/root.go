@@ -52,7 +52,7 @@ directory, else for the Compose files that Compose would read there.`,
 	a.checkFlags(root)
 	a.versionFlag(root)
 	a.setHelp(root)
-	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.free(), a.assign(), a.exec(), a.verify(), a.leases(), a.release(), a.merge(), a.diff(), a.version(), a.probe(), a.keep(), a.action())
+	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.watch(), a.free(), a.assign(), a.exec(), a.verify(), a.leases(), a.release(), a.merge(), a.diff(), a.version(), a.probe(), a.keep(), a.action())
 	addCompletion(root)
 	a.completeValues(root)
 	return root

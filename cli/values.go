@@ -37,6 +37,9 @@ func (a *app) completeValues(root *cobra.Command) {
 		switch {
 		case reports:
 			complete("format", cobra.FixedCompletions(report.Names(), cobra.ShellCompDirectiveNoFileComp))
+		case cmd.Name() == "watch":
+			complete("format", cobra.FixedCompletions(report.EventFormats.Names(), cobra.ShellCompDirectiveNoFileComp))
+			complete("until", cobra.FixedCompletions(untilWords, cobra.ShellCompDirectiveNoFileComp))
 		case cmd.Name() == "list" || cmd.Name() == "free":
 			complete("format", cobra.FixedCompletions(report.ListFormats.Names(), cobra.ShellCompDirectiveNoFileComp))
 		}

@@ -113,11 +113,16 @@ func tcpRequest(q query) []byte {
 }
 
 // udpRequest returns an inet_diag_req_v2: family, protocol, states, socket ID.
-// It selects all states, because a connected socket holds its port as well.
+// It selects all states, because a connected socket holds its port as well, unless the
+// query is about sockets that are not connected.
 func udpRequest(family byte, q query) []byte {
 	data := make([]byte, 8+diagIDLen)
 	data[0], data[1] = family, unix.IPPROTO_UDP
-	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
+	states := ^uint32(0)
+	if q.listening {
+		states = 1 << tcpClose
+	}
+	binary.NativeEndian.PutUint32(data[4:], states)
 	return withFilter(data, q.ports)
 }
 

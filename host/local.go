@@ -52,8 +52,8 @@ type query struct {
 	// every selects all states. Otherwise only those that hold a port for
 	// good are selected: listening and bound for TCP, all for UDP.
 	every bool
-	// listening leaves out the TCP sockets that are bound and do not listen, where
-	// the system can do so: these take time to find.
+	// listening leaves out the TCP sockets that are bound and do not listen, and the UDP
+	// sockets that are connected, where the system can do so: these take time to find.
 	listening bool
 	ports     *port.Bits // nil selects all
 }
@@ -75,6 +75,9 @@ type tableRead struct {
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
+	}
+	if req.Survey != nil {
+		return surveyLocal(ctx, *req.Survey)
 	}
 	p := newProbe(ctx, req)
 	p.rules = nat.Read

@@ -50,6 +50,11 @@ func (f procFiles) Probe(ctx context.Context, req Request) (Facts, error) {
 	p := &procProbe{probe: newProbe(ctx, req), files: f}
 	p.localIPv4 = sync.OnceValues(func() ([]netip.Prefix, error) { return readWhole(p, fibTriePath, parseLocalIPv4) })
 	p.facts.Machine = f.machine
+	if req.Survey != nil {
+		if facts := p.survey(*req.Survey); p.answered && ctx.Err() == nil {
+			return facts, nil
+		}
+	}
 	p.addGaps([]Gap{
 		{What: "portcheck can't run on this host, so the results come from /proc/net alone: " + f.reason},
 		{What: "the processes of this host can't be examined", Kind: GapHolders},
@@ -62,7 +67,7 @@ func (f procFiles) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.facts.Machine.IPv6 = !errors.Is(p.ipv6Err, fs.ErrNotExist)
 	if req.needsTable() {
 		p.nameZones()
-		p.readTables()
+		p.readTables(p.queries())
 		p.answerTries()
 		p.noteRules()
 		p.answerScans()

@@ -10,12 +10,12 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// readTables reads the tables that the request is about. A table that can't be
+// readTables reads the tables that the queries are about. A table that can't be
 // read whole is not used.
-func (p *procProbe) readTables() {
+func (p *procProbe) readTables(queries []query) {
 	p.whole, p.boundHidden = map[port.Protocol]bool{}, true
 	var all []Socket
-	for _, q := range p.queries() {
+	for _, q := range queries {
 		q.every = true // without a bind, any state may matter
 		sockets, failed := p.readTable(q)
 		if failed != nil {

@@ -51,6 +51,9 @@ type Request struct {
 	OwnLeases bool `json:"own_leases,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.
 	LeaseBudget time.Duration `json:"lease_budget,omitempty"`
+	// Survey asks which sockets listen. A request with it has no other question, and its
+	// answer nothing about the machine.
+	Survey *Survey `json:"survey,omitempty"`
 	// Holders is about how many holders the answer may have, 0 for MostHolders.
 	Holders int `json:"holders,omitempty"`
 }
@@ -119,9 +122,10 @@ type Facts struct {
 	Leases    []Lease       `json:"leases,omitempty"`
 	LeaseTime time.Duration `json:"lease_time,omitempty"`
 	// OwnLeases are the leases of the request's Job, if it asked for them.
-	OwnLeases []Lease  `json:"own_leases,omitempty"`
-	Sockets   []Socket `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
-	Gaps      []Gap    `json:"gaps"`
+	OwnLeases []Lease   `json:"own_leases,omitempty"`
+	Sockets   []Socket  `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
+	Gaps      []Gap     `json:"gaps"`
+	Surveyed  *Surveyed `json:"surveyed,omitempty"` // answers Survey
 }
 
 // Machine describes the machine that was probed.

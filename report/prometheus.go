@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/org/portcheck/check"
@@ -67,21 +69,25 @@ type label struct{ name, value string }
 // gauge is a metric with its samples, in order.
 type gauge struct {
 	name, help string
+	kind       string   // "": gauge
 	labels     []string // of its samples, in braces
-	values     map[string]int
+	values     map[string]float64
 }
 
 // addMin adds a sample. If several have the same labels, which would make the file
 // invalid, it keeps the lowest value: ids are unique, and if a bug makes two
 // results share one, it must not hide a conflict.
-func (g *gauge) addMin(labels []label, value int) {
+func (g *gauge) addMin(labels []label, value int) { g.addMinOf(labels, float64(value)) }
+
+// addMinOf is addMin for a number with a fraction.
+func (g *gauge) addMinOf(labels []label, value float64) {
 	text := labelText(labels)
 	if before, ok := g.values[text]; ok {
 		g.values[text] = min(before, value)
 		return
 	}
 	if g.values == nil {
-		g.values = map[string]int{}
+		g.values = map[string]float64{}
 	}
 	g.values[text] = value
 	g.labels = append(g.labels, text)
@@ -91,9 +97,9 @@ func (g *gauge) write(b *bytes.Buffer) {
 	if len(g.labels) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s gauge\n", g.name, g.help, g.name)
+	fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", g.name, g.help, g.name, cmp.Or(g.kind, "gauge"))
 	for _, labels := range g.labels {
-		fmt.Fprintf(b, "%s%s %d\n", g.name, labels, g.values[labels])
+		fmt.Fprintf(b, "%s%s %s\n", g.name, labels, strconv.FormatFloat(g.values[labels], 'f', -1, 64))
 	}
 }
 

@@ -18,7 +18,9 @@ type Options struct {
 	Color bool   // the writer is a terminal that shows ANSI colours
 	Width int    // columns of the terminal; 0: the writer is not a terminal
 	Root  string // absolute; annotations, JUnit, SARIF and code quality name files relative to it
-	Dir   string // absolute; relative file names in the document are relative to it (default: Root)
+	// Targets is set if events are of several targets.
+	Targets bool
+	Dir     string // absolute; relative file names in the document are relative to it (default: Root)
 }
 
 // Writer writes a document in one format to w.

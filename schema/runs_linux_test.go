@@ -19,7 +19,7 @@ func TestRunsFollowTheSchema(t *testing.T) {
 		return
 	}
 	schemas := map[string]*jsonschema.Schema{}
-	for _, name := range []string{"report", "list", "free", "diff"} {
+	for _, name := range []string{"report", "list", "free", "diff", "event"} {
 		schemas[name] = compile(t, name+".schema.json")
 	}
 	t.Chdir(t.TempDir())
@@ -62,6 +62,7 @@ s.serve_forever()`)
 		{"report", "lint free.yml", 0, `"holders": []`},
 		{"report", "lint twice.yml", 1, `"code": "duplicate"`},
 		{"list", "list --show-command", 0, `"pid"`},
+		{"event", "watch -p 8080 --until unmet", 0, `"event":"unmet"`},
 		{"report", "-t local free.yml --undeclared --undeclared-loopback", 1, `"status": "undeclared"`},
 		{"diff", "diff base.json", 1, `"kind": "gone"`},
 		{"diff", "diff base.json base.json --allow-unknown", 0, `"kind": "unknown"`},

@@ -105,7 +105,7 @@ type correctedHost struct {
 // Probe implements host.Host.
 func (h correctedHost) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 	facts, err := h.Host.Probe(ctx, req)
-	if err == nil {
+	if err == nil && req.Survey == nil {
 		err = h.correct(ctx, &facts)
 	}
 	return facts, err

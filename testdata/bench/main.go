@@ -8,7 +8,8 @@
 //
 // `go run ./testdata/bench action IMAGE` measures the container action on the local
 // engine, `go run ./testdata/bench fleet` 200 targets by SSH, and `go run
-// ./testdata/bench leases` ports that are held.
+// ./testdata/bench leases` ports that are held, and `go run ./testdata/bench watch` the
+// rounds of a watch.
 package main
 
 import (
@@ -45,6 +46,8 @@ func run(args []string) error {
 		return measureAction(args[1])
 	case args[0] == "leases" && len(args) == 1:
 		return measureLeases()
+	case args[0] == "watch" && len(args) == 1:
+		return measureWatch()
 	case args[0] == "fleet" && len(args) == 1:
 		return measureFleet()
 	case args[0] == "fleet" && args[1] == "inside":

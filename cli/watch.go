@@ -1,0 +1,363 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/internal/metrics"
+	"github.com/org/portcheck/report"
+	"github.com/org/portcheck/transport"
+)
+
+// watchOptions are the flags of watch.
+type watchOptions struct {
+	needOptions
+	connectOptions
+	explainOptions
+	baseline     string
+	interval     time.Duration
+	until        string
+	format       string
+	metrics      string
+	parallel     int
+	allowTargets bool
+	showCommand  bool
+	quiet        bool
+}
+
+// leastInterval limits how often watch asks.
+const leastInterval = 100 * time.Millisecond
+
+func (a *app) watch() *cobra.Command {
+	o := &watchOptions{interval: 5 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "watch [flags] [MANIFEST...]",
+		Short: "Print a line for each port that is taken, freed or changes hands, and for each need that is met or not any more",
+		Long: `Asks the targets again and again, and prints what has changed. Without a MANIFEST
+or --port it watches listeners alone. It changes nothing, stores nothing, and ends
+by SIGINT or SIGTERM with the exit code 0.`,
+		Example: `  portcheck watch
+  portcheck watch shop.yml -f json >> ports.log
+  portcheck watch -t ssh://deploy@app1 -t ssh://deploy@app2 --interval 30s
+  portcheck watch shop.yml --until met
+  portcheck watch shop.yml --metrics :9464   for Prometheus, on loopback`,
+		Args: cobra.ArbitraryArgs,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Var((*durationFlag)(&o.interval), "interval", "time between the starts of two rounds, at least 100ms")
+	f.StringVar(&o.until, "until", "", "end when every need is `met`, or one is unmet, with the exit code 0; or after a duration such as 10m, with 1 if a need is unmet then")
+	f.StringVarP(&o.format, "format", "f", "text", "text or json: one event a line")
+	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus' metrics at `[ADDRESS]:PORT`, /metrics and /healthz; without ADDRESS on loopback alone")
+	f.StringVar(&o.baseline, "baseline", "", "count in the metrics what differs from `FILE`, which portcheck list -f json has written")
+	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors")
+	groupReport.addTo(f)
+	o.needFlags(f)
+	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes in JSON; they may contain secrets")
+	groupReport.addTo(f)
+	o.connectFlags(f)
+	f.IntVar(&o.parallel, "parallel", 16, "number of targets to open at the same time, 1 to 256")
+	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
+	groupWhere.addTo(f)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runWatch(cmd.Context(), args, o) }
+	return cmd
+}
+
+// untilWords are the words of --until.
+var untilWords = []string{"met", "unmet"}
+
+func (o *watchOptions) validate(hasNeeds bool) (duration time.Duration, err error) {
+	if o.interval < leastInterval {
+		return 0, usageError(fmt.Errorf("--interval %s: want at least %s", o.interval, leastInterval), "")
+	}
+	if _, known := report.EventFormats[o.format]; !known {
+		return 0, notOneOf("-f", o.format, report.EventFormats.Names())
+	}
+	if o.parallel < 1 || o.parallel > maxParallel {
+		return 0, usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
+	}
+	switch {
+	case o.baseline != "" && o.metrics == "":
+		return 0, usageError(errors.New("--baseline has no effect without --metrics; see `portcheck diff`"), "")
+	case len(o.allow) > 0 && o.baseline == "":
+		return 0, usageError(errors.New("--allow has no effect without --baseline"), "")
+	}
+	switch o.until {
+	case "":
+	case "met", "unmet":
+		if !hasNeeds {
+			return 0, usageError(fmt.Errorf("--until %s: there are no needs: name a MANIFEST or use --port", o.until), "")
+		}
+	default:
+		if duration, err = parseDuration(o.until); err != nil || duration <= 0 {
+			return 0, usageError(fmt.Errorf("--until %q: want %s or a duration such as 10m", o.until, strings.Join(untilWords, ", ")), config.DidYouMean(o.until, untilWords))
+		}
+	}
+	return duration, nil
+}
+
+// namesNeeds reports whether the command line names needs. No manifest is looked for:
+// listeners can be watched without one.
+func (o *watchOptions) namesNeeds(args []string) bool {
+	return len(args)+len(o.ports)+len(o.recursive)+len(o.files) > 0
+}
+
+// watchedNeeds returns the needs and the targets.
+func (a *app) watchedNeeds(ctx context.Context, args []string, o *watchOptions) ([]check.Need, []targetSpec, error) {
+	auto := transport.Auto(a.transportJob())
+	if !o.namesNeeds(args) {
+		flags, problems := parseTargetFlags(o.targets, auto)
+		specs := flags.all
+		for name, spec := range flags.byName {
+			specs = append(specs, flags.newSpec(name, spec, targetFlag))
+		}
+		if len(specs) == 0 {
+			specs = []targetSpec{flags.newSpec("", "auto", targetFlag)}
+		}
+		return nil, specs, a.problemsError(problems)
+	}
+	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, auto)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !o.allowTargets {
+		problems = append(problems, a.refuseStrangers(needs, specs)...)
+	}
+	for i := range needs {
+		p := config.Problem{Position: needs[i].At, Message: "port: auto can't be met: there is " + needs[i].RoomError()}
+		if !needs[i].Place() {
+			problems = append(problems, p)
+		}
+	}
+	return needs, specs, a.problemsError(problems)
+}
+
+// problemsError returns the failure of a command line or manifests with problems.
+func (a *app) problemsError(problems []config.Problem) error {
+	var all []error
+	for _, p := range problems {
+		all = append(all, usageError(p, ""))
+	}
+	return joinFailures(all...)
+}
+
+func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) error {
+	if err := o.connectOptions.validate(a.env); err != nil {
+		return err
+	}
+	duration, err := o.validate(o.namesNeeds(args))
+	if err != nil {
+		return err
+	}
+	needs, specs, err := a.watchedNeeds(ctx, args, o)
+	if err != nil {
+		return err
+	}
+	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now()}
+	targets := a.openers(specs, o.connectOptions, 1, config.MostDuration)
+	if err := w.readBaseline(ctx, needs); err != nil {
+		return err
+	}
+	w.state = check.NewWatching(tool(), needs, targets)
+	w.log = report.NewEventLog(a.stdout, report.Options{Targets: w.several})
+	if o.metrics != "" {
+		server, err := w.serve(ctx)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	if duration > 0 {
+		watching, stop = context.WithTimeout(ctx, duration)
+		defer stop()
+	}
+	w.stop = stop
+	check.Watch(watching, needs, targets, check.WatchOptions{
+		Options:  check.Options{Tool: tool(), Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()},
+		Interval: o.interval, Observe: w.observe,
+	})
+	return w.end(ctx, duration)
+}
+
+// watcher prints what a watch observes.
+type watcher struct {
+	*app
+	*watchOptions
+	state   *check.Watching
+	log     *report.EventLog
+	stop    func()
+	several bool // targets
+	started time.Time
+	base    *check.Listing // nil: none
+	explain check.Explanations
+	done    bool  // --until has come true
+	failed  error // of stdout
+}
+
+// observe prints what a round has found out.
+func (w *watcher) observe(x check.Observation) {
+	if w.done || w.failed != nil {
+		return
+	}
+	before := w.state.Add(x, w.anomalies)
+	w.noteOutage(before, x)
+	if w.failed = w.print(x.Events); w.failed != nil {
+		w.stop()
+		return
+	}
+	if w.until == "" || !w.state.Asked() {
+		return
+	}
+	switch r := w.state.Report(); {
+	case w.until == "met" && r.OK, w.until == "unmet" && r.Summary.Errors+r.Summary.Warnings > 0:
+		w.done = true
+		w.stop()
+	}
+}
+
+// readBaseline reads the baseline and what explains listeners that are not in it.
+func (w *watcher) readBaseline(ctx context.Context, needs []check.Need) error {
+	if w.baseline == "" {
+		return nil
+	}
+	if err := w.refuseToRead(append([]string{w.baseline}, w.allow...)...); err != nil {
+		return err
+	}
+	base, err := w.readList(ctx, new(report.Reader), w.baseline, w.readBounds())
+	if err != nil {
+		return err
+	}
+	w.base = &base
+	w.explain, err = w.explanations(ctx, w.explainOptions)
+	for _, n := range needs {
+		w.explain.Needs = append(w.explain.Needs, n.Port)
+	}
+	return err
+}
+
+// anomalies counts what differs from the baseline and is not explained. It returns nil
+// without a baseline.
+func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
+	if w.base == nil {
+		return nil
+	}
+	counts := map[check.ChangeKind]int{check.Appeared: 0, check.ChangedHands: 0, check.ExposedMore: 0}
+	for _, c := range check.NewDiff(*w.base, now, w.explain, check.CompareOptions{}).Changes {
+		if c.Anomaly {
+			counts[c.Kind]++
+		}
+	}
+	return counts
+}
+
+// print writes events to stdout, each line at once.
+func (w *watcher) print(events []check.Event) error {
+	if w.format == "text" {
+		return w.log.Add(events)
+	}
+	for _, e := range events {
+		if err := report.EventFormats[w.format](w.stdout, e, report.Options{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteOutage says once that a target can't be asked, and once that it can again.
+func (w *watcher) noteOutage(before check.WatchedTarget, x check.Observation) {
+	name := report.Safe(x.Target)
+	switch {
+	case x.Err != nil && before.Down.IsZero():
+		w.logf("%s can't be asked, so nothing is known of it until it can: %s", name, safeWords(x.Err.Error()))
+	case x.Err == nil && !before.Down.IsZero():
+		w.note("%s answers again, after %s; what has changed meanwhile follows", name, time.Since(before.Down).Round(time.Second))
+	case x.Err == nil && before.Rounds == before.Failed:
+		n := 0
+		for _, count := range x.Listeners {
+			n += count
+		}
+		w.note("watching %s every %s; listeners now: %d, needs: %d", name, w.interval, n, len(x.Results))
+	}
+}
+
+// note writes a line to stderr unless --quiet is set.
+func (w *watcher) note(format string, args ...any) {
+	if !w.quiet {
+		w.logf(format, args...)
+	}
+}
+
+// end prints the summary and returns the outcome.
+func (w *watcher) end(ctx context.Context, duration time.Duration) error {
+	if w.failed == nil && w.format == "text" {
+		w.failed = w.log.Close()
+	}
+	if errors.Is(w.failed, syscall.EPIPE) {
+		return nil // the reader, such as head, has seen enough
+	}
+	w.summarize()
+	switch {
+	case w.failed != nil:
+		return writeFailure("the events", w.failed)
+	case w.done:
+		return nil
+	case ctx.Err() != nil && (w.until == "met" || w.until == "unmet"):
+		return context.Cause(ctx) // it has not come true
+	case ctx.Err() == nil && duration > 0:
+		w.app.report, w.app.verdict = w.state.Report(), verdictOptions{failOn: "error"}
+	}
+	return nil
+}
+
+// summarize prints how many changes there were.
+func (w *watcher) summarize() {
+	counts, rounds, failed := map[check.EventKind]int{}, 0, 0
+	for _, t := range w.state.Targets() {
+		rounds, failed = rounds+t.Rounds, failed+t.Failed
+		for kind, n := range t.Counts {
+			counts[kind] += n
+		}
+	}
+	text := fmt.Sprintf("watched for %s in %d rounds: %d taken, %d freed, %d changed", time.Since(w.started).Round(time.Second), rounds, counts[check.Taken], counts[check.Freed], counts[check.Changed])
+	if failed > 0 {
+		text += fmt.Sprintf("; in %d rounds a target could not be asked", failed)
+	}
+	if r := w.state.Report(); r.Summary.Checked > 0 {
+		text += "; needs: " + report.Counts(r.Summary)
+	}
+	w.note("%s", text)
+}
+
+// serve starts the server of the metrics.
+func (w *watcher) serve(ctx context.Context) (io.Closer, error) {
+	at, err := metrics.ParseAddress(w.metrics)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--metrics %q: %w", w.metrics, err), "")
+	}
+	server, err := metrics.Listen(ctx, at, metrics.Pages{
+		Metrics: func(out io.Writer) error { return report.Metrics(out, w.state, time.Now()) },
+		Health: func() error {
+			if target, late := w.state.Late(); late > 3*w.interval+w.timeout {
+				return fmt.Errorf("the round of %s is late by %s", report.Safe(target), late.Round(time.Second))
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, unknownError(fmt.Errorf("--metrics %s: %w", w.metrics, err))
+	}
+	w.note("metrics at http://%s/metrics", server.Addr())
+	return server, nil
+}

@@ -1,0 +1,423 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
+)
+
+// watchRun is a `portcheck watch` of a test.
+type watchRun struct {
+	t      *testing.T
+	out    *os.File // its stdout
+	lines  *bufio.Reader
+	errs   *safeBuffer
+	cancel func()
+	code   chan int
+}
+
+// safeBuffer is a bytes.Buffer that may be read while it is written.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// startWatch starts a watch, and returns when it knows what there is.
+func startWatch(t *testing.T, args ...string) *watchRun {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	run := &watchRun{t: t, out: r, lines: bufio.NewReader(r), errs: &safeBuffer{}, code: make(chan int, 1)}
+	run.cancel = func() { cancel(signalError{syscall.SIGTERM}) }
+	go func() {
+		defer w.Close()
+		run.code <- Run(ctx, append([]string{"watch", "--interval", "100ms", "-t", "local"}, args...), os.Environ(), strings.NewReader(""), w, run.errs)
+	}()
+	t.Cleanup(func() { run.cancel(); _ = r.Close() })
+	for !strings.Contains(run.errs.String(), "listeners now") {
+		select {
+		case code := <-run.code:
+			t.Fatalf("exit code %d\n%s", code, run.errs)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return run
+}
+
+// line returns the next line of stdout.
+func (r *watchRun) line() string {
+	r.t.Helper()
+	if err := r.out.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		r.t.Fatal(err)
+	}
+	text, err := r.lines.ReadString('\n')
+	if err != nil {
+		r.t.Fatalf("%v\n%s", err, r.errs)
+	}
+	return strings.TrimSuffix(text, "\n")
+}
+
+// event returns the next event.
+func (r *watchRun) event() check.Event {
+	r.t.Helper()
+	var e check.Event
+	if err := json.Unmarshal([]byte(r.line()), &e); err != nil {
+		r.t.Fatal(err)
+	}
+	return e
+}
+
+// end sends SIGTERM and returns the exit code.
+func (r *watchRun) end() int {
+	r.cancel()
+	return <-r.code
+}
+
+func listenOn(t *testing.T, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // the test may have closed it
+	return l
+}
+
+// TestWatch follows a real port: taken, freed, and the need on it.
+func TestWatch(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	run := startWatch(t, "-f", "json", "-p", "8080")
+	if e := run.event(); e.Event != check.Met || e.Need != "tcp-8080@local/tcp" || e.Target != "local" || e.Version != 1 || e.Time.IsZero() {
+		t.Errorf("%+v", e)
+	}
+	testbed.Python(t, "import os, socket\ns = socket.socket()\ns.bind(('127.0.0.1', 8080))\ns.listen()\nprint('ready')\nimport time\ntime.sleep(1000)")
+	e := run.event()
+	if e.Event != check.Taken || e.Protocol != port.TCP || e.Address != "127.0.0.1" || e.Port != 8080 || len(e.Holders) != 1 || !strings.HasPrefix(e.Holders[0].Process, "python3") || len(e.Before) > 0 || e.Need == "" {
+		t.Errorf("%+v", e)
+	}
+	holder := e.Holders[0]
+	if e = run.event(); e.Event != check.Unmet || e.Address != "any" || len(e.Holders) != 1 || e.Holders[0].PID != holder.PID {
+		t.Errorf("%+v", e)
+	}
+	if err := syscall.Kill(holder.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e = run.event(); e.Event != check.Freed || len(e.Holders) > 0 || len(e.Before) != 1 || e.Before[0].PID != holder.PID {
+		t.Errorf("%+v", e)
+	}
+	if e = run.event(); e.Event != check.Met || e.Before[0].PID != holder.PID {
+		t.Errorf("%+v", e)
+	}
+	if code := run.end(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if text := run.errs.String(); !regexp.MustCompile(`watched for \d+s in \d+ rounds: 1 taken, 1 freed, 0 changed; needs: 1 ok\n`).MatchString(text) || !strings.Contains(text, "listeners now: 1, needs: 1") {
+		t.Errorf("stderr: %s", text)
+	}
+}
+
+// TestWatchText checks the lines for people, and that a port which flaps has one with a count.
+func TestWatchText(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	run := startWatch(t)
+	own := regexp.QuoteMeta(filepath.Base(os.Args[0]))
+	if path, err := os.Executable(); err == nil {
+		own = regexp.QuoteMeta(filepath.Base(path))
+	}
+	for i := range 2 {
+		l := listenOn(t, "127.0.0.1:8080")
+		who := `[^ ]+ \(pid \d+, user [^)]*\)`
+		if text := run.line(); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ taken tcp 127\.0\.0\.1:8080 by ` + who + `$`).MatchString(text) {
+			t.Errorf("%q, want a process such as %s", text, own)
+		}
+		_ = l.Close()
+		if i == 1 {
+			break // the fourth change has no line of its own
+		}
+		if text := run.line(); !regexp.MustCompile(`Z freed tcp 127\.0\.0\.1:8080, was ` + who + `$`).MatchString(text) {
+			t.Errorf("%q", text)
+		}
+	}
+	listenOn(t, "127.0.0.1:9090")
+	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9090 by ") {
+		t.Errorf("%q", text)
+	}
+	listenOn(t, "127.0.0.1:8080")
+	listenOn(t, "127.0.0.1:9091")
+	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9091 by ") {
+		t.Errorf("%q", text)
+	}
+	run.cancel()
+	if text := run.line(); !regexp.MustCompile(`Z flaps tcp 127\.0\.0\.1:8080: 5 changes in \d+s, now taken by `).MatchString(text) {
+		t.Errorf("%q", text)
+	}
+	if code := <-run.code; code != exitOK {
+		t.Errorf("exit code %d\n%s", code, run.errs)
+	}
+}
+
+// TestWatchEndsInSilence checks that a reader that has seen enough is no error.
+func TestWatchEndsInSilence(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	run := startWatch(t, "-q=false")
+	_ = run.out.Close()
+	listenOn(t, "127.0.0.1:8080")
+	if code := <-run.code; code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if text := run.errs.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("stderr: %s", text)
+	}
+}
+
+// TestWatchUntil checks when a watch ends by itself, and with which code.
+func TestWatchUntil(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	for _, c := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"-p 8080 --until met", exitOK, "needs: 1 ok"},
+		{"-p 8080 -p 7070 --until unmet", exitOK, "1 conflict"},
+		{"-p 7070 --until 300ms", exitUnmet, "1 conflict"},
+		{"-p 8080 --until 300ms", exitOK, "needs: 1 ok"},
+		{"--until 300ms", exitOK, "0 taken"},
+		{"--until met", exitUsage, "there are no needs"},
+		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
+		{"--interval 5ms", exitUsage, "want at least 100ms"},
+		{"-f yaml", exitUsage, "want json or text"},
+		{"--metrics web:80", exitUsage, "want [ADDRESS]:PORT"},
+		{"--metrics 9464", exitUsage, "want [ADDRESS]:PORT"},
+		{"--allow allow.yml", exitUsage, "--allow has no effect without --baseline"},
+		{"--baseline base.json", exitUsage, "--baseline has no effect without --metrics"},
+		{"--baseline base.json --metrics :0", exitUsage, "base.json"},
+		{"nowhere.yml", exitUsage, "no such file"},
+		{"-t nonsense:x", exitUsage, "nonsense"},
+	} {
+		var out, errs bytes.Buffer
+		args := append([]string{"watch", "--interval", "100ms"}, strings.Fields(c.args)...)
+		if code := Run(t.Context(), args, nil, strings.NewReader(""), &out, &errs); code != c.code || !strings.Contains(errs.String(), c.stderr) {
+			t.Errorf("%s: exit code %d\n%s%s", c.args, code, &out, &errs)
+		}
+	}
+	run := startWatch(t, "-p", "7070", "--until", "met")
+	if code := run.end(); code != exitTerminated {
+		t.Errorf("SIGTERM before it came true: exit code %d", code)
+	}
+}
+
+// TestWatchServesMetrics scrapes a watch, also while nobody reads its events: the rounds
+// stop then, and /healthz says so.
+func TestWatchServesMetrics(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	base := filepath.Join(t.TempDir(), "base.json")
+	var list bytes.Buffer
+	if code := Run(t.Context(), []string{"list", "-t", "local", "-f", "json"}, os.Environ(), strings.NewReader(""), &list, io.Discard); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	if err := os.WriteFile(base, list.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	listenOn(t, "127.0.0.1:7071") // that is not in the baseline; neither is the server's port
+	run := startWatch(t, "-f", "json", "-p", "7070", "-p", "8080", "--metrics", ":0", "--timeout", "200ms", "--baseline", base)
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(run.errs.String())
+	get := func(path string) (int, string) {
+		response, err := http.Get(address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(body)
+	}
+	_, text := get("/metrics")
+	for _, want := range []string{
+		`portcheck_need_ok{id="tcp-7070@local/tcp",name="tcp-7070",target="local",protocol="tcp",port="7070",expect="free",severity="error"} 0` + "\n",
+		`,status="in-use"} 1` + "\n", `portcheck_up{target="local"} 1` + "\n", `portcheck_events_total{target="local",event="unmet"} 1` + "\n",
+		`portcheck_listeners{target="local",protocol="tcp",state="listen"} 3` + "\n", `portcheck_round_errors_total{target="local"} 0` + "\n",
+		`portcheck_anomalies{target="local",kind="appeared"} 2` + "\n", `portcheck_anomalies{target="local",kind="changed-hands"} 0` + "\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	since := regexp.MustCompile(`portcheck_need_since_seconds\{id="tcp-8080@[^}]*\} (\d+)`).FindStringSubmatch(text)
+	if since == nil {
+		t.Fatalf("no time since when the need is met:\n%s", text)
+	}
+	if n, err := strconv.ParseInt(since[1], 10, 64); err != nil || time.Since(time.Unix(n, 0)) > time.Minute {
+		t.Errorf("met since %s", since[1])
+	}
+	if code, text := get("/healthz"); code != http.StatusOK {
+		t.Errorf("healthz: %d %s", code, text)
+	}
+	if _, err := fillPipe(run); err != nil {
+		t.Fatal(err)
+	}
+	for code := http.StatusOK; code != http.StatusServiceUnavailable; code, text = get("/healthz") {
+		time.Sleep(5 * time.Millisecond) // the test's own deadline ends it
+	}
+	if !strings.Contains(text, "the round of local is late") {
+		t.Errorf("healthz: %s", text)
+	}
+}
+
+// fillPipe makes changes until nobody can write to the pipe of events any more.
+func fillPipe(run *watchRun) (changes int, err error) {
+	size, _, errno := syscall.Syscall(syscall.SYS_FCNTL, run.out.Fd(), syscall.F_SETPIPE_SZ, 4096)
+	if errno != 0 {
+		return 0, errno
+	}
+	for range int(size) / 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return changes, err
+		}
+		run.t.Cleanup(func() { _ = l.Close() })
+		changes++
+	}
+	return changes, nil
+}
+
+// TestWatchRealChanges makes changes on a real table, each kept for more than an
+// interval: each is told once. Memory, descriptors and goroutines stay flat.
+func TestWatchRealChanges(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	rounds := 500
+	if n, err := strconv.Atoi(os.Getenv("PORTCHECK_TEST_ROUNDS")); err == nil {
+		rounds = n
+	}
+	need := check.Need{Target: "local", Port: config.Port{
+		Name: "web", Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any}, Ports: port.One(2000), Expect: config.Free, Severity: config.SeverityError,
+	}}
+	target := check.Target{Name: "local", Open: func(context.Context) (host.Host, error) { return host.Local{}, nil }}
+	state := check.NewWatching("test", []check.Need{need}, []check.Target{target})
+	type usage struct{ memory, descriptors, goroutines int }
+	measure := func() usage {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return usage{int(m.HeapAlloc), len(entries), runtime.NumGoroutine()}
+	}
+	var first, last usage
+	var wanted []string // the next events
+	var held net.Listener
+	n, told := 0, 0
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	check.Watch(ctx, []check.Need{need}, []check.Target{target}, check.WatchOptions{
+		Options: check.Options{Timeout: time.Minute}, Interval: time.Millisecond,
+		Observe: func(o check.Observation) {
+			state.Add(o, func(check.Listing) map[check.ChangeKind]int { return nil })
+			var got []string
+			for _, e := range o.Events {
+				got = append(got, fmt.Sprint(e.Event, e.Port))
+			}
+			if n == 0 {
+				wanted = []string{"met2000"}
+			}
+			if o.Err != nil || !slices.Equal(got, wanted) {
+				t.Errorf("round %d: %v, %q instead of %q", n, o.Err, got, wanted)
+				cancel()
+			}
+			told += len(got)
+			wanted = nil
+			switch n++; {
+			case n == rounds/2:
+				first = measure()
+			case n == rounds:
+				last = measure()
+				cancel()
+			}
+			// Between two rounds a listener starts or ends.
+			if held != nil {
+				address := held.Addr().(*net.TCPAddr)
+				_ = held.Close()
+				held = nil
+				wanted = append(wanted, fmt.Sprint("freed", address.Port))
+				if address.Port == 2000 {
+					wanted = append(wanted, "met2000")
+				}
+			} else {
+				at := 2000 + n%5
+				l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", at))
+				if err != nil {
+					t.Error(err)
+					cancel()
+					return
+				}
+				held = l
+				wanted = append(wanted, fmt.Sprint("taken", at))
+				if at == 2000 {
+					wanted = append(wanted, "unmet2000")
+				}
+			}
+		},
+	})
+	if last.memory > first.memory+1<<20 || last.descriptors > first.descriptors+1 || last.goroutines > first.goroutines+1 {
+		t.Errorf("after %d rounds %+v, in the middle %+v", n, last, first)
+	}
+	if told < rounds {
+		t.Errorf("%d events in %d rounds", told, n)
+	}
+}

@@ -1,0 +1,149 @@
+// Package metrics serves two pages over HTTP: /metrics and /healthz. It is for readers
+// that nobody vouches for: it takes no input but the path, and every request has limits.
+package metrics
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// mostConnections is how many clients are served at the same time. More are
+	// disconnected.
+	mostConnections = 16
+	headerTime      = 5 * time.Second
+	writeTime       = 10 * time.Second
+	idleTime        = 30 * time.Second
+	headerBytes     = 8 << 10
+)
+
+// Pages are what is served.
+type Pages struct {
+	Metrics func(io.Writer) error // in Prometheus' text format
+	Health  func() error          // nil if all is well
+}
+
+// ParseAddress parses an address to listen on: an IP address and a port. Without an
+// address it is loopback. It returns an error for a name: what it means may change.
+func ParseAddress(text string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(text)
+	if err == nil && (host == "" || host == "localhost") {
+		host = "127.0.0.1"
+	}
+	at, parseErr := netip.ParseAddrPort(net.JoinHostPort(host, port))
+	if err != nil || parseErr != nil {
+		return at, errors.New("want [ADDRESS]:PORT, such as :9464 (loopback alone), 0.0.0.0:9464 or [::1]:9464")
+	}
+	return at, nil
+}
+
+// Server serves pages until it is closed.
+type Server struct {
+	listener net.Listener
+	server   http.Server
+	served   sync.WaitGroup
+}
+
+// Listen starts to serve pages at an address.
+func Listen(ctx context.Context, at netip.AddrPort, p Pages) (*Server, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{listener: l, server: http.Server{
+		Handler: p, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: headerBytes, DisableGeneralOptionsHandler: true,
+		ErrorLog: log.New(io.Discard, "", 0), // it has texts of clients
+	}}
+	s.served.Go(func() { _ = s.server.Serve(&limited{Listener: l, slots: make(chan struct{}, mostConnections)}) }) // it ends with Close
+	return s, nil
+}
+
+// Addr returns the address that is served.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close disconnects all clients.
+func (s *Server) Close() error {
+	err := s.server.Close()
+	s.served.Wait()
+	return err
+}
+
+// ServeHTTP implements http.Handler.
+func (p Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // so that nobody reads the body
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are allowed", http.StatusMethodNotAllowed)
+	case r.URL.Path == "/metrics":
+		p.metrics(w)
+	case r.URL.Path == "/healthz":
+		if err := p.Health(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	default:
+		http.Error(w, "there are /metrics and /healthz", http.StatusNotFound)
+	}
+}
+
+func (p Pages) metrics(w http.ResponseWriter) {
+	var text bytes.Buffer
+	if err := p.Metrics(&text); err != nil {
+		http.Error(w, "the metrics could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = w.Write(text.Bytes()) // the client may have gone
+}
+
+// limited disconnects clients when there are too many.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &counted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+// counted is a connection that frees its place when it is closed.
+type counted struct {
+	net.Conn
+	free func()
+}
+
+// Close implements net.Conn.
+func (c *counted) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/org/portcheck/check"
+)
+
+// EventFormats are the formats of an event that watch prints.
+var EventFormats = Table[check.Event]{
+	"text": eventText,
+	"json": eventJSON,
+}
+
+// eventJSON writes an event as one line, as schema/event.schema.json describes it.
+func eventJSON(w io.Writer, e check.Event, _ Options) error {
+	e.Version = jsonVersion
+	e.Time = e.Time.UTC().Truncate(time.Millisecond)
+	e.Holders, e.Before = listOf(e.Holders), listOf(e.Before)
+	line, err := InlineJSON(e)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+// eventText writes an event as one line.
+func eventText(w io.Writer, e check.Event, o Options) error {
+	var b bytes.Buffer
+	b.WriteString(eventStart(e.Time, e.Target, o))
+	fmt.Fprintf(&b, "%s %s", Safe(string(e.Event)), eventSubject(e))
+	switch {
+	case e.OfNeed():
+		b.WriteString(": " + sentence(e.Message))
+	case e.Event == check.Freed:
+		b.WriteString(", was " + holdersText(e.Before))
+	case e.Event == check.Changed:
+		b.WriteString(" by " + holdersText(e.Holders) + ", was " + holdersText(e.Before))
+	default:
+		b.WriteString(" by " + holdersText(e.Holders))
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// eventStart returns the start of a line: the time, and the target if there are several.
+func eventStart(at time.Time, target string, o Options) string {
+	start := at.UTC().Format(time.RFC3339) + " "
+	if o.Targets {
+		start += Safe(target) + " "
+	}
+	return start
+}
+
+// eventSubject returns the need or the endpoint of an event.
+func eventSubject(e check.Event) string {
+	if e.OfNeed() {
+		return Safe(e.Need)
+	}
+	return Safe(string(e.Protocol) + " " + net.JoinHostPort(e.Address, strconv.Itoa(int(e.Port))))
+}
+
+// holdersText describes the holders of a listener on one line, each process once.
+func holdersText(holders []check.Holder) string {
+	const most = 3
+	var names []string
+	seen := map[string]bool{}
+	for _, h := range holders {
+		if name := holderText(h); !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", more))
+	}
+	if len(names) == 0 {
+		return "an unknown process"
+	}
+	return strings.Join(names, ", ")
+}
