@@ -145,6 +145,7 @@ func get(path string, into any) error {
 // TestUnit checks that systemd accepts the unit and finds it confined.
 func TestUnit(t *testing.T) {
 	need(t, "systemd-analyze")
+	testbed.Slow(t, "builds portcheck")
 	unit := filepath.Join(t.TempDir(), "portcheck-watch.service")
 	text := strings.Replace(read(t, "portcheck-watch.service"), "/usr/bin/portcheck", testbed.Program(), 1)
 	if err := os.WriteFile(unit, []byte(text), 0o644); err != nil {
@@ -163,6 +164,7 @@ func TestUnit(t *testing.T) {
 // user sees the holder of a port of root's.
 func TestUnitNamesHolders(t *testing.T) {
 	need(t, "setpriv")
+	testbed.Slow(t, "builds portcheck")
 	testbed.NeedUsers(t)
 	if !testbed.Isolated(t) {
 		return
