@@ -193,30 +193,30 @@ type Endpoint struct {
 
 // Holder is a socket in the way, with one process that has it open, if known.
 type Holder struct {
-	Protocol   port.Protocol `json:"protocol,omitempty"` // in `portcheck list` only
-	Address    string        `json:"address"`
-	Port       uint16        `json:"port"`
-	State      string        `json:"state"`
-	UID        *int          `json:"uid,omitempty"`
-	User       string        `json:"user,omitempty"`
-	PID        int           `json:"pid,omitempty"`
-	Process    string        `json:"process,omitempty"`
-	Executable string        `json:"executable,omitempty"`
-	Unit       string        `json:"unit,omitempty"`
-	Container  *Container    `json:"container,omitempty"`
-	Started    *time.Time    `json:"started,omitempty"`
-	Command    []string      `json:"command,omitempty"` // with --show-command only
-	Forwarder  *Forwarder    `json:"forwarder,omitempty"`
-	Origin     *Origin       `json:"origin,omitempty"`
-	Stopped    bool          `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	Kernel     bool          `json:"kernel,omitempty"`  // the kernel itself has the socket
-	*Listed                  // in `portcheck list` only
-
+	Protocol port.Protocol `json:"protocol,omitempty"` // in `portcheck list` only
+	Address  string        `json:"address"`
+	Port     uint16        `json:"port"`
 	// OwnFile is set if the executable is not the machine's file of that path, but
-	// one that only the process sees there.
+	// one that only the process sees there. It is here, as Minutes is, because a run
+	// may have 260,000 holders: there is room between fields.
 	OwnFile bool `json:"-"`
 	// Minutes is how long the process has run, 0 if it is not known.
-	Minutes int32 `json:"-"`
+	Minutes    int32      `json:"-"`
+	State      string     `json:"state"`
+	UID        *int       `json:"uid,omitempty"`
+	User       string     `json:"user,omitempty"`
+	PID        int        `json:"pid,omitempty"`
+	Process    string     `json:"process,omitempty"`
+	Executable string     `json:"executable,omitempty"`
+	Unit       string     `json:"unit,omitempty"`
+	Container  *Container `json:"container,omitempty"`
+	Started    *time.Time `json:"started,omitempty"`
+	Command    []string   `json:"command,omitempty"` // with --show-command only
+	Forwarder  *Forwarder `json:"forwarder,omitempty"`
+	Origin     *Origin    `json:"origin,omitempty"`
+	Stopped    bool       `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	Kernel     bool       `json:"kernel,omitempty"`  // the kernel itself has the socket
+	*Listed               // in `portcheck list` only
 }
 
 // HolderJob is the job that started a process, as the process's environment says.
