@@ -16,9 +16,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// mostListed is how many rows a list may have. A host answers with fewer: it has at most
-// host.MostHolders and one for each socket.
-const mostListed = 1 << 16
+// mostListed is how many rows a list may have. More than that of a usual size do not fit
+// into a file either.
+const mostListed = 1 << 15
 
 const wantList = "want the output of `portcheck list -f json`"
 
@@ -62,7 +62,7 @@ func (l *Reader) ReadList(file string, r io.Reader) (check.Listing, error) {
 	case read.Targets == nil || read.Sockets == nil:
 		return check.Listing{}, wrong(0, "is not a list of portcheck: want targets and sockets; %s", wantList)
 	case len(read.Sockets) > mostListed:
-		return check.Listing{}, wrong(offsetOf(data, "sockets", mostListed), "has more than 65,536 sockets, the limit of a list")
+		return check.Listing{}, wrong(offsetOf(data, "sockets", mostListed), "has more than 32,768 sockets, the limit of a list")
 	case len(read.Targets) != 1:
 		return check.Listing{}, wrong(0, "has %d targets: want one; %s", len(read.Targets), wantList)
 	}
@@ -73,6 +73,7 @@ func (l *Reader) ReadList(file string, r io.Reader) (check.Listing, error) {
 	list.Targets = targetsJSON(list.Targets)
 	list.Sockets = make([]check.Holder, len(read.Sockets))
 	for i, text := range read.Sockets {
+		read.Sockets[i] = nil // the texts of all are as large as the file
 		err := json.Unmarshal(text, &list.Sockets[i])
 		inner := 0
 		if err != nil {
