@@ -186,6 +186,31 @@ func (a *autos) of(own map[*round][]int) []*round {
 	return slices.DeleteFunc(slices.Clone(a.rounds), func(r *round) bool { return len(own[r]) == 0 })
 }
 
+// exchange sends the batches that needs have a part in, one a target, and hands out the
+// answers. The needs of a target that does not answer fail.
+func (a *autos) exchange(ctx context.Context, batches map[*round]*batch, own map[*round][]int) (map[*round]host.Facts, error) {
+	rounds := a.of(own)
+	facts, errs := make([]host.Facts, len(rounds)), make([]error, len(rounds))
+	index := map[*round]int{}
+	for k, r := range rounds {
+		index[r] = k
+	}
+	each(rounds, func(r *round) { facts[index[r]], errs[index[r]] = r.ask(ctx, batches[r].Request) })
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	answers := map[*round]host.Facts{}
+	for k, r := range rounds {
+		if errs[k] != nil {
+			r.fail(own[r], errs[k])
+			continue
+		}
+		batches[r].take(ctx, facts[k])
+		answers[r] = facts[k]
+	}
+	return answers, nil
+}
+
 // choose gives ports to as many entries as it can. They choose in the order of the
 // manifest. If one gets none because of the others, they choose once more, those with
 // the fewest blocks first, and then with that one first.
@@ -335,24 +360,13 @@ func (a *autos) explain(ctx context.Context, pending []*autoPort) error {
 		}
 		x.askSamples(batches, left)
 	}
-	rounds := a.of(own)
-	facts, errs := make([]host.Facts, len(rounds)), make([]error, len(rounds))
-	index := map[*round]int{}
-	for k, r := range rounds {
-		index[r] = k
+	answers, err := a.exchange(ctx, batches, own)
+	if err != nil {
+		return err
 	}
-	each(rounds, func(r *round) { facts[index[r]], errs[index[r]] = r.ask(ctx, batches[r].Request) })
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for k, r := range rounds {
-		if errs[k] != nil {
-			r.fail(own[r], errs[k])
-			continue
-		}
-		batches[r].take(ctx, facts[k])
+	for r, facts := range answers {
 		for _, x := range pending {
-			x.gaps[r] = facts[k].Gaps
+			x.gaps[r] = facts.Gaps
 		}
 	}
 	claimed := a.rounds[0].claimsOf(a.needs)

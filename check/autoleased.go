@@ -59,22 +59,8 @@ func (a *autos) takeLeased(ctx context.Context, pending []*autoPort) (map[*autoP
 	if len(blocks) == 0 {
 		return nil, nil
 	}
-	rounds := a.of(own)
-	facts, errs := make([]host.Facts, len(rounds)), make([]error, len(rounds))
-	index := map[*round]int{}
-	for k, r := range rounds {
-		index[r] = k
-	}
-	each(rounds, func(r *round) { facts[index[r]], errs[index[r]] = r.ask(ctx, batches[r].Request) })
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	for k, r := range rounds {
-		if errs[k] != nil {
-			r.fail(own[r], errs[k])
-			continue
-		}
-		batches[r].take(ctx, facts[k])
+	if _, err := a.exchange(ctx, batches, own); err != nil {
+		return nil, err
 	}
 	leased := map[*autoPort]bool{}
 	for x, block := range blocks {

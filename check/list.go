@@ -18,14 +18,7 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	if err := r.reach(ctx); err != nil {
 		return Listing{}, err
 	}
-	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
-	for _, proto := range port.Protocols {
-		req.Tries = append(req.Tries, lookOnly(port.Binding{Protocol: proto}))
-	}
-	facts, err := r.ask(ctx, req)
-	if err == nil {
-		err = wholeTable(facts)
-	}
+	facts, err := r.askListeners(ctx)
 	if err != nil {
 		return Listing{}, err
 	}
@@ -38,6 +31,20 @@ func List(ctx context.Context, t Target, o Options) (Listing, error) {
 	}
 	listing.Sockets = append(listing.Sockets, listed(facts)...)
 	return listing, nil
+}
+
+// askListeners asks for every listener with all of its holders. Without the whole table
+// it returns an error with what the host has answered.
+func (r *round) askListeners(ctx context.Context) (host.Facts, error) {
+	req := host.Request{Listeners: true, ShowCommand: r.ShowCommand, Holders: r.holders}
+	for _, proto := range port.Protocols {
+		req.Tries = append(req.Tries, lookOnly(port.Binding{Protocol: proto}))
+	}
+	facts, err := r.ask(ctx, req)
+	if err == nil {
+		err = wholeTable(facts)
+	}
+	return facts, err
 }
 
 // listed returns a row for each holder of each socket, and one for a socket without any.

@@ -24,14 +24,7 @@ func (r *round) undeclared(ctx context.Context) []Result {
 	if r.host == nil {
 		return nil // it is unknown whether its needs are met, and why
 	}
-	req := host.Request{Listeners: true, ShowCommand: r.ShowCommand, Holders: r.holders}
-	for _, proto := range port.Protocols {
-		req.Tries = append(req.Tries, lookOnly(port.Binding{Protocol: proto}))
-	}
-	facts, err := r.ask(ctx, req)
-	if err == nil {
-		err = wholeTable(facts)
-	}
+	facts, err := r.askListeners(ctx)
 	if err != nil {
 		n := r.undeclaredNeed("undeclared", port.Range{First: 1, Last: port.MaxPort}, port.TCP, []port.Address{port.Any})
 		result := n.result(port.TCP)

@@ -204,10 +204,7 @@ func (w *watched) reopen(ctx context.Context) ([]Event, error) {
 // relist compares all listeners, with their holders.
 func (w *watched) relist(ctx context.Context) ([]Event, error) {
 	now := time.Now().UTC()
-	facts, err := w.ask(ctx, listRequest(w.Options))
-	if err == nil {
-		err = wholeTable(facts)
-	}
+	facts, err := w.askListeners(ctx)
 	if err != nil {
 		w.digests = nil
 		return nil, unread(facts, err)
@@ -264,15 +261,6 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 	}
 	all := time.Since(w.judged) >= w.pace
 	return append(events, w.judge(ctx, changed, all, now)...), nil
-}
-
-// listRequest asks for all listeners with all of their holders.
-func listRequest(o Options) host.Request {
-	req := host.Request{Listeners: true, ShowCommand: o.ShowCommand}
-	for _, proto := range port.Protocols {
-		req.Tries = append(req.Tries, lookOnly(port.Binding{Protocol: proto}))
-	}
-	return req
 }
 
 // unreadError is the error of a table that could not be read, on a host that answers.

@@ -36,6 +36,10 @@ func TestJobOfAProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +47,13 @@ func TestJobOfAProcess(t *testing.T) {
 			_ = stdin.Close()
 			_ = cmd.Wait() // it was started to be looked at
 		}()
+		// Its environment is there once it runs: Start returns in the middle of execve.
+		if _, err := stdin.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stdout.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
 		d := newDetails(false)
 		d.jobs = limit
 		h, ok := d.of(cmd.Process.Pid)

@@ -68,7 +68,8 @@ func TestLeasesOnTheHostsNetwork(t *testing.T) {
 		return string(out), err
 	}
 	container := func(user string, args ...string) (string, error) {
-		words := append([]string{"run", "--rm", "--network", "host", "--user", user, image, "portcheck"}, args...)
+		// As the first process of its container it would lease nothing.
+		words := append([]string{"run", "--rm", "--network", "host", "--pid", "host", "--user", user, image, "portcheck"}, args...)
 		out, err := exec.Command("docker", words...).CombinedOutput()
 		return string(out), err
 	}

@@ -38,15 +38,11 @@ func measureFleetInside() error {
 	if err := exec.Command("ip", "link", "set", "lo", "up").Run(); err != nil {
 		return fmt.Errorf("ip link set lo up: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "portcheck-bench-")
+	dir, portcheck, remove, err := buildPortcheck()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	portcheck := filepath.Join(dir, "portcheck")
-	if err := build(portcheck, "."); err != nil {
-		return err
-	}
+	defer remove()
 	sshd, err := testbed.LaunchSSHD("0.0.0.0:22", "SetEnv HOME="+filepath.Join(dir, "home"))
 	if err != nil {
 		return err

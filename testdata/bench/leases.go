@@ -15,15 +15,11 @@ const callersAtOnce = 64
 
 // measureLeases measures how long it takes to get ports that are held.
 func measureLeases() error {
-	dir, err := os.MkdirTemp("", "portcheck-bench-")
+	dir, portcheck, remove, err := buildPortcheck()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	portcheck := filepath.Join(dir, "portcheck")
-	if err := build(portcheck, "."); err != nil {
-		return err
-	}
+	defer remove()
 	const text = "version: 1\napp: bench\nrange: %d-%d\nports:\n  - {name: a, port: %s}\n  - {name: b, port: %s}\n  - {name: c, port: %s}\n"
 	declared, auto := filepath.Join(dir, "declared.yml"), filepath.Join(dir, "auto.yml")
 	if err := errors.Join(

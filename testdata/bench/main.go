@@ -255,6 +255,20 @@ func build(binary, source string) error {
 	return nil
 }
 
+// buildPortcheck compiles portcheck into a new directory.
+func buildPortcheck() (dir, portcheck string, remove func(), err error) {
+	if dir, err = os.MkdirTemp("", "portcheck-bench-"); err != nil {
+		return "", "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) } // in the temporary directory
+	portcheck = filepath.Join(dir, "portcheck")
+	if err := build(portcheck, "."); err != nil {
+		remove()
+		return "", "", nil, err
+	}
+	return dir, portcheck, remove, nil
+}
+
 // inNamespace runs f on a thread in a new network namespace. Programs that f starts
 // are in it too.
 func inNamespace(f func() error) error {

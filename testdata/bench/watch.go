@@ -22,15 +22,11 @@ const watchRounds = 100
 // measureWatch measures the processor time of a quiet round on the crowd, the kernel's
 // part included, against that of a bare dump of its listening sockets.
 func measureWatch() error {
-	dir, err := os.MkdirTemp("", "portcheck-bench-")
+	_, portcheck, remove, err := buildPortcheck()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	portcheck := filepath.Join(dir, "portcheck")
-	if err := build(portcheck, "."); err != nil {
-		return err
-	}
+	defer remove()
 	fmt.Printf("linux %s; means of about %d rounds, processor time\n", kernel(), watchRounds)
 	fmt.Println("| what | portcheck | against | ratio | at most |\n| --- | --- | --- | --- | --- |")
 	return inNamespace(func() error {
