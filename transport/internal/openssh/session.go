@@ -143,7 +143,7 @@ func (s *Session) run(started chan<- error, stderr *os.File) {
 	go func() {
 		defer close(drained)
 		defer stderr.Close()
-		s.messages.read(&unhurried{stderr, exited})
+		s.messages.read(&unhurried{from: stderr, exited: exited})
 	}()
 	awaitExit(s.cmd)
 	close(exited)
@@ -157,22 +157,27 @@ func (s *Session) run(started chan<- error, stderr *os.File) {
 	close(s.ended)
 }
 
-// unhurried reads what a process writes with a pause before each read, until the
-// process has exited: ssh -v writes a hundred lines, and to wake up for each costs more
-// than to read them.
+// unhurried reads what a process writes with a pause before each read that is not
+// likely to fill its buffer, until the process has exited: ssh -v writes a hundred lines,
+// and to wake up for each costs more than to read them.
 type unhurried struct {
 	from   io.Reader
 	exited <-chan struct{}
+	more   bool // the last read has filled its buffer
 }
 
 const readPause = 20 * time.Millisecond
 
 func (u *unhurried) Read(p []byte) (int, error) {
-	select {
-	case <-u.exited:
-	case <-time.After(readPause):
+	if !u.more {
+		select {
+		case <-u.exited:
+		case <-time.After(readPause):
+		}
 	}
-	return u.from.Read(p)
+	n, err := u.from.Read(p)
+	u.more = n == len(p)
+	return n, err
 }
 
 // reap kills what is left of the process group. From then on, another process may
