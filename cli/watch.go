@@ -169,7 +169,6 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 		return err
 	}
 	w.state = check.NewWatching(tool(), needs, targets)
-	w.log = report.NewEventLog(a.stdout, report.Options{Targets: w.several})
 	if o.metrics != "" {
 		server, err := w.serve(ctx)
 		if err != nil {
@@ -184,6 +183,8 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 		defer stop()
 	}
 	w.stop = stop
+	w.out = &cancellableWriter{ctx: watching, writer: a.stdout} // the end does not wait for a reader
+	w.log = report.NewEventLog(w.out, report.Options{Targets: w.several})
 	check.Watch(watching, needs, targets, check.WatchOptions{
 		Options:  check.Options{Tool: tool(), Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()},
 		Interval: o.interval, Observe: w.observe,
@@ -196,6 +197,7 @@ type watcher struct {
 	*app
 	*watchOptions
 	state   *check.Watching
+	out     *cancellableWriter // stdout
 	log     *report.EventLog
 	stop    func()
 	several bool // targets
@@ -206,6 +208,9 @@ type watcher struct {
 	failed  error // of stdout
 }
 
+// unread is how long a line may take before that is worth a note.
+const unread = time.Second
+
 // observe prints what a round has found out.
 func (w *watcher) observe(x check.Observation) {
 	if w.done || w.failed != nil {
@@ -213,9 +218,13 @@ func (w *watcher) observe(x check.Observation) {
 	}
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
+	start := time.Now()
 	if w.failed = w.print(x.Events); w.failed != nil {
 		w.stop()
 		return
+	}
+	if took := time.Since(start); took > unread {
+		w.logf("nobody read the output for %s, in which nothing was asked: changes may be missing", took.Round(time.Second))
 	}
 	if w.until == "" || !w.state.Asked() {
 		return
@@ -268,7 +277,7 @@ func (w *watcher) print(events []check.Event) error {
 		return w.log.Add(events)
 	}
 	for _, e := range events {
-		if err := report.EventFormats[w.format](w.stdout, e, report.Options{}); err != nil {
+		if err := report.EventFormats[w.format](w.out, e, report.Options{}); err != nil {
 			return err
 		}
 	}
@@ -304,8 +313,11 @@ func (w *watcher) end(ctx context.Context, duration time.Duration) error {
 	if w.failed == nil && w.format == "text" {
 		w.failed = w.log.Close()
 	}
-	if errors.Is(w.failed, syscall.EPIPE) {
+	if errors.Is(w.failed, syscall.EPIPE) && w.until == "" {
 		return nil // the reader, such as head, has seen enough
+	}
+	if w.out.stuck.Load() {
+		w.failed = errors.New("nobody reads them")
 	}
 	w.summarize()
 	switch {
@@ -316,7 +328,7 @@ func (w *watcher) end(ctx context.Context, duration time.Duration) error {
 	case ctx.Err() != nil && (w.until == "met" || w.until == "unmet"):
 		return context.Cause(ctx) // it has not come true
 	case ctx.Err() == nil && duration > 0:
-		w.app.report, w.app.verdict = w.state.Report(), verdictOptions{failOn: "error"}
+		w.app.report, w.app.verdict = w.state.Report(), verdictOptions{failOn: "warning"}
 	}
 	return nil
 }

@@ -220,6 +220,10 @@ func TestWatchUntil(t *testing.T) {
 		return
 	}
 	listenOn(t, "127.0.0.1:7070")
+	warning := filepath.Join(t.TempDir(), "warning.yml")
+	if err := os.WriteFile(warning, []byte("version: 1\napp: shop\nports: [{name: web, port: 7070, severity: warning}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   string
 		code   int
@@ -229,6 +233,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 8080 -p 7070 --until unmet", exitOK, "1 conflict"},
 		{"-p 7070 --until 300ms", exitUnmet, "1 conflict"},
 		{"-p 8080 --until 300ms", exitOK, "needs: 1 ok"},
+		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
 		{"--until met", exitUsage, "there are no needs"},
 		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
@@ -251,6 +256,38 @@ func TestWatchUntil(t *testing.T) {
 	run := startWatch(t, "-p", "7070", "--until", "met")
 	if code := run.end(); code != exitTerminated {
 		t.Errorf("SIGTERM before it came true: exit code %d", code)
+	}
+}
+
+// A watch that waits for something does not pass because its reader has gone, and ends
+// in time while nobody reads.
+func TestWatchUntilWithoutAReader(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	gone, closed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	_ = gone.Close()
+	silent, blocked := io.Pipe()
+	defer silent.Close()
+	for name, c := range map[string]struct {
+		until  string
+		out    io.Writer
+		stderr string
+	}{
+		"gone":              {"met", closed, "broken pipe"},
+		"gone, with a time": {"10s", closed, "broken pipe"},
+		"silent":            {"300ms", blocked, "nobody reads them"},
+	} {
+		var errs bytes.Buffer
+		code := Run(t.Context(), []string{"watch", "--interval", "100ms", "-p", "7070", "--until", c.until}, nil, strings.NewReader(""), c.out, &errs)
+		if code != exitUnknown || !strings.Contains(errs.String(), c.stderr) {
+			t.Errorf("%s: exit code %d\n%s", name, code, &errs)
+		}
 	}
 }
 

@@ -132,6 +132,11 @@ func changeEndpoint(x check.Change) string {
 func changeStory(x check.Change) string {
 	var parts []string
 	now, before := manyHolders(x.Holders), manyHolders(x.Before)
+	if x.Kind == check.ChangedHands && len(x.Holders) == 1 && len(x.Before) == 1 {
+		if is, was := x.Holders[0].Executable, x.Before[0].Executable; is != was && x.Holders[0].Process == x.Before[0].Process {
+			now, before = now+" by "+orUnknown(is), before+" by "+orUnknown(was)
+		}
+	}
 	switch x.Kind {
 	case check.Gone:
 		parts = append(parts, "was "+before)

@@ -133,3 +133,14 @@ func TestReadList(t *testing.T) {
 		}
 	}
 }
+
+// The same name says nothing if the executable is another one.
+func TestChangedHandsNamesTheExecutable(t *testing.T) {
+	h := check.Holder{Address: "0.0.0.0", Port: 80, Process: "srv", Executable: "/opt/srv"}
+	was := h
+	was.Executable = "/tmp/srv"
+	text := changeStory(check.Change{Kind: check.ChangedHands, Holders: []check.Holder{h}, Before: []check.Holder{was}})
+	if want := "srv by /opt/srv; before it was srv by /tmp/srv"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+}

@@ -81,6 +81,9 @@ func (s *setMatch) run(w *walk) effect {
 		return ifMatched(maybe, err.Error())
 	}
 	s.name = set.name
+	if w.writtenAny || w.writes(s.index, set) {
+		return ifMatched(maybe, "packets change the set "+set.name)
+	}
 	result, byPort, err := w.inSet(s, set)
 	if err != nil {
 		return ifMatched(maybe, err.Error())
@@ -89,6 +92,11 @@ func (s *setMatch) run(w *walk) effect {
 		w.state.port = true
 	}
 	return ifMatched(result.xor(s.invert), depends)
+}
+
+// writes reports whether a rule that the call has met changes a set, or a member of it.
+func (w *walk) writes(index uint16, set *ipset) bool {
+	return len(w.written) > 0 && (w.written[index] || set.kind == ipsetList)
 }
 
 // inSet reports whether the call is in a set, as ip_set_test of the kernel does.
@@ -177,5 +185,26 @@ func decodeSetTarget(revision uint32, data []byte) step {
 	if revision >= 3 && (len(data) < flags+4 || number16(data[mapSet:]) != noSet && number32(data[flags:])&mapMark != 0) {
 		return setMark{unknown: true}
 	}
-	return passes{"SET"}
+	if revision == 0 || len(data) < mapSet {
+		return setWrite{}
+	}
+	return setWrite{sets: []uint16{number16(data), number16(data[4:])}}
+}
+
+// setWrite is the target SET, which adds to one set and deletes from another. Without
+// sets it may be any. So a call decides by itself what becomes of it and of later ones.
+type setWrite struct{ sets []uint16 }
+
+func (s setWrite) run(w *walk) effect {
+	if w.filter != nil {
+		return matched
+	}
+	if w.written == nil {
+		w.written = map[uint16]bool{}
+	}
+	for _, index := range s.sets {
+		w.written[index] = true
+	}
+	w.writtenAny = w.writtenAny || len(s.sets) == 0
+	return matched
 }

@@ -154,3 +154,56 @@ func TestMarkOfAnIPSet(t *testing.T) {
 		t.Errorf("%+v", answers[0])
 	}
 }
+
+// What a set lacks now, the first call may put into it. So nothing is certain about a
+// rule that refers to a set that packets change.
+func TestSetsThatPacketsChange(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	needs(t, "ipset", "nft", "iptables-nft", "iptables-legacy")
+	testbed.NeedRoot(t)
+	run(t, "", "ip", "link", "set", "lo", "up")
+	judge := func(t *testing.T) {
+		t.Helper()
+		answers, err := Read(context.Background(), []Question{{Protocol: port.TCP, Addr: netip.MustParseAddr("127.0.0.1"), Port: 8080}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(answers[0]) != 1 || answers[0][0].All {
+			t.Errorf("%+v", answers[0])
+		}
+	}
+	t.Run("nft", func(t *testing.T) {
+		run(t, `table ip t {
+	set s { type inet_service; flags dynamic,timeout; timeout 1m; }
+	chain c {
+		type nat hook output priority -100;
+		tcp dport 8080 update @s { tcp dport }
+		tcp dport @s redirect to :9090
+	}
+}
+`, "nft", "-f", "-")
+		judge(t)
+		run(t, "", "nft", "flush", "ruleset")
+	})
+	if out, err := exec.Command("ipset", "create", "s", "hash:ip").CombinedOutput(); err != nil {
+		testbed.Missing(t, "no ipset in the kernel: "+string(out))
+	}
+	for _, tool := range []string{"iptables-nft", "iptables-legacy"} {
+		for _, rules := range []string{
+			"-t mangle -A OUTPUT -p tcp --dport 8080 -j SET --add-set s dst\n-t nat -A OUTPUT -p tcp --dport 8080 -m set --match-set s dst -j REDIRECT --to-ports 9090",
+			"-t raw -A OUTPUT -j SET --del-set s dst\n-t nat -A OUTPUT -p tcp --dport 8080 -m set ! --match-set s dst -j REDIRECT --to-ports 9090",
+		} {
+			t.Run(tool, func(t *testing.T) {
+				for rule := range strings.Lines(rules) {
+					run(t, "", append([]string{tool}, strings.Fields(rule)...)...)
+				}
+				judge(t)
+				for _, table := range []string{"mangle", "raw", "nat"} {
+					run(t, "", tool, "-t", table, "-F")
+				}
+			})
+		}
+	}
+}

@@ -11,6 +11,7 @@ const (
 	setAnonymous = 1
 	setInterval  = 4
 	setMap       = 8
+	setDynamic   = 0x20 // NFT_SET_EVAL: packets may change it
 	setObject    = 0x40
 	setConcat    = 0x80
 
@@ -60,6 +61,9 @@ func (w *walk) find(l lookup) (found, error) {
 	}
 	if s == nil || s.keyLength == 0 || !fits(l.at, s.keyLength) || l.mapping && l.verdict != s.verdicts {
 		return found{}, errors.New("the set " + l.set + " can't be read")
+	}
+	if s.flags&setDynamic != 0 {
+		return found{}, errors.New("packets can change the set " + l.set) // the first call may be what the set lacks
 	}
 	value, known := w.reg.value[l.at:l.at+s.keyLength], w.reg.known[l.at:l.at+s.keyLength]
 	var f found

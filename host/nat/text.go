@@ -354,6 +354,8 @@ func (s stateMatch) text(*describer) string {
 
 func (s addrRange) text(*describer) string { return "iprange ..." }
 
+func (s setWrite) text(*describer) string { return "SET" }
+
 func (s setMark) text(*describer) string { return fmt.Sprintf("meta mark set %#x/%#x", s.mark, s.mask) }
 
 func (s connMark) text(*describer) string { return "CONNMARK ..." }

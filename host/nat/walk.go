@@ -57,13 +57,16 @@ type walk struct {
 	budget     *int // rules that may still be visited
 	visits     int
 
-	hook    uint32
-	chain   baseChain
-	packet  packet
-	reg     registers
-	state   state
-	path    []string // comments of the rules that jumped here
-	current struct {
+	hook   uint32
+	chain  baseChain
+	packet packet
+	reg    registers
+	state  state
+	path   []string // comments of the rules that jumped here
+	// written are the sets of ipset that rules so far have changed, by their index.
+	written    map[uint16]bool
+	writtenAny bool
+	current    struct {
 		chain string
 		rule  *rule
 	}

@@ -56,7 +56,11 @@ type Server struct {
 // Listen starts to serve pages at an address.
 func Listen(ctx context.Context, at netip.AddrPort, p Pages) (*Server, error) {
 	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", at.String())
+	network := "tcp"
+	if at.Addr().Is4() {
+		network = "tcp4" // 0.0.0.0 would be all IPv6 addresses, too
+	}
+	l, err := config.Listen(ctx, network, at.String())
 	if err != nil {
 		return nil, err
 	}
