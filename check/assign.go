@@ -207,7 +207,7 @@ func (t *Opened) jobOf(o Options) string { return cmp.Or(t.Job, o.Job) }
 // each calls do for all targets side by side. It returns the first error of them, in
 // their order.
 func (a *assignment) each(do func(*site) error) error {
-	sideBySide(a.sites, a.Parallel, func(p *site) { p.err = do(p) })
+	sideBySide(a.sites, newSlots(a.Parallel), func(p *site) { p.err = do(p) })
 	for _, p := range a.sites {
 		if p.err != nil {
 			return p.at(p.err)
@@ -268,15 +268,11 @@ func (g *group) heldBy(needs []Need, leases func(need int) []host.Lease) map[int
 
 // allHeldBy returns the first ports, of those that a job holds, that can be the need's.
 func (n Need) allHeldBy(held []host.Lease) []host.Lease {
-	type key struct {
-		protocol port.Protocol
-		port     uint16
-	}
-	ours := map[key]bool{}
+	ours := map[socketKey]bool{}
 	var all, whole []host.Lease
 	for _, h := range held {
 		if h.App == lease.Name(n.App) && h.Name == lease.Name(n.Name) || h.Name == lease.Name(n.title()) {
-			ours[key{h.Protocol, h.Port}] = true
+			ours[socketKey{h.Protocol, h.Port}] = true
 			if h.Protocol == n.Protocols[0] {
 				all = append(all, h)
 			}
@@ -290,7 +286,7 @@ func (n Need) allHeldBy(held []host.Lease) []host.Lease {
 		missing := false
 		for p := range (port.Set{block}).All {
 			for _, proto := range n.Protocols {
-				missing = missing || !ours[key{proto, p}]
+				missing = missing || !ours[socketKey{proto, p}]
 			}
 		}
 		if !missing {
@@ -689,7 +685,7 @@ func startingAt(s port.Set, n uint16) port.Set {
 func (a *assignment) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	sideBySide(a.sites, a.Parallel, func(p *site) {
+	sideBySide(a.sites, newSlots(a.Parallel), func(p *site) {
 		if !p.started {
 			return
 		}

@@ -102,7 +102,7 @@ func compareAddresses(a, b string) int {
 	return cmp.Or(x.Compare(y), strings.Compare(a, b))
 }
 
-// socketKey is the protocol and port of sockets.
+// socketKey is a port of one protocol.
 type socketKey struct {
 	protocol port.Protocol
 	port     uint16

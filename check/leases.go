@@ -193,16 +193,12 @@ func validateHeld(r host.LeaseReply, req host.LeaseRequest) error {
 	if err := validateLeases(r.Leases); err != nil {
 		return err
 	}
-	type numbered struct {
-		protocol port.Protocol
-		port     uint16
-	}
-	asked, seen := map[numbered]bool{}, map[numbered]bool{}
+	asked, seen := map[socketKey]bool{}, map[socketKey]bool{}
 	for _, l := range req.Look {
-		asked[numbered{l.Protocol, l.Port}] = true
+		asked[socketKey{l.Protocol, l.Port}] = true
 	}
 	for _, l := range r.Leases {
-		key := numbered{l.Protocol, l.Port}
+		key := socketKey{l.Protocol, l.Port}
 		switch {
 		case seen[key]:
 			return fmt.Errorf("it has %s %d twice", l.Protocol, l.Port)

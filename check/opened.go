@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/org/portcheck/host"
-	"github.com/org/portcheck/internal/panics"
 )
 
 // Opened is a target that was opened once, for several uses of it.
@@ -25,7 +23,7 @@ func OpenAll(ctx context.Context, targets []Target, o Options) []*Opened {
 	for i, t := range targets {
 		all[i] = &Opened{Target: t, timeout: o.Timeout}
 	}
-	sideBySide(all, o.Parallel, func(t *Opened) {
+	sideBySide(all, newSlots(o.Parallel), func(t *Opened) {
 		r := newRound(t.Target, newPlan(ctx, nil, 1, o))
 		t.Err = r.reach(ctx)
 		t.host = r.host
@@ -35,29 +33,11 @@ func OpenAll(ctx context.Context, targets []Target, o Options) []*Opened {
 
 // CloseAll closes the targets that were opened.
 func CloseAll(all []*Opened) {
-	sideBySide(all, len(all), func(t *Opened) {
+	sideBySide(all, newSlots(len(all)), func(t *Opened) {
 		if t.host != nil {
 			_ = t.host.Close() // what can't be closed ends by itself
 		}
 	})
-}
-
-// sideBySide calls do for all elements, for at most so many at a time.
-func sideBySide[T any](all []T, parallel int, do func(T)) {
-	caught := make([]*panics.Panic, len(all))
-	free := make(slots, max(parallel, 1))
-	var running sync.WaitGroup
-	for i, x := range all {
-		free.acquire()
-		running.Go(func() {
-			defer free.release()
-			caught[i] = panics.Catch(func() { do(x) })
-		})
-	}
-	running.Wait()
-	for _, p := range caught {
-		p.Repanic()
-	}
 }
 
 // borrowed is a host that somebody else closes.

@@ -55,7 +55,7 @@ const triesOfRound = 1 << 17
 func newPlan(ctx context.Context, needs []Need, targets int, o Options) *plan {
 	return &plan{
 		holders: max(mostHoldersAtOnce/max(min(o.Parallel, targets), 1), leastHolders),
-		Options: o, needs: needs, rivals: findRivals(ctx, needs), slots: make(slots, max(o.Parallel, 1)),
+		Options: o, needs: needs, rivals: findRivals(ctx, needs), slots: newSlots(o.Parallel),
 		ranges: textsOf(needs), excludedPorts: map[*port.Range]*port.Bits{}, budget: budget{limit: triesOfRound},
 	}
 }

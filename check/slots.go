@@ -10,6 +10,9 @@ import (
 // time.
 type slots chan struct{}
 
+// newSlots returns slots for so many, at least one.
+func newSlots(n int) slots { return make(slots, max(n, 1)) }
+
 func (s slots) acquire() { s <- struct{}{} }
 func (s slots) release() { <-s }
 
@@ -20,19 +23,26 @@ func (s slots) lend(fn func()) {
 	fn()
 }
 
-// each calls do for every round, as many at a time as there are slots. If calls
-// panic, it panics with the first of them once all have returned.
+// each calls do for every round, as many at a time as the rounds' plan has slots.
 func each(rounds []*round, do func(*round)) {
-	caught := make([]*panics.Panic, len(rounds))
-	var all sync.WaitGroup
-	for i, r := range rounds {
-		r.slots.acquire()
-		all.Go(func() {
-			defer r.slots.release()
-			caught[i] = panics.Catch(func() { do(r) })
+	if len(rounds) > 0 {
+		sideBySide(rounds, rounds[0].slots, do)
+	}
+}
+
+// sideBySide calls do for all elements, as many at a time as there are slots. If calls
+// panic, it panics with the first of them once all have returned.
+func sideBySide[T any](all []T, free slots, do func(T)) {
+	caught := make([]*panics.Panic, len(all))
+	var running sync.WaitGroup
+	for i, x := range all {
+		free.acquire()
+		running.Go(func() {
+			defer free.release()
+			caught[i] = panics.Catch(func() { do(x) })
 		})
 	}
-	all.Wait()
+	running.Wait()
 	for _, p := range caught {
 		p.Repanic()
 	}

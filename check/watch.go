@@ -62,7 +62,7 @@ func Watch(ctx context.Context, needs []Need, targets []Target, o WatchOptions) 
 		observe(x)
 	}
 	caught := make([]*panics.Panic, len(targets))
-	opening := make(slots, max(o.Parallel, 1))
+	opening := newSlots(o.Parallel)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
@@ -255,7 +255,7 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 			w.digests[part] = digests[part]
 		}
 		for _, e := range events {
-			changed[protocolPort{e.Protocol, e.Port}] = true
+			changed[socketKey{e.Protocol, e.Port}] = true
 		}
 		sortEvents(events)
 	}
@@ -279,14 +279,8 @@ func isUnread(err error) bool {
 	return ok
 }
 
-// protocolPort is a port of one protocol.
-type protocolPort struct {
-	protocol port.Protocol
-	port     uint16
-}
-
 // changedPorts are the ports on which a listener has changed.
-type changedPorts map[protocolPort]bool
+type changedPorts map[socketKey]bool
 
 // listeners returns the listeners of each part.
 func (w *watched) listeners(sockets []host.Socket) []map[port.Endpoint]*watchedListener {
@@ -475,11 +469,6 @@ func onlyUnseen(holders []Holder) bool {
 	return !slices.ContainsFunc(holders, func(h Holder) bool { return h.PID > 0 || h.Kernel })
 }
 
-// kept is a host that is not closed after a run.
-type kept struct{ host.Host }
-
-func (kept) Close() error { return nil }
-
 // judge judges the needs on ports that have changed, or all of them, as `check` does: by
 // binds with the options of their apps.
 func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now time.Time) []Event {
@@ -494,7 +483,7 @@ func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now
 	}
 	o := w.Options
 	o.Alternatives, o.Candidates, o.Progress, o.Parallel = 0, 0, nil, 1
-	target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return kept{w.host}, nil }}
+	target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return borrowed{w.host}, nil }}
 	report, err := Run(ctx, needs, []Target{target}, o)
 	if err != nil {
 		return nil // ctx has ended

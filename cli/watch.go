@@ -124,7 +124,7 @@ func (a *app) watchedNeeds(ctx context.Context, args []string, o *watchOptions) 
 		if len(specs) == 0 {
 			specs = []targetSpec{flags.newSpec("", "auto", targetFlag)}
 		}
-		return nil, specs, a.problemsError(problems)
+		return nil, specs, problemsError(problems)
 	}
 	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, auto)
 	if err != nil {
@@ -139,16 +139,7 @@ func (a *app) watchedNeeds(ctx context.Context, args []string, o *watchOptions) 
 			problems = append(problems, p)
 		}
 	}
-	return needs, specs, a.problemsError(problems)
-}
-
-// problemsError returns the failure of a command line or manifests with problems.
-func (a *app) problemsError(problems []config.Problem) error {
-	var all []error
-	for _, p := range problems {
-		all = append(all, usageError(p, ""))
-	}
-	return joinFailures(all...)
+	return needs, specs, problemsError(problems)
 }
 
 func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) error {

@@ -131,7 +131,7 @@ func changeEndpoint(x check.Change) string {
 // changeStory returns who has the port, and what was there before.
 func changeStory(x check.Change) string {
 	var parts []string
-	now, before := manyHolders(x.Holders), manyHolders(x.Before)
+	now, before := holdersText(x.Holders), holdersText(x.Before)
 	if x.Kind == check.ChangedHands && len(x.Holders) == 1 && len(x.Before) == 1 {
 		if is, was := x.Holders[0].Executable, x.Before[0].Executable; is != was && x.Holders[0].Process == x.Before[0].Process {
 			now, before = now+" by "+orUnknown(is), before+" by "+orUnknown(was)
@@ -160,21 +160,6 @@ func changeStory(x check.Change) string {
 		text += "; explained by " + escape(x.ExplainedBy, unlimited)
 	}
 	return text
-}
-
-// manyHolders names the first holders.
-func manyHolders(holders []check.Holder) string {
-	var names []string
-	for i, h := range holders {
-		if i == maxHeldBy {
-			names = append(names, fmt.Sprintf("%d more", len(holders)-i))
-			break
-		}
-		if name := holderText(h); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // diffJUnit writes a test for each change, of which anomalies fail, and one for the

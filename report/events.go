@@ -70,7 +70,6 @@ func eventSubject(e check.Event) string {
 
 // holdersText describes the holders of a listener on one line, each process once.
 func holdersText(holders []check.Holder) string {
-	const most = 3
 	var names []string
 	seen := map[string]bool{}
 	for _, h := range holders {
@@ -79,8 +78,8 @@ func holdersText(holders []check.Holder) string {
 			names = append(names, name)
 		}
 	}
-	if more := len(names) - most; more > 0 {
-		names = append(names[:most], fmt.Sprintf("%d more", more))
+	if more := len(names) - maxHeldBy; more > 0 {
+		names = append(names[:maxHeldBy], fmt.Sprintf("%d more", more))
 	}
 	if len(names) == 0 {
 		return "an unknown process"

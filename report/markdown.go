@@ -13,7 +13,7 @@ const (
 	summaryLimit = 1_000_000 // bytes; GitHub drops all of a step summary over 1 MiB
 	foldAbove    = 10        // met needs and notices
 	foldMaps     = 3         // maps of ranges
-	maxHeldBy    = 3         // holders named in a cell
+	maxHeldBy    = 3         // holders named in a cell or a line
 )
 
 // markdown writes a step summary. Unmet needs are never folded, long lists of
