@@ -370,8 +370,9 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 			return none, usageError(wrong, "")
 		}
 	}
+	var texts manifestTexts
 	if o.write {
-		if err := a.mayWrite(needs, o); err != nil {
+		if texts, err = a.mayWrite(needs, o); err != nil {
 			return none, err
 		}
 	}
@@ -400,7 +401,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
 	if o.write {
-		failures = append(failures, a.writeManifests(ctx, assignment, o.quiet))
+		failures = append(failures, a.writeManifests(assignment, texts, o.quiet))
 	}
 	return assignment, joinFailures(failures...)
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,14 +24,14 @@ func (m ofManifests) add(at config.Position, r port.Range) {
 	m[at.File][at] = r
 }
 
-// mayWrite returns an error if the ports of needs can't be written into their manifests,
-// before there are any.
-func (a *app) mayWrite(needs []check.Need, o *assignOptions) error {
+// mayWrite returns the manifests of needs as they are, or an error if ports can't be
+// written into them, before there are any.
+func (a *app) mayWrite(needs []check.Need, o *assignOptions) (manifestTexts, error) {
 	if reason := ci.Untrusted(a.env); reason != "" {
-		return usageError(fmt.Errorf("--write is refused: %s, so anybody may have written what it would change; write the ports to a file of your own with -o", reason), "")
+		return nil, usageError(fmt.Errorf("--write is refused: %s, so anybody may have written what it would change; write the ports to a file of your own with -o", reason), "")
 	}
 	if o.offset != 0 {
-		return usageError(errors.New("--write and --offset: the next run would add the offset to ports that have it already; leave one of them out"), "")
+		return nil, usageError(errors.New("--write and --offset: the next run would add the offset to ports that have it already; leave one of them out"), "")
 	}
 	var failures []error
 	ports, refused := ofManifests{}, map[string]bool{}
@@ -56,19 +55,26 @@ func (a *app) mayWrite(needs []check.Need, o *assignOptions) error {
 		ports.add(n.At, n.Ports)
 	}
 	if len(failures) > 0 {
-		return joinFailures(failures...)
+		return nil, joinFailures(failures...)
 	}
-	_, err := a.editManifests(ports)
-	return err
+	edits, err := a.editManifests(ports)
+	texts := manifestTexts{}
+	for _, e := range edits {
+		texts[e.file] = string(e.before)
+	}
+	return texts, err
 }
 
-// edit is a manifest with its text as it will be.
+// manifestTexts are the texts of manifests by their file.
+type manifestTexts map[string]string
+
+// edit is a manifest with its text as it is and as it will be.
 type edit struct {
-	file  string
-	after []byte
+	file          string
+	before, after []byte
 }
 
-// editManifests returns the manifests that have to change so that they have other ports.
+// editManifests returns the manifests, edited so that they have other ports.
 func (a *app) editManifests(ports ofManifests) ([]edit, error) {
 	var all []edit
 	var failures []error
@@ -85,16 +91,16 @@ func (a *app) editManifests(ports ofManifests) ([]edit, error) {
 		for _, p := range problems {
 			failures = append(failures, usageError(p, ""))
 		}
-		if len(problems) == 0 && string(before) != string(after) {
-			all = append(all, edit{file, after})
+		if len(problems) == 0 {
+			all = append(all, edit{file, before, after})
 		}
 	}
 	return all, joinFailures(failures...)
 }
 
 // writeManifests writes the ports of an assignment into the manifests of its needs, if
-// all of them can hold theirs.
-func (a *app) writeManifests(ctx context.Context, assignment check.Assignment, quiet bool) error {
+// all of them can hold theirs, and none has another text than mayWrite has seen.
+func (a *app) writeManifests(assignment check.Assignment, texts manifestTexts, quiet bool) error {
 	ports := ofManifests{}
 	for _, p := range assignment.Ports {
 		r := port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}
@@ -107,8 +113,16 @@ func (a *app) writeManifests(ctx context.Context, assignment check.Assignment, q
 	if err != nil {
 		return err
 	}
+	for _, e := range edits {
+		if string(e.before) != texts[e.file] {
+			return unknownError(fmt.Errorf("%s was edited while the ports were chosen, so no manifest is written: run the command again, which gives the same ports", report.Safe(e.file)))
+		}
+	}
 	var failures []error
 	for _, e := range edits {
+		if string(e.before) == string(e.after) {
+			continue
+		}
 		if err := rewriteFile(e.file, e.after, a.writeBounds()); err != nil {
 			failures = append(failures, writeFailure("the ports in "+report.Safe(e.file), withoutPath(err)))
 		} else if !quiet {
