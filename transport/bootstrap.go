@@ -30,6 +30,9 @@ import (
 // made when the hash was right. ls lists the last change of an inode first. That of the
 // directory can be anywhere: two sessions may make NAME.ok at the same time.
 //
+// A kept executable takes the place of the shell, which has nothing to remove then. The
+// probe mostly waits, so threads that look for work cost it more than they gain.
+//
 // Its first line of output is empty, since the login shell may have printed an
 // incomplete line before.
 //
@@ -44,7 +47,8 @@ trap leave 0;
 trap "exit 1" 1 2 13 15;
 run() {
   echo portcheck-run;
-  $sudo "$1" probe --ready --for "$life" ${2:+--unlink};
+  if test -z "$dir"; then exec $sudo "$1" probe --ready --for "$life"; fi;
+  $sudo "$1" probe --ready --for "$life" --unlink;
   echo "portcheck-end $?";
   exit;
 };
@@ -61,6 +65,7 @@ workdir() {
   dir= ;
 };
 sudo=$1; life=$2;
+GOMAXPROCS=1; export GOMAXPROCS;
 store=${XDG_CACHE_HOME:-$HOME/.cache}/portcheck;
 echo;
 echo "portcheck-hello $(uname -sm)";
@@ -121,6 +126,8 @@ type bootstrap struct {
 	installed string // path of the installed portcheck; empty with bootstrapScript
 	// sent is closed once the binary is written. It is nil if none is sent.
 	sent chan struct{}
+	// running is true once the script has begun to run the executable.
+	running bool
 	// plain is true if the script has not run the executable, and takes commands.
 	plain bool
 	mu    sync.Mutex // of output
@@ -263,8 +270,11 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 		if remote.IsLost(err) {
 			return err
 		}
-		if b.installed != "" && errors.As(err, &exit) {
+		switch isExit := errors.As(err, &exit); {
+		case isExit && b.installed != "":
 			return fmt.Errorf("%s%w", b.subject(), exit)
+		case b.running && reply == "":
+			word, argument = "end", strconv.Itoa(exit.Status) // 0 if there is none
 		}
 	}
 	stderr := oneLine(b.session.Stderr())
@@ -275,6 +285,8 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 		stderr = ": " + stderr
 	}
 	switch {
+	case word == "end":
+		return fmt.Errorf("the portcheck executable could not be run on the host (exit status %s)%s", argument, stderr)
 	case reply == "" && b.installed != "":
 		return fmt.Errorf("%sit exited at once%s", b.subject(), stderr)
 	case word == "nowhere":
@@ -283,8 +295,6 @@ func (b *bootstrap) failure(ctx context.Context, reply string) error {
 		return fmt.Errorf("the host has no %.20q command, which is needed to receive the portcheck executable", argument)
 	case word == "broken":
 		return fmt.Errorf("the portcheck executable could not be unpacked on the host%s", stderr)
-	case word == "end":
-		return fmt.Errorf("the portcheck executable could not be run on the host (exit status %s)%s", argument, stderr)
 	case reply != "":
 		return fmt.Errorf("%sunexpected reply %.80q", b.subject(), reply)
 	case stderr != "":
@@ -311,6 +321,7 @@ func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error
 			return err
 		}
 		if reply == "run" {
+			b.running = true
 			return b.waitReady(ctx)
 		}
 	}
@@ -332,6 +343,7 @@ func (b *bootstrap) runBinary(ctx context.Context, bin *binary, keep bool) error
 	if _, err := b.readReply(ctx, "run"); err != nil {
 		return err
 	}
+	b.running = true
 	return b.waitReady(ctx)
 }
 

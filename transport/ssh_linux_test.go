@@ -313,7 +313,7 @@ func TestSSHHostsThatHangUp(t *testing.T) {
 		{hello + "exit 1", "transfer: the host does not run portcheck's commands"},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; exit 1", "transfer: "},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-missing; read verb; echo portcheck-send; exit 1", "transfer: "},
-		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; exit 1", "transfer: "},
+		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; echo refused >&2; exit 126", "transfer: the portcheck executable could not be run on the host (exit status 126): refused"},
 		{hello + "read a; read a; read a; read a; read verb; echo portcheck-run; echo portcheck-end 7; exit 1", "transfer: the portcheck executable could not be run on the host (exit status 7)"},
 	} {
 		if err := os.WriteFile(command, []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
