@@ -175,7 +175,7 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	}
 	w.stop = stop
 	w.out = &cancellableWriter{ctx: watching, writer: a.stdout} // the end does not wait for a reader
-	w.log = report.NewEventLog(w.out, report.Options{Targets: w.several})
+	w.log = report.NewEventLog(w.out, o.interval, report.Options{Targets: w.several})
 	check.Watch(watching, needs, targets, check.WatchOptions{
 		Options:  check.Options{Tool: tool(), Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()},
 		Interval: o.interval, Observe: w.observe,
@@ -210,7 +210,7 @@ func (w *watcher) observe(x check.Observation) {
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
 	start := time.Now()
-	if w.failed = w.print(x.Events); w.failed != nil {
+	if w.failed = w.print(x); w.failed != nil {
 		w.stop()
 		return
 	}
@@ -262,12 +262,12 @@ func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
 	return counts
 }
 
-// print writes events to stdout, each line at once.
-func (w *watcher) print(events []check.Event) error {
+// print writes the events of a round to stdout, each line at once.
+func (w *watcher) print(x check.Observation) error {
 	if w.format == "text" {
-		return w.log.Add(events)
+		return w.log.Add(x)
 	}
-	for _, e := range events {
+	for _, e := range x.Events {
 		if err := report.EventFormats[w.format](w.out, e, report.Options{}); err != nil {
 			return err
 		}

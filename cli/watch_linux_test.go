@@ -156,45 +156,39 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchText checks the lines for people, and that a port which flaps has one with a count.
+// TestWatchText checks the lines for people, and that a port which flaps has one with a
+// count as soon as it rests.
 func TestWatchText(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
 	run := startWatch(t)
-	own := regexp.QuoteMeta(filepath.Base(os.Args[0]))
-	if path, err := os.Executable(); err == nil {
-		own = regexp.QuoteMeta(filepath.Base(path))
-	}
-	for i := range 2 {
-		l := listenOn(t, "127.0.0.1:8080")
-		who := `[^ ]+ \(pid \d+, user [^)]*\)`
-		if text := run.line(); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ taken tcp 127\.0\.0\.1:8080 by ` + who + `$`).MatchString(text) {
-			t.Errorf("%q, want a process such as %s", text, own)
-		}
-		_ = l.Close()
-		if i == 1 {
-			break // the fourth change has no line of its own
-		}
-		if text := run.line(); !regexp.MustCompile(`Z freed tcp 127\.0\.0\.1:8080, was ` + who + `$`).MatchString(text) {
-			t.Errorf("%q", text)
+	who := `[^ ]+ \(pid \d+, user [^)]*\)`
+	want := func(pattern string) {
+		t.Helper()
+		if text := run.line(); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ` + pattern + `$`).MatchString(text) {
+			t.Errorf("%q, want %s", text, pattern)
 		}
 	}
+	taken, freed := `taken tcp 127\.0\.0\.1:8080 by `+who, `freed tcp 127\.0\.0\.1:8080, was `+who
+	l := listenOn(t, "127.0.0.1:8080")
+	want(taken)
+	_ = l.Close()
+	want(freed)
+	l = listenOn(t, "127.0.0.1:8080")
+	want(taken)
+	_ = l.Close() // the fourth change has no line of its own
 	listenOn(t, "127.0.0.1:9090")
-	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9090 by ") {
-		t.Errorf("%q", text)
-	}
+	want(`taken tcp 127\.0\.0\.1:9090 by ` + who)
 	listenOn(t, "127.0.0.1:8080")
 	listenOn(t, "127.0.0.1:9091")
-	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9091 by ") {
-		t.Errorf("%q", text)
-	}
-	run.cancel()
-	if text := run.line(); !regexp.MustCompile(`Z flaps tcp 127\.0\.0\.1:8080: 5 changes in \d+s, now taken by `).MatchString(text) {
-		t.Errorf("%q", text)
-	}
-	if code := <-run.code; code != exitOK {
+	want(`taken tcp 127\.0\.0\.1:9091 by ` + who)
+	want(`flaps tcp 127\.0\.0\.1:8080: 2 more changes until [^ ]+Z, now taken by ` + who) // while the watch runs
+	if code := run.end(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, run.errs)
+	}
+	if text := run.errs.String(); !strings.Contains(text, "5 taken, 2 freed, 0 changed") {
+		t.Errorf("stderr: %s", text)
 	}
 }
 
