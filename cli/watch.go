@@ -44,7 +44,7 @@ func (a *app) watch() *cobra.Command {
 		Short: "Print a line for each port that is taken, freed or changes hands, and for each need that is met or not any more",
 		Long: `Asks the targets again and again, and prints what has changed. Without a MANIFEST
 or --port it watches listeners alone. It changes nothing, stores nothing, and ends
-by SIGINT or SIGTERM with the exit code 0.`,
+by SIGINT, SIGTERM or SIGHUP with the exit code 0.`,
 		Example: `  portcheck watch
   portcheck watch shop.yml -f json >> ports.log
   portcheck watch -t ssh://deploy@app1 -t ssh://deploy@app2 --interval 30s
@@ -149,6 +149,9 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	duration, err := o.validate(o.namesNeeds(args))
 	if err != nil {
 		return err
+	}
+	if f, ok := fileOf(a.stdout); ok && o.until == "" && o.metrics == "" && wasClosed(f) {
+		return unknownError(errors.New("stdout is closed, so nobody could read the events: redirect it, to /dev/null if they do not matter"))
 	}
 	needs, specs, err := a.watchedNeeds(ctx, args, o)
 	if err != nil {

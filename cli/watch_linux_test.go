@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -208,6 +210,76 @@ func TestWatchEndsInSilence(t *testing.T) {
 	}
 }
 
+// TestWatchAndTheTerminal checks what a watch does when its terminal closes, and without
+// a stdout.
+func TestWatchAndTheTerminal(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	// start starts a watch by a shell, and returns when it knows what there is.
+	start := func(script string) (cmd *exec.Cmd, events *bufio.Reader, errs *safeBuffer) {
+		t.Helper()
+		cmd, errs = exec.Command("sh", "-c", script), &safeBuffer{}
+		cmd.Stderr = errs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended
+		for deadline := time.Now().Add(patience); !strings.Contains(errs.String(), "listeners now"); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no round:\n%s", errs)
+			}
+		}
+		return cmd, bufio.NewReader(out), errs
+	}
+	send := func(cmd *exec.Cmd, signals ...os.Signal) {
+		t.Helper()
+		for _, s := range signals {
+			if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for script, want := range map[string]int{
+		`exec portcheck watch -t local --interval 100ms`:                     exitOK,
+		`exec portcheck watch -t local --interval 100ms -p 7070 --until met`: exitTerminated,
+	} {
+		cmd, _, errs := start(script)
+		send(cmd, syscall.SIGHUP, syscall.SIGHUP) // of the kernel and of the shell
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(errs.String(), "watched for ") {
+			t.Errorf("%s: %s, want exit code %d\n%s", script, cmd.ProcessState, want, errs)
+		}
+	}
+	cmd, events, errs := start(`trap "" HUP; exec portcheck watch -t local --interval 100ms`)
+	send(cmd, syscall.SIGHUP)
+	listenOn(t, "127.0.0.1:7071")
+	if line, err := events.ReadString('\n'); err != nil || !strings.Contains(line, "taken tcp 127.0.0.1:7071") {
+		t.Errorf("%q, %v\n%s", line, err, errs)
+	}
+	send(cmd, syscall.SIGTERM)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitOK {
+		t.Errorf("%s\n%s", cmd.ProcessState, errs)
+	}
+	for script, want := range map[string]int{
+		`exec timeout 20 portcheck watch -t local >&-`:                                       exitUnknown,
+		`exec timeout 20 portcheck watch -t local --interval 100ms --until 100ms >&-`:        exitOK,
+		`exec timeout 20 portcheck watch -t local --interval 100ms --until 100ms >/dev/null`: exitOK,
+	} {
+		cmd := exec.Command("sh", "-c", script)
+		text, _ := cmd.CombinedOutput() // ExitCode is what matters
+		if code := cmd.ProcessState.ExitCode(); code != want || want != exitOK && !strings.Contains(string(text), "stdout is closed") {
+			t.Errorf("%s: %s, want exit code %d\n%s", script, cmd.ProcessState, want, text)
+		}
+	}
+}
+
 // TestWatchUntil checks when a watch ends by itself, and with which code.
 func TestWatchUntil(t *testing.T) {
 	if !testbed.Isolated(t) {
@@ -227,6 +299,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 8080 -p 7070 --until unmet", exitOK, "1 conflict"},
 		{"-p 7070 --until 300ms", exitUnmet, "1 conflict"},
 		{"-p 8080 --until 300ms", exitOK, "needs: 1 ok"},
+		{"-p 7070 --until unmet --until 300ms", exitUnmet, "1 conflict"}, // the last one counts
 		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
 		{"--until met", exitUsage, "there are no needs"},
