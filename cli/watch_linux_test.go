@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -523,5 +524,81 @@ func TestWatchRealChanges(t *testing.T) {
 	}
 	if told < rounds {
 		t.Errorf("%d events in %d rounds", told, n)
+	}
+}
+
+// TestWatchBesideChanges makes 1,000 changes on a real table while rounds go on. Each lasts
+// until a whole round has seen it: each is told once, in its order, with its holder.
+func TestWatchBesideChanges(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const ports, changes = 40, 1000
+	target := check.Target{Name: "local", Open: func(context.Context) (host.Host, error) { return host.Local{}, nil }}
+	rounds := make(chan int, 1) // the number of the last one
+	told := map[uint16][]check.EventKind{}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		n := 0
+		check.Watch(ctx, nil, []check.Target{target}, check.WatchOptions{
+			Options: check.Options{Timeout: time.Minute}, Interval: time.Millisecond,
+			Observe: func(o check.Observation) {
+				if o.Err != nil {
+					t.Error(o.Err)
+				}
+				for _, e := range o.Events {
+					told[e.Port] = append(told[e.Port], e.Event)
+					if who := slices.Concat(e.Holders, e.Before); len(who) != 1 || who[0].PID != os.Getpid() {
+						t.Errorf("%s %d: %+v", e.Event, e.Port, who)
+					}
+				}
+				n++
+				select {
+				case <-rounds:
+				default:
+				}
+				rounds <- n
+			},
+		})
+	}()
+	last := <-rounds // what there is at the start is no change
+	wait := func(n int) {
+		for last < n {
+			select {
+			case last = <-rounds:
+			case <-ctx.Done():
+				t.Fatal("no rounds")
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	held, stays, made := map[int]net.Listener{}, map[int]int{}, map[uint16][]check.EventKind{}
+	for range changes {
+		at := 2000 + random.IntN(ports)
+		wait(stays[at])
+		if l := held[at]; l != nil {
+			_ = l.Close()
+			delete(held, at)
+			made[uint16(at)] = append(made[uint16(at)], check.Freed)
+		} else {
+			held[at] = listenOn(t, fmt.Sprintf("127.0.0.1:%d", at))
+			made[uint16(at)] = append(made[uint16(at)], check.Taken)
+		}
+		select {
+		case last = <-rounds:
+		default:
+		}
+		stays[at] = last + 2 // a round that goes on may have missed it
+	}
+	wait(last + 2)
+	cancel()
+	<-watched
+	for at := range uint16(ports) {
+		if got, want := told[2000+at], made[2000+at]; !slices.Equal(got, want) {
+			t.Errorf("port %d: %q, want %q", 2000+at, got, want)
+		}
 	}
 }
