@@ -323,9 +323,31 @@ func (w *watcher) end(ctx context.Context, duration time.Duration) error {
 		return context.Cause(ctx) // it has not come true
 	case ctx.Err() == nil && duration > 0:
 		w.app.report, w.app.verdict = w.state.Report(), verdictOptions{failOn: "warning"}
+		return w.unasked()
 	}
 	return nil
 }
+
+// unasked returns an error if at the end nothing is known of a target.
+func (w *watcher) unasked() error {
+	var names []string
+	for _, t := range w.state.Targets() {
+		if t.Rounds == 0 || t.Err != nil {
+			names = append(names, report.Safe(t.Target))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(names) - mostUnasked; n > 0 {
+		names, more = names[:mostUnasked], fmt.Sprintf(" and %d more", n)
+	}
+	return unknownError(fmt.Errorf("what listens at the end is not known of %s%s", strings.Join(names, ", "), more))
+}
+
+// mostUnasked is how many targets an error names.
+const mostUnasked = 3
 
 // summarize prints how many changes there were.
 func (w *watcher) summarize() {

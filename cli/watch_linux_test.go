@@ -303,6 +303,8 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 7070 --until unmet --until 300ms", exitUnmet, "1 conflict"}, // the last one counts
 		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
+		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
+		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
 		{"--until met", exitUsage, "there are no needs"},
 		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
 		{"--interval 5ms", exitUsage, "want at least 100ms"},
