@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -307,6 +309,29 @@ func TestCompareIsLinear(t *testing.T) {
 		c := Compare(listingOf(before[i]), listingOf(now[i]), CompareOptions{})
 		if took := time.Since(start); took > 20*time.Second { // pairs would take minutes
 			t.Errorf("case %d took %s for %d changes", i, took, len(c.Changes))
+		}
+	}
+}
+
+// A backslash is a part of a name on all systems but Windows: a file of such a name is
+// not the program after it.
+func TestBaseName(t *testing.T) {
+	for executable, want := range map[string]string{
+		`/usr/sbin/nginx`: "nginx", `/tmp/x\nginx`: `x\nginx`, `/tmp/c:\nginx`: `c:\nginx`, `(unreachable)/tmp/x\nginx`: `x\nginx`,
+		`C:\Program Files\nginx.exe`: "nginx.exe", `\Device\HarddiskVolume3\nginx.exe`: "nginx.exe", `\\files\bin\nginx.exe`: "nginx.exe",
+	} {
+		if got := BaseName(executable); got != want {
+			t.Errorf("%s: %q, want %q", executable, got, want)
+		}
+		nginx := config.Owner{Process: "nginx*"}
+		h := Holder{PID: 7, Executable: executable}
+		if got := isHolder(nginx, h); got != strings.HasPrefix(want, "nginx") {
+			t.Errorf("%s is nginx: %t", executable, got)
+		}
+		asked := host.Holder{PID: 7, Executable: executable, Process: "nginx", File: host.FileRoots}
+		listed := newListed(socketAt(port.TCP, "::", 80, host.Listen), &asked, host.Machine{})
+		if got := listed.Proves(nginx); listed.Process != want || got != strings.HasPrefix(want, "nginx") {
+			t.Errorf("%s: a listener of %q, which is nginx: %t", executable, listed.Process, got)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -150,7 +149,7 @@ func isHolder(o config.Owner, h Holder) bool {
 	}
 	name := h.Process
 	if h.Executable != "" {
-		name = path.Base(h.Executable)
+		name = BaseName(h.Executable)
 	}
 	return h.PID > 0 && match(o.Process, name, h.Process) && match(o.Executable, h.Executable) && match(o.Unit, h.Unit, h.From().SocketUnit) &&
 		match(o.User, h.User, uid) && (isContainerID(o.Container, c.ID) || match(o.Container, c.Name, c.Service)) && match(o.Image, c.Image) && match(o.Compose, c.Compose)

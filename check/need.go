@@ -159,9 +159,18 @@ func processName(h host.Holder) string {
 		return clip(h.Names[0], 64)
 	}
 	if h.Executable != "" {
-		return clip(path.Base(strings.ReplaceAll(h.Executable, `\`, "/")), 64)
+		return clip(BaseName(h.Executable), 64)
 	}
 	return clip(h.Process, 64)
+}
+
+// BaseName returns the last element of an executable's path, on whatever system it is.
+// On all but Windows a name may contain a backslash.
+func BaseName(executable string) string {
+	if strings.HasPrefix(executable, `\`) || len(executable) > 2 && executable[1:3] == `:\` {
+		executable = strings.ReplaceAll(executable, `\`, "/")
+	}
+	return path.Base(executable)
 }
 
 // describeAll returns the holders of sockets for a message, each process once.

@@ -21,10 +21,11 @@ const mostUndeclared = 100
 // undeclared asks the target for its listeners and returns a result for each port with
 // one that no need of the target declares, or one that says why these are not known.
 func (r *round) undeclared(ctx context.Context) []Result {
-	if r.host == nil {
-		return nil // it is unknown whether its needs are met, and why
+	var facts host.Facts
+	err := r.err // why it was not opened
+	if r.host != nil {
+		facts, err = r.askListeners(ctx)
 	}
-	facts, err := r.askListeners(ctx)
 	if err != nil {
 		n := r.undeclaredNeed("undeclared", port.Range{First: 1, Last: port.MaxPort}, port.TCP, []port.Address{port.Any})
 		result := n.result(port.TCP)

@@ -96,6 +96,28 @@ func TestUndeclared(t *testing.T) {
 	}
 }
 
+// A target that can't be opened has a result of its own, also if it has no needs.
+func TestUndeclaredOfATargetThatCannotBeAsked(t *testing.T) {
+	targets := []Target{unreachable("app1", "no route"), targetOf("app2", &crowded{}), unreachable("app3", "no route")}
+	web := Need{Target: "app1", Port: config.Port{Name: "web", Ports: port.One(80), Protocols: []port.Protocol{port.TCP}, Addresses: []port.Address{port.Any}, Severity: config.SeverityError}}
+	for _, needs := range [][]Need{{web}, nil} {
+		r, err := Run(t.Context(), needs, targets, Options{Undeclared: config.SeverityWarning, Parallel: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := r.Results[len(needs):]
+		if len(found) != 2 || r.OK || r.Summary.Unknown != len(r.Results) {
+			t.Fatalf("%+v", r)
+		}
+		for i, target := range []string{"app1", "app3"} {
+			x := found[i]
+			if x.Status != Unknown || x.OK || x.Target != target || x.Severity != config.SeverityWarning || !strings.HasSuffix(x.Message, "could not be determined: no route") {
+				t.Errorf("%+v", x)
+			}
+		}
+	}
+}
+
 // Of thousands of listeners the report has the first, and says how many there are.
 func TestManyUndeclared(t *testing.T) {
 	l := &crowded{}

@@ -353,6 +353,11 @@ func TestWatchMissesNothing(t *testing.T) {
 				t.Errorf("port %d is that of %q at the end, not of %s", n, now[n], s.Holders[0].Process)
 			}
 		}
+		for n, program := range now {
+			if _, taken := c.listens[n]; program != "" && !taken {
+				t.Errorf("port %d is that of %s at the end, not free", n, program)
+			}
+		}
 		stop()
 		for program, d := range lasted {
 			if n := told[program]; n > 1 || n == 0 && d > time.Second {

@@ -76,7 +76,7 @@ func splitFailures(err error) ([]error, bool) {
 func exitCode(r check.Report, o verdictOptions, err error) int {
 	var cause signalError
 	switch {
-	case errors.As(err, &cause) && cause.signal == os.Signal(syscall.SIGTERM):
+	case errors.As(err, &cause) && (cause.signal == os.Signal(syscall.SIGTERM) || cause.signal == os.Signal(syscall.SIGHUP)):
 		return exitTerminated
 	case errors.As(err, &cause), errors.Is(err, context.Canceled):
 		return exitInterrupt

@@ -18,13 +18,19 @@ type signalError struct{ signal os.Signal }
 
 func (s signalError) Error() string { return "cancelled by signal: " + s.signal.String() }
 
-// WithSignals returns a context that SIGINT and SIGTERM cancel. A second signal
-// ends the process at once. SIGPIPE does nothing: the reader of stdout may be
-// gone, and the exit code still has to be the result of the check.
+// WithSignals returns a context that SIGINT, SIGTERM and SIGHUP cancel. A second signal
+// ends the process at once, apart from SIGHUP: the kernel and the shell may both send
+// one when a terminal closes. SIGHUP stays ignored if it was, as nohup has it. SIGPIPE
+// does nothing: the reader of stdout may be gone, and the exit code still has to be the
+// result of the check.
 func WithSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	hangups := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	pipes := make(chan os.Signal, 1)
 	signal.Notify(pipes, syscall.SIGPIPE) // child processes would inherit signal.Ignore
 	go func() {
@@ -32,11 +38,15 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 		case s := <-signals:
 			signal.Stop(signals)
 			cancel(signalError{s})
+		case s := <-hangups:
+			signal.Stop(signals)
+			cancel(signalError{s})
 		case <-ctx.Done():
 		}
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(hangups)
 		signal.Stop(pipes)
 		cancel(nil)
 	}

@@ -44,7 +44,7 @@ func (a *app) watch() *cobra.Command {
 		Short: "Print a line for each port that is taken, freed or changes hands, and for each need that is met or not any more",
 		Long: `Asks the targets again and again, and prints what has changed. Without a MANIFEST
 or --port it watches listeners alone. It changes nothing, stores nothing, and ends
-by SIGINT or SIGTERM with the exit code 0.`,
+by SIGINT, SIGTERM or SIGHUP with the exit code 0.`,
 		Example: `  portcheck watch
   portcheck watch shop.yml -f json >> ports.log
   portcheck watch -t ssh://deploy@app1 -t ssh://deploy@app2 --interval 30s
@@ -150,6 +150,9 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	if err != nil {
 		return err
 	}
+	if f, ok := fileOf(a.stdout); ok && o.until == "" && o.metrics == "" && wasClosed(f) {
+		return unknownError(errors.New("stdout is closed, so nobody could read the events: redirect it, to /dev/null if they do not matter"))
+	}
 	needs, specs, err := a.watchedNeeds(ctx, args, o)
 	if err != nil {
 		return err
@@ -175,7 +178,7 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	}
 	w.stop = stop
 	w.out = &cancellableWriter{ctx: watching, writer: a.stdout} // the end does not wait for a reader
-	w.log = report.NewEventLog(w.out, report.Options{Targets: w.several})
+	w.log = report.NewEventLog(w.out, o.interval, report.Options{Targets: w.several})
 	check.Watch(watching, needs, targets, check.WatchOptions{
 		Options:  check.Options{Tool: tool(), Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()},
 		Interval: o.interval, Observe: w.observe,
@@ -210,7 +213,7 @@ func (w *watcher) observe(x check.Observation) {
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
 	start := time.Now()
-	if w.failed = w.print(x.Events); w.failed != nil {
+	if w.failed = w.print(x); w.failed != nil {
 		w.stop()
 		return
 	}
@@ -262,12 +265,12 @@ func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
 	return counts
 }
 
-// print writes events to stdout, each line at once.
-func (w *watcher) print(events []check.Event) error {
+// print writes the events of a round to stdout, each line at once.
+func (w *watcher) print(x check.Observation) error {
 	if w.format == "text" {
-		return w.log.Add(events)
+		return w.log.Add(x)
 	}
-	for _, e := range events {
+	for _, e := range x.Events {
 		if err := report.EventFormats[w.format](w.out, e, report.Options{}); err != nil {
 			return err
 		}
@@ -320,9 +323,31 @@ func (w *watcher) end(ctx context.Context, duration time.Duration) error {
 		return context.Cause(ctx) // it has not come true
 	case ctx.Err() == nil && duration > 0:
 		w.app.report, w.app.verdict = w.state.Report(), verdictOptions{failOn: "warning"}
+		return w.unasked()
 	}
 	return nil
 }
+
+// unasked returns an error if at the end nothing is known of a target.
+func (w *watcher) unasked() error {
+	var names []string
+	for _, t := range w.state.Targets() {
+		if t.Rounds == 0 || t.Err != nil {
+			names = append(names, report.Safe(t.Target))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(names) - mostUnasked; n > 0 {
+		names, more = names[:mostUnasked], fmt.Sprintf(" and %d more", n)
+	}
+	return unknownError(fmt.Errorf("what listens at the end is not known of %s%s", strings.Join(names, ", "), more))
+}
+
+// mostUnasked is how many targets an error names.
+const mostUnasked = 3
 
 // summarize prints how many changes there were.
 func (w *watcher) summarize() {

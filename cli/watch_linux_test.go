@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -156,45 +159,39 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchText checks the lines for people, and that a port which flaps has one with a count.
+// TestWatchText checks the lines for people, and that a port which flaps has one with a
+// count as soon as it rests.
 func TestWatchText(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
 	run := startWatch(t)
-	own := regexp.QuoteMeta(filepath.Base(os.Args[0]))
-	if path, err := os.Executable(); err == nil {
-		own = regexp.QuoteMeta(filepath.Base(path))
-	}
-	for i := range 2 {
-		l := listenOn(t, "127.0.0.1:8080")
-		who := `[^ ]+ \(pid \d+, user [^)]*\)`
-		if text := run.line(); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ taken tcp 127\.0\.0\.1:8080 by ` + who + `$`).MatchString(text) {
-			t.Errorf("%q, want a process such as %s", text, own)
-		}
-		_ = l.Close()
-		if i == 1 {
-			break // the fourth change has no line of its own
-		}
-		if text := run.line(); !regexp.MustCompile(`Z freed tcp 127\.0\.0\.1:8080, was ` + who + `$`).MatchString(text) {
-			t.Errorf("%q", text)
+	who := `[^ ]+ \(pid \d+, user [^)]*\)`
+	want := func(pattern string) {
+		t.Helper()
+		if text := run.line(); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ` + pattern + `$`).MatchString(text) {
+			t.Errorf("%q, want %s", text, pattern)
 		}
 	}
+	taken, freed := `taken tcp 127\.0\.0\.1:8080 by `+who, `freed tcp 127\.0\.0\.1:8080, was `+who
+	l := listenOn(t, "127.0.0.1:8080")
+	want(taken)
+	_ = l.Close()
+	want(freed)
+	l = listenOn(t, "127.0.0.1:8080")
+	want(taken)
+	_ = l.Close() // the fourth change has no line of its own
 	listenOn(t, "127.0.0.1:9090")
-	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9090 by ") {
-		t.Errorf("%q", text)
-	}
+	want(`taken tcp 127\.0\.0\.1:9090 by ` + who)
 	listenOn(t, "127.0.0.1:8080")
 	listenOn(t, "127.0.0.1:9091")
-	if text := run.line(); !strings.Contains(text, " taken tcp 127.0.0.1:9091 by ") {
-		t.Errorf("%q", text)
-	}
-	run.cancel()
-	if text := run.line(); !regexp.MustCompile(`Z flaps tcp 127\.0\.0\.1:8080: 5 changes in \d+s, now taken by `).MatchString(text) {
-		t.Errorf("%q", text)
-	}
-	if code := <-run.code; code != exitOK {
+	want(`taken tcp 127\.0\.0\.1:9091 by ` + who)
+	want(`flaps tcp 127\.0\.0\.1:8080: 2 more changes until [^ ]+Z, now taken by ` + who) // while the watch runs
+	if code := run.end(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, run.errs)
+	}
+	if text := run.errs.String(); !strings.Contains(text, "5 taken, 2 freed, 0 changed") {
+		t.Errorf("stderr: %s", text)
 	}
 }
 
@@ -211,6 +208,76 @@ func TestWatchEndsInSilence(t *testing.T) {
 	}
 	if text := run.errs.String(); strings.Count(text, "\n") != 1 {
 		t.Errorf("stderr: %s", text)
+	}
+}
+
+// TestWatchAndTheTerminal checks what a watch does when its terminal closes, and without
+// a stdout.
+func TestWatchAndTheTerminal(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	listenOn(t, "127.0.0.1:7070")
+	// start starts a watch by a shell, and returns when it knows what there is.
+	start := func(script string) (cmd *exec.Cmd, events *bufio.Reader, errs *safeBuffer) {
+		t.Helper()
+		cmd, errs = exec.Command("sh", "-c", script), &safeBuffer{}
+		cmd.Stderr = errs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended
+		for deadline := time.Now().Add(patience); !strings.Contains(errs.String(), "listeners now"); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no round:\n%s", errs)
+			}
+		}
+		return cmd, bufio.NewReader(out), errs
+	}
+	send := func(cmd *exec.Cmd, signals ...os.Signal) {
+		t.Helper()
+		for _, s := range signals {
+			if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for script, want := range map[string]int{
+		`exec portcheck watch -t local --interval 100ms`:                     exitOK,
+		`exec portcheck watch -t local --interval 100ms -p 7070 --until met`: exitTerminated,
+	} {
+		cmd, _, errs := start(script)
+		send(cmd, syscall.SIGHUP, syscall.SIGHUP) // of the kernel and of the shell
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(errs.String(), "watched for ") {
+			t.Errorf("%s: %s, want exit code %d\n%s", script, cmd.ProcessState, want, errs)
+		}
+	}
+	cmd, events, errs := start(`trap "" HUP; exec portcheck watch -t local --interval 100ms`)
+	send(cmd, syscall.SIGHUP)
+	listenOn(t, "127.0.0.1:7071")
+	if line, err := events.ReadString('\n'); err != nil || !strings.Contains(line, "taken tcp 127.0.0.1:7071") {
+		t.Errorf("%q, %v\n%s", line, err, errs)
+	}
+	send(cmd, syscall.SIGTERM)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitOK {
+		t.Errorf("%s\n%s", cmd.ProcessState, errs)
+	}
+	for script, want := range map[string]int{
+		`exec timeout 20 portcheck watch -t local >&-`:                                       exitUnknown,
+		`exec timeout 20 portcheck watch -t local --interval 100ms --until 100ms >&-`:        exitOK,
+		`exec timeout 20 portcheck watch -t local --interval 100ms --until 100ms >/dev/null`: exitOK,
+	} {
+		cmd := exec.Command("sh", "-c", script)
+		text, _ := cmd.CombinedOutput() // ExitCode is what matters
+		if code := cmd.ProcessState.ExitCode(); code != want || want != exitOK && !strings.Contains(string(text), "stdout is closed") {
+			t.Errorf("%s: %s, want exit code %d\n%s", script, cmd.ProcessState, want, text)
+		}
 	}
 }
 
@@ -233,8 +300,11 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 8080 -p 7070 --until unmet", exitOK, "1 conflict"},
 		{"-p 7070 --until 300ms", exitUnmet, "1 conflict"},
 		{"-p 8080 --until 300ms", exitOK, "needs: 1 ok"},
+		{"-p 7070 --until unmet --until 300ms", exitUnmet, "1 conflict"}, // the last one counts
 		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
+		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
+		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
 		{"--until met", exitUsage, "there are no needs"},
 		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
 		{"--interval 5ms", exitUsage, "want at least 100ms"},
@@ -456,5 +526,81 @@ func TestWatchRealChanges(t *testing.T) {
 	}
 	if told < rounds {
 		t.Errorf("%d events in %d rounds", told, n)
+	}
+}
+
+// TestWatchBesideChanges makes 1,000 changes on a real table while rounds go on. Each lasts
+// until a whole round has seen it: each is told once, in its order, with its holder.
+func TestWatchBesideChanges(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const ports, changes = 40, 1000
+	target := check.Target{Name: "local", Open: func(context.Context) (host.Host, error) { return host.Local{}, nil }}
+	rounds := make(chan int, 1) // the number of the last one
+	told := map[uint16][]check.EventKind{}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		n := 0
+		check.Watch(ctx, nil, []check.Target{target}, check.WatchOptions{
+			Options: check.Options{Timeout: time.Minute}, Interval: time.Millisecond,
+			Observe: func(o check.Observation) {
+				if o.Err != nil {
+					t.Error(o.Err)
+				}
+				for _, e := range o.Events {
+					told[e.Port] = append(told[e.Port], e.Event)
+					if who := slices.Concat(e.Holders, e.Before); len(who) != 1 || who[0].PID != os.Getpid() {
+						t.Errorf("%s %d: %+v", e.Event, e.Port, who)
+					}
+				}
+				n++
+				select {
+				case <-rounds:
+				default:
+				}
+				rounds <- n
+			},
+		})
+	}()
+	last := <-rounds // what there is at the start is no change
+	wait := func(n int) {
+		for last < n {
+			select {
+			case last = <-rounds:
+			case <-ctx.Done():
+				t.Fatal("no rounds")
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	held, stays, made := map[int]net.Listener{}, map[int]int{}, map[uint16][]check.EventKind{}
+	for range changes {
+		at := 2000 + random.IntN(ports)
+		wait(stays[at])
+		if l := held[at]; l != nil {
+			_ = l.Close()
+			delete(held, at)
+			made[uint16(at)] = append(made[uint16(at)], check.Freed)
+		} else {
+			held[at] = listenOn(t, fmt.Sprintf("127.0.0.1:%d", at))
+			made[uint16(at)] = append(made[uint16(at)], check.Taken)
+		}
+		select {
+		case last = <-rounds:
+		default:
+		}
+		stays[at] = last + 2 // a round that goes on may have missed it
+	}
+	wait(last + 2)
+	cancel()
+	<-watched
+	for at := range uint16(ports) {
+		if got, want := told[2000+at], made[2000+at]; !slices.Equal(got, want) {
+			t.Errorf("port %d: %q, want %q", 2000+at, got, want)
+		}
 	}
 }

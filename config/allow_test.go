@@ -18,7 +18,7 @@ func TestLoadAllowed(t *testing.T) {
 		}
 	}
 	write("a.yml", "version: 1\nallow:\n  - {port: [22, 8000-8099], protocol: tcp, process: sshd, reason: the admins' own}\n")
-	all, problems := LoadAllowed([]string{"a.yml", "-"}, strings.NewReader("version: 1\nallow: [{address: loopback}]"), nil)
+	all, problems := LoadAllowed([]string{"a.yml", "-"}, strings.NewReader("\ufeffversion: 1\nallow: [{address: loopback}]"), nil)
 	if len(problems) > 0 || len(all) != 2 || !all[0].Ports.Contains(8050) || !slices.Equal(all[0].Protocols, []port.Protocol{port.TCP}) ||
 		all[0].Owner.Process != "sshd" || all[0].At.String() != "a.yml:3:5" || all[1].At.String() != "-:2:9" || all[1].Ports != nil {
 		t.Errorf("%v %+v", problems, all)
@@ -26,6 +26,7 @@ func TestLoadAllowed(t *testing.T) {
 	write("b.yml", "version: 1\nallow: ["+strings.Repeat("{port: 1}, ", maxAllowed+1)+"]")
 	for text, want := range map[string]string{
 		"":                                      "b.yml:1:1: the allow file is empty: want version and allow",
+		"\xff\xfev\x00":                         "b.yml:1:1: is UTF-16: save it as UTF-8",
 		"# nothing":                             "b.yml:1:1: the allow file is empty: want version and allow",
 		"[]":                                    "b.yml:1:1: not an allow file: want a mapping with version and allow, not a list",
 		"version: 1":                            "b.yml:1:1: allow is missing: want a list of entries such as {port: 22, process: sshd}",

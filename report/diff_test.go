@@ -100,9 +100,13 @@ func TestReadList(t *testing.T) {
 	if err := List(&b, l, "json", Options{}); err != nil {
 		t.Fatal(err)
 	}
+	whole := b.String()
 	read, err := new(Reader).ReadList("base.json", &b)
 	if err != nil || len(read.Sockets) != len(l.Sockets) || read.Sockets[0].Process != "nginx" {
 		t.Fatalf("%v: %+v", err, read)
+	}
+	if _, err := new(Reader).ReadList("base.json", strings.NewReader("\ufeff"+whole)); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
 	}
 	const start = `{"version": 1, "targets": [{"name": "local", "notices": []}], "sockets": [`
 	for text, want := range map[string]string{
@@ -125,7 +129,12 @@ func TestReadList(t *testing.T) {
 		start + `{"protocol": "tcp", "address": "::1", "port": 1, "pid": -1}]}`:                        "sockets[0]: want a pid from 1 and a uid from 0",
 		start + strings.Repeat("{},", mostListed) + "{}]}":                                             "base.json:1:98379: has more than 32,768 sockets, the limit of a list",
 		start + strings.Repeat("{},", maxObjects+1) + "{}]}":                                           "has too many values",
-		strings.Repeat(" ", maxBytes+1):                                                                "base.json: is larger than 16 MiB",
+		"\ufeff":                        "base.json: is empty: want the output",
+		"\ufeff{\n  \"a\": [1,}":        "base.json:2:11: is not JSON, or is incomplete",
+		"\xff\xfe{\x00":                 "base.json: is UTF-16: save it as UTF-8",
+		"\xfe\xff\x00{":                 "base.json: is UTF-16: save it as UTF-8",
+		"{\x00\"\x00":                   "base.json: is UTF-16: save it as UTF-8",
+		strings.Repeat(" ", maxBytes+1): "base.json: is larger than 16 MiB",
 	} {
 		_, err := new(Reader).ReadList("base.json", strings.NewReader(text))
 		if err == nil || !strings.Contains(err.Error(), want) {

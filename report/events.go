@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -33,32 +32,34 @@ func eventJSON(w io.Writer, e check.Event, _ Options) error {
 
 // eventText writes an event as one line.
 func eventText(w io.Writer, e check.Event, o Options) error {
-	var b bytes.Buffer
-	b.WriteString(eventStart(e.Time, e.Target, o))
-	fmt.Fprintf(&b, "%s %s", Safe(string(e.Event)), eventSubject(e))
+	_, err := fmt.Fprintf(w, "%s%s %s%s\n", eventStart(e.Time, e.Target, o), Safe(string(e.Event)), eventSubject(e), eventDetails(e))
+	return err
+}
+
+// eventDetails returns the end of a line: the verdict on a need, or who has the port and
+// who had it before.
+func eventDetails(e check.Event) string {
 	switch {
 	case e.OfNeed():
-		b.WriteString(": " + sentence(e.Message))
+		return ": " + sentence(e.Message)
 	case e.Event == check.Freed:
-		b.WriteString(", was " + holdersText(e.Before))
+		return ", was " + holdersText(e.Before)
 	case e.Event == check.Changed:
-		b.WriteString(" by " + holdersText(e.Holders) + ", was " + holdersText(e.Before))
-	default:
-		b.WriteString(" by " + holdersText(e.Holders))
+		return " by " + holdersText(e.Holders) + ", was " + holdersText(e.Before)
 	}
-	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
-	return err
+	return " by " + holdersText(e.Holders)
 }
 
 // eventStart returns the start of a line: the time, and the target if there are several.
 func eventStart(at time.Time, target string, o Options) string {
-	start := at.UTC().Format(time.RFC3339) + " "
+	start := eventTime(at) + " "
 	if o.Targets {
 		start += Safe(target) + " "
 	}
 	return start
 }
+
+func eventTime(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 
 // eventSubject returns the need or the endpoint of an event.
 func eventSubject(e check.Event) string {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/org/portcheck/check"
@@ -87,43 +89,173 @@ func TestUnixTimeFollowsTheClock(t *testing.T) {
 	}
 }
 
-// TestFlaps checks the lines of a port that changes every second for two minutes and then
-// rests.
-func TestFlaps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
-		log := NewEventLog(&b, Options{})
-		add := func(events ...check.Event) {
-			if err := log.Add(events); err != nil {
-				t.Fatal(err)
+// flapRun is an EventLog with rounds of a second, and what it was given.
+type flapRun struct {
+	t     *testing.T
+	out   bytes.Buffer
+	log   *EventLog
+	now   time.Time
+	given int
+}
+
+func newFlapRun(t *testing.T, interval time.Duration) *flapRun {
+	f := &flapRun{t: t, now: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)}
+	f.log = NewEventLog(&f.out, interval, Options{})
+	return f
+}
+
+// round adds a round with events, and returns the lines that this writes.
+func (f *flapRun) round(after time.Duration, events ...check.Event) string {
+	f.t.Helper()
+	f.now = f.now.Add(after)
+	for i := range events {
+		events[i].Time = f.now.Add(time.Millisecond)
+	}
+	f.given += len(events)
+	written := f.out.Len()
+	if err := f.log.Add(check.Observation{Target: "local", Time: f.now, Events: events}); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.out.String()[written:]
+}
+
+// check checks that each change is in a line or counted in one, and that the lines are
+// in the order of their times.
+func (f *flapRun) check() {
+	f.t.Helper()
+	if err := f.log.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	told, last := 0, ""
+	more := regexp.MustCompile(`: (\d+) more changes? until `)
+	for line := range strings.Lines(f.out.String()) {
+		if at, _, _ := strings.Cut(line, " "); at < last {
+			f.t.Errorf("%q is after a line of %s", line, last)
+		} else {
+			last = at
+		}
+		n := 1
+		if counted := more.FindStringSubmatch(line); counted != nil {
+			n, _ = strconv.Atoi(counted[1])
+		}
+		told += n
+	}
+	if told != f.given {
+		f.t.Errorf("%d changes are told of %d:\n%s", told, f.given, &f.out)
+	}
+}
+
+// flapEvents returns the events of a listener that a process takes, and that it frees.
+func flapEvents(at uint16, process string) (taken, changed, freed check.Event) {
+	e := check.Event{Target: "local", Protocol: port.TCP, Address: "::", Port: at}
+	by := []check.Holder{{Process: process, PID: 7}}
+	taken, changed, freed = e, e, e
+	taken.Event, changed.Event, freed.Event = check.Taken, check.Changed, check.Freed
+	taken.Holders, changed.Holders, freed.Before = by, by, by
+	changed.Before = []check.Holder{{Process: "nginx", PID: 6}}
+	return taken, changed, freed
+}
+
+// TestFlapsThatSettle checks that whoever takes a port that flaps, and stays, has a line
+// as soon as the port rests.
+func TestFlapsThatSettle(t *testing.T) {
+	f := newFlapRun(t, 100*time.Millisecond)
+	taken, _, freed := flapEvents(80, "python3")
+	_, stranger, _ := flapEvents(80, "stranger")
+	other, _, _ := flapEvents(81, "nginx")
+	for i, e := range []check.Event{taken, freed, taken} {
+		if text := f.round(100*time.Millisecond, e); strings.Count(text, "\n") != 1 || strings.Contains(text, "flaps") {
+			t.Errorf("change %d: %q", i, text)
+		}
+	}
+	for i, e := range []check.Event{freed, taken, stranger} {
+		if text := f.round(100*time.Millisecond, e); text != "" {
+			t.Errorf("change %d of a port that flaps: %q", i, text)
+		}
+	}
+	if text := f.round(time.Second, other); !strings.Contains(text, " taken tcp [::]:81 by nginx") {
+		t.Errorf("another port: %q", text)
+	}
+	const want = "2026-11-28T12:00:02Z flaps tcp [::]:80: 3 more changes until 2026-11-28T12:00:00Z, now changed by stranger (pid 7), was nginx (pid 6)\n"
+	if text := f.round(time.Second + time.Millisecond); text != want {
+		t.Errorf("%q", text)
+	}
+	if text := f.round(time.Second); text != "" {
+		t.Errorf("told twice: %q", text)
+	}
+	// Later it is a port like any other.
+	if text := f.round(10*time.Second, freed); !strings.Contains(text, " freed tcp [::]:80, was python3") {
+		t.Errorf("%q", text)
+	}
+	f.check()
+	if len(f.log.flaps) != 1 {
+		t.Errorf("%d ports are remembered, want one", len(f.log.flaps))
+	}
+}
+
+// TestFlapsThatNeverRest checks that there is a line each minute, and none while the
+// target can't be asked.
+func TestFlapsThatNeverRest(t *testing.T) {
+	f := newFlapRun(t, time.Second)
+	taken, _, _ := flapEvents(80, "python3")
+	for range 3 {
+		f.round(time.Second, taken)
+	}
+	var lines []int
+	for i := range 150 {
+		if f.round(time.Second, taken) != "" {
+			lines = append(lines, i)
+		}
+	}
+	if !slices.Equal(lines, []int{60, 121}) {
+		t.Errorf("lines after seconds %v", lines)
+	}
+	written := f.out.Len()
+	if err := f.log.Add(check.Observation{Target: "local", Time: f.now.Add(time.Minute), Err: errors.New("unreachable")}); err != nil || f.out.Len() > written {
+		t.Errorf("%v, %s", err, f.out.String()[written:])
+	}
+	if text := f.round(2 * time.Minute); !strings.Contains(text, ": 28 more changes until 2026-11-28T12:02:33Z, now taken by python3") {
+		t.Errorf("%q", text)
+	}
+	f.check()
+}
+
+// TestSlowChangesDoNotFlap checks that a port which changes every other round has a line
+// for each change, whatever the interval is.
+func TestSlowChangesDoNotFlap(t *testing.T) {
+	for _, interval := range []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, time.Minute} {
+		f := newFlapRun(t, interval)
+		taken, _, _ := flapEvents(80, "python3")
+		for range 20 {
+			if text := f.round(max(2*interval, 4*time.Second), taken); !strings.Contains(text, " taken tcp") {
+				t.Errorf("%s: %q", interval, text)
 			}
 		}
-		e := check.Event{Target: "local", Event: check.Taken, Protocol: port.TCP, Address: "::", Port: 80}
-		for range 150 {
-			add(e)
-			time.Sleep(time.Second)
+		f.check()
+	}
+}
+
+// TestEachChangeIsToldOnce adds changes of all kinds at random times.
+func TestEachChangeIsToldOnce(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	f := newFlapRun(t, 100*time.Millisecond)
+	for range 5000 {
+		var events []check.Event
+		for at := range uint16(5) {
+			if random.IntN(10) == 0 {
+				taken, changed, freed := flapEvents(80+at, "python3")
+				need := check.Event{Target: "local", Event: check.Unmet, Need: "web", Message: "in use"}
+				events = append(events, []check.Event{taken, changed, freed, need}[random.IntN(4)])
+			}
 		}
-		for range 200 {
-			add()
-			time.Sleep(time.Second)
+		after := 100 * time.Millisecond
+		if random.IntN(50) == 0 {
+			after = time.Duration(random.IntN(20)) * time.Second
 		}
-		other := e
-		other.Port = 81
-		add(e, other)
-		if err := log.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for line := range strings.Lines(b.String()) {
-			got = append(got, strings.Join(strings.Fields(line)[1:6], " "))
-		}
-		want := []string{
-			"taken tcp [::]:80 by an", "taken tcp [::]:80 by an", "taken tcp [::]:80 by an",
-			"flaps tcp [::]:80: 60 changes", "flaps tcp [::]:80: 60 changes", "flaps tcp [::]:80: 30 changes",
-			"taken tcp [::]:80 by an", "taken tcp [::]:81 by an",
-		}
-		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%q", got)
-		}
-	})
+		f.round(after, events...)
+	}
+	f.check()
+	if flaps := strings.Count(f.out.String(), " flaps "); flaps < 100 {
+		t.Errorf("%d lines of ports that flap", flaps)
+	}
 }

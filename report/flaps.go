@@ -9,104 +9,142 @@ import (
 	"github.com/org/portcheck/check"
 )
 
-// EventLog writes events as lines of text. Changes of a port that flaps become one line
-// with a count.
+// EventLog writes events as lines of text. When a port flaps, its further changes are
+// gathered: they become one line with their number. Each change is in one line, or in
+// the number of one.
 type EventLog struct {
 	out     io.Writer
 	options Options
+	window  time.Duration // after fewChanges in this time, the next one is gathered
+	settled time.Duration // a port that rests for so long does not flap
 	flaps   map[flapKey]*flap
 	order   []flapKey
 }
 
 const (
-	// flapWindow is the time over which the changes of a port are counted, and
-	// fewChanges how many of them have lines of their own.
-	flapWindow = time.Minute
 	fewChanges = 3
+	// leastWindow and leastSettled hold for short intervals. For longer ones it is a
+	// number of rounds.
+	leastWindow  = 10 * time.Second
+	leastSettled = 2 * time.Second
+	// slowestFlaps is how often a port that never rests has a line.
+	slowestFlaps = time.Minute
 )
 
 // flapKey is what can flap: a listener or a need.
 type flapKey struct{ target, subject string }
 
-// flap is the changes of one port in a window.
+// flap is the latest changes of a listener or a need.
 type flap struct {
-	start    time.Time
-	changes  int
-	held     int // of these, without a line of their own
-	flapping bool
-	last     check.Event
+	recent   []time.Time // of the last changes, fewChanges at most
+	gathered int         // changes that no line has told yet
+	first    time.Time   // of these
+	last     check.Event // of these
 }
 
-// NewEventLog returns a log that writes to out.
-func NewEventLog(out io.Writer, o Options) *EventLog {
-	return &EventLog{out: out, options: o, flaps: map[flapKey]*flap{}}
+// NewEventLog returns a log of a watch with an interval, which writes to out.
+func NewEventLog(out io.Writer, interval time.Duration, o Options) *EventLog {
+	return &EventLog{
+		out: out, options: o, window: max(leastWindow, 5*interval), settled: max(leastSettled, 2*interval),
+		flaps: map[flapKey]*flap{},
+	}
 }
 
-// Add writes the events of a round, and counts those of ports that flap.
-func (l *EventLog) Add(events []check.Event) error {
-	now := time.Now()
-	if err := l.count(now, false); err != nil {
+// Add writes the events of a round. Before these it writes what was gathered for the
+// ports that have settled. Lines of one target are in the order of their times.
+func (l *EventLog) Add(x check.Observation) error {
+	if x.Err != nil {
+		return nil // whether a port rests is not known
+	}
+	changing := map[flapKey]bool{}
+	for _, e := range x.Events {
+		changing[keyOfFlap(e)] = true
+	}
+	if err := l.settle(x, changing); err != nil {
 		return err
 	}
-	for _, e := range events {
-		key := flapKey{e.Target, eventSubject(e)}
-		f := l.flaps[key]
-		if f == nil {
-			f = &flap{start: now}
-			l.flaps[key] = f
-			l.order = append(l.order, key)
-		}
-		f.changes++
-		f.last = e
-		if f.flapping || f.changes > fewChanges {
-			f.held++
-			continue
-		}
-		if err := eventText(l.out, e, l.options); err != nil {
+	for _, e := range x.Events {
+		if err := l.add(e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Close writes what was counted and not yet written.
-func (l *EventLog) Close() error { return l.count(time.Now(), true) }
+func keyOfFlap(e check.Event) flapKey { return flapKey{e.Target, eventSubject(e)} }
 
-// count writes a line for each port that flaps and whose window is over.
-func (l *EventLog) count(now time.Time, all bool) error {
+// settle writes what was gathered for the ports that have settled, and forgets those
+// that have changed long ago.
+func (l *EventLog) settle(x check.Observation, changing map[flapKey]bool) error {
 	var failed error
 	l.order = slices.DeleteFunc(l.order, func(key flapKey) bool {
 		f := l.flaps[key]
-		age := now.Sub(f.start)
-		if !all && age < flapWindow {
+		age := x.Time.Sub(f.recent[len(f.recent)-1])
+		if failed != nil || key.target != x.Target || changing[key] {
 			return false
 		}
-		if f.held == 0 {
-			delete(l.flaps, key)
-			return true
+		if f.gathered > 0 && age >= l.settled {
+			failed = l.writeGathered(f, x.Time)
 		}
-		failed = firstError(failed, l.writeCount(f, age))
-		*f = flap{start: now, flapping: true, last: f.last}
-		return false
+		if f.gathered > 0 || age < l.window {
+			return false
+		}
+		delete(l.flaps, key)
+		return true
 	})
 	return failed
 }
 
-func (l *EventLog) writeCount(f *flap, age time.Duration) error {
-	state := "now " + Safe(string(f.last.Event))
-	switch {
-	case f.last.OfNeed():
-		state += ": " + sentence(f.last.Message)
-	case f.last.Event != check.Freed:
-		state += " by " + holdersText(f.last.Holders)
+// add writes an event, or gathers it.
+func (l *EventLog) add(e check.Event) error {
+	key := keyOfFlap(e)
+	f := l.flaps[key]
+	if f == nil {
+		f = &flap{}
+		l.flaps[key] = f
+		l.order = append(l.order, key)
 	}
-	_, err := fmt.Fprintf(l.out, "%sflaps %s: %d changes in %s, %s\n", eventStart(f.last.Time, f.last.Target, l.options), eventSubject(f.last), f.changes, age.Round(time.Second), state)
-	return err
+	flaps := f.gathered > 0 || len(f.recent) == fewChanges && e.Time.Sub(f.recent[0]) < l.window
+	if len(f.recent) == fewChanges {
+		f.recent = append(f.recent[:0], f.recent[1:]...)
+	}
+	f.recent = append(f.recent, e.Time)
+	if !flaps {
+		return eventText(l.out, e, l.options)
+	}
+	if f.gathered == 0 {
+		f.first = e.Time
+	}
+	f.gathered++
+	f.last = e
+	if e.Time.Sub(f.first) < slowestFlaps {
+		return nil
+	}
+	return l.writeGathered(f, e.Time)
 }
 
-func firstError(a, b error) error {
-	if a != nil {
-		return a
+// Close writes what was gathered and not yet written.
+func (l *EventLog) Close() error {
+	now := time.Now()
+	for _, key := range l.order {
+		if f := l.flaps[key]; f.gathered > 0 {
+			if err := l.writeGathered(f, now); err != nil {
+				return err
+			}
+		}
 	}
-	return b
+	return nil
+}
+
+// writeGathered writes a line for the gathered changes of a port: their number, when
+// the last one was, and that one.
+func (l *EventLog) writeGathered(f *flap, now time.Time) error {
+	changes := "1 more change"
+	if f.gathered > 1 {
+		changes = fmt.Sprintf("%d more changes", f.gathered)
+	}
+	f.gathered = 0
+	_, err := fmt.Fprintf(l.out, "%sflaps %s: %s until %s, now %s%s\n", eventStart(now, f.last.Target, l.options), eventSubject(f.last),
+		changes, eventTime(f.last.Time), Safe(string(f.last.Event)), eventDetails(f.last))
+	return err
 }

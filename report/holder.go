@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
@@ -12,7 +11,7 @@ import (
 // holderName returns the name of a holder's process, raw, empty if unknown.
 func holderName(h check.Holder) string {
 	if h.Process == "" && h.Executable != "" {
-		return path.Base(h.Executable)
+		return check.BaseName(h.Executable)
 	}
 	return h.Process
 }

@@ -40,10 +40,10 @@ func Read(r io.Reader) (check.Report, error) { return new(Reader).Read(r) }
 // dropped. An unknown status is kept and is not ok. Read derives the report's OK
 // and summary from the results. Text is raw, with any control characters.
 func (l *Reader) Read(r io.Reader) (check.Report, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	data, err := readJSON(r)
 	switch {
 	case err != nil:
-		return check.Report{}, fmt.Errorf("cannot be read: %w", innermost(err))
+		return check.Report{}, err
 	case len(data) > maxBytes:
 		return check.Report{}, errors.New("is larger than 16 MiB, the limit of a report")
 	case len(bytes.TrimSpace(data)) == 0:
@@ -69,6 +69,24 @@ func (l *Reader) Read(r io.Reader) (check.Report, error) {
 	}
 	report.Finish()
 	return report, nil
+}
+
+// readJSON reads one byte more than maxBytes at most, without the byte order mark of
+// UTF-8. UTF-16 is an error: `>` of Windows PowerShell writes it.
+func readJSON(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", innermost(err))
+	}
+	for _, start := range []string{"\xff\xfe", "\xfe\xff", "{\x00", "\x00{"} {
+		if bytes.HasPrefix(data, []byte(start)) {
+			return nil, errors.New("is UTF-16: save it as UTF-8")
+		}
+	}
+	if len(data) <= maxBytes {
+		data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	}
+	return data, nil
 }
 
 // innermost returns the cause of an error, without the file name that the caller

@@ -145,6 +145,10 @@ func TestReadRefuses(t *testing.T) {
 		{document(t, "free", `"version": 1,`, `"version": 1, "later": `+strings.Repeat("[", 20000)+","), "is not JSON"},
 		{`{"results": [` + strings.Repeat("{},", maxObjects) + "{}]}", "has too many values"},
 		{`{"results": [` + strings.Repeat("0,", maxValues) + "0]}", "has too many values"},
+		{"\ufeff", "is empty: want the output"},
+		{"\xff\xfe{\x00", "is UTF-16: save it as UTF-8"},
+		{"\xfe\xff\x00{", "is UTF-16: save it as UTF-8"},
+		{"\x00{", "is UTF-16: save it as UTF-8"},
 		{`{"tool": "` + strings.Repeat("x", maxBytes) + `"}`, "is larger than 16 MiB"},
 		{document(t, "free", port, `"port": "`+strings.Repeat(`\n`, 4096)+`"`), "results.port"},
 		{document(t, "free", "shop/web-0@local/tcp", strings.Repeat(`x`, 4096)), "results[0].id"},
@@ -210,6 +214,7 @@ func TestReadAccepts(t *testing.T) {
 		"no position":               document(t, "free", `"line": 6`, `"line": 0`, `"column": 11`, `"column": 0`),
 		"a notice's severity":       document(t, "notice-degraded", `"code": "degraded",`, `"code": "degraded", "severity": "warning",`),
 		"problems alone":            document(t, "problems"),
+		"a byte order mark":         "\ufeff" + document(t, "free"),
 		"no ephemeral range":        document(t, "free", `"32768-60999"`, `""`),
 	} {
 		if _, err := read(t, text); err != nil {

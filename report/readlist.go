@@ -28,10 +28,10 @@ const wantList = "want the output of `portcheck list -f json`"
 // error has the position, if it is about a place in the file.
 func (l *Reader) ReadList(file string, r io.Reader) (check.Listing, error) {
 	at := config.Position{File: file}
-	data, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	data, err := readJSON(r)
 	switch {
 	case err != nil:
-		return check.Listing{}, config.Problem{Position: at, Message: "cannot be read: " + innermost(err).Error()}
+		return check.Listing{}, config.Problem{Position: at, Message: err.Error()}
 	case len(data) > maxBytes:
 		return check.Listing{}, config.Problem{Position: at, Message: "is larger than 16 MiB, the limit of a list"}
 	case len(bytes.TrimSpace(data)) == 0:

@@ -12,13 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	// mostConnections is how many clients are served at the same time. More are
-	// disconnected.
+	// mostConnections is how many clients are served at the same time.
 	mostConnections = 16
 	headerTime      = 5 * time.Second
 	writeTime       = 10 * time.Second
@@ -64,12 +64,13 @@ func Listen(ctx context.Context, at netip.AddrPort, p Pages) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	limit := &limited{Listener: l}
 	s := &Server{listener: l, server: http.Server{
-		Handler: p, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+		Handler: p, ConnState: limit.request, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: headerBytes, DisableGeneralOptionsHandler: true,
 		ErrorLog: log.New(io.Discard, "", 0), // it has texts of clients
 	}}
-	s.served.Go(func() { _ = s.server.Serve(&limited{Listener: l, slots: make(chan struct{}, mostConnections)}) }) // it ends with Close
+	s.served.Go(func() { _ = s.server.Serve(limit) }) // it ends with Close
 	return s, nil
 }
 
@@ -118,36 +119,73 @@ func (p Pages) metrics(w http.ResponseWriter) {
 	_, _ = w.Write(text.Bytes()) // the client may have gone
 }
 
-// limited disconnects clients when there are too many.
+// limited is a listener that disconnects a client when there are too many. Others who
+// connect and send nothing, or little, do not keep a scrape out, which takes milliseconds.
 type limited struct {
 	net.Listener
-	slots chan struct{}
+	mu   sync.Mutex
+	open []*counted // by the start of their last request, or else of the connection
 }
 
 // Accept implements net.Listener.
 func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	added := &counted{Conn: c, of: l}
+	l.mu.Lock()
+	l.open = append(l.open, added)
+	surplus := l.surplus()
+	l.mu.Unlock()
+	if surplus != nil {
+		_ = surplus.Close() // what it had to say does not matter
+	}
+	return added, nil
+}
+
+// surplus returns the client to disconnect, or nil if there are not too many. It is the
+// one that has waited for longest: of those without a request, if these are more than
+// half, or else of the others.
+func (l *limited) surplus() *counted {
+	if len(l.open) <= mostConnections {
+		return nil
+	}
+	silent := 0
+	for _, c := range l.open {
+		if !c.asked {
+			silent++
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &counted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			_ = c.Close()
-		}
+	}
+	i := slices.IndexFunc(l.open, func(c *counted) bool { return c.asked == (silent <= mostConnections/2) })
+	return l.open[i]
+}
+
+// request notes that a client has sent a request.
+func (l *limited) request(c net.Conn, state http.ConnState) {
+	if state != http.StateActive {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.open, func(o *counted) bool { return o == c }); i >= 0 {
+		asked := l.open[i]
+		asked.asked = true
+		l.open = append(slices.Delete(l.open, i, i+1), asked)
 	}
 }
 
-// counted is a connection that frees its place when it is closed.
+// counted is a connection that is one of those of a limited.
 type counted struct {
 	net.Conn
-	free func()
+	of    *limited
+	asked bool // it has sent a request
 }
 
 // Close implements net.Conn.
 func (c *counted) Close() error {
-	defer c.free()
+	c.of.mu.Lock()
+	c.of.open = slices.DeleteFunc(c.of.open, func(o *counted) bool { return o == c })
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }
