@@ -107,22 +107,21 @@ func awaitFree(t *testing.T, n uint16) {
 	}
 }
 
+// fewFiles reports whether the tests have to make do with 20,000 files: .ci/wine sets it.
+func fewFiles() bool { return os.Getenv("PORTCHECK_TEST_FEW_FILES") != "" }
+
 // As many callers as there are ports for, beside others that look at them all the time:
 // each gets its own, at once. Killed keepers give their ports back, and nobody else's.
 func TestManyCallersOfFiles(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	const callers, each, killed = 64, 3, 16
-	looks := -1 // without end; .ci/wine sets a number
-	if text := os.Getenv("PORTCHECK_TEST_LOOKS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		looks = n
+	callers, looks := 64, -1 // without end
+	if fewFiles() {
+		callers, looks = 32, 3
 	}
-	all := ports(20000, 20000+callers*each-1)
+	const each, killed = 3, 16
+	all := ports(20000, 20000+uint16(callers)*each-1)
 	var done atomic.Bool
 	var lookers, wait sync.WaitGroup
 	for range 2 {
@@ -207,6 +206,10 @@ func TestCallersForMoreFilesThanThereAre(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
+	wanted, room := 100, ports(20000, 20191)
+	if fewFiles() {
+		wanted, room = 25, ports(20000, 20047)
+	}
 	var served atomic.Int32
 	var lock sync.Mutex
 	var got []uint16
@@ -214,8 +217,8 @@ func TestCallersForMoreFilesThanThereAre(t *testing.T) {
 	for i := range 8 {
 		wait.Go(func() {
 			var sets []port.Set
-			for range 100 {
-				sets = append(sets, ports(20000, 20191))
+			for range wanted {
+				sets = append(sets, room)
 			}
 			reply, err := keepFile(Request{ID: strconv.Itoa(i)}, sets...)
 			if err != nil {
