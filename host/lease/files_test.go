@@ -320,6 +320,29 @@ func TestStaleFilesAndGarbage(t *testing.T) {
 	}
 }
 
+// The longest names, of characters that JSON writes with more bytes, are in the file.
+func TestLongestNamesOfFiles(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	for i, text := range []string{"<", `"`, "&", "\u2028", "é"} {
+		id, n := strings.Repeat(text, 200), uint16(20000+i)
+		r := Request{ID: id}
+		r.Wants = []Want{{Name: id, Protocols: []port.Protocol{port.TCP}, Ports: ports(n, n), Length: 1}}
+		reply, err := keepFile(r)
+		if err != nil || len(reply.First) != 1 {
+			t.Errorf("%q: %+v, %v", text, reply, err)
+			continue
+		}
+		if l, leased := Look(port.TCP, n, soon()); !leased || l.ID != Name(id) || l.Name != Name(id) || !l.OwnedBy("job "+id) || l.Expires.IsZero() {
+			t.Errorf("%q: leased %t, %+v", text, leased, l)
+		}
+		if !Release(port.TCP, n, soon()) {
+			t.Errorf("%q: not released", text)
+		}
+	}
+}
+
 // The directory has to be the user's own, and nothing in it a link.
 func TestDirectoryOfLocks(t *testing.T) {
 	if !isolated(t) {
