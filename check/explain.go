@@ -100,7 +100,7 @@ func (n Need) explainInUse(r *Result, e evidence) {
 	r.Message = inUseMessage(e.where, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
 	switch {
 	case len(e.sockets) == 0:
-		n.noteNoSocket(r, e.tried, e.facts.Gaps)
+		n.noteNoSocket(r, e)
 		if r.Unlisted {
 			r.Message = e.where + " is in use by a socket that the socket table does not show"
 		}
@@ -188,7 +188,7 @@ func (n Need) explainUnknown(r *Result, e evidence) {
 		n.listHolders(r, e.sockets, e.facts.Gaps)
 		r.Message = fmt.Sprintf("%s is in use, but whether by its owner could not be determined: %s", e.where, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
 		if len(e.sockets) == 0 {
-			n.noteNoSocket(r, e.tried, e.facts.Gaps)
+			n.noteNoSocket(r, e)
 		}
 		n.noteUnseen(r, e.sockets, e.facts.Gaps)
 	}

@@ -457,14 +457,29 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 }
 
 // noteNoSocket adds the notice that a bind failed and no socket is known there.
-func (n Need) noteNoSocket(r *Result, tried host.Tried, gaps []host.Gap) {
+func (n Need) noteNoSocket(r *Result, e evidence) {
+	failed := "the bind failed with " + inUseErrno(e.tried.Attempts)
 	switch {
-	case !tried.TableOK:
-		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE, and the socket table could not be read%s", because(gaps, host.GapSockets))
-	case tried.BoundHidden:
+	case !e.tried.TableOK:
+		n.notify(r, config.Degraded, "%s, and the socket table could not be read%s", failed, because(e.facts.Gaps, host.GapSockets))
+	case e.tried.BoundHidden:
 		r.Unlisted = true
-		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen (on Linux sock_diag does since 6.8)")
+		since := ""
+		if e.facts.Machine.OS == "linux" {
+			since = " (sock_diag does since Linux 6.8)"
+		}
+		n.notify(r, config.Degraded, "%s and the socket table shows no socket there: it does not show those that are bound and do not listen%s", failed, since)
 	default:
-		n.notify(r, config.Degraded, "the bind failed with EADDRINUSE and the socket table shows no socket there%s", because(gaps, host.GapHolders))
+		n.notify(r, config.Degraded, "%s and the socket table shows no socket there%s", failed, because(e.facts.Gaps, host.GapHolders))
 	}
+}
+
+// inUseErrno returns the errno of the system by which a bind failed.
+func inUseErrno(attempts []host.Attempt) string {
+	for _, a := range attempts {
+		if a.Outcome == host.InUse && a.Errno != "" {
+			return a.Errno
+		}
+	}
+	return "EADDRINUSE"
 }

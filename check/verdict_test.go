@@ -60,6 +60,9 @@ func TestVerdicts(t *testing.T) {
 			var codes []config.NoticeCode
 			for _, n := range got.Notices {
 				codes = append(codes, n.Code)
+				if got.OS == "windows" && strings.Contains(n.Message, "Linux") {
+					t.Errorf("a notice on Windows: %s", n.Message)
+				}
 			}
 			if diff := cmp.Diff(c.want.notices, codes); diff != "" {
 				t.Errorf("notices %+v: %s", got.Notices, diff)
@@ -357,7 +360,13 @@ func verdictCases() []verdictCase {
 		},
 		{
 			name: "no process visible, and bound sockets are not listed", attempts: []string{"in-use"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },
-			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "since 6.8"},
+			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "the bind failed with EADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen (sock_diag does since Linux 6.8)"},
+		},
+		{
+			name: "bound sockets are not listed on Windows", attempts: []string{"in-use"}, facts: func(f *host.Facts) {
+				f.Tried[0].BoundHidden, f.Tried[0].Attempts[0].Errno, f.Machine.OS = true, "WSAEADDRINUSE", "windows"
+			},
+			want: verdictWant{status: InUse, message: "tcp 8080 is in use by a socket that the socket table does not show", notices: degraded, notice: "the bind failed with WSAEADDRINUSE and the socket table shows no socket there: it does not show those that are bound and do not listen"},
 		},
 		{
 			name: "free, and bound sockets are not listed", attempts: []string{"ok"}, facts: func(f *host.Facts) { f.Tried[0].BoundHidden = true },

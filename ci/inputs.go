@@ -30,7 +30,7 @@ const minMasked = 8
 // Mask writes commands to w that make GitHub's runner replace each line of text by
 // *** in the rest of the job's log. w is an output that the runner reads.
 func Mask(w io.Writer, text string) {
-	action := githubactions.New(githubactions.WithWriter(w))
+	action := githubactions.New(githubactions.WithWriter(lineFeeds{w}))
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); len(line) >= minMasked {
 			action.AddMask(line)

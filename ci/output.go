@@ -62,9 +62,20 @@ func AppendSummary(env Env, markdown string) error {
 // WarningAnnotation returns the line that makes GitHub show a warning without a file.
 func WarningAnnotation(title, message string) string {
 	var b bytes.Buffer
-	action := githubactions.New(githubactions.WithWriter(&b))
+	action := githubactions.New(githubactions.WithWriter(lineFeeds{&b}))
 	action.WithFieldsMap(map[string]string{"title": title}).Warningf("%s", message)
 	return b.String()
+}
+
+// lineFeeds ends lines on Windows as elsewhere. A text has no carriage return but that of
+// its end: go-githubactions encodes others.
+type lineFeeds struct{ io.Writer }
+
+func (w lineFeeds) Write(p []byte) (int, error) {
+	if _, err := w.Writer.Write(bytes.ReplaceAll(p, []byte("\r\n"), []byte("\n"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // entry returns an output as a here-document. The delimiter must be unpredictable:

@@ -1,6 +1,9 @@
 package ci
 
-import "testing"
+import (
+	"path/filepath"
+	"testing"
+)
 
 func TestCheckout(t *testing.T) {
 	for _, c := range []struct {
@@ -13,7 +16,7 @@ func TestCheckout(t *testing.T) {
 		{Env{"JENKINS_URL": "http://jenkins/", "WORKSPACE": "/w"}, "/w", true},
 		{Env{"TF_BUILD": "True", "BUILD_SOURCESDIRECTORY": "/w"}, "/w", true},
 		{Env{"BITBUCKET_BUILD_NUMBER": "1", "BITBUCKET_CLONE_DIR": "/w"}, "/w", true},
-		{Env{"CIRCLECI": "true", "CIRCLE_WORKING_DIRECTORY": "~/project", "HOME": "/root"}, "/root/project", true},
+		{Env{"CIRCLECI": "true", "CIRCLE_WORKING_DIRECTORY": "~/project", "HOME": "/root"}, filepath.FromSlash("/root/project"), true},
 		{Env{"TRAVIS": "true", "TRAVIS_BUILD_DIR": "/w"}, "/w", true},
 		{Env{"BUILDKITE": "true", "BUILDKITE_BUILD_CHECKOUT_PATH": "/w"}, "/w", true},
 		{Env{"DRONE": "true", "DRONE_WORKSPACE": "/w"}, "/w", true},

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -142,7 +141,7 @@ func lookupDiff(name string) (report.Writer[check.Diff], error) {
 func (a *app) writeDiff(ctx context.Context, write report.Writer[check.Diff], files []outputFile[check.Diff], d check.Diff, o *diffOptions) error {
 	text, err := render(ctx, write, d, report.Options{Color: a.color(a.stdout, o.noColor), Width: a.width(a.stdout)})
 	if err == nil {
-		if _, err = a.stdout.Write(text); errors.Is(err, syscall.EPIPE) {
+		if _, err = a.stdout.Write(text); readerGone(err) {
 			err = nil // the reader, such as head, has seen enough
 		}
 	}

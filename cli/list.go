@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +53,7 @@ func (a *app) list() *cobra.Command {
 			}
 			listing.Sockets = slices.DeleteFunc(listing.Sockets, func(h check.Holder) bool { return !filter.matches(h) })
 			if err := report.List(a.stdout, listing, format, report.Options{Color: a.color(a.stdout, noColor), Width: a.width(a.stdout)}); err != nil {
-				if errors.Is(err, syscall.EPIPE) {
+				if readerGone(err) {
 					return nil // the reader, such as head, has seen enough
 				}
 				return writeFailure("the list", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -307,7 +306,7 @@ func (w *watcher) end(ctx context.Context, duration time.Duration) error {
 	if w.failed == nil && w.format == "text" {
 		w.failed = w.log.Close()
 	}
-	if errors.Is(w.failed, syscall.EPIPE) && w.until == "" {
+	if readerGone(w.failed) && w.until == "" {
 		return nil // the reader, such as head, has seen enough
 	}
 	if w.out.stuck.Load() {

@@ -1,13 +1,10 @@
 package host
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -93,25 +90,5 @@ func TestJoinRoutes(t *testing.T) {
 	routes := p.facts.Tried[0].Routes
 	if len(routes) != 1 || !slices.Equal(routes[0].From, []string{"eth0", "eth1", ""}) || len(routes[0].Addrs) != 3 || routes[0].More || len(p.facts.Tried[1].Routes) > 0 {
 		t.Errorf("%+v", p.facts.Tried)
-	}
-}
-
-func TestRuleGaps(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{&nat.Unreadable{Op: "get", Err: syscall.EPERM, Possible: true}, RulesUnread + ": that needs root or CAP_NET_ADMIN get EPERM"},
-		{&nat.Unreadable{Op: "get", Err: syscall.EPERM}, ""},
-		{&nat.Unreadable{Op: "receive", Err: context.DeadlineExceeded, Possible: true}, RulesUnread + " receive timeout"},
-		{errors.New("odd"), RulesUnread + " read odd"},
-	} {
-		got := ""
-		for _, g := range ruleGaps(c.err) {
-			got += g.What + " " + g.Op + " " + g.Errno
-		}
-		if got != c.want {
-			t.Errorf("%v: %q, want %q", c.err, got, c.want)
-		}
 	}
 }

@@ -129,10 +129,10 @@ func describeLeases(held []lease.Held, job string) []Lease {
 	for i, h := range held {
 		l := Lease{Protocol: h.Protocol, Port: h.Port, PID: h.PID, UID: h.UID}
 		l.Own = job != "" && h.OwnedBy(job)
-		l.Ours = os.Geteuid() == 0 || h.UID >= 0 && h.UID == os.Geteuid()
+		l.Ours = os.Geteuid() == 0 || h.UID == os.Geteuid() // on Windows both are -1
 		if i < mostDescribed {
 			name, known := users[h.UID]
-			if !known && h.UID >= 0 {
+			if !known && (h.UID >= 0 || h.UID == os.Geteuid()) {
 				name, _ = userOf(h.UID) // the uid says as much
 				users[h.UID] = name
 			}

@@ -55,7 +55,8 @@ func writeAnnotations(w io.Writer, all []annotation, o Options) error {
 			annotate("%s", joinLines(a.lines))
 		}
 	}
-	_, err := w.Write(b.Bytes())
+	// It ends lines with CR LF on Windows, and encodes every CR of a message.
+	_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte("\r\n"), []byte("\n")))
 	return err
 }
 

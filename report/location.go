@@ -43,7 +43,9 @@ func location(at config.Position, o Options) config.Position {
 	case strings.HasPrefix(at.File, "-"):
 		file = at.File
 	default:
-		file = "outside-the-workspace/" + strings.TrimLeft(filepath.ToSlash(filepath.Clean(at.File)), "./")
+		name := filepath.Clean(at.File)
+		name = name[len(filepath.VolumeName(name)):]
+		file = "outside-the-workspace/" + strings.TrimLeft(filepath.ToSlash(name), "./")
 	}
 	return config.Position{File: file, Line: max(at.Line, 1), Column: max(at.Column, 1)}
 }

@@ -526,6 +526,7 @@ func TestLocation(t *testing.T) {
 		"elsewhere":        {config.Position{File: "/etc/portcheck.yml", Line: 3, Column: 2}, Options{Root: "/repo"}, config.Position{File: "outside-the-workspace/etc/portcheck.yml", Line: 3, Column: 2}},
 		"above":            {config.Position{File: "../portcheck.yml", Line: 3, Column: 2}, Options{Root: "/repo", Dir: "/repo"}, config.Position{File: "outside-the-workspace/portcheck.yml", Line: 3, Column: 2}},
 	} {
+		c.at.File, c.o.Root, c.o.Dir = absolute(c.at.File), absolute(c.o.Root), absolute(c.o.Dir)
 		if got := location(c.at, c.o); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}

@@ -4,7 +4,6 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,14 +40,11 @@ func (k *keeper) prepare() error {
 
 // publish makes a lock a lease.
 func (k *keeper) publish(l lock) error {
-	line, err := json.Marshal(written{k.leaseOf(l), os.Getpid()})
+	said, err := line(written{k.leaseOf(l), os.Getpid()})
 	if err != nil {
 		return err
 	}
-	if line = append(line, '\n'); len(line) > mostLine {
-		return errors.New("the names of the lease are too long")
-	}
-	if _, err := l.WriteAt(line, 0); err != nil {
+	if _, err := l.WriteAt(said, 0); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(confirmTime); ; {

@@ -132,9 +132,9 @@ func (k *keeper) accept(l lock) {
 		}
 		k.drop(oldest)
 	}
-	line, err := k.leaseOf(l).line()
+	said, err := line(k.leaseOf(l))
 	if err == nil {
-		_, err = unix.SendmsgN(fd, line, nil, nil, unix.MSG_NOSIGNAL)
+		_, err = unix.SendmsgN(fd, said, nil, nil, unix.MSG_NOSIGNAL)
 	}
 	if err == nil {
 		err = k.watch(fd)

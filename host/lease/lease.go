@@ -45,13 +45,13 @@ func byNumber(a, b Held) int {
 // OwnedBy reports whether a lease is that of a job of this process's user.
 func (l Lease) OwnedBy(job string) bool { return l.Job == Name(job) && l.UID == os.Geteuid() }
 
-// line returns what a keeper says about its lease. With names made by Name it has less
-// than mostLine bytes.
-func (l Lease) line() ([]byte, error) {
+// line returns what a keeper says about its lease: a Lease, or what has one. With names
+// made by Name it has less than mostLine bytes.
+func line(said any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // six bytes for one
-	err := e.Encode(l)
+	err := e.Encode(said)
 	return b.Bytes(), err
 }
 

@@ -492,8 +492,8 @@ func TestNamesStayDifferentAndShort(t *testing.T) {
 	for _, text := range []string{`"`, "<", "é", "\u2028"} {
 		worst := Name(strings.Repeat(text, mostName/len(text)))
 		now := time.Now()
-		if line, err := (Lease{ID: worst, Job: worst, App: worst, Name: worst, Since: now, Expires: now}).line(); err != nil || len(line) > mostLine {
-			t.Errorf("%q: %d bytes, %v", text, len(line), err)
+		if said, err := line(Lease{ID: worst, Job: worst, App: worst, Name: worst, Since: now, Expires: now}); err != nil || len(said) > mostLine {
+			t.Errorf("%q: %d bytes, %v", text, len(said), err)
 		}
 	}
 }
