@@ -52,6 +52,9 @@ func answer(ctx context.Context, questions []Question, rules ruleset, m machine)
 	return answers, nil
 }
 
+// everyPort is the reason for rules that do not select the port.
+const everyPort = "it takes every port"
+
 // loopbackDevice is its name on every Linux.
 const loopbackDevice = "lo"
 
@@ -91,7 +94,7 @@ func routeOf(o outcome, c call, m machine) (Route, bool) {
 	switch {
 	case r.All:
 	case !o.stays:
-		r.Reason = "it takes every port"
+		r.Reason = everyPort
 	case o.reason != "":
 		r.Reason = o.reason
 	default:

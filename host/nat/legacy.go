@@ -246,8 +246,11 @@ func (s entryHead) run(w *walk) effect {
 		result = min(result, t.xor(s.inverts(invertProtocol)))
 	}
 	source, dest, sourceMask, destMask := s.part(0, 0, s.addr), s.part(0, 1, s.addr), s.part(0, 2, s.addr), s.part(0, 3, s.addr)
-	if !zero(sourceMask) || s.inverts(invertSource) || !zero(source) {
-		result = min(result, maybe)
+	if t := maybe; !zero(sourceMask) || !zero(source) || s.inverts(invertSource) {
+		if zero(sourceMask) {
+			t = triOf(zero(source)).xor(s.inverts(invertSource))
+		}
+		result = min(result, t)
 	}
 	if !zero(destMask) || s.inverts(invertDest) {
 		var t tri

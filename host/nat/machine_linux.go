@@ -43,7 +43,7 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 			continue
 		}
 		flags := binary.NativeEndian.Uint32(data[8:])
-		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
+		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), kind: binary.NativeEndian.Uint16(data[2:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
 		err := eachAttribute(data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
 			switch {
 			case kind == unix.IFLA_IFNAME:

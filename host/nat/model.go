@@ -87,7 +87,8 @@ type verdictCode int
 const (
 	verdictDrop verdictCode = iota
 	verdictAccept
-	verdictContinue // with the next rule
+	verdictContinue // with the next step
+	verdictBreak    // with the next rule
 	verdictReturn
 	verdictJump
 	verdictGoto

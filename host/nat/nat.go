@@ -123,6 +123,7 @@ type netInterface struct {
 	name     string
 	index    uint32
 	loopback bool
+	kind     uint16       // ARPHRD_*, 0 if it is unknown
 	vrf      string       // the VRF that it belongs to, or empty
 	addrs    []netip.Addr // in the kernel's order, without zones
 }

@@ -142,8 +142,10 @@ func decodeVerdict(data []byte) (verdict, error) {
 		v.code = verdictDrop
 	case 1, 5: // NF_ACCEPT, NF_STOP
 		v.code = verdictAccept
-	case -1, -2: // NFT_CONTINUE, NFT_BREAK
+	case -1:
 		v.code = verdictContinue
+	case -2:
+		v.code = verdictBreak
 	case -3:
 		v.code = verdictJump
 	case -4:

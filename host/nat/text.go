@@ -215,7 +215,7 @@ func (v verdict) text(*describer) string {
 	case verdictGoto:
 		return "goto " + v.chain
 	}
-	return [...]string{"drop", "accept", "continue", "return"}[v.code]
+	return [...]string{"drop", "accept", "continue", "continue", "return"}[v.code]
 }
 
 func (r natRange) text() string {
@@ -335,7 +335,7 @@ func (s portList) text(*describer) string {
 
 func (s addrType) text(*describer) string {
 	if s.dest == 1<<typeLocal {
-		return "fib daddr type " + not(s.invertDest) + "local"
+		return "fib daddr type " + not(s.flags&invertDestType != 0) + "local"
 	}
 	return "addrtype ..."
 }
@@ -351,6 +351,8 @@ func (s markMatch) text(*describer) string {
 func (s stateMatch) text(*describer) string {
 	return fmt.Sprintf("ct state %s%#x", not(s.invert), s.mask)
 }
+
+func (s connMatch) text(*describer) string { return "conntrack ..." }
 
 func (s addrRange) text(*describer) string { return "iprange ..." }
 

@@ -292,6 +292,7 @@ func (w *walk) run(chain string, s state, depth int) (through bool, _ state, err
 func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ state, err error) {
 	w.state = s
 	w.reg = registers{}
+	chain := w.current.chain
 	var on states // the callers that go on to the next rule
 	for _, step := range r.steps {
 		e := step.run(w)
@@ -316,13 +317,15 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if len(e.verdicts) == 0 {
 			continue
 		}
-		entered := w.state
+		entered, loaded, further := w.state, w.reg, false
 		for _, v := range e.verdicts {
 			switch v.code {
 			case verdictDrop:
 			case verdictAccept:
 				w.accepted.join(entered)
 			case verdictContinue:
+				further = true
+			case verdictBreak:
 				on.join(entered)
 			case verdictReturn:
 				exits.join(entered)
@@ -341,7 +344,10 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 				}
 			}
 		}
-		return on.any, on.state, nil
+		if !further {
+			return on.any, on.state, nil
+		}
+		w.state, w.reg, w.current.chain, w.current.rule = entered, loaded, chain, r
 	}
 	on.join(w.state)
 	return true, on.state, nil

@@ -385,7 +385,10 @@ func (w *world) compare(j *judge, q Question, to netip.Addr, c caller, r *Route,
 		}
 	default:
 		j.some++
-		if certain {
+		switch {
+		case r.Reason == everyPort && isNeed:
+			fault("false all")
+		case r.Reason != everyPort && certain:
 			fault("vague")
 		}
 		if got.IsValid() && !isNeed && len(r.To) < maxTargets && !names(r.To, got) {
