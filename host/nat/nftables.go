@@ -333,7 +333,11 @@ func decodePayload(a *attributes) (step, bool) {
 		return nil, false
 	}
 	if a[sreg] != nil {
-		return storePayload{a.number(base), int(a.number(offset)), int(n)}, true
+		at, ok := registerOf(a, sreg, int(n))
+		if !ok {
+			at = -1
+		}
+		return storePayload{a.number(base), int(a.number(offset)), int(n), at}, true
 	}
 	at, ok := registerOf(a, dreg, int(n))
 	return loadPayload{a.number(base), int(a.number(offset)), int(n), at}, ok

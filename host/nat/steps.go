@@ -213,13 +213,29 @@ func (s loadPayload) label(w *walk) effect {
 type storePayload struct {
 	base           uint32
 	offset, length int
+	at             int // -1 if it is unknown
 }
 
 func (s storePayload) run(w *walk) effect {
 	addr, length := addrOffset(w.family)
 	end := s.offset + s.length
-	if s.base == baseTransport && s.offset < portOffset+2 && end > portOffset || s.base == baseNetwork && s.offset < addr+length && end > addr {
-		return effect{matched: yes, sent: []Target{{}}, back: maybe}
+	if w.filter != nil {
+		return matched
+	}
+	to := Target{Addr: w.addr, Port: w.port}
+	switch {
+	case s.base == baseTransport && s.offset < portOffset+2 && end > portOffset:
+		to.Port = 0
+		if s.at >= 0 && s.offset == portOffset && s.length == 2 {
+			to.Port = w.reg.portAt(s.at)
+		}
+		return effect{matched: yes, rewrites: &to}
+	case s.base == baseNetwork && s.offset < addr+length && end > addr:
+		to.Addr = netip.Addr{}
+		if s.at >= 0 && s.offset == addr && s.length == length {
+			to.Addr = w.reg.addrAt(s.at, w.family)
+		}
+		return effect{matched: yes, rewrites: &to}
 	}
 	return matched
 }
