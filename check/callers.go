@@ -53,7 +53,12 @@ func (n Need) away(proto port.Protocol, tried host.Tried, sockets []host.Socket)
 		if ends > 0 && ends == len(r.To) {
 			continue
 		}
-		r.All = r.All && ends == 0
+		if ends > 0 {
+			r.All = false
+			if r.Reason == host.EveryPort {
+				r.Reason = ""
+			}
+		}
 		all = append(all, r)
 	}
 	return all
@@ -184,7 +189,7 @@ func (n Need) noteCallers(r *Result, proto port.Protocol, routes []host.Route, t
 		reason = ": " + clip(x.Reason, 128)
 	}
 	who := "some of the " + callersOf(x) + " may be"
-	if x.All {
+	if x.All || x.Reason == host.EveryPort {
 		who = callersOf(x) + " are"
 	}
 	n.notify(r, config.NAT, "%s sent to %s %s%s", who, destinations(x, proto, table), byRule(x, routes), reason)
@@ -240,13 +245,36 @@ func destinations(x host.Route, proto port.Protocol, table socketsByPort) string
 		case to.Container != "":
 			name += " of container " + clip(to.Container, 12)
 		case to.Here && to.Port != 0:
-			name += " of " + cmp.Or(describeAll(to.Overlapping(proto, table[to.Port])), "no process that can be seen")
+			name += " of " + cmp.Or(describeAll(to.Overlapping(proto, to.Port, table[to.Port])), "no process that can be seen")
+		case to.Here:
+			if there := behindRange(to, proto, table); len(there) > 0 {
+				name += " of " + describeAll(there)
+			}
 		}
 		if !slices.Contains(all, name) {
 			all = append(all, name)
 		}
 	}
 	return cmp.Or(list(all), "another place")
+}
+
+// behindRange returns the sockets at a destination. A range has one at each port, or
+// it is not known where callers end.
+func behindRange(to host.Destination, proto port.Protocol, table socketsByPort) []host.Socket {
+	ports, ok := to.Behind()
+	if !ok {
+		return nil
+	}
+	var all []host.Socket
+	for n := range ports.Last - ports.First + 1 {
+		p := ports.First + n
+		there := to.Overlapping(proto, p, table[p])
+		if len(there) == 0 {
+			return nil
+		}
+		all = append(all, there...)
+	}
+	return all
 }
 
 // byRule names the rule that sends callers away.
@@ -303,7 +331,7 @@ func behindRoute(x host.Route, proto port.Protocol, table socketsByPort) []host.
 			s.Holders = []host.Holder{{UID: -1, Container: to.Container, ContainerInfo: to.ContainerInfo, Vouched: []string{"container"}}}
 			all = append(all, s)
 		case to.Here:
-			all = append(all, to.Overlapping(proto, table[to.Port])...)
+			all = append(all, behindRange(to, proto, table)...)
 		default:
 			all = append(all, s)
 		}

@@ -98,6 +98,15 @@ func callerCases() []verdictCase {
 		{name: "callers: of too many routes", attempts: []string{"ok"}, facts: away(host.Route{All: true}), want: redirected("but callers are sent to another place by NAT rules")},
 		{name: "callers: of one of two ports", need: ports(8080, 8081), attempts: []string{"ok", "ok"}, facts: away(second), want: redirected("tcp 8080-8081: 8081 can be bound, but")},
 		{name: "callers: to a process here", attempts: []string{"ok"}, sockets: listenOn(9090, python), facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of python3 (pid 77, user www-data) by", 77)},
+		{name: "callers: to a range of ports of a process here", attempts: []string{"ok"}, sockets: func() []host.Socket {
+			return append(listenOn(9090, python), listenOn(9091, python)...)
+		}(), facts: away(toward(host.Destination{Addr: netip.MustParseAddr("192.0.2.1"), Here: true, Ports: [2]uint16{9090, 9091}})), want: redirected("sent to 192.0.2.1:9090-9091 of python3 (pid 77, user www-data) by", 77, 77)},
+		{name: "callers: to a range of ports of which one is a process's", attempts: []string{"ok"}, sockets: listenOn(9090, python), facts: away(toward(host.Destination{Addr: netip.MustParseAddr("192.0.2.1"), Here: true, Ports: [2]uint16{9090, 9091}})), want: redirected("sent to 192.0.2.1:9090-9091 by")},
+		{name: "callers: of every port", attempts: []string{"ok"}, facts: away(func() host.Route {
+			r := some
+			r.Reason = host.EveryPort
+			return r
+		}()), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "callers of 192.0.2.1 by eth0 are sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat (old blue): it takes every port"}},
 		{name: "callers: to nobody here", attempts: []string{"ok"}, facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of no process that can be seen by")},
 		{name: "callers: to a container", attempts: []string{"ok"}, facts: away(toward(inWeb("10.0.0.5:80"))), want: redirected("sent to 10.0.0.5:80 of container web", 0)},
 		{name: "callers: some", attempts: []string{"ok"}, facts: away(some), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "some of the callers of 192.0.2.1 by eth0 may be sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat (old blue): it depends on the caller"}},

@@ -193,7 +193,7 @@ func validateRoutes(routes []host.Route, ports port.Range) error {
 			return fmt.Errorf("it has more than %d callers or destinations in a route to port %d", most, r.Port)
 		}
 		for _, to := range r.To {
-			if to.Addr.Zone() != "" {
+			if to.Addr.Zone()+to.Addrs[0].Zone()+to.Addrs[1].Zone() != "" {
 				return fmt.Errorf("it has an impossible destination for callers of port %d", r.Port)
 			}
 		}

@@ -60,6 +60,10 @@ func (p *probe) followCallers() {
 	p.findBehind()
 }
 
+// EveryPort is the reason for a route on which all callers are sent away, by a rule
+// for every port, as service meshes have it.
+const EveryPort = nat.EveryPort
+
 // RulesUnread is the start of what a gap of GapRules says.
 const RulesUnread = "NAT rules can't be read, so it is not known whether one sends callers elsewhere"
 
@@ -187,7 +191,7 @@ func newRoute(q nat.Question, a nat.Route) Route {
 		Rule: Rule{a.Rule.Family, clip(a.Rule.Table), clip(a.Rule.Chain), clip(a.Rule.Comment), clip(a.Rule.Text), a.Rule.Legacy},
 	}
 	for _, t := range a.To {
-		r.To = append(r.To, Destination{Addr: t.Addr, Port: t.Port, Here: t.Here})
+		r.To = append(r.To, Destination{Addr: t.Addr, Port: t.Port, Here: t.Here, Addrs: t.Addrs, Ports: t.Ports})
 	}
 	return r
 }
@@ -195,7 +199,7 @@ func newRoute(q nat.Question, a nat.Route) Route {
 // same reports whether two routes differ in nothing but the callers.
 func (r Route) same(o Route) bool {
 	return r.All == o.All && r.Reason == o.Reason && r.Rule == o.Rule &&
-		slices.EqualFunc(r.To, o.To, func(a, b Destination) bool { return a.Addr == b.Addr && a.Port == b.Port && a.Here == b.Here })
+		slices.EqualFunc(r.To, o.To, func(a, b Destination) bool { return a.target() == b.target() })
 }
 
 func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), mostOfRule)], "\ufffd") }
@@ -207,9 +211,16 @@ func (p *probe) findBehind() {
 	for i, t := range p.facts.Tried {
 		for _, r := range t.Routes {
 			for _, to := range r.To {
-				if e, ok := to.endpoint(p.req.Tries[i].Protocol); ok && !slices.Contains(places, e) {
-					places = append(places, e)
-					wanted.add(e.Protocol, port.Set{port.One(e.Port)})
+				ports, ok := to.Behind()
+				if !ok {
+					continue
+				}
+				e := to.endpoint(p.req.Tries[i].Protocol)
+				wanted.add(e.Protocol, port.Set{ports})
+				for n := range ports.Last - ports.First + 1 {
+					if e.Port = ports.First + n; !slices.Contains(places, e) {
+						places = append(places, e)
+					}
 				}
 			}
 		}
@@ -233,21 +244,38 @@ func (p *probe) findBehind() {
 }
 
 // String returns the destination as "192.0.2.1:80".
-func (d Destination) String() string { return nat.Target{Addr: d.Addr, Port: d.Port}.String() }
+func (d Destination) String() string { return d.target().String() }
 
-// endpoint returns the endpoint of a socket on this machine to which callers are
-// sent, if that is known.
-func (d Destination) endpoint(proto port.Protocol) (port.Endpoint, bool) {
-	e := port.Endpoint{Protocol: proto, Addr: cmp.Or(d.Addr.Unmap(), netip.IPv6Unspecified()), Port: d.Port}
-	return e, d.Here && d.Port != 0
+func (d Destination) target() nat.Target {
+	return nat.Target{Addr: d.Addr, Port: d.Port, Here: d.Here, Addrs: d.Addrs, Ports: d.Ports}
 }
 
-// Overlapping returns those of sockets to which callers are sent.
-func (d Destination) Overlapping(proto port.Protocol, sockets []Socket) []Socket {
-	e, ok := d.endpoint(proto)
-	if !ok {
+// mostBehind is the largest range of ports behind a rule in which sockets are looked
+// for.
+const mostBehind = 256
+
+// Behind returns the ports on this machine to which callers are sent, if they are
+// known and not too many.
+func (d Destination) Behind() (ports port.Range, ok bool) {
+	ports = port.Range{First: d.Ports[0], Last: d.Ports[1]}
+	if d.Port != 0 {
+		ports = port.One(d.Port)
+	}
+	return ports, d.Here && ports.First > 0 && ports.First <= ports.Last && ports.Last-ports.First < mostBehind
+}
+
+func (d Destination) endpoint(proto port.Protocol) port.Endpoint {
+	return port.Endpoint{Protocol: proto, Addr: cmp.Or(d.Addr.Unmap(), netip.IPv6Unspecified()), Port: d.Port}
+}
+
+// Overlapping returns those of the sockets of a port to which callers are sent.
+func (d Destination) Overlapping(proto port.Protocol, p uint16, sockets []Socket) []Socket {
+	ports, ok := d.Behind()
+	if !ok || !ports.Contains(p) {
 		return nil
 	}
+	e := d.endpoint(proto)
+	e.Port = p
 	var all []Socket
 	for _, s := range sockets {
 		if s.State == Listen && s.Overlaps(e) {

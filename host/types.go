@@ -231,6 +231,9 @@ type Destination struct {
 	Addr netip.Addr `json:"addr,omitzero"`
 	Port uint16     `json:"port,omitempty"`
 	Here bool       `json:"here,omitempty"` // an address of this machine
+	// Addrs and Ports are the first and the last one, if callers end at any of a range.
+	Addrs [2]netip.Addr `json:"addrs,omitzero"`
+	Ports [2]uint16     `json:"ports,omitzero"`
 	// Container is the container that has the address, and ContainerInfo an engine's
 	// description of it, if there is one.
 	Container     string         `json:"container,omitempty"`

@@ -52,6 +52,10 @@ func answer(ctx context.Context, questions []Question, rules ruleset, m machine)
 	return answers, nil
 }
 
+// EveryPort is the reason for a route on which all callers are sent away, by a rule
+// for every port.
+const EveryPort = "it takes every port"
+
 // loopbackDevice is its name on every Linux.
 const loopbackDevice = "lo"
 
@@ -91,7 +95,7 @@ func routeOf(o outcome, c call, m machine) (Route, bool) {
 	switch {
 	case r.All:
 	case !o.stays:
-		r.Reason = "it takes every port"
+		r.Reason = EveryPort
 	case o.reason != "":
 		r.Reason = o.reason
 	default:

@@ -129,7 +129,7 @@ func TestDecodeRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{netip.MustParseAddr("192.0.2.1"), 9090, true}) || answers[0][0].Interface != "eth0" {
+	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{Addr: netip.MustParseAddr("192.0.2.1"), Port: 9090, Here: true}) || answers[0][0].Interface != "eth0" {
 		t.Errorf("TCP port 8080: %+v", answers[0])
 	}
 	for i, a := range answers[2:] {

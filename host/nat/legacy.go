@@ -121,7 +121,9 @@ func decodeLegacy(name string, info legacyInfo, entries []byte, w *walk) (legacy
 	}
 	priorities := map[string]int32{"raw": -300, "mangle": -150, "nat": priorityNAT}
 	for _, hook := range []uint32{hookPrerouting, hookOutput} {
-		if info.hooks&(1<<hook) != 0 {
+		// A chain that has nothing but its policy sends nobody anywhere.
+		empty := info.entry[hook] == info.underflow[hook] && accepts(t.chains[hookNames[hook]])
+		if info.hooks&(1<<hook) != 0 && !empty {
 			t.bases = append(t.bases, baseChain{
 				table: tableKey{family: w.family, name: name, legacy: true}, name: hookNames[hook],
 				hook: hook, priority: priorities[name], nat: name == "nat",
@@ -129,6 +131,11 @@ func decodeLegacy(name string, info legacyInfo, entries []byte, w *walk) (legacy
 		}
 	}
 	return t, nil
+}
+
+// accepts reports whether rules are that of a policy alone.
+func accepts(rules []rule) bool {
+	return len(rules) == 1 && len(rules[0].steps) == 1 && rules[0].steps[0] == step(verdict{code: verdictAccept})
 }
 
 func decodeEntry(l layout, e []byte, next int, target string, data []byte, names map[int]string) (rule, error) {
@@ -246,8 +253,11 @@ func (s entryHead) run(w *walk) effect {
 		result = min(result, t.xor(s.inverts(invertProtocol)))
 	}
 	source, dest, sourceMask, destMask := s.part(0, 0, s.addr), s.part(0, 1, s.addr), s.part(0, 2, s.addr), s.part(0, 3, s.addr)
-	if !zero(sourceMask) || s.inverts(invertSource) || !zero(source) {
-		result = min(result, maybe)
+	if t := maybe; !zero(sourceMask) || !zero(source) || s.inverts(invertSource) {
+		if zero(sourceMask) {
+			t = triOf(zero(source)).xor(s.inverts(invertSource))
+		}
+		result = min(result, t)
 	}
 	if !zero(destMask) || s.inverts(invertDest) {
 		var t tri

@@ -23,6 +23,9 @@ func legacyTables(family uint8) ([]string, error) {
 	text, err := os.ReadFile(strings.Replace(file, "/proc/net", "/proc/thread-self/net", 1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat("/proc/thread-self"); err != nil {
+			return nil, &Unreadable{Op: "read " + file, Err: err}
+		}
 		return nil, nil
 	case err != nil:
 		return nil, &Unreadable{Op: "read " + file, Err: err}

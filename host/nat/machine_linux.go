@@ -43,7 +43,7 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 			continue
 		}
 		flags := binary.NativeEndian.Uint32(data[8:])
-		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
+		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), kind: binary.NativeEndian.Uint16(data[2:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
 		err := eachAttribute(data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
 			switch {
 			case kind == unix.IFLA_IFNAME:
@@ -103,13 +103,15 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 }
 
 // mayTranslate reports, without any rights, whether there may be NAT rules. Such
-// rules need conntrack, and that then counts connections on loopback, too.
+// rules need conntrack, and that then counts connections on loopback, too, unless a
+// rule exempts them.
 func mayTranslate() bool {
 	before, err := trackedConnections()
 	if errors.Is(err, os.ErrNotExist) {
-		return false // no conntrack in the kernel
+		_, err := os.Stat("/proc/sys/net")
+		return err != nil // else the kernel has no conntrack
 	}
-	if err != nil {
+	if err != nil || before > 0 {
 		return true
 	}
 	for _, addr := range []string{"127.0.0.1", "::1"} {
@@ -118,6 +120,23 @@ func mayTranslate() bool {
 		}
 		after, err := trackedConnections()
 		if err != nil || after > before {
+			return true
+		}
+	}
+	return false
+}
+
+// mayProxy reports, without any rights, whether rules of any network namespace use a
+// module for transparent proxies.
+func mayProxy() bool {
+	text, err := os.ReadFile("/proc/modules")
+	return err == nil && usesProxies(string(text))
+}
+
+// usesProxies reads lines with a name, a size, and how many use the module.
+func usesProxies(modules string) bool {
+	for line := range strings.Lines(modules) {
+		if f := strings.Fields(line); len(f) > 2 && (f[0] == "xt_TPROXY" || f[0] == "nft_tproxy") && f[2] != "0" {
 			return true
 		}
 	}

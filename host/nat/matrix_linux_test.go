@@ -7,6 +7,13 @@ import (
 	"github.com/org/portcheck/internal/testbed"
 )
 
+// rewriting returns a table with rules that change packets before they are tracked. The
+// answers are changed back.
+func rewriting(rules string) string {
+	return "table ip t {\nchain pre { type filter hook prerouting priority raw; " + rules + "; }\nchain post { type filter hook postrouting priority 350\n" +
+		"ip saddr 10.2.0.2 ip saddr set 10.1.0.1\ntcp sport 9090 tcp sport set 8080\nudp sport 9091 udp sport set 8080\n}\n}\n"
+}
+
 // TestMatrix compares answers about real rules with what real callers reach.
 func TestMatrix(t *testing.T) {
 	if !testbed.Isolated(t) {
@@ -154,6 +161,21 @@ func TestMatrix(t *testing.T) {
 				-A B -p tcp -j DNAT --to-destination 10.2.0.2:9090
 				COMMIT
 				END`, wantAll: true},
+		{name: "port range that has no listener first", nft: "tcp dport 8080 dnat to 10.1.0.1:9090-9091; udp dport 8080 redirect to :9090-9091", wantAll: true},
+		{name: "address range", nft: "tcp dport 8080 dnat to 10.2.0.2-10.2.0.3; udp dport 8080 dnat to 10.2.0.2-10.2.0.3:9090-9091", wantAll: true},
+		{name: "address range with an own one", nft: "tcp dport 8080 dnat to 10.2.0.1-10.2.0.2", vague: true},
+		{name: "verdict map that continues", nft: "iifname vmap { \"wan\" : continue, \"lan\" : return } tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "verdict map with a jump and a rest", script: `table ip t {
+			chain a { tcp dport 8080 redirect to :9091; }
+			chain pre { type nat hook prerouting priority -100; ip daddr vmap { 10.1.0.1 : continue, 10.1.0.9 : jump a } tcp dport 8080 redirect to :9090; }
+		}`, wantAll: true},
+		{name: "ports rewritten in raw", script: rewriting("tcp dport 8080 tcp dport set 9090; udp dport 8080 udp dport set 9091"), wantAll: true, drops: true},
+		{name: "port rewritten by a map", script: rewriting("tcp dport set tcp dport map { 8080 : 9090, 9999 : 8081 }"), wantAll: true, drops: true},
+		{name: "port rewritten to itself", script: rewriting("tcp dport 8080 tcp dport set 8080"), drops: true},
+		{name: "address and port rewritten in raw", script: rewriting("tcp dport 8080 ip daddr set 10.2.0.2 tcp dport set 9090; udp dport 8080 ip daddr set 10.2.0.2"), wantAll: true, drops: true},
+		{name: "every port rewritten in raw", script: rewriting("meta l4proto tcp tcp dport set 9090"), vague: true, drops: true},
+		{name: "rewritten before NAT", script: rewriting("tcp dport 8080 tcp dport set 9090") + "table ip n { chain pre { type nat hook prerouting priority -100; tcp dport 9090 redirect to :8080; }\n}\n", vague: true, drops: true},
+		{name: "NOTRACK of all", shell: "iptables-nft -t raw -A PREROUTING -j CT --notrack\niptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090", drops: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},

@@ -64,6 +64,9 @@ type effect struct {
 	verdicts []verdict
 	// sent lists where a NAT rule sends callers. They go on if it is empty.
 	sent []Target
+	// rewrites is where a rule sends callers by changing the header, as far as this step
+	// does.
+	rewrites *Target
 	// back is for NAT rules: whether they lead to an endpoint of the question.
 	back tri
 	// goesOn is for NAT rules after which those callers that it leaves alone continue.
@@ -87,7 +90,8 @@ type verdictCode int
 const (
 	verdictDrop verdictCode = iota
 	verdictAccept
-	verdictContinue // with the next rule
+	verdictContinue // with the next step
+	verdictBreak    // with the next rule
 	verdictReturn
 	verdictJump
 	verdictGoto

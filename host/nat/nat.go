@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/org/portcheck/port"
 )
@@ -59,18 +60,38 @@ type Target struct {
 	Addr netip.Addr // not valid if it is unknown
 	Port uint16     // 0 if it is unknown
 	Here bool       // it is known to be this machine
+	// Addrs and Ports are the first and the last one, if callers end at any of a range.
+	Addrs [2]netip.Addr
+	Ports [2]uint16
 }
 
 func (t Target) String() string {
-	switch {
-	case !t.Addr.IsValid() && t.Port == 0:
-		return "unknown"
-	case !t.Addr.IsValid():
-		return "port " + strconv.Itoa(int(t.Port))
-	case t.Port == 0:
-		return t.Addr.String()
+	addr, ports := "", ""
+	switch first, last := t.Addrs[0], t.Addrs[1]; {
+	case t.Addr.IsValid():
+		addr = t.Addr.String()
+	case first.IsValid() && last.IsValid():
+		addr = first.String() + "-" + last.String()
 	}
-	return netip.AddrPortFrom(t.Addr, t.Port).String()
+	switch {
+	case t.Port != 0:
+		ports = strconv.Itoa(int(t.Port))
+	case t.Ports[1] != 0:
+		ports = portsText(t.Ports)
+	}
+	switch {
+	case addr == "" && ports == "":
+		return "unknown"
+	case addr == "" && t.Port == 0:
+		return "ports " + ports
+	case addr == "":
+		return "port " + ports
+	case ports == "":
+		return addr
+	case strings.Contains(addr, ":"):
+		addr = "[" + addr + "]"
+	}
+	return addr + ":" + ports
 }
 
 // A Rule is a NAT rule as the kernel has it. Its texts come from the programs
@@ -123,6 +144,7 @@ type netInterface struct {
 	name     string
 	index    uint32
 	loopback bool
+	kind     uint16       // ARPHRD_*, 0 if it is unknown
 	vrf      string       // the VRF that it belongs to, or empty
 	addrs    []netip.Addr // in the kernel's order, without zones
 }

@@ -142,8 +142,10 @@ func decodeVerdict(data []byte) (verdict, error) {
 		v.code = verdictDrop
 	case 1, 5: // NF_ACCEPT, NF_STOP
 		v.code = verdictAccept
-	case -1, -2: // NFT_CONTINUE, NFT_BREAK
+	case -1:
 		v.code = verdictContinue
+	case -2:
+		v.code = verdictBreak
 	case -3:
 		v.code = verdictJump
 	case -4:
@@ -331,7 +333,11 @@ func decodePayload(a *attributes) (step, bool) {
 		return nil, false
 	}
 	if a[sreg] != nil {
-		return storePayload{a.number(base), int(a.number(offset)), int(n)}, true
+		at, ok := registerOf(a, sreg, int(n))
+		if !ok {
+			at = -1
+		}
+		return storePayload{a.number(base), int(a.number(offset)), int(n), at}, true
 	}
 	at, ok := registerOf(a, dreg, int(n))
 	return loadPayload{a.number(base), int(a.number(offset)), int(n), at}, ok

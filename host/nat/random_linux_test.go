@@ -173,6 +173,7 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 	if v6 {
 		ip, addr, other, network = "ip6", g.one("fd01::1", "fd02::1", "::1"), "fd02::2", "fd01::/64"
 	}
+	everywhere := map[bool]string{false: "0.0.0.0/0", true: "::/0"}[v6]
 	protocol := g.one("tcp", "udp")
 	port := g.one("8080", "8081", "9090")
 	var words []string
@@ -181,7 +182,11 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 		add(ip+" daddr "+addr, ip+" daddr != "+addr, ip+" daddr "+network, ip+" daddr { "+addr+", "+other+" }",
 			"iifname wan", "iifname != wan", "iifname { lan, wan }", "iifname \"l*\"", "fib daddr type local", "fib daddr type != local",
 			"meta mark 1", "meta mark & 3 == 1", "meta mark != 2", "ct mark 1", "ct state new", "ct state established,related", "ct state untracked",
-			ip+" saddr "+map[bool]string{false: "10.1.0.2", true: "fd01::2"}[v6], "numgen random mod 3 < 1", "oifname lo", "ct direction original", "meta pkttype host")
+			ip+" saddr "+map[bool]string{false: "10.1.0.2", true: "fd01::2"}[v6], "numgen random mod 3 < 1", "oifname lo", "ct direction original", "meta pkttype host",
+			protocol+" dport != { 22, 80-90 }", protocol+" dport 0-65535", protocol+" sport 0-65535", protocol+" sport != 0-65535", ip+" saddr "+everywhere, ip+" daddr != "+everywhere,
+			"ct original "+ip+" daddr "+addr, "ct reply "+ip+" saddr != "+addr, "ct original protocol "+protocol, "meta l4proto { tcp, udp }", "meta l4proto != "+protocol,
+			"ct status dnat", "ct status != assured", "iif lo", "iif != lo", "iiftype ether", "oiftype loopback", "fib saddr type local", "fib saddr type != local",
+			"fib daddr type vmap { local : continue, unicast : return }", "iifname vmap { wan : continue, lan : return }", "ct state vmap { established : accept, new : continue }")
 	}
 	switch g.IntN(12) {
 	case 0:
@@ -195,7 +200,8 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 	case 4:
 		add(ip + " daddr . " + protocol + " dport { " + addr + " . " + port + ", " + other + " . 80 }")
 	case 5:
-		add("meta l4proto . th dport { tcp . 8080, udp . " + port + " } meta l4proto " + protocol)
+		add("meta l4proto . th dport { tcp . 8080, udp . "+port+" } meta l4proto "+protocol, "meta l4proto "+protocol+" ct original proto-dst "+port,
+			"meta l4proto "+protocol+" ct reply proto-src != { "+port+", 80 }", protocol+" dport != { 0-8079, 8082-65535 }", protocol+" dport vmap { "+port+" : continue } meta l4proto "+protocol)
 	case 6:
 		add(protocol+" dport 8000-8080", protocol+" dport != 8081-8090", protocol+" dport > 8080", protocol+" dport <= 8080")
 	default:
@@ -282,11 +288,14 @@ func (g *generator) conditions(v6 bool) string {
 	}
 	port := g.one("8080", "8081", "9090")
 	words = append(words, g.one("--dport "+port, "--dport "+port, "--dport "+port, "! --dport "+port, "--dport 8000:8080", "-m multiport --dports 80,"+port,
-		"-m multiport --dports 8000:8080,9000", "-m multiport ! --dports 8080", "-m multiport --ports 8081", ""))
+		"-m multiport --dports 8000:8080,9000", "-m multiport ! --dports 8080", "-m multiport --ports 8081", "", "--dport 0:65535", "-m multiport --dports 0:65535", "-m multiport ! --dports 0:65535",
+		"-m multiport ! --dports 0:8079,8082:65535", "--sport 0:65535 --dport "+port, "-m conntrack --ctorigdstport "+port, "-m conntrack ! --ctorigdstport "+port+" --ctproto "+protocol))
 	for range g.IntN(3) {
 		words = append(words, g.one("-d "+addr, "! -d "+addr, "-m addrtype --dst-type LOCAL", "-m addrtype ! --dst-type LOCAL", "-m mark --mark 0x1/0x1",
 			"-m mark ! --mark 0x1", "-m connmark --mark 1", "-m conntrack --ctstate NEW", "-m conntrack ! --ctstate NEW,UNTRACKED", "-s "+source,
-			"-m statistic --mode random --probability 0.5", "-m state --state NEW", "-m limit --limit 100/s"))
+			"-m statistic --mode random --probability 0.5", "-m state --state NEW", "-m limit --limit 100/s", "-m conntrack --ctorigdst "+addr, "-m conntrack ! --ctreplsrc "+addr,
+			"-m conntrack --ctdir ORIGINAL", "-m conntrack --ctstate NEW --ctdir REPLY", "-m conntrack --ctstatus ASSURED", "-m conntrack ! --ctstatus SEEN_REPLY", "-m addrtype --src-type LOCAL",
+			"-m addrtype ! --src-type LOCAL", "-m addrtype --dst-type UNICAST"))
 	}
 	text := strings.Join(words, " ")
 	for _, option := range []string{"! -d", "-d", "-s", "-m limit", "-m statistic"} {

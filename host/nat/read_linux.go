@@ -50,9 +50,10 @@ func again[T any](ctx context.Context, read func() (T, error)) (T, error) {
 			problem = &Unreadable{Op: "read", Err: err}
 		}
 		problem.Possible = true
-		if errors.Is(err, fs.ErrPermission) {
+		// A sandbox denies the family of netlink sockets, which every Linux has.
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EAFNOSUPPORT) {
 			virtual, err := readIPVS()
-			problem.Possible = mayTranslate() || err != nil || len(virtual) > 0
+			problem.Possible = mayTranslate() || mayProxy() || err != nil || len(virtual) > 0
 		}
 		return none, problem
 	}
@@ -162,7 +163,7 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 // without reports whether the kernel has no nf_tables. nfnetlink answers EINVAL
 // for a subsystem that it does not have, and gVisor has no nfnetlink.
 func without(err error) bool {
-	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 func (k *kernel) close() {

@@ -37,7 +37,7 @@ func (w *walk) apply(r natRange) (targets []Target, back tri) {
 		t.Addr = r.minAddr
 		sameAddr = w.isEndpoint(t.Addr)
 	default:
-		t.Addr = r.minAddr
+		t.Addr, t.Addrs = netip.Addr{}, [2]netip.Addr{r.minAddr, r.maxAddr}
 		sameAddr = maybe
 		if r.minAddr.IsValid() && r.maxAddr.IsValid() && !w.mayBeOwn(r.minAddr, r.maxAddr) {
 			sameAddr = no
@@ -55,9 +55,9 @@ func (w *walk) apply(r natRange) (targets []Target, back tri) {
 			t.Port = low + (w.port-r.basePort)%(high-low+1)
 			samePort = triOf(t.Port == w.port)
 		case !among:
-			t.Port, samePort = 0, no // one of them
+			t.Port, t.Ports, samePort = 0, [2]uint16{low, high}, no
 		case r.flags&(rangeRandom|rangeFully) != 0:
-			t.Port, samePort = 0, maybe
+			t.Port, t.Ports, samePort = 0, [2]uint16{low, high}, maybe
 		default:
 			// It stays (nf_nat_l4proto_unique_tuple), unless a connection has it.
 		}

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 )
@@ -30,6 +31,7 @@ type set struct {
 	elements []*element
 	read     bool
 	problem  error
+	ports    int                 // see size
 	single   map[string]*element // by key: those that were asked for one by one, or all of them; the key "" is of the catch-all
 }
 
@@ -48,9 +50,9 @@ func (s *set) singly() bool { return s.flags&(setInterval|setAnonymous) == 0 }
 
 // found is the result of a lookup. elements are those that may be the one.
 type found struct {
-	matched     tri
-	elements    []*element
-	selectsPort bool
+	matched  tri
+	elements []*element
+	ports    int // how many the set has, or 0 if the key has no port
 }
 
 // find looks up what is in the registers.
@@ -76,13 +78,40 @@ func (w *walk) find(l lookup) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	// A set with nearly all ports selects none of them.
-	f.selectsPort = w.reg.selectsPort(l.at, s.keyLength) && !slices.ContainsFunc(f.elements, func(e *element) bool { return e.wide(s, &w.reg, l.at) })
+	switch {
+	case !w.reg.selectsPort(l.at, s.keyLength):
+	case s.keyLength == 2 && s.read:
+		f.ports = s.size()
+	case slices.ContainsFunc(f.elements, func(e *element) bool { return e.wide(s, &w.reg, l.at) }):
+		f.ports = everyNumber
+	default:
+		f.ports = 1
+	}
 	return f, nil
 }
 
 // maxNumbers is the largest modulus of numgen whose numbers are all looked up.
 const maxNumbers = 1024
+
+// size returns how many ports the elements of a set have.
+func (s *set) size() int {
+	if s.ports > 0 {
+		return s.ports
+	}
+	n := 0
+	for _, e := range s.elements {
+		switch {
+		case e.flags&elementOther != 0:
+			n = everyNumber
+		case len(e.key) == 2 && len(e.last) == 2:
+			n += int(binary.BigEndian.Uint16(e.last)) - int(binary.BigEndian.Uint16(e.key)) + 1
+		default:
+			n++
+		}
+	}
+	s.ports = min(max(n, 1), everyNumber)
+	return s.ports
+}
 
 // wide reports whether an element is for most ports.
 func (e *element) wide(s *set, r *registers, at int) bool {

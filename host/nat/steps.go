@@ -23,6 +23,8 @@ const (
 	metaOifname  = 7
 	metaNfproto  = 15
 	metaL4proto  = 16
+	metaIiftype  = 8
+	metaOiftype  = 9
 )
 
 func (s loadMeta) run(w *walk) effect {
@@ -62,6 +64,8 @@ func (s loadMeta) run(w *walk) effect {
 		} else {
 			w.reg.storeNumber(s.at, exactly(index))
 		}
+	case metaIiftype, metaOiftype:
+		return s.loadType(w)
 	case metaIifname, metaOifname:
 		name, known := w.device(s.key == metaOifname)
 		if !known {
@@ -74,6 +78,27 @@ func (s loadMeta) run(w *walk) effect {
 	default:
 		w.reg.storeUnknown(s.at, 16)
 	}
+	return matched
+}
+
+// loadType loads the type of an interface (ARPHRD_*).
+func (s loadMeta) loadType(w *walk) effect {
+	const loopback = 772
+	leaves := s.key == metaOiftype
+	in := w.in
+	switch {
+	case w.filter != nil:
+		in = nil
+	case leaves != (w.hook == hookOutput):
+		return effect{} // no interface
+	case leaves:
+		in = &netInterface{kind: loopback}
+	}
+	if in == nil || in.kind == 0 {
+		w.reg.storeUnknown(s.at, 2)
+		return matched
+	}
+	w.reg.storeKnown(s.at, binary.NativeEndian.AppendUint16(nil, in.kind))
 	return matched
 }
 
@@ -188,13 +213,29 @@ func (s loadPayload) label(w *walk) effect {
 type storePayload struct {
 	base           uint32
 	offset, length int
+	at             int // -1 if it is unknown
 }
 
 func (s storePayload) run(w *walk) effect {
 	addr, length := addrOffset(w.family)
 	end := s.offset + s.length
-	if s.base == baseTransport && s.offset < portOffset+2 && end > portOffset || s.base == baseNetwork && s.offset < addr+length && end > addr {
-		return effect{matched: yes, sent: []Target{{}}, back: maybe}
+	if w.filter != nil {
+		return matched
+	}
+	to := Target{Addr: w.addr, Port: w.port}
+	switch {
+	case s.base == baseTransport && s.offset < portOffset+2 && end > portOffset:
+		to.Port = 0
+		if s.at >= 0 && s.offset == portOffset && s.length == 2 {
+			to.Port = w.reg.portAt(s.at)
+		}
+		return effect{matched: yes, rewrites: &to}
+	case s.base == baseNetwork && s.offset < addr+length && end > addr:
+		to.Addr = netip.Addr{}
+		if s.at >= 0 && s.offset == addr && s.length == length {
+			to.Addr = w.reg.addrAt(s.at, w.family)
+		}
+		return effect{matched: yes, rewrites: &to}
 	}
 	return matched
 }
@@ -209,11 +250,17 @@ type loadCt struct {
 const (
 	ctState      = 0
 	ctDirection  = 1
+	ctStatus     = 2
 	ctMark       = 3
 	ctL3protocol = 7
+	ctSrc        = 8
+	ctDst        = 9
 	ctProtocol   = 10
+	ctProtoSrc   = 11
 	ctProtoDst   = 12
+	ctSrcIP      = 19
 	ctDstIP      = 20
+	ctSrcIP6     = 21
 	ctDstIP6     = 22
 
 	// Bits of ct state (NF_CT_STATE_BIT and the two beside it).
@@ -241,7 +288,22 @@ func (s loadCt) run(w *walk) effect {
 		return matched
 	}
 	result := w.tracked()
+	// Before NAT, that from which replies come is the called end.
+	offset, length := addrOffset(w.family)
+	v4, v6 := triOf(w.family == familyIPv4), triOf(w.family == familyIPv6)
+	addr := func(t tri, called bool) {
+		if result = min(result, t); t == no {
+			return
+		}
+		at := offset
+		if !called {
+			at -= length
+		}
+		loadPayload{baseNetwork, at, length, s.at}.run(w)
+	}
 	switch {
+	case s.key == ctStatus:
+		w.reg.storeNumber(s.at, newStatus(w))
 	case s.key == ctMark:
 		w.reg.storeNumber(s.at, w.state.ctMark)
 	case s.key == ctDirection:
@@ -250,11 +312,16 @@ func (s loadCt) run(w *walk) effect {
 		w.reg.storeKnown(s.at, []byte{w.family})
 	case s.key == ctProtocol:
 		w.reg.storeKnown(s.at, []byte{w.protocol})
-	case s.key == ctProtoDst && !s.replies:
+	case s.key == ctProtoDst && !s.replies || s.key == ctProtoSrc && s.replies:
 		loadPayload{baseTransport, portOffset, 2, s.at}.run(w)
-	case (s.key == ctDstIP && w.family == familyIPv4 || s.key == ctDstIP6 && w.family == familyIPv6) && !s.replies:
-		offset, length := addrOffset(w.family)
-		loadPayload{baseNetwork, offset, length, s.at}.run(w)
+	case s.key == ctProtoDst || s.key == ctProtoSrc:
+		w.reg.storeUnknown(s.at, 2)
+	case s.key == ctDst || s.key == ctSrc:
+		addr(yes, (s.key == ctDst) != s.replies)
+	case s.key == ctDstIP || s.key == ctSrcIP:
+		addr(v4, (s.key == ctDstIP) != s.replies)
+	case s.key == ctDstIP6 || s.key == ctSrcIP6:
+		addr(v6, (s.key == ctDstIP6) != s.replies)
 	default:
 		w.reg.storeUnknown(s.at, 16)
 		result = min(result, maybe)
@@ -275,23 +342,37 @@ const (
 	fibFlagMark   = 4
 	fibFlagIif    = 8
 	fibFlagOif    = 16
-	typeLocal     = 2 // RTN_LOCAL
+
+	// Types of routes (RTN_*).
+	typeUnicast = 1
+	typeLocal   = 2
 )
 
 func (s loadFib) run(w *walk) effect {
 	w.reg.storeUnknown(s.at, 16)
-	if s.result != fibResultType || s.flags&fibFlagSaddr != 0 || s.flags&fibFlagDaddr == 0 {
+	if s.result != fibResultType {
 		return matched
 	}
 	// With an interface in the question, an address is local on its own interface
 	// alone.
-	switch {
-	case s.flags&(fibFlagIif|fibFlagOif) == 0:
-	case s.flags&fibFlagIif != 0 && w.filter == nil && w.hook == hookPrerouting && w.in != nil && w.addr.IsValid() && w.in.has(w.addr):
-	default:
-		return matched
+	here := maybe
+	switch limited := s.flags & (fibFlagIif | fibFlagOif); {
+	case s.flags&fibFlagDaddr != 0 && limited == 0:
+		here = yes
+	case w.filter != nil:
+	case s.flags&fibFlagDaddr != 0 && limited == fibFlagIif && w.hook == hookPrerouting:
+		here = w.isOn(w.in)
+	case s.flags&fibFlagDaddr != 0 && limited == fibFlagOif && w.hook == hookOutput:
+		here = w.isOn(nil)
+	case s.flags&fibFlagSaddr != 0 && limited == 0:
+		here = w.fromHere()
 	}
-	w.reg.storeNumber(s.at, exactly(typeLocal))
+	switch here {
+	case yes:
+		w.reg.storeNumber(s.at, exactly(typeLocal))
+	case no:
+		w.reg.storeNumber(s.at, exactly(typeUnicast))
+	}
 	return matched
 }
 
@@ -389,9 +470,18 @@ func (s compare) run(w *walk) effect {
 	return ifMatched(result, depends)
 }
 
-// narrow is the largest range of ports that selects ports. Service meshes take
-// larger ones.
-const narrow = 1 << 15
+// narrow is the largest number of ports that a condition for ports leaves. Service
+// meshes take more.
+const narrow, everyNumber = 1 << 15, 1 << 16
+
+// leaves is for conditions on the called port that are met: they leave so many
+// ports, or all others.
+func (w *walk) leaves(ports int, others bool) {
+	if others {
+		ports = everyNumber - ports
+	}
+	w.state.port = w.state.port || ports <= narrow
+}
 
 // bounded reports whether a bound leaves a narrow range of ports.
 func (w *walk) bounded(op uint32, bound uint16) bool {
@@ -433,7 +523,9 @@ func (s inRange) run(w *walk) effect {
 		if w.filter != nil && !s.invert {
 			return ifMatched(w.filter.mayBePort(low, high), "")
 		}
-		w.state.port = w.state.port || result == yes && !s.invert && int(high)-int(low) < narrow
+		if result == yes {
+			w.leaves(int(high)-int(low)+1, s.invert)
+		}
 	}
 	return ifMatched(result, depends)
 }
@@ -548,11 +640,11 @@ func (s lookup) run(w *walk) effect {
 		return e
 	}
 	e := ifMatched(found.matched.xor(s.invert), depends)
+	if e.matched == yes && found.ports > 0 {
+		w.leaves(found.ports, s.invert)
+	}
 	if e.matched == no || s.invert {
 		return e
-	}
-	if found.matched == yes && found.selectsPort {
-		w.state.port = true
 	}
 	switch {
 	case s.verdict:

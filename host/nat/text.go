@@ -56,27 +56,30 @@ func (s storeMark) text(d *describer) string {
 }
 
 func (s loadPayload) text(d *describer) string {
-	name := fmt.Sprintf("@%d,%d,%d", s.base, s.offset*8, s.length*8)
-	switch {
-	case s.base == baseTransport && s.offset == portOffset && s.length == 2:
-		name = "dport"
-	case s.base == baseTransport && s.offset == 0 && s.length == 2:
-		name = "sport"
-	case s.base == baseNetwork && s.length == 4 && s.offset == 16:
-		name = "ip daddr"
-	case s.base == baseNetwork && s.length == 4 && s.offset == 12:
-		name = "ip saddr"
-	case s.base == baseNetwork && s.length == 16 && s.offset == 24:
-		name = "ip6 daddr"
-	case s.base == baseNetwork && s.length == 16 && s.offset == 8:
-		name = "ip6 saddr"
-	}
-	d.is(s.at, name)
+	d.is(s.at, payloadName(s.base, s.offset, s.length))
 	return ""
 }
 
-func (s storePayload) text(*describer) string {
-	return fmt.Sprintf("@%d,%d,%d set", s.base, s.offset*8, s.length*8)
+func payloadName(base uint32, offset, length int) string {
+	switch {
+	case base == baseTransport && offset == portOffset && length == 2:
+		return "dport"
+	case base == baseTransport && offset == 0 && length == 2:
+		return "sport"
+	case base == baseNetwork && length == 4 && offset == 16:
+		return "ip daddr"
+	case base == baseNetwork && length == 4 && offset == 12:
+		return "ip saddr"
+	case base == baseNetwork && length == 16 && offset == 24:
+		return "ip6 daddr"
+	case base == baseNetwork && length == 16 && offset == 8:
+		return "ip6 saddr"
+	}
+	return fmt.Sprintf("@%d,%d,%d", base, offset*8, length*8)
+}
+
+func (s storePayload) text(d *describer) string {
+	return payloadName(s.base, s.offset, s.length) + " set " + d.at(s.at)
 }
 
 func (s loadCt) text(d *describer) string {
@@ -215,16 +218,13 @@ func (v verdict) text(*describer) string {
 	case verdictGoto:
 		return "goto " + v.chain
 	}
-	return [...]string{"drop", "accept", "continue", "return"}[v.code]
+	return [...]string{"drop", "accept", "continue", "continue", "return"}[v.code]
 }
 
 func (r natRange) text() string {
 	t := ""
 	if r.flags&rangeAddrs != 0 && r.minAddr.IsValid() {
-		a, b := r.minAddr, r.maxAddr
-		if b16 := a.As16(); a.Is6() && zero(b16[4:]) && !zero(b16[:4]) {
-			a, b = inFamily(a, familyIPv4), inFamily(b, familyIPv4)
-		}
+		a, b := fromUnion(r.minAddr), fromUnion(r.maxAddr)
 		if t = a.String(); a != b {
 			t += "-" + b.String()
 		}
@@ -239,6 +239,14 @@ func (r natRange) text() string {
 		}
 	}
 	return strings.TrimSpace(" to " + t)
+}
+
+// fromUnion returns the address of a union whose family is not known.
+func fromUnion(a netip.Addr) netip.Addr {
+	if b := a.As16(); a.Is6() && zero(b[4:]) && !zero(b[:4]) {
+		return inFamily(a, familyIPv4)
+	}
+	return a
 }
 
 func (s dnat) text(*describer) string { return "dnat " + s.r.text() }
@@ -276,10 +284,20 @@ func (s redirectRegisters) text(d *describer) string {
 	if s.minPort < 0 {
 		return "redirect"
 	}
-	return "redirect to :" + d.at(s.minPort)
+	t := "redirect to :" + d.at(s.minPort)
+	if s.maxPort >= 0 && s.maxPort != s.minPort {
+		t += "-" + d.at(s.maxPort)
+	}
+	return t
 }
 
-func (s tproxy) text(*describer) string { return "tproxy to " + s.to.String() }
+func (s tproxy) text(*describer) string {
+	to := s.to
+	if to.Addr = fromUnion(to.Addr); to.Addr.IsUnspecified() {
+		return fmt.Sprintf("tproxy to :%d", to.Port)
+	}
+	return "tproxy to " + to.String()
+}
 
 func (s tproxyRegisters) text(d *describer) string {
 	t := "tproxy to"
@@ -335,7 +353,7 @@ func (s portList) text(*describer) string {
 
 func (s addrType) text(*describer) string {
 	if s.dest == 1<<typeLocal {
-		return "fib daddr type " + not(s.invertDest) + "local"
+		return "fib daddr type " + not(s.flags&invertDestType != 0) + "local"
 	}
 	return "addrtype ..."
 }
@@ -351,6 +369,8 @@ func (s markMatch) text(*describer) string {
 func (s stateMatch) text(*describer) string {
 	return fmt.Sprintf("ct state %s%#x", not(s.invert), s.mask)
 }
+
+func (s connMatch) text(*describer) string { return "conntrack ..." }
 
 func (s addrRange) text(*describer) string { return "iprange ..." }
 

@@ -292,9 +292,20 @@ func (w *walk) run(chain string, s state, depth int) (through bool, _ state, err
 func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ state, err error) {
 	w.state = s
 	w.reg = registers{}
-	var on states // the callers that go on to the next rule
+	chain := w.current.chain
+	var on states  // the callers that go on to the next rule
+	var to *Target // where the rule has sent callers so far
 	for _, step := range r.steps {
 		e := step.run(w)
+		if e.rewrites != nil {
+			to = e.rewrites.after(to, w)
+		}
+		if to != nil && (e.matched == no || len(e.verdicts) > 0) {
+			if w.rewrite(r, *to) {
+				return on.any, on.state, nil
+			}
+			to = nil
+		}
 		switch e.matched {
 		case no:
 			on.join(w.state)
@@ -316,13 +327,15 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if len(e.verdicts) == 0 {
 			continue
 		}
-		entered := w.state
+		entered, loaded, further := w.state, w.reg, false
 		for _, v := range e.verdicts {
 			switch v.code {
 			case verdictDrop:
 			case verdictAccept:
 				w.accepted.join(entered)
 			case verdictContinue:
+				further = true
+			case verdictBreak:
 				on.join(entered)
 			case verdictReturn:
 				exits.join(entered)
@@ -341,10 +354,54 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 				}
 			}
 		}
+		if !further {
+			return on.any, on.state, nil
+		}
+		w.state, w.reg, w.current.chain, w.current.rule = entered, loaded, chain, r
+	}
+	if to != nil && w.rewrite(r, *to) {
 		return on.any, on.state, nil
 	}
 	on.join(w.state)
 	return true, on.state, nil
+}
+
+// after returns where callers end whose header was changed before.
+func (t Target) after(before *Target, w *walk) *Target {
+	if before != nil && t.Addr == w.addr {
+		t.Addr = before.Addr
+	}
+	if before != nil && t.Port == w.port {
+		t.Port = before.Port
+	}
+	return &t
+}
+
+// rewrite records that a rule sends callers away by changing the header. gone reports
+// that none of them comes back.
+func (w *walk) rewrite(r *rule, to Target) (gone bool) {
+	addr, port := yes, triOf(to.Port == w.port)
+	if to.Addr != w.addr {
+		addr = w.isEndpoint(to.Addr)
+	}
+	if to.Port == 0 {
+		port = maybe
+	}
+	back, targets := min(addr, port), []Target{to}
+	switch {
+	case back == yes:
+		return false
+	case back == maybe:
+		w.unknown("it depends on what the packets hold")
+	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool { return b.hook == w.hook && b.nat }):
+		// Rules for the other port have not been read.
+		w.unknown("other NAT rules may send them on")
+		targets = append(targets, Target{})
+	default:
+		gone = true
+	}
+	w.send(r, effect{sent: targets})
+	return gone
 }
 
 func (w *walk) unknown(reason string) {

@@ -385,7 +385,10 @@ func (w *world) compare(j *judge, q Question, to netip.Addr, c caller, r *Route,
 		}
 	default:
 		j.some++
-		if certain {
+		switch {
+		case r.Reason == EveryPort && isNeed:
+			fault("false all")
+		case r.Reason != EveryPort && certain:
 			fault("vague")
 		}
 		if got.IsValid() && !isNeed && len(r.To) < maxTargets && !names(r.To, got) {
@@ -396,7 +399,9 @@ func (w *world) compare(j *judge, q Question, to netip.Addr, c caller, r *Route,
 
 func names(targets []Target, a netip.AddrPort) bool {
 	for _, t := range targets {
-		if (!t.Addr.IsValid() || t.Addr == a.Addr()) && (t.Port == 0 || t.Port == a.Port()) {
+		among := (!t.Addrs[0].IsValid() || t.Addrs[0].Compare(a.Addr()) <= 0 && a.Addr().Compare(t.Addrs[1]) <= 0) &&
+			(t.Ports == [2]uint16{} || t.Ports[0] <= a.Port() && a.Port() <= t.Ports[1])
+		if among && (!t.Addr.IsValid() || t.Addr == a.Addr()) && (t.Port == 0 || t.Port == a.Port()) {
 			return true
 		}
 	}

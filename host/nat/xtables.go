@@ -3,6 +3,7 @@ package nat
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // Decoders for the matches and targets of x_tables, which the rules of
@@ -32,11 +33,10 @@ func decodeMatch(name string, revision uint32, data []byte) step {
 	case name == "multiport" && revision == 1 && len(data) >= 48:
 		s = decodeMultiport(data)
 	case name == "addrtype" && revision == 0 && len(data) >= 12:
-		n := binary.NativeEndian.Uint32
-		s = addrType{source: number16(data), dest: number16(data[2:]), invertDest: n(data[8:]) != 0}
+		n := number32
+		s = addrType{source: number16(data), dest: number16(data[2:]), flags: n(data[4:])&1*invertSourceType | n(data[8:])&1*invertDestType}
 	case name == "addrtype" && revision == 1 && len(data) >= 8:
-		flags := binary.NativeEndian.Uint32(data[4:])
-		s = addrType{source: number16(data), dest: number16(data[2:]), invertDest: flags&2 != 0, byInterface: flags&12 != 0}
+		s = addrType{source: number16(data), dest: number16(data[2:]), flags: number32(data[4:])}
 	case name == "comment":
 		s = comment(cString(data))
 	case (name == "mark" || name == "connmark") && revision == 1 && len(data) >= 9:
@@ -44,9 +44,9 @@ func decodeMatch(name string, revision uint32, data []byte) step {
 	case name == "state" && revision == 0 && len(data) >= 4:
 		s = stateMatch{mask: number32(data), untracked: 64}
 	case name == "conntrack" && revision >= 2 && revision <= 3 && len(data) >= 154:
-		s = decodeConntrack(data)
+		s = decodeConntrack(data, revision == 3)
 	case name == "iprange" && revision == 1 && len(data) >= 65:
-		s = addrRange{low: data[32:48], high: data[48:64], source: data[64]&1 != 0, dest: data[64]&2 != 0, invert: data[64]&32 != 0}
+		s = addrRange{data[:65]}
 	case name == "statistic" && revision == 0 && len(data) >= 8 && number16(data) == 0 && number16(data[2:]) == 0 && number32(data[4:]) >= 1<<31:
 		s = passes{"statistic"} // a probability of 1
 	case name == "set":
@@ -80,8 +80,8 @@ func (s portsMatch) run(w *walk) effect {
 	if w.protocol != s.protocol {
 		return effect{}
 	}
-	result := triOf(w.port >= s.ports[0] && w.port <= s.ports[1]).xor(s.invert)
-	if s.source != [2]uint16{0, 0xffff} || s.invertSource || s.option {
+	result := min(triOf(holds(s.ports, w.port)).xor(s.invert), ofSource(s.source).xor(s.invertSource))
+	if s.option {
 		result = min(result, maybe)
 	}
 	if s.flagMask != 0 || s.invertFlags {
@@ -89,10 +89,35 @@ func (s portsMatch) run(w *walk) effect {
 		f := partial{uint32(w.packet.transport.value[13]), uint32(w.packet.transport.known[13])}
 		result = min(result, f.equals(uint32(s.flags), uint32(mask)).xor(s.invertFlags))
 	}
-	if result == yes && !s.invert && int(s.ports[1])-int(s.ports[0]) < narrow {
-		w.state.port = true
+	if result == yes {
+		w.leaves(countPorts([][2]uint16{s.ports}), s.invert)
 	}
 	return ifMatched(result, depends)
+}
+
+func holds(r [2]uint16, p uint16) bool { return p >= r[0] && p <= r[1] }
+
+// ofSource reports whether callers come from a range of ports.
+func ofSource(r [2]uint16) tri {
+	switch {
+	case r == [2]uint16{0, everyNumber - 1}:
+		return yes
+	case r[0] > r[1]:
+		return no
+	}
+	return maybe
+}
+
+// countPorts returns how many ports ranges have.
+func countPorts(ranges [][2]uint16) int {
+	ranges = slices.Clone(ranges)
+	slices.SortFunc(ranges, func(a, b [2]uint16) int { return int(a[0]) - int(b[0]) })
+	n, next := 0, 0
+	for _, r := range ranges {
+		n += max(int(r[1])+1-max(int(r[0]), next), 0)
+		next = max(next, int(r[1])+1)
+	}
+	return n
 }
 
 // portList is the match multiport.
@@ -122,24 +147,27 @@ func decodeMultiport(data []byte) step {
 }
 
 func (s portList) run(w *walk) effect {
-	result, wide := no, false
+	result := no
 	for _, r := range s.ranges {
 		switch {
 		case w.filter != nil && s.dest:
 			result = max(result, w.filter.mayBePort(r[0], r[1]))
-		case s.dest && w.port >= r[0] && w.port <= r[1]:
-			result, wide = yes, int(r[1])-int(r[0]) >= narrow
+		case s.dest && holds(r, w.port):
+			result = yes
+		}
+		if s.source {
+			result = max(result, ofSource(r))
 		}
 	}
-	if w.filter != nil && s.invert {
-		result = maybe
-	}
-	if s.source && result == no {
-		result = maybe
+	if w.filter != nil {
+		if s.invert {
+			result = maybe
+		}
+		return ifMatched(result, depends)
 	}
 	result = result.xor(s.invert)
-	if w.filter == nil && result == yes && !s.invert && !wide && !s.source {
-		w.state.port = true
+	if result == yes && s.dest && (!s.source || s.invert) {
+		w.leaves(countPorts(s.ranges), s.invert)
 	}
 	return ifMatched(result, depends)
 }
@@ -147,30 +175,95 @@ func (s portList) run(w *walk) effect {
 // addrType is the match addrtype. The masks have a bit for each route type.
 type addrType struct {
 	source, dest uint16
-	invertDest   bool
-	byInterface  bool
+	flags        uint32
 }
 
+// Flags of addrType (enum in xt_addrtype.h).
+const (
+	invertSourceType = 1
+	invertDestType   = 2
+	limitIn          = 4
+	limitOut         = 8
+)
+
 func (s addrType) run(w *walk) effect {
-	const unicast, local = 1 << 1, 1 << typeLocal
+	const unicast, local = 1 << typeUnicast, 1 << typeLocal
 	if w.filter != nil {
 		return ifMatched(maybe, "")
 	}
+	v6 := w.family == familyIPv6
+	is := func(mask uint16, here tri) tri {
+		switch {
+		case v6 && mask&^(unicast|local) != 0:
+			return maybe // xt_addrtype.c asks the routing table about some of them
+		case v6 && mask&local == 0:
+			return triOf(mask&unicast != 0) // in IPv6, that is a form of the address
+		case mask&unicast != 0 && mask&local != 0 && !v6:
+			return yes
+		case mask&local != 0:
+			return here
+		case mask&unicast != 0:
+			return here.not()
+		}
+		return no
+	}
 	result := yes
 	if s.dest != 0 {
-		is := s.dest&local != 0
-		if w.family == familyIPv6 && s.dest&(unicast|local) == unicast {
-			is = true // to xt_addrtype.c, a local address is unicast in IPv6 alone
+		here := yes
+		switch {
+		case s.flags&limitIn != 0:
+			here = w.isOn(w.in)
+		case s.flags&limitOut != 0:
+			here = w.isOn(nil)
 		}
-		result = triOf(is).xor(s.invertDest)
-		if s.byInterface || w.family == familyIPv6 && s.dest&^(unicast|local) != 0 {
-			result = maybe
-		}
+		result = min(result, is(s.dest, here).xor(s.flags&invertDestType != 0))
 	}
 	if s.source != 0 {
-		result = min(result, maybe)
+		here := maybe
+		if s.flags&(limitIn|limitOut) == 0 {
+			here = w.fromHere()
+		}
+		result = min(result, is(s.source, here).xor(s.flags&invertSourceType != 0))
 	}
 	return ifMatched(result, depends)
+}
+
+// isOn reports whether the called address is local on an interface, or on lo.
+func (w *walk) isOn(in *netInterface) tri {
+	switch {
+	case !w.addr.IsValid(), in == nil && w.hook != hookOutput, in != nil && in.vrf != "":
+		return maybe
+	case in == nil || in.loopback:
+		if w.addr.IsLoopback() {
+			return yes
+		}
+		for _, i := range w.machine.interfaces {
+			if i.loopback && i.has(w.addr) {
+				return maybe // others may have it, too
+			}
+		}
+		return no
+	case !in.has(w.addr):
+		return no
+	}
+	for _, i := range w.machine.interfaces {
+		if i.index != in.index && i.has(w.addr) && w.addr.Is4() {
+			return maybe // the route is that of one of them
+		}
+	}
+	return yes
+}
+
+// fromHere reports whether the call comes from an address of the machine. The
+// kernel drops calls from outside that claim it.
+func (w *walk) fromHere() tri {
+	switch {
+	case w.hook == hookOutput, w.in != nil && w.in.loopback:
+		return yes
+	case w.in == nil:
+		return maybe
+	}
+	return no
 }
 
 // markMatch is the match mark or connmark.
@@ -228,33 +321,25 @@ func (s stateMatch) run(w *walk) effect {
 	return ifMatched(triOf(s.mask&is != 0).xor(s.invert), "")
 }
 
-func decodeConntrack(data []byte) step {
-	const flagState, stateUntracked = 1, 256
-	flags, invert := number16(data[146:]), number16(data[148:])
-	if flags != flagState {
-		return some{"the match conntrack"}
-	}
-	return stateMatch{uint32(number16(data[150:])), stateUntracked, invert&flagState != 0}
-}
-
-// addrRange is the match iprange.
-type addrRange struct {
-	low, high            []byte
-	source, dest, invert bool
-}
+// addrRange is the match iprange: two ranges of addresses, and flags.
+type addrRange struct{ data []byte }
 
 func (s addrRange) run(w *walk) effect {
+	const source, dest, invertSource, invertDest = 1, 2, 16, 32
 	if w.filter != nil {
 		return ifMatched(maybe, "")
 	}
 	result := yes
-	if s.dest {
-		offset, length := addrOffset(w.family)
-		h := &w.packet.network
-		result = within(h.value[offset:offset+length], h.known[offset:offset+length], s.low[:length], s.high[:length]).xor(s.invert)
+	offset, length := addrOffset(w.family)
+	h, flags := &w.packet.network, s.data[64]
+	in := func(at, low int) tri {
+		return within(h.value[at:at+length], h.known[at:at+length], s.data[low:][:length], s.data[low+16:][:length])
 	}
-	if s.source {
-		result = min(result, maybe)
+	if flags&dest != 0 {
+		result = min(result, in(offset, 32).xor(flags&invertDest != 0))
+	}
+	if flags&source != 0 {
+		result = min(result, in(offset-length, 0).xor(flags&invertSource != 0))
 	}
 	return ifMatched(result, depends)
 }

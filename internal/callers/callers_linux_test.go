@@ -52,7 +52,12 @@ func situations() []situation {
 		{name: "DNAT for another interface", nft: rules(pre, `iifname "wan7" tcp dport 8080 dnat to 10.0.0.2:80`), want: "free"},
 		{name: "DNAT for another port", nft: rules(pre, "tcp dport 8081 dnat to 10.0.0.2:80"), want: "free"},
 		{name: "DNAT of one caller", nft: rules(pre, "ip saddr 10.0.0.1 tcp dport 8080 dnat to 10.0.0.2:80"), want: "free", notice: "some of the callers of 10.0.0.254 by net0 may be sent to 10.0.0.2:80"},
-		{name: "DNAT of every port", nft: rules(pre, "meta l4proto tcp dnat to 10.0.0.2:80"), want: "free", notice: "it takes every port"},
+		{name: "DNAT of every port", nft: rules(pre, "meta l4proto tcp dnat to 10.0.0.2:80"), want: "free", notice: "callers of 10.0.0.254 by net0 are sent to 10.0.0.2:80 by a NAT rule in chain pre of table ip t: it takes every port"},
+		{name: "DNAT of every port but one", shell: "iptables-legacy -t nat -A PREROUTING -p tcp -m multiport ! --dports 22 -j DNAT --to-destination 10.0.0.2:80", want: "free", notice: "are sent to 10.0.0.2:80 by a NAT rule in chain PREROUTING of table ip nat of iptables-legacy: it takes every port"},
+		{name: "DNAT by the port of the connection", shell: "iptables-legacy -t nat -A PREROUTING -p tcp -m conntrack --ctorigdstport 8080 -j DNAT --to-destination 10.0.0.2:80", want: "redirected", message: "are sent to 10.0.0.2:80 by"},
+		{name: "DNAT to addresses and ports", nft: rules(pre, "tcp dport 8080 dnat to 10.0.0.2-10.0.0.3:80-81"), want: "redirected", message: "are sent to 10.0.0.2-10.0.0.3:80-81 by"},
+		{name: "REDIRECT to ports", nft: rules(pre, "tcp dport 8080 redirect to :9090-9091"), want: "redirected", message: "are sent to 10.0.0.254:9090-9091 by"},
+		{name: "rewritten in raw", nft: "table ip t { chain pre { type filter hook prerouting priority raw\n tcp dport 8080 tcp dport set 9090\n }\n }", want: "redirected", message: "are sent to 10.0.0.254:9090 of callers.test (pid"},
 		{
 			name: "CNI portmap", shell: `iptables-nft -t nat -N CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -N CNI-DN-0123
