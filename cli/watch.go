@@ -149,9 +149,6 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	if err != nil {
 		return err
 	}
-	if f, ok := fileOf(a.stdout); ok && o.until == "" && o.metrics == "" && wasClosed(f) {
-		return unknownError(errors.New("stdout is closed, so nobody could read the events: redirect it, to /dev/null if they do not matter"))
-	}
 	needs, specs, err := a.watchedNeeds(ctx, args, o)
 	if err != nil {
 		return err
