@@ -16,6 +16,7 @@ import (
 type evidence struct {
 	subject string // the need
 	where   string // the need and, unless they are all, those endpoints
+	be      string // the verb of where: is, or are for several endpoints
 	blamed  []endpointVerdict
 	sockets []host.Socket
 	tried   host.Tried
@@ -33,9 +34,12 @@ func newEvidence(n Need, proto port.Protocol, status Status, verdicts []endpoint
 		}
 	}
 	e.sockets = distinct(e.sockets)
-	e.where = e.subject
+	e.where, e.be = e.subject, "is"
 	if len(names) < len(verdicts) {
 		e.where += ": " + list(names)
+		if len(names) > 1 {
+			e.be = "are"
+		}
 	}
 	return e
 }
@@ -55,9 +59,9 @@ func (n Need) explain(r *Result, e evidence) {
 	case Denied:
 		n.explainDenied(r, e)
 	case OSReserved:
-		r.Message = e.where + " is reserved by the operating system"
+		r.Message = e.where + " " + e.be + " reserved by the operating system"
 	case Leased:
-		r.Message = e.where + " is taken"
+		r.Message = e.where + " " + e.be + " taken"
 	case Unavailable:
 		n.explainUnavailable(r, e)
 	case Unknown:
@@ -97,12 +101,12 @@ func (n Need) explainShadowed(r *Result, e evidence) {
 
 func (n Need) explainInUse(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
-	r.Message = inUseMessage(e.where, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
+	r.Message = inUseMessage(e.where, e.be, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
 	switch {
 	case len(e.sockets) == 0:
 		n.noteNoSocket(r, e)
 		if r.Unlisted {
-			r.Message = e.where + " is in use by a socket that the socket table does not show"
+			r.Message = e.where + " " + e.be + " in use by a socket that the socket table does not show"
 		}
 	case allTimeWait(e.sockets):
 		gone := "only connections in TIME_WAIT hold it: they are gone within 60 s, so " + n.waitKey("60s") + " is enough"
@@ -116,7 +120,11 @@ func (n Need) explainInUse(r *Result, e evidence) {
 }
 
 // inUseMessage names the holders, and what they do with the port.
-func inUseMessage(subject string, sockets []host.Socket) string {
+func inUseMessage(subject, be string, sockets []host.Socket) string {
+	connection := be + " the local port of a connection"
+	if be == "are" {
+		connection = "are local ports of connections"
+	}
 	states := map[host.State]bool{}
 	for _, s := range sockets {
 		states[s.State] = true
@@ -124,19 +132,19 @@ func inUseMessage(subject string, sockets []host.Socket) string {
 	holders := describeAll(sockets)
 	switch {
 	case len(sockets) == 0:
-		return subject + " is in use by a process that can't be seen"
+		return fmt.Sprintf("%s %s in use by a process that can't be seen", subject, be)
 	case states[host.Listen]:
-		return subject + " is in use by " + holders
+		return fmt.Sprintf("%s %s in use by %s", subject, be, holders)
 	case states[host.Allocated]:
-		return fmt.Sprintf("%s is in use by %s: the container engine has given it the port", subject, holders)
+		return fmt.Sprintf("%s %s in use by %s: the container engine has given it the port", subject, be, holders)
 	case states[host.Bound]:
-		return fmt.Sprintf("%s is bound by %s, which does not listen yet", subject, holders)
+		return fmt.Sprintf("%s %s bound by %s, which does not listen yet", subject, be, holders)
 	case states[host.Connected]:
-		return fmt.Sprintf("%s is the local port of a connection of %s", subject, holders)
+		return fmt.Sprintf("%s %s of %s", subject, connection, holders)
 	case states[host.Closing]:
-		return fmt.Sprintf("%s is the local port of a connection that is closing", subject)
+		return fmt.Sprintf("%s %s that %s closing", subject, connection, be)
 	}
-	return subject + " is in TIME_WAIT: its last connections are still timing out"
+	return fmt.Sprintf("%s %s in TIME_WAIT: its last connections are still timing out", subject, be)
 }
 
 func (n Need) explainDenied(r *Result, e evidence) {
@@ -144,11 +152,17 @@ func (n Need) explainDenied(r *Result, e evidence) {
 	switch {
 	case int(x.Port) >= from:
 		r.Message = fmt.Sprintf("%s may not be bound by %s (%s)", e.where, n.user(), x.Errno)
-	case e.facts.Machine.OS == "linux":
-		r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE", e.where, n.user(), from)
 	default:
-		r.Message = fmt.Sprintf("%s may not be bound by %s: ports below %d need root", e.where, n.user(), from)
+		r.Message = fmt.Sprintf("%s may not be bound by %s: %s", e.where, n.user(), privilegeText(e.facts))
 	}
+}
+
+// privilegeText returns the ports that need a right, and which.
+func privilegeText(f host.Facts) string {
+	if f.Machine.OS == "linux" {
+		return fmt.Sprintf("ports below %d (net.ipv4.ip_unprivileged_port_start) need root or CAP_NET_BIND_SERVICE", f.Limits.UnprivilegedFrom)
+	}
+	return fmt.Sprintf("ports below %d need root", f.Limits.UnprivilegedFrom)
 }
 
 // user names the user that the need's app runs as.
@@ -186,7 +200,7 @@ func (n Need) explainUnknown(r *Result, e evidence) {
 		r.Message = fmt.Sprintf("%s was not bound, because a bind would have taken traffic from a listener that has gone since: check again", e.where)
 	default:
 		n.listHolders(r, e.sockets, e.facts.Gaps)
-		r.Message = fmt.Sprintf("%s is in use, but whether by its owner could not be determined: %s", e.where, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
+		r.Message = fmt.Sprintf("%s %s in use, but whether by its owner could not be determined: %s", e.where, e.be, cmp.Or(describeAll(e.sockets), "no process can be seen there"))
 		if len(e.sockets) == 0 {
 			n.noteNoSocket(r, e)
 		}

@@ -62,7 +62,7 @@ func (n Need) noteDuplicates(r *Result, rivals []Need) {
 	if len(names) > rivalsShown {
 		names = append(names[:rivalsShown], "others")
 	}
-	r.OK = false
+	r.OK, r.Rivals = false, len(rivals)
 	n.notify(r, config.Duplicate, "%s is also needed by %s: only one of them can have it", n.subject(r.Protocol), strings.Join(names, ", "))
 }
 

@@ -42,7 +42,7 @@ func (n Need) Endpoints() int {
 func (n Need) result(proto port.Protocol) Result {
 	r := Result{
 		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
-		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "",
+		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "", Wait: n.Wait,
 		Auto: n.Auto, Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
 	}
 	if r.Compose {

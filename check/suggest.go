@@ -24,6 +24,7 @@ type search struct {
 	auto   *autoPort // the need that the search is for, if it has no port yet
 	// untried is an attempt that failed for another reason than the port.
 	untried *host.Attempt
+	denied  bool // a port was denied for lack of a right
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -344,6 +345,7 @@ func (s *search) noteUntried(t host.Tried, l host.Limits) {
 		if a.Outcome == host.Failed || a.Outcome == host.Denied && int(a.Port) >= l.UnprivilegedFrom {
 			s.untried = &a
 		}
+		s.denied = s.denied || a.Outcome == host.Denied && int(a.Port) < l.UnprivilegedFrom
 	}
 }
 
@@ -401,15 +403,19 @@ func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16
 
 // Few says that the need's range has only some of the wanted ports.
 func (n Need) Few(found, wanted int) string {
-	protocols := make([]string, len(n.Protocols))
+	words := make([]string, len(n.Protocols))
 	for i, proto := range n.Protocols {
-		protocols[i] = string(proto)
+		words[i] = string(proto)
 	}
-	what := strings.Join(protocols, " and ") + " ports"
+	one := strings.Join(words, " and ") + " port"
+	many := one + "s"
 	if size := n.Ports.Len(); size > 1 {
-		what = fmt.Sprintf("blocks of %d %s", size, what)
+		one, many = fmt.Sprintf("block of %d %s", size, many), fmt.Sprintf("blocks of %d %s", size, many)
 	}
-	return fmt.Sprintf("%s has only %d of %d free %s", n.Range, found, wanted, what)
+	if found == 0 {
+		return fmt.Sprintf("%s has no free %s", n.Range, one)
+	}
+	return fmt.Sprintf("%s has only %d of %d free %s", n.Range, found, wanted, many)
 }
 
 // freePorts finds ports at this moment.
@@ -445,6 +451,9 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	}
 	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < wanted {
 		return nil, nil, errors.New(why)
+	}
+	if s.denied && len(s.chosen) < wanted {
+		unseen = append(unseen, privilegeText(facts))
 	}
 	for _, g := range r.unseen {
 		if text := gapText(g); !slices.Contains(unseen, text) {

@@ -150,6 +150,10 @@ type Result struct {
 	TableOnly bool `json:"-"`
 	// Compose is set if the need is from a Compose file.
 	Compose bool `json:"-"`
+	// Rivals is the number of other needs that want the port.
+	Rivals int `json:"-"`
+	// Wait is for how long the need has been retried.
+	Wait time.Duration `json:"-"`
 	// Env is the variable that chooses the port in the need's Compose file, or "".
 	Env string `json:"-"`
 	// OS is that of the target, and UID the effective uid of the probe there; nil if

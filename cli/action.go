@@ -120,6 +120,7 @@ func (a *app) actionArgs() (args, unused []string, err error) {
 			unused = append(unused, fmt.Sprintf("input %s has no effect with command: %s", input, name))
 		}
 	}
+	unused = append(unused, a.unknownInputs()...)
 	args = append(args, "--")
 	if slices.Contains(command.inputs, "manifest") {
 		args = append(args, ci.Lines(a.env, "manifest")...)
@@ -140,6 +141,33 @@ func actionInputs(a *app) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// otherInputs are the inputs that no command of the action has as a flag. The last two
+// are GitHub's own for every container action.
+var otherInputs = []string{"command", "job-container", "job-services", "runner-temp", "args", "entrypoint"}
+
+// unknownInputs returns a message for each input that the action does not have. Steps
+// can set any variable, so only a few are named.
+func (a *app) unknownInputs() []string {
+	const most = 10
+	inputs := slices.Concat(actionInputs(a), otherInputs)
+	var all []string
+	for _, variable := range slices.Sorted(maps.Keys(a.env)) {
+		name, found := strings.CutPrefix(variable, "INPUT_")
+		if name = strings.ToLower(name); !found || name == "" || slices.Contains(inputs, name) || strings.TrimSpace(a.env[variable]) == "" {
+			continue
+		}
+		if len(all) == most {
+			return append(all, "more inputs have no effect, because the action has none of their names")
+		}
+		message := fmt.Sprintf("input %.64s has no effect: the action has no input of that name", name)
+		if hint := config.DidYouMean(name, inputs); hint != "" {
+			message += "; " + hint
+		}
+		all = append(all, message)
+	}
+	return all
 }
 
 // inputValues returns the values of the input that has the name of a flag. For a

@@ -82,10 +82,11 @@ func TestActionArgs(t *testing.T) {
 		"lint":          {ci.Env{"INPUT_COMMAND": "lint", "INPUT_RECURSIVE": "deploy"}, "lint --recursive=deploy --"},
 		"assign":        {ci.Env{"INPUT_COMMAND": "assign", "INPUT_FOR": "90m", "INPUT_EXPORT-ENV": "true", "INPUT_JOB": "a b", "INPUT_MANIFEST": "a.yml"}, "assign --job=a b --export-env=true --for=90m -- a.yml"},
 		"verify":        {ci.Env{"INPUT_COMMAND": "verify", "INPUT_WAIT": "30s", "INPUT_FAIL-ON": "warning"}, "verify --wait=30s --fail-on=warning --"},
-		"release":       {ci.Env{"INPUT_COMMAND": "release", "INPUT_JOB": "a", "INPUT_ALL": "true"}, "release --job=a --"},
+		"release":       {ci.Env{"INPUT_COMMAND": "release", "INPUT_JOB": "a", "INPUT_ALL": "true"}, `release --job=a --; input all has no effect: the action has no input of that name; did you mean "allow-manifest-targets"?`},
 		"another":       {ci.Env{"INPUT_COMMAND": "asign"}, `input command "asign": want one of check, lint, assign, verify, release`},
 		"no effect":     {ci.Env{"INPUT_COMMAND": "lint", "INPUT_WAIT": "3s", "INPUT_JOB": "x", "INPUT_SSH-KEY": "k"}, "lint --; input job has no effect with command: lint; input ssh-key has no effect with command: lint; input wait has no effect with command: lint"},
 		"no manifest":   {ci.Env{"INPUT_COMMAND": "release", "INPUT_MANIFEST": "a.yml"}, "release --; input manifest has no effect with command: release"},
+		"unknown":       {ci.Env{"INPUT_WRITE": "true", "INPUT_EXPORT_ENV": "true", "INPUT_COMAND": "lint", "INPUT_": "x", "INPUT_ARGS": "x", "INPUT_X\n": "1", "INPUT_ALL": " "}, "check --; input comand has no effect: the action has no input of that name; did you mean \"command\"?; input export_env has no effect: the action has no input of that name; did you mean \"export-env\"?; input write has no effect: the action has no input of that name; input x\n has no effect: the action has no input of that name"},
 		"of assign":     {ci.Env{"INPUT_EXPORT-ENV": "true", "INPUT_JOB": "a"}, "check --; input export-env has no effect with command: check"},
 	} {
 		args, unused, err := (&app{env: c.env}).actionArgs()

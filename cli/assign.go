@@ -230,16 +230,17 @@ func onceEach(needs []check.Need, specs []targetSpec) ([]check.Need, []targetSpe
 	return all, kept
 }
 
-// refuseVariables returns a problem for each variable with an unusual name if a stranger
-// may have chosen it: BASH_ENV=8080 makes a later step run a file of that name.
+// refuseVariables returns a problem for each variable that has a meaning for others,
+// which a Compose file can name, and for each with an unusual name if a stranger may have
+// chosen it: it may mean something to a later step.
 func (a *app) refuseVariables(needs []check.Need) []config.Problem {
 	reason := ci.Untrusted(a.env)
-	if reason == "" {
-		return nil
-	}
 	var problems []config.Problem
 	for _, n := range needs {
-		if v := n.Variable(); v != "PORT" && !strings.HasSuffix(v, "_PORT") {
+		switch v := n.Variable(); {
+		case config.ReservedEnv(v):
+			problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("the variable %s already has a meaning for shells, programs or CI systems, and would be set to a port: use one of the app's own here, such as %s", v, config.DefaultEnv(n.Name))})
+		case reason != "" && v != "PORT" && !strings.HasSuffix(v, "_PORT"):
 			problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("the variable %s is refused: %s, so anybody may have written this manifest; here a variable has to be PORT or end with _PORT", v, reason)})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport"
 )
@@ -107,6 +108,9 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return err
+	}
+	if o.runAs != "" && host.UnknownUser(o.runAs) && slices.ContainsFunc(specs, func(s targetSpec) bool { return s.spec == "local" }) {
+		return usageError(fmt.Errorf("--run-as %q: this machine has no such user", o.runAs), "")
 	}
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)

@@ -214,7 +214,11 @@ func (a *app) readList(ctx context.Context, reader *report.Reader, file string, 
 		}
 	}
 	if err != nil {
-		return check.Listing{}, usageError(err, "")
+		hint := ""
+		if errors.Is(r.err, os.ErrNotExist) && isPort(file) {
+			hint = "diff compares lists of `portcheck list -f json`; for one port use `portcheck list -p " + file + "` or `portcheck -p " + file + "`"
+		}
+		return check.Listing{}, usageError(err, hint)
 	}
 	return r.Listing, nil
 }

@@ -73,6 +73,9 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 	for _, p := range assignment.Ports {
 		a.env[p.Env] = fmt.Sprint(p.Port)
 	}
+	if o.onlyPort(assignment) {
+		a.env["PORT"] = fmt.Sprint(assignment.Ports[0].Port)
+	}
 	var sockets []*os.File
 	if passSockets {
 		var names []string
@@ -92,6 +95,12 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 		return context.Cause(ctx)
 	}
 	return unknownError(fmt.Errorf("%s can't be run: %w", report.Safe(path), become(path, command, a.environ(), sockets)))
+}
+
+// onlyPort reports whether the command gets one port, by --port. It has no name of
+// somebody's choice, so the variable that most servers read is PORT.
+func (o *assignOptions) onlyPort(a check.Assignment) bool {
+	return len(a.Ports) == 1 && len(o.ports) == 1
 }
 
 // openSockets opens the sockets of a need on its port as servers do. Those for tcp

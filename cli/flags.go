@@ -3,8 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/config"
@@ -69,6 +71,23 @@ func parseDuration(text string) (time.Duration, error) {
 // notOneOf returns the failure of a flag whose value is none of its words.
 func notOneOf(flag, value string, words []string) error {
 	return usageError(fmt.Errorf("%s %q: want %s", flag, value, config.OneOf(words)), config.DidYouMean(value, words))
+}
+
+// refuseEmpty returns an error for a flag with an empty value, which would have no effect
+// although it was given: most often it is a variable of a script that is not set. --port
+// reports that itself, with its other problems.
+func refuseEmpty(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok && f.Name != "port" {
+			empty = slices.Contains(list.GetSlice(), "")
+		}
+		if empty && err == nil {
+			err = usageError(fmt.Errorf("--%s %q is empty: give a value, or leave the flag out", f.Name, ""), "")
+		}
+	})
+	return err
 }
 
 // flagNames returns the long flags of a command, such as "--format".

@@ -117,12 +117,44 @@ func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v v
 		}
 		failures = append(failures, writeFailure("the report", err))
 	}
+	if out.quiet && out.format == "text" && r.OK {
+		a.noteDegraded(r)
+	}
 	options.Color, options.Width = false, 0
 	failures = append(failures, writeFiles(ctx, a, out.files, r, options, out.quiet)...)
 	if ci.GitHub(a.env) {
 		failures = append(failures, writeFailure("the annotations", a.writeGitHub(ctx, out, r, options)))
 	}
 	return joinFailures(failures...)
+}
+
+// noteDegraded writes to stderr what could not be determined, each once: silence would
+// say that everything was.
+func (a *app) noteDegraded(r check.Report) {
+	const most = 20
+	told := map[string]bool{}
+	more := 0
+	note := func(name string, notices []check.Notice) {
+		for _, n := range notices {
+			switch {
+			case n.Code != config.Degraded || told[n.Message]:
+			case len(told) == most:
+				more++
+			default:
+				told[n.Message] = true
+				a.logf("note: %s: %s", safeWords(name), safeWords(n.Message))
+			}
+		}
+	}
+	for _, t := range r.Targets {
+		note(t.Name, t.Notices)
+	}
+	for _, result := range r.Results {
+		note(result.Name, result.Notices)
+	}
+	if more > 0 {
+		a.logf("note: %d more notes are in the report without --quiet", more)
+	}
 }
 
 // writeFiles writes a document to files, and a line about each to stderr. A file that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,7 @@ directory, else for the Compose files that Compose would read there.`,
 		root.AddCommand(a.probe(), a.keep())
 		return root
 	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) }
 	a.checkFlags(root)
 	a.versionFlag(root)
 	a.setHelp(root)
@@ -112,7 +114,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := "see `" + cmd.CommandPath() + " --help`"
-	if _, err := port.ParseSet(args[0]); err == nil && cmd.Flags().Lookup("range") != nil {
+	if n, err := strconv.Atoi(args[0]); err == nil && n > 0 && n < 1024 && cmd.Flags().Lookup("count") != nil {
+		hint = fmt.Sprintf("did you mean `%s --range 8000-8099 -n %d`, or `%s --range %d` for that port?", cmd.CommandPath(), n, cmd.CommandPath(), n)
+	} else if _, err := port.ParseSet(args[0]); err == nil && cmd.Flags().Lookup("range") != nil {
 		hint = "did you mean `" + cmd.CommandPath() + " --range " + report.Safe(args[0]) + "`?"
 	} else if isPort(args[0]) && cmd.Flags().Lookup("port") != nil {
 		hint = "did you mean `" + cmd.CommandPath() + " -p " + report.Safe(args[0]) + "`?"

@@ -18,3 +18,21 @@ func TestVariableOfANeed(t *testing.T) {
 		}
 	}
 }
+
+func TestReservedEnv(t *testing.T) {
+	for _, name := range []string{
+		"PATH", "Path", "HOME", "IFS", "ENV", "BASH_ENV", "BASH_FUNC_x", "LD_PRELOAD", "LD_LIBRARY_PATH", "DYLD_INSERT_LIBRARIES", "PORTCHECK_JOB", "PORTCHECK_PORTS", "GITHUB_TOKEN", "GITHUB_ENV",
+		"RUNNER_TEMP", "NODE_OPTIONS", "PYTHONPATH", "PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "CI", "CI_JOB_ID", "INPUT_OFFSET", "LISTEN_FDS", "http_proxy", "GIT_DIR", "COMPOSE_FILE", "DOCKER_HOST", "UID", "MAKEFLAGS",
+	} {
+		if !ReservedEnv(name) {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	for _, name := range []string{
+		"PORT", "CI_PORT", "PYTHON_PORT", "LD_PORT", "GITHUB_PORT", "Web_Port", "PGPORT", "MYSQL_TCP_PORT", "MEDIA", "WEB", "CIRCLE", "HTTP", "PATHS", "APP", "GITEA", "NODE", "DOCS", "SHOP_ENV", "PYTHON",
+	} {
+		if ReservedEnv(name) {
+			t.Errorf("%s is refused", name)
+		}
+	}
+}

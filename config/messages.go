@@ -90,6 +90,7 @@ const (
 	badName          kind = "%s: %s is not a valid name: want 1 to 63 of a-z, 0-9, \"_\", \".\" and \"-\", starting with a letter or digit"
 	nameTaken        kind = "name: %s is also the name of the need at line %d, column %d"
 	badEnv           kind = "env: %s is not a variable name: want letters, digits and \"_\", not starting with a digit"
+	reservedEnvName  kind = "env: %s already has a meaning for shells, programs or CI systems, and would be set to a port: want a name of the app's own, such as WEB_PORT"
 	envTaken         kind = "env: %s is also set by the need at line %d, column %d"
 	badDevice        kind = "%s: %s is not the name of a network interface: want up to 15 characters such as eth1, without blanks, \"/\" and \":\""
 	otherZone        kind = "%s: %s is not the interface of the address %s: a socket has one device"

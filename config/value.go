@@ -303,6 +303,10 @@ func (m *manifest) env(key string, n *yaml.Node) (string, bool) {
 			return "", false
 		}
 	}
+	if ReservedEnv(s) {
+		m.report(n, reservedEnvName, quote(s))
+		return "", false
+	}
 	return s, m.claim(m.envs, envTaken, n)
 }
 

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"os/user"
 	"runtime"
@@ -24,6 +25,13 @@ func asUser(name string, fn func(uid int)) (op string, err error) {
 	}
 	fn(os.Geteuid())
 	return "", nil
+}
+
+// UnknownUser reports whether the machine surely has no user of a name.
+func UnknownUser(name string) bool {
+	_, err := isOwnUser(name)
+	var unknown user.UnknownUserError
+	return errors.As(err, &unknown)
 }
 
 func isOwnUser(name string) (bool, error) {

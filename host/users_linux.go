@@ -34,6 +34,13 @@ var machineUsers = sync.OnceValue(func() users {
 	return ownUsers{}
 })
 
+// UnknownUser reports whether the machine surely has no user of a name.
+func UnknownUser(name string) bool {
+	_, err := machineUsers().find(name)
+	var unknown user.UnknownUserError
+	return errors.As(err, &unknown)
+}
+
 // ownUsers are the users of the system that this process runs in.
 type ownUsers struct{}
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -49,7 +50,11 @@ func hints(r check.Result) []check.Hint {
 		}
 	}
 	if hasNotice(r, config.Duplicate) {
-		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give one of the two needs another port: only one app at a time can bind this one"})
+		which := "one of the two needs"
+		if r.Rivals > 1 {
+			which = fmt.Sprintf("all but one of the %d needs", r.Rivals+1)
+		}
+		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give " + which + " another port: only one app at a time can bind this one"})
 	}
 	if hasNotice(r, config.Replicas) {
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "run one replica, or publish a range such as 8080-8089:80, from which each gets a port"})
@@ -218,6 +223,8 @@ func remedyUnknown(r check.Result) advice {
 		}
 	}
 	switch {
+	case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "look up user" }):
+		return advice{text: "name a user that the target has, or its number, in " + keyOf(r, "run_as: USER") + " or `--run-as`" + pass}
 	case r.Expect.Connects() && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
 		return advice{text: "allow more time with `--timeout`, or need fewer ports" + pass}
 	case r.Method == check.None:
@@ -337,10 +344,35 @@ func bracketed(address string) string {
 
 // waitHint returns the key or flag that makes portcheck wait.
 func waitHint(r check.Result, d string) string {
-	if r.Source.IsFlag() {
-		return "use `--wait " + d + "`"
+	enough := ""
+	if r.Wait > 0 {
+		d, enough = longerWait(r.Wait, d), ", since "+shortDuration(r.Wait)+" was not enough"
 	}
-	return "use " + keyOf(r, "wait: "+d)
+	if r.Source.IsFlag() {
+		return "use `--wait " + d + "`" + enough
+	}
+	return "use " + keyOf(r, "wait: "+d) + enough
+}
+
+// longerWait returns a duration that is longer than the one that was waited, and d if
+// that is.
+func longerWait(waited time.Duration, d string) string {
+	if usual, err := time.ParseDuration(d); err == nil && usual > waited {
+		return d
+	}
+	return shortDuration(min(2*waited, config.MostDuration))
+}
+
+// shortDuration returns a duration without the units at its end that are 0: 1m, 1h30m.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // keyOf returns a key with its value as the need's file has it.

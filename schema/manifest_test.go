@@ -60,6 +60,7 @@ func compile(t *testing.T, file string) *jsonschema.Schema {
 var parserRules = map[string]string{
 	"a name twice":                     "version: 1\nports: [{name: a, port: 1}, {name: a, port: 2}]\n",
 	"a variable twice":                 "version: 1\nports: [{name: a, port: 1, env: A}, {name: b, port: 2, env: A}]\n",
+	"a variable with another meaning":  "version: 1\nports: [{name: a, port: 1, env: PATH}]\n",
 	"a key twice":                      "version: 1\nports: [{name: a, port: 1, port: 2}]\n",
 	"a second document":                "version: 1\nports: [{name: a, port: 1}]\n---\nversion: 1\nports: [{name: a, port: 1}]\n",
 	"an anchor":                        "version: 1\napp: &a shop\nports: [{name: a, port: 1}]\n",
@@ -98,6 +99,10 @@ var exceptions = map[string]string{
 	"invalid/addresses.yml: ports[2].address":           "addresses of one socket",
 	"invalid/addresses.yml: ports[3]":                   "addresses of one socket",
 	"invalid/addresses.yml: ports[3].address":           "addresses of one socket",
+	"invalid/env.yml":                                   "a variable with another meaning",
+	"invalid/env.yml: ports":                            "a variable with another meaning",
+	"invalid/env.yml: ports[0]":                         "a variable with another meaning",
+	"invalid/env.yml: ports[0].env":                     "a variable with another meaning",
 	"invalid/auto.yml: ports[8]":                        "a range without a block",
 	"invalid/auto.yml: ports[9]":                        "a range without a block",
 	"invalid/auto.yml: ports[10]":                       "a range without a block",

@@ -44,6 +44,7 @@ func seesRunner(m host.Machine, inContainer bool) bool {
 // openRunnerByEngine opens the machine that runs this job from a container in
 // the network namespace ns.
 func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host.Host, error) {
+	_, inside := host.OwnContainer()
 	here := withEngine(newKeeperHost(host.Local{}, o), o)
 	h, err := openByEngine(ctx, o, func(e *engine.Engine, self engine.Details) (host.Host, error) {
 		if self.HostConfig.NetworkMode == hostMode && ns.AllProcesses {
@@ -58,15 +59,19 @@ func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host
 		return nil, ctx.Err()
 	case ns.Kind == host.NamespaceHost:
 		here := withEngine(host.Local{}, o)
-		if _, inside := host.OwnContainer(); inside {
-			k := newKeeperHost(host.Local{}, o)
-			k.reason = err
-			here.Host = k
+		if !inside {
+			return here, nil // what it can't see of other processes, it says itself
 		}
+		k := newKeeperHost(host.Local{}, o)
+		k.reason = err
+		here.Host = k
 		return correctedHost{here, func(_ context.Context, facts *host.Facts) error {
 			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapHolders, What: "the processes of the machine can't be seen from this container's PID namespace, and there is no helper container: " + err.Error()})
 			return nil
 		}}, nil
+	}
+	if errors.Is(err, errNotInside) {
+		return nil, fmt.Errorf("the network namespace here is not the runner's: %w", err)
 	}
 	err = fmt.Errorf("this would test the container, not the runner: %w", err)
 	if o.Job.Chosen {
