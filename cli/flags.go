@@ -45,8 +45,16 @@ func (w *waitFlag) Set(text string) (err error) {
 // durationFlag is a duration of at most config.MostDuration.
 type durationFlag time.Duration
 
-func (d *durationFlag) String() string { return time.Duration(*d).String() }
-func (d *durationFlag) Type() string   { return "duration" }
+func (d *durationFlag) Type() string { return "duration" }
+
+// String returns "" for 0, which no flag can be given: it stands for a default that
+// its text explains.
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
 
 func (d *durationFlag) Set(text string) error {
 	parsed, err := parseDuration(text)

@@ -46,6 +46,7 @@ directory, else for the Compose files that Compose would read there.`,
 	})
 	if len(args) > 0 && (args[0] == "probe" || args[0] == "keep") {
 		root.CompletionOptions.DisableDefaultCmd = true
+		a.setHelp(root)
 		root.AddCommand(a.probe(), a.keep())
 		return root
 	}
