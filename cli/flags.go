@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -67,7 +68,11 @@ func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return 0, errors.New("want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h")
+		const want = "want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h"
+		if _, err := strconv.ParseUint(text, 10, 32); err == nil {
+			return 0, fmt.Errorf("%s; did you mean %ss?", want, text)
+		}
+		return 0, errors.New(want)
 	case d > config.MostDuration:
 		return 0, errors.New("want at most 24h")
 	}

@@ -80,6 +80,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !found {
 		return err
 	}
+	if !cmd.HasParent() && slices.Contains(commandNames, word) {
+		return fmt.Errorf("unknown flag --%s; did you mean the command %q?", word, word)
+	}
 	if hint := config.DidYouMean("--"+word, flagNames(cmd)); hint != "" {
 		return fmt.Errorf("unknown flag --%s; %s", report.Safe(word), hint)
 	}
