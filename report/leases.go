@@ -1,14 +1,17 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
 )
 
 // LeasesFormats are the formats of what leases prints.
@@ -29,11 +32,20 @@ func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
 }
 
 // leasesText writes leases as a table, with their targets if there are several.
-func leasesText(w io.Writer, l check.Leases, _ Options) error {
-	g := grid{all: []column{{title: "ID"}, {title: "JOB"}, {title: "APP"}, {title: "KEEPER"}, {title: "USER"}, {title: "UNTIL"}, {title: "PORTS"}}}
+func leasesText(w io.Writer, l check.Leases, o Options) error {
+	g := grid{all: []column{
+		{title: "ID", least: 12},
+		{title: "JOB", least: 10},
+		{title: "APP", least: 6},
+		{title: "KEEPER", least: 6},
+		{title: "USER", least: 6},
+		{title: "UNTIL", least: 20},
+		{title: "PORTS", least: 14},
+	}, dropped: []int{3, 2, 4, 5, 1}}
 	several := slices.ContainsFunc(l.Leases, func(x check.ListedLease) bool { return x.Target != l.Leases[0].Target })
 	if several {
-		g.all = slices.Insert(g.all, 0, column{title: "TARGET"})
+		g.all = slices.Insert(g.all, 0, column{title: "TARGET", least: 10})
+		g.dropped = []int{4, 3, 5, 6, 2}
 	}
 	for _, x := range l.Leases {
 		user := x.User
@@ -50,23 +62,36 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 		}
 		g.cells = append(g.cells, row)
 	}
-	_, err := w.Write(g.plain())
+	width := o.Width
+	if width == 0 {
+		width = math.MaxInt32
+	}
+	var b bytes.Buffer
+	g.write(&b, max(width, minTableWidth))
+	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// leasedPorts lists ports as "web 8042/tcp, dns 53/udp". Of many it lists the first.
+// leasedPorts lists ports as "web 8042/tcp, workers 8100-8103/tcp". Of many it lists
+// the first.
 func leasedPorts(ports []check.LeasedPort) string {
 	const most = 8
 	var parts []string
-	for _, p := range ports[:min(len(ports), most)] {
-		text := fmt.Sprintf("%d/%s", p.Port, Safe(string(p.Protocol)))
-		if p.Name != "" {
-			text = Safe(p.Name) + " " + text
+	for len(ports) > 0 && len(parts) < most {
+		first, n := ports[0], 1
+		for n < len(ports) && ports[n].Name == first.Name && ports[n].Protocol == first.Protocol && int(ports[n].Port) == int(first.Port)+n {
+			n++
+		}
+		r := port.Range{First: first.Port, Last: ports[n-1].Port}
+		text := fmt.Sprintf("%s/%s", r, Safe(string(first.Protocol)))
+		if first.Name != "" {
+			text = Safe(first.Name) + " " + text
 		}
 		parts = append(parts, text)
+		ports = ports[n:]
 	}
-	if more := len(ports) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more", more))
+	if len(ports) > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", len(ports)))
 	}
 	return strings.Join(parts, ", ")
 }
