@@ -43,9 +43,6 @@ func (a *app) list() *cobra.Command {
 	f.BoolVar(&noColor, "no-color", false, "no colours")
 	connect.connectFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if holder == "" && cmd.Flags().Changed("holder") {
-			return usageError(errors.New(`--holder "": want the name of what holds ports, or a PID`), "")
-		}
 		filter, err := newListFilter(ports, holder)
 		if err != nil {
 			return err
