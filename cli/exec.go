@@ -37,6 +37,9 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
   portcheck exec -p 8080 --range 8080-8099 --pass-sockets -- ./server`,
 		Args: cobra.ArbitraryArgs,
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(flagError(cmd, err), "the command and its flags come after --, as in `portcheck exec -- npm test`")
+	})
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.assignFlags(f)
