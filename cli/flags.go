@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -69,7 +68,7 @@ func parseDuration(text string) (time.Duration, error) {
 	switch {
 	case err != nil:
 		const want = "want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h"
-		if _, err := strconv.ParseUint(text, 10, 32); err == nil {
+		if _, err := time.ParseDuration(text + "s"); err == nil {
 			return 0, fmt.Errorf("%s; did you mean %ss?", want, text)
 		}
 		return 0, errors.New(want)

@@ -62,27 +62,8 @@ func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
 		ports := fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))
 		g.cells = append(g.cells, []string{Safe(name), ports, Safe(p.Env), note})
 	}
-	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until %s\n", g.plain(), Safe(a.Lease.Job), timeText(a.Lease.Expires), releaseText(a.Ports))
+	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until `portcheck release`\n", g.plain(), Safe(a.Lease.Job), timeText(a.Lease.Expires))
 	return err
-}
-
-// releaseText returns the command that ends a lease. Without --target it ends those of
-// this machine, or of the runner.
-func releaseText(ports []check.AssignedPort) string {
-	var elsewhere []string
-	for _, p := range ports {
-		if p.Target != "" && p.Target != "local" && p.Target != "runner" && !slices.Contains(elsewhere, p.Target) {
-			elsewhere = append(elsewhere, p.Target)
-		}
-	}
-	const command = "`portcheck release"
-	switch {
-	case len(elsewhere) == 0:
-		return command + "`"
-	case len(elsewhere) == 1 && strings.HasPrefix(elsewhere[0], "ssh://") && !strings.ContainsAny(elsewhere[0], " `'\"\\$&;|<>()"):
-		return command + " -t " + Safe(elsewhere[0]) + "`"
-	}
-	return command + " -t TARGET` for each target"
 }
 
 func protocolNames(all []port.Protocol) string {

@@ -1,10 +1,8 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,18 +60,11 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 		}
 		g.cells = append(g.cells, row)
 	}
-	width := o.Width
-	if width == 0 {
-		width = math.MaxInt32
-	}
-	var b bytes.Buffer
-	g.write(&b, max(width, minTableWidth))
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(g.fitting(o))
 	return err
 }
 
-// leasedPorts lists ports as "web 8042/tcp, workers 8100-8103/tcp". Of many it lists
-// the first.
+// leasedPorts lists ports as "web 8042/tcp, dns 53/udp". Of many it lists the first.
 func leasedPorts(ports []check.LeasedPort) string {
 	const most = 8
 	var parts []string

@@ -39,18 +39,6 @@ b2  e2e     blog  ?       ci    ?
 blog/web  9000-9003/tcp,udp  PORT
 leased to e2e until 2026-01-02T03:04:05Z, or until ` + "`portcheck release`" + `
 `},
-		{"assignment elsewhere", func(b *strings.Builder) error {
-			return assignmentText(b, check.Assignment{
-				Lease: check.AssignedLease{Job: "e2e", Expires: expires},
-				Ports: []check.AssignedPort{{Name: "web", Target: "ssh://ann@app1", Protocol: []port.Protocol{port.TCP}, Port: 8080, Env: "PORT"}},
-			}, Options{})
-		}, "web  8080/tcp  PORT\nleased to e2e until 2026-01-02T03:04:05Z, or until `portcheck release -t ssh://ann@app1`\n"},
-		{"assignment on targets of a manifest", func(b *strings.Builder) error {
-			return assignmentText(b, check.Assignment{
-				Lease: check.AssignedLease{Job: "e2e", Expires: expires},
-				Ports: []check.AssignedPort{{Name: "web", Target: "app1", Protocol: []port.Protocol{port.TCP}, Port: 8080, Env: "PORT"}},
-			}, Options{})
-		}, "web  8080/tcp  PORT\nleased to e2e until 2026-01-02T03:04:05Z, or until `portcheck release -t TARGET` for each target\n"},
 	} {
 		var b strings.Builder
 		if err := c.write(&b); err != nil || b.String() != c.want {
