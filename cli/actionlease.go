@@ -83,7 +83,7 @@ func (a *app) writeGitHubAssignment(ctx context.Context, assignment check.Assign
 		failed = errors.Join(failed, broken)
 	}
 	if failed != nil {
-		a.logf("warning: the step's summary or outputs can't be written: %s", report.Safe(failed.Error()))
+		a.warnOfOutputs(failed)
 	}
 }
 

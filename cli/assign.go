@@ -303,7 +303,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		hint, them := "end what has the port, ", "it"
+		hint, them := "end what has the port, give others to choose from with --range 20000-20999, ", "it"
 		if len(unmet.Need.Range) > 0 {
 			hint, them = "end what has the ports, give the need a wider `range`, ", "one of them"
 		}

@@ -28,6 +28,9 @@ func addCompletion(root *cobra.Command) {
 		cmd.Example = "  source <(portcheck completion bash)"
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError(fmt.Errorf("completion: name a shell: %s", strings.Join(shells, ", ")), "see `portcheck completion --help`")
+			}
 			return usageError(fmt.Errorf("completion %q: want one of %s", strings.Join(args, " "), strings.Join(shells, ", ")), "")
 		}
 	}

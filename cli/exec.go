@@ -37,6 +37,9 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
   portcheck exec -p 8080 --range 8080-8099 --pass-sockets -- ./server`,
 		Args: cobra.ArbitraryArgs,
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(flagError(cmd, err), "the command and its flags come after --, as in `portcheck exec -- npm test`")
+	})
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.assignFlags(f)
@@ -44,7 +47,13 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		at := cmd.ArgsLenAtDash()
 		if at < 0 || at == len(args) {
-			return usageError(errors.New("no command to run: name it after --"), "see `portcheck exec --help`")
+			hint := "see `portcheck exec --help`"
+			if at < 0 && len(args) > 0 {
+				if _, err := exec.LookPath(args[0]); err == nil {
+					hint = "did you mean `portcheck exec -- " + safeWords(strings.Join(args, " ")) + "`?"
+				}
+			}
+			return usageError(errors.New("no command to run: name it after --"), hint)
 		}
 		return a.runExec(cmd.Context(), args[:at], args[at:], o, passSockets)
 	}

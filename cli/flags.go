@@ -47,8 +47,16 @@ func (w *waitFlag) Set(text string) (err error) {
 // durationFlag is a duration of at most config.MostDuration.
 type durationFlag time.Duration
 
-func (d *durationFlag) String() string { return time.Duration(*d).String() }
-func (d *durationFlag) Type() string   { return "duration" }
+func (d *durationFlag) Type() string { return "duration" }
+
+// String returns "" for 0, which no flag can be given: it stands for a default that
+// its text explains.
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
 
 func (d *durationFlag) Set(text string) error {
 	parsed, err := parseDuration(text)
@@ -61,7 +69,11 @@ func parseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return 0, errors.New("want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h")
+		const want = "want a number and a unit, such as 500ms, 30s or 1m30s, and at most 24h"
+		if _, err := time.ParseDuration(text + "s"); err == nil {
+			return 0, fmt.Errorf("%s; did you mean %ss?", want, text)
+		}
+		return 0, errors.New(want)
 	case d > config.MostDuration:
 		return 0, errors.New("want at most 24h")
 	}

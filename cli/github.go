@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
@@ -42,9 +43,14 @@ func (a *app) writeGitHub(ctx context.Context, out *outputs, r check.Report, o r
 	}
 	err = errors.Join(err, ci.AppendSummary(a.env, string(summary)), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
 	if err != nil {
-		a.logf("warning: the step's summary or outputs can't be written: %s", report.Safe(err.Error()))
+		a.warnOfOutputs(err)
 	}
 	return nil
+}
+
+// warnOfOutputs prints errors of the step's files, which are joined.
+func (a *app) warnOfOutputs(err error) {
+	a.logf("warning: the step's summary or outputs can't be written: %s", safeWords(strings.ReplaceAll(err.Error(), "\n", "; ")))
 }
 
 // actionOutputs returns the outputs that action.yml declares. file is the path of

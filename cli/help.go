@@ -16,7 +16,7 @@ import (
 const (
 	docsURL      = "https://github.com/org/portcheck/tree/main/docs"
 	helpWidth    = 80 // columns where there is no terminal
-	minHelpWidth = 60 // columns: a narrower text is not readable
+	minHelpWidth = 40 // columns: a narrower text is not readable
 )
 
 // flagGroup is the heading of flags in the help.
@@ -114,7 +114,7 @@ func (a *app) help() *cobra.Command {
 }
 
 // helpText returns the help of a command in lines of at most width columns, except
-// for examples, which are not broken.
+// for words that are longer.
 func helpText(cmd *cobra.Command, width int) string {
 	var b strings.Builder
 	long := cmd.Long
@@ -132,7 +132,7 @@ func helpText(cmd *cobra.Command, width int) string {
 	}
 	if cmd.Example != "" {
 		section("Examples")
-		fmt.Fprintln(&b, strings.TrimRight(cmd.Example, "\n"))
+		writeCommands(&b, strings.TrimRight(cmd.Example, "\n"), width)
 	}
 	if cmd.HasAvailableSubCommands() {
 		section("Commands")
@@ -160,31 +160,24 @@ func helpText(cmd *cobra.Command, width int) string {
 			writeFlags(&b, groups[g], width)
 		}
 	}
-	if cmd.Flags().Lookup("output") != nil { // it writes a report
-		section("Exit codes")
-		for _, c := range exitMeanings {
-			hanging(&b, fmt.Sprintf("  %-9s ", c.codes), c.meaning, width)
-		}
+	section("Exit codes")
+	for _, c := range ExitMeanings(cmd) {
+		hanging(&b, fmt.Sprintf("  %-9s ", c.Codes), c.Meaning, width)
 	}
 	if cmd.HasAvailableSubCommands() {
 		b.WriteByte('\n')
 		hanging(&b, "", fmt.Sprintf("`%s COMMAND --help` has more about a command.", cmd.CommandPath()), width)
 	}
-	fmt.Fprintf(&b, "\nDocumentation: %s\n", docsURL)
+	docs := "\nDocumentation: "
+	if len(docs+docsURL) > width+1 {
+		docs = "\nDocumentation:\n"
+	}
+	b.WriteString(docs + docsURL + "\n")
 	return b.String()
 }
 
-// exitMeanings says what the exit codes of a report mean.
-var exitMeanings = []struct{ codes, meaning string }{
-	{fmt.Sprint(exitOK), "every need is met"},
-	{fmt.Sprint(exitUnmet), "a need is not met"},
-	{fmt.Sprint(exitUsage), "a manifest or the command line is wrong: nothing was checked"},
-	{fmt.Sprint(exitUnknown), "something could not be determined, or the report not be written"},
-	{fmt.Sprint(exitBug), "a bug in portcheck"},
-	{fmt.Sprintf("%d, %d", exitInterrupt, exitTerminated), "cancelled by SIGINT or SIGTERM"},
-}
-
-// writeFlags writes the flags of a set, each with its text beside it.
+// writeFlags writes the flags of a set, each with its text beside it, or below it
+// where there is no room.
 func writeFlags(b *strings.Builder, flags *pflag.FlagSet, width int) {
 	var names, texts []string
 	longest := 0
@@ -192,22 +185,45 @@ func writeFlags(b *strings.Builder, flags *pflag.FlagSet, width int) {
 		if f.Hidden {
 			return
 		}
-		alone := pflag.NewFlagSet("", pflag.ContinueOnError)
-		alone.AddFlag(f)
-		const blanks = 6 // before --name, where there is no letter
-		usage := alone.FlagUsages()
-		name, text, _ := strings.Cut(usage[blanks:], "  ")
-		name = usage[:blanks] + name
-		names, texts = append(names, name), append(texts, strings.TrimSpace(text))
+		name, text := flagTexts(f)
+		names, texts = append(names, name), append(texts, text)
 		longest = max(longest, len(name))
 	})
+	const gap, below = 3, 10 // columns
 	for i, name := range names {
-		hanging(b, fmt.Sprintf("%-*s   ", longest, name), texts[i], width)
+		if longest+gap <= width/2 {
+			hanging(b, fmt.Sprintf("%-*s", longest+gap, name), texts[i], width)
+			continue
+		}
+		b.WriteString(name + "\n")
+		hanging(b, strings.Repeat(" ", below), texts[i], width)
 	}
 }
 
+// flagTexts returns a flag with its value, and what it does.
+func flagTexts(f *pflag.Flag) (name, text string) {
+	value, text := pflag.UnquoteUsage(f)
+	name = "      --" + f.Name
+	if f.Shorthand != "" {
+		name = "  -" + f.Shorthand + ", --" + f.Name
+	}
+	switch {
+	case value != "" && f.NoOptDefVal != "":
+		name += "[=" + value + "]"
+		text += "; alone it means " + f.NoOptDefVal
+	case value != "":
+		name += " " + value
+	}
+	switch f.DefValue {
+	case "", "0", "false", "[]": // it does nothing
+	default:
+		text += fmt.Sprintf(" (default %s)", strings.Trim(f.DefValue, "[]"))
+	}
+	return name, text
+}
+
 // wrapped breaks the paragraphs of a text. A line that starts with a blank is a
-// command, and stays as it is.
+// command.
 func wrapped(text string, width int) string {
 	var b, paragraph strings.Builder
 	flush := func() {
@@ -225,7 +241,7 @@ func wrapped(text string, width int) string {
 			b.WriteString(line)
 		case line[0] == ' ' || line[0] == '\t':
 			flush()
-			b.WriteString(line)
+			writeCommands(&b, strings.TrimSuffix(line, "\n"), width)
 		default:
 			paragraph.WriteString(strings.TrimSuffix(line, "\n") + " ")
 		}
@@ -240,4 +256,60 @@ func hanging(b *strings.Builder, start, text string, width int) {
 		b.WriteString(start + line + "\n")
 		start = strings.Repeat(" ", len(start))
 	}
+}
+
+// writeCommands writes lines of a shell so that each can still be copied: a command
+// that is too long goes on after a backslash. What it does, after several blanks, is
+// then on a line of its own.
+func writeCommands(b *strings.Builder, lines string, width int) {
+	const indent, deeper = "  ", "      "
+	for line := range strings.SplitSeq(lines, "\n") {
+		line = strings.TrimSpace(line)
+		if len(indent+line) <= width {
+			b.WriteString(indent + line + "\n")
+			continue
+		}
+		command, does, _ := strings.Cut(line, "  ")
+		text := indent
+		for i, word := range shellWords(command) {
+			switch {
+			case i == 0:
+				text += word
+			case len(text)+len(" ")+len(word)+len(` \`) <= width:
+				text += " " + word
+			default:
+				b.WriteString(text + " \\\n")
+				text = deeper + word
+			}
+		}
+		b.WriteString(text + "\n")
+		if does != "" {
+			hanging(b, deeper, strings.TrimSpace(does), width)
+		}
+	}
+}
+
+// shellWords splits a command at the blanks that are not in quotes or parentheses.
+func shellWords(command string) []string {
+	var words []string
+	var quote rune
+	depth, start := 0, 0
+	for i, c := range command {
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == ' ' && depth == 0:
+			words = append(words, command[start:i])
+			start = i + 1
+		}
+	}
+	return append(words, command[start:])
 }

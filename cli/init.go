@@ -157,11 +157,7 @@ func (a *app) draftFromFile(ctx context.Context, file string) (config.Draft, err
 		a.logf("%s", note)
 	}
 	if err == nil && len(problems) > 0 {
-		texts := make([]string, len(problems))
-		for i, p := range problems {
-			texts[i] = p.Error()
-		}
-		err = usageError(errors.New(strings.Join(texts, "\n")), "")
+		err = problemsError(problems)
 	}
 	return d, err
 }

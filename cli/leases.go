@@ -47,7 +47,7 @@ Linux, those of this user. What a keeper does not say within a second is left ou
 		if err != nil && len(opened) == 1 || ctx.Err() != nil {
 			return err
 		}
-		text, failed := render(ctx, write, all, report.Options{})
+		text, failed := render(ctx, write, all, report.Options{Width: a.width(a.stdout)})
 		if failed == nil {
 			_, failed = a.stdout.Write(text)
 		}

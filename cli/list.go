@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,13 +27,14 @@ func (a *app) list() *cobra.Command {
 		Example: `  portcheck list
   portcheck list -p 8080 -p 53/udp
   portcheck list --holder 'nginx*'
+  portcheck list --holder 4711
   portcheck list -f json`,
 		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringArrayVarP(&ports, "port", "p", nil, "list only these ports, such as `8080`, 80,443, 8000-8099, 53/udp, 127.0.0.1:8080 (repeatable)")
-	f.StringVar(&holder, "holder", "", "list only what is held by `NAME`: a process, user, unit or container, or a glob such as 'post*'")
+	f.StringVar(&holder, "holder", "", "list only what is held by `NAME`: a process or its PID, a user, unit or container, or a glob such as 'post*'")
 	f.StringVarP(&spec, "target", "t", "auto", "where to look: `TARGET` is "+config.TargetSyntax())
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	f.BoolVar(&showCommand, "show-command", false, "show command lines; they may contain secrets")
@@ -101,6 +103,9 @@ func (f listFilter) matches(h check.Holder) bool {
 		return true
 	}
 	names := []string{h.Process, h.User, h.Unit, strings.TrimSuffix(h.Unit, ".service"), strings.TrimSuffix(h.Process, ".exe")}
+	if h.PID > 0 {
+		names = append(names, strconv.Itoa(h.PID))
+	}
 	if h.Container != nil {
 		names = append(names, h.Container.Name, h.Container.ID, h.Container.Compose)
 	}

@@ -47,6 +47,7 @@ directory, else for the Compose files that Compose would read there.`,
 	})
 	if len(args) > 0 && (args[0] == "probe" || args[0] == "keep") {
 		root.CompletionOptions.DisableDefaultCmd = true
+		a.setHelp(root)
 		root.AddCommand(a.probe(), a.keep())
 		return root
 	}
@@ -80,6 +81,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !found {
 		return err
+	}
+	if !cmd.HasParent() && slices.Contains(commandNames, word) {
+		return fmt.Errorf("unknown flag --%s; did you mean the command %q?", word, word)
 	}
 	if hint := config.DidYouMean("--"+word, flagNames(cmd)); hint != "" {
 		return fmt.Errorf("unknown flag --%s; %s", report.Safe(word), hint)

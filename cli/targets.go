@@ -97,7 +97,7 @@ func (t targetFlags) unused() []config.Problem {
 		case len(t.all) > 0:
 			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s has no effect: a --target without a name replaces all targets", name, t.byName[name])})
 		default:
-			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s: no manifest has a target of that name", name, t.byName[name])})
+			problems = append(problems, config.Problem{Position: targetFlag, Message: fmt.Sprintf("%s=%s: no manifest has a target of that name; without the name and = it is the target of every need", name, t.byName[name])})
 		}
 	}
 	return problems

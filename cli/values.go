@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/report"
@@ -21,7 +23,7 @@ func (a *app) completeValues(root *cobra.Command) {
 		"expect":     config.Expects(),
 		"evidence":   wordsOf(transport.Evidences),
 		"ssh":        wordsOf(transport.SSHClients),
-		"protocol":   wordsOf(port.Protocols),
+		"protocol":   append(wordsOf(port.Protocols), "tcp,udp"),
 		"address":    {string(port.Any), string(port.Any4), string(port.Any6), string(port.Loopback)},
 	}
 	for _, cmd := range append(root.Commands(), root) {
@@ -33,29 +35,58 @@ func (a *app) completeValues(root *cobra.Command) {
 		for flag, values := range words {
 			complete(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}
-		reports := cmd.Flags().Lookup("output") != nil
-		switch {
-		case reports:
-			complete("format", cobra.FixedCompletions(report.Names(), cobra.ShellCompDirectiveNoFileComp))
-		case cmd.Name() == "watch":
-			complete("format", cobra.FixedCompletions(report.EventFormats.Names(), cobra.ShellCompDirectiveNoFileComp))
-			complete("until", cobra.FixedCompletions(untilWords, cobra.ShellCompDirectiveNoFileComp))
-		case cmd.Name() == "list" || cmd.Name() == "free":
-			complete("format", cobra.FixedCompletions(report.ListFormats.Names(), cobra.ShellCompDirectiveNoFileComp))
-		}
-		if reports {
+		if formats := formatsOf(cmd); formats != nil {
+			complete("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 			complete("output", func(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 				if strings.Contains(typed, "=") {
 					return nil, cobra.ShellCompDirectiveDefault // a file
 				}
-				return withSuffix(report.Names(), "="), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+				return withSuffix(formats, "="), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 			})
 		}
 		complete("target", a.targetCompletions)
 		complete("set", a.needCompletions("="))
 		complete("only", a.needCompletions(""))
 		complete("skip", a.needCompletions(""))
+		complete("until", cobra.FixedCompletions(untilWords, cobra.ShellCompDirectiveNoFileComp))
+		complete("holder", a.holderCompletions)
+		complete("run-as", userCompletions)
+		complete("job", a.leaseCompletions(func(l check.ListedLease) string { return l.Job }))
+		if cmd.Name() == "release" {
+			cmd.ValidArgsFunction = a.leaseCompletions(func(l check.ListedLease) string { return l.ID })
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if _, has := cmd.GetFlagCompletionFunc(f.Name); has || f.Value.Type() == "bool" {
+				return
+			}
+			switch value, _ := pflag.UnquoteUsage(f); value {
+			case "FILE": // as the shell does it
+			case "DIR":
+				complete(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+			default:
+				complete(f.Name, cobra.NoFileCompletions)
+			}
+		})
 	}
+}
+
+// formatsOf returns what -f of a command takes, nil without the flag.
+func formatsOf(cmd *cobra.Command) []string {
+	switch {
+	case cmd.Flags().Lookup("format") == nil:
+		return nil
+	case cmd.Name() == "watch":
+		return report.EventFormats.Names()
+	case cmd.Name() == "assign":
+		return report.AssignmentFormats.Names()
+	case cmd.Name() == "diff":
+		return report.DiffFormats.Names()
+	case cmd.Name() == "leases":
+		return report.LeasesFormats.Names()
+	case cmd.Flags().Lookup("output") == nil:
+		return report.ListFormats.Names()
+	}
+	return report.Names()
 }
 
 func wordsOf[S ~string](list []S) []string {

@@ -140,7 +140,8 @@ func startedNeeds(ctx context.Context, needs []check.Need, opened []*check.Opene
 			if t.Name != "local" {
 				on = " on " + t.Name
 			}
-			failures = append(failures, failure{fmt.Errorf("%s: %s has no port: the job %s holds none for it%s; choose one with portcheck assign, or name the job with --job", n.At, n.Name, t.Job, on), exitUnmet, ""})
+			message := fmt.Sprintf("%s has no port: the job %s holds none for it%s; choose one with portcheck assign, or name the job with --job", n.Name, t.Job, on)
+			failures = append(failures, failure{config.Problem{Position: n.At, Message: message}, exitUnmet, ""})
 		}
 	}
 	return started, joinFailures(failures...)

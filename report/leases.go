@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
 )
 
 // LeasesFormats are the formats of what leases prints.
@@ -29,11 +30,20 @@ func leasesJSON(w io.Writer, l check.Leases, _ Options) error {
 }
 
 // leasesText writes leases as a table, with their targets if there are several.
-func leasesText(w io.Writer, l check.Leases, _ Options) error {
-	g := grid{all: []column{{title: "ID"}, {title: "JOB"}, {title: "APP"}, {title: "KEEPER"}, {title: "USER"}, {title: "UNTIL"}, {title: "PORTS"}}}
+func leasesText(w io.Writer, l check.Leases, o Options) error {
+	g := grid{all: []column{
+		{title: "ID", least: 12},
+		{title: "JOB", least: 10},
+		{title: "APP", least: 6},
+		{title: "KEEPER", least: 6},
+		{title: "USER", least: 6},
+		{title: "UNTIL", least: 20},
+		{title: "PORTS", least: 14},
+	}, dropped: []int{3, 2, 4, 5, 1}}
 	several := slices.ContainsFunc(l.Leases, func(x check.ListedLease) bool { return x.Target != l.Leases[0].Target })
 	if several {
-		g.all = slices.Insert(g.all, 0, column{title: "TARGET"})
+		g.all = slices.Insert(g.all, 0, column{title: "TARGET", least: 10})
+		g.dropped = []int{4, 3, 5, 6, 2}
 	}
 	for _, x := range l.Leases {
 		user := x.User
@@ -50,7 +60,7 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 		}
 		g.cells = append(g.cells, row)
 	}
-	_, err := w.Write(g.plain())
+	_, err := w.Write(g.fitting(o))
 	return err
 }
 
@@ -58,15 +68,21 @@ func leasesText(w io.Writer, l check.Leases, _ Options) error {
 func leasedPorts(ports []check.LeasedPort) string {
 	const most = 8
 	var parts []string
-	for _, p := range ports[:min(len(ports), most)] {
-		text := fmt.Sprintf("%d/%s", p.Port, Safe(string(p.Protocol)))
-		if p.Name != "" {
-			text = Safe(p.Name) + " " + text
+	for len(ports) > 0 && len(parts) < most {
+		first, n := ports[0], 1
+		for n < len(ports) && ports[n].Name == first.Name && ports[n].Protocol == first.Protocol && int(ports[n].Port) == int(first.Port)+n {
+			n++
+		}
+		r := port.Range{First: first.Port, Last: ports[n-1].Port}
+		text := fmt.Sprintf("%s/%s", r, Safe(string(first.Protocol)))
+		if first.Name != "" {
+			text = Safe(first.Name) + " " + text
 		}
 		parts = append(parts, text)
+		ports = ports[n:]
 	}
-	if more := len(ports) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more", more))
+	if len(ports) > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", len(ports)))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -46,3 +46,32 @@ leased to e2e until 2026-01-02T03:04:05Z, or until ` + "`portcheck release`" + `
 		}
 	}
 }
+
+// A list of leases fits the terminal: what matters least is left out first.
+func TestLeasesFit(t *testing.T) {
+	lease := check.ListedLease{Lease: check.Lease{ID: "a1b2c3d4e5f6", Job: "/home/ann/work/shop (fe00:c8e021)", App: "shop", PID: 812, User: "ann", Expires: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	for n := range 4 {
+		lease.Ports = append(lease.Ports, check.LeasedPort{Protocol: port.TCP, Port: uint16(8100 + n), Name: "workers"})
+	}
+	lease.Ports = append(lease.Ports, check.LeasedPort{Protocol: port.UDP, Port: 8104, Name: "workers"})
+	other := lease
+	other.Target = "app1"
+	for _, l := range []check.Leases{{Leases: []check.ListedLease{lease}}, {Leases: []check.ListedLease{lease, other}}} {
+		for _, width := range []int{40, 60, 80, 120, 200} {
+			var b strings.Builder
+			if err := leasesText(&b, l, Options{Width: width}); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				if n := columns(strings.TrimSuffix(line, "\n")); n > width {
+					t.Errorf("%d columns of %d: %s", n, width, line)
+				}
+			}
+			for _, want := range []string{"a1b2c3d4e5f6", "8100-8103/tcp"} {
+				if !strings.Contains(b.String(), want) {
+					t.Errorf("no %s at %d columns:\n%s", want, width, &b)
+				}
+			}
+		}
+	}
+}

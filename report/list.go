@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"io"
-	"math"
 	"net"
 	"strconv"
 
@@ -55,16 +54,22 @@ func listText(w io.Writer, l check.Listing, o Options) error {
 			orUnknown(name), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h), command,
 		})
 	}
-	var b bytes.Buffer
+	var text []byte
 	if len(g.cells) > 0 {
-		width := o.Width
-		if width == 0 {
-			width = math.MaxInt32
-		}
-		g.write(&b, max(width, minTableWidth))
+		text = g.fitting(o)
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(text)
 	return err
+}
+
+// fitting returns the grid in lines that fit a terminal, if there is one.
+func (g grid) fitting(o Options) []byte {
+	if o.Width == 0 {
+		return g.plain()
+	}
+	var b bytes.Buffer
+	g.write(&b, max(o.Width, minTableWidth))
+	return b.Bytes()
 }
 
 // unitOrContainer returns the name of the holder's unit or container, "-" for a

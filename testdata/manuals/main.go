@@ -71,12 +71,14 @@ func writePages(cmd *cobra.Command, dir string) error {
 	if err := doc.GenMan(cmd, header, &page); err != nil {
 		return err
 	}
+	const next = ".SH EXAMPLE" // every command has one
+	text := bytes.Replace(page.Bytes(), []byte(next), []byte(exitStatus(cmd)+next), 1)
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression) // without name and time
 	if err != nil {
 		return err
 	}
-	if _, err := z.Write(page.Bytes()); err != nil {
+	if _, err := z.Write(text); err != nil {
 		return err
 	}
 	if err := z.Close(); err != nil {
@@ -84,4 +86,15 @@ func writePages(cmd *cobra.Command, dir string) error {
 	}
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-") + ".1.gz"
 	return os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644)
+}
+
+// exitStatus returns the section for exit codes, which the generator does not have.
+func exitStatus(cmd *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString(".SH EXIT STATUS\n")
+	for _, c := range cli.ExitMeanings(cmd) {
+		fmt.Fprintf(&b, ".TP\n%s\n%s\n", c.Codes, strings.ReplaceAll(c.Meaning, "-", `\-`))
+	}
+	b.WriteString(".PP\n")
+	return b.String()
 }
