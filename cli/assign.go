@@ -159,6 +159,7 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 	if err := o.connectOptions.validate(a.env); err != nil {
 		return nil, nil, err
 	}
+	a.addInputs(o.sshOptions.names()...)
 	all, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return nil, nil, err

@@ -71,6 +71,7 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if err != nil {
 		return err
 	}
+	a.addInputs(o.sshOptions.names()...)
 	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return err
