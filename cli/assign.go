@@ -373,7 +373,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	}
 	var texts manifestTexts
 	if o.write {
-		if texts, err = a.mayWrite(needs, o); err != nil {
+		if texts, err = a.mayWrite(ctx, needs, o); err != nil {
 			return none, err
 		}
 	}
@@ -402,7 +402,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
 	if o.write {
-		failures = append(failures, a.writeManifests(assignment, texts, o.quiet))
+		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
 	return assignment, joinFailures(failures...)
 }
