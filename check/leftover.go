@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/host"
 )
 
@@ -49,5 +50,5 @@ func describeJob(j host.Job) string {
 
 // jobText returns a job for people: "run 123 of job e2e".
 func jobText(j host.Job) string {
-	return cmp.Or(j.Text, "job "+j.Named)
+	return cmp.Or(j.Text, "job "+ci.JobWord(j.Named))
 }
