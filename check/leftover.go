@@ -42,12 +42,7 @@ func describeJob(j host.Job) string {
 	case j.Own:
 		return "of an earlier step of this job"
 	case j.Runs:
-		return "of " + jobText(j)
+		return "of " + j.Title()
 	}
-	return "left over by " + jobText(j)
-}
-
-// jobText returns a job for people: "run 123 of job e2e".
-func jobText(j host.Job) string {
-	return cmp.Or(j.Text, "job "+j.Named)
+	return "left over by " + j.Title()
 }

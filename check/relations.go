@@ -26,7 +26,7 @@ func addRelations(out *Holder, h host.Holder, s host.Socket) {
 		from.Supervisor, from.SupervisorPID = h.ParentName, h.Parent
 	}
 	if j := h.Job; j != nil {
-		from.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: jobText(*j), Own: j.Own, Runs: j.Runs}
+		from.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: j.Title(), Own: j.Own, Runs: j.Runs}
 	}
 	if from != (Origin{}) {
 		out.Origin = &from

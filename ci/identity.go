@@ -1,6 +1,7 @@
 package ci
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,14 +58,37 @@ func JobVariables() []string {
 	return all
 }
 
+// numbered are the systems of which the first variable of a job is a number.
+var numbered = []string{"GitHub Actions", "GitLab", "Travis CI"}
+
+// JobWord returns a name of a job for a sentence. Any process can have any name in its
+// environment, so one that is not a plain word is in quotes, and can't go on with the
+// sentence.
+func JobWord(name string) string {
+	odd := func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("._-{}:/@", c)
+	}
+	if name == "" || strings.ContainsFunc(name, odd) {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
+}
+
 // DescribeJob returns the job of Identity for people: "run 123 of job e2e".
 func DescribeJob(env Env) string {
 	s, _ := running(env)
-	switch id := env[firstOf(identities[s.name])]; {
-	case id == "":
+	id := env[firstOf(identities[s.name])]
+	if id == "" {
 		return ""
+	}
+	if slices.Contains(numbered, s.name) && strings.Trim(id, "0123456789") != "" {
+		id = strconv.QuoteToASCII(id)
+	} else {
+		id = JobWord(id)
+	}
+	switch {
 	case s.set == githubActions:
-		return "run " + id + " of job " + env["GITHUB_JOB"]
+		return "run " + id + " of job " + JobWord(env["GITHUB_JOB"])
 	case s.name == "Jenkins":
 		return "build " + id
 	default:

@@ -159,6 +159,7 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 	if err := o.connectOptions.validate(a.env); err != nil {
 		return nil, nil, err
 	}
+	a.addInputs(o.sshOptions.names()...)
 	all, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return nil, nil, err
@@ -373,7 +374,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	}
 	var texts manifestTexts
 	if o.write {
-		if texts, err = a.mayWrite(needs, o); err != nil {
+		if texts, err = a.mayWrite(ctx, needs, o); err != nil {
 			return none, err
 		}
 	}
@@ -402,7 +403,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, writeFailure("the variables", ci.ExportVariables(a.env, variables...)))
 	}
 	if o.write {
-		failures = append(failures, a.writeManifests(assignment, texts, o.quiet))
+		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
 	return assignment, joinFailures(failures...)
 }

@@ -105,6 +105,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	if err != nil {
 		return err
 	}
+	a.addInputs(o.sshOptions.names()...)
 	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return err

@@ -110,6 +110,11 @@ func (a *app) runDiff(cmd *cobra.Command, args []string, o *diffOptions) error {
 		}
 		lists = append(lists, l)
 	}
+	a.addInputs(args...)
+	a.addInputs(o.sshOptions.names()...)
+	if err := a.refuseOverwrite(); err != nil {
+		return err
+	}
 	finish := func() error {
 		d := check.NewDiff(lists[0], lists[1], x, check.CompareOptions{EphemeralUDP: o.ephemeralUDP})
 		d.Tool, d.Generated = tool(), time.Now().UTC().Truncate(time.Second)
@@ -163,6 +168,7 @@ func (a *app) explanations(ctx context.Context, o explainOptions) (check.Explana
 	type read struct {
 		check.Explanations
 		problems []config.Problem
+		inputs   []input
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
 		bounds := a.readBounds()
@@ -171,8 +177,8 @@ func (a *app) explanations(ctx context.Context, o explainOptions) (check.Explana
 			return r
 		}
 		vars := a.variables()
-		manifests, bad := config.Load(o.manifests, a.stdin, config.Options{Bounds: bounds, Getenv: vars.getenv, Withheld: vars.refused != "", Unfixed: vars.addUnfixed})
-		r.problems = append(r.problems, bad...)
+		manifests, bad := config.Load(o.manifests, a.stdin, config.Options{Bounds: bounds, Getenv: vars.getenv, Withheld: vars.refused != "", Unfixed: vars.addUnfixed, Opened: vars.addOpened})
+		r.problems, r.inputs = append(r.problems, bad...), vars.inputs
 		for _, m := range manifests {
 			r.Needs = append(r.Needs, m.Ports...)
 		}
@@ -184,6 +190,8 @@ func (a *app) explanations(ctx context.Context, o explainOptions) (check.Explana
 	if err != nil {
 		return check.Explanations{}, err
 	}
+	a.inputs = append(a.inputs, r.inputs...)
+	a.addInputs(o.allow...)
 	var failures []error
 	for _, p := range r.problems {
 		failures = append(failures, usageError(p, ""))

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,7 +28,7 @@ func (m ofManifests) add(at config.Position, r port.Range) {
 
 // mayWrite returns the manifests of needs as they are, or an error if ports can't be
 // written into them, before there are any.
-func (a *app) mayWrite(needs []check.Need, o *assignOptions) (manifestTexts, error) {
+func (a *app) mayWrite(ctx context.Context, needs []check.Need, o *assignOptions) (manifestTexts, error) {
 	if reason := ci.Untrusted(a.env); reason != "" {
 		return nil, usageError(fmt.Errorf("--write is refused: %s, so anybody may have written what it would change; write the ports to a file of your own with -o", reason), "")
 	}
@@ -58,11 +60,31 @@ func (a *app) mayWrite(needs []check.Need, o *assignOptions) (manifestTexts, err
 		return nil, joinFailures(failures...)
 	}
 	edits, err := a.editManifests(ports)
+	if err != nil {
+		return nil, err
+	}
 	texts := manifestTexts{}
 	for _, e := range edits {
 		texts[e.file] = string(e.before)
+		failures = append(failures, a.tryStage(ctx, e))
 	}
-	return texts, err
+	return texts, joinFailures(failures...)
+}
+
+// tryStage returns an error if a manifest can't be replaced, such as one in a directory
+// that can't be written to.
+func (a *app) tryStage(ctx context.Context, e edit) error {
+	r, err := openReplacement(ctx, e.file, a.writeBounds())
+	if err == nil {
+		defer r.close()
+		err = r.stage(e.before, nil)
+	}
+	return manifestFailure(e.file, err)
+}
+
+// manifestFailure returns the failure of a manifest that can't be written, or nil.
+func manifestFailure(file string, err error) error {
+	return writeFailure("the ports in "+report.Safe(file), withoutPath(err))
 }
 
 // manifestTexts are the texts of manifests by their file.
@@ -83,8 +105,8 @@ func (a *app) editManifests(ports ofManifests) ([]edit, error) {
 		if err := a.refuseRelative(file); err != nil {
 			return nil, err
 		}
-		if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
-			failures = append(failures, usageError(fmt.Errorf("%s: --write changes regular files alone: name the file that the link leads to", report.Safe(file)), ""))
+		if err := replaceable(file); err != nil {
+			failures = append(failures, usageError(fmt.Errorf("%s: %w", report.Safe(file), err), ""))
 			continue
 		}
 		before, after, problems := config.SetPorts(file, ports[file], bounds)
@@ -98,9 +120,25 @@ func (a *app) editManifests(ports ofManifests) ([]edit, error) {
 	return all, joinFailures(failures...)
 }
 
+// replaceable returns an error for what --write does not replace. A file with several
+// hard links would have to be written in place, where a full disk or a crash leaves half
+// of a manifest; replaced, its other names would silently keep the old ports.
+func replaceable(file string) error {
+	info, err := os.Lstat(file)
+	switch {
+	case err != nil:
+		return nil // which the read reports
+	case !info.Mode().IsRegular():
+		return errors.New("--write changes regular files alone: name the file that the link leads to")
+	case linksOf(info) > 1:
+		return fmt.Errorf("--write replaces a manifest by a new file, and this one has %d names (hard links), of which the others would keep the old ports: make it a file of its own (`cp FILE NEW && mv NEW FILE`), or write the ports to another file with -o", linksOf(info))
+	}
+	return nil
+}
+
 // writeManifests writes the ports of an assignment into the manifests of its needs, if
 // all of them can hold theirs, and none has another text than mayWrite has seen.
-func (a *app) writeManifests(assignment check.Assignment, texts manifestTexts, quiet bool) error {
+func (a *app) writeManifests(ctx context.Context, assignment check.Assignment, texts manifestTexts, quiet bool) error {
 	ports := ofManifests{}
 	for _, p := range assignment.Ports {
 		r := port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}
@@ -108,6 +146,22 @@ func (a *app) writeManifests(assignment check.Assignment, texts manifestTexts, q
 			return unknownError(config.Problem{Position: p.Source, Message: fmt.Sprintf("%s has port %s on one target and %s on another, which one manifest can't hold: nothing is written", report.Safe(p.Name), other, r)})
 		}
 		ports.add(p.Source, r)
+	}
+	var locked []*replacement
+	defer func() {
+		for _, r := range locked {
+			r.close()
+		}
+	}()
+	byFile := map[string]*replacement{}
+	// All runs lock in one order, so that none waits for another that waits for it.
+	files := slices.SortedFunc(maps.Keys(ports), func(a, b string) int { return cmp.Compare(realPath(a), realPath(b)) })
+	for _, file := range files {
+		r, err := openReplacement(ctx, file, a.writeBounds())
+		if err != nil {
+			return manifestFailure(file, err)
+		}
+		locked, byFile[file] = append(locked, r), r
 	}
 	edits, err := a.editManifests(ports)
 	if err != nil {
@@ -118,16 +172,31 @@ func (a *app) writeManifests(assignment check.Assignment, texts manifestTexts, q
 			return unknownError(fmt.Errorf("%s was edited while the ports were chosen, so no manifest is written: run the command again, which gives the same ports", report.Safe(e.file)))
 		}
 	}
-	var failures []error
+	edits = slices.DeleteFunc(edits, func(e edit) bool { return string(e.before) == string(e.after) })
 	for _, e := range edits {
-		if string(e.before) == string(e.after) {
-			continue
+		var before []byte
+		if len(edits) > 1 {
+			before = e.before
 		}
-		if err := rewriteFile(e.file, e.after, a.writeBounds()); err != nil {
-			failures = append(failures, writeFailure("the ports in "+report.Safe(e.file), withoutPath(err)))
-		} else if !quiet {
+		if err := byFile[e.file].stage(e.after, before); err != nil {
+			return manifestFailure(e.file, err)
+		}
+	}
+	for i, e := range edits {
+		if err := byFile[e.file].commit(); err != nil {
+			failures := []error{manifestFailure(e.file, err)}
+			for _, before := range edits[:i] {
+				if err := byFile[before.file].undo(); err != nil {
+					failures = append(failures, unknownError(fmt.Errorf("%s has the new ports, and its old ones can't be brought back: %w", report.Safe(before.file), withoutPath(err))))
+				}
+			}
+			return joinFailures(failures...)
+		}
+	}
+	if !quiet {
+		for _, e := range edits {
 			a.logf("wrote the ports to %s", report.Safe(e.file))
 		}
 	}
-	return joinFailures(failures...)
+	return nil
 }

@@ -32,14 +32,14 @@ func TestManifestThatIsEditedMeanwhile(t *testing.T) {
 		assignment.Ports = append(assignment.Ports, check.AssignedPort{Name: "web", Port: 3001, Source: at})
 	}
 	a := &app{env: ci.Env{}, stderr: io.Discard}
-	texts, err := a.mayWrite(needs, &assignOptions{})
+	texts, err := a.mayWrite(t.Context(), needs, &assignOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(needs[1].At.File, []byte(edited), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.writeManifests(assignment, texts, true); err == nil || !strings.Contains(err.Error(), "b.yml was edited while the ports were chosen") {
+	if err := a.writeManifests(t.Context(), assignment, texts, true); err == nil || !strings.Contains(err.Error(), "b.yml was edited while the ports were chosen") {
 		t.Errorf("got %v", err)
 	}
 	for i, want := range []string{before, edited} {
@@ -47,11 +47,11 @@ func TestManifestThatIsEditedMeanwhile(t *testing.T) {
 			t.Errorf("%s is now %q, %v", needs[i].At.File, got, err)
 		}
 	}
-	if texts, err = a.mayWrite(needs[:1], &assignOptions{}); err != nil {
+	if texts, err = a.mayWrite(t.Context(), needs[:1], &assignOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	assignment.Ports = assignment.Ports[:1]
-	if err := a.writeManifests(assignment, texts, true); err != nil {
+	if err := a.writeManifests(t.Context(), assignment, texts, true); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(needs[0].At.File); err != nil || string(got) != strings.Replace(before, "3000", "3001", 1) {

@@ -71,6 +71,12 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	}
 	bounds := a.readBounds()
 	sources, problems := parseReportArgs(args, bounds)
+	for _, s := range sources {
+		a.addInputs(s.file)
+	}
+	if err := a.refuseOverwrite(); err != nil {
+		return err
+	}
 	var parts []check.Part
 	var reader report.Reader
 	for _, s := range sources {

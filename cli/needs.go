@@ -64,19 +64,27 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 		problems []config.Problem
 		notes    []string
 		claimed  []check.Need
+		inputs   []input
 	}
 	r, err := untilCancelled(ctx, func() (r read) {
 		vars := a.variables()
 		r.needs, r.specs, r.problems = a.parseNeeds(args, o, auto, vars)
-		r.notes, r.claimed = vars.notes(), vars.claimed
+		r.notes, r.claimed, r.inputs = vars.notes(), vars.claimed, vars.inputs
 		return r
 	})
 	a.claimed = r.claimed
+	a.inputs = append(a.inputs, r.inputs...)
 	if ctx.Err() != nil { // it may have ended the read of stdin
 		err = context.Cause(ctx)
 	}
+	if slices.Contains(args, "-") {
+		a.addInputs("-")
+	}
 	for _, note := range r.notes {
 		a.logf("%s", note)
+	}
+	if err == nil {
+		err = a.refuseOverwrite()
 	}
 	return r.needs, r.specs, r.problems, err
 }
@@ -119,7 +127,7 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {
 	var problems []config.Problem
 	bounds := a.readBounds()
-	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Withheld: vars.refused != "", Unfixed: vars.addUnfixed, Source: o.source, Lint: o.lint}
+	options := config.Options{Bounds: bounds, Getenv: vars.getenv, Withheld: vars.refused != "", Unfixed: vars.addUnfixed, Opened: vars.addOpened, Source: o.source, Lint: o.lint}
 	o.apply(&options)
 	names := slices.Clone(args)
 	var discovered config.Discovered

@@ -81,6 +81,7 @@ func outputFiles[D any](a *app, specs []string, example string, lookup func(stri
 			return nil, err
 		}
 		files = append(files, outputFile[D]{name, format, path})
+		a.outputs = append(a.outputs, output{text, path})
 	}
 	return files, nil
 }

@@ -26,6 +26,10 @@ type app struct {
 	// claimed are the needs that flags left out. No other need may get their ports.
 	claimed []check.Need
 
+	// No output may replace an input.
+	inputs  []input
+	outputs []output
+
 	// The exit code is computed from these. A command that writes a report sets
 	// them.
 	report  check.Report

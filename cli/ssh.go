@@ -34,6 +34,11 @@ func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
 	groupSSH.addTo(f)
 }
 
+// names returns the files that the flags name.
+func (o sshOptions) names() []string {
+	return append([]string{o.ConfigFile, o.KnownHosts}, o.Identities...)
+}
+
 // logSSH writes the log of an ssh that has failed to stderr.
 func (a *app) logSSH(host string, lines []string) {
 	var b strings.Builder

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type variables struct {
 	skipped    []string          // the names of the needs that --only and --skip leave out
 	leftOut    []config.Manifest // with these needs
 	claimed    []check.Need      // these needs on their targets
+	inputs     []input           // the files that were read
 }
 
 // variables returns the variables of the environment. In a job for a stranger's change
@@ -43,6 +45,10 @@ func (v *variables) addUnfixed(at config.Position) {
 	if !slices.Contains(v.unfixed, at) {
 		v.unfixed = append(v.unfixed, at)
 	}
+}
+
+func (v *variables) addOpened(name string, info fs.FileInfo) {
+	v.inputs = append(v.inputs, input{name, info})
 }
 
 // mostListed is the number of variables, and of places, that a note lists.

@@ -51,7 +51,7 @@ func (a *app) refuseOtherJobs(r *check.Result) {
 	for _, h := range r.Holders {
 		if job := h.From().Job; job != nil && !job.Own {
 			r.Status, r.OK = check.WrongOwner, false
-			r.Message += ", which is a process of another job: " + job.Name
+			r.Message += ", which is a process of another job: " + ci.JobWord(job.Name)
 			return
 		}
 	}
@@ -71,6 +71,7 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if err != nil {
 		return err
 	}
+	a.addInputs(o.sshOptions.names()...)
 	needs, specs, problems, err := a.readNeeds(ctx, args, o.needOptions, transport.Auto(a.transportJob()))
 	if err != nil {
 		return err

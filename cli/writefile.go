@@ -36,30 +36,7 @@ func writeFile(ctx context.Context, name string, data []byte, bounds []within.Di
 	if info, err := dir.Lstat(name); err == nil && info.Mode()&special != 0 {
 		return writeInto(ctx, data, func() (*os.File, error) { return openSpecial(dir, name) })
 	}
-	return replaceIn(dir, name, data, readable)
-}
-
-// rewriteFile gives a regular file another text as writeFile does. Its mode stays.
-func rewriteFile(name string, data []byte, bounds []within.Dir) error {
-	dir, err := within.OpenRoot(filepath.Dir(name), bounds)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	name = filepath.Base(name)
-	info, err := dir.Lstat(name)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return errors.New("it is no regular file any more")
-	}
-	return replaceIn(dir, name, data, info.Mode().Perm())
-}
-
-// replaceIn creates or replaces a file in a directory atomically.
-func replaceIn(dir *os.Root, name string, data []byte, mode fs.FileMode) error {
-	temporary, err := createIn(dir, ".portcheck-", "", data, mode)
+	temporary, err := createIn(dir, ".portcheck-", "", data, readable)
 	if err != nil {
 		return err
 	}
@@ -103,8 +80,7 @@ const readable fs.FileMode = 0o644
 // createIn creates a file with a new name in a directory, and returns the name. The
 // owner of the directory can replace it.
 func createIn(dir *os.Root, prefix, suffix string, data []byte, mode fs.FileMode) (string, error) {
-	name := prefix + rand.Text() + suffix
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	name, f, err := newIn(dir, prefix, suffix)
 	if err != nil {
 		return "", err
 	}
@@ -119,6 +95,13 @@ func createIn(dir *os.Root, prefix, suffix string, data []byte, mode fs.FileMode
 		return "", err
 	}
 	return name, nil
+}
+
+// newIn creates a file with a new name in a directory, for this user alone.
+func newIn(dir *os.Root, prefix, suffix string) (string, *os.File, error) {
+	name := prefix + rand.Text() + suffix
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return name, f, err
 }
 
 // makeDirectory opens a directory. It creates it and its missing parents, each with

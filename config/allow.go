@@ -46,7 +46,7 @@ func LoadAllowed(files []string, stdin io.Reader, bounds []within.Dir) ([]Allowe
 		if file == stdinName {
 			data, bad = readAll(file, stdin)
 		} else {
-			data, left, bad = readFile(file, bounds)
+			data, left, bad = Options{}.readFile(file, bounds)
 		}
 		if bad == nil {
 			var entries []Allowed

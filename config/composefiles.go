@@ -55,7 +55,7 @@ func (c *compose) read(file string, bounds []within.Dir) ([]*yaml.Node, []proble
 	case spent.bytes > maxAllBytes:
 		return nil, []problem{newProblem(at, tooManyBytes)}
 	}
-	data, left, found := readFile(file, bounds)
+	data, left, found := c.options.readFile(file, bounds)
 	if len(found) > 0 {
 		return nil, found
 	}

@@ -68,7 +68,7 @@ func readEnvFiles(names []string, o Options, get lookup) (map[string]string, []p
 		if o.spent != nil && o.spent.bytes > maxAllBytes {
 			return nil, []problem{newProblem(Position{File: name}, tooManyBytes)}
 		}
-		data, _, found := readFile(name, o.Bounds)
+		data, _, found := o.readFile(name, o.Bounds)
 		if len(found) > 0 {
 			return nil, found
 		}

@@ -14,7 +14,7 @@ import (
 // needs of which the ports are at these positions. Everything else stays as it is, byte
 // for byte.
 func SetPorts(file string, ports map[Position]port.Range, bounds []within.Dir) (before, after []byte, problems []Problem) {
-	before, left, found := readFile(file, bounds)
+	before, left, found := Options{}.readFile(file, bounds)
 	switch {
 	case len(found) > 0:
 		return nil, nil, withoutKinds(found)

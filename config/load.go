@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,8 @@ type Options struct {
 	// Unfixed, if set, gets the entries that publish no fixed port because a variable
 	// has no value.
 	Unfixed func(Position)
+	// Opened, if set, gets each file that is read.
+	Opened func(name string, info fs.FileInfo)
 	// Source is the name of the source that reads every file. If it is empty, each
 	// file is read as what it is.
 	Source string
@@ -129,7 +132,7 @@ func load(names []string, stdin io.Reader, o Options) ([]Manifest, []problem) {
 		if file == stdinName {
 			data, bad = readAll(file, stdin)
 		} else {
-			data, left[file], bad = readFile(file, o.Bounds)
+			data, left[file], bad = o.readFile(file, o.Bounds)
 		}
 		limit.bytes += len(data)
 		if bad == nil {

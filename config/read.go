@@ -15,12 +15,17 @@ const stdinName = "-"
 // readFile returns the content of a regular file of at most maxBytes, or more and a
 // problem. If a link led out of the directory of the name, it returns that directory
 // as well.
-func readFile(name string, bounds []within.Dir) ([]byte, *within.Dir, []problem) {
+func (o Options) readFile(name string, bounds []within.Dir) ([]byte, *within.Dir, []problem) {
 	f, err := within.OpenRegular(name, bounds)
 	if err != nil {
 		return nil, nil, []problem{fileProblem(Position{File: name}, err)}
 	}
 	defer f.Close()
+	if o.Opened != nil {
+		if info, err := f.Stat(); err == nil {
+			o.Opened(name, info)
+		}
+	}
 	data, found := readAll(name, f)
 	return data, f.Left, found
 }

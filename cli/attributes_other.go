@@ -1,0 +1,18 @@
+//go:build !unix
+
+package cli
+
+import (
+	"io/fs"
+	"os"
+)
+
+// lockFile does nothing: without Unix, an open file could not be replaced by a rename.
+func lockFile(*os.File) error { return nil }
+
+// linksOf returns 1: without Unix, no one has linked files by accident.
+func linksOf(fs.FileInfo) uint64 { return 1 }
+
+// keepAttributes keeps the mode: a new file inherits its access rights from its
+// directory.
+func keepAttributes(_ *os.File, info fs.FileInfo, f *os.File) error { return f.Chmod(info.Mode()) }
