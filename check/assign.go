@@ -613,7 +613,7 @@ func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.S
 	if len(p.wanting) == 0 {
 		return nil
 	}
-	p.request = lease.Request{ID: a.LeaseID, Job: p.jobOf(a.Options), App: appsOf(own), Expires: a.Expires, UntilExit: a.UntilExit, Orphan: a.Fresh}
+	p.request = lease.Request{ID: a.LeaseID, Job: p.jobOf(a.Options), App: appsOf(own), Expires: a.Expires, Lifetime: max(time.Until(a.Expires), 1), UntilExit: a.UntilExit, Orphan: a.Fresh}
 	for _, i := range p.wanting {
 		n := a.needs[i]
 		w := lease.Want{Name: n.title(), Protocols: n.Protocols, Ports: lists[a.of[i]], Length: n.Ports.Len(), Guard: n.guarded() && !a.owned[i], GuardUDP: n.guardedUDP() && !a.owned[i]}

@@ -131,7 +131,7 @@ func validateTexts(f host.Facts, req host.Request) error {
 	for _, s := range f.Sockets {
 		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
 		for _, h := range s.Holders {
-			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.Engine)
+			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.MonitorUnit) + len(h.Engine)
 			if j := h.Job; j != nil {
 				most -= len(j.Named) + len(j.Identity) + len(j.Text)
 			}

@@ -106,10 +106,10 @@ type watchedListener struct {
 
 // watchedNeed is the verdict on one need and protocol.
 type watchedNeed struct {
-	result Result // of the last judgement
-	known  bool   // it was met or unmet once
-	met    bool   // so it was last
-	since  time.Time
+	result Result    // of the last judgement
+	known  bool      // it was met or unmet once
+	met    bool      // so it was last
+	since  time.Time // with a reading of the monotonic clock, which UTC takes away
 }
 
 func newWatched(ctx context.Context, t Target, needs []Need, o WatchOptions, opening slots) *watched {
@@ -203,7 +203,7 @@ func (w *watched) reopen(ctx context.Context) ([]Event, error) {
 
 // relist compares all listeners, with their holders.
 func (w *watched) relist(ctx context.Context) ([]Event, error) {
-	now := time.Now().UTC()
+	now := time.Now()
 	facts, err := w.askListeners(ctx)
 	if err != nil {
 		w.digests = nil
@@ -233,7 +233,7 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 		return w.relist(ctx)
 	}
 	w.spent, w.leaseTime = 0, 0
-	now := time.Now().UTC()
+	now := time.Now()
 	facts, err := w.ask(ctx, host.Request{Survey: &host.Survey{Known: w.digests}})
 	if err != nil {
 		return nil, err
@@ -418,7 +418,7 @@ func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, no
 	var events []Event
 	add := func(kind EventKind, key port.Endpoint, holders, before []Holder) {
 		events = append(events, Event{
-			Version: 1, Time: now, Target: w.Name, Event: kind, Protocol: key.Protocol, Address: listedAddress(key), Port: key.Port,
+			Version: 1, Time: now.UTC(), Target: w.Name, Event: kind, Protocol: key.Protocol, Address: listedAddress(key), Port: key.Port,
 			Need: w.needOn(key.Protocol, key.Port), Holders: holders, Before: before,
 		})
 	}
@@ -543,7 +543,7 @@ func (w *watched) take(results []Result, now time.Time) []Event {
 			addresses[i] = string(a)
 		}
 		events = append(events, Event{
-			Version: 1, Time: now, Target: w.Name, Event: kind, Protocol: r.Protocol, Address: cmp.Or(r.Remote, strings.Join(addresses, ",")), Port: r.Port,
+			Version: 1, Time: now.UTC(), Target: w.Name, Event: kind, Protocol: r.Protocol, Address: cmp.Or(r.Remote, strings.Join(addresses, ",")), Port: r.Port,
 			Need: r.ID, Holders: r.Holders, Before: before, Message: r.Message,
 		})
 	}

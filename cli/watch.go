@@ -158,6 +158,7 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	if err := w.readBaseline(ctx, needs); err != nil {
 		return err
 	}
+	w.clock.started = w.started
 	w.state = check.NewWatching(tool(), needs, targets)
 	if o.metrics != "" {
 		server, err := w.serve(ctx)
@@ -192,6 +193,7 @@ type watcher struct {
 	stop    func()
 	several bool // targets
 	started time.Time
+	clock   clock
 	base    *check.Listing // nil: none
 	explain check.Explanations
 	done    bool  // --until has come true
@@ -206,6 +208,7 @@ func (w *watcher) observe(x check.Observation) {
 	if w.done || w.failed != nil {
 		return
 	}
+	w.noteClock()
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
 	start := time.Now()

@@ -78,6 +78,9 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 		case h.Container != "":
 			h.Parents = ancestors(before.parent)
 		}
+		if h.Container != "" && h.Engine == "podman" {
+			h.MonitorUnit = d.monitorUnit(before.parent)
+		}
 	}
 	unseen("unit", err)
 	unseen("container", err)
@@ -160,6 +163,23 @@ func ancestors(pid int) (all []int) {
 		pid = parent.parent
 	}
 	return all
+}
+
+// monitorUnit returns the unit of the nearest conmon among a process and its ancestors.
+// Podman gives conmon a scope or leaves it in the unit that starts the container, and
+// may put the container elsewhere (podman-run(1), --cgroups).
+func (d *details) monitorUnit(pid int) string {
+	for _, p := range ancestors(pid) {
+		if parentName(p) != "conmon" {
+			continue
+		}
+		text, err := readKernelFile("/proc/" + strconv.Itoa(p) + "/cgroup")
+		if err != nil {
+			return ""
+		}
+		return parseCgroup(string(text), d.cgroups).unit
+	}
+	return ""
 }
 
 // ticksPerSecond is USER_HZ, 100 on every architecture that Go runs on.

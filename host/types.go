@@ -346,6 +346,9 @@ type Holder struct {
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`
+	// MonitorUnit is the systemd unit, as in Unit, of the conmon that watches the
+	// container of Podman's in which the process runs.
+	MonitorUnit string `json:"monitor_unit,omitempty"`
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
 	Engine string `json:"engine,omitempty"`
@@ -404,6 +407,9 @@ type ContainerInfo struct {
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // name of the CI job's service, if it is one
 	Engine  string `json:"engine,omitempty"`  // docker or podman
+	// Unit is the systemd unit that starts the container, as in Holder.Unit; empty if
+	// none is known.
+	Unit string `json:"unit,omitempty"`
 	// Socket is the address of an engine that a user runs without root, for that
 	// user's and root's commands; empty for root's own.
 	Socket string `json:"socket,omitempty"`

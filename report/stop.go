@@ -145,10 +145,11 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 		w.text = "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
 	case c != nil && c.Engine == "kubernetes":
 		w.text = "its pod is one of Kubernetes, which starts a stopped container again: delete the pod or scale its workload down with kubectl"
+	case c != nil && stopContainersUnit(&w, h):
 	case c != nil && stopContainer(&w, *c):
 	case h.Forwarder != nil && h.Forwarder.LeftOver && h.PID > 1:
 		w.text, w.command, w.word = "stop "+Safe(holderName(h))+", which is left over from a container that is gone", "kill", strconv.Itoa(h.PID)
-	case stopUnit(&w, h):
+	case !unresolved(h) && stopUnit(&w, h, h.Unit):
 	case h.Forwarder != nil:
 		w.text = behind(h, r)
 	case h.Kernel && isWord(h.From().Device):
@@ -234,14 +235,23 @@ func isSocket(address string) bool {
 	return ok && !slices.ContainsFunc(strings.Split(path, "/"), func(name string) bool { return !isWord(name) })
 }
 
-// stopUnit sets the way to stop a unit, and reports whether it did.
-func stopUnit(w *way, h check.Holder) bool {
-	unit := h.Unit
+// stopContainersUnit sets the way to stop the unit that starts a container, and reports
+// whether it did. The unit may start a container again that has been stopped.
+func stopContainersUnit(w *way, h check.Holder) bool {
+	if !stopUnit(w, h, h.Container.Unit) {
+		return false
+	}
+	w.text = strings.Replace(w.text, "stop its service", "stop its container's service", 1)
+	return true
+}
+
+// stopUnit sets the way to stop a unit of a holder, and reports whether it did.
+func stopUnit(w *way, h check.Holder, unit string) bool {
 	manager, own, ofUser := strings.Cut(unit, "/")
 	if ofUser && isUserManager(manager) {
 		unit = own
 	}
-	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || unresolved(h) || startsOthers(unit, holderName(h)) {
+	if !isWord(unit) || !stoppable(unit) || ofUser && !isUserManager(manager) || startsOthers(unit, holderName(h)) {
 		return false
 	}
 	w.text, w.many, w.command, w.word = "stop its service", "stop its units", "systemctl stop", unit
@@ -249,10 +259,20 @@ func stopUnit(w *way, h check.Holder) bool {
 		w.text = "stop its socket unit"
 	}
 	if ofUser {
-		as := "as user " + Safe(holderUser(h)) + ", "
+		as := "as user " + Safe(managersUser(manager, h)) + ", "
 		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
 	}
 	return true
+}
+
+// managersUser returns the user of a service manager, "user@1000.service". A process of
+// his may run as another user: in a container it does.
+func managersUser(manager string, h check.Holder) string {
+	uid := strings.TrimSuffix(strings.TrimPrefix(manager, "user@"), ".service")
+	if h.UID == nil || strconv.Itoa(*h.UID) == uid {
+		return holderUser(h)
+	}
+	return uid
 }
 
 // unresolved reports whether a holder serves others, so that its own unit is that of
@@ -317,9 +337,22 @@ func behind(h check.Holder, r check.Result) string {
 	case f.Engine == "docker":
 		return fmt.Sprintf("stop the container that publishes it: `docker ps --filter publish=%d/%s` shows its name", h.Port, protocol)
 	case f.Engine == "podman":
-		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one", name, as, h.Port)
+		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one%s", name, as, h.Port, orItsUnit(h))
 	}
-	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one", name, as, h.Port)
+	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one%s", name, as, h.Port, orItsUnit(h))
+}
+
+// orItsUnit returns what to do instead if a forwarder's unit has started the container
+// that it serves. It may have been started in there by hand.
+func orItsUnit(h check.Holder) string {
+	_, unit, ofUser := strings.Cut(h.Unit, "/")
+	if !ofUser {
+		unit = h.Unit
+	}
+	if !isWord(unit) || !stoppable(unit) || unit == "podman.service" || startsOthers(unit, holderName(h)) || holderName(h)+".service" == unit {
+		return ""
+	}
+	return "; but if " + unit + " has started it, stop that unit, which may start it again"
 }
 
 // asUser returns for whom a command has to be run whose engine or service manager is a

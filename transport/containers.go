@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -139,6 +140,7 @@ func (n namingHost) firstProcess(ctx context.Context, id string) int {
 // container is the part of an engine's entry that is used here.
 type container struct {
 	id        string // 64 hexadecimal digits
+	unit      string // that its label names; any image can have one
 	user      int    // uid of the engine's user; -1 if not known
 	info      host.ContainerInfo
 	published []port.Endpoint
@@ -157,6 +159,7 @@ func (n namingHost) containers(entries []engine.Container, local bool, user int)
 		if project, service := e.Labels["com.docker.compose.project"], e.Labels["com.docker.compose.service"]; project != "" && service != "" {
 			c.info.Compose = short(project + "/" + service)
 		}
+		c.unit = e.Labels["PODMAN_SYSTEMD_UNIT"]
 		for _, p := range e.Ports {
 			ip, err := netip.ParseAddr(p.IP)
 			if p.IP == "" {
@@ -247,7 +250,7 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			}
 			switch {
 			case c >= 0:
-				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, &containers[c].info, false
+				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, containers[c].infoFor(*h), false
 				if !slices.Contains(h.Vouched, vouchedContainer) {
 					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
 				}
@@ -264,6 +267,21 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 		}
 	}
 	return complete
+}
+
+// infoFor returns the engine's description for one holder, with the unit that starts the
+// container. Podman labels a container with the unit that runs it (podman-systemd.unit(5)),
+// but an image can have that label, too: it counts if the holder or the container's
+// conmon runs in that unit.
+func (c container) infoFor(h host.Holder) *host.ContainerInfo {
+	for _, unit := range []string{h.Unit, h.MonitorUnit} {
+		if c.unit != "" && path.Base(unit) == c.unit && c.info.Engine == "podman" {
+			info := c.info
+			info.Unit = unit
+			return &info
+		}
+	}
+	return &c.info
 }
 
 // serves reports whether a forwarder may serve a container's engine. Any user can run

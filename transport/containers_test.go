@@ -142,6 +142,34 @@ func TestNameHolders(t *testing.T) {
 	}
 }
 
+// The label of a container with its unit counts only if the holder, or the container's
+// conmon, runs in that unit: an image can have the label, too.
+func TestUnitOfAContainer(t *testing.T) {
+	// The places are those of Podman 5.4 on Debian 13.
+	for name, c := range map[string]struct{ engine, label, unit, monitor, want string }{
+		"Quadlet without root":          {"podman", "qweb.service", "user@1000.service/qweb.service", "", "user@1000.service/qweb.service"},
+		"Quadlet":                       {"podman", "rq.service", "rq.service", "", "rq.service"},
+		"conmon in the unit":            {"podman", "container-rg.service", "", "container-rg.service", "container-rg.service"},
+		"the same without root":         {"podman", "gweb.service", "user@1000.service/libpod-0.scope", "user@1000.service/gweb.service", "user@1000.service/gweb.service"},
+		"started by hand":               {"podman", "", "user@1000.service/podman-614.scope", "", ""},
+		"by hand, in a unit":            {"podman", "", "shell.service", "", ""},
+		"an image with a unit's label":  {"podman", "sshd.service", "podman-614.scope", "libpod-conmon-0.scope", ""},
+		"an image with half of a path":  {"podman", "user@1000.service/qweb.service", "user@1000.service/qweb.service", "", ""},
+		"another engine with the label": {"docker", "rq.service", "rq.service", "", ""},
+	} {
+		all := namingHost{}.containers([]engine.Container{{ID: dbID, Names: []string{"/db"}, Labels: map[string]string{"PODMAN_SYSTEMD_UNIT": c.label}}}, true, 0)
+		all[0].info.Engine = c.engine
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:80", host.Holder{PID: 1, Container: dbID, Vouched: []string{vouchedContainer}, Unit: c.unit, MonitorUnit: c.monitor})}
+		nameHolders(sockets, engineAnswer{containers: all})
+		if got := sockets[0].Holders[0].ContainerInfo; got == nil || got.Unit != c.want || got.Name != "db" {
+			t.Errorf("%s: %+v, want unit %q", name, got, c.want)
+		}
+		if all[0].info.Unit != "" {
+			t.Errorf("%s: the container itself was changed", name)
+		}
+	}
+}
+
 // A container of another engine that has a port of this number is not the one that the
 // forwarder serves.
 func TestForwarderOfAnotherEngine(t *testing.T) {

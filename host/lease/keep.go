@@ -10,7 +10,7 @@ import (
 
 const (
 	mostRequest = 16 << 20        // bytes of a Request
-	recheck     = 5 * time.Minute // a machine that was suspended has another clock than timers
+	recheck     = 5 * time.Minute // timers stand still while a machine is suspended
 )
 
 // Keep reads a Request, takes its ports, and writes a Reply. Then it holds the ports
@@ -18,9 +18,15 @@ const (
 // used after the reply: detach is called then.
 func Keep(ctx context.Context, in io.Reader, out io.Writer, detach func() error) error {
 	k := &keeper{since: time.Now()}
+	begun := sinceBoot()
 	if err := json.NewDecoder(io.LimitReader(in, mostRequest)).Decode(&k.request); err != nil {
 		return fmt.Errorf("the request can't be read: %w", err)
 	}
+	lifetime := k.request.Lifetime
+	if lifetime == 0 {
+		lifetime = k.request.Expires.Sub(k.since.Round(0))
+	}
+	k.begun, k.ends = begun, begun+lifetime
 	reply, err := k.begin(ctx)
 	if err != nil {
 		reply = Reply{Error: err.Error()}
@@ -66,12 +72,27 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 // leaseOf returns what the keeper says about one of its locks.
 func (k *keeper) leaseOf(l lock) Lease {
 	r := k.request
-	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: k.since, Expires: r.Expires}
+	since, expires := k.byClock()
+	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: since, Expires: expires}
+}
+
+// byClock returns since when the lease is there and when it ends, by the clock as it is
+// set now. Small differences are left out, so that a lease does not seem to change.
+func (k *keeper) byClock() (since, expires time.Time) {
+	const small = 5 * time.Second
+	since, expires = k.since, k.request.Expires
+	now, at := time.Now().Round(0), sinceBoot()
+	if began := now.Add(k.begun - at); began.Sub(since.Round(0)).Abs() > small {
+		since = began
+	}
+	if end := now.Add(k.ends - at); end.Sub(expires).Abs() > small {
+		expires = end
+	}
+	return since, expires
 }
 
 // left returns how long the keeper may sleep, which is not above 0 if the lease has
 // ended.
 func (k *keeper) left() time.Duration {
-	now := time.Now().Round(0) // the wall clock, which goes on in suspend
-	return min(k.request.Expires.Sub(now), recheck)
+	return min(k.ends-sinceBoot(), recheck)
 }

@@ -18,7 +18,9 @@ type keeper struct {
 	hold
 	request Request
 	since   time.Time
-	exited  <-chan struct{} // closed at the end of the process with which the lease ends
+	// begun and ends are when the lease begins and ends, as sinceBoot says it.
+	begun, ends time.Duration
+	exited      <-chan struct{} // closed at the end of the process with which the lease ends
 }
 
 // prepare opens the directory of the locks.

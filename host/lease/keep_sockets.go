@@ -23,10 +23,12 @@ type keeper struct {
 	hold
 	request Request
 	since   time.Time
-	poll    int            // the epoll descriptor
-	until   int32          // the pidfd of the process with which the lease ends
-	byFD    map[int32]lock // the locks
-	clients map[int32]client
+	// begun and ends are when the lease begins and ends, as sinceBoot says it.
+	begun, ends time.Duration
+	poll        int            // the epoll descriptor
+	until       int32          // the pidfd of the process with which the lease ends
+	byFD        map[int32]lock // the locks
+	clients     map[int32]client
 }
 
 type client struct {

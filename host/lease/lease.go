@@ -69,12 +69,15 @@ type Want struct {
 
 // Request asks a keeper to hold ports for all wants or for none.
 type Request struct {
-	ID        string    `json:"id"`
-	Job       string    `json:"job"`
-	App       string    `json:"app"`
-	Expires   time.Time `json:"expires"`
-	UntilExit int       `json:"until_exit,omitempty"` // a process with which the lease ends
-	Wants     []Want    `json:"wants"`
+	ID      string    `json:"id"`
+	Job     string    `json:"job"`
+	App     string    `json:"app"`
+	Expires time.Time `json:"expires"`
+	// Lifetime is how long the lease lasts, whatever the clock of the machine says. If it
+	// is 0, the lease ends at Expires.
+	Lifetime  time.Duration `json:"lifetime,omitempty"`
+	UntilExit int           `json:"until_exit,omitempty"` // a process with which the lease ends
+	Wants     []Want        `json:"wants"`
 	// Directory is where the locks are if they are files. Start sets it.
 	Directory string `json:"directory,omitempty"`
 	// Orphan is set if the program that is started starts the keeper and ends at once,

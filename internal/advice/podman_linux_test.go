@@ -46,11 +46,20 @@ func TestPodmanWithSystemd(t *testing.T) {
 		}
 	}
 	conf, storage := "CONTAINERS_CONF="+dir+"/containers.conf", "CONTAINERS_STORAGE_CONF="+dir+"/storage.conf"
+	// As `podman generate systemd --new` writes them: conmon stays in the unit, and the
+	// container is in a scope. One publishes its port, the other listens itself.
+	unit := func(options, command string) string {
+		return "[Service]\nEnvironment=" + conf + " " + storage + " PODMAN_SYSTEMD_UNIT=%n PATH=" + os.Getenv("PATH") + "\nType=notify\nNotifyAccess=all\nRestart=always\nRestartSec=0\n" +
+			"ExecStart=/usr/bin/podman run --cgroups=no-conmon --rm --sdnotify=conmon --replace -d --stop-signal KILL --name %N " + options +
+			" -v /bin:/bin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -v /usr:/usr:ro --rootfs " + root + " " + command + "\nExecStop=/usr/bin/podman stop --ignore %N\n"
+	}
 	s := startSystemd(t, map[string]string{
-		"dbus.socket":    "[Socket]\nListenStream=/run/dbus/system_bus_socket\n",
-		"dbus.service":   "Requires=dbus.socket\n[Service]\nExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n",
-		"podman.service": "[Service]\nEnvironment=" + conf + " " + storage + " PATH=" + os.Getenv("PATH") + "\nExecStart=/usr/bin/podman system service --time 0 unix:///run/podman.sock\n",
-		"test.target":    "Wants=dbus.socket dbus.service podman.service\nAfter=dbus.socket dbus.service\n",
+		"published.service": unit("-p 8082:80", "/bin/sleep 600"),
+		"listens.service":   unit("--network host", "/usr/bin/python3 -m http.server 8083"),
+		"dbus.socket":       "[Socket]\nListenStream=/run/dbus/system_bus_socket\n",
+		"dbus.service":      "Requires=dbus.socket\n[Service]\nExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n",
+		"podman.service":    "[Service]\nEnvironment=" + conf + " " + storage + " PATH=" + os.Getenv("PATH") + "\nExecStart=/usr/bin/podman system service --time 0 unix:///run/podman.sock\n",
+		"test.target":       "Wants=dbus.socket dbus.service podman.service\nAfter=dbus.socket dbus.service\n",
 	})
 	s.env = []string{conf, storage, "DOCKER_HOST=unix:///run/podman.sock"}
 	podman := func(args ...string) string {
@@ -105,6 +114,20 @@ ports:
 	s.env = engine
 	s.follow(t, "8080", results["web"])
 	wants(t, s.systemctl(t, "is-active", "podman.service"), "active", "not", "inactive")
+	for name, port := range map[string]string{"published": "8082", "listens": "8083"} {
+		s.systemctl(t, "start", name+".service")
+		text := "version: 1\napp: x\nports: [{name: x, port: " + port + ", expect: listening}]\n"
+		if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := s.check(t, "/run/portcheck.yml", "--wait", "20s")[0]; r.Status != check.Listening {
+			t.Fatalf("%s: %s: %s", name, r.Status, r.Message)
+		}
+		r := s.taken(t, port)
+		wants(t, r.Message, "container "+name+")")
+		wants(t, allHints(r), "stop its container's service: `systemctl stop "+name+".service`", "not", "kill", "podman stop")
+		s.follow(t, port, r)
+	}
 	if left := podman("ps", "--format", "{{.Names}}"); left != "other" {
 		t.Errorf("containers that run: %q", left)
 	}

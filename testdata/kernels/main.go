@@ -3,12 +3,15 @@
 // no code with portcheck. .ci/kernels runs it in virtual machines and in gVisor.
 //
 //	kernels PORTCHECK LABEL SEES
+//	kernels clock PORTCHECK
 //
 // SEES is what portcheck can see there:
 //
 //	all     every socket and its holder
 //	listed  every socket but those that are bound and do not listen
 //	some    as listed, and not whether a socket on [::] serves IPv4 as well
+//
+// With "clock" it sets the machine's clock beside a watch and a lease.
 //
 // It prints a line for each wrong verdict, and a row for docs/platforms.md. The exit
 // code is 1 if a verdict was wrong.
@@ -49,6 +52,9 @@ func run(args []string) (wrong bool, err error) {
 			}
 		}
 		return false, hold(numbers[0], numbers[1:])
+	}
+	if len(args) == 2 && args[0] == "clock" {
+		return false, setClocks(args[1])
 	}
 	if len(args) != 3 || !slices.Contains([]string{"all", "listed", "some"}, args[2]) {
 		return false, errors.New("usage: kernels PORTCHECK LABEL all|listed|some")
