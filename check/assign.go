@@ -108,6 +108,9 @@ type site struct {
 	started bool // the reply is about ports that are held
 	// confirming is set once the keeper may not end with the connection any more.
 	confirming bool
+	locked     bool // no other request chooses ports for the job there
+	busy       bool // another one does, which is the process chooser there if that is known
+	chooser    int
 	unmet      int // a need that could not be met, or -1
 	err        error
 }
@@ -127,15 +130,8 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 	opened := OpenAll(ctx, targets, o.Options)
 	defer CloseAll(opened)
 	a := newAssignment(needs, opened, o)
-	err := a.each(func(p *site) error {
-		if p.Err != nil || o.Fresh {
-			return p.Err
-		}
-		reply, err := p.hold(ctx, host.LeaseRequest{List: host.OwnLeases})
-		p.held = reply.Leases
-		return err
-	})
-	if err != nil {
+	defer a.unlock(ctx)
+	if err := a.lockAndList(ctx); err != nil {
 		return Assignment{}, a.orCause(ctx, err)
 	}
 	had := a.takeOwn()
@@ -144,11 +140,12 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 		if err := a.each(func(p *site) error { return a.look(ctx, p) }); err != nil {
 			return Assignment{}, a.orCause(ctx, err)
 		}
-		if err := a.takeNew(ctx); err != nil {
+		made, err := a.takeNew(ctx)
+		if err != nil {
 			a.release(ctx)
 			return Assignment{}, a.orCause(ctx, err)
 		}
-		result.Lease = AssignedLease{o.LeaseID, lease.Name(a.at[0].jobOf(o.Options)), o.Expires}
+		result.Lease = made
 	}
 	for i, n := range needs {
 		p := AssignedPort{
@@ -491,7 +488,7 @@ const moment = 500 * time.Millisecond
 
 // takeNew has keepers hold a port for every need that has none, and makes sure that its
 // app can use that port.
-func (a *assignment) takeNew(ctx context.Context) error {
+func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 	start := time.Now()
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 20*time.Millisecond, time.Second
@@ -499,10 +496,10 @@ func (a *assignment) takeNew(ctx context.Context) error {
 	for ctx.Err() == nil {
 		unmet, final, err := a.attempt(ctx)
 		if err != nil {
-			return err
+			return AssignedLease{}, err
 		}
 		if unmet < 0 && final {
-			return a.confirm(ctx)
+			return AssignedLease{a.LeaseID, lease.Name(a.at[0].jobOf(a.Options)), a.Expires}, a.confirm(ctx)
 		}
 		a.release(ctx)
 		if refused++; !final && refused < mostRefused {
@@ -516,26 +513,31 @@ func (a *assignment) takeNew(ctx context.Context) error {
 		if left <= 0 {
 			why, err := a.whyUnmet(ctx, unmet, lastTry)
 			if err != nil {
-				return err
+				return AssignedLease{}, err
 			}
 			if lastTry || why.Message != "" {
-				return why
+				return AssignedLease{}, why
 			}
 			lastTry = true // what had the port is gone
 		} else if err := a.pause(ctx, unmet, steps, start.Add(max(a.needs[unmet].Wait, moment))); err != nil {
-			return err
+			return AssignedLease{}, err
 		}
 		for _, g := range a.groups {
 			g.unfit, g.list = port.Bits{}, nil
 		}
+		if had, err := a.again(ctx); err != nil || !slices.Contains(a.got, 0) {
+			return had, err
+		}
 		refused = 0
 	}
-	return context.Cause(ctx)
+	return AssignedLease{}, context.Cause(ctx)
 }
 
 // pause waits before another attempt, until a time at the latest. As long as a need's
-// only port is leased there is none: each attempt may cost a container.
+// only port is leased there is none: each attempt may cost a container. Others may choose
+// ports for the job in the meantime.
 func (a *assignment) pause(ctx context.Context, unmet int, steps *backoff.ExponentialBackOff, until time.Time) error {
+	a.unlock(ctx)
 	for {
 		left := time.Until(until)
 		select {
