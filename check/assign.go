@@ -39,6 +39,8 @@ type AssignedLease struct {
 	ID      string    `json:"id"`
 	Job     string    `json:"job"`
 	Expires time.Time `json:"expires"`
+	// UntilExit is a process with which the lease ends.
+	UntilExit int `json:"until_exit,omitempty"`
 }
 
 // AssignedPort is the port, or block, that one need has.
@@ -52,6 +54,10 @@ type AssignedPort struct {
 	Env      string          `json:"env"`
 	Declared uint16          `json:"declared,omitempty"` // if it is another one
 	Reason   string          `json:"reason,omitempty"`   // why the need has not got that
+	// Lease is that of the port, if it is another one than that of the assignment.
+	Lease *AssignedLease `json:"lease,omitempty"`
+	// Kept is set if the job had the port before.
+	Kept bool `json:"-"`
 
 	Source  config.Position `json:"-"`
 	Service *config.Service `json:"-"` // of Compose, or nil
@@ -92,6 +98,7 @@ type assignment struct {
 	of      []*group
 	got     []uint16 // the first port, 0 if it has none yet
 	kept    []bool   // an earlier lease of this job has that port
+	had     []AssignedLease
 	owned   []bool   // its own server has its declared port already
 	moved   []string // why it has not got its declared port
 	claimed claims
@@ -158,6 +165,9 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 		if !n.Auto && p.Port != n.Ports.First {
 			p.Declared, p.Reason = n.Ports.First, a.moved[i]
 		}
+		if p.Kept = a.kept[i]; p.Kept && a.had[i].ID != result.Lease.ID {
+			p.Lease = &a.had[i]
+		}
 		result.Ports = append(result.Ports, p)
 	}
 	return result, nil
@@ -165,7 +175,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 
 func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
 	a := &assignment{
-		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)),
+		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)), had: make([]AssignedLease, len(needs)),
 		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs),
 	}
 	byName := map[string]*site{}
@@ -234,7 +244,8 @@ func (a *assignment) takeOwn() AssignedLease {
 			g.held = h.Port
 			a.got[i], a.kept[i] = h.Port, true
 			a.moved[i] = "this job has a lease of the other port"
-			had = AssignedLease{h.ID, h.Job, h.Expires}
+			had = AssignedLease{h.ID, h.Job, h.Expires, h.UntilExit}
+			a.had[i] = had
 		}
 	}
 	return had
@@ -499,7 +510,7 @@ func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 			return AssignedLease{}, err
 		}
 		if unmet < 0 && final {
-			return AssignedLease{a.LeaseID, lease.Name(a.at[0].jobOf(a.Options)), a.Expires}, a.confirm(ctx)
+			return AssignedLease{a.LeaseID, lease.Name(a.at[0].jobOf(a.Options)), a.Expires, a.UntilExit}, a.confirm(ctx)
 		}
 		a.release(ctx)
 		if refused++; !final && refused < mostRefused {

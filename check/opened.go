@@ -137,6 +137,13 @@ func (t *Opened) Leases(ctx context.Context, which host.LeaseList) ([]host.Lease
 	return reply.Leases, t.at(err)
 }
 
+// OwnLeases returns the leases of the target's job, and those of its user of which the
+// keepers have not said the job.
+func (t *Opened) OwnLeases(ctx context.Context) (own, silent []host.Lease, err error) {
+	reply, err := t.hold(ctx, host.LeaseRequest{List: host.OwnLeases})
+	return reply.Leases, reply.Silent, t.at(err)
+}
+
 // Release ends a lease, and reports whether it has ended.
 func (t *Opened) Release(ctx context.Context, l ListedLease) (bool, error) {
 	p := l.Ports[0]

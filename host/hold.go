@@ -73,6 +73,9 @@ type LeaseReply struct {
 	Unmet    *int     `json:"unmet,omitempty"`    // of Start: the want for which there is no port
 	Released bool     `json:"released,omitempty"` // of Release: the lease has ended
 	Leases   []Lease  `json:"leases,omitempty"`   // of List and Look
+	// Silent are leases of the host's own user, for a List of OwnLeases, of which the keepers
+	// have not said the job.
+	Silent []Lease `json:"silent,omitempty"`
 	// Busy is set if Lock could not be had, and Chooser is the process that has it, if known.
 	Busy    bool `json:"busy,omitempty"`
 	Chooser int  `json:"chooser,omitempty"`
@@ -133,13 +136,18 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 		}
 		return LeaseReply{Released: lease.Release(r.Protocol, r.Port, deadline)}, nil
 	}
-	var held []lease.Held
+	var held, silent []lease.Held
 	var err error
 	switch req.List {
 	case AllLeases:
 		held, err = lease.List(deadline)
 	case OwnLeases:
 		held, err = lease.ListOwn(deadline)
+		for _, h := range held {
+			if h.Job == "" && h.ID == "" {
+				silent = append(silent, h)
+			}
+		}
 		held = slices.DeleteFunc(held, func(h lease.Held) bool { return !h.OwnedBy(req.Job) })
 	case "":
 		for _, l := range req.Look {
@@ -152,7 +160,7 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 	if err != nil {
 		return LeaseReply{}, err
 	}
-	return LeaseReply{Leases: describeLeases(held, req.Job), Waited: time.Since(start)}, nil
+	return LeaseReply{Leases: describeLeases(held, req.Job), Silent: describeLeases(silent, ""), Waited: time.Since(start)}, nil
 }
 
 // mostDescribed limits the leased ports of an answer that have texts.
@@ -173,6 +181,7 @@ func describeLeases(held []lease.Held, job string) []Lease {
 				users[h.UID] = name
 			}
 			l.ID, l.Job, l.App, l.Name, l.Since, l.Expires, l.User = h.ID, h.Job, h.App, h.Lease.Name, h.Since, h.Expires, name
+			l.UntilExit = h.UntilExit
 		}
 		all = append(all, l)
 	}

@@ -66,7 +66,7 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 // leaseOf returns what the keeper says about one of its locks.
 func (k *keeper) leaseOf(l lock) Lease {
 	r := k.request
-	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: k.since, Expires: r.Expires}
+	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: k.since, Expires: r.Expires, UntilExit: r.UntilExit}
 }
 
 // left returns how long the keeper may sleep, which is not above 0 if the lease has
