@@ -95,14 +95,16 @@ func (a *assignment) unlockAll(ctx context.Context, sites []*site) {
 }
 
 // again locks the job again after others could choose ports for it, and takes over what
-// the job has now.
-func (a *assignment) again(ctx context.Context) (AssignedLease, error) {
+// the job has now. Silent keepers are asked again if that is long ago.
+func (a *assignment) again(ctx context.Context, longAgo bool) (AssignedLease, error) {
 	if a.Fresh {
 		return AssignedLease{}, nil
 	}
 	if slices.ContainsFunc(a.sites, func(p *site) bool { return !p.locked }) {
 		for _, p := range a.sites {
-			p.forget()
+			if longAgo {
+				p.forget()
+			}
 		}
 		if err := a.lockAndList(ctx); err != nil {
 			return AssignedLease{}, err

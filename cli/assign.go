@@ -16,6 +16,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
@@ -426,7 +427,7 @@ func watchable(pid int) error {
 		return errors.New("want the PID of a process, a number above 0")
 	case pid == os.Getpid():
 		return errors.New("that is this portcheck itself, which ends at once")
-	case !lease.Runs(pid):
+	case !host.Runs(pid):
 		return errors.New("there is no such process here")
 	}
 	return nil

@@ -163,6 +163,9 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 	return LeaseReply{Leases: describeLeases(held, req.Job), Silent: describeLeases(silent, ""), Waited: time.Since(start)}, nil
 }
 
+// Runs reports whether there is a process with which a lease can end.
+func Runs(pid int) bool { return lease.Runs(pid) }
+
 // mostDescribed limits the leased ports of an answer that have texts.
 const mostDescribed = 4096
 
