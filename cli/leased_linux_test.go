@@ -80,6 +80,16 @@ func TestLeasedPorts(t *testing.T) {
 		t.Errorf("free: %s", out)
 	}
 
+	// A job that got another port is told which.
+	mustInDir(t, dir, "assign", "--job", "two", "--range", "5300-5310")
+	for job, want := range map[string]bool{"two": true, "three": false} {
+		x := reportOf(t, []string{"PORTCHECK_JOB=" + job}, manifest)["web/tcp"]
+		if x.Status != check.Leased || strings.Contains(x.Message, "; this job has 53") != want {
+			t.Errorf("job %s: %+v", job, x)
+		}
+	}
+	mustInDir(t, dir, "release", "--job", "two")
+
 	server, err := net.Listen("tcp", ":8080")
 	if err != nil {
 		t.Fatal(err)
