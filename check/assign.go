@@ -39,6 +39,8 @@ type AssignedLease struct {
 	ID      string    `json:"id"`
 	Job     string    `json:"job"`
 	Expires time.Time `json:"expires"`
+	// UntilExit is a process with which the lease ends.
+	UntilExit int `json:"until_exit,omitempty"`
 }
 
 // AssignedPort is the port, or block, that one need has.
@@ -52,6 +54,10 @@ type AssignedPort struct {
 	Env      string          `json:"env"`
 	Declared uint16          `json:"declared,omitempty"` // if it is another one
 	Reason   string          `json:"reason,omitempty"`   // why the need has not got that
+	// Lease is that of the port, if it is another one than that of the assignment.
+	Lease *AssignedLease `json:"lease,omitempty"`
+	// Kept is set if the job had the port before.
+	Kept bool `json:"-"`
 
 	Source  config.Position `json:"-"`
 	Service *config.Service `json:"-"` // of Compose, or nil
@@ -92,6 +98,7 @@ type assignment struct {
 	of      []*group
 	got     []uint16 // the first port, 0 if it has none yet
 	kept    []bool   // an earlier lease of this job has that port
+	had     []AssignedLease
 	owned   []bool   // its own server has its declared port already
 	moved   []string // why it has not got its declared port
 	claimed claims
@@ -108,6 +115,9 @@ type site struct {
 	started bool // the reply is about ports that are held
 	// confirming is set once the keeper may not end with the connection any more.
 	confirming bool
+	locked     bool // no other request chooses ports for the job there
+	busy       bool // another one does, which is the process chooser there if that is known
+	chooser    int
 	unmet      int // a need that could not be met, or -1
 	err        error
 }
@@ -127,15 +137,8 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 	opened := OpenAll(ctx, targets, o.Options)
 	defer CloseAll(opened)
 	a := newAssignment(needs, opened, o)
-	err := a.each(func(p *site) error {
-		if p.Err != nil || o.Fresh {
-			return p.Err
-		}
-		reply, err := p.hold(ctx, host.LeaseRequest{List: host.OwnLeases})
-		p.held = reply.Leases
-		return err
-	})
-	if err != nil {
+	defer a.unlock(ctx)
+	if err := a.lockAndList(ctx); err != nil {
 		return Assignment{}, a.orCause(ctx, err)
 	}
 	had := a.takeOwn()
@@ -144,11 +147,12 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 		if err := a.each(func(p *site) error { return a.look(ctx, p) }); err != nil {
 			return Assignment{}, a.orCause(ctx, err)
 		}
-		if err := a.takeNew(ctx); err != nil {
+		made, err := a.takeNew(ctx)
+		if err != nil {
 			a.release(ctx)
 			return Assignment{}, a.orCause(ctx, err)
 		}
-		result.Lease = AssignedLease{o.LeaseID, lease.Name(a.at[0].jobOf(o.Options)), o.Expires}
+		result.Lease = made
 	}
 	for i, n := range needs {
 		p := AssignedPort{
@@ -161,6 +165,9 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 		if !n.Auto && p.Port != n.Ports.First {
 			p.Declared, p.Reason = n.Ports.First, a.moved[i]
 		}
+		if p.Kept = a.kept[i]; p.Kept && a.had[i].ID != result.Lease.ID {
+			p.Lease = &a.had[i]
+		}
 		result.Ports = append(result.Ports, p)
 	}
 	return result, nil
@@ -168,7 +175,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 
 func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
 	a := &assignment{
-		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)),
+		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)), had: make([]AssignedLease, len(needs)),
 		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs),
 	}
 	byName := map[string]*site{}
@@ -237,7 +244,8 @@ func (a *assignment) takeOwn() AssignedLease {
 			g.held = h.Port
 			a.got[i], a.kept[i] = h.Port, true
 			a.moved[i] = "this job has a lease of the other port"
-			had = AssignedLease{h.ID, h.Job, h.Expires}
+			had = AssignedLease{h.ID, h.Job, h.Expires, h.UntilExit}
+			a.had[i] = had
 		}
 	}
 	return had
@@ -491,7 +499,7 @@ const moment = 500 * time.Millisecond
 
 // takeNew has keepers hold a port for every need that has none, and makes sure that its
 // app can use that port.
-func (a *assignment) takeNew(ctx context.Context) error {
+func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 	start := time.Now()
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 20*time.Millisecond, time.Second
@@ -499,10 +507,10 @@ func (a *assignment) takeNew(ctx context.Context) error {
 	for ctx.Err() == nil {
 		unmet, final, err := a.attempt(ctx)
 		if err != nil {
-			return err
+			return AssignedLease{}, err
 		}
 		if unmet < 0 && final {
-			return a.confirm(ctx)
+			return AssignedLease{a.LeaseID, lease.Name(a.at[0].jobOf(a.Options)), a.Expires, a.UntilExit}, a.confirm(ctx)
 		}
 		a.release(ctx)
 		if refused++; !final && refused < mostRefused {
@@ -516,26 +524,31 @@ func (a *assignment) takeNew(ctx context.Context) error {
 		if left <= 0 {
 			why, err := a.whyUnmet(ctx, unmet, lastTry)
 			if err != nil {
-				return err
+				return AssignedLease{}, err
 			}
 			if lastTry || why.Message != "" {
-				return why
+				return AssignedLease{}, why
 			}
 			lastTry = true // what had the port is gone
 		} else if err := a.pause(ctx, unmet, steps, start.Add(max(a.needs[unmet].Wait, moment))); err != nil {
-			return err
+			return AssignedLease{}, err
 		}
 		for _, g := range a.groups {
 			g.unfit, g.list = port.Bits{}, nil
 		}
+		if had, err := a.again(ctx, time.Since(start) > moment); err != nil || !slices.Contains(a.got, 0) {
+			return had, err
+		}
 		refused = 0
 	}
-	return context.Cause(ctx)
+	return AssignedLease{}, context.Cause(ctx)
 }
 
 // pause waits before another attempt, until a time at the latest. As long as a need's
-// only port is leased there is none: each attempt may cost a container.
+// only port is leased there is none: each attempt may cost a container. Others may choose
+// ports for the job in the meantime.
 func (a *assignment) pause(ctx context.Context, unmet int, steps *backoff.ExponentialBackOff, until time.Time) error {
+	a.unlock(ctx)
 	for {
 		left := time.Until(until)
 		select {

@@ -23,6 +23,7 @@ type holding struct {
 	mu      sync.Mutex
 	held    []host.Lease
 	starts  int
+	budgets []time.Duration                 // how long keepers might be waited for, each time
 	pending bool                            // a lease is not confirmed
 	alter   func(*host.LeaseReply)          // changes the answers
 	refuse  func(host.LeaseRequest) error   // may be nil
@@ -32,12 +33,14 @@ type holding struct {
 func (h *holding) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.budgets = append(h.budgets, req.LeaseBudget)
 	return h.sim.Probe(ctx, req)
 }
 
 func (h *holding) Hold(_ context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.budgets = append(h.budgets, req.Budget)
 	if h.refuse != nil {
 		if err := h.refuse(req); err != nil {
 			return host.LeaseReply{}, err
@@ -347,5 +350,22 @@ func TestStartedNeeds(t *testing.T) {
 	started, missing := Started(needs, func(target string) []host.Lease { return leases[target] })
 	if !slices.Equal(missing, []bool{false, false, true}) || started[0].Ports.First != 9001 || started[1].Ports.First != 9001 || started[0].Expect != config.Listening {
 		t.Errorf("%v %+v", missing, started)
+	}
+}
+
+// TestSilentKeepersCostASecond checks that one assignment waits for silent keepers once,
+// however often it asks.
+func TestSilentKeepersCostASecond(t *testing.T) {
+	h := &holding{alter: func(r *host.LeaseReply) { r.Waited = time.Second }}
+	if _, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x")}, h); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.budgets) < 3 || h.budgets[0] != time.Second {
+		t.Errorf("budgets %v", h.budgets)
+	}
+	for _, b := range h.budgets[1:] {
+		if b > 20*time.Millisecond {
+			t.Errorf("budgets %v", h.budgets)
+		}
 	}
 }

@@ -29,6 +29,8 @@ type Lease struct {
 	User    string    `json:"user,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
+	// UntilExit is a process, as the keeper numbers it, with which the lease ends.
+	UntilExit int `json:"until_exit,omitempty"`
 }
 
 // ListedLease is a lease with its ports.
@@ -62,7 +64,7 @@ func LeasesOf(target string, held []host.Lease) Leases {
 		if !known {
 			i = len(all.Leases)
 			index[k] = i
-			l := ListedLease{Target: target, Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, User: h.User, Since: h.Since, Expires: h.Expires}}
+			l := ListedLease{Target: target, Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, User: h.User, Since: h.Since, Expires: h.Expires, UntilExit: h.UntilExit}}
 			if h.UID >= 0 {
 				l.UID = &h.UID
 			}
@@ -114,7 +116,7 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 		return
 	}
 	l := leases[i]
-	r.Lease = &Lease{ID: l.ID, Job: l.Job, App: l.App, PID: l.PID, User: l.User, Since: l.Since, Expires: l.Expires}
+	r.Lease = &Lease{ID: l.ID, Job: l.Job, App: l.App, PID: l.PID, User: l.User, Since: l.Since, Expires: l.Expires, UntilExit: l.UntilExit}
 	if l.UID >= 0 {
 		r.Lease.UID = &l.UID
 	}
@@ -163,7 +165,7 @@ const (
 func validateLeases(leases []host.Lease) error {
 	length := 0
 	for _, l := range leases {
-		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UID < -1 || !inOurTimes(l.Since) || !inOurTimes(l.Expires) {
+		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UntilExit < 0 || l.UID < -1 || !inOurTimes(l.Since) || !inOurTimes(l.Expires) {
 			return errors.New("it has an impossible lease")
 		}
 		for _, text := range []string{l.ID, l.Job, l.App, l.Name} {
@@ -190,7 +192,7 @@ func validateHeld(r host.LeaseReply, req host.LeaseRequest) error {
 	if start := req.Start; start != nil {
 		return validateStarted(r, start.Wants)
 	}
-	if err := validateLeases(r.Leases); err != nil {
+	if err := errors.Join(validateLeases(r.Leases), validateLeases(r.Silent)); err != nil {
 		return err
 	}
 	asked, seen := map[socketKey]bool{}, map[socketKey]bool{}

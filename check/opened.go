@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/org/portcheck/host"
@@ -15,6 +16,34 @@ type Opened struct {
 	Err     error // why it could not be opened
 	host    host.Host
 	timeout time.Duration // of one operation on leases
+	asked
+}
+
+// asked is how long the keepers of a machine were waited for, in all. One that is silent
+// is so again.
+type asked struct {
+	mu     sync.Mutex
+	waited time.Duration
+}
+
+// budget returns how long they may take for the next answer.
+func (s *asked) budget() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(leaseTime-s.waited, leastLeaseTime)
+}
+
+func (s *asked) add(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waited += max(d, 0)
+}
+
+// forget makes the next answer wait for all of them again.
+func (s *asked) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waited = 0
 }
 
 // OpenAll opens targets, several at a time. The caller closes them with CloseAll.
@@ -46,10 +75,24 @@ type borrowed struct{ host.Host }
 // Close does nothing.
 func (borrowed) Close() error { return nil }
 
+// limited is a host of which the keepers have a limited time in all.
+type limited struct {
+	host.Host
+	asked *asked
+}
+
+// Probe implements host.Host.
+func (l limited) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	req.LeaseBudget = min(req.LeaseBudget, l.asked.budget())
+	facts, err := l.Host.Probe(ctx, req)
+	l.asked.add(facts.LeaseTime)
+	return facts, err
+}
+
 // Shared returns the target for a run, which does not close it.
 func (t *Opened) Shared() Target {
 	shared := t.Target
-	shared.Open = func(context.Context) (host.Host, error) { return borrowed{t.host}, t.Err }
+	shared.Open = func(context.Context) (host.Host, error) { return borrowed{limited{t.host, &t.asked}}, t.Err }
 	return shared
 }
 
@@ -67,6 +110,7 @@ func (t *Opened) hold(ctx context.Context, req host.LeaseRequest) (host.LeaseRep
 		return host.LeaseReply{}, t.Err
 	}
 	req.Job = t.Job
+	req.Budget = t.budget()
 	limited := ctx
 	if t.timeout > 0 {
 		var cancel context.CancelFunc
@@ -74,6 +118,7 @@ func (t *Opened) hold(ctx context.Context, req host.LeaseRequest) (host.LeaseRep
 		defer cancel()
 	}
 	reply, err := host.Hold(limited, t.host, req)
+	t.add(reply.Waited)
 	switch {
 	case err != nil && ctx.Err() == nil && limited.Err() != nil:
 		return reply, fmt.Errorf("no answer within %s (--timeout)", t.timeout)
@@ -90,6 +135,13 @@ func (t *Opened) hold(ctx context.Context, req host.LeaseRequest) (host.LeaseRep
 func (t *Opened) Leases(ctx context.Context, which host.LeaseList) ([]host.Lease, error) {
 	reply, err := t.hold(ctx, host.LeaseRequest{List: which})
 	return reply.Leases, t.at(err)
+}
+
+// OwnLeases returns the leases of the target's job, and those of its user of which the
+// keepers have not said the job.
+func (t *Opened) OwnLeases(ctx context.Context) (own, silent []host.Lease, err error) {
+	reply, err := t.hold(ctx, host.LeaseRequest{List: host.OwnLeases})
+	return reply.Leases, reply.Silent, t.at(err)
 }
 
 // Release ends a lease, and reports whether it has ended.

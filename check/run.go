@@ -69,6 +69,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	if err := suggest(ctx, needs, rounds, results, o); err != nil {
 		return report, err
 	}
+	each(rounds, func(r *round) { r.mentionHeld(ctx, results) })
 	for _, r := range rounds {
 		report.Targets = append(report.Targets, reportTarget(r.Name, r.facts, r.err))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
@@ -36,6 +37,7 @@ type assignOptions struct {
 	write        bool
 	lifetime     time.Duration
 	untilExit    int
+	untilGiven   bool
 	allowTargets bool
 	localOnly    string // why the target has to be local if untilExit is set
 	quiet        bool
@@ -71,6 +73,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	allowTargetsFlag(f, &o.allowTargets)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.untilGiven = cmd.Flags().Changed("until-exit")
 		assignment, err := a.runAssign(cmd.Context(), args, o)
 		if ci.GitHub(a.env) {
 			a.writeGitHubAssignment(cmd.Context(), assignment, err)
@@ -131,6 +134,7 @@ func (a *app) jobOn(name string, s targetSpec) (job, error) {
 		j.name += " on " + machine
 		j.place += "\x00" + machine
 	}
+	j.name = leaseName(j.name) // a name that is no UTF-8 would become another one on its way
 	return j, err
 }
 
@@ -290,7 +294,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 			Tool: tool(), Timeout: o.timeout, Parallel: leaseParallel, Claimed: a.claimed,
 			Named: leaseName(a.env[ci.JobVariable]), Identity: leaseName(ci.Identity(a.env)),
 		},
-		LeaseID: strings.ToLower(rand.Text()[:12]), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
+		LeaseID: newLeaseID(), Place: j.place + "\x00" + needs[0].App, Fresh: fresh, UntilExit: o.untilExit,
 		Expires: now.Add(a.lifetimeOf(o.lifetime, now)),
 	}
 	if fresh {
@@ -312,6 +316,12 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	}
 	return assignment, unknownError(err)
 }
+
+// leaseIDLength is the length of the ID of a lease.
+const leaseIDLength = 12
+
+// newLeaseID returns an ID of letters and the digits from 2 to 7.
+func newLeaseID() string { return strings.ToLower(rand.Text()[:leaseIDLength]) }
 
 // lifetimeOf returns how long a lease lasts at most.
 func (a *app) lifetimeOf(asked time.Duration, now time.Time) time.Duration {
@@ -355,8 +365,11 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		return none, err
 	case o.lifetime < 0:
 		return none, usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
-	case o.untilExit < 0:
-		return none, usageError(fmt.Errorf("--until-exit %d: want the PID of a process", o.untilExit), "")
+	}
+	if o.untilGiven {
+		if err := watchable(o.untilExit); err != nil {
+			return none, usageError(fmt.Errorf("--until-exit %d: %w", o.untilExit, err), "")
+		}
 	}
 	o.localOnly = "--until-exit names a process of this machine"
 	needs, targets, err := a.readAssignNeeds(ctx, args, o)
@@ -387,6 +400,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	if err != nil {
 		return none, err
 	}
+	a.warnOfKept(assignment, o)
 	text, err := render(ctx, format, assignment, report.Options{})
 	if err == nil {
 		_, err = a.stdout.Write(text)
@@ -406,6 +420,47 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
 	return assignment, joinFailures(failures...)
+}
+
+// watchable returns an error if no lease can end with a process.
+func watchable(pid int) error {
+	switch {
+	case pid < 1:
+		return errors.New("want the PID of a process, a number above 0")
+	case pid == os.Getpid():
+		return errors.New("that is this portcheck itself, which ends at once")
+	case !host.Runs(pid):
+		return errors.New("there is no such process here")
+	}
+	return nil
+}
+
+// warnOfKept says of flags about the end of a lease that they have had no effect: what the
+// job had before stays as it was.
+func (a *app) warnOfKept(assignment check.Assignment, o *assignOptions) {
+	var flags []string
+	if o.lifetime > 0 {
+		flags = append(flags, "--for")
+	}
+	if o.untilGiven {
+		flags = append(flags, "--until-exit")
+	}
+	seen := map[string]bool{}
+	for _, p := range assignment.Ports {
+		l := assignment.Lease
+		if p.Lease != nil {
+			l = *p.Lease
+		}
+		if len(flags) == 0 || !p.Kept || seen[l.ID] || o.lifetime <= 0 && l.UntilExit == o.untilExit {
+			continue
+		}
+		seen[l.ID] = true
+		end := l.Expires.UTC().Format(time.RFC3339)
+		if l.UntilExit > 0 {
+			end += fmt.Sprintf(" or the end of process %d", l.UntilExit)
+		}
+		a.logf("warning: no effect of %s on the port of %s, which this job had before: its lease %s ends at %s; to start afresh, run `portcheck release` first", strings.Join(flags, " and "), report.Safe(p.Name), report.Safe(l.ID), end)
+	}
 }
 
 // endsWithContainer returns an error if a lease on the target local would end with this

@@ -80,6 +80,16 @@ func TestLeasedPorts(t *testing.T) {
 		t.Errorf("free: %s", out)
 	}
 
+	// A job that got another port is told which.
+	mustInDir(t, dir, "assign", "--job", "two", "--range", "5300-5310")
+	for job, want := range map[string]bool{"two": true, "three": false} {
+		x := reportOf(t, []string{"PORTCHECK_JOB=" + job}, manifest)["web/tcp"]
+		if x.Status != check.Leased || strings.Contains(x.Message, "; this job has 53") != want {
+			t.Errorf("job %s: %+v", job, x)
+		}
+	}
+	mustInDir(t, dir, "release", "--job", "two")
+
 	server, err := net.Listen("tcp", ":8080")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +183,7 @@ threading.Event().wait()
 	if x := results["tcp-9000/tcp"]; x.Status != check.Free {
 		t.Errorf("the job's own port: %+v", x)
 	}
-	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}, {"exec", "-p", "9002", "--", "true"}, {"release", "--job", "none"}} {
+	for _, args := range [][]string{{"leases"}, {"leases", "-f", "json"}, {"assign", "-p", "9001"}, {"free", "--range", "8001-8010"}, {"exec", "-p", "9002", "--", "true"}} {
 		start := time.Now()
 		out := mustInDir(t, ".", args...)
 		if took := time.Since(start); took > most {
@@ -185,5 +195,40 @@ threading.Event().wait()
 		if strings.ContainsAny(out, "\x1b\u202e") {
 			t.Errorf("%v: %q", args, out)
 		}
+	}
+}
+
+// TestReleaseOfStoppedKeepers checks that release does not pass over what it can't know.
+func TestReleaseOfStoppedKeepers(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	mustInDir(t, dir, "assign", "--job", "mine", "-p", "8000", "-p", "8001")
+	mustInDir(t, dir, "assign", "--job", "other", "-p", "8002")
+	l, _ := lease.Look(port.TCP, 8000, time.Now().Add(10*time.Second))
+	if err := syscall.Kill(l.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: there is no answer from the keeper of 8000/tcp, 8001/tcp (pid %d)\n", l.PID)},
+		{[]string{"release", l.ID}, fmt.Sprintf("there is no answer from the keeper of 8000/tcp, 8001/tcp (pid %d)\n", l.PID)},
+		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: its keeper (pid %d), that of root, does not answer\n", l.PID)},
+	} {
+		_, err := inDir(dir, nil, c.args...)
+		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %s", c.args, err, c.want)
+		}
+	}
+	if err := syscall.Kill(l.PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	mustInDir(t, dir, "release", "--job", "mine")
+	if out := mustInDir(t, dir, "leases"); strings.Count(out, "\n") != 1 {
+		t.Errorf("leases are left:\n%s", out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -36,8 +37,14 @@ user, and root all of them. It is no error if there is nothing to end.`,
 	leaseTargets(f, &targets)
 	connect.connectFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		if all && len(ids) > 0 {
+		switch {
+		case all && len(ids) > 0:
 			return usageError(errAllAndIDs, "see `portcheck release --help`")
+		}
+		for _, id := range ids {
+			if !isLeaseID(id) {
+				return usageError(fmt.Errorf("%.40q is not the ID of a lease: want %d letters and digits, such as 4kq2xw7hzt3n", id, leaseIDLength), "`portcheck leases` lists the IDs")
+			}
 		}
 		ctx := cmd.Context()
 		opened, err := a.openTargets(ctx, targets, connect, jobName)
@@ -46,10 +53,27 @@ user, and root all of them. It is no error if there is nothing to end.`,
 		}
 		defer check.CloseAll(opened)
 		var failures []error
+		found, silent := map[string]bool{}, false
 		for _, t := range opened {
-			failures = append(failures, a.releaseOn(ctx, t, ids, all))
+			r, err := leasesToRelease(ctx, t, ids, all)
+			if err == nil {
+				err = a.releaseOn(ctx, t, r.leases)
+			}
+			failures = append(failures, err)
+			for _, l := range r.leases {
+				found[l.ID] = true
+			}
+			if len(r.silent) > 0 && !all {
+				silent = true
+				failures = append(failures, silentFailure(t, r.silent))
+			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+		}
+		for _, id := range ids {
+			if !found[id] && !silent && joinFailures(failures...) == nil {
+				a.logf("no lease has the ID %s, so it has ended already", id)
 			}
 		}
 		return joinFailures(failures...)
@@ -57,34 +81,109 @@ user, and root all of them. It is no error if there is nothing to end.`,
 	return cmd
 }
 
-// releaseOn ends the leases of a target that have one of the IDs, all that may be ended,
-// or those of the job.
-func (a *app) releaseOn(ctx context.Context, t *check.Opened, ids []string, all bool) error {
-	which := host.OwnLeases
-	if all || len(ids) > 0 {
-		which = host.AllLeases
-	}
-	held, err := t.Leases(ctx, which)
-	if err != nil {
-		return unknownError(err)
-	}
-	held = slices.DeleteFunc(held, func(l host.Lease) bool {
-		return all && !l.Ours || len(ids) > 0 && !slices.Contains(ids, l.ID)
+// isLeaseID reports whether a text has the form of the IDs that assign gives.
+func isLeaseID(text string) bool {
+	return len(text) == leaseIDLength && !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '2' || r > '7')
 	})
-	var failures []error
+}
+
+// toRelease are leases of a target that have to end, and those of which it is not known.
+type toRelease struct {
+	leases []check.ListedLease
+	silent []host.Lease
+}
+
+// leasesToRelease returns the leases of a target that have one of the IDs, all that may be
+// ended, or those of the job.
+func leasesToRelease(ctx context.Context, t *check.Opened, ids []string, all bool) (toRelease, error) {
+	var r toRelease
+	var held []host.Lease
+	var err error
+	if !all && len(ids) == 0 {
+		held, r.silent, err = t.OwnLeases(ctx)
+	} else if held, err = t.Leases(ctx, host.AllLeases); err == nil {
+		found := map[string]bool{}
+		for _, l := range held {
+			found[l.ID] = true
+		}
+		missing := slices.ContainsFunc(ids, func(id string) bool { return !found[id] })
+		for _, l := range held {
+			if l.ID == "" && l.Ours && missing {
+				r.silent = append(r.silent, l)
+			}
+		}
+		held = slices.DeleteFunc(held, func(l host.Lease) bool {
+			return all && !l.Ours || len(ids) > 0 && !slices.Contains(ids, l.ID)
+		})
+	}
+	r.leases = check.LeasesOf(t.Name, held).Leases
+	if err != nil {
+		err = unknownError(err)
+	}
+	return r, err
+}
+
+// silentFailure returns the failure for leases that may have been meant.
+func silentFailure(t *check.Opened, held []host.Lease) error {
+	var texts []string
 	for _, l := range check.LeasesOf(t.Name, held).Leases {
-		text := portsOf(l)
-		ended, err := t.Release(ctx, l)
-		switch {
-		case err != nil:
-			failures = append(failures, unknownError(err))
-		case ended:
-			a.logf("released %s", safeWords(text))
-		default:
-			failures = append(failures, unknownError(fmt.Errorf("the lease %s of %s can't be ended: its keeper is that of %s, or does not answer", l.ID, text, ownerOf(l))))
+		texts = append(texts, portsOf(l)+keeperOf(l))
+	}
+	some := texts[:min(len(texts), mostListed)]
+	text := strings.Join(some, "; ")
+	if more := len(texts) - len(some); more > 0 {
+		text += fmt.Sprintf("; %d more", more)
+	}
+	return failure{fmt.Errorf("not every lease could be asked, so some that were meant may stay: there is no answer from the keeper of %s", text), exitUnknown, "if it is stopped, `kill -CONT` its process and release again, or end it with `kill -KILL`"}
+}
+
+// keeperOf names the process of a lease.
+func keeperOf(l check.ListedLease) string {
+	if l.PID <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", l.PID)
+}
+
+// releaseOn ends leases of a target, side by side: a keeper may not answer.
+func (a *app) releaseOn(ctx context.Context, t *check.Opened, leases []check.ListedLease) error {
+	failures := make([]error, len(leases))
+	var running sync.WaitGroup
+	slots := make(chan struct{}, leaseParallel)
+	for i, l := range leases {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			failures[i] = releaseOne(ctx, t, l)
+		})
+	}
+	running.Wait()
+	for i, l := range leases {
+		if failures[i] == nil {
+			a.logf("released %s", safeWords(portsOf(l)))
 		}
 	}
 	return joinFailures(failures...)
+}
+
+// releaseOne ends a lease.
+func releaseOne(ctx context.Context, t *check.Opened, l check.ListedLease) error {
+	text := portsOf(l)
+	ended := false
+	if l.ID != "" { // else its keeper has not answered
+		var err error
+		if ended, err = t.Release(ctx, l); err != nil {
+			return unknownError(err)
+		}
+	}
+	switch {
+	case ended:
+		return nil
+	case l.ID == "":
+		return unknownError(fmt.Errorf("the lease of %s can't be ended: its keeper%s, that of %s, does not answer", text, keeperOf(l), ownerOf(l)))
+	}
+	return unknownError(fmt.Errorf("the lease %s of %s can't be ended: its keeper is that of %s, or does not answer", l.ID, text, ownerOf(l)))
 }
 
 // portsOf lists the first ports of a lease.

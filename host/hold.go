@@ -19,8 +19,8 @@ type Leaser interface {
 	Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error)
 }
 
-// LeaseRequest asks for one operation on leases: the first of Start, Confirm, Release,
-// List and Look that is set.
+// LeaseRequest asks for one operation on leases: the first of Unlock, Start, Confirm,
+// Release, List and Look that is set.
 type LeaseRequest struct {
 	// Start starts a keeper, which holds ports for all wants or for none.
 	Start *lease.Request `json:"start,omitempty"`
@@ -36,6 +36,18 @@ type LeaseRequest struct {
 	Look []LeasePort `json:"look,omitempty"`
 	// Job is the job that asks: its leases are marked as its own.
 	Job string `json:"job,omitempty"`
+	// Lock, with List, first waits until no other request chooses ports for Job.
+	Lock *JobLock `json:"lock,omitempty"`
+	// Unlock ends the lock with this token. Otherwise it ends with the connection.
+	Unlock string `json:"unlock,omitempty"`
+	// Budget limits how long keepers may take to answer, 0 for the default.
+	Budget time.Duration `json:"budget,omitempty"`
+}
+
+// JobLock is the right to choose ports for a job. Those with one token are the same.
+type JobLock struct {
+	Token string        `json:"token"`
+	Wait  time.Duration `json:"wait,omitempty"` // how long to wait for another that has it
 }
 
 // LeaseList selects leases.
@@ -61,6 +73,14 @@ type LeaseReply struct {
 	Unmet    *int     `json:"unmet,omitempty"`    // of Start: the want for which there is no port
 	Released bool     `json:"released,omitempty"` // of Release: the lease has ended
 	Leases   []Lease  `json:"leases,omitempty"`   // of List and Look
+	// Silent are leases of the host's own user, for a List of OwnLeases, of which the keepers
+	// have not said the job.
+	Silent []Lease `json:"silent,omitempty"`
+	// Busy is set if Lock could not be had, and Chooser is the process that has it, if known.
+	Busy    bool `json:"busy,omitempty"`
+	Chooser int  `json:"chooser,omitempty"`
+	// Waited is how long List or Look took.
+	Waited time.Duration `json:"waited,omitempty"`
 }
 
 // Hold does an operation on leases of a host. The error says so if ports can't be held
@@ -75,9 +95,27 @@ func Hold(ctx context.Context, h Host, req LeaseRequest) (LeaseReply, error) {
 // leaseBudget limits how long keepers may take to answer, all of a request together.
 const leaseBudget = time.Second
 
+// mostLockWait limits how long one request waits for the lock of a job.
+const mostLockWait = 10 * time.Second
+
 // Hold implements Leaser. A keeper is this program with the argument "keep".
 func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
-	deadline := time.Now().Add(leaseBudget)
+	budget := leaseBudget
+	if req.Budget > 0 {
+		budget = min(budget, req.Budget)
+	}
+	switch {
+	case req.Unlock != "":
+		lease.UnlockJob(req.Unlock)
+		return LeaseReply{}, nil
+	case req.Lock != nil && req.List != "":
+		until := time.Now().Add(min(req.Lock.Wait, mostLockWait))
+		if pid, ok := lease.LockJob(ctx, req.Job, req.Lock.Token, until); !ok {
+			return LeaseReply{Busy: true, Chooser: pid}, nil
+		}
+	}
+	start := time.Now()
+	deadline := start.Add(budget)
 	switch {
 	case req.Start != nil:
 		args := []string{"keep"}
@@ -90,6 +128,7 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 		return LeaseReply{}, nil
 	case req.Release != nil:
 		r := req.Release
+		deadline = start.Add(leaseBudget)
 		if r.ID != "" {
 			if l, leased := lease.Look(r.Protocol, r.Port, deadline); !leased || l.ID != r.ID {
 				return LeaseReply{}, nil
@@ -97,13 +136,18 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 		}
 		return LeaseReply{Released: lease.Release(r.Protocol, r.Port, deadline)}, nil
 	}
-	var held []lease.Held
+	var held, silent []lease.Held
 	var err error
 	switch req.List {
 	case AllLeases:
 		held, err = lease.List(deadline)
 	case OwnLeases:
 		held, err = lease.ListOwn(deadline)
+		for _, h := range held {
+			if h.Job == "" && h.ID == "" {
+				silent = append(silent, h)
+			}
+		}
 		held = slices.DeleteFunc(held, func(h lease.Held) bool { return !h.OwnedBy(req.Job) })
 	case "":
 		for _, l := range req.Look {
@@ -116,8 +160,11 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 	if err != nil {
 		return LeaseReply{}, err
 	}
-	return LeaseReply{Leases: describeLeases(held, req.Job)}, nil
+	return LeaseReply{Leases: describeLeases(held, req.Job), Silent: describeLeases(silent, ""), Waited: time.Since(start)}, nil
 }
+
+// Runs reports whether there is a process with which a lease can end.
+func Runs(pid int) bool { return lease.Runs(pid) }
 
 // mostDescribed limits the leased ports of an answer that have texts.
 const mostDescribed = 4096
@@ -137,6 +184,7 @@ func describeLeases(held []lease.Held, job string) []Lease {
 				users[h.UID] = name
 			}
 			l.ID, l.Job, l.App, l.Name, l.Since, l.Expires, l.User = h.ID, h.Job, h.App, h.Lease.Name, h.Since, h.Expires, name
+			l.UntilExit = h.UntilExit
 		}
 		all = append(all, l)
 	}

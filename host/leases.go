@@ -20,8 +20,10 @@ type Lease struct {
 	User     string        `json:"user,omitempty"`
 	Since    time.Time     `json:"since,omitzero"`
 	Expires  time.Time     `json:"expires,omitzero"`
-	Own      bool          `json:"own,omitempty"`  // it is that of the request's Job
-	Ours     bool          `json:"ours,omitempty"` // the user that answers may end it
+	// UntilExit is a process, as the keeper numbers it, with which the lease ends.
+	UntilExit int  `json:"until_exit,omitempty"`
+	Own       bool `json:"own,omitempty"`  // it is that of the request's Job
+	Ours      bool `json:"ours,omitempty"` // the user that answers may end it
 }
 
 type protocolPort struct {

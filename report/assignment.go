@@ -30,8 +30,15 @@ func assignmentJSON(w io.Writer, a check.Assignment, _ Options) error {
 
 func assignmentOf(a check.Assignment) check.Assignment {
 	a.Version = jsonVersion
-	a.Ports = listOf(a.Ports)
+	a.Ports = listOf(slices.Clone(a.Ports))
 	a.Lease.Expires = a.Lease.Expires.UTC().Truncate(time.Second)
+	for i, p := range a.Ports {
+		if p.Lease != nil {
+			l := *p.Lease
+			l.Expires = l.Expires.UTC().Truncate(time.Second)
+			a.Ports[i].Lease = &l
+		}
+	}
 	return a
 }
 
@@ -59,11 +66,23 @@ func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
 		if p.Declared != 0 {
 			note = fmt.Sprintf("instead of %d: %s", p.Declared, Safe(p.Reason))
 		}
+		if p.Lease != nil {
+			note = strings.TrimPrefix(note+"; in the lease "+Safe(p.Lease.ID)+" until "+endOf(*p.Lease), "; ")
+		}
 		ports := fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))
 		g.cells = append(g.cells, []string{Safe(name), ports, Safe(p.Env), note})
 	}
-	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until `portcheck release`\n", g.plain(), Safe(a.Lease.Job), timeText(a.Lease.Expires))
+	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until `portcheck release`\n", g.plain(), Safe(a.Lease.Job), endOf(a.Lease))
 	return err
+}
+
+// endOf returns what follows "until" about a lease.
+func endOf(l check.AssignedLease) string {
+	text := timeText(l.Expires)
+	if l.UntilExit > 0 {
+		text += fmt.Sprintf(", until process %d ends", l.UntilExit)
+	}
+	return text
 }
 
 func protocolNames(all []port.Protocol) string {

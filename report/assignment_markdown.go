@@ -29,7 +29,7 @@ func assignmentMarkdown(w io.Writer, a check.Assignment, _ Options) error {
 		rows[i] = fmt.Sprintf("| %s | %s | %s | %s |\n", cell(name), cell(fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))), cell(p.Env), cellMessage(why))
 	}
 	p := &page{}
-	p.always(fmt.Sprintf("## portcheck: %s leased\n\n%s\n", check.Counted(len(a.Ports), "port"), cellSentence(fmt.Sprintf("Leased to %s until %s.", a.Lease.Job, timeText(a.Lease.Expires)))))
+	p.always(fmt.Sprintf("## portcheck: %s leased\n\n%s\n", check.Counted(len(a.Ports), "port"), cellSentence(fmt.Sprintf("Leased to %s until %s.", a.Lease.Job, endOf(a.Lease)))))
 	p.section("Ports", "| Need | Port | Variable | Why another |\n| --- | --- | --- | --- |\n", rows, "| %d more | | | |\n", len(rows) > foldAbove)
 	_, err := io.WriteString(w, p.String())
 	return err

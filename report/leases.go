@@ -54,7 +54,7 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
-		row := []string{orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), timeText(x.Expires), leasedPorts(x.Ports)}
+		row := []string{orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), until(x.Lease), leasedPorts(x.Ports)}
 		if several {
 			row = slices.Insert(row, 0, orUnknown(x.Target))
 		}
@@ -62,6 +62,14 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 	}
 	_, err := w.Write(g.fitting(o))
 	return err
+}
+
+// until returns when a lease ends.
+func until(l check.Lease) string {
+	if l.UntilExit > 0 {
+		return fmt.Sprintf("%s or the end of process %d", timeText(l.Expires), l.UntilExit)
+	}
+	return timeText(l.Expires)
 }
 
 // leasedPorts lists ports as "web 8042/tcp, dns 53/udp". Of many it lists the first.

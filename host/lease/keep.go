@@ -73,7 +73,7 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 func (k *keeper) leaseOf(l lock) Lease {
 	r := k.request
 	since, expires := k.byClock()
-	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: since, Expires: expires}
+	return Lease{ID: Name(r.ID), Job: Name(r.Job), App: Name(r.App), Name: Name(r.Wants[l.want].Name), Since: since, Expires: expires, UntilExit: r.UntilExit}
 }
 
 // byClock returns since when the lease is there and when it ends, by the clock as it is

@@ -26,8 +26,10 @@ type Lease struct {
 	Name    string    `json:"name,omitempty"` // of the need that has the port
 	Since   time.Time `json:"since,omitzero"`
 	Expires time.Time `json:"expires,omitzero"`
-	PID     int       `json:"-"` // of the keeper; 0 if it is in another PID namespace, or unknown
-	UID     int       `json:"-"` // of the keeper; -1 if unknown
+	// UntilExit is a process, as the keeper numbers it, with which the lease ends.
+	UntilExit int `json:"until_exit,omitempty"`
+	PID       int `json:"-"` // of the keeper; 0 if it is in another PID namespace, or unknown
+	UID       int `json:"-"` // of the keeper; -1 if unknown
 }
 
 // Held is a port with its lease.
@@ -130,6 +132,7 @@ func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
 func (l *Held) describe(told Lease) {
 	l.ID, l.Job, l.App, l.Name = Name(told.ID), Name(told.Job), Name(told.App), Name(told.Name)
 	l.Since, l.Expires = plausible(told.Since), plausible(told.Expires)
+	l.UntilExit = max(told.UntilExit, 0)
 }
 
 // plausible returns a time that JSON can have in every time zone, else none.

@@ -13,6 +13,7 @@ import (
 type leases struct {
 	host    host.Host
 	pending []host.LeasePort // a port of each lease that is not confirmed
+	locks   []string         // the tokens of jobs that it has locked
 }
 
 // hold does an operation on leases.
@@ -22,6 +23,10 @@ func (l *leases) hold(ctx context.Context, req host.LeaseRequest) (host.LeaseRep
 		return reply, err
 	}
 	switch {
+	case req.Lock != nil && !reply.Busy:
+		l.locks = append(l.locks, req.Lock.Token)
+	case req.Unlock != "":
+		l.locks = slices.DeleteFunc(l.locks, func(token string) bool { return token == req.Unlock })
 	case req.Start != nil && len(reply.First) > 0:
 		l.pending = append(l.pending, host.LeasePort{Protocol: req.Start.Wants[0].Protocols[0], Port: reply.First[0], ID: req.Start.ID})
 	case req.Confirm:
@@ -41,5 +46,8 @@ func (l *leases) end(ctx context.Context) {
 	defer cancel()
 	for _, p := range l.pending {
 		_, _ = host.Hold(ctx, l.host, host.LeaseRequest{Release: &p}) // they have a deadline, too
+	}
+	for _, token := range l.locks {
+		_, _ = host.Hold(ctx, l.host, host.LeaseRequest{Unlock: token}) // it ends with this process, too
 	}
 }

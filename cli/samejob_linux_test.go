@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/internal/testbed"
+)
+
+// assignments runs assign for one job several times at once, with arguments of each.
+func assignments(t *testing.T, dir string, calls ...[]string) []check.Assignment {
+	t.Helper()
+	all := make([]check.Assignment, len(calls))
+	var running sync.WaitGroup
+	for i, args := range calls {
+		running.Go(func() {
+			out, err := inDir(dir, nil, append([]string{"assign", "-f", "json", "--job", "mine"}, args...)...)
+			if err == nil {
+				err = json.Unmarshal([]byte(out), &all[i])
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	return all
+}
+
+// leasesIn returns the leases of the machine.
+func leasesIn(t *testing.T, dir string) []check.ListedLease {
+	t.Helper()
+	var all check.Leases
+	if err := json.Unmarshal([]byte(mustInDir(t, dir, "leases", "-f", "json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all.Leases
+}
+
+// TestOneJobAtOnce starts assign several times at once for one job: it has one set of
+// ports.
+func TestOneJobAtOnce(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "portcheck.yml"), "version: 1\napp: shop\nports: [{name: web, port: auto, range: 20000-20100}, {name: api, port: 20200}]\n")
+	for range often(1) {
+		all := assignments(t, dir, nil, nil, nil, nil)
+		for _, a := range all {
+			if fmt.Sprint(a) != fmt.Sprint(all[0]) {
+				t.Errorf("%+v and %+v", all[0], a)
+			}
+		}
+		if l := leasesIn(t, dir); len(l) != 1 {
+			t.Errorf("the job has %+v", l)
+		}
+		mustInDir(t, dir, "release", "--all")
+	}
+
+	// Needs that differ: what they have in common has one port.
+	all := assignments(t, dir, []string{"-p", "8080"}, []string{"-p", "8080", "-p", "8081"}, []string{"-p", "8081"})
+	for i, want := range []string{"[8080]", "[8080 8081]", "[8081]"} {
+		var got []uint16
+		for _, p := range all[i].Ports {
+			got = append(got, p.Port)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%d: %v, want %s", i, got, want)
+		}
+	}
+	ports := 0
+	for _, l := range leasesIn(t, dir) {
+		ports += len(l.Ports)
+	}
+	if ports != 2 {
+		t.Errorf("the job has %d ports", ports)
+	}
+
+	// Two that wait for a port that another job has, and one that does not have to.
+	mustInDir(t, dir, "assign", "--job", "other", "-p", "9000")
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for _, a := range assignments(t, dir, []string{"--wait", "1m", "-p", "9000"}, []string{"--wait", "1m", "-p", "9000"}) {
+			if len(a.Ports) != 1 || a.Ports[0].Port != 9000 {
+				t.Errorf("after the wait: %+v", a)
+			}
+		}
+	})
+	assignments(t, dir, []string{"-p", "9001"})
+	mustInDir(t, dir, "release", "--job", "other")
+	waiting.Wait()
+	n := 0
+	for _, l := range leasesIn(t, dir) {
+		for _, p := range l.Ports {
+			if p.Port == 9000 {
+				n++
+			}
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d leases have the port", n)
+	}
+}
+
+// TestOneJobAtOnceAndAgain stops an assignment that has started, and kills it: the next
+// one of the job waits for it, and then has what it would have had.
+func TestOneJobAtOnceAndAgain(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "portcheck.yml"), "version: 1\napp: shop\nports: [{name: web, port: auto, range: 20000-20100}]\n")
+	for i := range 4 {
+		// It is at another place each time.
+		first := program(nil, "assign", "--job", "mine")
+		first.Dir = dir
+		if err := first.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 15 * time.Millisecond)
+		_ = first.Process.Signal(syscall.SIGSTOP) // it may have ended
+		killed := time.AfterFunc(200*time.Millisecond, func() { _ = first.Process.Kill() })
+		if all := assignments(t, dir, nil); len(all[0].Ports) != 1 {
+			t.Errorf("%+v", all)
+		}
+		killed.Stop()
+		_ = first.Process.Kill()
+		_ = first.Wait()
+		if l := leasesIn(t, dir); len(l) != 1 {
+			t.Errorf("the job has %+v", l)
+		}
+		mustInDir(t, dir, "release", "--all")
+	}
+}
