@@ -276,7 +276,7 @@ func answers(f host.Facts, req host.Request) error {
 	for _, s := range f.Sockets {
 		if !slices.ContainsFunc(f.Tried, func(tried host.Tried) bool {
 			behind := slices.ContainsFunc(tried.Routes, func(r host.Route) bool {
-				return slices.ContainsFunc(r.To, func(to host.Destination) bool { return len(to.Overlapping(s.Protocol, []host.Socket{s})) > 0 })
+				return slices.ContainsFunc(r.To, func(to host.Destination) bool { return len(to.Overlapping(s.Protocol, s.Port, []host.Socket{s})) > 0 })
 			})
 			return behind || slices.ContainsFunc(tried.Attempts, func(a host.Attempt) bool { return s.Overlaps(a.Endpoint) })
 		}) {
