@@ -172,10 +172,40 @@ func TestMatrix(t *testing.T) {
 		{name: "ports rewritten in raw", script: rewriting("tcp dport 8080 tcp dport set 9090; udp dport 8080 udp dport set 9091"), wantAll: true, drops: true},
 		{name: "port rewritten by a map", script: rewriting("tcp dport set tcp dport map { 8080 : 9090, 9999 : 8081 }"), wantAll: true, drops: true},
 		{name: "port rewritten to itself", script: rewriting("tcp dport 8080 tcp dport set 8080"), drops: true},
-		{name: "address and port rewritten in raw", script: rewriting("tcp dport 8080 ip daddr set 10.2.0.2 tcp dport set 9090; udp dport 8080 ip daddr set 10.2.0.2"), wantAll: true, drops: true},
-		{name: "every port rewritten in raw", script: rewriting("meta l4proto tcp tcp dport set 9090"), vague: true, drops: true},
+		{name: "address and port rewritten in raw", script: rewriting("tcp dport 8080 ip daddr set 10.2.0.2 tcp dport set 9090"), wantAll: true, drops: true},
 		{name: "rewritten before NAT", script: rewriting("tcp dport 8080 tcp dport set 9090") + "table ip n { chain pre { type nat hook prerouting priority -100; tcp dport 9090 redirect to :8080; }\n}\n", vague: true, drops: true},
 		{name: "NOTRACK of all", shell: "iptables-nft -t raw -A PREROUTING -j CT --notrack\niptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090", drops: true},
+		{name: "kube-proxy in nft mode, a NodePort with external policy Local", script: `table ip kube-proxy {
+			map service-nodeports { type inet_proto . inet_service : verdict; elements = { tcp . 8080 : goto external-x } }
+			set nodeport-ips { type ipv4_addr; elements = { 10.1.0.1 } }
+			chain mark-for-masquerade { meta mark set meta mark or 0x4000; }
+			chain endpoint-a { ip saddr 10.2.0.2 jump mark-for-masquerade; meta l4proto tcp dnat to 10.2.0.2:9090; }
+			chain service-x { numgen random mod 1 vmap { 0 : goto endpoint-a }; }
+			chain local-x { numgen random mod 1 vmap { 0 : goto endpoint-a }; }
+			chain external-x { ip saddr 10.244.0.0/16 goto service-x; fib saddr type local jump mark-for-masquerade; fib saddr type local goto service-x; goto local-x; }
+			chain services { ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports; }
+			chain pre { type nat hook prerouting priority -100; jump services; }
+			chain out { type nat hook output priority -100; jump services; }
+		}`, wantAll: true, drops: true},
+		{name: "firewalld", script: `table inet firewalld {
+			chain pre { type nat hook prerouting priority -90; jump policies; jump zones; }
+			chain policies { return; }
+			chain zones { iifname "lan" goto trusted; iifname "wan" goto public; goto public; }
+			chain trusted { return; }
+			chain public { jump public_allow; }
+			chain public_allow { meta nfproto ipv4 tcp dport 8080 dnat ip to 10.2.0.2:9090; meta nfproto ipv6 udp dport 8080-8081 redirect to :9090; }
+		}`, wantAll: true, drops: true},
+		{name: "OpenWrt's fw4", script: `table inet fw4 {
+			chain dstnat { type nat hook prerouting priority dstnat; policy accept; iifname { "wan", "pppoe-wan" } jump dstnat_wan comment "!fw4: Handle wan IPv4/IPv6 dstnat traffic"; iifname "lan" jump dstnat_lan; }
+			chain dstnat_wan { meta nfproto ipv4 tcp dport 8080 counter dnat ip to 10.2.0.2:9090 comment "!fw4: web"; }
+			chain dstnat_lan { ip saddr 10.2.0.0/24 ip daddr 10.1.0.1 udp dport 8080 dnat ip to 10.2.0.2:9090; }
+		}`, wantAll: true, vague: true, drops: true},
+		{name: "Istio's inbound", shell: `iptables-nft -t nat -N ISTIO_INBOUND
+			iptables-nft -t nat -N ISTIO_IN_REDIRECT
+			iptables-nft -t nat -A PREROUTING -p tcp -j ISTIO_INBOUND
+			iptables-nft -t nat -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
+			iptables-nft -t nat -A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
+			iptables-nft -t nat -A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 9090`},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},
