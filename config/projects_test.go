@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -148,11 +149,15 @@ func TestProjectStaysWithinBounds(t *testing.T) {
 		testbed.Missing(t, err.Error())
 	}
 	o := Options{Bounds: []within.Dir{bound(t, "checkout")}}
+	absolute := "/etc/passwd"
+	if runtime.GOOS == "windows" {
+		absolute = "C:" + absolute
+	}
 	const refused = ", which is outside of the checkout: in CI, a file names only files there and below the project's directory\n"
 	for text, want := range map[string]string{
 		"include: [../../out/secret.yml]\n":                                              `checkout/a/compose.yaml:1:11: include names "../../out/secret.yml"` + refused,
-		"include: [/etc/passwd]\n":                                                       `checkout/a/compose.yaml:1:11: include names "/etc/passwd"` + refused,
-		"include: [{path: ../common/base.yml, env_file: /etc/passwd}]\n":                 `checkout/a/compose.yaml:1:48: env_file names "/etc/passwd"` + refused,
+		"include: ['" + absolute + "']\n":                                                `checkout/a/compose.yaml:1:11: include names "` + absolute + `"` + refused,
+		"include: [{path: ../common/base.yml, env_file: '" + absolute + "'}]\n":          `checkout/a/compose.yaml:1:48: env_file names "` + absolute + `"` + refused,
 		"services:\n  a:\n    extends: {file: ../../out/secret.yml, service: web}\n":     `checkout/a/compose.yaml:3:21: extends names "../../out/secret.yml"` + refused,
 		"include: [../common/base.yml]\n":                                                "",
 		"services:\n  a:\n    extends: {file: ../common/base.yml, service: web}\n":       "",
