@@ -102,7 +102,14 @@ func TestRemedyOfASingleWorker(t *testing.T) {
 	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d; kill %d", worker, master)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+	r = place{}.check(t, "--port", "8080", "--wait", "1s")[0]
+	if r.Status == check.InUse && len(r.Holders) == 1 && r.Holders[0].PID != worker { // the master was faster than the second kill
+		if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		r = place{}.check(t, "--port", "8080", "--wait", "10s")[0]
+	}
+	if r.Status != check.Free {
 		t.Errorf("%s: %s", r.Status, r.Message)
 	}
 }

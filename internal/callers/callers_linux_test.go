@@ -57,7 +57,8 @@ func situations() []situation {
 		{name: "DNAT by the port of the connection", shell: "iptables-legacy -t nat -A PREROUTING -p tcp -m conntrack --ctorigdstport 8080 -j DNAT --to-destination 10.0.0.2:80", want: "redirected", message: "are sent to 10.0.0.2:80 by"},
 		{name: "DNAT to addresses and ports", nft: rules(pre, "tcp dport 8080 dnat to 10.0.0.2-10.0.0.3:80-81"), want: "redirected", message: "are sent to 10.0.0.2-10.0.0.3:80-81 by"},
 		{name: "REDIRECT to ports", nft: rules(pre, "tcp dport 8080 redirect to :9090-9091"), want: "redirected", message: "are sent to 10.0.0.254:9090-9091 by"},
-		{name: "rewritten in raw", nft: "table ip t { chain pre { type filter hook prerouting priority raw\n tcp dport 8080 tcp dport set 9090\n }\n }", want: "redirected", message: "are sent to 10.0.0.254:9090 of callers.test (pid"},
+		{name: "rewritten in raw", nft: "table ip t { chain pre { type filter hook prerouting priority raw\n tcp dport 8080 tcp dport set 9090\n }\n" +
+			" chain out { type filter hook output priority raw\n tcp sport 9090 tcp sport set 8080\n }\n }", want: "redirected", message: "are sent to 10.0.0.254:9090 of callers.test (pid"},
 		{
 			name: "CNI portmap", shell: `iptables-nft -t nat -N CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -N CNI-DN-0123
