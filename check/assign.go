@@ -497,6 +497,9 @@ func rotated(s port.Set, index int) port.Set {
 // moment is how long the ports of a job may still be held after its end.
 const moment = 500 * time.Millisecond
 
+// firstForAll is the first port of which the lock counts whoever holds it.
+const firstForAll = 1024
+
 // takeNew has keepers hold a port for every need that has none, and makes sure that its
 // app can use that port.
 func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
@@ -873,6 +876,9 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 			return unmet, nil
 		default:
 			unmet.Message = fmt.Sprintf("%s was taken for a moment", n.Ports)
+			if n.Ports.First < firstForAll {
+				unmet.Message += ", or a process that may not lease it has its lock: `ss -xlp` shows it"
+			}
 		}
 	}
 	if len(n.Range) == 0 {

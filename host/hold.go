@@ -129,12 +129,7 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 	case req.Release != nil:
 		r := req.Release
 		deadline = start.Add(leaseBudget)
-		if r.ID != "" {
-			if l, leased := lease.Look(r.Protocol, r.Port, deadline); !leased || l.ID != r.ID {
-				return LeaseReply{}, nil
-			}
-		}
-		return LeaseReply{Released: lease.Release(r.Protocol, r.Port, deadline)}, nil
+		return LeaseReply{Released: release(ctx, r, deadline)}, nil
 	}
 	var held, silent []lease.Held
 	var err error
@@ -161,6 +156,28 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 		return LeaseReply{}, err
 	}
 	return LeaseReply{Leases: describeLeases(held, req.Job), Silent: describeLeases(silent, ""), Waited: time.Since(start)}, nil
+}
+
+// release ends a lease, and reports whether it is over. Somebody else may end it at the
+// same time: its keeper does not answer then for a moment.
+func release(ctx context.Context, r *LeasePort, deadline time.Time) bool {
+	if r.ID == "" {
+		return lease.Release(r.Protocol, r.Port, deadline)
+	}
+	for asked := false; ; asked = true {
+		l, leased := lease.Look(r.Protocol, r.Port, deadline)
+		switch {
+		case !leased, l.ID != "" && l.ID != r.ID:
+			return true
+		case asked && l.ID == r.ID:
+			return false // its keeper refuses
+		case l.ID == r.ID && lease.Release(r.Protocol, r.Port, deadline):
+			return true
+		case ctx.Err() != nil || time.Now().After(deadline):
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Runs reports whether there is a process with which a lease can end.
