@@ -32,6 +32,9 @@ type Assignment struct {
 	Version int            `json:"version"`
 	Lease   AssignedLease  `json:"lease"`
 	Ports   []AssignedPort `json:"ports"`
+	// Silent are leases of the same user of which the keeper has not answered, so the job
+	// may have ports that are not known.
+	Silent []ListedLease `json:"-"`
 }
 
 // AssignedLease is the lease of the ports that were chosen last.
@@ -115,6 +118,7 @@ type site struct {
 	started bool // the reply is about ports that are held
 	// confirming is set once the keeper may not end with the connection any more.
 	confirming bool
+	silent     []host.Lease
 	locked     bool // no other request chooses ports for the job there
 	busy       bool // another one does, which is the process chooser there if that is known
 	chooser    int
@@ -143,6 +147,9 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 	}
 	had := a.takeOwn()
 	result := Assignment{Version: 1, Lease: had}
+	for _, p := range a.sites {
+		result.Silent = append(result.Silent, LeasesOf(p.Name, p.silent).Leases...)
+	}
 	if slices.Contains(a.got, 0) {
 		if err := a.each(func(p *site) error { return a.look(ctx, p) }); err != nil {
 			return Assignment{}, a.orCause(ctx, err)
@@ -496,9 +503,6 @@ func rotated(s port.Set, index int) port.Set {
 
 // moment is how long the ports of a job may still be held after its end.
 const moment = 500 * time.Millisecond
-
-// firstForAll is the first port of which the lock counts whoever holds it.
-const firstForAll = 1024
 
 // takeNew has keepers hold a port for every need that has none, and makes sure that its
 // app can use that port.
@@ -875,10 +879,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 		case !lastTry:
 			return unmet, nil
 		default:
-			unmet.Message = fmt.Sprintf("%s was taken for a moment", n.Ports)
-			if n.Ports.First < firstForAll {
-				unmet.Message += ", or a process that may not lease it has its lock: `ss -xlp` shows it"
-			}
+			unmet.Message = fmt.Sprintf("%s was taken for a moment, or a process that holds no lease has the name of its lock (`ss -xap` shows it as root)", n.Ports)
 		}
 	}
 	if len(n.Range) == 0 {

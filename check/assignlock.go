@@ -76,6 +76,7 @@ func (a *assignment) lock(ctx context.Context, p *site, deadline time.Time) erro
 // tryLock waits for the job's lock on a target for some time.
 func (a *assignment) tryLock(ctx context.Context, p *site, wait time.Duration) error {
 	reply, err := p.hold(ctx, host.LeaseRequest{List: host.OwnLeases, Lock: &host.JobLock{Token: a.LeaseID, Wait: max(wait, 0)}})
+	p.silent = reply.Silent
 	p.held, p.busy, p.chooser, p.locked = reply.Leases, reply.Busy, reply.Chooser, err == nil && !reply.Busy
 	return err
 }

@@ -38,6 +38,7 @@ type assignOptions struct {
 	lifetime     time.Duration
 	untilExit    int
 	untilGiven   bool
+	forGiven     bool
 	allowTargets bool
 	localOnly    string // why the target has to be local if untilExit is set
 	quiet        bool
@@ -73,7 +74,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	allowTargetsFlag(f, &o.allowTargets)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no lines about files that are written")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.untilGiven = cmd.Flags().Changed("until-exit")
+		o.untilGiven, o.forGiven = cmd.Flags().Changed("until-exit"), cmd.Flags().Changed("for")
 		assignment, err := a.runAssign(cmd.Context(), args, o)
 		if ci.GitHub(a.env) {
 			a.writeGitHubAssignment(cmd.Context(), assignment, err)
@@ -363,7 +364,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	switch {
 	case err != nil:
 		return none, err
-	case o.lifetime < 0:
+	case o.lifetime < 0 || o.forGiven && o.lifetime == 0:
 		return none, usageError(fmt.Errorf("--for %s: want a duration above 0, such as 90m", o.lifetime), "")
 	}
 	if o.untilGiven {
@@ -401,6 +402,9 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		return none, err
 	}
 	a.warnOfKept(assignment, o)
+	for _, l := range assignment.Silent[:min(len(assignment.Silent), mostListed)] {
+		a.logf("warning: the keeper of %s%s does not answer: if that is a lease of this job, the job has other ports, too", portsOf(l), keeperOf(l))
+	}
 	text, err := render(ctx, format, assignment, report.Options{})
 	if err == nil {
 		_, err = a.stdout.Write(text)

@@ -225,6 +225,12 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 			t.Errorf("%v: %v, want %s", c.args, err, c.want)
 		}
 	}
+	// Its job gets other ports, and a word about these.
+	want := fmt.Sprintf("portcheck: warning: the keeper of 8000/tcp, 8001/tcp (pid %d) does not answer: if that is a lease of this job, the job has other ports, too\n", l.PID)
+	out, err := exec.Command("sh", "-c", `exec portcheck assign -q --job mine -p 9000 2>&1 >/dev/null`).Output()
+	if err != nil || string(out) != want {
+		t.Errorf("%v: %s, want %s", err, out, want)
+	}
 	if err := syscall.Kill(l.PID, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

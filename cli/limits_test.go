@@ -87,6 +87,7 @@ func TestLimitsOfFlags(t *testing.T) {
 		"free --range 80 -n 65536":              "-n 65536: want a number from 1 to 65535",
 		"probe --for 24h1s":                     `--for "24h1s": want at most 24h`,
 		"probe --for -1s":                       "--for -1s: want a duration above 0",
+		"assign -p 8080 --for 0s":               "--for 0s: want a duration above 0",
 		"merge x.json --alternatives 100000000": "--alternatives 100000000: want a number from 0 to 1000",
 	} {
 		var out bytes.Buffer
