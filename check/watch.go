@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,10 @@ import (
 type WatchOptions struct {
 	Options                // Timeout is that of each step of a round
 	Interval time.Duration // between the starts of two rounds
+	// End is when the watch ends, zero: when its context does. A last round judges all
+	// needs then. It begins as long before as such a round took, and may take until some
+	// time after End.
+	End time.Time
 	// Observe gets what each round has found, in the order of a target's rounds. It is
 	// called once at a time.
 	Observe func(Observation)
@@ -49,9 +54,12 @@ const (
 	slowestJudgement = 30 * time.Second
 	// slowestRetry is the longest time between two attempts to reach a target.
 	slowestRetry = time.Minute
+	// lastRound is how long after End the last round of a target may take that has
+	// answered before, unless its rounds take longer.
+	lastRound = 5 * time.Second
 )
 
-// Watch observes targets and needs until ctx ends. A target is opened once, and again
+// Watch observes targets and needs until ctx or o.End. A target is opened once, and again
 // after it has failed.
 func Watch(ctx context.Context, needs []Need, targets []Target, o WatchOptions) {
 	var observing sync.Mutex
@@ -96,6 +104,9 @@ type watched struct {
 	verdicts  []watchedNeed // of each result
 	judged    time.Time     // when all needs were last judged
 	pace      time.Duration // how long until then again
+	took      time.Duration // a round in which all needs were judged
+	last      bool          // this round may be the last one before End
+	whole     bool          // all needs are judged in this round
 }
 
 // watchedListener is all sockets of one endpoint, with their processes.
@@ -141,7 +152,7 @@ func unjudged(needs []Need, target string) []watchedNeed {
 	return all
 }
 
-// run makes rounds until ctx ends.
+// run makes rounds until ctx or End.
 func (w *watched) run(ctx context.Context) {
 	defer func() { w.close() }()
 	retry := w.Interval
@@ -154,20 +165,67 @@ func (w *watched) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		start := time.Now()
-		events, err := w.turn(ctx)
+		if !w.End.IsZero() && !start.Before(w.End) && (w.last || w.host == nil) {
+			return
+		}
+		w.last, w.whole = w.isLast(start), false
+		limited, cancel := w.limit(ctx)
+		events, err := w.turn(limited)
+		late := limited.Err() != nil
+		cancel()
 		if ctx.Err() != nil {
 			return // what the end of ctx has cut short is no failure
 		}
+		if late {
+			events, err = nil, errors.New("no answer before the end")
+		}
+		if w.whole {
+			w.took = time.Since(start)
+		}
+		w.last = w.isLast(start) // it may have taken less than before
 		pause := w.Interval
 		if err != nil {
 			pause, retry = max(retry, w.Interval), min(2*retry, max(slowestRetry, w.Interval))
 		} else {
 			retry = w.Interval
 		}
-		next := start.Add(pause)
+		next := w.next(start.Add(pause))
 		w.Observe(w.observation(start, next, events, err))
+		if late {
+			return
+		}
 		timer.Reset(max(time.Until(next), 0)) // time.Until uses the monotonic clock
 	}
+}
+
+// isLast reports whether a round that starts then may be the last one before End.
+func (w *watched) isLast(start time.Time) bool {
+	return !w.End.IsZero() && !start.Before(w.End.Add(-w.took))
+}
+
+// next returns when the next round is due: at the time that is given, or earlier because
+// the last one is.
+func (w *watched) next(at time.Time) time.Time {
+	due := w.End
+	if !w.last {
+		due = w.End.Add(-w.took)
+	}
+	if w.End.IsZero() || at.Before(due) {
+		return at
+	}
+	return due
+}
+
+// limit returns the context of a round. At End nobody waits for a target that has not
+// answered before.
+func (w *watched) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch {
+	case w.End.IsZero():
+		return context.WithCancel(ctx)
+	case w.host == nil:
+		return context.WithDeadline(ctx, w.End)
+	}
+	return context.WithDeadline(ctx, w.End.Add(max(lastRound, w.took)))
 }
 
 // turn makes one round. A connection that has ended is made again at once: helpers
@@ -259,7 +317,7 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 		}
 		sortEvents(events)
 	}
-	all := time.Since(w.judged) >= w.pace
+	all := w.last || time.Since(w.judged) >= w.pace
 	return append(events, w.judge(ctx, changed, all, now)...), nil
 }
 
@@ -472,6 +530,7 @@ func onlyUnseen(holders []Holder) bool {
 // judge judges the needs on ports that have changed, or all of them, as `check` does: by
 // binds with the options of their apps.
 func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now time.Time) []Event {
+	w.whole = all
 	var needs []Need
 	for _, n := range w.needs {
 		if all || n.concerned(changed) {

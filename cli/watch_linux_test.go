@@ -292,6 +292,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 7070 --until unmet --until 300ms", exitUnmet, "1 conflict"}, // the last one counts
 		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
+		{"-p 8080 --interval 1m --until met", exitOK, " in 1 round: "},
 		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
 		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
 		{"--until met", exitUsage, "there are no needs"},
@@ -312,7 +313,21 @@ func TestWatchUntil(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", c.args, code, &out, &errs)
 		}
 	}
-	run := startWatch(t, "-p", "7070", "--until", "met")
+	// What shows in no table of listeners counts at the end, too.
+	run := startWatch(t, "-p", "8080", "--until", "1s")
+	run.line() // it is met
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: 8080}); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-run.code; code != exitUnmet || !strings.Contains(run.errs.String(), "1 conflict") {
+		t.Errorf("bound without listen: exit code %d\n%s", code, run.errs)
+	}
+	_ = syscall.Close(fd)
+	run = startWatch(t, "-p", "7070", "--until", "met")
 	if code := run.end(); code != exitTerminated {
 		t.Errorf("SIGTERM before it came true: exit code %d", code)
 	}
