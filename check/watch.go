@@ -43,6 +43,9 @@ type Observation struct {
 	// can't be asked. Since is when each of them became met or unmet.
 	Results []Result
 	Since   []time.Time
+	// Changed is whether the listeners or their holders may be others than in the round
+	// before. An event is not made of each difference.
+	Changed bool
 	// Listing returns all listeners with their holders. It must be called in Observe.
 	Listing func() Listing
 }
@@ -107,6 +110,7 @@ type watched struct {
 	took      time.Duration // a round in which all needs were judged
 	last      bool          // this round may be the last one before End
 	whole     bool          // all needs are judged in this round
+	changed   bool          // in this round, as in Observation
 }
 
 // watchedListener is all sockets of one endpoint, with their processes.
@@ -168,7 +172,7 @@ func (w *watched) run(ctx context.Context) {
 		if !w.End.IsZero() && !start.Before(w.End) && (w.last || w.host == nil) {
 			return
 		}
-		w.last, w.whole = w.isLast(start), false
+		w.last, w.whole, w.changed = w.isLast(start), false, false
 		limited, cancel := w.limit(ctx)
 		events, err := w.turn(limited)
 		late := limited.Err() != nil
@@ -267,6 +271,7 @@ func (w *watched) relist(ctx context.Context) ([]Event, error) {
 		w.digests = nil
 		return nil, unread(facts, err)
 	}
+	w.changed = true
 	w.report, w.machine, w.ephemeral = reportTarget(w.Name, facts, nil), facts.Machine, facts.Limits.Ephemeral
 	first := w.parts == nil
 	if first {
@@ -275,7 +280,7 @@ func (w *watched) relist(ctx context.Context) ([]Event, error) {
 	fresh := w.listeners(facts.Sockets)
 	var events []Event
 	for part := range w.parts {
-		events = append(events, w.compare(part, fresh[part], now)...)
+		events = append(events, w.compare(part, fresh[part], changedPorts{}, now)...)
 	}
 	w.digests = host.Digests(facts.Sockets)
 	if first {
@@ -302,18 +307,15 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 	}
 	var events []Event
 	changed := changedPorts{}
-	if len(facts.Surveyed.Changed) > 0 {
+	if w.changed = len(facts.Surveyed.Changed) > 0; w.changed {
 		fresh := w.listeners(facts.Sockets)
 		if err := w.nameHolders(ctx, facts.Surveyed.Changed, fresh); err != nil {
 			return nil, err
 		}
 		digests := host.Digests(facts.Sockets)
 		for _, part := range facts.Surveyed.Changed {
-			events = append(events, w.compare(part, fresh[part], now)...)
+			events = append(events, w.compare(part, fresh[part], changed, now)...)
 			w.digests[part] = digests[part]
-		}
-		for _, e := range events {
-			changed[socketKey{e.Protocol, e.Port}] = true
 		}
 		sortEvents(events)
 	}
@@ -471,8 +473,9 @@ func rangesOf(ports *port.Bits) port.Set {
 	return all
 }
 
-// compare replaces the listeners of one part and returns the changes.
-func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, now time.Time) []Event {
+// compare replaces the listeners of one part and returns the changes. It adds the ports
+// with other sockets than before to changed: not each of them has an event.
+func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, changed changedPorts, now time.Time) []Event {
 	var events []Event
 	add := func(kind EventKind, key port.Endpoint, holders, before []Holder) {
 		events = append(events, Event{
@@ -484,14 +487,19 @@ func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, no
 	for key, was := range old {
 		if fresh[key] == nil {
 			add(Freed, key, nil, was.holders)
+			changed[socketKey{key.Protocol, key.Port}] = true
 		}
 	}
 	for key, l := range fresh {
 		was := old[key]
+		otherSockets := was == nil || !slices.Equal(was.sockets, l.sockets)
+		if otherSockets {
+			changed[socketKey{key.Protocol, key.Port}] = true
+		}
 		switch {
 		case was == nil:
 			add(Taken, key, l.holders, nil)
-		case otherHands(l.holders, was.holders):
+		case otherHands(l.holders, was.holders), otherSockets && otherHands(was.holders, l.holders):
 			add(Changed, key, l.holders, was.holders)
 		case onlyUnseen(l.holders):
 			l.holders = was.holders // the last that were seen
@@ -510,7 +518,7 @@ func listedAddress(e port.Endpoint) string {
 }
 
 // otherHands reports whether it is known that another program, unit, container or user
-// has a listener than before.
+// has a listener than before. One that shared it and does not any more is none.
 func otherHands(holders, before []Holder) bool {
 	now, then := newHands(), newHands()
 	for _, h := range holders {
@@ -611,7 +619,7 @@ func (w *watched) take(results []Result, now time.Time) []Event {
 
 // observation returns what a round has found out.
 func (w *watched) observation(start, next time.Time, events []Event, err error) Observation {
-	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Listing: w.listing}
+	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Changed: err == nil && w.changed, Listing: w.listing}
 	if err == nil {
 		o.Listeners = map[port.Protocol]int{}
 		for _, proto := range port.Protocols {
