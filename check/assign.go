@@ -539,7 +539,7 @@ func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 		for _, g := range a.groups {
 			g.unfit, g.list = port.Bits{}, nil
 		}
-		if had, err := a.again(ctx, time.Since(start) > moment); err != nil || !slices.Contains(a.got, 0) {
+		if had, err := a.again(ctx, time.Since(start) > 2*moment); err != nil || !slices.Contains(a.got, 0) {
 			return had, err
 		}
 		refused = 0

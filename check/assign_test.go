@@ -356,16 +356,18 @@ func TestStartedNeeds(t *testing.T) {
 // TestSilentKeepersCostASecond checks that one assignment waits for silent keepers once,
 // however often it asks.
 func TestSilentKeepersCostASecond(t *testing.T) {
-	h := &holding{alter: func(r *host.LeaseReply) { r.Waited = time.Second }}
-	if _, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x")}, h); err != nil {
-		t.Fatal(err)
-	}
-	if len(h.budgets) < 3 || h.budgets[0] != time.Second {
-		t.Errorf("budgets %v", h.budgets)
-	}
-	for _, b := range h.budgets[1:] {
-		if b > 20*time.Millisecond {
-			t.Errorf("budgets %v", h.budgets)
+	for what, unmet := range map[string]func(lease.Request) (int, bool){"met": nil, "unmet": func(lease.Request) (int, bool) { return 0, true }} {
+		h := &holding{alter: func(r *host.LeaseReply) { r.Waited = time.Second }, unmet: unmet}
+		if _, err := assign(t.Context(), "mine", []Need{needOf("a.yml", "x")}, h); (err != nil) != (unmet != nil) {
+			t.Fatal(what, err)
+		}
+		if len(h.budgets) < 3 || h.budgets[0] != time.Second {
+			t.Errorf("%s: budgets %v", what, h.budgets)
+		}
+		for _, b := range h.budgets[1:] {
+			if b > 20*time.Millisecond {
+				t.Errorf("%s: budgets %v", what, h.budgets)
+			}
 		}
 	}
 }

@@ -34,17 +34,22 @@ type waiting struct {
 	start, probed time.Time    // probed is when those that bind were last probed
 	last          map[int]bool // the needs whose last connect was made
 	holders       map[resultKey]string
+	// patience is how long a need's next connect may take beside needs that wait.
+	patience map[int]time.Duration
 }
+
+// firstPatience is the first patience. It doubles with each connect that it cuts short.
+const firstPatience = 250 * time.Millisecond
 
 // wait makes the connects, and probes unmet needs again while they may wait. A probe
 // that fails ends it, because the next one would fail too. While wait sleeps, another
 // target has the slot.
 //
-// Nobody's deadline passes because of the connects of another need: those are shorter
-// then, or come later.
+// Nobody's deadline passes because of the connects of another need, and nobody waits for
+// those of a remote that is silent: they are shorter then, or come later.
 func (r *round) wait(ctx context.Context, binds, dials []int) {
 	now := time.Now()
-	w := &waiting{r, now, now, map[int]bool{}, map[resultKey]string{}}
+	w := &waiting{r, now, now, map[int]bool{}, map[resultKey]string{}, map[int]time.Duration{}}
 	steps := newSteps()
 	for first := true; r.err == nil && ctx.Err() == nil; first = false {
 		next := time.Duration(math.MaxInt64) // time left until something has to be done
@@ -60,7 +65,9 @@ func (r *round) wait(ctx context.Context, binds, dials []int) {
 			if tried && (r.waitOver(i) || w.last[i] || w.left(i) <= 0) {
 				return true
 			}
-			next = min(next, w.left(i)-lastConnect)
+			if r.needs[i].Wait > 0 {
+				next = min(next, w.left(i)-lastConnect)
+			}
 			return false
 		})
 		if len(binds)+len(dials) == 0 {
@@ -118,34 +125,51 @@ func (w *waiting) connect(ctx context.Context, binds, dials []int) {
 	var asked []connect
 	for _, i := range dials {
 		n := w.needs[i]
-		timeout := cmp.Or(n.ConnectTimeout, config.DefaultConnectTimeout)
-		if left := w.left(i); left > 0 {
-			timeout = min(timeout, max(left/turns, time.Millisecond))
+		c := connect{need: i, timeout: cmp.Or(n.ConnectTimeout, config.DefaultConnectTimeout)}
+		left := w.left(i)
+		if left > 0 {
+			c.timeout = min(c.timeout, max(left/turns, time.Millisecond))
 			w.last[i] = left <= 2*lastConnect
 		}
-		if limit/turns < timeout {
+		most := limit
+		if w.othersWait(i, binds, dials) {
+			w.patience[i] = max(w.patience[i], firstPatience)
+			most = min(most, w.patience[i])
+		}
+		if most/turns < c.timeout {
+			c.timeout = max(most/turns, time.Millisecond)
 			// A connect that is cut short shows nothing, unless it is made again.
-			if n.Wait == 0 || n.Expect == config.Unreachable || limit == 0 {
+			c.cut = n.Wait == 0 || n.Expect == config.Unreachable
+			if limit == 0 {
 				continue
 			}
-			timeout = max(limit/turns, time.Millisecond)
+			w.last[i] = w.last[i] && !c.cut
+			w.patience[i] *= 2
 		}
-		asked = append(asked, connect{i, timeout})
+		asked = append(asked, c)
 	}
 	w.probe(ctx, nil, asked, false)
+}
+
+// othersWait reports whether a need other than i waits.
+func (w *waiting) othersWait(i int, binds, dials []int) bool {
+	return slices.ContainsFunc(slices.Concat(binds, dials), func(j int) bool {
+		return j != i && w.needs[j].Wait > 0 && w.left(j) > 0 && !w.waitOver(j)
+	})
 }
 
 // connect is a need that connects, and how long each connect may take.
 type connect struct {
 	need    int
 	timeout time.Duration
+	cut     bool // a timeout shows nothing
 }
 
 // connects returns the connects of needs that don't wait.
 func (r *round) connects(needs []int) []connect {
 	var all []connect
 	for _, i := range needs {
-		all = append(all, connect{i, cmp.Or(r.needs[i].ConnectTimeout, config.DefaultConnectTimeout)})
+		all = append(all, connect{need: i, timeout: cmp.Or(r.needs[i].ConnectTimeout, config.DefaultConnectTimeout)})
 	}
 	return all
 }
@@ -155,11 +179,17 @@ func (r *round) askConnect(b *batch, c connect) {
 	n := r.needs[c.need]
 	for _, proto := range n.Protocols {
 		b.dial(n.Remote, n.Ports, c.timeout, func(dialed []host.Attempt) {
+			if c.cut && slices.ContainsFunc(dialed, timedOut) {
+				return
+			}
 			result := judgeReachable(n, dialed)
 			r.results[resultKey{c.need, proto}] = &result
 		})
 	}
 }
+
+// timedOut reports whether a connect got no answer in its time.
+func timedOut(a host.Attempt) bool { return a.Errno == "ETIMEDOUT" }
 
 // waitOver reports whether a need has nothing to wait for: it is met, or what is
 // in its way does not change with time.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -230,5 +231,30 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 	mustInDir(t, dir, "release", "--job", "mine")
 	if out := mustInDir(t, dir, "leases"); strings.Count(out, "\n") != 1 {
 		t.Errorf("leases are left:\n%s", out)
+	}
+}
+
+// TestReleaseAtOnce checks that a lease which somebody else ends at the same moment has
+// ended for both.
+func TestReleaseAtOnce(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	for range 12 {
+		mustInDir(t, dir, "assign", "--job", "mine", "-p", "8000", "-p", "8001")
+		var both sync.WaitGroup
+		for range 3 {
+			both.Go(func() {
+				if out, err := inDir(dir, nil, "release", "--job", "mine"); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			})
+		}
+		both.Wait()
+		if out := mustInDir(t, dir, "leases"); strings.Contains(out, "8000") {
+			t.Fatalf("a lease is left:\n%s", out)
+		}
 	}
 }
