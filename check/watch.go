@@ -111,6 +111,9 @@ type watched struct {
 	last      bool          // this round may be the last one before End
 	whole     bool          // all needs are judged in this round
 	changed   bool          // in this round, as in Observation
+	// connecting judges the needs that connect.
+	connecting connecting
+	running    context.Context // until the end of the watch
 }
 
 // watchedListener is all sockets of one endpoint, with their processes.
@@ -158,7 +161,13 @@ func unjudged(needs []Need, target string) []watchedNeed {
 
 // run makes rounds until ctx or End.
 func (w *watched) run(ctx context.Context) {
-	defer func() { w.close() }()
+	ctx, stop := context.WithCancel(ctx)
+	w.running = ctx
+	defer func() {
+		stop()
+		w.close()
+		w.connecting.close()
+	}()
 	retry := w.Interval
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -539,23 +548,31 @@ func onlyUnseen(holders []Holder) bool {
 // binds with the options of their apps.
 func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now time.Time) []Event {
 	w.whole = all
-	var needs []Need
+	o := w.Options
+	o.Alternatives, o.Candidates, o.Progress, o.Parallel = 0, 0, nil, 1
+	var needs, connects []Need
 	for _, n := range w.needs {
-		if all || n.concerned(changed) {
+		switch {
+		case n.Expect.Connects() && all:
+			connects = append(connects, n)
+		case all || n.concerned(changed):
 			needs = append(needs, n)
 		}
 	}
-	if len(needs) == 0 {
-		return nil
+	w.connecting.start(w.running, w.Target, connects, o)
+	var events []Event
+	if len(needs) > 0 {
+		target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return borrowed{w.host}, nil }}
+		report, err := Run(ctx, needs, []Target{target}, o)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		events = w.take(report.Results, now)
 	}
-	o := w.Options
-	o.Alternatives, o.Candidates, o.Progress, o.Parallel = 0, 0, nil, 1
-	target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return borrowed{w.host}, nil }}
-	report, err := Run(ctx, needs, []Target{target}, o)
-	if err != nil {
-		return nil // ctx has ended
+	events = append(events, w.take(w.connecting.take(ctx, w.connectTime(len(connects) > 0)), now)...)
+	if len(needs)+len(connects) == 0 {
+		return events
 	}
-	events := w.take(report.Results, now)
 	if all {
 		w.judged = time.Now()
 		if len(events) > 0 || w.pace == 0 {
@@ -569,6 +586,20 @@ func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now
 		w.pace = max(w.pace, w.Interval)
 	}
 	return events
+}
+
+// connectTime returns how long a round waits for connects, some of which it may have
+// started.
+func (w *watched) connectTime(started bool) time.Duration {
+	switch {
+	case w.last:
+		return lastConnects
+	case w.judged.IsZero():
+		return firstConnects
+	case started:
+		return min(someConnects, w.Interval/2)
+	}
+	return 0
 }
 
 // concerned reports whether a listener on a port of the need has changed.
