@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,10 @@ import (
 type WatchOptions struct {
 	Options                // Timeout is that of each step of a round
 	Interval time.Duration // between the starts of two rounds
+	// End is when the watch ends, zero: when its context does. A last round judges all
+	// needs then. It begins as long before as such a round took, and may take until some
+	// time after End.
+	End time.Time
 	// Observe gets what each round has found, in the order of a target's rounds. It is
 	// called once at a time.
 	Observe func(Observation)
@@ -38,6 +43,9 @@ type Observation struct {
 	// can't be asked. Since is when each of them became met or unmet.
 	Results []Result
 	Since   []time.Time
+	// Changed is whether the listeners or their holders may be others than in the round
+	// before. An event is not made of each difference.
+	Changed bool
 	// Listing returns all listeners with their holders. It must be called in Observe.
 	Listing func() Listing
 }
@@ -49,9 +57,12 @@ const (
 	slowestJudgement = 30 * time.Second
 	// slowestRetry is the longest time between two attempts to reach a target.
 	slowestRetry = time.Minute
+	// lastRound is how long after End the last round of a target may take that has
+	// answered before, unless its rounds take longer.
+	lastRound = 5 * time.Second
 )
 
-// Watch observes targets and needs until ctx ends. A target is opened once, and again
+// Watch observes targets and needs until ctx or o.End. A target is opened once, and again
 // after it has failed.
 func Watch(ctx context.Context, needs []Need, targets []Target, o WatchOptions) {
 	var observing sync.Mutex
@@ -96,6 +107,13 @@ type watched struct {
 	verdicts  []watchedNeed // of each result
 	judged    time.Time     // when all needs were last judged
 	pace      time.Duration // how long until then again
+	took      time.Duration // a round in which all needs were judged
+	last      bool          // this round may be the last one before End
+	whole     bool          // all needs are judged in this round
+	changed   bool          // in this round, as in Observation
+	// connecting judges the needs that connect.
+	connecting connecting
+	running    context.Context // until the end of the watch
 }
 
 // watchedListener is all sockets of one endpoint, with their processes.
@@ -141,9 +159,15 @@ func unjudged(needs []Need, target string) []watchedNeed {
 	return all
 }
 
-// run makes rounds until ctx ends.
+// run makes rounds until ctx or End.
 func (w *watched) run(ctx context.Context) {
-	defer func() { w.close() }()
+	ctx, stop := context.WithCancel(ctx)
+	w.running = ctx
+	defer func() {
+		stop()
+		w.close()
+		w.connecting.close()
+	}()
 	retry := w.Interval
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -154,20 +178,67 @@ func (w *watched) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		start := time.Now()
-		events, err := w.turn(ctx)
+		if !w.End.IsZero() && !start.Before(w.End) && (w.last || w.host == nil) {
+			return
+		}
+		w.last, w.whole, w.changed = w.isLast(start), false, false
+		limited, cancel := w.limit(ctx)
+		events, err := w.turn(limited)
+		late := limited.Err() != nil
+		cancel()
 		if ctx.Err() != nil {
 			return // what the end of ctx has cut short is no failure
 		}
+		if late {
+			events, err = nil, errors.New("no answer before the end")
+		}
+		if w.whole {
+			w.took = time.Since(start)
+		}
+		w.last = w.isLast(start) // it may have taken less than before
 		pause := w.Interval
 		if err != nil {
 			pause, retry = max(retry, w.Interval), min(2*retry, max(slowestRetry, w.Interval))
 		} else {
 			retry = w.Interval
 		}
-		next := start.Add(pause)
+		next := w.next(start.Add(pause))
 		w.Observe(w.observation(start, next, events, err))
+		if late {
+			return
+		}
 		timer.Reset(max(time.Until(next), 0)) // time.Until uses the monotonic clock
 	}
+}
+
+// isLast reports whether a round that starts then may be the last one before End.
+func (w *watched) isLast(start time.Time) bool {
+	return !w.End.IsZero() && !start.Before(w.End.Add(-w.took))
+}
+
+// next returns when the next round is due: at the time that is given, or earlier because
+// the last one is.
+func (w *watched) next(at time.Time) time.Time {
+	due := w.End
+	if !w.last {
+		due = w.End.Add(-w.took)
+	}
+	if w.End.IsZero() || at.Before(due) {
+		return at
+	}
+	return due
+}
+
+// limit returns the context of a round. At End nobody waits for a target that has not
+// answered before.
+func (w *watched) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch {
+	case w.End.IsZero():
+		return context.WithCancel(ctx)
+	case w.host == nil:
+		return context.WithDeadline(ctx, w.End)
+	}
+	return context.WithDeadline(ctx, w.End.Add(max(lastRound, w.took)))
 }
 
 // turn makes one round. A connection that has ended is made again at once: helpers
@@ -209,6 +280,7 @@ func (w *watched) relist(ctx context.Context) ([]Event, error) {
 		w.digests = nil
 		return nil, unread(facts, err)
 	}
+	w.changed = true
 	w.report, w.machine, w.ephemeral = reportTarget(w.Name, facts, nil), facts.Machine, facts.Limits.Ephemeral
 	first := w.parts == nil
 	if first {
@@ -217,7 +289,7 @@ func (w *watched) relist(ctx context.Context) ([]Event, error) {
 	fresh := w.listeners(facts.Sockets)
 	var events []Event
 	for part := range w.parts {
-		events = append(events, w.compare(part, fresh[part], now)...)
+		events = append(events, w.compare(part, fresh[part], changedPorts{}, now)...)
 	}
 	w.digests = host.Digests(facts.Sockets)
 	if first {
@@ -244,22 +316,19 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 	}
 	var events []Event
 	changed := changedPorts{}
-	if len(facts.Surveyed.Changed) > 0 {
+	if w.changed = len(facts.Surveyed.Changed) > 0; w.changed {
 		fresh := w.listeners(facts.Sockets)
 		if err := w.nameHolders(ctx, facts.Surveyed.Changed, fresh); err != nil {
 			return nil, err
 		}
 		digests := host.Digests(facts.Sockets)
 		for _, part := range facts.Surveyed.Changed {
-			events = append(events, w.compare(part, fresh[part], now)...)
+			events = append(events, w.compare(part, fresh[part], changed, now)...)
 			w.digests[part] = digests[part]
-		}
-		for _, e := range events {
-			changed[socketKey{e.Protocol, e.Port}] = true
 		}
 		sortEvents(events)
 	}
-	all := time.Since(w.judged) >= w.pace
+	all := w.last || time.Since(w.judged) >= w.pace
 	return append(events, w.judge(ctx, changed, all, now)...), nil
 }
 
@@ -413,8 +482,9 @@ func rangesOf(ports *port.Bits) port.Set {
 	return all
 }
 
-// compare replaces the listeners of one part and returns the changes.
-func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, now time.Time) []Event {
+// compare replaces the listeners of one part and returns the changes. It adds the ports
+// with other sockets than before to changed: not each of them has an event.
+func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, changed changedPorts, now time.Time) []Event {
 	var events []Event
 	add := func(kind EventKind, key port.Endpoint, holders, before []Holder) {
 		events = append(events, Event{
@@ -426,14 +496,19 @@ func (w *watched) compare(part int, fresh map[port.Endpoint]*watchedListener, no
 	for key, was := range old {
 		if fresh[key] == nil {
 			add(Freed, key, nil, was.holders)
+			changed[socketKey{key.Protocol, key.Port}] = true
 		}
 	}
 	for key, l := range fresh {
 		was := old[key]
+		otherSockets := was == nil || !slices.Equal(was.sockets, l.sockets)
+		if otherSockets {
+			changed[socketKey{key.Protocol, key.Port}] = true
+		}
 		switch {
 		case was == nil:
 			add(Taken, key, l.holders, nil)
-		case otherHands(l.holders, was.holders):
+		case otherHands(l.holders, was.holders), otherSockets && otherHands(was.holders, l.holders):
 			add(Changed, key, l.holders, was.holders)
 		case onlyUnseen(l.holders):
 			l.holders = was.holders // the last that were seen
@@ -452,7 +527,7 @@ func listedAddress(e port.Endpoint) string {
 }
 
 // otherHands reports whether it is known that another program, unit, container or user
-// has a listener than before.
+// has a listener than before. One that shared it and does not any more is none.
 func otherHands(holders, before []Holder) bool {
 	now, then := newHands(), newHands()
 	for _, h := range holders {
@@ -472,23 +547,32 @@ func onlyUnseen(holders []Holder) bool {
 // judge judges the needs on ports that have changed, or all of them, as `check` does: by
 // binds with the options of their apps.
 func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now time.Time) []Event {
-	var needs []Need
+	w.whole = all
+	o := w.Options
+	o.Alternatives, o.Candidates, o.Progress, o.Parallel = 0, 0, nil, 1
+	var needs, connects []Need
 	for _, n := range w.needs {
-		if all || n.concerned(changed) {
+		switch {
+		case n.Expect.Connects() && all:
+			connects = append(connects, n)
+		case all || n.concerned(changed):
 			needs = append(needs, n)
 		}
 	}
-	if len(needs) == 0 {
-		return nil
+	w.connecting.start(w.running, w.Target, connects, o)
+	var events []Event
+	if len(needs) > 0 {
+		target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return borrowed{w.host}, nil }}
+		report, err := Run(ctx, needs, []Target{target}, o)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		events = w.take(report.Results, now)
 	}
-	o := w.Options
-	o.Alternatives, o.Candidates, o.Progress, o.Parallel = 0, 0, nil, 1
-	target := Target{Name: w.Name, Open: func(context.Context) (host.Host, error) { return borrowed{w.host}, nil }}
-	report, err := Run(ctx, needs, []Target{target}, o)
-	if err != nil {
-		return nil // ctx has ended
+	events = append(events, w.take(w.connecting.take(ctx, w.connectTime(len(connects) > 0)), now)...)
+	if len(needs)+len(connects) == 0 {
+		return events
 	}
-	events := w.take(report.Results, now)
 	if all {
 		w.judged = time.Now()
 		if len(events) > 0 || w.pace == 0 {
@@ -502,6 +586,20 @@ func (w *watched) judge(ctx context.Context, changed changedPorts, all bool, now
 		w.pace = max(w.pace, w.Interval)
 	}
 	return events
+}
+
+// connectTime returns how long a round waits for connects, some of which it may have
+// started.
+func (w *watched) connectTime(started bool) time.Duration {
+	switch {
+	case w.last:
+		return lastConnects
+	case w.judged.IsZero():
+		return firstConnects
+	case started:
+		return min(someConnects, w.Interval/2)
+	}
+	return 0
 }
 
 // concerned reports whether a listener on a port of the need has changed.
@@ -552,7 +650,7 @@ func (w *watched) take(results []Result, now time.Time) []Event {
 
 // observation returns what a round has found out.
 func (w *watched) observation(start, next time.Time, events []Event, err error) Observation {
-	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Listing: w.listing}
+	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Changed: err == nil && w.changed, Listing: w.listing}
 	if err == nil {
 		o.Listeners = map[port.Protocol]int{}
 		for _, proto := range port.Protocols {

@@ -70,7 +70,15 @@ func (c *changing) target(name string) Target {
 
 func (*changing) Close() error { return nil }
 
-func (c *changing) Probe(_ context.Context, req host.Request) (host.Facts, error) {
+// Probe answers a request. Every remote is silent.
+func (c *changing) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	for _, d := range req.Dials {
+		select {
+		case <-ctx.Done():
+			return host.Facts{}, ctx.Err()
+		case <-time.After(d.Timeout):
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.keep {
@@ -105,6 +113,9 @@ func (c *changing) Probe(_ context.Context, req host.Request) (host.Facts, error
 			}
 		}
 		return f, nil
+	}
+	for _, d := range req.Dials {
+		f.Dialed = append(f.Dialed, dialed(d.Port, "failed connect ETIMEDOUT"))
 	}
 	for _, try := range req.Tries {
 		tried := host.Tried{TableOK: !c.unread}
@@ -219,6 +230,32 @@ func TestWatchTellsChanges(t *testing.T) {
 		c.start(90, "a")
 		c.rest(time.Second)
 		expectLines(t, "nor is the one before", &got)
+	})
+}
+
+// TestWatchBesideSilentRemotes checks that listeners that come and go are told while a
+// connect to a remote gets no answer, and that the need is judged at the end.
+func TestWatchBesideSilentRemotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging()
+		remote := reaching(5432, 0)
+		remote.Target, remote.ConnectTimeout = "local", 15*time.Second
+		var got []string
+		stop := watchFor(t, time.Hour, c, []Need{webNeed(80), remote}, c.target("local"), func(o Observation) {
+			for _, e := range o.Events {
+				got = append(got, line(e))
+			}
+		})
+		defer stop()
+		c.rest(2500 * time.Millisecond)
+		expectLines(t, "the start", &got, "met shop/web@local/tcp")
+		c.start(80, "nginx")
+		c.rest(2 * time.Second)
+		c.stop(80)
+		c.rest(2 * time.Second)
+		expectLines(t, "beside the connect", &got, "taken 80 nginx<-", "unmet shop/web@local/tcp", "freed 80 -<nginx", "met shop/web@local/tcp")
+		c.rest(15 * time.Second)
+		expectLines(t, "after the connect", &got, "unmet "+remote.ID(port.TCP))
 	})
 }
 

@@ -44,7 +44,7 @@ func NewWatching(tool string, needs []Need, targets []Target) *Watching {
 // anomalies if the listeners may be others than in the round before.
 func (w *Watching) Add(o Observation, anomalies func(Listing) map[ChangeKind]int) (before WatchedTarget) {
 	var compared map[ChangeKind]int
-	changed := o.Err == nil && (w.down(o.Target) || slices.ContainsFunc(o.Events, func(e Event) bool { return !e.OfNeed() }))
+	changed := o.Err == nil && (w.down(o.Target) || o.Changed)
 	if changed {
 		compared = anomalies(o.Listing()) // not while others wait for the lock
 	}

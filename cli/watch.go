@@ -169,16 +169,18 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
+	w.stop = stop
+	reading, end := watching, time.Time{}
 	if duration > 0 {
-		watching, stop = context.WithTimeout(ctx, duration)
+		end = time.Now().Add(duration)
+		reading, stop = context.WithDeadline(watching, end)
 		defer stop()
 	}
-	w.stop = stop
-	w.out = &cancellableWriter{ctx: watching, writer: a.stdout} // the end does not wait for a reader
+	w.out = &cancellableWriter{ctx: reading, writer: a.stdout} // the end does not wait for a reader
 	w.log = report.NewEventLog(w.out, o.interval, report.Options{Targets: w.several})
 	check.Watch(watching, needs, targets, check.WatchOptions{
 		Options:  check.Options{Tool: tool(), Timeout: o.timeout, Parallel: o.parallel, ShowCommand: o.showCommand, Job: a.ownJob()},
-		Interval: o.interval, Observe: w.observe,
+		Interval: o.interval, End: end, Observe: w.observe,
 	})
 	return w.end(ctx, duration)
 }
@@ -357,9 +359,9 @@ func (w *watcher) summarize() {
 			counts[kind] += n
 		}
 	}
-	text := fmt.Sprintf("watched for %s in %d rounds: %d taken, %d freed, %d changed", time.Since(w.started).Round(time.Second), rounds, counts[check.Taken], counts[check.Freed], counts[check.Changed])
+	text := fmt.Sprintf("watched for %s in %s: %d taken, %d freed, %d changed", time.Since(w.started).Round(time.Second), check.Counted(rounds, "round"), counts[check.Taken], counts[check.Freed], counts[check.Changed])
 	if failed > 0 {
-		text += fmt.Sprintf("; in %d rounds a target could not be asked", failed)
+		text += fmt.Sprintf("; in %s a target could not be asked", check.Counted(failed, "round"))
 	}
 	if r := w.state.Report(); r.Summary.Checked > 0 {
 		text += "; needs: " + report.Counts(r.Summary)

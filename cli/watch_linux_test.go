@@ -292,6 +292,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 7070 --until unmet --until 300ms", exitUnmet, "1 conflict"}, // the last one counts
 		{warning + " --until 300ms", exitUnmet, "1 warning"},
 		{"--until 300ms", exitOK, "0 taken"},
+		{"-p 8080 --interval 1m --until met", exitOK, " in 1 round: "},
 		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
 		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
 		{"--until met", exitUsage, "there are no needs"},
@@ -312,7 +313,21 @@ func TestWatchUntil(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", c.args, code, &out, &errs)
 		}
 	}
-	run := startWatch(t, "-p", "7070", "--until", "met")
+	// What shows in no table of listeners counts at the end, too.
+	run := startWatch(t, "-p", "8080", "--until", "1s")
+	run.line() // it is met
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: 8080}); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-run.code; code != exitUnmet || !strings.Contains(run.errs.String(), "1 conflict") {
+		t.Errorf("bound without listen: exit code %d\n%s", code, run.errs)
+	}
+	_ = syscall.Close(fd)
+	run = startWatch(t, "-p", "7070", "--until", "met")
 	if code := run.end(); code != exitTerminated {
 		t.Errorf("SIGTERM before it came true: exit code %d", code)
 	}
@@ -410,6 +425,79 @@ func TestWatchServesMetrics(t *testing.T) {
 	if !strings.Contains(text, "the round of local is late") {
 		t.Errorf("healthz: %s", text)
 	}
+}
+
+// TestWatchASharedPort checks that a stranger who shares a port is told when it comes and
+// when it goes, and that the need and the metrics follow.
+func TestWatchASharedPort(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	shared := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, 15, 1) }) // SO_REUSEPORT
+		return errors.Join(err, failed)
+	}}
+	l, err := shared.Listen(t.Context(), "tcp4", "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	base, manifest := filepath.Join(dir, "base.json"), filepath.Join(dir, "portcheck.yml")
+	if err := os.WriteFile(manifest, []byte("version: 1\napp: shop\nports: [{name: web, port: 8080, expect: listening, owner: [{process: '*.test'}]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var list bytes.Buffer
+	if code := Run(t.Context(), []string{"list", "-t", "local", "-f", "json"}, os.Environ(), strings.NewReader(""), &list, io.Discard); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	if err := os.WriteFile(base, list.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := startWatch(t, "-f", "json", manifest, "--metrics", ":0", "--baseline", base)
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(run.errs.String())
+	want := func(changedHands string, events ...check.EventKind) (last check.Event) {
+		t.Helper()
+		for _, kind := range events {
+			if last = run.event(); last.Event != kind {
+				t.Errorf("%+v, want %s", last, kind)
+			}
+		}
+		response, err := http.Get(address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil || !strings.Contains(string(text), `kind="changed-hands"} `+changedHands+"\n") {
+			t.Errorf("%v: no %s in\n%s", err, changedHands, text)
+		}
+		return last
+	}
+	want("0", check.Met)
+	stranger, _ := testbed.Python(t, "import socket, time\ns = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\ns.bind(('127.0.0.1', 8080))\ns.listen()\nprint('ready')\ntime.sleep(1000)")
+	want("1", check.Changed, check.Unmet)
+	if err := stranger.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	e := run.event()
+	if e.Event != check.Changed || len(e.Holders) != 1 || len(e.Before) != 2 {
+		t.Errorf("%+v", e)
+	}
+	want("0", check.Met)
+	// Another socket of the same program is no event.
+	second, err := shared.Listen(t.Context(), "tcp4", "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	listenOn(t, "127.0.0.1:8081")
+	if e := want("0", check.Taken); e.Port != 8081 {
+		t.Errorf("%+v", e)
+	}
+	_ = second.Close()
+	want("0", check.Freed, check.Unmet)
 }
 
 // fillPipe makes changes until nobody can write to the pipe of events any more.

@@ -143,13 +143,13 @@ func changeStory(x check.Change) string {
 	case check.ChangedHands:
 		parts = append(parts, now, "before it was "+before)
 	case check.ExposedMore:
-		was := "before only on " + Safe(strings.Join(x.Was, ", "))
+		was := "before only on " + Safe(wasText(x))
 		if slices.Contains(x.Was, x.Address) {
 			was = "before only for IPv6"
 		}
 		parts = append(parts, now, was)
 	case check.Moved:
-		parts = append(parts, now, "before on "+Safe(strings.Join(x.Was, ", ")))
+		parts = append(parts, now, "before on "+Safe(wasText(x)))
 	case check.HandsUnknown:
 		parts = append(parts, now, "whether it is the same as before could not be determined: before it was "+before)
 	default:
@@ -160,6 +160,15 @@ func changeStory(x check.Change) string {
 		text += "; explained by " + escape(x.ExplainedBy, unlimited)
 	}
 	return text
+}
+
+// wasText returns where the port was served before.
+func wasText(x check.Change) string {
+	var all []string
+	for _, address := range x.Was {
+		all = append(all, bracketed(address))
+	}
+	return strings.Join(all, ", ")
 }
 
 // diffJUnit writes a test for each change, of which anomalies fail, and one for the
@@ -241,7 +250,7 @@ func diffMarkdown(w io.Writer, d check.Diff, _ Options) error {
 func changeRow(x check.Change) string {
 	before := heldByCell(check.Result{Holders: x.Before})
 	if len(x.Was) > 0 {
-		before = "on " + cell(strings.Join(x.Was, ", "))
+		before = "on " + cell(wasText(x))
 	}
 	listener := cell(changeEndpoint(x))
 	if !x.Anomaly {

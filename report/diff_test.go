@@ -66,6 +66,23 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// An address of IPv6 is not taken for a command of a CI runner.
+func TestDiffNamesIPv6Addresses(t *testing.T) {
+	for _, kind := range []check.ChangeKind{check.Moved, check.ExposedMore} {
+		x := check.Change{Kind: kind, Protocol: port.TCP, Address: "0.0.0.0", Port: 80, Holders: []check.Holder{nginx()}, Before: []check.Holder{nginx()}, Was: []string{"::", "192.0.2.1"}}
+		d := check.Diff{Now: check.TargetReport{Name: "local"}, Changes: []check.Change{x}}
+		for name, want := range map[string]string{"text": "on [::], 192.0.2.1", "junit": "on [::], 192.0.2.1", "markdown": `on \[::\], 192.0.2.1`} {
+			var b bytes.Buffer
+			if err := DiffFormats[name](&b, d, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s of %s: no %s in\n%s", name, kind, want, &b)
+			}
+		}
+	}
+}
+
 // Text of strangers can't break out of a line, a cell or a value in any format.
 func TestDiffOfHostileText(t *testing.T) {
 	const evil = "x\n::error::#\u0023[add-mask]80 \x1b[1m\u202e|<b>`@octocat ]]> \"\\"
