@@ -169,6 +169,20 @@ func TestMatrix(t *testing.T) {
 			chain a { tcp dport 8080 redirect to :9091; }
 			chain pre { type nat hook prerouting priority -100; ip daddr vmap { 10.1.0.1 : continue, 10.1.0.9 : jump a } tcp dport 8080 redirect to :9090; }
 		}`, wantAll: true},
+		{name: "a user before routing", script: `table ip t { chain pre { type nat hook prerouting priority -100; meta skuid 0-4294967295 tcp dport 8080 redirect to :9090; }
+}`},
+		{name: "a group and a cgroup before routing", script: `table ip t { chain pre { type nat hook prerouting priority -100; meta skgid 0-4294967295 tcp dport 8080 redirect to :9090; meta cgroup 0-4294967295 udp dport 8080 redirect to :9090; }
+}`},
+		{name: "a user of local callers", script: `table ip t { chain out { type nat hook output priority -100; meta skuid 0-4294967295 tcp dport 8080 redirect to :9090; }
+}`, wantAll: true},
+		{name: "mark of a connection, set and restored", shell: `for kind in nft legacy; do
+			iptables-$kind -t mangle -A PREROUTING -p tcp --dport 8080 -j CONNMARK --set-mark 5
+			iptables-$kind -t mangle -A PREROUTING -j CONNMARK --restore-mark
+			iptables-$kind -t nat -A PREROUTING -p tcp -m mark --mark 0x5 -j REDIRECT --to-ports 9090
+			done`, wantAll: true},
+		{name: "mark of a connection, saved", shell: `iptables-legacy -t mangle -A PREROUTING -p tcp --dport 8080 -j MARK --set-mark 6
+			iptables-legacy -t mangle -A PREROUTING -p tcp --dport 8080 -j CONNMARK --save-mark
+			iptables-legacy -t nat -A PREROUTING -p tcp -m connmark --mark 6 -j REDIRECT --to-ports 9090`, wantAll: true},
 		{name: "ports rewritten in raw", script: rewriting("tcp dport 8080 tcp dport set 9090; udp dport 8080 udp dport set 9091"), wantAll: true, drops: true},
 		{name: "port rewritten by a map", script: rewriting("tcp dport set tcp dport map { 8080 : 9090, 9999 : 8081 }"), wantAll: true, drops: true},
 		{name: "port rewritten to itself", script: rewriting("tcp dport 8080 tcp dport set 8080"), drops: true},

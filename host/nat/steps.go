@@ -25,6 +25,9 @@ const (
 	metaL4proto  = 16
 	metaIiftype  = 8
 	metaOiftype  = 9
+	metaSkuid    = 10
+	metaSkgid    = 11
+	metaCgroup   = 23
 )
 
 func (s loadMeta) run(w *walk) effect {
@@ -66,6 +69,11 @@ func (s loadMeta) run(w *walk) effect {
 		}
 	case metaIiftype, metaOiftype:
 		return s.loadType(w)
+	case metaSkuid, metaSkgid, metaCgroup:
+		w.reg.storeUnknown(s.at, 4)
+		if w.filter == nil && w.hook == hookPrerouting {
+			return effect{} // no socket yet, and nft_meta_get_eval then ends the rule
+		}
 	case metaIifname, metaOifname:
 		name, known := w.device(s.key == metaOifname)
 		if !known {

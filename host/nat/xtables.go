@@ -388,8 +388,10 @@ func decodeTarget(name string, revision uint32, data []byte) step {
 		return tproxy{to: Target{Addr: unionAddr(data[8:24]), Port: binary.BigEndian.Uint16(data[24:])}}
 	case name == "MARK" && revision == 2 && len(data) >= 8:
 		return setMark{mark: number32(data), mask: number32(data[4:])}
-	case name == "CONNMARK" && revision >= 1 && revision <= 2 && len(data) >= 13:
-		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[12], revision == 2 && len(data) >= 15 && data[14] != 0}
+	case name == "CONNMARK" && revision == 1 && len(data) >= 13:
+		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[12], false}
+	case name == "CONNMARK" && revision == 2 && len(data) >= 15: // the direction and the bits of a shift are before the mode
+		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[14], data[13] != 0}
 	case name == "SET":
 		return decodeSetTarget(revision, data)
 	case name == "HMARK":
@@ -480,7 +482,7 @@ func (s connMark) run(w *walk) effect {
 		} else {
 			w.state.ctMark = partial{}
 		}
-	case s.mode == set && !s.shifts:
+	case s.mode == set:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(exactly(s.mark))
 	case s.mode == save && !s.shifts:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(w.state.mark.and(s.packetMask))
