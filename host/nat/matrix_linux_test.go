@@ -191,22 +191,22 @@ func TestMatrix(t *testing.T) {
 		{name: "address and port rewritten in raw", script: rewriting("tcp dport 8080 ip daddr set 10.2.0.2 tcp dport set 9090"), wantAll: true, drops: true},
 		{name: "address rewritten to an own one", script: `table ip t { chain pre { type filter hook prerouting priority raw; tcp dport 8080 ip daddr set 10.1.0.9; }
 chain out { type filter hook output priority raw; tcp dport 8080 ip daddr set 10.1.0.9; }
-}`, vague: true, drops: true, wantSome: true},
+}`, vague: true, wantSome: true},
 		{name: "address rewritten by its bits", script: `table ip t { chain pre { type filter hook prerouting priority raw; tcp dport 8080 ip daddr set ip daddr & 255.255.255.0 | 0.0.0.9; }
-}`, vague: true, drops: true, wantSome: true},
+}`, vague: true, wantSome: true},
 		{name: "address rewritten to the caller's", script: `table ip t { chain pre { type filter hook prerouting priority raw; tcp dport 8080 ip daddr set ip saddr; }
-}`, vague: true, drops: true, wantSome: true},
+}`, vague: true, wantSome: true},
 		{name: "ports rewritten on input", script: "table ip t { chain in { type filter hook input priority filter; tcp dport 8080 tcp dport set 9090; udp dport 8080 udp dport set 9091; }\n" +
-			"chain post { type filter hook output priority -350; tcp sport 9090 tcp sport set 8080; udp sport 9091 udp sport set 8080; }\n}\n", wantAll: true, drops: true},
+			"chain post { type filter hook output priority -350; tcp sport 9090 tcp sport set 8080; udp sport 9091 udp sport set 8080; }\n}\n", wantAll: true},
 		{name: "ports rewritten on input, for both families", script: `table inet t { chain in { type filter hook input priority mangle; tcp dport 8080 tcp dport set 9090; }
-}`, wantAll: true, drops: true},
+}`, wantAll: true},
 		{name: "input without a rewritten port", script: `table inet t { chain in { type filter hook input priority filter; policy drop; ct state established,related accept; meta l4proto { tcp, udp } th dport { 8080, 8081, 9090, 9091 } accept; icmpv6 type != 255 accept; }
 }`},
 		{name: "ports rewritten on the way out", script: `table ip t { chain post { type filter hook postrouting priority filter; udp dport 8080 udp dport set 9091; }
-}`, wantAll: true, drops: true},
+}`, wantAll: true},
 		{name: "source rewritten", script: `table ip t { chain pre { type filter hook prerouting priority mangle; tcp dport 8080 tcp sport set 77; }
 chain out { type filter hook output priority mangle; udp dport 8081 ip saddr set 10.1.0.9; }
-}`, vague: true, drops: true, wantSome: true},
+}`, vague: true, wantSome: true},
 		{name: "changes that cancel", script: `table ip t { chain a { type filter hook prerouting priority -300; udp dport 8080 udp dport set 9999; }
 chain b { type filter hook prerouting priority -290; udp dport 9999 udp dport set 8080; }
 }`, vague: true, wantSome: true},
@@ -218,7 +218,7 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			iptables-$kind -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090
 			done`},
 		{name: "to no address", script: `table ip t { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 0.0.0.0:8080; }
-}`, wantAll: true, drops: true},
+}`, wantAll: true},
 		{name: "rewritten before NAT", script: rewriting("tcp dport 8080 tcp dport set 9090") + "table ip n { chain pre { type nat hook prerouting priority -100; tcp dport 9090 redirect to :8080; }\n}\n", vague: true, drops: true},
 		{name: "NOTRACK of all", shell: "iptables-nft -t raw -A PREROUTING -j CT --notrack\niptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090", drops: true},
 		{name: "kube-proxy in nft mode, a NodePort with external policy Local", script: `table ip kube-proxy {
