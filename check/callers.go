@@ -50,7 +50,7 @@ func (n Need) away(proto port.Protocol, tried host.Tried, sockets []host.Socket)
 				ends++
 			}
 		}
-		if ends > 0 && ends == len(r.To) {
+		if ends > 0 && ends == len(r.To) && r.Reason != host.Unanswered {
 			continue
 		}
 		if ends > 0 {
@@ -189,8 +189,12 @@ func (n Need) noteCallers(r *Result, proto port.Protocol, routes []host.Route, t
 		reason = ": " + clip(x.Reason, 128)
 	}
 	who := "some of the " + callersOf(x) + " may be"
-	if x.All || x.Reason == host.EveryPort {
+	switch {
+	case x.All || x.Reason == host.EveryPort:
 		who = callersOf(x) + " are"
+	case x.Reason == host.Unanswered:
+		n.notify(r, config.NAT, "answers to %s may be lost: calls are changed %s", callersOf(x), byRule(x, routes))
+		return
 	}
 	n.notify(r, config.NAT, "%s sent to %s %s%s", who, destinations(x, proto, table), byRule(x, routes), reason)
 }

@@ -64,6 +64,10 @@ func (p *probe) followCallers() {
 // for every port, as service meshes have it.
 const EveryPort = nat.EveryPort
 
+// Unanswered is the reason for a route on which calls arrive, but answers may not
+// come back, because a rule changes headers without NAT.
+const Unanswered = nat.Unanswered
+
 // RulesUnread is the start of what a gap of GapRules says.
 const RulesUnread = "NAT rules can't be read, so it is not known whether one sends callers elsewhere"
 

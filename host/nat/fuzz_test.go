@@ -70,6 +70,8 @@ func (m memory) bases(uint8) []baseChain {
 
 func (m memory) rules(tableKey, string) ([]rule, error) { return m.chain, nil }
 
+func (memory) rewriters() []rewriter { return nil }
+
 func (m memory) set(_ tableKey, name string) (*set, error) { return m.sets[name], nil }
 
 func (m memory) element(_ tableKey, s *set, key []byte) (*element, error) {
@@ -136,6 +138,19 @@ func TestDecodeRule(t *testing.T) {
 		if len(a) != 0 {
 			t.Errorf("%+v: %+v", someQuestions()[i+2], a)
 		}
+	}
+}
+
+// TestQueue checks that a queue of nft ends a chain. Its packets go on elsewhere.
+func TestQueue(t *testing.T) {
+	queued, keep, err := decoded(t, ruleMessage(familyIPv4, expression("queue")))
+	r, _, errRedirect := decoded(t, redirectRule())
+	if err != nil || errRedirect != nil || !keep || queued.text() != "queue" {
+		t.Fatalf("%q, %t, %v, %v", queued.text(), keep, err, errRedirect)
+	}
+	answers, err := answer(t.Context(), someQuestions(), memory{family: familyIPv4, chain: []rule{queued, r}}, someMachine)
+	if err != nil || len(answers[0]) != 0 {
+		t.Errorf("%+v, %v", answers[0], err)
 	}
 }
 

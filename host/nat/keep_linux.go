@@ -16,6 +16,7 @@ const maxBytes = 48 << 20
 type Rules struct {
 	err        error // why they could not be read
 	base       []baseChain
+	rewriting  []rewriter
 	names      map[uint8][]string
 	tables     map[tableKey]legacyBytes
 	rules      map[chainKey][][]byte
@@ -41,7 +42,7 @@ func Keep(ctx context.Context) *Rules {
 		}
 		defer k.close()
 		r := &Rules{
-			base: k.base, names: k.names, ipvs: k.ipvs, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
+			base: k.base, rewriting: k.rewriting, names: k.names, ipvs: k.ipvs, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
 			rules: map[chainKey][][]byte{}, sets: map[chainKey][]byte{}, elements: map[chainKey][][]byte{},
 		}
 		if err := r.readAll(k); err != nil {
@@ -63,7 +64,7 @@ func (r *Rules) Answer(ctx context.Context, questions []Question) ([]Answer, err
 	if r.err != nil {
 		return nil, r.err
 	}
-	k := &kernel{base: r.base, names: r.names, ipvs: r.ipvs, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
+	k := &kernel{base: r.base, rewriting: r.rewriting, names: r.names, ipvs: r.ipvs, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
 		t := r.tables[tableKey{family, name, true}]
 		return t.info, t.entries, nil
 	}}
@@ -128,11 +129,6 @@ func (r *Rules) readTable(k *kernel, t tableKey) error {
 	}
 	return nil
 }
-
-// The attributes that all objects of nf_tables begin with: NFTA_RULE_TABLE and
-// NFTA_RULE_CHAIN, NFTA_SET_TABLE and NFTA_SET_NAME, NFTA_SET_ELEM_LIST_TABLE and
-// NFTA_SET_ELEM_LIST_SET.
-const objectTable, objectName = 1, 2
 
 // keep returns a function that adds messages of a table's objects by their chain or
 // set.

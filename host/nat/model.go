@@ -13,8 +13,10 @@ var familyNames = map[uint8]string{familyInet: "inet", familyIPv4: "ip", familyI
 
 // Hooks (enum nf_inet_hooks).
 const (
-	hookPrerouting = 0
-	hookOutput     = 3
+	hookPrerouting  = 0
+	hookInput       = 1
+	hookOutput      = 3
+	hookPostrouting = 4
 )
 
 // Priorities (enum nf_ip_hook_priorities).
@@ -43,6 +45,7 @@ type baseChain struct {
 // A rule is a list of steps, each of which ends it or goes on to the next.
 type rule struct {
 	comment string
+	handle  uint32 // of nf_tables
 	steps   []step
 }
 
@@ -64,9 +67,8 @@ type effect struct {
 	verdicts []verdict
 	// sent lists where a NAT rule sends callers. They go on if it is empty.
 	sent []Target
-	// rewrites is where a rule sends callers by changing the header, as far as this step
-	// does.
-	rewrites *Target
+	// changes is what the step changes in the headers.
+	changes change
 	// back is for NAT rules: whether they lead to an endpoint of the question.
 	back tri
 	// goesOn is for NAT rules after which those callers that it leaves alone continue.
@@ -105,6 +107,8 @@ type ruleset interface {
 	bases(family uint8) []baseChain
 	// rules returns those rules of a chain that may concern any of the questions.
 	rules(t tableKey, chain string) ([]rule, error)
+	// rewriters returns all rules that change headers.
+	rewriters() []rewriter
 	// set returns a set of nf_tables.
 	set(t tableKey, name string) (*set, error)
 	// element returns the element of a set with exactly this key, or nil.

@@ -13,6 +13,11 @@ import (
 // messageHeader is the size of struct nfgenmsg.
 const messageHeader = 4
 
+// The attributes that all objects of nf_tables begin with: NFTA_RULE_TABLE and
+// NFTA_RULE_CHAIN, NFTA_SET_TABLE and NFTA_SET_NAME, NFTA_SET_ELEM_LIST_TABLE and
+// NFTA_SET_ELEM_LIST_SET.
+const objectTable, objectName = 1, 2
+
 // decodeHeader returns the family and the attributes of a message.
 func decodeHeader(message []byte) (family uint8, a attributes, err error) {
 	if len(message) < messageHeader {
@@ -160,7 +165,7 @@ func decodeVerdict(data []byte) (verdict, error) {
 
 // decodeRule returns a rule, unless w, a walk for all questions, drops it.
 func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
-	const expressions, userData = 4, 7
+	const handle, expressions, userData = 3, 4, 7
 	_, a, err := decodeHeader(message)
 	if err != nil {
 		return r, false, err
@@ -194,6 +199,7 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 		}
 		return r, false, err
 	}
+	r.handle = a.number(handle)
 	kept := bytes.Clone(a[expressions])
 	err = eachAttribute(kept, func(_ uint16, data []byte) error {
 		s, err := decodeExpression(data)
@@ -248,7 +254,7 @@ const expressionName, expressionData = 1, 2
 var harmless = []string{"counter", "log", "last", "dup", "flow_offload", "masq", "secmark", "ctexpect", "cthelper", "cttimeout"}
 
 // depending are conditions that some callers meet.
-var depending = []string{"limit", "quota", "connlimit", "dynset", "synproxy", "queue"}
+var depending = []string{"limit", "quota", "connlimit", "dynset", "synproxy"}
 
 // loading are expressions that load what depends on the caller.
 var loading = []string{"socket", "rt", "exthdr", "osf", "tunnel", "xfrm", "inner"}
@@ -287,6 +293,8 @@ func decodeExpression(data []byte) (step, error) {
 		return decodeTarget(d.text(xtName), d.number(xtRevision), d[xtInfo]), nil
 	case name == "notrack":
 		return noTrack{}, nil
+	case name == "queue":
+		return queue{}, nil
 	case name == "reject":
 		return verdict{code: verdictDrop}, nil
 	case slices.Contains(harmless, name):

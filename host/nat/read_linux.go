@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,6 +77,7 @@ type kernel struct {
 	source     source // nil if there is no nf_tables
 	generation uint32
 	base       []baseChain
+	rewriting  []rewriter
 	names      map[uint8][]string // of the tables of x_tables, by family
 	readTable  func(family uint8, name string) (legacyInfo, []byte, error)
 	legacy     map[tableKey]legacyTable
@@ -215,14 +217,46 @@ func (k *kernel) readBases() error {
 	if len(order) == 0 {
 		return nil
 	}
-	return k.source.dump(getChain, 0, nil, func(message []byte) error {
+	err = k.source.dump(getChain, 0, nil, func(message []byte) error {
 		b, ok, err := decodeChain(message)
-		if ok && !asleep[b.table] && familyNames[b.table.family] != "" && (b.hook == hookPrerouting || b.hook == hookOutput) {
+		ways := b.hook == hookPrerouting || b.hook == hookOutput || !b.nat && (b.hook == hookInput || b.hook == hookPostrouting)
+		if ok && !asleep[b.table] && familyNames[b.table.family] != "" && ways {
 			k.base = append(k.base, b)
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return k.readRewriters()
 }
+
+// readRewriters finds the rules that change headers. Only tables that have some are
+// followed at the hooks where there is no NAT of the called end.
+func (k *kernel) readRewriters() error {
+	found := map[tableKey]bool{}
+	for _, b := range k.base {
+		if _, read := found[b.table]; read || b.nat {
+			continue
+		}
+		before := len(k.rewriting)
+		err := k.source.dump(getRule, b.table.family, []attribute{textAttribute(objectTable, b.table.name)}, func(message []byte) error {
+			all, err := decodeRewriters(b.table, message)
+			k.rewriting = append(k.rewriting, all...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		found[b.table] = len(k.rewriting) > before
+	}
+	k.base = slices.DeleteFunc(k.base, func(b baseChain) bool {
+		return (b.hook == hookInput || b.hook == hookPostrouting) && !found[b.table]
+	})
+	return nil
+}
+
+func (k *kernel) rewriters() []rewriter { return k.rewriting }
 
 // readLegacy decodes the tables of x_tables. Their order among the others is not
 // known. They are first here, and walk.either follows both orders.

@@ -70,6 +70,9 @@ func (w *walk) isEndpoint(a netip.Addr) tri {
 	if !a.IsValid() {
 		return maybe
 	}
+	if a.IsUnspecified() {
+		return no
+	}
 	if a.IsLoopback() && !w.local {
 		// The kernel drops packets to loopback that come by another interface, unless
 		// route_localnet is set for that.

@@ -25,6 +25,9 @@ const (
 	metaL4proto  = 16
 	metaIiftype  = 8
 	metaOiftype  = 9
+	metaSkuid    = 10
+	metaSkgid    = 11
+	metaCgroup   = 23
 )
 
 func (s loadMeta) run(w *walk) effect {
@@ -66,6 +69,11 @@ func (s loadMeta) run(w *walk) effect {
 		}
 	case metaIiftype, metaOiftype:
 		return s.loadType(w)
+	case metaSkuid, metaSkgid, metaCgroup:
+		w.reg.storeUnknown(s.at, 4)
+		if w.filter == nil && w.hook == hookPrerouting {
+			return effect{} // no socket yet, and nft_meta_get_eval then ends the rule
+		}
 	case metaIifname, metaOifname:
 		name, known := w.device(s.key == metaOifname)
 		if !known {
@@ -89,7 +97,7 @@ func (s loadMeta) loadType(w *walk) effect {
 	switch {
 	case w.filter != nil:
 		in = nil
-	case leaves != (w.hook == hookOutput):
+	case leaves != w.leaving():
 		return effect{} // no interface
 	case leaves:
 		in = &netInterface{kind: loopback}
@@ -104,15 +112,18 @@ func (s loadMeta) loadType(w *walk) effect {
 
 const nameLength = 16 // IFNAMSIZ
 
+// leaving reports whether the packet is at a hook that packets leave by.
+func (w *walk) leaving() bool { return w.hook == hookOutput || w.hook == hookPostrouting }
+
 // device returns the name of the interface by which the packet arrives or leaves.
 // It is empty at the hooks that have none.
 func (w *walk) device(leaves bool) (name string, known bool) {
 	switch {
 	case w.filter != nil:
 		return "", false
-	case leaves && w.hook == hookOutput:
+	case leaves && w.leaving():
 		return "lo", true
-	case leaves != (w.hook == hookOutput):
+	case leaves != w.leaving():
 		return "", true
 	case w.in == nil:
 		return "", false
@@ -124,9 +135,9 @@ func (w *walk) index(leaves bool) (index uint32, known bool) {
 	switch {
 	case w.filter != nil:
 		return 0, false
-	case leaves && w.hook == hookOutput:
+	case leaves && w.leaving():
 		return 1, true // lo is the first of every namespace (net/core/dev.c)
-	case leaves != (w.hook == hookOutput):
+	case leaves != w.leaving():
 		return 0, true
 	case w.in == nil:
 		return 0, false
@@ -206,38 +217,6 @@ func (s loadPayload) label(w *walk) effect {
 		w.reg.is[s.at+i] = c
 	}
 	return ifMatched(maybe, "")
-}
-
-// storePayload changes a header. If that is the called address or port, it sends
-// callers away without NAT.
-type storePayload struct {
-	base           uint32
-	offset, length int
-	at             int // -1 if it is unknown
-}
-
-func (s storePayload) run(w *walk) effect {
-	addr, length := addrOffset(w.family)
-	end := s.offset + s.length
-	if w.filter != nil {
-		return matched
-	}
-	to := Target{Addr: w.addr, Port: w.port}
-	switch {
-	case s.base == baseTransport && s.offset < portOffset+2 && end > portOffset:
-		to.Port = 0
-		if s.at >= 0 && s.offset == portOffset && s.length == 2 {
-			to.Port = w.reg.portAt(s.at)
-		}
-		return effect{matched: yes, rewrites: &to}
-	case s.base == baseNetwork && s.offset < addr+length && end > addr:
-		to.Addr = netip.Addr{}
-		if s.at >= 0 && s.offset == addr && s.length == length {
-			to.Addr = w.reg.addrAt(s.at, w.family)
-		}
-		return effect{matched: yes, rewrites: &to}
-	}
-	return matched
 }
 
 // loadCt loads facts about the connection (enum nft_ct_keys).
@@ -686,10 +665,19 @@ func (w *walk) storeAny(at int, elements []*element) {
 type noTrack struct{}
 
 func (noTrack) run(w *walk) effect {
-	if w.chain.priority < priorityConntrack && !(w.hook == hookPrerouting && w.in != nil && w.in.loopback) {
+	if w.chain.priority < priorityConntrack && !w.met() {
 		w.state.untracked = yes
 	}
 	return matched
+}
+
+// queue gives packets to a program. Those that come back go on with the next chain, and
+// so do those that nobody reads, with bypass. The program may mark them.
+type queue struct{}
+
+func (queue) run(w *walk) effect {
+	w.state.mark = partial{}
+	return effect{matched: yes, verdicts: []verdict{{code: verdictAccept}}}
 }
 
 // passes is a step that changes nothing here.

@@ -82,6 +82,8 @@ func (s storePayload) text(d *describer) string {
 	return payloadName(s.base, s.offset, s.length) + " set " + d.at(s.at)
 }
 
+func (queue) text(*describer) string { return "queue" }
+
 func (s loadCt) text(d *describer) string {
 	name := map[uint32]string{ctState: "ct state", ctMark: "ct mark", ctProtoDst: "ct proto-dst"}[s.key]
 	if name == "" {

@@ -110,25 +110,39 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 // followOutside follows a call that arrives by an interface.
 func (w *walk) followOutside() error {
 	done, err := w.pass(hookPrerouting, func(b baseChain) bool { return true })
+	if err != nil || done {
+		return err
+	}
+	return w.enter()
+}
+
+// enter takes the call to the sockets of the machine.
+func (w *walk) enter() error {
+	done, err := w.pass(hookInput, notNAT)
 	if err == nil && !done {
 		w.result.stays = true
 	}
 	return err
 }
 
+func notNAT(b baseChain) bool { return !b.nat }
+
 // followLocal follows a call from the machine itself. NAT has been decided when the
 // packet arrives by lo, so only TPROXY can take it there.
 func (w *walk) followLocal() error {
 	done, err := w.pass(hookOutput, func(b baseChain) bool { return true })
+	if err == nil && !done {
+		done, err = w.pass(hookPostrouting, notNAT)
+	}
 	if err != nil || done {
 		return err
 	}
 	w.arriveByLo()
-	done, err = w.pass(hookPrerouting, func(b baseChain) bool { return !b.nat })
-	if err == nil && !done {
-		w.result.stays = true
+	done, err = w.pass(hookPrerouting, notNAT)
+	if err != nil || done {
+		return err
 	}
-	return err
+	return w.enter()
 }
 
 // arriveByLo makes the call arrive at the machine that it comes from.
@@ -293,18 +307,16 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 	w.state = s
 	w.reg = registers{}
 	chain := w.current.chain
-	var on states  // the callers that go on to the next rule
-	var to *Target // where the rule has sent callers so far
+	var on states // the callers that go on to the next rule
+	var changed change
 	for _, step := range r.steps {
 		e := step.run(w)
-		if e.rewrites != nil {
-			to = e.rewrites.after(to, w)
-		}
-		if to != nil && (e.matched == no || len(e.verdicts) > 0) {
-			if w.rewrite(r, *to) {
+		changed.add(e.changes)
+		if changed.any() && (e.matched == no || len(e.verdicts) > 0) {
+			if w.rewrite(r, changed, !on.any) {
 				return on.any, on.state, nil
 			}
-			to = nil
+			changed = change{}
 		}
 		switch e.matched {
 		case no:
@@ -359,49 +371,11 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		}
 		w.state, w.reg, w.current.chain, w.current.rule = entered, loaded, chain, r
 	}
-	if to != nil && w.rewrite(r, *to) {
+	if changed.any() && w.rewrite(r, changed, !on.any) {
 		return on.any, on.state, nil
 	}
 	on.join(w.state)
 	return true, on.state, nil
-}
-
-// after returns where callers end whose header was changed before.
-func (t Target) after(before *Target, w *walk) *Target {
-	if before != nil && t.Addr == w.addr {
-		t.Addr = before.Addr
-	}
-	if before != nil && t.Port == w.port {
-		t.Port = before.Port
-	}
-	return &t
-}
-
-// rewrite records that a rule sends callers away by changing the header. gone reports
-// that none of them comes back.
-func (w *walk) rewrite(r *rule, to Target) (gone bool) {
-	addr, port := yes, triOf(to.Port == w.port)
-	if to.Addr != w.addr {
-		addr = w.isEndpoint(to.Addr)
-	}
-	if to.Port == 0 {
-		port = maybe
-	}
-	back, targets := min(addr, port), []Target{to}
-	switch {
-	case back == yes:
-		return false
-	case back == maybe:
-		w.unknown("it depends on what the packets hold")
-	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool { return b.hook == w.hook && b.nat }):
-		// Rules for the other port have not been read.
-		w.unknown("other NAT rules may send them on")
-		targets = append(targets, Target{})
-	default:
-		gone = true
-	}
-	w.send(r, effect{sent: targets})
-	return gone
 }
 
 func (w *walk) unknown(reason string) {

@@ -354,7 +354,7 @@ func find(a Answer, in string, to netip.Addr) *Route {
 func (w *world) compare(j *judge, q Question, to netip.Addr, c caller, r *Route, lossy, certain bool) {
 	wait := patience
 	if lossy || r != nil {
-		wait = 50 * time.Millisecond // a lost call proves nothing here
+		wait = 25 * time.Millisecond // a lost call proves nothing here
 	}
 	var got netip.AddrPort
 	c.space.do(func() { got = reach(q.Protocol, c.from, netip.AddrPortFrom(to, q.Port), wait) })

@@ -231,7 +231,7 @@ func (s addrType) run(w *walk) effect {
 // isOn reports whether the called address is local on an interface, or on lo.
 func (w *walk) isOn(in *netInterface) tri {
 	switch {
-	case !w.addr.IsValid(), in == nil && w.hook != hookOutput, in != nil && in.vrf != "":
+	case !w.addr.IsValid(), in == nil && !w.leaving(), in != nil && in.vrf != "":
 		return maybe
 	case in == nil || in.loopback:
 		if w.addr.IsLoopback() {
@@ -258,7 +258,7 @@ func (w *walk) isOn(in *netInterface) tri {
 // kernel drops calls from outside that claim it.
 func (w *walk) fromHere() tri {
 	switch {
-	case w.hook == hookOutput, w.in != nil && w.in.loopback:
+	case w.leaving(), w.in != nil && w.in.loopback:
 		return yes
 	case w.in == nil:
 		return maybe
@@ -287,11 +287,15 @@ func (s markMatch) run(w *walk) effect {
 	return ifMatched(mark.equals(s.want, s.mask).xor(s.invert), "it depends on a mark")
 }
 
+// met reports whether conntrack has met the packet at another hook.
+func (w *walk) met() bool {
+	return w.hook == hookPrerouting && w.in != nil && w.in.loopback || w.hook == hookInput || w.hook == hookPostrouting
+}
+
 // tracked reports whether the call has a connection here. Before the connection is
 // looked up there is none, except when the packet comes back by lo.
 func (w *walk) tracked() tri {
-	byLo := w.hook == hookPrerouting && w.in != nil && w.in.loopback
-	if w.chain.priority <= priorityConntrack && !byLo {
+	if w.chain.priority <= priorityConntrack && !w.met() {
 		return no
 	}
 	return w.state.untracked.not()
@@ -358,7 +362,9 @@ func decodeTarget(name string, revision uint32, data []byte) step {
 		return passes{name}
 	case name == "REJECT" || name == "DROP":
 		return verdict{code: verdictDrop}
-	case name == "NFQUEUE" || name == "SYNPROXY":
+	case name == "NFQUEUE":
+		return queue{}
+	case name == "SYNPROXY":
 		return some{name}
 	case name == "DNAT" && revision == 0:
 		if r, ok := decodeRange0(data); ok {
@@ -388,8 +394,10 @@ func decodeTarget(name string, revision uint32, data []byte) step {
 		return tproxy{to: Target{Addr: unionAddr(data[8:24]), Port: binary.BigEndian.Uint16(data[24:])}}
 	case name == "MARK" && revision == 2 && len(data) >= 8:
 		return setMark{mark: number32(data), mask: number32(data[4:])}
-	case name == "CONNMARK" && revision >= 1 && revision <= 2 && len(data) >= 13:
-		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[12], revision == 2 && len(data) >= 15 && data[14] != 0}
+	case name == "CONNMARK" && revision == 1 && len(data) >= 13:
+		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[12], false}
+	case name == "CONNMARK" && revision == 2 && len(data) >= 15: // the direction and the bits of a shift are before the mode
+		return connMark{number32(data), number32(data[4:]), number32(data[8:]), data[14], data[13] != 0}
 	case name == "SET":
 		return decodeSetTarget(revision, data)
 	case name == "HMARK":
@@ -480,7 +488,7 @@ func (s connMark) run(w *walk) effect {
 		} else {
 			w.state.ctMark = partial{}
 		}
-	case s.mode == set && !s.shifts:
+	case s.mode == set:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(exactly(s.mark))
 	case s.mode == save && !s.shifts:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(w.state.mark.and(s.packetMask))
