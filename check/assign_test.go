@@ -303,8 +303,8 @@ func TestWhyUnmet(t *testing.T) {
 		needs []Need
 		want  string // "": it is assigned
 	}{
-		"always":       {1 << 20, []Need{needOf("a.yml", "x")}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment"},
-		"with a range": {1 << 20, []Need{needOf("a.yml", "x", inRange("8080-8081"))}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment, and no port of its range 8080-8081 is free"},
+		"always":       {1 << 20, []Need{needOf("a.yml", "x")}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment, or a process that holds no lease has the name of its lock (`ss -xap` shows it as root)"},
+		"with a range": {1 << 20, []Need{needOf("a.yml", "x", inRange("8080-8081"))}, "a.yml:6:11: a/x gets no port: 8080 was taken for a moment, or a process that holds no lease has the name of its lock (`ss -xap` shows it as root), and no port of its range 8080-8081 is free"},
 		"another need": {0, []Need{needOf("a.yml", "x"), needOf("a.yml", "y")}, "a.yml:6:11: a/y gets no port: a/x, another need of this run, has 8080"},
 	} {
 		t.Run(name, func(t *testing.T) {

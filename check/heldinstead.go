@@ -10,34 +10,47 @@ import (
 	"github.com/org/portcheck/port"
 )
 
+// mayHold reports whether the run's job may hold another port for an unmet need.
+func (r *round) mayHold(results map[resultKey]*Result) bool {
+	if cmp.Or(r.Target.Job, r.plan.Job) == "" || r.host == nil {
+		return false
+	}
+	for i, n := range r.needs {
+		for _, proto := range n.Protocols {
+			if n.Target == r.Name && n.unmetResult(i, proto, results) != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unmetResult returns the result of a need for a free port that is not met, or nil.
+func (n Need) unmetResult(i int, proto port.Protocol, results map[resultKey]*Result) *Result {
+	result := results[resultKey{i, proto}]
+	if n.Auto || n.Expect != config.Free || result == nil || !movable(result) {
+		return nil
+	}
+	return result
+}
+
 // mentionHeld adds to unmet needs the other ports that the run's job holds for them: the
 // app is to use these.
 func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) {
-	job := cmp.Or(r.Target.Job, r.plan.Job)
-	unmet := func(n Need, i int, proto port.Protocol) *Result {
-		result := results[resultKey{i, proto}]
-		if n.Auto || n.Expect != config.Free || result == nil || !movable(result) {
-			return nil
-		}
-		return result
-	}
-	any := false
-	for i, n := range r.needs {
-		for _, proto := range n.Protocols {
-			any = any || n.Target == r.Name && unmet(n, i, proto) != nil
-		}
-	}
-	if !any || job == "" || r.host == nil {
+	if !r.wantsOwn {
 		return
 	}
-	req := host.LeaseRequest{List: host.OwnLeases, Job: job, Budget: max(leaseTime-r.leaseTime, leastLeaseTime)}
-	var reply host.LeaseReply
-	late, err := r.spend(ctx, func(ctx context.Context) (err error) {
-		reply, err = host.Hold(ctx, r.host, req)
-		return err
-	})
-	if late || err != nil || validateHeld(reply, req) != nil {
-		return // the verdict is the same
+	if !r.knowsOwn { // there was no request for alternatives
+		req := host.LeaseRequest{List: host.OwnLeases, Job: cmp.Or(r.Target.Job, r.plan.Job), Budget: max(leaseTime-r.leaseTime, leastLeaseTime)}
+		var reply host.LeaseReply
+		late, err := r.spend(ctx, func(ctx context.Context) (err error) {
+			reply, err = host.Hold(ctx, r.host, req)
+			return err
+		})
+		if late || err != nil || validateHeld(reply, req) != nil {
+			return // the verdict is the same
+		}
+		r.ownLeases = reply.Leases
 	}
 	for i, n := range r.needs {
 		if n.Target != r.Name {
@@ -45,9 +58,9 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 		}
 		anywhere := n // assign may have had another range
 		anywhere.Range, anywhere.Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
-		held := anywhere.allHeldBy(reply.Leases)
+		held := anywhere.allHeldBy(r.ownLeases)
 		for _, proto := range n.Protocols {
-			if result := unmet(n, i, proto); result != nil && len(held) > 0 && held[0].Port != n.Ports.First {
+			if result := n.unmetResult(i, proto, results); result != nil && len(held) > 0 && held[0].Port != n.Ports.First {
 				block := port.Range{First: held[0].Port, Last: held[0].Port + uint16(n.Ports.Len()-1)}
 				result.Message += fmt.Sprintf("; this job has %s for it, which `portcheck verify` checks once the app listens", block)
 			}

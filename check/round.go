@@ -114,8 +114,10 @@ type round struct {
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
 	tableOnly bool
-	// ownLeases are the leases of the run's job there, if it has entries with port: auto.
-	ownLeases []host.Lease
+	// ownLeases are the leases of the run's job there. They are asked for if it has entries
+	// with port: auto, or an unmet need (wantsOwn); then knowsOwn is set.
+	ownLeases          []host.Lease
+	wantsOwn, knowsOwn bool
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
 	budget      budget     // of one request for alternatives
@@ -316,7 +318,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 	}
 	b.take(ctx, facts)
 	if b.OwnLeases {
-		r.ownLeases = facts.OwnLeases
+		r.ownLeases, r.knowsOwn = facts.OwnLeases, true
 	}
 	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {
 		return // what a probe of binds could not see is worth more

@@ -66,6 +66,9 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 			results[key] = result
 		}
 	}
+	for _, r := range rounds {
+		r.wantsOwn = r.mayHold(results)
+	}
 	if err := suggest(ctx, needs, rounds, results, o); err != nil {
 		return report, err
 	}

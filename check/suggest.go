@@ -283,7 +283,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		}
 		for _, r := range s.rounds {
 			if exchanges[r] == nil {
-				exchanges[r] = &exchange{batch: batch{Request: host.Request{Scanned: true}}}
+				exchanges[r] = &exchange{batch: batch{Request: host.Request{Scanned: true, OwnLeases: r.wantsOwn && !r.knowsOwn}}}
 				order = append(order, r)
 			}
 			x := exchanges[r]
@@ -301,6 +301,9 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		x := exchanges[r]
 		if x.err == nil {
 			x.take(ctx, x.facts)
+			if x.OwnLeases {
+				r.ownLeases, r.knowsOwn = x.facts.OwnLeases, true
+			}
 			for _, g := range x.facts.Gaps {
 				if g.Kind == host.GapRules || g.Kind == host.GapAllocated {
 					r.unseen = append(r.unseen, g)

@@ -266,7 +266,7 @@ func TestHostileNames(t *testing.T) {
 				holders[i].PID = max(holders[i].PID, i+1)
 			}
 			p := startPlayer(t, answering(func(_ question, f *host.Facts) {
-				if f.Tried[0].Attempts[0].Port != 8080 {
+				if len(f.Tried) == 0 || f.Tried[0].Attempts[0].Port != 8080 {
 					return
 				}
 				f.Machine.OS, f.Machine.Namespace.Reason = ansi, ansi
