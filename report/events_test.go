@@ -45,6 +45,24 @@ func TestEventsAreOneSafeLine(t *testing.T) {
 	}
 }
 
+// TestTimesOfEventsSortAsText checks that a time has as many digits as every other.
+func TestTimesOfEventsSortAsText(t *testing.T) {
+	start := time.Date(2026, 11, 28, 12, 0, 40, 0, time.FixedZone("", 3600))
+	for after, want := range map[time.Duration]string{
+		0: "2026-11-28T11:00:40.000Z", 100 * time.Millisecond: "2026-11-28T11:00:40.100Z", 999999 * time.Microsecond: "2026-11-28T11:00:40.999Z",
+	} {
+		e := hostileEvent(check.Taken)
+		e.Time = start.Add(after)
+		var b bytes.Buffer
+		if err := EventFormats["json"](&b, e, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(b.String(), `{"version":1,"time":"`+want+`","target":`) {
+			t.Errorf("no %s in %s", want, &b)
+		}
+	}
+}
+
 // TestMetricsAreSafe checks that each line of the metrics is a comment or a sample, and
 // that what is not known is left out.
 func TestMetricsAreSafe(t *testing.T) {
