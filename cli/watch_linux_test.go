@@ -305,6 +305,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 8080 --interval 1m --until met", exitOK, " in 1 round: "},
 		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
 		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
+		{"-t ssh://127.0.0.1:7070 --until 300ms", exitUnknown, "what listens at the end is not known of "}, // a server that says nothing
 		{"--until met", exitUsage, "there are no needs"},
 		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
 		{"--interval 5ms", exitUsage, "want at least 100ms"},
