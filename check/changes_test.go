@@ -290,6 +290,20 @@ func kindsText(c Comparison) string {
 	return changesText(c)
 }
 
+// With many programs on one socket, another one is still known to be another.
+func TestCompareManyPrograms(t *testing.T) {
+	var many []Holder
+	for i := range 2 * mostPairs {
+		many = append(many, listens(t, "0.0.0.0:80", by(fmt.Sprint("a", i), 1)))
+	}
+	one := []Holder{listens(t, "0.0.0.0:80", by("nginx", 1))}
+	for _, c := range [][2][]Holder{{one, many}, {many, one}, {many, append(one, many...)}} {
+		if got := changesText(Compare(listingOf(c[0]), listingOf(c[1]), CompareOptions{})); got != "changed-hands tcp 0.0.0.0:80" {
+			t.Errorf("%d programs after %d: %q", len(c[1]), len(c[0]), got)
+		}
+	}
+}
+
 // The cost grows with the listeners, not with their pairs: on one port with thousands
 // of addresses, with thousands of programs on one socket, and on thousands of ports.
 func TestCompareIsLinear(t *testing.T) {

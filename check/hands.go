@@ -27,6 +27,7 @@ const notSeen = "\x00"
 // hands is the holders of one or several sockets.
 type hands struct {
 	programs []program // in the order in which they were added
+	vague    []program // those of programs that may be the same as an unequal one
 	known    map[program]bool
 	users    map[string]bool // their names, and their uids as "#0"
 	// makers are the users who made sockets whose holders can't be seen. A process may
@@ -65,6 +66,9 @@ func (x *hands) addProgram(p program) {
 	if !x.known[p] {
 		x.known[p] = true
 		x.programs = append(x.programs, p)
+		if p.vague() {
+			x.vague = append(x.vague, p)
+		}
 	}
 }
 
@@ -131,7 +135,12 @@ func lastingUnit(unit string) string {
 	return unit
 }
 
-// mostPairs limits how many programs are compared with each other one by one.
+// vague reports whether a program may be the same as an unequal one.
+func (p program) vague() bool {
+	return p.executable == notSeen || p.unit == notSeen || p.container == notSeen || p.containerID != ""
+}
+
+// mostPairs limits how many programs of which not all is known are compared with each other.
 const mostPairs = 1 << 10
 
 // compare compares the holders of a port with those that it had before. They are
@@ -155,7 +164,11 @@ func (x hands) compare(before hands) relation {
 		if before.unseen {
 			best = maybe
 		}
-		for _, was := range before.programs {
+		candidates := before.vague
+		if p.vague() {
+			candidates = before.programs
+		}
+		for _, was := range candidates {
 			if pairs++; pairs > mostPairs {
 				return maybe
 			}

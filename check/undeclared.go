@@ -11,8 +11,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// undeclaredFlag is where results about undeclared listeners come from.
-const undeclaredFlag = "--undeclared"
+// UndeclaredFlag is where results about undeclared listeners come from.
+const UndeclaredFlag = "--undeclared"
 
 // mostUndeclared is how many ports with undeclared listeners are reported for one
 // target.
@@ -68,7 +68,7 @@ func (r *round) undeclared(ctx context.Context) []Result {
 // undeclaredNeed returns what takes the place of a need in a result.
 func (r *round) undeclaredNeed(name string, ports port.Range, proto port.Protocol, addresses []port.Address) Need {
 	return Need{Target: r.Name, Port: config.Port{
-		At: config.Position{File: undeclaredFlag}, Name: name, Ports: ports, Protocols: []port.Protocol{proto},
+		At: config.Position{File: UndeclaredFlag}, Name: name, Ports: ports, Protocols: []port.Protocol{proto},
 		Addresses: addresses, Expect: config.Free, Severity: r.Undeclared,
 	}}
 }

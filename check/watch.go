@@ -57,8 +57,8 @@ const (
 	slowestJudgement = 30 * time.Second
 	// slowestRetry is the longest time between two attempts to reach a target.
 	slowestRetry = time.Minute
-	// lastRound is how long after End the last round of a target may take that has
-	// answered before, unless its rounds take longer.
+	// lastRound is how long after End the last round of a target may take that could be
+	// asked before, unless its rounds take longer.
 	lastRound = 5 * time.Second
 )
 
@@ -229,8 +229,8 @@ func (w *watched) next(at time.Time) time.Time {
 	return due
 }
 
-// limit returns the context of a round. At End nobody waits for a target that has not
-// answered before.
+// limit returns the context of a round. At End nobody waits for a target that could
+// not be asked before.
 func (w *watched) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	switch {
 	case w.End.IsZero():

@@ -99,7 +99,7 @@ func (o *watchOptions) validate(hasNeeds bool) (duration time.Duration, err erro
 		}
 	default:
 		if duration, err = parseDuration(o.until); err != nil || duration <= 0 {
-			return 0, usageError(fmt.Errorf("--until %q: want %s or a duration such as 10m", o.until, strings.Join(untilWords, ", ")), config.DidYouMean(o.until, untilWords))
+			return 0, usageError(fmt.Errorf("--until %q: want %s or a duration such as 10m, at most 24h", o.until, strings.Join(untilWords, ", ")), config.DidYouMean(o.until, untilWords))
 		}
 	}
 	return duration, nil
@@ -153,7 +153,7 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	if err != nil {
 		return err
 	}
-	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now()}
+	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now(), warned: map[string]bool{}}
 	targets := a.openers(specs, o.connectOptions, 1, config.MostDuration)
 	if err := w.readBaseline(ctx, needs); err != nil {
 		return err
@@ -196,7 +196,8 @@ type watcher struct {
 	several bool // targets
 	started time.Time
 	clock   clock
-	base    *check.Listing // nil: none
+	base    *check.Listing  // nil: none
+	warned  map[string]bool // the targets that may not be the machine of the baseline
 	explain check.Explanations
 	done    bool  // --until has come true
 	failed  error // of stdout
@@ -258,7 +259,14 @@ func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
 		return nil
 	}
 	counts := map[check.ChangeKind]int{check.Appeared: 0, check.ChangedHands: 0, check.ExposedMore: 0}
-	for _, c := range check.NewDiff(*w.base, now, w.explain, check.CompareOptions{}).Changes {
+	d := check.NewDiff(*w.base, now, w.explain, check.CompareOptions{})
+	if !w.warned[d.Now.Name] {
+		for _, text := range d.Warnings {
+			w.warned[d.Now.Name] = true
+			w.note("warning: %s: %s", report.Safe(d.Now.Name), safeWords(text))
+		}
+	}
+	for _, c := range d.Changes {
 		if c.Anomaly {
 			counts[c.Kind]++
 		}

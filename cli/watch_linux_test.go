@@ -280,11 +280,21 @@ func TestWatchUntil(t *testing.T) {
 	if err := os.WriteFile(warning, []byte("version: 1\napp: shop\nports: [{name: web, port: 7070, severity: warning}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	var list bytes.Buffer
+	if code := Run(t.Context(), []string{"list", "-t", "local", "-f", "json"}, os.Environ(), strings.NewReader(""), &list, io.Discard); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.json")
+	if err := os.WriteFile(elsewhere, regexp.MustCompile(`("hostname": *)"[^"]*"`).ReplaceAll(list.Bytes(), []byte(`$1"elsewhere"`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args   string
 		code   int
 		stderr string
 	}{
+		{"-t local --until 200ms --metrics :0 --baseline " + elsewhere, exitOK, "warning: local: the baseline is of host \"elsewhere\", and"},
+		{"-p 8080 --until 25h", exitUsage, "at most 24h"},
 		{"-p 8080 --until met", exitOK, "needs: 1 ok"},
 		{"-p 8080 -p 7070 --until unmet", exitOK, "1 conflict"},
 		{"-p 7070 --until 300ms", exitUnmet, "1 conflict"},
@@ -295,6 +305,7 @@ func TestWatchUntil(t *testing.T) {
 		{"-p 8080 --interval 1m --until met", exitOK, " in 1 round: "},
 		{"-t ssh://127.0.0.1:1 -t local --until 300ms", exitUnknown, "what listens at the end is not known of "},
 		{"-p 7070 -t ssh://127.0.0.1:1 --until 300ms", exitUnknown, "1 unknown"},
+		{"-t ssh://127.0.0.1:7070 --until 300ms", exitUnknown, "what listens at the end is not known of "}, // a server that says nothing
 		{"--until met", exitUsage, "there are no needs"},
 		{"--until soon -p 8080", exitUsage, "want met, unmet or a duration"},
 		{"--interval 5ms", exitUsage, "want at least 100ms"},

@@ -19,10 +19,12 @@ var EventFormats = Table[check.Event]{
 
 // eventJSON writes an event as one line, as schema/event.schema.json describes it.
 func eventJSON(w io.Writer, e check.Event, _ Options) error {
-	e.Version = jsonVersion
-	e.Time = e.Time.UTC().Truncate(time.Millisecond)
 	e.Holders, e.Before = listOf(e.Holders), listOf(e.Before)
-	line, err := InlineJSON(e)
+	line, err := InlineJSON(struct {
+		Version int    `json:"version"`
+		Time    string `json:"time"` // always as long, so that lines can be sorted as text
+		check.Event
+	}{jsonVersion, e.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"), e})
 	if err != nil {
 		return err
 	}

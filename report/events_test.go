@@ -45,6 +45,24 @@ func TestEventsAreOneSafeLine(t *testing.T) {
 	}
 }
 
+// TestTimesOfEventsSortAsText checks that a time has as many digits as every other.
+func TestTimesOfEventsSortAsText(t *testing.T) {
+	start := time.Date(2026, 11, 28, 12, 0, 40, 0, time.FixedZone("", 3600))
+	for after, want := range map[time.Duration]string{
+		0: "2026-11-28T11:00:40.000Z", 100 * time.Millisecond: "2026-11-28T11:00:40.100Z", 999999 * time.Microsecond: "2026-11-28T11:00:40.999Z",
+	} {
+		e := hostileEvent(check.Taken)
+		e.Time = start.Add(after)
+		var b bytes.Buffer
+		if err := EventFormats["json"](&b, e, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(b.String(), `{"version":1,"time":"`+want+`","target":`) {
+			t.Errorf("no %s in %s", want, &b)
+		}
+	}
+}
+
 // TestMetricsAreSafe checks that each line of the metrics is a comment or a sample, and
 // that what is not known is left out.
 func TestMetricsAreSafe(t *testing.T) {
@@ -218,6 +236,43 @@ func TestFlapsThatNeverRest(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	f.check()
+}
+
+// TestFlapsWhenTheClockIsSet checks that changes are gathered for no longer, and that a
+// port flaps no sooner, because the clock is set. Only the times of rounds are steady then.
+func TestFlapsWhenTheClockIsSet(t *testing.T) {
+	for _, step := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
+		f := newFlapRun(t, time.Second)
+		round := func(after, ahead time.Duration, changes int) int {
+			f.now = f.now.Add(after)
+			var events []check.Event
+			for range changes {
+				e, _, _ := flapEvents(80, "python3")
+				e.Time = f.now.Add(ahead)
+				events = append(events, e)
+			}
+			written := f.out.Len()
+			if err := f.log.Add(check.Observation{Target: "local", Time: f.now, Events: events}); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Count(f.out.String()[written:], "\n")
+		}
+		if n := round(time.Second, 0, 5); n != 3 {
+			t.Errorf("%s: %d lines of 5 changes", step, n)
+		}
+		if n := round(time.Second, step, 1); n != 0 {
+			t.Errorf("%s: %d lines while it flaps", step, n)
+		}
+		if n := round(time.Second, step, 0); n != 0 {
+			t.Errorf("%s: %d lines after a second of rest", step, n)
+		}
+		if n := round(time.Second, step, 0); n != 1 {
+			t.Errorf("%s: %d lines when it rests", step, n)
+		}
+		if n := round(time.Minute, 0, 3); n != 3 {
+			t.Errorf("%s: %d lines of 3 changes later", step, n)
+		}
+	}
 }
 
 // TestSlowChangesDoNotFlap checks that a port which changes every other round has a line

@@ -36,9 +36,9 @@ type flapKey struct{ target, subject string }
 
 // flap is the latest changes of a listener or a need.
 type flap struct {
-	recent   []time.Time // of the last changes, fewChanges at most
+	recent   []time.Time // the rounds of the last changes, fewChanges at most
 	gathered int         // changes that no line has told yet
-	first    time.Time   // of these
+	first    time.Time   // the round of the first of these
 	last     check.Event // of these
 }
 
@@ -64,7 +64,7 @@ func (l *EventLog) Add(x check.Observation) error {
 		return err
 	}
 	for _, e := range x.Events {
-		if err := l.add(e); err != nil {
+		if err := l.add(e, x.Time); err != nil {
 			return err
 		}
 	}
@@ -95,8 +95,9 @@ func (l *EventLog) settle(x check.Observation, changing map[flapKey]bool) error 
 	return failed
 }
 
-// add writes an event, or gathers it.
-func (l *EventLog) add(e check.Event) error {
+// add writes an event of a round, or gathers it. Times of rounds are compared: they have
+// readings of the monotonic clock, which those of events have not.
+func (l *EventLog) add(e check.Event, round time.Time) error {
 	key := keyOfFlap(e)
 	f := l.flaps[key]
 	if f == nil {
@@ -104,20 +105,20 @@ func (l *EventLog) add(e check.Event) error {
 		l.flaps[key] = f
 		l.order = append(l.order, key)
 	}
-	flaps := f.gathered > 0 || len(f.recent) == fewChanges && e.Time.Sub(f.recent[0]) < l.window
+	flaps := f.gathered > 0 || len(f.recent) == fewChanges && round.Sub(f.recent[0]) < l.window
 	if len(f.recent) == fewChanges {
 		f.recent = append(f.recent[:0], f.recent[1:]...)
 	}
-	f.recent = append(f.recent, e.Time)
+	f.recent = append(f.recent, round)
 	if !flaps {
 		return eventText(l.out, e, l.options)
 	}
 	if f.gathered == 0 {
-		f.first = e.Time
+		f.first = round
 	}
 	f.gathered++
 	f.last = e
-	if e.Time.Sub(f.first) < slowestFlaps {
+	if round.Sub(f.first) < slowestFlaps {
 		return nil
 	}
 	return l.writeGathered(f, e.Time)

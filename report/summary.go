@@ -36,6 +36,9 @@ func summary(r check.Report) (done, outcome string) {
 func portsOf(results []check.Result, needs int) string {
 	ports := 0
 	for of := range check.Needs(results) {
+		if of[0].Source.File == check.UndeclaredFlag && of[0].Status == check.Unknown {
+			continue // it stands for every port, and none was looked at
+		}
 		ports += of[0].Ports().Len()
 	}
 	if ports == needs {
