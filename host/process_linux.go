@@ -52,8 +52,11 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	h.Names = d.otherNames(dir, before.name, h)
 	h.Master = master(dir, before)
 	h.LeavesCopies = h.Master > 0 && d.leavesCopies(h.Master)
-	h.Starter = starter(dir, before)
-	h.Parent, h.ParentName = before.parent, parentName(before.parent)
+	h.Parent = before.parent
+	if parent, err := readStat("/proc/" + strconv.Itoa(before.parent) + "/"); err == nil {
+		h.ParentName = parent.name
+		h.Starter = starter(dir, before, parent)
+	}
 
 	status, err := readKernelFile(dir + "status")
 	if err == nil {

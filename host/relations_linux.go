@@ -64,13 +64,8 @@ func leavesCopies(pid int) bool {
 
 // starter returns the parent of a process if both execute the same file by the same
 // name, as a cluster of Node.js does, and the process is no forked copy; else 0.
-func starter(dir string, s stat) int {
-	if s.copied || s.parent <= 1 {
-		return 0
-	}
-	above := "/proc/" + strconv.Itoa(s.parent) + "/"
-	parent, err := readStat(above)
-	if err != nil || parent.session != s.session || parent.name != s.name || !sameFile(above+"exe", dir+"exe") {
+func starter(dir string, s, parent stat) int {
+	if s.copied || s.parent <= 1 || parent.session != s.session || parent.name != s.name || !sameFile("/proc/"+strconv.Itoa(s.parent)+"/exe", dir+"exe") {
 		return 0
 	}
 	return s.parent
