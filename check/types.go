@@ -273,6 +273,12 @@ type Origin struct {
 	// Master is the PID of the process of which this one is a forked copy: a server
 	// replaces a worker that ends.
 	Master int `json:"master,omitempty"`
+	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
+	// copies would not.
+	LeavesCopies bool `json:"leaves_copies,omitempty"`
+	// Starter is the PID of the parent, if it executes the same file and this process is
+	// no copy of it. It may start another one.
+	Starter int `json:"starter,omitempty"`
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`

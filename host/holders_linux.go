@@ -21,8 +21,8 @@ const descriptorsOfRelatives = 4096
 // findHolders adds to each socket the processes that have a descriptor of it.
 //
 // If wanted.every is true, it examines all processes. Otherwise it stops when each
-// socket has a holder, and the parent, children and cgroup of each holder have
-// been examined, as far as these don't have too many descriptors: a walk over all
+// socket has a holder, and the parent, children, siblings and cgroup of each holder
+// have been examined, as far as these don't have too many descriptors: a walk over all
 // descriptors of a busy host takes longer than the rest of a probe. It starts with
 // the cgroup of the socket's creator, and examines processes with few descriptors
 // before those with many.
@@ -137,12 +137,13 @@ func (s *search) examineLikely() {
 func (s *search) examineRelatives(groups *cgroups) {
 	var others []int
 	listed := true
+	orphans := siblings{}
 	for next := 0; ; {
 		for ; next < len(s.holders); next++ {
 			if s.left <= 0 || s.ctx.Err() != nil {
 				return
 			}
-			kin, mates, known := relatives(s.holders[next], groups)
+			kin, mates, known := relatives(s.holders[next], groups, orphans)
 			s.examine(kin, s.nothingWanted)
 			others = append(others, mates...)
 			if !known && listed {

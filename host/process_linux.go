@@ -19,12 +19,13 @@ type details struct {
 	users   map[int]string
 	mounts  func() []mount  // of the machine
 	links   map[string]bool // the results of leadsTo, by name and path
+	leaves  map[int]bool    // the results of leavesCopies
 	cgroups cgroupRoot
 	jobs    int // bytes of environments that may still be read for the jobs in them
 }
 
 func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
+	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, leaves: map[int]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := readKernelFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -50,7 +51,12 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	unseen("executable", err)
 	h.Names = d.otherNames(dir, before.name, h)
 	h.Master = master(dir, before)
-	h.Parent, h.ParentName = before.parent, parentName(before.parent)
+	h.LeavesCopies = h.Master > 0 && d.leavesCopies(h.Master)
+	h.Parent = before.parent
+	if parent, err := readStat("/proc/" + strconv.Itoa(before.parent) + "/"); err == nil {
+		h.ParentName = parent.name
+		h.Starter = starter(dir, before, parent)
+	}
 
 	status, err := readKernelFile(dir + "status")
 	if err == nil {

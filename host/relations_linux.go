@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // master returns the process of which a process is a forked copy: both execute the
@@ -28,6 +30,45 @@ func master(dir string, s stat) int {
 		found, s = s.parent, parent
 	}
 	return found
+}
+
+// leavesCopies is leavesCopies, once for a process: it may have a thousand copies.
+func (d *details) leavesCopies(pid int) bool {
+	leaves, known := d.leaves[pid]
+	if !known {
+		leaves = leavesCopies(pid)
+		d.leaves[pid] = leaves
+	}
+	return leaves
+}
+
+// leavesCopies reports whether SIGTERM ends a process before it could end its forked
+// copies: it neither handles nor ignores the signal, nor waits for it with sigwait(3).
+func leavesCopies(pid int) bool {
+	const term = 1 << (unix.SIGTERM - 1)
+	status, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	for _, mask := range []string{"SigBlk:", "SigIgn:", "SigCgt:"} {
+		fields, err := statusLine(status, mask)
+		if err != nil || len(fields) != 1 {
+			return false
+		}
+		if set, err := strconv.ParseUint(string(fields[0]), 16, 64); err != nil || set&term != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// starter returns the parent of a process if both execute the same file by the same
+// name, as a cluster of Node.js does, and the process is no forked copy; else 0.
+func starter(dir string, s, parent stat) int {
+	if s.copied || s.parent <= 1 || parent.session != s.session || parent.name != s.name || !sameFile("/proc/"+strconv.Itoa(s.parent)+"/exe", dir+"exe") {
+		return 0
+	}
+	return s.parent
 }
 
 // sameFile reports whether two paths are known to lead to one file.

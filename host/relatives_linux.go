@@ -14,16 +14,50 @@ import (
 )
 
 // relatives returns the processes that most likely share a holder's sockets: next of
-// kin, which are its parent and its children, and the processes of its cgroup. known
-// is false if the kernel does not list them all.
-func relatives(pid int, groups *cgroups) (kin, mates []int, known bool) {
+// kin, which are its parent and its children, and its siblings and the processes of its
+// cgroup. known is false if the kernel does not list them all.
+func relatives(pid int, groups *cgroups, orphans siblings) (kin, mates []int, known bool) {
 	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
 	if err != nil {
 		return nil, nil, true // it has ended
 	}
 	children, err := childrenOf(pid)
 	mates, known = groups.matesOf(pid)
-	return append(children, stat.parent), mates, known && err == nil
+	brothers, siblingsErr := orphans.of(stat)
+	return append(children, stat.parent), append(brothers, mates...), known && err == nil && siblingsErr == nil
+}
+
+// siblings are the children of processes that are known to have many, by parent and
+// session. An orphan has a parent that did not start it, init or a subreaper
+// (PR_SET_CHILD_SUBREAPER), but is still in the session in which it was started.
+type siblings map[int]map[int][]int
+
+// of returns the children of a process's parent in its session, each session's once. A
+// program that was started by a parent which still runs shares no socket with them.
+func (all siblings) of(s stat) ([]int, error) {
+	if s.parent <= 0 || !s.copied && inSession(s.parent, s.session) {
+		return nil, nil
+	}
+	if all[s.parent] == nil {
+		children, err := childrenOf(s.parent)
+		if err != nil {
+			return nil, err
+		}
+		all[s.parent] = map[int][]int{}
+		for _, pid := range children {
+			if session, err := unix.Getsid(pid); err == nil {
+				all[s.parent][session] = append(all[s.parent][session], pid)
+			}
+		}
+	}
+	found := all[s.parent][s.session]
+	delete(all[s.parent], s.session)
+	return found, nil
+}
+
+func inSession(pid, session int) bool {
+	own, err := unix.Getsid(pid)
+	return err == nil && own == session
 }
 
 // childrenOf returns the children of all threads of a process.

@@ -343,6 +343,11 @@ type Holder struct {
 	// Master is the process of which this one is a forked copy, 0 if it is none. A
 	// server that runs workers replaces one that ends.
 	Master int `json:"master,omitempty"`
+	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
+	// copies would not.
+	LeavesCopies bool `json:"leaves_copies,omitempty"`
+	// Starter is the parent, if it executes the same file and this one is no copy of it.
+	Starter int `json:"starter,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`

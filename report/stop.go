@@ -15,6 +15,8 @@ type way struct {
 	text    string // "stop its service", or all of it if there is no word
 	command string // without the word
 	word    string // such as a PID
+	before  string // a word that several ways have in common, and that comes before theirs
+	after   string // what to do next; it ends the sentence
 	holder  check.Holder
 	many    string // text for several words; "" for text and a count
 }
@@ -35,13 +37,14 @@ func stop(r check.Result) advice {
 	f := familyOf(holders)
 	var ways []way
 	index := map[[3]string]int{}
-	unseen := false
-	for _, h := range holders {
-		if f.pids[h.From().Master] {
-			continue // the master is among them
+	unseen, killed := false, false
+	for _, h := range f.mastersFirst(holders) {
+		if f.pids[h.From().Master] && !h.From().LeavesCopies {
+			continue // the master is among them, and ends them
 		}
 		w := stopHolder(h, r, f)
 		key := [3]string{w.text, w.command, w.word}
+		killed = killed || strings.HasPrefix(w.command, "kill") || w.command == "taskkill"
 		switch i, known := index[key]; {
 		case w.text == "":
 			unseen = true
@@ -79,8 +82,11 @@ func stop(r check.Result) advice {
 		}
 		a.text = name + " has run since " + since + "; " + a.text
 	}
-	if unseen {
+	switch {
+	case unseen:
 		a.text += "; then check again: not every process that holds it can be seen"
+	case killed && r.Complete != nil && !*r.Complete:
+		a.text += "; other processes may hold it, too"
 	}
 	return a
 }
@@ -102,6 +108,20 @@ func familyOf(holders []check.Holder) family {
 	return f
 }
 
+// mastersFirst returns the holders, forked copies of others behind these: a process may
+// replace a copy that ends.
+func (f family) mastersFirst(holders []check.Holder) []check.Holder {
+	var first, copies []check.Holder
+	for _, h := range holders {
+		if f.pids[h.From().Master] {
+			copies = append(copies, h)
+		} else {
+			first = append(first, h)
+		}
+	}
+	return append(first, copies...)
+}
+
 // together returns the text for the first way and for those that its command can end
 // as well, the command, how many of those it leaves out, and the other ways.
 func together(ways []way) (text, command string, more int, rest []way) {
@@ -110,9 +130,12 @@ func together(ways []way) (text, command string, more int, rest []way) {
 		return first.text, first.command, 0, ways[1:]
 	}
 	var words []string
+	if first.before != "" {
+		words = append(words, first.before)
+	}
 	for _, w := range ways {
 		switch {
-		case w.command != first.command:
+		case w.command != first.command || w.after != first.after || w.before != first.before:
 			rest = append(rest, w)
 		case len(words) == mostWords:
 			more++
@@ -131,7 +154,7 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	if first.command == resume {
 		command += " && kill " + all
 	}
-	return text + ": `" + command + "`", command, more, rest
+	return text + ": `" + command + "`" + first.after, command, more, rest
 }
 
 // resume continues a stopped process, which handles no other signal until then.
@@ -166,7 +189,7 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 	case h.PID == 1:
 		w.text, w.command = "pid 1 holds it: if that is systemd, `systemctl list-sockets` names the unit to stop; in a container, stop the container", "systemctl list-sockets"
 	case h.PID > 0:
-		stopProcess(&w, h, r, f.copies[h.From().Master])
+		stopProcess(&w, h, r, f)
 	}
 	return w
 }
@@ -365,28 +388,38 @@ func asUser(h check.Holder) string {
 }
 
 // stopProcess sets the way to stop a process that no unit and no container stops. Its
-// master, if it has one, does not hold the port; workers is how many of the master's
-// do.
-func stopProcess(w *way, h check.Holder, r check.Result, workers int) {
+// master, if it has one, does not hold the port or does not end its copies.
+func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	name := Safe(holderName(h))
 	if name == "" {
 		name = "its process"
 	}
 	w.text, w.command, w.word = "stop "+name, "kill", strconv.Itoa(h.PID)
 	from := h.From()
+	workers := f.copies[from.Master]
+	alone := from.Master <= 1 || f.pids[from.Master] // no other process has to be ended with it
 	switch {
 	case r.OS == "windows":
 		w.command, w.word = "taskkill", "/PID "+strconv.Itoa(h.PID)
 	case from.Supervisor != "":
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
-	case from.Master > 1 && workers > 1:
-		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
-	case from.Master > 1:
-		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
-		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
-	case h.Stopped:
+	case h.Stopped && (alone || from.LeavesCopies):
 		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
+	case alone && from.Starter > 1 && !f.pids[from.Starter]:
+		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`", from.Starter)
+	case alone:
+	case workers > 1 && from.LeavesCopies:
+		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
+		w.many, w.before = w.text, strconv.Itoa(from.Master)
+	case workers > 1:
+		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
+	default:
+		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
+		if from.LeavesCopies {
+			w.text += ", then check again"
+		}
+		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
 	}
 }
 

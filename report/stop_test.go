@@ -165,6 +165,45 @@ func TestRemedyIsBounded(t *testing.T) {
 	}
 }
 
+// A remedy ends all holders that are known, in one line, and does not claim that these
+// are all.
+func TestRemedyOfSeveralProcesses(t *testing.T) {
+	process := func(pid int, o check.Origin) check.Holder {
+		return check.Holder{Port: 8080, State: "listen", PID: pid, Process: "app", Origin: &o}
+	}
+	suspended := process(11, check.Origin{Master: 12, LeavesCopies: true})
+	suspended.Stopped = true
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		want    string
+	}{
+		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
+		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
+		"a suspended copy":                {[]check.Holder{suspended, process(12, check.Origin{})}, "stop app: `kill 12`; then stop app, which is suspended and has to be continued first: `kill -CONT 11 && kill 11`"},
+		"a master without a socket":       {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true}), process(11, check.Origin{Master: 5, LeavesCopies: true})}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`"},
+		"one copy":                        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true})}, "stop app: `kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
+		"a cluster":                       {[]check.Holder{process(10, check.Origin{Starter: 5}), process(11, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 10 11`; if pid 5, which has started it, starts another one: `kill 5`"},
+		"a starter with the socket":       {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 5 10`"},
+	} {
+		r := taken(check.InUse, "x", c.holders...)
+		for _, complete := range []bool{true, false} {
+			want := c.want
+			if r.Complete = &complete; !complete {
+				want += "; other processes may hold it, too"
+			}
+			if got := hints(r)[0].Text; got != want {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+		}
+	}
+	incomplete := false
+	r := taken(check.InUse, "x", check.Holder{Port: 8080, State: "listen", PID: 10, Process: "app", Unit: "app.service"})
+	r.Complete = &incomplete
+	if got := hints(r)[0].Text; strings.Contains(got, "other processes") {
+		t.Errorf("a unit: %s", got)
+	}
+}
+
 // Each port of a block that is held is there with its holders.
 func TestLinesOfABlock(t *testing.T) {
 	r := taken(check.InUse, "x")

@@ -51,6 +51,36 @@ while True:
     workers.remove(pid)
     start()`
 
+// copies shares a socket with three forked copies of itself. It handles no signal, so
+// they outlive it. With an argument it ends, and leaves them orphans.
+const copies = `
+import os, socket, sys, time
+s = socket.create_server(("", 8080))
+for _ in range(3):
+    if os.fork() == 0:
+        os.closerange(0, 3)
+        time.sleep(600)
+print("ready", flush=True)
+if len(sys.argv) == 1:
+    time.sleep(600)`
+
+// leaver is a process without a socket of its own. Its forked copies have one each and
+// outlive it.
+const leaver = `
+import os, socket, time
+r, w = os.pipe()
+for _ in range(3):
+    if os.fork() == 0:
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        s.bind(("", 8080))
+        s.listen()
+        os.write(w, b".")
+        time.sleep(600)
+    os.read(r, 1)
+print("ready", flush=True)
+time.sleep(600)`
+
 func TestRemediesOfProcesses(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -64,6 +94,9 @@ func TestRemediesOfProcesses(t *testing.T) {
 			return pid
 		}, []string{"suspended", "`kill -CONT PID && kill PID`"}},
 		{"workers with sockets of their own", func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "`kill PID`"}},
+		{"copies that outlive their process", func(t *testing.T) int { return python(t, copies) }, []string{"stop python3", "and 3 more: `kill PID "}},
+		{"orphans that share a socket", func(t *testing.T) int { return python(t, copies, "end") }, []string{"stop python3", "and 2 more: `kill "}},
+		{"copies with sockets of their own", func(t *testing.T) int { return python(t, leaver) }, []string{"stop the processes of python3", "of which they are copies: `kill PID ", "not", "starts another"}},
 		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
 		{"processes that share a socket", func(t *testing.T) int {
 			return python(t, "import os, subprocess, sys\nimport socket\ns = socket.create_server(('', 8080))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint('ready', flush=True)\nchild.wait()")
@@ -110,6 +143,38 @@ func TestRemedyOfASingleWorker(t *testing.T) {
 		r = place{}.check(t, "--port", "8080", "--wait", "10s")[0]
 	}
 	if r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// Node's cluster starts a program once more, and its workers may listen themselves.
+func TestRemedyOfAWorkerOfACluster(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	bystander(t)
+	script := filepath.Join(t.TempDir(), "cluster.js")
+	text := `const cluster = require("cluster")
+if (cluster.isPrimary) { cluster.fork(); cluster.on("exit", () => cluster.fork()) } else {
+	require("http").createServer().listen({port: 8080, exclusive: true}, () => console.log("ready"))
+}`
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	primary, line := testbed.Start(t, "node", script)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	r := place{}.taken(t, "8080")
+	worker := r.Holders[0].PID
+	wants(t, remedy(t, r).Text, fmt.Sprintf("stop node: `kill %d`; if pid %d, which has started it, starts another one: `kill %[2]d`", worker, primary.Process.Pid))
+	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d; kill %d", worker, primary.Process.Pid)).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
 		t.Errorf("%s: %s", r.Status, r.Message)
 	}
 }
