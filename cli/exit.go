@@ -38,6 +38,11 @@ type verdictOptions struct {
 	allowUnknown bool
 }
 
+// failing returns what fails a run with these flags.
+func (o verdictOptions) failing() report.Failing {
+	return report.Failing{Warnings: o.failOn == "warning", Never: o.failOn == "never", AllowUnknown: o.allowUnknown}
+}
+
 // failure is an error that no report shows, with the exit code for it.
 type failure struct {
 	error
@@ -107,27 +112,27 @@ func reportCode(r check.Report, o verdictOptions) int {
 		return exitUsage
 	}
 	var unmet, unknown, warnings, ignored bool
+	failing := o.failing()
 	for _, result := range r.Results {
-		counts := result.Severity == config.SeverityError || o.failOn == "warning"
+		fails := failing.Result(result)
 		switch {
 		case result.OK:
 		case result.Status == check.Unknown:
-			unknown = unknown || counts && !o.allowUnknown
-		case !counts:
-			warnings = true
-		case o.failOn == "never":
-			ignored = true
-		default:
+			unknown = unknown || fails
+		case fails:
 			unmet = true
+		case result.Severity != config.SeverityError:
+			warnings = true
+		default:
+			ignored = true
 		}
 	}
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
 			switch {
-			case n.Severity != config.SeverityWarning:
-			case o.failOn == "warning":
+			case failing.Notice(n):
 				unmet = true
-			default:
+			case n.Severity == config.SeverityWarning:
 				warnings = true
 			}
 		}

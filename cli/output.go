@@ -109,7 +109,7 @@ func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v v
 	if err != nil {
 		here = "" // reports then show files by the names that were given
 	}
-	options := report.Options{Color: a.color(a.stdout, out.noColor), Width: a.width(a.stdout), Root: a.workspace(here), Dir: here}
+	options := report.Options{Color: a.color(a.stdout, out.noColor), Width: a.width(a.stdout), Root: a.workspace(here), Dir: here, Failing: v.failing()}
 	var failures []error
 	if !out.quiet || out.format != "text" || !r.OK {
 		text, err := render(ctx, out.stdout, r, options)

@@ -36,18 +36,23 @@ type (
 		Skipped  int `xml:"skipped,attr"`
 	}
 	junitCase struct {
-		Class     string       `xml:"classname,attr"`
-		Name      string       `xml:"name,attr"`
-		File      string       `xml:"file,attr,omitempty"`
-		Line      int          `xml:"line,attr,omitempty"`
-		Failure   *junitReason `xml:"failure"`
-		Error     *junitReason `xml:"error"`
-		SystemOut *junitText   `xml:"system-out"`
+		Class     string        `xml:"classname,attr"`
+		Name      string        `xml:"name,attr"`
+		File      string        `xml:"file,attr,omitempty"`
+		Line      int           `xml:"line,attr,omitempty"`
+		Skipped   *junitSkipped `xml:"skipped"`
+		Failure   *junitReason  `xml:"failure"`
+		Error     *junitReason  `xml:"error"`
+		SystemOut *junitText    `xml:"system-out"`
 	}
 	junitReason struct {
 		Type    string `xml:"type,attr"`
 		Message string `xml:"message,attr"`
 		Text    string `xml:",cdata"` // readable without a parser
+	}
+	junitSkipped struct {
+		Message string `xml:"message,attr"`
+		Text    string `xml:",cdata"`
 	}
 	junitText struct {
 		Text string `xml:",cdata"`
@@ -55,8 +60,9 @@ type (
 )
 
 // junit writes a test report: a suite for each target with a test for each
-// result. GitLab and Jenkins have no tests that only warn: an unmet need fails
-// whatever its severity, which is in the text.
+// result. GitLab and Jenkins have no tests that only warn: an unmet need that does
+// not fail the run is a skipped test, the one kind beside failures that both show
+// with its text. So a report has failures or errors if the run fails.
 func junit(w io.Writer, r check.Report, o Options) error {
 	doc := &junitDoc{junitSuites: junitSuites{Name: "portcheck"}, suites: map[string]*junitSuite{}, names: map[[2]string]int{}, options: o}
 	for _, p := range r.Problems {
@@ -75,11 +81,7 @@ func junit(w io.Writer, r check.Report, o Options) error {
 		if s := doc.suites[t.Name]; s != nil {
 			s.Hostname = Safe(t.Hostname)
 		}
-		if len(t.Notices) > 0 {
-			var notices bytes.Buffer
-			writeTargetNotices(&notices, []check.TargetReport{t})
-			doc.suite(t.Name).SystemOut = &junitText{escapeAttachments(notices.String())}
-		}
+		doc.notices(t)
 	}
 	text, err := xml.MarshalIndent(doc.junitSuites, "", "  ")
 	if err != nil {
@@ -133,12 +135,32 @@ func (d *junitDoc) result(x check.Result, manyTargets bool) {
 		reason.Text += "held by: " + escapeAttachments(line) + "\n"
 	}
 	reason.Text += escapeAttachments(notes.String())
-	if x.Status == check.Unknown {
+	switch {
+	case !d.options.Failing.Result(x):
+		c.Skipped = &junitSkipped{reason.Message, reason.Text}
+	case x.Status == check.Unknown:
 		c.Error = reason
-	} else {
+	default:
 		c.Failure = reason
 	}
 	d.add(d.suite(x.Target), unmet[0], c)
+}
+
+// notices adds the notices of a target as text, and those that fail the run as tests.
+func (d *junitDoc) notices(t check.TargetReport) {
+	if len(t.Notices) == 0 {
+		return
+	}
+	var text bytes.Buffer
+	writeTargetNotices(&text, []check.TargetReport{t})
+	s := d.suite(t.Name)
+	s.SystemOut = &junitText{escapeAttachments(text.String())}
+	for _, n := range t.Notices {
+		if d.options.Failing.Notice(n) {
+			f := finding{severity: noticeSeverity(n), subject: "target " + t.Name, message: n.Message, code: string(n.Code)}
+			d.add(s, f, junitCase{Class: cmp.Or(Safe(t.Name), "portcheck"), Name: "target " + Safe(string(n.Code)), Failure: d.reason(f)})
+		}
+	}
 }
 
 // reason describes a failure by the first finding. The text has the others as
@@ -176,6 +198,9 @@ func (d *junitDoc) add(s *junitSuite, f finding, c junitCase) {
 	}
 	for _, counts := range []*junitCounts{&d.junitCounts, &s.junitCounts} {
 		counts.Tests++
+		if c.Skipped != nil {
+			counts.Skipped++
+		}
 		if c.Failure != nil {
 			counts.Failures++
 		}

@@ -20,6 +20,7 @@ type Options struct {
 	Root  string // absolute; annotations, JUnit, SARIF and code quality name files relative to it
 	// Targets is set if events are of several targets.
 	Targets bool
+	Failing Failing
 	Dir     string // absolute; relative file names in the document are relative to it (default: Root)
 }
 
