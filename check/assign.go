@@ -35,6 +35,7 @@ type Assignment struct {
 	// Silent are leases of the same user of which the keeper has not answered, so the job
 	// may have ports that are not known.
 	Silent []ListedLease `json:"-"`
+	Targets []TargetReport `json:"-"` // on which ports were chosen now
 }
 
 // AssignedLease is the lease of the ports that were chosen last.
@@ -176,6 +177,11 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 			p.Lease = &a.had[i]
 		}
 		result.Ports = append(result.Ports, p)
+	}
+	for _, s := range a.sites {
+		if s.scan != nil {
+			result.Targets = append(result.Targets, reportTarget(s.Name, s.scan.facts, nil))
+		}
 	}
 	return result, nil
 }

@@ -375,7 +375,7 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 // FreePorts returns up to o.Alternatives ports or blocks of a need's range that its
 // app can bind now, by their first ports, and what could not be seen of the way to
 // them. It waits for as many, at most for as long as the need does.
-func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []string, err error) {
+func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []Notice, err error) {
 	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
 	r.emit(func(p Progress) { p.Started(r.Name) })
@@ -422,7 +422,7 @@ func (n Need) Few(found, wanted int) string {
 }
 
 // freePorts finds ports at this moment.
-func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint16, unseen []string, err error) {
+func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint16, unseen []Notice, err error) {
 	b := &batch{}
 	for _, proto := range n.Protocols {
 		b.try(lookOnly(n.Binding(proto)), func(host.Tried, answer) {})
@@ -445,7 +445,7 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	b.take(ctx, facts)
 	for _, g := range facts.Gaps {
 		if g.Kind == host.GapNamespace {
-			unseen = append(unseen, gapText(g))
+			unseen = append(unseen, Notice{Code: config.Degraded, Severity: config.SeverityWarning, Message: gapText(g)})
 		}
 	}
 	s := newSearch(n, []*round{r}, claims{}, wanted, newChoice)
@@ -456,11 +456,12 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 		return nil, nil, errors.New(why)
 	}
 	if s.denied && len(s.chosen) < wanted {
-		unseen = append(unseen, privilegeText(facts))
+		unseen = append(unseen, Notice{Code: config.Degraded, Message: privilegeText(facts)})
 	}
 	for _, g := range r.unseen {
-		if text := gapText(g); !slices.Contains(unseen, text) {
-			unseen = append(unseen, text)
+		n := Notice{Code: config.Degraded, Message: gapText(g)}
+		if !slices.Contains(unseen, n) {
+			unseen = append(unseen, n)
 		}
 	}
 	return s.chosen, unseen, r.err

@@ -39,6 +39,8 @@ type Observation struct {
 	Err    error // why nothing could be found out; there are no events then
 	// Listeners counts the listeners by protocol. It is nil if they are not known.
 	Listeners map[port.Protocol]int
+	// Notices are the target's, as they were when all listeners were last listed.
+	Notices []Notice
 	// Results are those of the target's needs. Their status is unknown while the target
 	// can't be asked. Since is when each of them became met or unmet.
 	Results []Result
@@ -650,7 +652,7 @@ func (w *watched) take(results []Result, now time.Time) []Event {
 
 // observation returns what a round has found out.
 func (w *watched) observation(start, next time.Time, events []Event, err error) Observation {
-	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Changed: err == nil && w.changed, Listing: w.listing}
+	o := Observation{Target: w.Name, Time: start, Took: time.Since(start), Next: next, Events: events, Err: err, Changed: err == nil && w.changed, Notices: w.report.Notices, Listing: w.listing}
 	if err == nil {
 		o.Listeners = map[port.Protocol]int{}
 		for _, proto := range port.Protocols {

@@ -178,10 +178,10 @@ func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptio
 			a.claimed = append(a.claimed, n)
 			continue
 		}
-		if o.ranges.set != nil {
+		if o.ranges.set != nil && !keepsRange(n) {
 			n.Range = o.ranges.set
 		}
-		if o.exclude.set != nil {
+		if o.exclude.set != nil && !keepsRange(n) {
 			n.Exclude = o.exclude.set
 		}
 		if o.wait.given {
@@ -304,6 +304,9 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 		}
 	}
 	assignment, err := check.Assign(ctx, needs, targets, options)
+	for _, t := range assignment.Targets {
+		a.warnOf(t.Name, t.Notices, map[string]bool{})
+	}
 	var unmet check.UnmetError
 	switch {
 	case err == nil || ctx.Err() != nil:

@@ -154,7 +154,7 @@ func (o *checkOptions) override(needs []check.Need) []config.Problem {
 		if o.runAs != "" && n.Expect == config.Free {
 			n.RunAs = o.runAs
 		}
-		if n.Auto && n.Project != "" {
+		if keepsRange(*n) {
 			continue
 		}
 		if o.ranges.set != nil {
@@ -170,6 +170,10 @@ func (o *checkOptions) override(needs []check.Need) []config.Problem {
 	}
 	return config.Shortened(problems)
 }
+
+// keepsRange reports whether a need is an entry A-B:C of a Compose file, of which the
+// range is A-B, whatever other flags and files say.
+func keepsRange(n check.Need) bool { return n.Auto && n.Project != "" }
 
 // run checks needs on their targets and shows the progress.
 func (a *app) run(ctx context.Context, needs []check.Need, specs []targetSpec, o *checkOptions) (check.Report, error) {

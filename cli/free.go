@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,8 +82,8 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 			if err != nil {
 				return unknownError(err)
 			}
-			for _, what := range unseen {
-				a.logf("note: %s", safeWords(what))
+			for _, n := range unseen {
+				a.logf("%s: %s", cmp.Or(n.Severity, "note"), safeWords(n.Message))
 			}
 			lost := writeFailure("the ports", a.printPorts(ports, block, format))
 			if len(ports) < count {

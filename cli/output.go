@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -143,7 +144,7 @@ func (a *app) noteDegraded(r check.Report) {
 				more++
 			default:
 				told[n.Message] = true
-				a.logf("note: %s: %s", safeWords(name), safeWords(n.Message))
+				a.logf("%s: %s: %s", cmp.Or(n.Severity, "note"), safeWords(name), safeWords(n.Message))
 			}
 		}
 	}

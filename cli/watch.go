@@ -59,7 +59,7 @@ by SIGINT, SIGTERM or SIGHUP with the exit code 0.`,
 	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus' metrics at `[ADDRESS]:PORT`, /metrics and /healthz; without ADDRESS on loopback alone")
 	f.StringVar(&o.baseline, "baseline", "", "count in the metrics what differs from `FILE`, which portcheck list -f json has written")
 	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors and warnings")
 	groupReport.addTo(f)
 	o.needFlags(f)
 	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes in JSON; they may contain secrets")
@@ -153,7 +153,7 @@ func (a *app) runWatch(ctx context.Context, args []string, o *watchOptions) erro
 	if err != nil {
 		return err
 	}
-	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now(), warned: map[string]bool{}}
+	w := &watcher{app: a, watchOptions: o, several: len(specs) > 1, started: time.Now(), warned: map[string]bool{}, noted: map[string]bool{}}
 	targets := a.openers(specs, o.connectOptions, 1, config.MostDuration)
 	if err := w.readBaseline(ctx, needs); err != nil {
 		return err
@@ -197,10 +197,11 @@ type watcher struct {
 	started time.Time
 	clock   clock
 	base    *check.Listing  // nil: none
-	warned  map[string]bool // the targets that may not be the machine of the baseline
+	noted   map[string]bool // the targets that may not be the machine of the baseline
 	explain check.Explanations
-	done    bool  // --until has come true
-	failed  error // of stdout
+	warned  map[string]bool // what was written about targets
+	done    bool            // --until has come true
+	failed  error           // of stdout
 }
 
 // unread is how long a line may take before that is worth a note.
@@ -214,6 +215,7 @@ func (w *watcher) observe(x check.Observation) {
 	w.noteClock()
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
+	w.warnOf(x.Target, x.Notices, w.warned)
 	start := time.Now()
 	if w.failed = w.print(x); w.failed != nil {
 		w.stop()
@@ -260,9 +262,9 @@ func (w *watcher) anomalies(now check.Listing) map[check.ChangeKind]int {
 	}
 	counts := map[check.ChangeKind]int{check.Appeared: 0, check.ChangedHands: 0, check.ExposedMore: 0}
 	d := check.NewDiff(*w.base, now, w.explain, check.CompareOptions{})
-	if !w.warned[d.Now.Name] {
+	if !w.noted[d.Now.Name] {
 		for _, text := range d.Warnings {
-			w.warned[d.Now.Name] = true
+			w.noted[d.Now.Name] = true
 			w.note("warning: %s: %s", report.Safe(d.Now.Name), safeWords(text))
 		}
 	}
@@ -301,6 +303,17 @@ func (w *watcher) noteOutage(before check.WatchedTarget, x check.Observation) {
 			n += count
 		}
 		w.note("watching %s every %s; listeners now: %d, needs: %d", name, w.interval, n, len(x.Results))
+	}
+}
+
+// warnOf writes the warnings about a target to stderr, those of them that were not
+// written yet.
+func (a *app) warnOf(target string, notices []check.Notice, written map[string]bool) {
+	for _, n := range notices {
+		if text := target + ": " + n.Message; n.Severity == config.SeverityWarning && !written[text] {
+			written[text] = true
+			a.logf("warning: %s", safeWords(text))
+		}
 	}
 }
 

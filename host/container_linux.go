@@ -28,6 +28,27 @@ func OwnContainer() (ids []string, inside bool) {
 	return ids, inside
 }
 
+// The initial IPC and UTS namespaces: PROC_IPC_INIT_INO and PROC_UTS_INIT_INO of
+// include/uapi/linux/nsfs.h.
+const (
+	initialIPCNamespace = 4026531839
+	initialUTSNamespace = 4026531838
+)
+
+// SetUpAsContainer reports whether this process has an IPC or UTS namespace of its own,
+// as every runtime of containers makes it, or was started with what Podman, LXC and
+// systemd-nspawn set: https://systemd.io/CONTAINER_INTERFACE. It is no proof of another
+// network than the machine's.
+func SetUpAsContainer() bool {
+	for path, initial := range map[string]uint64{"/proc/self/ns/ipc": initialIPCNamespace, "/proc/self/ns/uts": initialUTSNamespace} {
+		if n := inodeOrZero(path); n != 0 && n != initial {
+			return true
+		}
+	}
+	_, err := os.Stat("/run/.containerenv")
+	return err == nil || os.Getenv("container") != ""
+}
+
 // runsInEngine reports whether an engine has started this container. The files that
 // mark a container are no proof: a virtual machine made from an image has them.
 func runsInEngine() bool {

@@ -33,7 +33,7 @@ type qualityLines struct {
 func codeQuality(w io.Writer, r check.Report, o Options) error {
 	issues := []qualityIssue{}
 	seen := fingerprints{}
-	for _, f := range findings(r) {
+	for _, f := range append(findings(r), warningFindings(r)...) {
 		at := location(f.at, o)
 		issues = append(issues, qualityIssue{
 			Description: cmp.Or(strings.Join(f.lines(), "; "), "portcheck"), // GitLab requires a description

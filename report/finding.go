@@ -80,6 +80,24 @@ func findings(r check.Report) []finding {
 	return all
 }
 
+// warningFindings returns the warnings about targets, each at the first need there, for
+// formats that have nothing without a position.
+func warningFindings(r check.Report) []finding {
+	var all []finding
+	for _, t := range r.Targets {
+		var at config.Position
+		if i := slices.IndexFunc(r.Results, func(x check.Result) bool { return x.Target == t.Name }); i >= 0 {
+			at = r.Results[i].Source
+		}
+		for _, n := range t.Notices {
+			if n.Severity == config.SeverityWarning {
+				all = append(all, finding{at: at, severity: n.Severity, subject: "target " + t.Name, message: n.Message, code: string(n.Code)})
+			}
+		}
+	}
+	return all
+}
+
 // worstFirst sorts results: errors before warnings, unknown ones last within
 // each, and met ones at the end.
 func worstFirst(results []check.Result) []check.Result {

@@ -35,8 +35,15 @@ func prometheus(w io.Writer, r check.Report, _ Options) error {
 	all := gauge{name: "portcheck_ok", help: "Whether every need is met and every manifest valid (1) or not (0)."}
 	all.addMin(nil, oneIf(r.OK && len(r.Problems) == 0))
 
+	warnings := gauge{name: "portcheck_target_warnings", help: "Warnings about the target, such as that its ports may be others than those meant."}
+	for _, t := range r.Targets {
+		if n := len(warningFindings(check.Report{Targets: []check.TargetReport{t}})); n > 0 {
+			warnings.addMin([]label{{"target", t.Name}}, n)
+		}
+	}
+
 	var b bytes.Buffer
-	for _, g := range []gauge{all, problems, needs, ok, status} {
+	for _, g := range []gauge{all, problems, needs, warnings, ok, status} {
 		g.write(&b)
 	}
 	_, err := w.Write(b.Bytes())

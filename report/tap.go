@@ -59,7 +59,11 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	}
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
-			fmt.Fprintf(&b, "# note: target %s: %s [%s]\n", Safe(t.Name), sentence(n.Message), Safe(string(n.Code)))
+			word := note
+			if n.Severity == config.SeverityWarning {
+				word = n.Severity
+			}
+			fmt.Fprintf(&b, "# %s: target %s: %s [%s]\n", word, Safe(t.Name), sentence(n.Message), Safe(string(n.Code)))
 		}
 	}
 	_, err := w.Write(b.Bytes())

@@ -889,6 +889,7 @@ func TestWarningOfAContainer(t *testing.T) {
 		"no CI system":  {selfID, "auto", "", true},
 		"own choice":    {selfID, "local", "", false},
 		"no containers": {"", "auto", "GitLab", false},
+		"a namespace":   {"", "auto", "", false}, // as by ip netns
 	} {
 		if c.self == "" {
 			if _, inside := host.OwnContainer(); inside {

@@ -124,6 +124,8 @@ func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	// Without an ID there are only files that mark a container, which a virtual
 	// machine made from an image has as well.
 	inside = inside && (len(ids) > 0 || j.System != "")
+	// A network namespace alone is no container: `ip netns exec` makes one, too.
+	inside = inside || ns.Kind == host.NamespaceContainer && !ns.AllProcesses && host.SetUpAsContainer()
 	if !j.Chosen || !inside || ns.Kind == host.NamespaceHost {
 		return nil
 	}
