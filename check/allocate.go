@@ -18,7 +18,7 @@ type pool struct {
 	open      []*port.Bits // each set holds every port of a usable block
 	claimed   []*port.Bits // no set holds a port of a usable block
 	ephemeral []*port.Bits // blocks with a port in one of the sets come last
-	unsafe    *port.Bits   // and so do these, if it is not nil
+	unsafe    *port.Bits   // before them come those with a port in this set, if it is not nil
 	late      []*port.Bits // both, once they are combined
 }
 
@@ -80,24 +80,31 @@ func (p pool) usable(first uint16) int {
 // an outgoing connection.
 func (p pool) isEphemeral(first uint16) bool { return overlapsAny(p.ephemeral, p.block(first)) }
 
-// ofKind returns first if the block there comes last, or if it does not, as wanted. If
-// not, it returns a later number, and no block before that is as
-// wanted.
-func (p pool) ofKind(first uint16, late bool) int {
+// ofPhase returns first if the block there is for a phase. If not, it returns a later
+// number, and no block before that is for the phase.
+func (p pool) ofPhase(first uint16, ph phase) int {
+	var avoided, wanted []*port.Bits
+	switch {
+	case ph == stable:
+		avoided = p.late
+	case ph == ephemeral:
+		wanted = p.ephemeral
+	default:
+		avoided = p.ephemeral
+		if p.unsafe != nil {
+			wanted = []*port.Bits{p.unsafe}
+		}
+	}
 	block, next := p.block(first), port.MaxPort+1
-	for _, b := range p.late {
-		switch {
-		case !b.HasAny(block):
-		case late:
-			return int(first)
-		default:
+	for _, b := range avoided {
+		if b.HasAny(block) {
 			return b.NextMissing(uint16(b.Next(first)))
 		}
 	}
-	if !late {
+	if ph == stable || overlapsAny(wanted, block) {
 		return int(first)
 	}
-	for _, b := range p.late {
+	for _, b := range wanted {
 		next = min(next, b.Next(first))
 	}
 	return next - p.length + 1
@@ -114,8 +121,9 @@ type budget struct{ limit, left int }
 type phase int
 
 const (
-	stable    phase = iota
-	ephemeral       // and those that browsers refuse
+	stable  phase = iota
+	refused       // by browsers
+	ephemeral
 	exhausted
 )
 
@@ -134,6 +142,7 @@ type choice struct {
 	budgets []*budget    // of its targets
 	cost    int          // endpoints of one block
 	phase   phase
+	fills   bool            // it chooses ephemeral blocks beside others, too
 	at      place           // where the next candidate is looked for
 	skipped *place          // of the first candidate that overlaps a block of another choice, since the last keep
 	trying  []uint16        // drawn since the last keep
@@ -143,7 +152,8 @@ type choice struct {
 }
 
 // newChoice returns a choice that shares no block with the other choices of its
-// allocation. It chooses ephemeral blocks only if no others can be chosen.
+// allocation. It chooses blocks that browsers refuse only if there are too few others,
+// and ephemeral blocks only if no others can be chosen.
 func newChoice(p pool, wanted int) *choice {
 	p.combine()
 	return &choice{pool: p, wanted: wanted, drawn: map[uint16]bool{}, failed: map[uint16]bool{}}
@@ -154,6 +164,14 @@ func newChoice(p pool, wanted int) *choice {
 func newOffer(p pool, wanted int) *choice {
 	c := newChoice(p, wanted)
 	c.shared = true
+	return c
+}
+
+// newFilling returns a choice that is alone, and chooses ephemeral blocks if there are
+// too few others.
+func newFilling(p pool, wanted int) *choice {
+	c := newChoice(p, wanted)
+	c.fills = true
 	return c
 }
 
@@ -189,7 +207,7 @@ func (c *choice) drawOne(ctx context.Context) bool {
 		if !c.shared || c.phase == ephemeral || ctx.Err() != nil {
 			return false
 		}
-		c.phase, c.at = ephemeral, place{}
+		c.phase, c.at = c.phase+1, place{}
 	}
 	return false
 }
@@ -215,7 +233,7 @@ func (c *choice) next(ctx context.Context) (first uint16, found bool) {
 func (c *choice) candidate(first uint16) int {
 	next := c.usable(first)
 	if next == int(first) {
-		next = c.ofKind(first, c.phase == ephemeral)
+		next = c.ofPhase(first, c.phase)
 	}
 	switch {
 	case next > int(first):
@@ -261,13 +279,14 @@ func (c *choice) keep() {
 }
 
 // useFallback drops the candidates that are left, since each overlaps a block of
-// another choice, and reports whether ephemeral ones are to be tried instead.
+// another choice, and reports whether those of the next phase are to be tried instead.
 func (c *choice) useFallback() bool {
-	if len(c.chosen) > 0 || c.phase != stable || c.shared {
+	last := c.phase >= ephemeral || c.phase == refused && len(c.chosen) > 0 && !c.fills
+	if len(c.chosen) >= c.wanted || last || c.shared {
 		c.phase = exhausted
 		return false
 	}
-	c.phase, c.at, c.skipped = ephemeral, place{}, nil
+	c.phase, c.at, c.skipped = c.phase+1, place{}, nil
 	return true
 }
 

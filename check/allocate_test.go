@@ -43,6 +43,7 @@ func TestAllocateOne(t *testing.T) {
 		open      []string
 		claimed   []string
 		ephemeral []string
+		unsafe    string
 		failing   string
 		want      []uint16 // the first three
 	}{
@@ -61,6 +62,10 @@ func TestAllocateOne(t *testing.T) {
 		{name: "ephemeral ones alone", starts: "9000-9001", ephemeral: []string{"9000", "9001"}, want: []uint16{9000, 9001}},
 		{name: "ephemeral ones if the others fail", starts: "9000-9003", ephemeral: []string{"9000-9001"}, failing: "9002-9003", want: []uint16{9000, 9001}},
 		{name: "one port makes a block ephemeral", starts: "9000-9009", length: 2, ephemeral: []string{"9001-9003"}, want: []uint16{9004, 9006, 9008}},
+		{name: "refused ones after others", starts: "9000-9003", unsafe: "9000,9002", want: []uint16{9001, 9003, 9000}},
+		{name: "refused ones before ephemeral ones", starts: "9000-9003", unsafe: "9001-9002", ephemeral: []string{"9000", "9002-9003"}, want: []uint16{9001}},
+		{name: "refused ones if the others fail", starts: "9000-9003", unsafe: "9000-9001", failing: "9000,9002-9003", want: []uint16{9001}},
+		{name: "one port makes a block refused", starts: "9000-9005", length: 2, unsafe: "9001", want: []uint16{9002, 9004, 9000}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := pool{starts: set(t, c.starts), length: max(c.length, 1)}
@@ -72,6 +77,9 @@ func TestAllocateOne(t *testing.T) {
 			}
 			for _, text := range c.ephemeral {
 				p.ephemeral = append(p.ephemeral, bitsOf(t, text))
+			}
+			if c.unsafe != "" {
+				p.unsafe = bitsOf(t, c.unsafe)
 			}
 			got := allocate(set(t, c.failing), newChoice(p, 3))
 			if diff := cmp.Diff([][]uint16{c.want}, got); diff != "" {

@@ -475,11 +475,19 @@ func (a *assignment) starts(i int) port.Set {
 		return int(p)+size-1 > port.MaxPort || !allowed.HasAll(block(p)) || excluded.HasAny(block(p))
 	})
 	passing, unsafe := r.ephemeral(), n.unsafe()
-	late := func(p uint16) bool {
-		return passing.HasAny(block(p)) || unsafe != nil && unsafe.HasAny(block(p))
+	phaseOf := func(p uint16) phase {
+		switch {
+		case passing.HasAny(block(p)):
+			return ephemeral
+		case unsafe != nil && unsafe.HasAny(block(p)):
+			return refused
+		}
+		return stable
 	}
-	all = append(all, usable.Without(late)...)
-	return append(all, usable.Without(func(p uint16) bool { return !late(p) })...)
+	for ph := range exhausted {
+		all = append(all, usable.Without(func(p uint16) bool { return phaseOf(p) != ph })...)
+	}
+	return all
 }
 
 // hash returns a number for a text.

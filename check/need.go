@@ -15,10 +15,11 @@ import (
 // Need is one port entry of a manifest on one target.
 type Need struct {
 	config.Port
-	App     string
-	Machine string // the manifest's host: see exclude
-	Target  string
-	chosen  bool // Ports was chosen for an auto
+	App      string
+	Machine  string // the manifest's host: see exclude
+	Target   string
+	chosen   bool // Ports was chosen for an auto
+	anywhere bool // of Ports only the length counts
 }
 
 // ID is the ID of the need's result for one protocol.

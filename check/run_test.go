@@ -158,7 +158,7 @@ func TestAlternatives(t *testing.T) {
 		{name: "the last one after many failed", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9098", want: [][]uint16{{9099}}},
 		{name: "all binds fail", needs: []Need{need("x", "9000-9099")}, asked: 1, barred: "9000-9099", want: [][]uint16{{}}},
 		{name: "ephemeral only if there are no others", needs: []Need{need("x", "9000-9003")}, asked: 3, ephemeral: port.Range{First: 9000, Last: 9002}, want: [][]uint16{{9003}}},
-		{name: "those that browsers refuse, only if there are no others", needs: []Need{need("x", "6000,9000")}, asked: 2, want: [][]uint16{{9000}}},
+		{name: "those that browsers refuse, after others", needs: []Need{need("x", "6000,9000")}, asked: 2, want: [][]uint16{{9000, 6000}}},
 		{name: "those that browsers refuse, others do not bind", needs: []Need{need("x", "6000,9000")}, asked: 2, barred: "9000", want: [][]uint16{{6000}}},
 		{name: "browsers matter to tcp alone", needs: []Need{need("x", "6000,9000", udp)}, asked: 2, want: [][]uint16{{6000, 9000}}},
 		{name: "ephemeral", needs: []Need{need("x", "9000-9003")}, asked: 2, ephemeral: port.Range{First: 9000, Last: 9010}, want: [][]uint16{{9000, 9001}}, notices: []config.NoticeCode{config.Ephemeral}},

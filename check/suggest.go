@@ -210,9 +210,9 @@ func unsafeFor(ports port.Range, protocols []port.Protocol) *port.Bits {
 	return unsafeBits()
 }
 
-// unsafe is unsafeFor a need. An auto has no port yet.
+// unsafe is unsafeFor a need. An auto has no port yet, nor has a need of FreePorts.
 func (n Need) unsafe() *port.Bits {
-	if n.Auto {
+	if n.Auto || n.anywhere {
 		return unsafeFor(port.Range{}, n.Protocols)
 	}
 	return unsafeFor(n.Ports, n.Protocols)
@@ -376,6 +376,7 @@ func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
 // app can bind now, by their first ports, and what could not be seen of the way to
 // them. It waits for as many, at most for as long as the need does.
 func FreePorts(ctx context.Context, n Need, t Target, o Options) (ports []uint16, unseen []Notice, err error) {
+	n.anywhere = true
 	r := newRound(t, newPlan(ctx, []Need{n}, 1, o))
 	defer r.close()
 	r.emit(func(p Progress) { p.Started(r.Name) })
@@ -448,7 +449,7 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 			unseen = append(unseen, Notice{Code: config.Degraded, Severity: config.SeverityWarning, Message: gapText(g)})
 		}
 	}
-	s := newSearch(n, []*round{r}, claims{}, wanted, newChoice)
+	s := newSearch(n, []*round{r}, claims{}, wanted, newFilling)
 	if err := find(ctx, []*search{s}); err != nil {
 		return nil, nil, err
 	}

@@ -25,7 +25,8 @@ func (a *app) free() *cobra.Command {
 		Use:   "free --range R [-n N]",
 		Short: "Print ports that can be bound now, one per line",
 		Long: `Prints ports of the range that an app could bind at this moment, in the order of
-the range. The exit code is 1 if there are fewer than N.
+the range; last those that browsers refuse, and those that the system gives to
+outgoing connections. The exit code is 1 if there are fewer than N.
 
 It reads no manifest, so leave the ports of one out by --exclude. It holds nothing:
 two callers may get the same port, and any program may take it
