@@ -35,6 +35,25 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestListFitsTheTerminal checks that no line is wider than the terminal, the titles
+// included, and that these are whole.
+func TestListFitsTheTerminal(t *testing.T) {
+	for width := 60; width <= 120; width += 10 {
+		var b bytes.Buffer
+		if err := List(&b, listing(), "text", Options{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			if columns(strings.TrimSuffix(line, "\n")) > width {
+				t.Errorf("wider than %d columns: %q", width, line)
+			}
+		}
+		if !strings.Contains(b.String(), "PROCESS") || strings.Contains(b.String(), "UNIT OR") != strings.Contains(b.String(), "CONTAINER") {
+			t.Errorf("titles are cut at %d columns:\n%s", width, b.String())
+		}
+	}
+}
+
 func TestListInAnUnknownFormat(t *testing.T) {
 	err := List(&bytes.Buffer{}, check.Listing{}, "github", Options{})
 	if err == nil || !strings.Contains(err.Error(), "want one of json, text") {

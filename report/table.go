@@ -131,13 +131,10 @@ func (g grid) write(b *bytes.Buffer, width int) {
 	for i, c := range all {
 		titles[i] = c.title
 	}
-	if strings.Join(titles, "") != "" {
-		line(titles, "")
-	}
-	for k := range cells {
+	row := func(cells []string, colour string) {
 		broken := make([][]string, len(all))
 		height := 1
-		for i, text := range cells[k] {
+		for i, text := range cells {
 			if widths[i] > 0 {
 				broken[i] = lines(text, widths[i])
 				height = max(height, len(broken[i]))
@@ -150,12 +147,18 @@ func (g grid) write(b *bytes.Buffer, width int) {
 					texts[i] = broken[i][n]
 				}
 			}
-			colour := ""
-			if g.colour != nil {
-				colour = g.colour(k)
-			}
 			line(texts, colour)
 		}
+	}
+	if strings.Join(titles, "") != "" {
+		row(titles, "")
+	}
+	for k := range cells {
+		colour := ""
+		if g.colour != nil {
+			colour = g.colour(k)
+		}
+		row(cells[k], colour)
 	}
 }
 
