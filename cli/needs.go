@@ -34,7 +34,7 @@ func (o *needOptions) needFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.expect, "expect", string(config.Free), "what is expected of every --port: "+config.OneOf(config.Expects())+"; the last two with HOST:PORT, to which portcheck connects")
 	f.StringArrayVar(&o.only, "only", nil, "take only the needs with this `NAME`, a glob (repeatable)")
 	f.StringArrayVar(&o.skip, "skip", nil, "leave out the needs with this `NAME`, a glob (repeatable)")
-	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable)")
+	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable); a block starts there")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones, auto and those that --set changes")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")

@@ -14,7 +14,7 @@ import (
 const mostHints = 20
 
 // applyOverrides applies --offset and --set to manifests. A need that --set names
-// is not moved by --offset. A name that no need has is a problem only if complete
+// is not moved by --offset. A block that --set gives one port starts there. A name that no need has is a problem only if complete
 // is set: else its manifest may be one that could not be read.
 func applyOverrides(manifests []config.Manifest, offset int, sets []string, complete bool) []config.Problem {
 	var problems []config.Problem
@@ -48,6 +48,14 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 			}
 			if set {
 				used[name] = true
+				if size := p.Ports.Len(); r.Len() == 1 && size > 1 {
+					last := int(r.First) + size - 1
+					if last > port.MaxPort {
+						problem("--set", "%s=%d moves the %d ports of %s (%s) above %d", name, r.First, size, p.Name, p.At, port.MaxPort)
+						continue
+					}
+					r.Last = uint16(last)
+				}
 				p.Ports, p.Auto = r, false
 				continue
 			}
