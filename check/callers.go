@@ -240,8 +240,14 @@ func callersOf(x host.Route) string {
 
 // destinations describes where callers end: "10.0.0.5:80 of container web".
 func destinations(x host.Route, proto port.Protocol, table socketsByPort) string {
+	const elsewhere = "another place"
 	var all []string
+	more := ""
 	for _, to := range x.To {
+		if to.Unknown() {
+			more = " or " + elsewhere
+			continue
+		}
 		name := to.String()
 		switch {
 		case to.ContainerInfo != nil && to.ContainerInfo.Name != "":
@@ -259,7 +265,10 @@ func destinations(x host.Route, proto port.Protocol, table socketsByPort) string
 			all = append(all, name)
 		}
 	}
-	return cmp.Or(list(all), "another place")
+	if len(all) == 0 {
+		return elsewhere
+	}
+	return list(all) + more
 }
 
 // behindRange returns the sockets at a destination. A range has one at each port, or

@@ -110,6 +110,16 @@ func callerCases() []verdictCase {
 		{name: "callers: to nobody here", attempts: []string{"ok"}, facts: away(toward(old)), want: redirected("sent to 192.0.2.1:9090 of no process that can be seen by")},
 		{name: "callers: to a container", attempts: []string{"ok"}, facts: away(toward(inWeb("10.0.0.5:80"))), want: redirected("sent to 10.0.0.5:80 of container web", 0)},
 		{name: "callers: some", attempts: []string{"ok"}, facts: away(some), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "some of the callers of 192.0.2.1 by eth0 may be sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat (old blue): it depends on the caller"}},
+		{name: "callers: some, perhaps elsewhere", attempts: []string{"ok"}, facts: away(func() host.Route {
+			r := some
+			r.To = []host.Destination{old, {}}
+			return r
+		}()), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "may be sent to 192.0.2.1:9090 of no process that can be seen or another place by a NAT rule"}},
+		{name: "callers: back to the need, without answers", attempts: []string{"ok"}, facts: away(func() host.Route {
+			r := some
+			r.Reason, r.To = host.Unanswered, []host.Destination{destination("192.0.2.1:8080", true)}
+			return r
+		}()), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "answers to callers of 192.0.2.1 by eth0 may be lost: calls are changed by a NAT rule in chain PREROUTING of table ip nat (old blue)"}},
 		{name: "callers: back to the need", need: on("192.0.2.1", "127.0.0.1"), attempts: []string{"ok", "ok"}, facts: away(func() host.Route {
 			r := local
 			r.To = []host.Destination{destination("127.0.0.1:8080", true)}

@@ -250,6 +250,9 @@ func (p *probe) findBehind() {
 // String returns the destination as "192.0.2.1:80".
 func (d Destination) String() string { return d.target().String() }
 
+// Unknown reports whether nothing is known of the place.
+func (d Destination) Unknown() bool { return d.target() == nat.Target{} }
+
 func (d Destination) target() nat.Target {
 	return nat.Target{Addr: d.Addr, Port: d.Port, Here: d.Here, Addrs: d.Addrs, Ports: d.Ports}
 }

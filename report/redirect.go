@@ -49,5 +49,19 @@ func deleteRule(r check.Result) advice {
 	}
 	where := family + " " + table + " " + x.Chain
 	command := "sudo nft -a list chain " + where
+	if usesSet(x.Rule) {
+		return advice{fmt.Sprintf("take the port out of the set or map of the rule, which may serve other ports, too: `%s` shows the rule%s", command, again), command}
+	}
 	return advice{fmt.Sprintf("delete the rule: `%s` shows its handle for `sudo nft delete rule %s handle NUMBER`%s", command, where, again), command}
+}
+
+// usesSet reports whether the text of a rule of nf_tables names a set or a map. Bytes of
+// a header are written as @ and numbers.
+func usesSet(rule string) bool {
+	for _, word := range strings.Fields(rule) {
+		if name, found := strings.CutPrefix(word, "@"); found && (name == "" || name[0] < '0' || name[0] > '9') {
+			return true
+		}
+	}
+	return false
 }

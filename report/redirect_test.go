@@ -51,3 +51,20 @@ func TestRemedyForARule(t *testing.T) {
 		}
 	}
 }
+
+// TestRemedyOfASharedRule checks that no rule is to be deleted that has a set or map
+// with other ports.
+func TestRemedyOfASharedRule(t *testing.T) {
+	for rule, shared := range map[string]bool{
+		"dnat to tcp dport map @__map0":                   true,
+		"tcp dport @ports redirect to :9090":              true,
+		"meta l4proto . dport vmap @services":             true,
+		"meta l4proto tcp dport 8080 redirect to :9090":   false,
+		"meta l4proto tcp @2,16,8 0x1f redirect to :9090": false,
+	} {
+		text := deleteRule(check.Result{Redirect: &check.Redirect{Rule: rule, Table: "ip t", Chain: "c"}}).text
+		if strings.Contains(text, "set or map") != shared || strings.Contains(text, "delete the rule") == shared {
+			t.Errorf("%s: %s", rule, text)
+		}
+	}
+}

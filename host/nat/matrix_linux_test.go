@@ -182,6 +182,8 @@ func TestMatrix(t *testing.T) {
 			iptables-$kind -t mangle -A PREROUTING -j CONNMARK --restore-mark
 			iptables-$kind -t nat -A PREROUTING -p tcp -m mark --mark 0x5 -j REDIRECT --to-ports 9090
 			done`, wantAll: true},
+		{name: "mark of a connection, shifted", shell: `iptables-legacy -t mangle -A PREROUTING -p tcp --dport 8080 -j CONNMARK --set-xmark 0x1/0x0 --left-shift-mark 4
+			iptables-legacy -t nat -A PREROUTING -p tcp -m connmark --mark 0x10 -j REDIRECT --to-ports 9090`, vague: true, wantSome: true},
 		{name: "mark of a connection, saved", shell: `iptables-legacy -t mangle -A PREROUTING -p tcp --dport 8080 -j MARK --set-mark 6
 			iptables-legacy -t mangle -A PREROUTING -p tcp --dport 8080 -j CONNMARK --save-mark
 			iptables-legacy -t nat -A PREROUTING -p tcp -m connmark --mark 6 -j REDIRECT --to-ports 9090`, wantAll: true},

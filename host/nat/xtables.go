@@ -488,7 +488,7 @@ func (s connMark) run(w *walk) effect {
 		} else {
 			w.state.ctMark = partial{}
 		}
-	case s.mode == set:
+	case s.mode == set && !s.shifts:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(exactly(s.mark))
 	case s.mode == save && !s.shifts:
 		w.state.ctMark = w.state.ctMark.and(^s.mask).xor(w.state.mark.and(s.packetMask))
