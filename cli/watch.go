@@ -215,7 +215,11 @@ func (w *watcher) observe(x check.Observation) {
 	before := w.state.Add(x, w.anomalies)
 	w.noteOutage(before, x)
 	start := time.Now()
-	if w.failed = w.print(x); w.failed != nil {
+	w.failed = w.print(x)
+	if f, ok := fileOf(w.app.stdout); ok && w.failed == nil && w.until == "" {
+		w.failed = checkReader(f) // there may be no event for hours
+	}
+	if w.failed != nil {
 		w.stop()
 		return
 	}
