@@ -96,7 +96,7 @@ func ExitMeanings(cmd *cobra.Command) []ExitMeaning {
 	}
 	cancelled := "cancelled by SIGINT or SIGTERM"
 	if cmd.Name() == "watch" {
-		cancelled = "SIGINT or SIGTERM came before --until met or unmet had come true"
+		cancelled = "SIGINT or SIGTERM came before --until met or unmet had come true, or while nobody read the events"
 	}
 	return append(all, ExitMeaning{fmt.Sprintf("%d, %d", exitInterrupt, exitTerminated), cancelled})
 }

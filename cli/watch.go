@@ -217,7 +217,11 @@ func (w *watcher) observe(x check.Observation) {
 	w.noteOutage(before, x)
 	w.warnOf(x.Target, x.Notices, w.warned)
 	start := time.Now()
-	if w.failed = w.print(x); w.failed != nil {
+	w.failed = w.print(x)
+	if f, ok := fileOf(w.app.stdout); ok && w.failed == nil && w.until == "" {
+		w.failed = checkReader(f) // there may be no event for hours
+	}
+	if w.failed != nil {
 		w.stop()
 		return
 	}

@@ -201,10 +201,14 @@ func TestWatchEndsInSilence(t *testing.T) {
 		return
 	}
 	run := startWatch(t, "-q=false")
-	_ = run.out.Close()
-	listenOn(t, "127.0.0.1:8080")
-	if code := <-run.code; code != exitOK {
-		t.Errorf("exit code %d", code)
+	_ = run.out.Close() // which is seen without an event
+	select {
+	case code := <-run.code:
+		if code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+	case <-time.After(patience):
+		t.Fatal("it goes on without a reader")
 	}
 	if text := run.errs.String(); strings.Count(text, "\n") != 1 {
 		t.Errorf("stderr: %s", text)
