@@ -34,7 +34,7 @@ type Assignment struct {
 	Ports   []AssignedPort `json:"ports"`
 	// Silent are leases of the same user of which the keeper has not answered, so the job
 	// may have ports that are not known.
-	Silent []ListedLease `json:"-"`
+	Silent  []ListedLease  `json:"-"`
 	Targets []TargetReport `json:"-"` // on which ports were chosen now
 }
 
