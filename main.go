@@ -27,7 +27,7 @@ func collectLate() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(32 << 20)
 	runtime.AddCleanup(new([16]byte), func(struct{}) {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(35)
 		debug.SetMemoryLimit(128 << 20)
 	}, struct{}{})
 }
