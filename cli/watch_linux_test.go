@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -215,12 +216,16 @@ func TestWatchEndsInSilence(t *testing.T) {
 	}
 }
 
-// TestWatchAndTheTerminal checks what a watch does when its terminal closes, and without
-// a stdout.
+// TestWatchAndTheTerminal checks what a watch does when its terminal closes.
 func TestWatchAndTheTerminal(t *testing.T) {
 	if !testbed.Isolated(t) {
 		return
 	}
+	// These tests may run under nohup, but the first watches do not: what is caught here
+	// has its default in a child.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	listenOn(t, "127.0.0.1:7070")
 	// start starts a watch by a shell, and returns when it knows what there is.
 	start := func(script string) (cmd *exec.Cmd, events *bufio.Reader, errs *safeBuffer) {
