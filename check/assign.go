@@ -817,7 +817,7 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 	return -1, nil
 }
 
-// leaseOf returns a text about a lease of a need's declared ports, or "" if there is
+// leaseOf returns a text about a lease that another job has of a need's declared ports, or "" if there is
 // none.
 func (a *assignment) leaseOf(ctx context.Context, i int) (string, error) {
 	n := a.needs[i]
@@ -828,10 +828,11 @@ func (a *assignment) leaseOf(ctx context.Context, i int) (string, error) {
 		}
 	}
 	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
-	if err != nil || len(reply.Leases) == 0 {
+	other := slices.IndexFunc(reply.Leases, func(l host.Lease) bool { return !l.Own })
+	if err != nil || other < 0 {
 		return "", err
 	}
-	h := reply.Leases[0]
+	h := reply.Leases[other]
 	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires)), nil
 }
 

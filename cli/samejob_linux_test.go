@@ -88,7 +88,7 @@ func TestOneJobAtOnce(t *testing.T) {
 	mustInDir(t, dir, "assign", "--job", "other", "-p", "9000")
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		for _, a := range assignments(t, dir, []string{"--wait", "1m", "-p", "9000"}, []string{"--wait", "1m", "-p", "9000"}) {
+		for _, a := range assignments(t, dir, []string{"--wait", "10m", "-p", "9000"}, []string{"--wait", "10m", "-p", "9000"}) {
 			if len(a.Ports) != 1 || a.Ports[0].Port != 9000 {
 				t.Errorf("after the wait: %+v", a)
 			}
