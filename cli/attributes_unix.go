@@ -21,6 +21,10 @@ func lockFile(f *os.File) error {
 	}
 }
 
+// beforeReplacing does nothing: a file can be replaced while it is open, and is locked
+// until it is closed.
+func beforeReplacing(*os.File) {}
+
 // linksOf returns how many names a file has.
 func linksOf(info fs.FileInfo) uint64 {
 	stat, ok := info.Sys().(*syscall.Stat_t)
