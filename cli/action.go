@@ -75,7 +75,7 @@ func (a *app) action() *cobra.Command {
 
 // runCommand runs a command line of this program.
 func (a *app) runCommand(ctx context.Context, args []string) error {
-	root := a.root(nil)
+	root := a.root(args)
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }

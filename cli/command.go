@@ -10,5 +10,5 @@ import (
 // Command returns the command line for a generator of documents. Its commands read
 // nothing, and write nowhere.
 func Command() *cobra.Command {
-	return (&app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}).root(nil)
+	return (&app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}).allCommands()
 }

@@ -133,7 +133,7 @@ func TestPanicOfATargetShowsItsStack(t *testing.T) {
 }
 
 func TestEveryCommandHasExamplesAndAShortText(t *testing.T) {
-	root := (&app{env: ci.Env{}}).root(nil)
+	root := (&app{env: ci.Env{}}).allCommands()
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if cmd.Example == "" || cmd.Short == "" {

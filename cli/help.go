@@ -60,7 +60,11 @@ func groupOf(f *pflag.Flag) flagGroup {
 // setHelp gives root, and so every command, the help of this file.
 func (a *app) setHelp(root *cobra.Command) {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		cmd.InitDefaultHelpFlag()                                       // `portcheck help COMMAND` has not parsed the flags of COMMAND
+		// cmd may have been made without the other commands.
+		if found, _, err := a.allCommands().Find(strings.Fields(cmd.CommandPath())[1:]); err == nil {
+			cmd = found
+		}
+		cmd.InitDefaultHelpFlag()                                       // the flags of cmd have not been parsed
 		_, _ = io.WriteString(a.stdout, helpText(cmd, a.helpColumns())) // a reader that has gone needs no help
 	})
 	root.SetHelpCommand(a.help())

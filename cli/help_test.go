@@ -22,7 +22,7 @@ func everyCommand(f func(*cobra.Command)) {
 			walk(c)
 		}
 	}
-	walk((&app{env: ci.Env{}}).root(nil))
+	walk((&app{env: ci.Env{}}).allCommands())
 }
 
 // TestHelpFits checks the help of every command at several widths: only a word that

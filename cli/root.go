@@ -15,10 +15,59 @@ import (
 	"github.com/org/portcheck/report"
 )
 
-// root returns the command of a command line, with all that it may lead to. The flags
-// of all commands take a third of the start, so the commands that portcheck starts
-// itself, on hosts and as keepers, come without the others.
+// commands returns what makes each command, by its name.
+func (a *app) commands() map[string]func() *cobra.Command {
+	return map[string]func() *cobra.Command{
+		"check": a.check, "lint": a.lint, "init": a.init, "list": a.list, "watch": a.watch, "free": a.free,
+		"assign": a.assign, "exec": a.exec, "verify": a.verify, "leases": a.leases, "release": a.release,
+		"merge": a.merge, "diff": a.diff, "version": a.version, "probe": a.probe, "keep": a.keep, "action": a.action,
+	}
+}
+
+// aboutAll are the commands that show other ones.
+var aboutAll = []string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
+// root returns the command of a command line, with the commands that it names. The flags
+// of all commands would take a third of the start.
 func (a *app) root(args []string) *cobra.Command {
+	if slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(aboutAll, arg) }) {
+		return a.allCommands()
+	}
+	root, commands := a.bareRoot(), a.commands()
+	if len(args) == 0 || commands[args[0]] == nil {
+		a.rootFlags(root)
+	}
+	for _, arg := range args {
+		if command := commands[arg]; command != nil {
+			root.AddCommand(command())
+			delete(commands, arg)
+		}
+	}
+	// Cobra adds a command for completion to each root that has commands.
+	root.CompletionOptions.DisableDefaultCmd = true
+	return root
+}
+
+// allCommands returns the root of all commands.
+func (a *app) allCommands() *cobra.Command {
+	root := a.bareRoot()
+	a.rootFlags(root)
+	for _, command := range a.commands() {
+		root.AddCommand(command())
+	}
+	addCompletion(root)
+	a.completeValues(root)
+	return root
+}
+
+// rootFlags gives root what it takes where no command is named.
+func (a *app) rootFlags(root *cobra.Command) {
+	a.checkFlags(root)
+	a.versionFlag(root)
+}
+
+// bareRoot returns the root without flags and commands.
+func (a *app) bareRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "portcheck [check] [flags] [MANIFEST...]",
 		Short: "Find out before a deploy which of the ports that an app needs are taken, by whom, and what to use instead",
@@ -45,19 +94,8 @@ directory, else for the Compose files that Compose would read there.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
-	if len(args) > 0 && (args[0] == "probe" || args[0] == "keep") {
-		root.CompletionOptions.DisableDefaultCmd = true
-		a.setHelp(root)
-		root.AddCommand(a.probe(), a.keep())
-		return root
-	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) }
-	a.checkFlags(root)
-	a.versionFlag(root)
 	a.setHelp(root)
-	root.AddCommand(a.check(), a.lint(), a.init(), a.list(), a.watch(), a.free(), a.assign(), a.exec(), a.verify(), a.leases(), a.release(), a.merge(), a.diff(), a.version(), a.probe(), a.keep(), a.action())
-	addCompletion(root)
-	a.completeValues(root)
 	return root
 }
 
