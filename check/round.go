@@ -373,7 +373,7 @@ func (r *round) limit(f host.Facts) host.Facts {
 	}
 	for i := range f.Sockets {
 		if s := &f.Sockets[i]; len(s.Holders) > fewHolders {
-			s.Holders, s.MoreHolders, s.Complete = s.Holders[:fewHolders], true, false
+			s.Holders, s.MoreHolders, s.ForksUnseen, s.Complete = s.Holders[:fewHolders], true, true, false
 		}
 	}
 	return f
@@ -396,7 +396,7 @@ func (r *round) keep(key resultKey, result *Result) {
 		return
 	}
 	complete := false
-	result.Complete = &complete
+	result.Complete, result.ForksUnseen = &complete, true
 	r.needs[key.need].notify(result, config.Degraded, "there are %d more holders than are listed: those of a run's results take about %d MiB", beyond, bytesOfHolders>>20)
 }
 

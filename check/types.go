@@ -146,6 +146,9 @@ type Result struct {
 	// Unlisted is set if the port is held by a socket that the socket table can't
 	// show on that system.
 	Unlisted bool `json:"-"`
+	// ForksUnseen is set if a process that has forked a holder, or was forked by one,
+	// could not be examined: it most likely has the socket open, too.
+	ForksUnseen bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 	// Compose is set if the need is from a Compose file.

@@ -378,7 +378,7 @@ type HeldSocket struct {
 // setHolders sets the sockets with their processes. Connections of a process that also
 // holds the port itself are left out.
 func (r *Result) setHolders(sockets []host.Socket) {
-	r.Held, r.Complete = nil, nil
+	r.Held, r.Complete, r.ForksUnseen = nil, nil, false
 	holding := map[int]bool{}
 	held := holdingPort(sockets)
 	for _, s := range held {
@@ -391,6 +391,7 @@ func (r *Result) setHolders(sockets []host.Socket) {
 		s := &sockets[i]
 		holds := holdsPort(*s)
 		complete = complete && (s.Complete || s.State == host.TimeWait)
+		r.ForksUnseen = r.ForksUnseen || s.ForksUnseen
 		if len(s.Holders) == 0 && (holds || len(held) == 0) {
 			r.Held = append(r.Held, HeldSocket{s, nil})
 		}

@@ -72,6 +72,9 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 			}
 		}
 	}
+	for _, s := range sockets {
+		s.ForksUnseen = len(s.Holders) > 0 && !s.Complete
+	}
 	if more {
 		gaps = append(gaps, moreHolders(wanted.most))
 	}

@@ -52,6 +52,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	s.missing = len(s.wanted)
 	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)
+		s.findForks()
 	} else {
 		s.examineLikely()
 	}
@@ -60,6 +61,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	}
 	nameSocketUnits(ctx, sockets)
 	gaps := s.gaps(sockets)
+	s.markForks(sockets)
 	if s.unlisted != nil {
 		op, errno := opErrno(s.unlisted)
 		return []Gap{{What: "the list of processes can't be read, so no holder can be named", Op: op, Errno: errno, Kind: GapHolders}}
@@ -94,6 +96,8 @@ type search struct {
 	pids     []int
 	unlisted error
 	holders  []int // in the order found
+	forks    []int // of holders, with what these are forks of
+	unsure   bool  // there may be more of them
 	hidden   []int // could not be examined
 	reason   error // why
 	details  *details
@@ -132,6 +136,18 @@ func (s *search) examineLikely() {
 	s.examineRelatives(groups)
 }
 
+// findForks finds the forks of holders after all processes were examined, if some could
+// not be. Those of many holders, as a list of a host has them, are not looked for.
+func (s *search) findForks() {
+	const few = 64
+	if s.unsure = len(s.holders) > few; s.unsure || len(s.hidden) == 0 && !hidesProcesses() {
+		return
+	}
+	groups := newCgroups()
+	defer groups.close()
+	s.examineRelatives(groups)
+}
+
 // examineRelatives examines the relatives of holders, next of kin first. A holder
 // that is found among them has relatives of its own.
 func (s *search) examineRelatives(groups *cgroups) {
@@ -141,11 +157,14 @@ func (s *search) examineRelatives(groups *cgroups) {
 	for next := 0; ; {
 		for ; next < len(s.holders); next++ {
 			if s.left <= 0 || s.ctx.Err() != nil {
+				s.unsure = true
 				return
 			}
-			kin, mates, known := relatives(s.holders[next], groups, orphans)
+			kin, mates, forks, known := relatives(s.holders[next], groups, orphans)
+			s.forks = append(s.forks, forks...)
 			s.examine(kin, s.nothingWanted)
 			others = append(others, mates...)
+			s.unsure = s.unsure || !known
 			if !known && listed {
 				listed = false
 				others = append(others, s.all()...)
@@ -297,7 +316,7 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 			gap.What += fmt.Sprintf(" (pid %d)", s.hidden[0])
 		}
 		gap.Op, gap.Errno = "readlink /proc/PID/fd", ErrnoName(s.reason)
-	case unix.Access("/proc/1", unix.F_OK) != nil:
+	case hidesProcesses():
 		gap.What = "/proc hides the processes of other users (mount option hidepid)"
 	case late || s.stoppedEarly():
 		return gaps
@@ -311,6 +330,36 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 		gap.What += "; run as root to see every holder"
 	}
 	return append(gaps, gap)
+}
+
+// markForks marks the sockets with holders if a fork of one could not be examined. The
+// first process of the machine forks no servers, and adopts orphans.
+func (s *search) markForks(sockets []*Socket) {
+	hides := hidesProcesses()
+	unseen := s.unsure && (len(s.hidden) > 0 || s.ctx.Err() != nil || hides)
+	init := 0
+	if initialPIDs() {
+		init = 1
+	}
+	for _, pid := range s.forks {
+		if unseen {
+			break
+		}
+		there := hides && errors.Is(unix.Kill(pid, 0), unix.EPERM)
+		unseen = pid != init && (!s.examined[pid] || slices.Contains(s.hidden, pid) || there)
+	}
+	for _, socket := range sockets {
+		socket.ForksUnseen = len(socket.Holders) > 0 && (unseen || socket.MoreHolders)
+	}
+}
+
+// hidesProcesses reports whether /proc lacks the processes of other users.
+func hidesProcesses() bool { return unix.Access("/proc/1", unix.F_OK) != nil }
+
+// initialPIDs reports whether /proc shows all processes of the machine.
+func initialPIDs() bool {
+	ours, err := namespaceInode("/proc/self/ns/pid")
+	return err == nil && ours == initialPIDNamespace
 }
 
 // stoppedEarly reports whether there are processes that were not examined. Most often
@@ -330,9 +379,7 @@ func (s *search) stoppedEarly() bool {
 // shows only its own processes, so a socket without a holder there is held by a
 // process of another namespace.
 func markComplete(sockets []*Socket) []Gap {
-	ours, err := namespaceInode("/proc/self/ns/pid")
-	everything := err == nil && ours == initialPIDNamespace
-	elsewhere := false
+	everything, elsewhere := initialPIDs(), false
 	for _, socket := range sockets {
 		socket.Complete = !socket.MoreHolders && (everything || socket.Inode == 0 || len(socket.Holders) > 0)
 		elsewhere = elsewhere || len(socket.Holders) == 0 && !socket.Complete

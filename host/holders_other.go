@@ -31,7 +31,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 			}
 		}
 		s.Complete = gap.What == "" && len(found) == len(s.Holders)
-		s.Holders = found
+		s.Holders, s.ForksUnseen = found, len(found) > 0 && !s.Complete
 	}
 	if gap.What == "" {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,16 +16,21 @@ import (
 
 // relatives returns the processes that most likely share a holder's sockets: next of
 // kin, which are its parent and its children, and its siblings and the processes of its
-// cgroup. known is false if the kernel does not list them all.
-func relatives(pid int, groups *cgroups, orphans siblings) (kin, mates []int, known bool) {
+// cgroup. forks are those of which one has forked the other. known is false if the kernel
+// does not list them all.
+func relatives(pid int, groups *cgroups, orphans siblings) (kin, mates, forks []int, known bool) {
 	stat, err := readStat("/proc/" + strconv.Itoa(pid) + "/")
 	if err != nil {
-		return nil, nil, true // it has ended
+		return nil, nil, nil, true // it has ended
 	}
 	children, err := childrenOf(pid)
 	mates, known = groups.matesOf(pid)
 	brothers, siblingsErr := orphans.of(stat)
-	return append(children, stat.parent), append(brothers, mates...), known && err == nil && siblingsErr == nil
+	forks = slices.Concat(children, brothers)
+	if stat.copied {
+		forks = append(forks, stat.parent)
+	}
+	return append(children, stat.parent), append(brothers, mates...), forks, known && err == nil && siblingsErr == nil
 }
 
 // siblings are the children of processes that are known to have many, by parent and

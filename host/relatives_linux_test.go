@@ -68,7 +68,7 @@ func TestRelativesThatCannotBeListed(t *testing.T) {
 	}
 	groups := newCgroups()
 	defer groups.close()
-	if kin, mates, known := relatives(ended.Process.Pid, groups, siblings{}); len(kin)+len(mates) > 0 || !known {
+	if kin, mates, _, known := relatives(ended.Process.Pid, groups, siblings{}); len(kin)+len(mates) > 0 || !known {
 		t.Errorf("ended: %v, %v, known %t", kin, mates, known)
 	}
 	if all, err := childrenOf(ended.Process.Pid); len(all) > 0 || err != nil {

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -152,12 +153,46 @@ func TestUnprivileged(t *testing.T) {
 	if roots.Port != 8080 || roots.UID == nil || *roots.UID != 0 || len(roots.Holders) > 0 || roots.Complete {
 		t.Errorf("root's socket (pid %d): %s", pid, encode(roots))
 	}
+	if own.ForksUnseen {
+		t.Errorf("the process that started ours can't be examined, but has not forked it: %s", encode(own))
+	}
 	if own.Port != 8081 || own.UID == nil || *own.UID != nobody || !slices.Equal(pidsOf(own), []int{mine}) || own.Complete {
 		t.Errorf("our own user's socket (pid %d): %s", mine, encode(own))
 	}
 	wantGap(t, facts, Gap{Op: "readlink /proc/PID/fd", Errno: "EACCES", Kind: GapHolders})
 	if text := encode(facts.Gaps); !strings.Contains(text, "run as root to see every holder") {
 		t.Errorf("gaps %s", text)
+	}
+}
+
+// Of a server without rights, the copies are seen that have kept them.
+func TestForksUnseen(t *testing.T) {
+	testbed.NeedUsers(t)
+	for name, drop := range map[string]string{"a worker": "become()", "a worker of root": ""} {
+		t.Run(name, func(t *testing.T) {
+			if !inParallel(t) {
+				return
+			}
+			testbed.StartWith(t, func(*exec.Cmd) {}, "/usr/bin/python3", "-c", `
+import ctypes, os, socket, time
+def become():
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) # PR_SET_DUMPABLE: its user may examine it
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+`+drop+`
+if os.fork() == 0:
+    os.geteuid() or become()
+    print("ready", flush=True)
+time.sleep(600)`)
+			s := onlySocket(t, probeWith(t, testbed.Faults{UID: nobody}, tries(t, "tcp any 8080")))
+			if len(s.Holders) == 0 || s.ForksUnseen != (drop == "") {
+				t.Errorf("%s", encode(s))
+			}
+		})
 	}
 }
 

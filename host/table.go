@@ -165,11 +165,12 @@ type connectionKey struct {
 	state    State
 	complete bool
 	more     bool
+	unseen   bool
 	holders  string
 }
 
 func connectionKeyOf(s Socket) connectionKey {
-	k := connectionKey{Endpoint: s.Endpoint, state: s.State, complete: s.Complete, more: s.MoreHolders}
+	k := connectionKey{Endpoint: s.Endpoint, state: s.State, complete: s.Complete, more: s.MoreHolders, unseen: s.ForksUnseen}
 	for _, h := range s.Holders {
 		k.holders += strconv.Itoa(h.PID) + " "
 	}

@@ -290,6 +290,9 @@ type Socket struct {
 	// MoreHolders is true if a search left out holders, or processes that may be
 	// some, because there are too many or it took too long. Then no owner is proven.
 	MoreHolders bool `json:"more_holders,omitempty"`
+	// ForksUnseen is true if not all processes could be examined that have forked a
+	// holder, or were forked by one: these most likely have its sockets open, too.
+	ForksUnseen bool `json:"forks_unseen,omitempty"`
 }
 
 // Shares reports whether a new socket on e could take a part of the traffic of

@@ -85,7 +85,7 @@ func stop(r check.Result) advice {
 	switch {
 	case unseen:
 		a.text += "; then check again: not every process that holds it can be seen"
-	case killed && r.Complete != nil && !*r.Complete:
+	case killed && r.ForksUnseen:
 		a.text += "; other processes may hold it, too"
 	}
 	return a

@@ -186,9 +186,9 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"a starter with the socket":       {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 5 10`"},
 	} {
 		r := taken(check.InUse, "x", c.holders...)
-		for _, complete := range []bool{true, false} {
+		for _, unseen := range []bool{false, true} {
 			want := c.want
-			if r.Complete = &complete; !complete {
+			if r.ForksUnseen = unseen; unseen {
 				want += "; other processes may hold it, too"
 			}
 			if got := hints(r)[0].Text; got != want {
@@ -196,9 +196,8 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 			}
 		}
 	}
-	incomplete := false
 	r := taken(check.InUse, "x", check.Holder{Port: 8080, State: "listen", PID: 10, Process: "app", Unit: "app.service"})
-	r.Complete = &incomplete
+	r.ForksUnseen = true
 	if got := hints(r)[0].Text; strings.Contains(got, "other processes") {
 		t.Errorf("a unit: %s", got)
 	}
