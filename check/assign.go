@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -220,9 +219,6 @@ func groupsOf(needs []Need) (all []*group, of []*group) {
 
 // entry returns a text that is the same for one need on several targets, and no others.
 func (n Need) entry() string { return n.title() + "\x00" + n.At.String() }
-
-// jobOf returns the name of the job on the target.
-func (t *Opened) jobOf(o Options) string { return cmp.Or(t.Job, o.Job) }
 
 // each calls do for all targets side by side. It returns the first error of them, in
 // their order.
@@ -521,7 +517,7 @@ const moment = 500 * time.Millisecond
 // takeNew has keepers hold a port for every need that has none, and makes sure that its
 // app can use that port.
 func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
-	start := time.Now()
+	start := time.Now().Add(-a.waited()) // what has ended since then, has ended
 	steps := backoff.NewExponentialBackOff()
 	steps.InitialInterval, steps.MaxInterval = 20*time.Millisecond, time.Second
 	refused, lastTry := 0, false
@@ -563,6 +559,15 @@ func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 		refused = 0
 	}
 	return AssignedLease{}, context.Cause(ctx)
+}
+
+// waited returns how long keepers have been waited for.
+func (a *assignment) waited() time.Duration {
+	var most time.Duration
+	for _, p := range a.sites {
+		most = max(most, p.waited)
+	}
+	return most
 }
 
 // pause waits before another attempt, until a time at the latest. As long as a need's
@@ -894,7 +899,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 		case !lastTry:
 			return unmet, nil
 		default:
-			unmet.Message = fmt.Sprintf("%s was taken for a moment, or a process that holds no lease has the name of its lock (`ss -xap` shows it as root)", n.Ports)
+			unmet.Message = fmt.Sprintf("%s is free, but could not be leased: another job had it for a moment, or a program that is not portcheck has bound the name of its socket (`ss -xap | grep portcheck/1/` shows it as root)", n.Ports)
 		}
 	}
 	if len(n.Range) == 0 {

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -12,7 +11,7 @@ import (
 
 // mayHold reports whether the run's job may hold another port for an unmet need.
 func (r *round) mayHold(results map[resultKey]*Result) bool {
-	if cmp.Or(r.Target.Job, r.plan.Job) == "" || r.host == nil {
+	if r.jobOf(r.Options) == "" || r.host == nil {
 		return false
 	}
 	for i, n := range r.needs {
@@ -41,7 +40,7 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 		return
 	}
 	if !r.knowsOwn { // there was no request for alternatives
-		req := host.LeaseRequest{List: host.OwnLeases, Job: cmp.Or(r.Target.Job, r.plan.Job), Budget: max(leaseTime-r.leaseTime, leastLeaseTime)}
+		req := host.LeaseRequest{List: host.OwnLeases, Job: r.jobOf(r.Options), Budget: r.keepers.budget()}
 		var reply host.LeaseReply
 		late, err := r.spend(ctx, func(ctx context.Context) (err error) {
 			reply, err = host.Hold(ctx, r.host, req)

@@ -47,6 +47,15 @@ type LeasedPort struct {
 	Name     string        `json:"name,omitempty"` // of the need
 }
 
+// leaseOf returns the lease that a port of a target has, as reports describe it.
+func leaseOf(l host.Lease) Lease {
+	of := Lease{ID: l.ID, Job: l.Job, App: l.App, PID: l.PID, User: l.User, Since: l.Since, Expires: l.Expires, UntilExit: l.UntilExit}
+	if l.UID >= 0 {
+		of.UID = &l.UID
+	}
+	return of
+}
+
 // LeasesOf returns the leases that ports of a target have, in the order of their first
 // ports.
 func LeasesOf(target string, held []host.Lease) Leases {
@@ -64,10 +73,7 @@ func LeasesOf(target string, held []host.Lease) Leases {
 		if !known {
 			i = len(all.Leases)
 			index[k] = i
-			l := ListedLease{Target: target, Lease: Lease{ID: h.ID, Job: h.Job, App: h.App, PID: h.PID, User: h.User, Since: h.Since, Expires: h.Expires, UntilExit: h.UntilExit}}
-			if h.UID >= 0 {
-				l.UID = &h.UID
-			}
+			l := ListedLease{Target: target, Lease: leaseOf(h)}
 			all.Leases = append(all.Leases, l)
 		}
 		l := &all.Leases[i]
@@ -79,7 +85,7 @@ func LeasesOf(target string, held []host.Lease) Leases {
 const (
 	// leaseTime limits how long the keepers of a machine may take to say what they
 	// hold, in all of a run.
-	leaseTime = time.Second
+	leaseTime = 750 * time.Millisecond
 	// leastLeaseTime is what is left of it at least: those that do answer do so in a
 	// millisecond.
 	leastLeaseTime = 20 * time.Millisecond
@@ -116,10 +122,8 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 		return
 	}
 	l := leases[i]
-	r.Lease = &Lease{ID: l.ID, Job: l.Job, App: l.App, PID: l.PID, User: l.User, Since: l.Since, Expires: l.Expires, UntilExit: l.UntilExit}
-	if l.UID >= 0 {
-		r.Lease.UID = &l.UID
-	}
+	of := leaseOf(l)
+	r.Lease = &of
 	to := leasedTo(l.Job, l.PID, l.UID, l.Expires)
 	if r.Status == InUse {
 		r.Message += ", and " + to

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ type Opened struct {
 	timeout time.Duration // of one operation on leases
 	asked
 }
+
+// jobOf returns the name of the job on the target.
+func (t Target) jobOf(o Options) string { return cmp.Or(t.Job, o.Job) }
 
 // asked is how long the keepers of a machine were waited for, in all. One that is silent
 // is so again.

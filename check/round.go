@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,8 +107,7 @@ type round struct {
 	spent   time.Duration // so far, of Timeout
 	probed  time.Time     // when needs began to wait
 	scans   map[scanKey]*scan
-	// leaseTime is how long the keepers of leases have taken to answer so far.
-	leaseTime time.Duration
+	keepers asked
 	// ephemeralPorts is the result of ephemeral, once it was called.
 	ephemeralPorts *port.Bits
 	// tableOnly is set if nothing can be bound on the target.
@@ -212,8 +210,8 @@ func (r *round) close() {
 
 // ask sends one request, within the target's budget.
 func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, err error) {
-	req.Job = cmp.Or(r.Target.Job, r.plan.Job)
-	req.LeaseBudget = max(leaseTime-r.leaseTime, leastLeaseTime) // one that is silent is so again
+	req.Job = r.jobOf(r.Options)
+	req.LeaseBudget = r.keepers.budget()
 	late, err := r.spend(ctx, func(ctx context.Context) (err error) {
 		facts, err = r.host.Probe(ctx, req)
 		return err
@@ -221,7 +219,7 @@ func (r *round) ask(ctx context.Context, req host.Request) (facts host.Facts, er
 	if late {
 		return facts, fmt.Errorf("no answer within %s (--timeout)", r.Timeout)
 	}
-	r.leaseTime += max(facts.LeaseTime, 0)
+	r.keepers.add(facts.LeaseTime)
 	if err == nil {
 		if wrong := validate(facts, req); wrong != nil {
 			err = fmt.Errorf("the probe's answer does not match the request: %w", wrong)

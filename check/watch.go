@@ -261,7 +261,8 @@ func (w *watched) turn(ctx context.Context) ([]Event, error) {
 func (w *watched) reopen(ctx context.Context) ([]Event, error) {
 	w.opening.acquire()
 	defer w.opening.release()
-	w.spent, w.leaseTime = 0, 0
+	w.spent = 0
+	w.keepers.forget()
 	if err := w.reach(ctx); err != nil {
 		w.host = nil
 		return nil, err
@@ -306,7 +307,8 @@ func (w *watched) survey(ctx context.Context) ([]Event, error) {
 	if w.digests == nil { // the table could not be read before
 		return w.relist(ctx)
 	}
-	w.spent, w.leaseTime = 0, 0
+	w.spent = 0
+	w.keepers.forget()
 	now := time.Now()
 	facts, err := w.ask(ctx, host.Request{Survey: &host.Survey{Known: w.digests}})
 	if err != nil {

@@ -37,8 +37,7 @@ user, and root all of them. It is no error if there is nothing to end.`,
 	leaseTargets(f, &targets)
 	connect.connectFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		switch {
-		case all && len(ids) > 0:
+		if all && len(ids) > 0 {
 			return usageError(errAllAndIDs, "see `portcheck release --help`")
 		}
 		for _, id := range ids {
@@ -76,7 +75,15 @@ user, and root all of them. It is no error if there is nothing to end.`,
 				a.logf("no lease has the ID %s, so it has ended already", id)
 			}
 		}
-		return joinFailures(failures...)
+		err = joinFailures(failures...)
+		switch {
+		case err != nil || len(found) > 0 || len(ids) > 0:
+		case all:
+			a.logf("there is no lease that this user may end")
+		default:
+			a.logf("this job has no lease: nothing to end; `portcheck leases` lists those of all jobs")
+		}
+		return err
 	}
 	return cmd
 }

@@ -169,16 +169,19 @@ func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 		}
 		all, asked = append(all, h), append(asked, fd)
 	}
+	gone := map[int]bool{}
 	read := func(i int) {
-		ask(asked[i], &all[i], uid, deadline)
+		answered := ask(asked[i], &all[i], uid, deadline)
 		unix.Close(asked[i])
+		if !answered {
+			gone[i] = isOver(&all[i], uid, deadline)
+		}
 	}
 	for i, fd := range asked {
 		if fd >= 0 {
 			read(i)
 		}
 	}
-	gone := map[int]bool{}
 	for i, fd := range asked {
 		if fd != -1 {
 			continue
@@ -201,20 +204,41 @@ func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 	return kept
 }
 
+// isOver reports whether a lease has ended of which the keeper has closed the connection
+// without an answer, as it does at its end. Another keeper may have the lock by now.
+func isOver(l *Held, uid int, deadline time.Time) bool {
+	const attempts = 5 // a process that is no keeper may close all connections
+	for range attempts {
+		fd, err := connect(lockName(l.Protocol, l.Port))
+		if err != nil {
+			return errors.Is(err, unix.ECONNREFUSED)
+		}
+		answered := ask(fd, l, uid, deadline)
+		unix.Close(fd)
+		if answered || time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
 // ask fills in what the kernel and the keeper say of a lease. Of another user than uid,
-// unless that is -1, it is what the kernel says.
-func ask(fd int, l *Held, uid int, deadline time.Time) {
+// unless that is -1, it is what the kernel says. It reports whether an answer was waited
+// for to its end, and not cut off by the end of the connection.
+func ask(fd int, l *Held, uid int, deadline time.Time) (answered bool) {
 	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 		l.PID, l.UID = int(peer.Pid), int(peer.Uid) // of the process that called listen
 	}
 	if l.Port < privileged && l.UID != 0 || uid >= 0 && l.UID != uid {
-		return
+		return true
 	}
 	line, ok := readLine(fd, deadline)
 	told := Lease{}
 	if ok && json.Unmarshal(line, &told) == nil {
 		l.describe(told)
 	}
+	return ok || time.Now().After(deadline)
 }
 
 // readLine reads a line of at most mostLine bytes.
