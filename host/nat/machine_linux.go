@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -12,17 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readMachine reads the interfaces that are up and their addresses.
-func readMachine() (machine, error) {
+// readMachine reads the interfaces that are up, and the addresses of the machine.
+func readMachine(ctx context.Context) (machine, error) {
 	links, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
 	if err != nil {
-		return machine{}, err
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
 	}
 	addrs, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
 	if err != nil {
-		return machine{}, err
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
 	}
-	return decodeMachine(links, addrs)
+	m, err := decodeMachine(links, addrs)
+	if err != nil {
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
+	}
+	for try := 1; ; try++ {
+		m.routed, err = readRouted(ctx, m)
+		if !errors.Is(err, errChanged) || try == maxTries || ctx.Err() != nil {
+			return m, err
+		}
+	}
 }
 
 func decodeMachine(links, addrs []byte) (machine, error) {

@@ -132,11 +132,16 @@ const (
 	maxWalks    = 8_000_000 // rules visited in all
 	maxRoutes   = 16        // of one answer, once there is one with all callers
 	maxMessages = 2_000_000 // messages of one dump
+	maxRouted   = 100_000   // routes that make addresses local
+	maxSpots    = 64        // addresses of such routes that are followed for one question
 )
 
 // A machine is what the evaluation has to know about the host.
 type machine struct {
 	interfaces []netInterface
+	// routed are the addresses that a route makes local on no interface (AnyIP). Those
+	// of the interfaces can be among them.
+	routed spans
 }
 
 // netInterface is an interface that is up and from which packets can arrive.
@@ -171,7 +176,7 @@ func (i netInterface) has(addr netip.Addr) bool {
 	return slices.Contains(i.addrs, addr)
 }
 
-// addresses returns the addresses of the machine that a question covers.
+// addresses returns the addresses of interfaces that a question covers.
 func (m machine) addresses(asked netip.Addr) []netip.Addr {
 	if !asked.IsUnspecified() {
 		return []netip.Addr{asked}
@@ -191,5 +196,5 @@ func (m machine) addresses(asked netip.Addr) []netip.Addr {
 
 // isOwn reports whether an address is one of the machine's.
 func (m machine) isOwn(addr netip.Addr) bool {
-	return addr.IsLoopback() || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
+	return addr.IsLoopback() || m.routed.overlap(addr, addr) || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
 }

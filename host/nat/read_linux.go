@@ -147,9 +147,9 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 	if k.empty() {
 		return make([]Answer, len(questions)), nil
 	}
-	m, err := readMachine()
+	m, err := readMachine(ctx)
 	if err != nil {
-		return nil, &Unreadable{Op: "list interfaces", Err: err}
+		return nil, err
 	}
 	k.filter = newFilter(questions, m)
 	k.legacy, k.chains, k.sets = map[tableKey]legacyTable{}, map[chainKey][]rule{}, map[chainKey]*set{}

@@ -84,15 +84,7 @@ func (w *walk) isEndpoint(a netip.Addr) tri {
 	if !w.asked.IsUnspecified() {
 		return no
 	}
-	if a.IsLoopback() {
-		return yes
-	}
-	for i := range w.machine.interfaces {
-		if w.machine.interfaces[i].has(a) {
-			return yes
-		}
-	}
-	return no
+	return triOf(w.machine.isOwn(a))
 }
 
 // mayBeOwn reports whether an address of the question is between two others.
@@ -101,6 +93,9 @@ func (w *walk) mayBeOwn(low, high netip.Addr) bool {
 		if low.Compare(a) <= 0 && a.Compare(high) <= 0 {
 			return true
 		}
+	}
+	if w.asked.IsUnspecified() && w.machine.routed.overlap(low, high) {
+		return true
 	}
 	return low.IsLoopback() || high.IsLoopback()
 }

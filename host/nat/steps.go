@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -415,6 +416,7 @@ func (s compare) run(w *walk) effect {
 	if w.filter != nil {
 		return ifMatched(s.prune(w), "")
 	}
+	s.mark(w)
 	var result tri
 	switch s.op {
 	case opEqual:
@@ -470,6 +472,21 @@ func (w *walk) bounded(op uint32, bound uint16) bool {
 	return bound >= narrow
 }
 
+// mark records which called addresses the condition names.
+func (s compare) mark(w *walk) {
+	if w.spots == nil {
+		return
+	}
+	switch s.op {
+	case opEqual, opNotEqual:
+		w.mark(s.at, s.want, s.want)
+	case opLess, opGreaterOrEqual:
+		w.mark(s.at, s.want, bytes.Repeat([]byte{0xff}, len(s.want)))
+	default:
+		w.mark(s.at, make([]byte, len(s.want)), s.want)
+	}
+}
+
 func (s compare) prune(w *walk) tri {
 	value, known := w.reg.value[s.at:s.at+len(s.want)], w.reg.known[s.at:s.at+len(s.want)]
 	if s.op != opEqual {
@@ -497,6 +514,7 @@ type inRange struct {
 func (s inRange) run(w *walk) effect {
 	value, known := w.reg.value[s.at:s.at+len(s.low)], w.reg.known[s.at:s.at+len(s.low)]
 	result := within(value, known, s.low, s.high).xor(s.invert)
+	w.mark(s.at, s.low, s.high)
 	if len(s.low) == 2 && w.reg.holds(ofPort, s.at, 2) {
 		low, high := binary.BigEndian.Uint16(s.low), binary.BigEndian.Uint16(s.high)
 		if w.filter != nil && !s.invert {

@@ -44,6 +44,8 @@ type call struct {
 	// invalid and stands for all addresses.
 	local bool
 	in    *netInterface
+	// spots, if there are any, collects addresses of routes to follow.
+	spots *spots
 }
 
 // A walk follows one call.

@@ -231,7 +231,7 @@ func (s addrType) run(w *walk) effect {
 // isOn reports whether the called address is local on an interface, or on lo.
 func (w *walk) isOn(in *netInterface) tri {
 	switch {
-	case !w.addr.IsValid(), in == nil && !w.leaving(), in != nil && in.vrf != "":
+	case !w.addr.IsValid(), in == nil && !w.leaving(), in != nil && in.vrf != "", w.machine.routed.overlap(w.addr, w.addr):
 		return maybe
 	case in == nil || in.loopback:
 		if w.addr.IsLoopback() {
@@ -340,6 +340,7 @@ func (s addrRange) run(w *walk) effect {
 		return within(h.value[at:at+length], h.known[at:at+length], s.data[low:][:length], s.data[low+16:][:length])
 	}
 	if flags&dest != 0 {
+		w.spots.markBytes(s.data[32:][:length], s.data[48:][:length])
 		result = min(result, in(offset, 32).xor(flags&invertDest != 0))
 	}
 	if flags&source != 0 {
