@@ -84,7 +84,7 @@ func (f *filter) mayBeIn(want, mask []byte) tri {
 // walk returns a walk that runs rules of a family for all questions at once.
 func (f *filter) walk(family uint8) *walk {
 	w := &walk{filter: f, call: call{family: family}}
-	if family == familyInet {
+	if family == familyInet || family == familyNetdev {
 		w.family = 0 // either
 	}
 	if len(f.protocols) == 1 {

@@ -99,7 +99,7 @@ var someIPSets = []*ipset{
 	{name: "d", kind: ipsetList, members: []*ipset{{name: "e", kind: "hash:net,net", family: familyIPv6}, {name: "f", kind: "hash:ip", family: familyIPv4}}},
 }
 
-var someMachine = machine{interfaces: []netInterface{
+var someMachine = machine{routed: spans{{netip.MustParseAddr("192.0.2.0"), netip.MustParseAddr("192.0.2.255")}}, interfaces: []netInterface{
 	{name: "lo", index: 1, loopback: true, addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}},
 	{name: "eth0", index: 2, addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
 }}
@@ -131,7 +131,7 @@ func TestDecodeRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{Addr: netip.MustParseAddr("192.0.2.1"), Port: 9090, Here: true}) || answers[0][0].Interface != "eth0" {
+	if len(answers[0]) != 5 || !answers[0][0].All || answers[0][0].To[0] != (Target{Addr: netip.MustParseAddr("192.0.2.1"), Port: 9090, Here: true}) || answers[0][0].Interface != "eth0" {
 		t.Errorf("TCP port 8080: %+v", answers[0])
 	}
 	for i, a := range answers[2:] {

@@ -254,6 +254,17 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			iptables-nft -t nat -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
 			iptables-nft -t nat -A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
 			iptables-nft -t nat -A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 9090`},
+		{name: "a verdict map before another port", nft: "iifname vmap { \"wan\" : continue, \"lan\" : return } udp dport 9999 accept; tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "marks before another port", nft: "meta mark set 4 udp dport 9999 accept; meta mark 4 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "a port rewritten before a condition on the caller", script: rewriting("tcp dport 8080 tcp dport set 9090 ip saddr 10.1.0.77 accept"), wantAll: true, drops: true},
+		{name: "a port rewritten by a device", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 tcp dport set 9090; }\n}\n" + rewriting("tcp dport 9999 accept"), wantAll: true, drops: true},
+		{name: "a port rewritten by a device in a table of both families", script: "table inet d {\nchain i { type filter hook ingress device wan priority 0; udp dport 8080 udp dport set 9091; }\n}\n" + rewriting("tcp dport 9999 accept"), wantAll: true, drops: true},
+		{name: "an address rewritten by a device", script: "table netdev d {\nchain i { type filter hook ingress devices = { wan, lan } priority 0; udp dport 8080 ip daddr set 10.2.0.2; }\n}\n", wantAll: true, drops: true},
+		{name: "a device that forwards", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 fwd to lan; }\n}\n", wantSome: true, vague: true, drops: true},
+		{name: "a device that forwards another port", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 9999 fwd to lan; }\n}\n"},
+		{name: "a port rewritten by lo", script: "table netdev d {\nchain i { type filter hook ingress device lo priority 0; udp dport 8080 udp dport set 9091; }\n}\n", wantAll: true, drops: true},
+		{name: "a device that marks", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 meta mark set 4; }\n}\n" +
+			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta mark 4 meta l4proto tcp redirect to :9090; }\n}\n", wantAll: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},

@@ -8,8 +8,7 @@
 // nothing about the kernel.
 //
 // What is not understood makes a rule one for some callers, never for none. Not
-// seen at all are eBPF programs and hooks of network devices (the families netdev
-// and bridge).
+// seen at all are eBPF programs, the actions of tc and the family bridge.
 package nat
 
 import (
@@ -132,6 +131,7 @@ const (
 	maxWalks    = 8_000_000 // rules visited in all
 	maxRoutes   = 16        // of one answer, once there is one with all callers
 	maxMessages = 2_000_000 // messages of one dump
+	maxStacked  = 8         // devices upon each other (MAX_NEST_DEV)
 	maxRouted   = 100_000   // routes that make addresses local
 	maxSpots    = 64        // addresses of such routes that are followed for one question
 )
@@ -152,6 +152,9 @@ type netInterface struct {
 	kind     uint16       // ARPHRD_*, 0 if it is unknown
 	vrf      string       // the VRF that it belongs to, or empty
 	addrs    []netip.Addr // in the kernel's order, without zones
+	// lower are the devices by which its packets may arrive first: the ports of a bridge,
+	// the device below a VLAN.
+	lower []string
 }
 
 // reaches reports whether callers from outside can reach an address of the

@@ -219,7 +219,7 @@ func (k *kernel) readBases() error {
 	}
 	err = k.source.dump(getChain, 0, nil, func(message []byte) error {
 		b, ok, err := decodeChain(message)
-		ways := b.hook == hookPrerouting || b.hook == hookOutput || !b.nat && (b.hook == hookInput || b.hook == hookPostrouting)
+		ways := b.hook == hookPrerouting || b.hook == hookOutput || !b.nat && (b.hook == hookInput || b.hook == hookPostrouting || b.hook == hookIngress || b.hook == hookEgress)
 		if ok && !asleep[b.table] && familyNames[b.table.family] != "" && ways {
 			k.base = append(k.base, b)
 		}
@@ -284,7 +284,7 @@ func (k *kernel) readLegacy() error {
 func (k *kernel) bases(family uint8) []baseChain {
 	var all []baseChain
 	for _, b := range k.base {
-		if b.table.family == family || b.table.family == familyInet {
+		if b.table.family == family || b.table.family == familyInet || b.table.family == familyNetdev {
 			all = append(all, b)
 		}
 	}

@@ -93,7 +93,9 @@ func (w *walk) rewrite(r *rule, c change, certain bool) (gone bool) {
 	case w.mayRestore(r, c):
 		w.unknown("other rules may change the packets back")
 		targets = append(targets, Target{})
-	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool { return b.hook == w.hook && b.nat }):
+	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool {
+		return b.nat && (b.hook == w.hook || w.hook == hookIngress && b.hook == hookPrerouting)
+	}):
 		// Rules for the other port have not been read.
 		w.unknown("other NAT rules may send them on")
 		targets = append(targets, Target{})
@@ -134,7 +136,7 @@ func decodeRewriters(t tableKey, message []byte) ([]rewriter, error) {
 		return nil, err
 	}
 	families := []uint8{t.family}
-	if t.family == familyInet {
+	if t.family == familyInet || t.family == familyNetdev {
 		families = []uint8{familyIPv4, familyIPv6}
 	}
 	var all []rewriter

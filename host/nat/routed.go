@@ -152,7 +152,7 @@ func (s *spots) rest() []netip.Addr {
 // mark records which called addresses a condition names, from low to high. They are
 // compared with registers.
 func (w *walk) mark(at int, low, high []byte) {
-	if w.spots == nil {
+	if w.spots == nil || len(low) != len(high) || !fits(at, len(low)) {
 		return
 	}
 	_, length := addrOffset(w.family)

@@ -328,6 +328,17 @@ func (s tproxyRegisters) run(w *walk) effect {
 	return t.run(w)
 }
 
+// forward is the statement fwd: it sends packets out by another device.
+type forward struct{}
+
+func (forward) run(w *walk) effect {
+	if w.filter != nil {
+		return matched
+	}
+	w.unknown("it forwards them by another device")
+	return effect{matched: yes, sent: []Target{{}}, back: maybe}
+}
+
 // awayUnknown sends callers to a place that is not known.
 type awayUnknown struct{ name string }
 

@@ -72,7 +72,7 @@ func (s loadMeta) run(w *walk) effect {
 		return s.loadType(w)
 	case metaSkuid, metaSkgid, metaCgroup:
 		w.reg.storeUnknown(s.at, 4)
-		if w.filter == nil && w.hook == hookPrerouting {
+		if w.filter == nil && (w.hook == hookPrerouting || w.hook == hookIngress) {
 			return effect{} // no socket yet, and nft_meta_get_eval then ends the rule
 		}
 	case metaIifname, metaOifname:
@@ -114,7 +114,9 @@ func (s loadMeta) loadType(w *walk) effect {
 const nameLength = 16 // IFNAMSIZ
 
 // leaving reports whether the packet is at a hook that packets leave by.
-func (w *walk) leaving() bool { return w.hook == hookOutput || w.hook == hookPostrouting }
+func (w *walk) leaving() bool {
+	return w.hook == hookOutput || w.hook == hookPostrouting || w.hook == hookEgress
+}
 
 // device returns the name of the interface by which the packet arrives or leaves.
 // It is empty at the hooks that have none.

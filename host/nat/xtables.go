@@ -289,13 +289,13 @@ func (s markMatch) run(w *walk) effect {
 
 // met reports whether conntrack has met the packet at another hook.
 func (w *walk) met() bool {
-	return w.hook == hookPrerouting && w.in != nil && w.in.loopback || w.hook == hookInput || w.hook == hookPostrouting
+	return (w.hook == hookPrerouting || w.hook == hookIngress) && w.in != nil && w.in.loopback || w.hook == hookEgress || w.hook == hookInput || w.hook == hookPostrouting
 }
 
 // tracked reports whether the call has a connection here. Before the connection is
 // looked up there is none, except when the packet comes back by lo.
 func (w *walk) tracked() tri {
-	if w.chain.priority <= priorityConntrack && !w.met() {
+	if (w.chain.priority <= priorityConntrack || w.hook == hookIngress) && !w.met() {
 		return no
 	}
 	return w.state.untracked.not()
