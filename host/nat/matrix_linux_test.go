@@ -202,6 +202,13 @@ chain out { type filter hook output priority raw; tcp dport 8080 ip daddr set 10
 			"chain post { type filter hook output priority -350; tcp sport 9090 tcp sport set 8080; udp sport 9091 udp sport set 8080; }\n}\n", wantAll: true},
 		{name: "ports rewritten on input, for both families", script: `table inet t { chain in { type filter hook input priority mangle; tcp dport 8080 tcp dport set 9090; }
 }`, wantAll: true},
+		{name: "ports rewritten behind jumps and a verdict map", script: `table ip t {
+			chain re { meta l4proto tcp tcp dport set 9090; }
+			map m { type inet_service : verdict; elements = { 8080 : goto re, 9999 : accept } }
+			chain x { tcp dport vmap @m; }
+			chain in { type filter hook input priority 0; jump x; }
+			chain nat { type nat hook prerouting priority -100; tcp dport 9999 redirect to :9090; }
+		}`, wantAll: true, drops: true},
 		{name: "input without a rewritten port", script: `table inet t { chain in { type filter hook input priority filter; policy drop; ct state established,related accept; meta l4proto { tcp, udp } th dport { 8080, 8081, 9090, 9091 } accept; icmpv6 type != 255 accept; }
 }`},
 		{name: "ports rewritten on the way out", script: `table ip t { chain post { type filter hook postrouting priority filter; udp dport 8080 udp dport set 9091; }

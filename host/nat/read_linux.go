@@ -239,21 +239,73 @@ func (k *kernel) readRewriters() error {
 		if _, read := found[b.table]; read || b.nat {
 			continue
 		}
-		before := len(k.rewriting)
-		err := k.source.dump(getRule, b.table.family, []attribute{textAttribute(objectTable, b.table.name)}, func(message []byte) error {
-			all, err := decodeRewriters(b.table, message)
-			k.rewriting = append(k.rewriting, all...)
-			return err
-		})
+		all, err := k.rewritersOf(b.table)
 		if err != nil {
 			return err
 		}
-		found[b.table] = len(k.rewriting) > before
+		k.rewriting = append(k.rewriting, all...)
+		found[b.table] = len(all) > 0
 	}
 	k.base = slices.DeleteFunc(k.base, func(b baseChain) bool {
 		return (b.hook == hookInput || b.hook == hookPostrouting) && !found[b.table]
 	})
 	return nil
+}
+
+// rewritersOf finds those of a table that a chain without NAT leads to: such a table of
+// kube-proxy has many others. Beyond some chains it reads all rules at once.
+func (k *kernel) rewritersOf(t tableKey) ([]rewriter, error) {
+	const mostChains = 64
+	var all []rewriter
+	var chains, maps []string
+	for _, b := range k.base {
+		if b.table == t && !b.nat {
+			chains = append(chains, b.name)
+		}
+	}
+	lead := func(v verdict) {
+		if v.chain != "" && !slices.Contains(chains, v.chain) {
+			chains = append(chains, v.chain)
+		}
+	}
+	read := func(ask ...attribute) error {
+		return k.source.dump(getRule, t.family, append(ask, textAttribute(objectTable, t.name)), func(message []byte) error {
+			r, steps, err := decodeRewriters(t, message)
+			all = append(all, r...)
+			for _, s := range steps {
+				switch s := s.(type) {
+				case verdict:
+					lead(s)
+				case lookup:
+					if s.verdict && !slices.Contains(maps, s.set) {
+						maps = append(maps, s.set)
+					}
+				}
+			}
+			return err
+		})
+	}
+	mapsRead := 0
+	for i := 0; i < len(chains); i++ {
+		if len(chains) > mostChains {
+			all = nil
+			err := read()
+			return all, err
+		}
+		if err := read(textAttribute(objectName, chains[i])); err != nil {
+			return nil, err
+		}
+		for ; mapsRead < len(maps); mapsRead++ {
+			ask := []attribute{textAttribute(objectTable, t.name), textAttribute(objectName, maps[mapsRead])}
+			err := k.source.dump(getElement, t.family, ask, func(message []byte) error {
+				return decodeElements(message, func(e *element) error { lead(e.verdict); return nil })
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
 }
 
 func (k *kernel) rewriters() []rewriter { return k.rewriting }
