@@ -250,6 +250,31 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			chain public { jump public_allow; }
 			chain public_allow { meta nfproto ipv4 tcp dport 8080 dnat ip to 10.2.0.2:9090; meta nfproto ipv6 udp dport 8080-8081 redirect to :9090; }
 		}`, wantAll: true, drops: true},
+		{name: "Docker 29 by nft", script: `table ip docker-bridges {
+			map filter-forward-in-jumps { type ifname : verdict; elements = { "docker0" : jump filter-forward-in__docker0 } }
+			map nat-postrouting-in-jumps { type ifname : verdict; }
+			chain filter-FORWARD { type filter hook forward priority filter; policy accept; oifname vmap @filter-forward-in-jumps; }
+			chain nat-OUTPUT { type nat hook output priority -100; policy accept; ip daddr != 127.0.0.0/8 fib daddr type local counter jump nat-prerouting-and-output; }
+			chain nat-POSTROUTING { type nat hook postrouting priority srcnat; policy accept; iifname vmap @nat-postrouting-in-jumps; }
+			chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept; fib daddr type local counter jump nat-prerouting-and-output; }
+			chain nat-prerouting-and-output { iifname != "docker0" tcp dport 8080 counter dnat to 10.2.0.2:9090 comment "DNAT"; ip daddr 10.1.0.9 udp dport 8081 dnat to 10.2.0.2:9091; }
+			chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept; ip daddr 10.2.0.2 iifname != "docker0" counter drop comment "DROP DIRECT ACCESS"; ip daddr 127.0.0.1 iifname != "lo" tcp dport 8081 drop; }
+			chain filter-forward-in__docker0 { ct state established,related accept; drop; }
+}
+`, wantAll: true, drops: true},
+		{name: "netavark by nft", script: `table inet netavark {
+			chain INPUT { type filter hook input priority filter; policy accept; ip saddr 10.88.0.0/16 meta l4proto { tcp, udp } th dport 53 accept; }
+			chain FORWARD { type filter hook forward priority filter; policy accept; ct state invalid drop; jump NETAVARK-ISOLATION-1; }
+			chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; meta mark & 0x2000 == 0x2000 masquerade; }
+			chain PREROUTING { type nat hook prerouting priority dstnat; policy accept; fib daddr type local jump NETAVARK-HOSTPORT-DNAT; }
+			chain OUTPUT { type nat hook output priority -100; policy accept; fib daddr type local jump NETAVARK-HOSTPORT-DNAT; }
+			chain NETAVARK-HOSTPORT-DNAT { tcp dport 8080 jump nv_2f259bab_10_88_0_0_nm16_dnat; ip daddr 10.1.0.1 udp dport 8081 jump nv_2f; }
+			chain NETAVARK-HOSTPORT-SETMARK { meta mark set meta mark | 0x2000; }
+			chain NETAVARK-ISOLATION-1 { }
+			chain nv_2f { ip saddr 10.88.0.0/16 udp dport 8081 jump NETAVARK-HOSTPORT-SETMARK; udp dport 8081 dnat ip to 10.2.0.2:9091; }
+			chain nv_2f259bab_10_88_0_0_nm16_dnat { ip saddr 10.88.0.0/16 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK; ip saddr 127.0.0.1 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK; tcp dport 8080 dnat ip to 10.2.0.2:9090; }
+}
+`, wantAll: true, drops: true},
 		{name: "OpenWrt's fw4", script: `table inet fw4 {
 			chain dstnat { type nat hook prerouting priority dstnat; policy accept; iifname { "wan", "pppoe-wan" } jump dstnat_wan comment "!fw4: Handle wan IPv4/IPv6 dstnat traffic"; iifname "lan" jump dstnat_lan; }
 			chain dstnat_wan { meta nfproto ipv4 tcp dport 8080 counter dnat ip to 10.2.0.2:9090 comment "!fw4: web"; }
