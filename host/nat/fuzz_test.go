@@ -272,3 +272,27 @@ func FuzzLegacy(f *testing.F) {
 		}
 	})
 }
+
+func FuzzRoute(f *testing.F) {
+	const dst = 1
+	f.Add(append([]byte{familyIPv4, 24, 0, 0, 255, 0, 0, typeLocal, 0, 0, 0, 0}, pack(dst, []byte{192, 0, 2, 0})...), []byte{192, 0, 2, 7})
+	f.Add([]byte{familyIPv6, 0, 0, 0, 255, 0, 0, typeLocal, 0, 0, 0, 0}, make([]byte, 16))
+	f.Fuzz(func(t *testing.T, message, addr []byte) {
+		s, ok, err := decodeRoute(message)
+		if err != nil || !ok {
+			return
+		}
+		if s.first.Compare(s.last) > 0 || s.first.BitLen() != s.last.BitLen() {
+			t.Fatalf("%v", s)
+		}
+		all := joinSpans([]span{s, {netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("192.0.2.99")}, s})
+		if !all.overlap(s.first, s.first) || !all.overlap(s.last, s.last) {
+			t.Fatalf("%v is not in %v", s, all)
+		}
+		if a, ok := netip.AddrFromSlice(addr); ok {
+			if next, ok := all.from(a); ok && (next.Compare(a) < 0 || !all.overlap(next, next)) {
+				t.Fatalf("%v follows %v", next, a)
+			}
+		}
+	})
+}
