@@ -20,7 +20,7 @@ func answer(ctx context.Context, questions []Question, rules ruleset, m machine)
 		}
 		for _, local := range []bool{false, true} {
 			rough := c
-			rough.local = local
+			rough.local, rough.spots = local, m.spots(q.Addr)
 			o, err := follow(rough, rules, m, &budget)
 			if err != nil {
 				return nil, err
@@ -29,15 +29,15 @@ func answer(ctx context.Context, questions []Question, rules ruleset, m machine)
 				continue
 			}
 			all := false
-			for _, w := range ways(q, m, local) {
+			addrs := append(m.addresses(q.Addr), rough.spots.list()...)
+			for _, w := range ways(q, m, addrs, local) {
 				if ctx.Err() != nil {
 					return nil, &Unreadable{Op: "follow the rules", Err: ctx.Err()}
 				}
 				if all && len(answers[i]) >= maxRoutes {
 					break
 				}
-				exact := c
-				exact.local, exact.in, exact.addr = local, w.in, w.addr
+				exact := w.call(c, local)
 				o, err := follow(exact, rules, m, &budget)
 				if err != nil {
 					return nil, err
@@ -45,6 +45,13 @@ func answer(ctx context.Context, questions []Question, rules ruleset, m machine)
 				if r, ok := routeOf(o, exact, m); ok {
 					answers[i] = append(answers[i], r)
 					all = all || r.All
+				}
+			}
+			// The rough outcome is that of all addresses.
+			o.stays, o.reason = true, "routes make many addresses local"
+			for _, w := range ways(q, m, rough.spots.rest(), local) {
+				if r, ok := routeOf(o, w.call(c, local), m); ok && !all {
+					answers[i] = append(answers[i], r)
 				}
 			}
 		}
@@ -65,9 +72,15 @@ type way struct {
 	addr netip.Addr
 }
 
-func ways(q Question, m machine, local bool) []way {
+// call returns a call by a way.
+func (w way) call(c call, local bool) call {
+	c.local, c.in, c.addr = local, w.in, w.addr
+	return c
+}
+
+func ways(q Question, m machine, addrs []netip.Addr, local bool) []way {
 	var all []way
-	for _, a := range m.addresses(q.Addr) {
+	for _, a := range addrs {
 		if local {
 			if q.Device == "" || q.Device == loopbackDevice {
 				all = append(all, way{nil, a})

@@ -86,7 +86,9 @@ func (c connEnd) addr(s connMatch, w *walk, i int) tri {
 	const size = 16
 	offset, length := addrOffset(w.family)
 	want, mask := s.data[2*size*i:][:length], s.data[2*size*i+size:][:length]
-	if !c.called {
+	if c.called {
+		w.spots.markPrefix(want, mask)
+	} else {
 		offset -= length
 	}
 	value, known := make([]byte, length), make([]byte, length)

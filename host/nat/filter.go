@@ -11,6 +11,7 @@ import (
 type filter struct {
 	ports     port.Bits
 	addrs     map[netip.Addr]bool
+	routed    spans
 	protocols map[uint8]bool
 }
 
@@ -21,6 +22,9 @@ func newFilter(questions []Question, m machine) *filter {
 		f.protocols[protocolNumber(q.Protocol)] = true
 		for _, a := range m.addresses(q.Addr) {
 			f.addrs[a] = true
+		}
+		if q.Addr.IsUnspecified() {
+			f.routed = m.routed
 		}
 	}
 	return f
@@ -50,7 +54,7 @@ func (f *filter) mayBeProtocol(number uint8) tri {
 
 // mayBeAddr reports whether any question is about an address.
 func (f *filter) mayBeAddr(a netip.Addr) tri {
-	if f.addrs[a] {
+	if f.addrs[a] || f.routed.overlap(a, a) {
 		return maybe
 	}
 	return no
@@ -71,13 +75,16 @@ func (f *filter) mayBeIn(want, mask []byte) tri {
 			return maybe
 		}
 	}
+	if low, high, ok := prefixOf(want, mask); ok && f.routed.overlap(low, high) {
+		return maybe
+	}
 	return no
 }
 
 // walk returns a walk that runs rules of a family for all questions at once.
 func (f *filter) walk(family uint8) *walk {
 	w := &walk{filter: f, call: call{family: family}}
-	if family == familyInet {
+	if family == familyInet || family == familyNetdev {
 		w.family = 0 // either
 	}
 	if len(f.protocols) == 1 {

@@ -99,7 +99,7 @@ var someIPSets = []*ipset{
 	{name: "d", kind: ipsetList, members: []*ipset{{name: "e", kind: "hash:net,net", family: familyIPv6}, {name: "f", kind: "hash:ip", family: familyIPv4}}},
 }
 
-var someMachine = machine{interfaces: []netInterface{
+var someMachine = machine{routed: spans{{netip.MustParseAddr("192.0.2.0"), netip.MustParseAddr("192.0.2.255")}}, interfaces: []netInterface{
 	{name: "lo", index: 1, loopback: true, addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}},
 	{name: "eth0", index: 2, addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
 }}
@@ -131,7 +131,7 @@ func TestDecodeRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(answers[0]) != 3 || !answers[0][0].All || answers[0][0].To[0] != (Target{Addr: netip.MustParseAddr("192.0.2.1"), Port: 9090, Here: true}) || answers[0][0].Interface != "eth0" {
+	if len(answers[0]) != 5 || !answers[0][0].All || answers[0][0].To[0] != (Target{Addr: netip.MustParseAddr("192.0.2.1"), Port: 9090, Here: true}) || answers[0][0].Interface != "eth0" {
 		t.Errorf("TCP port 8080: %+v", answers[0])
 	}
 	for i, a := range answers[2:] {
@@ -268,6 +268,30 @@ func FuzzLegacy(f *testing.F) {
 			}
 			if _, err := answer(t.Context(), someQuestions(), memory{family: family, chain: rules}, someMachine); err != nil {
 				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func FuzzRoute(f *testing.F) {
+	const dst = 1
+	f.Add(append([]byte{familyIPv4, 24, 0, 0, 255, 0, 0, typeLocal, 0, 0, 0, 0}, pack(dst, []byte{192, 0, 2, 0})...), []byte{192, 0, 2, 7})
+	f.Add([]byte{familyIPv6, 0, 0, 0, 255, 0, 0, typeLocal, 0, 0, 0, 0}, make([]byte, 16))
+	f.Fuzz(func(t *testing.T, message, addr []byte) {
+		s, ok, err := decodeRoute(message)
+		if err != nil || !ok {
+			return
+		}
+		if s.first.Compare(s.last) > 0 || s.first.BitLen() != s.last.BitLen() {
+			t.Fatalf("%v", s)
+		}
+		all := joinSpans([]span{s, {netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("192.0.2.99")}, s})
+		if !all.overlap(s.first, s.first) || !all.overlap(s.last, s.last) {
+			t.Fatalf("%v is not in %v", s, all)
+		}
+		if a, ok := netip.AddrFromSlice(addr); ok {
+			if next, ok := all.from(a); ok && (next.Compare(a) < 0 || !all.overlap(next, next)) {
+				t.Fatalf("%v follows %v", next, a)
 			}
 		}
 	})

@@ -125,6 +125,9 @@ func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err erro
 	}
 	byPort = slices.Contains(parts, "port")
 	byAddr := len(parts) > 1 || !byPort
+	if byAddr && !ofCaller {
+		w.spots.miss()
+	}
 	if !known || ofCaller || byAddr && !w.addr.IsValid() || byPort && w.port == 0 {
 		return maybe, byPort, nil
 	}

@@ -190,6 +190,7 @@ func (s virtualService) run(w *walk) effect {
 	case s.protocol != w.protocol, w.addr.IsValid() && w.addr != s.addr:
 		result = no
 	case !w.addr.IsValid():
+		w.spots.mark(s.addr, s.addr)
 		result = maybe
 	}
 	byPort := s.mark == 0 && s.port == w.port

@@ -267,6 +267,7 @@ func (s entryHead) run(w *walk) effect {
 				t = w.filter.mayBeIn(dest, destMask)
 			}
 		} else {
+			w.spots.markPrefix(dest, destMask)
 			offset, length := addrOffset(w.family)
 			value, known := make([]byte, length), make([]byte, length)
 			for i := range length {

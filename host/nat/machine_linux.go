@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -12,24 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readMachine reads the interfaces that are up and their addresses.
-func readMachine() (machine, error) {
+// readMachine reads the interfaces that are up, and the addresses of the machine.
+func readMachine(ctx context.Context) (machine, error) {
 	links, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
 	if err != nil {
-		return machine{}, err
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
 	}
 	addrs, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
 	if err != nil {
-		return machine{}, err
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
 	}
-	return decodeMachine(links, addrs)
+	m, err := decodeMachine(links, addrs)
+	if err != nil {
+		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
+	}
+	for try := 1; ; try++ {
+		m.routed, err = readRouted(ctx, m)
+		if !errors.Is(err, errChanged) || try == maxTries || ctx.Err() != nil {
+			return m, err
+		}
+	}
 }
 
 func decodeMachine(links, addrs []byte) (machine, error) {
 	type link struct {
 		netInterface
-		master uint32
-		kind   string
+		master, link uint32
+		kind         string
 	}
 	all := map[uint32]*link{}
 	var order []uint32
@@ -50,6 +60,8 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 				l.name = cString(value)
 			case kind == unix.IFLA_MASTER && len(value) == 4:
 				l.master = binary.NativeEndian.Uint32(value)
+			case kind == unix.IFLA_LINK && len(value) == 4:
+				l.link = binary.NativeEndian.Uint32(value)
 			case kind == unix.IFLA_LINKINFO:
 				info, err := parseAttributes(value)
 				l.kind = info.text(unix.IFLA_INFO_KIND)
@@ -86,6 +98,25 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 			l.addrs = append(l.addrs, addr)
 		}
 	}
+	ports := map[uint32][]uint32{}
+	for index, l := range all {
+		if l.master != 0 {
+			ports[l.master] = append(ports[l.master], index)
+		}
+	}
+	var below func(index uint32, depth int) []string
+	below = func(index uint32, depth int) (names []string) {
+		next := ports[index]
+		if l := all[index]; l.kind == "vlan" || l.kind == "macvlan" || l.kind == "ipvlan" {
+			next = append(next[:len(next):len(next)], l.link)
+		}
+		for _, n := range next {
+			if l := all[n]; l != nil && depth < maxStacked {
+				names = append(append(names, l.name), below(n, depth+1)...)
+			}
+		}
+		return names
+	}
 	var m machine
 	for _, index := range order {
 		l := all[index]
@@ -97,6 +128,7 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 			}
 			l.vrf = master.name
 		}
+		l.lower = below(l.index, 0)
 		m.interfaces = append(m.interfaces, l.netInterface)
 	}
 	return m, nil

@@ -202,6 +202,13 @@ chain out { type filter hook output priority raw; tcp dport 8080 ip daddr set 10
 			"chain post { type filter hook output priority -350; tcp sport 9090 tcp sport set 8080; udp sport 9091 udp sport set 8080; }\n}\n", wantAll: true},
 		{name: "ports rewritten on input, for both families", script: `table inet t { chain in { type filter hook input priority mangle; tcp dport 8080 tcp dport set 9090; }
 }`, wantAll: true},
+		{name: "ports rewritten behind jumps and a verdict map", script: `table ip t {
+			chain re { meta l4proto tcp tcp dport set 9090; }
+			map m { type inet_service : verdict; elements = { 8080 : goto re, 9999 : accept } }
+			chain x { tcp dport vmap @m; }
+			chain in { type filter hook input priority 0; jump x; }
+			chain nat { type nat hook prerouting priority -100; tcp dport 9999 redirect to :9090; }
+		}`, wantAll: true, drops: true},
 		{name: "input without a rewritten port", script: `table inet t { chain in { type filter hook input priority filter; policy drop; ct state established,related accept; meta l4proto { tcp, udp } th dport { 8080, 8081, 9090, 9091 } accept; icmpv6 type != 255 accept; }
 }`},
 		{name: "ports rewritten on the way out", script: `table ip t { chain post { type filter hook postrouting priority filter; udp dport 8080 udp dport set 9091; }
@@ -243,6 +250,31 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			chain public { jump public_allow; }
 			chain public_allow { meta nfproto ipv4 tcp dport 8080 dnat ip to 10.2.0.2:9090; meta nfproto ipv6 udp dport 8080-8081 redirect to :9090; }
 		}`, wantAll: true, drops: true},
+		{name: "Docker 29 by nft", script: `table ip docker-bridges {
+			map filter-forward-in-jumps { type ifname : verdict; elements = { "docker0" : jump filter-forward-in__docker0 } }
+			map nat-postrouting-in-jumps { type ifname : verdict; }
+			chain filter-FORWARD { type filter hook forward priority filter; policy accept; oifname vmap @filter-forward-in-jumps; }
+			chain nat-OUTPUT { type nat hook output priority -100; policy accept; ip daddr != 127.0.0.0/8 fib daddr type local counter jump nat-prerouting-and-output; }
+			chain nat-POSTROUTING { type nat hook postrouting priority srcnat; policy accept; iifname vmap @nat-postrouting-in-jumps; }
+			chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept; fib daddr type local counter jump nat-prerouting-and-output; }
+			chain nat-prerouting-and-output { iifname != "docker0" tcp dport 8080 counter dnat to 10.2.0.2:9090 comment "DNAT"; ip daddr 10.1.0.9 udp dport 8081 dnat to 10.2.0.2:9091; }
+			chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept; ip daddr 10.2.0.2 iifname != "docker0" counter drop comment "DROP DIRECT ACCESS"; ip daddr 127.0.0.1 iifname != "lo" tcp dport 8081 drop; }
+			chain filter-forward-in__docker0 { ct state established,related accept; drop; }
+}
+`, wantAll: true, drops: true},
+		{name: "netavark by nft", script: `table inet netavark {
+			chain INPUT { type filter hook input priority filter; policy accept; ip saddr 10.88.0.0/16 meta l4proto { tcp, udp } th dport 53 accept; }
+			chain FORWARD { type filter hook forward priority filter; policy accept; ct state invalid drop; jump NETAVARK-ISOLATION-1; }
+			chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; meta mark & 0x2000 == 0x2000 masquerade; }
+			chain PREROUTING { type nat hook prerouting priority dstnat; policy accept; fib daddr type local jump NETAVARK-HOSTPORT-DNAT; }
+			chain OUTPUT { type nat hook output priority -100; policy accept; fib daddr type local jump NETAVARK-HOSTPORT-DNAT; }
+			chain NETAVARK-HOSTPORT-DNAT { tcp dport 8080 jump nv_2f259bab_10_88_0_0_nm16_dnat; ip daddr 10.1.0.1 udp dport 8081 jump nv_2f; }
+			chain NETAVARK-HOSTPORT-SETMARK { meta mark set meta mark | 0x2000; }
+			chain NETAVARK-ISOLATION-1 { }
+			chain nv_2f { ip saddr 10.88.0.0/16 udp dport 8081 jump NETAVARK-HOSTPORT-SETMARK; udp dport 8081 dnat ip to 10.2.0.2:9091; }
+			chain nv_2f259bab_10_88_0_0_nm16_dnat { ip saddr 10.88.0.0/16 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK; ip saddr 127.0.0.1 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK; tcp dport 8080 dnat ip to 10.2.0.2:9090; }
+}
+`, wantAll: true, drops: true},
 		{name: "OpenWrt's fw4", script: `table inet fw4 {
 			chain dstnat { type nat hook prerouting priority dstnat; policy accept; iifname { "wan", "pppoe-wan" } jump dstnat_wan comment "!fw4: Handle wan IPv4/IPv6 dstnat traffic"; iifname "lan" jump dstnat_lan; }
 			chain dstnat_wan { meta nfproto ipv4 tcp dport 8080 counter dnat ip to 10.2.0.2:9090 comment "!fw4: web"; }
@@ -254,6 +286,17 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			iptables-nft -t nat -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
 			iptables-nft -t nat -A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT
 			iptables-nft -t nat -A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports 9090`},
+		{name: "a verdict map before another port", nft: "iifname vmap { \"wan\" : continue, \"lan\" : return } udp dport 9999 accept; tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "marks before another port", nft: "meta mark set 4 udp dport 9999 accept; meta mark 4 tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "a port rewritten before a condition on the caller", script: rewriting("tcp dport 8080 tcp dport set 9090 ip saddr 10.1.0.77 accept"), wantAll: true, drops: true},
+		{name: "a port rewritten by a device", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 tcp dport set 9090; }\n}\n" + rewriting("tcp dport 9999 accept"), wantAll: true, drops: true},
+		{name: "a port rewritten by a device in a table of both families", script: "table inet d {\nchain i { type filter hook ingress device wan priority 0; udp dport 8080 udp dport set 9091; }\n}\n" + rewriting("tcp dport 9999 accept"), wantAll: true, drops: true},
+		{name: "an address rewritten by a device", script: "table netdev d {\nchain i { type filter hook ingress devices = { wan, lan } priority 0; udp dport 8080 ip daddr set 10.2.0.2; }\n}\n", wantAll: true, drops: true},
+		{name: "a device that forwards", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 fwd to lan; }\n}\n", wantSome: true, vague: true, drops: true},
+		{name: "a device that forwards another port", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 9999 fwd to lan; }\n}\n"},
+		{name: "a port rewritten by lo", script: "table netdev d {\nchain i { type filter hook ingress device lo priority 0; udp dport 8080 udp dport set 9091; }\n}\n", wantAll: true, drops: true},
+		{name: "a device that marks", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 meta mark set 4; }\n}\n" +
+			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta mark 4 meta l4proto tcp redirect to :9090; }\n}\n", wantAll: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},

@@ -4,19 +4,23 @@ import "strings"
 
 // Address families as nf_tables numbers them (NFPROTO_*).
 const (
-	familyInet = 1
-	familyIPv4 = 2
-	familyIPv6 = 10
+	familyInet   = 1
+	familyIPv4   = 2
+	familyNetdev = 5
+	familyIPv6   = 10
 )
 
-var familyNames = map[uint8]string{familyInet: "inet", familyIPv4: "ip", familyIPv6: "ip6"}
+var familyNames = map[uint8]string{familyInet: "inet", familyIPv4: "ip", familyNetdev: "netdev", familyIPv6: "ip6"}
 
-// Hooks (enum nf_inet_hooks).
+// Hooks (enum nf_inet_hooks). The family netdev numbers its two from 0
+// (enum nf_dev_hooks).
 const (
 	hookPrerouting  = 0
 	hookInput       = 1
 	hookOutput      = 3
 	hookPostrouting = 4
+	hookIngress     = 5
+	hookEgress      = 6
 )
 
 // Priorities (enum nf_ip_hook_priorities).
@@ -39,7 +43,8 @@ type baseChain struct {
 	hook     uint32
 	priority int32
 	nat      bool
-	drops    bool // the policy
+	drops    bool     // the policy
+	devices  []string // of a hook of devices; one with a * at its end stands for all that start so
 }
 
 // A rule is a list of steps, each of which ends it or goes on to the next.

@@ -8,8 +8,7 @@
 // nothing about the kernel.
 //
 // What is not understood makes a rule one for some callers, never for none. Not
-// seen at all are eBPF programs and hooks of network devices (the families netdev
-// and bridge).
+// seen at all are eBPF programs, the actions of tc and the family bridge.
 package nat
 
 import (
@@ -132,11 +131,17 @@ const (
 	maxWalks    = 8_000_000 // rules visited in all
 	maxRoutes   = 16        // of one answer, once there is one with all callers
 	maxMessages = 2_000_000 // messages of one dump
+	maxStacked  = 8         // devices upon each other (MAX_NEST_DEV)
+	maxRouted   = 100_000   // routes that make addresses local
+	maxSpots    = 64        // addresses of such routes that are followed for one question
 )
 
 // A machine is what the evaluation has to know about the host.
 type machine struct {
 	interfaces []netInterface
+	// routed are the addresses that a route makes local on no interface (AnyIP). Those
+	// of the interfaces can be among them.
+	routed spans
 }
 
 // netInterface is an interface that is up and from which packets can arrive.
@@ -147,6 +152,9 @@ type netInterface struct {
 	kind     uint16       // ARPHRD_*, 0 if it is unknown
 	vrf      string       // the VRF that it belongs to, or empty
 	addrs    []netip.Addr // in the kernel's order, without zones
+	// lower are the devices by which its packets may arrive first: the ports of a bridge,
+	// the device below a VLAN.
+	lower []string
 }
 
 // reaches reports whether callers from outside can reach an address of the
@@ -171,7 +179,7 @@ func (i netInterface) has(addr netip.Addr) bool {
 	return slices.Contains(i.addrs, addr)
 }
 
-// addresses returns the addresses of the machine that a question covers.
+// addresses returns the addresses of interfaces that a question covers.
 func (m machine) addresses(asked netip.Addr) []netip.Addr {
 	if !asked.IsUnspecified() {
 		return []netip.Addr{asked}
@@ -191,5 +199,5 @@ func (m machine) addresses(asked netip.Addr) []netip.Addr {
 
 // isOwn reports whether an address is one of the machine's.
 func (m machine) isOwn(addr netip.Addr) bool {
-	return addr.IsLoopback() || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
+	return addr.IsLoopback() || m.routed.overlap(addr, addr) || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
 }

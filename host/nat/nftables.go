@@ -45,11 +45,34 @@ func decodeChain(message []byte) (b baseChain, ok bool, err error) {
 	if err != nil {
 		return b, false, err
 	}
-	return baseChain{
+	b = baseChain{
 		table: tableKey{family: family, name: a.text(table)}, name: a.text(name),
 		hook: h.number(hookNumber), priority: int32(h.number(hookPriority)),
 		nat: a.text(kind) == "nat", drops: a[policy] != nil && a.number(policy) == 0,
-	}, true, nil
+	}
+	if family == familyNetdev {
+		b.hook += hookIngress
+	}
+	b.devices, err = decodeDevices(h)
+	return b, true, err
+}
+
+// decodeDevices returns the devices of a hook.
+func decodeDevices(hook attributes) (names []string, err error) {
+	const device, devices, name, prefix = 3, 4, 1, 2
+	if hook[device] != nil {
+		names = append(names, hook.text(device))
+	}
+	err = eachAttribute(hook[devices], func(kind uint16, value []byte) error {
+		switch n := cString(value); kind {
+		case name:
+			names = append(names, n)
+		case prefix:
+			names = append(names, n+"*")
+		}
+		return nil
+	})
+	return names, err
 }
 
 // decodeSet returns a set without its elements.
@@ -187,8 +210,8 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 		if err != nil || !checking {
 			return err
 		}
-		if _, ends := s.(verdict); ends {
-			checking = false
+		// What the rule has done by then stays, whatever conditions follow.
+		if checking = !acts(s); !checking {
 			return nil
 		}
 		return visit(s)
@@ -216,6 +239,17 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 	return r, true, err
 }
 
+// acts reports whether a step ends the rule or changes something.
+func acts(s step) bool {
+	switch s := s.(type) {
+	case lookup:
+		return s.verdict
+	case verdict, storeMark, storePayload, noTrack, queue, tproxyRegisters, setMark, connMark, setWrite:
+		return true
+	}
+	return false
+}
+
 var errDropped = fmt.Errorf("a rule for none of the questions")
 
 // guarded returns the steps of a rule. If one is not understood and none ends the
@@ -226,7 +260,7 @@ func guarded(steps []step) []step {
 		switch s := s.(type) {
 		case unknownStep:
 			unknown = s.name
-		case verdict, dnat, dnatRegisters, redirect, redirectRegisters, tproxy, tproxyRegisters, awayUnknown:
+		case verdict, dnat, dnatRegisters, redirect, redirectRegisters, tproxy, tproxyRegisters, forward, awayUnknown:
 			return steps
 		}
 	}
@@ -295,6 +329,8 @@ func decodeExpression(data []byte) (step, error) {
 		return noTrack{}, nil
 	case name == "queue":
 		return queue{}, nil
+	case name == "fwd":
+		return forward{}, nil
 	case name == "reject":
 		return verdict{code: verdictDrop}, nil
 	case slices.Contains(harmless, name):

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlink is a socket to the subsystems of nfnetlink. It hands out messages while
-// they arrive, so that a large answer is never in memory.
+// netlink is a socket to the subsystems of nfnetlink, or to rtnetlink. It hands out
+// messages while they arrive, so that a large answer is never in memory.
 type netlink struct {
 	ctx      context.Context
+	name     string // for errors
 	fd       int
 	pid      uint32
 	sequence uint32
@@ -27,11 +28,15 @@ const (
 )
 
 func openNetlink(ctx context.Context) (*netlink, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	return open(ctx, unix.NETLINK_NETFILTER, "NETLINK_NETFILTER", "nfnetlink")
+}
+
+func open(ctx context.Context, protocol int, constant, name string) (*netlink, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return nil, &Unreadable{Op: "socket(NETLINK_NETFILTER)", Err: err}
+		return nil, &Unreadable{Op: "socket(" + constant + ")", Err: err}
 	}
-	n := &netlink{ctx: ctx, fd: fd, buffer: make([]byte, receiveBuffer)}
+	n := &netlink{ctx: ctx, name: name, fd: fd, buffer: make([]byte, receiveBuffer)}
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	var own unix.Sockaddr
 	if err == nil {
@@ -39,7 +44,7 @@ func openNetlink(ctx context.Context) (*netlink, error) {
 	}
 	if err != nil {
 		n.close()
-		return nil, &Unreadable{Op: "bind(NETLINK_NETFILTER)", Err: err}
+		return nil, &Unreadable{Op: "bind(" + constant + ")", Err: err}
 	}
 	if a, ok := own.(*unix.SockaddrNetlink); ok {
 		n.pid = a.Pid
@@ -94,6 +99,15 @@ func (n *netlink) dump(kind uint16, family uint8, ask []attribute, each func(mes
 }
 
 func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, each func([]byte) error) error {
+	payload := []byte{family, unix.NFNETLINK_V0, 0, 0}
+	for _, a := range ask {
+		payload = a.append(payload)
+	}
+	return n.request(kind, flags, payload, each)
+}
+
+// request makes a request and calls each for every message of the answer.
+func (n *netlink) request(kind, flags uint16, payload []byte, each func([]byte) error) error {
 	n.sequence++
 	n.asked = kind >> 8
 	header := make([]byte, unix.NLMSG_HDRLEN, 256)
@@ -101,10 +115,7 @@ func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, 
 	binary.NativeEndian.PutUint16(header[6:], unix.NLM_F_REQUEST|flags)
 	binary.NativeEndian.PutUint32(header[8:], n.sequence)
 	binary.NativeEndian.PutUint32(header[12:], n.pid)
-	request := append(header, family, unix.NFNETLINK_V0, 0, 0)
-	for _, a := range ask {
-		request = a.append(request)
-	}
+	request := append(header, payload...)
 	binary.NativeEndian.PutUint32(request, uint32(len(request)))
 	timeout := receiveTimeout
 	if deadline, ok := n.ctx.Deadline(); ok {
@@ -115,11 +126,11 @@ func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, 
 		return &Unreadable{Op: "setsockopt(SO_RCVTIMEO)", Err: err}
 	}
 	if err := unix.Sendto(n.fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return &Unreadable{Op: "send to nfnetlink", Err: err}
+		return &Unreadable{Op: "send to " + n.name, Err: err}
 	}
 	for {
 		if err := n.ctx.Err(); err != nil {
-			return &Unreadable{Op: "receive from nfnetlink", Err: err}
+			return &Unreadable{Op: "receive from " + n.name, Err: err}
 		}
 		size, _, received, from, err := unix.Recvmsg(n.fd, n.buffer, nil, 0)
 		if errors.Is(err, unix.EINTR) {
@@ -139,7 +150,7 @@ func (n *netlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, 
 		case errors.Is(err, errFound), errors.Is(err, errChanged):
 			return err
 		case err != nil:
-			return &Unreadable{Op: "receive from nfnetlink", Err: err}
+			return &Unreadable{Op: "receive from " + n.name, Err: err}
 		case done:
 			return nil
 		}

@@ -147,9 +147,9 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 	if k.empty() {
 		return make([]Answer, len(questions)), nil
 	}
-	m, err := readMachine()
+	m, err := readMachine(ctx)
 	if err != nil {
-		return nil, &Unreadable{Op: "list interfaces", Err: err}
+		return nil, err
 	}
 	k.filter = newFilter(questions, m)
 	k.legacy, k.chains, k.sets = map[tableKey]legacyTable{}, map[chainKey][]rule{}, map[chainKey]*set{}
@@ -219,7 +219,7 @@ func (k *kernel) readBases() error {
 	}
 	err = k.source.dump(getChain, 0, nil, func(message []byte) error {
 		b, ok, err := decodeChain(message)
-		ways := b.hook == hookPrerouting || b.hook == hookOutput || !b.nat && (b.hook == hookInput || b.hook == hookPostrouting)
+		ways := b.hook == hookPrerouting || b.hook == hookOutput || !b.nat && (b.hook == hookInput || b.hook == hookPostrouting || b.hook == hookIngress || b.hook == hookEgress)
 		if ok && !asleep[b.table] && familyNames[b.table.family] != "" && ways {
 			k.base = append(k.base, b)
 		}
@@ -239,21 +239,73 @@ func (k *kernel) readRewriters() error {
 		if _, read := found[b.table]; read || b.nat {
 			continue
 		}
-		before := len(k.rewriting)
-		err := k.source.dump(getRule, b.table.family, []attribute{textAttribute(objectTable, b.table.name)}, func(message []byte) error {
-			all, err := decodeRewriters(b.table, message)
-			k.rewriting = append(k.rewriting, all...)
-			return err
-		})
+		all, err := k.rewritersOf(b.table)
 		if err != nil {
 			return err
 		}
-		found[b.table] = len(k.rewriting) > before
+		k.rewriting = append(k.rewriting, all...)
+		found[b.table] = len(all) > 0
 	}
 	k.base = slices.DeleteFunc(k.base, func(b baseChain) bool {
 		return (b.hook == hookInput || b.hook == hookPostrouting) && !found[b.table]
 	})
 	return nil
+}
+
+// rewritersOf finds those of a table that a chain without NAT leads to: such a table of
+// kube-proxy has many others. Beyond some chains it reads all rules at once.
+func (k *kernel) rewritersOf(t tableKey) ([]rewriter, error) {
+	const mostChains = 64
+	var all []rewriter
+	var chains, maps []string
+	for _, b := range k.base {
+		if b.table == t && !b.nat {
+			chains = append(chains, b.name)
+		}
+	}
+	lead := func(v verdict) {
+		if v.chain != "" && !slices.Contains(chains, v.chain) {
+			chains = append(chains, v.chain)
+		}
+	}
+	read := func(ask ...attribute) error {
+		return k.source.dump(getRule, t.family, append(ask, textAttribute(objectTable, t.name)), func(message []byte) error {
+			r, steps, err := decodeRewriters(t, message)
+			all = append(all, r...)
+			for _, s := range steps {
+				switch s := s.(type) {
+				case verdict:
+					lead(s)
+				case lookup:
+					if s.verdict && !slices.Contains(maps, s.set) {
+						maps = append(maps, s.set)
+					}
+				}
+			}
+			return err
+		})
+	}
+	mapsRead := 0
+	for i := 0; i < len(chains); i++ {
+		if len(chains) > mostChains {
+			all = nil
+			err := read()
+			return all, err
+		}
+		if err := read(textAttribute(objectName, chains[i])); err != nil {
+			return nil, err
+		}
+		for ; mapsRead < len(maps); mapsRead++ {
+			ask := []attribute{textAttribute(objectTable, t.name), textAttribute(objectName, maps[mapsRead])}
+			err := k.source.dump(getElement, t.family, ask, func(message []byte) error {
+				return decodeElements(message, func(e *element) error { lead(e.verdict); return nil })
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
 }
 
 func (k *kernel) rewriters() []rewriter { return k.rewriting }
@@ -284,7 +336,7 @@ func (k *kernel) readLegacy() error {
 func (k *kernel) bases(family uint8) []baseChain {
 	var all []baseChain
 	for _, b := range k.base {
-		if b.table.family == family || b.table.family == familyInet {
+		if b.table.family == family || b.table.family == familyInet || b.table.family == familyNetdev {
 			all = append(all, b)
 		}
 	}

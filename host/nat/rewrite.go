@@ -1,9 +1,6 @@
 package nat
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // Rules that change headers without NAT. Answers are not changed back, unless another
 // rule does it.
@@ -93,7 +90,9 @@ func (w *walk) rewrite(r *rule, c change, certain bool) (gone bool) {
 	case w.mayRestore(r, c):
 		w.unknown("other rules may change the packets back")
 		targets = append(targets, Target{})
-	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool { return b.hook == w.hook && b.nat }):
+	case slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool {
+		return b.nat && (b.hook == w.hook || w.hook == hookIngress && b.hook == hookPrerouting)
+	}):
 		// Rules for the other port have not been read.
 		w.unknown("other NAT rules may send them on")
 		targets = append(targets, Target{})
@@ -123,26 +122,35 @@ type rewriter struct {
 	change
 }
 
-// decodeRewriters returns what a rule changes: something for each family.
-func decodeRewriters(t tableKey, message []byte) ([]rewriter, error) {
+// decodeRewriters returns what a rule changes, something for each family, and its steps.
+// Those are nil that neither change headers nor lead to another chain.
+func decodeRewriters(t tableKey, message []byte) (all []rewriter, steps []step, err error) {
 	const handle, expressions = 3, 4
-	if !bytes.Contains(message, []byte("payload\x00")) {
-		return nil, nil
-	}
 	_, a, err := decodeHeader(message)
 	if err != nil || a.text(objectTable) != t.name {
-		return nil, err
+		return nil, nil, err
 	}
 	families := []uint8{t.family}
-	if t.family == familyInet {
+	if t.family == familyInet || t.family == familyNetdev {
 		families = []uint8{familyIPv4, familyIPv6}
 	}
-	var all []rewriter
+	err = eachAttribute(a[expressions], func(_ uint16, data []byte) error {
+		x, err := parseAttributes(data)
+		var s step
+		switch x.text(expressionName) {
+		case "immediate", "payload", "lookup":
+			s, err = decodeExpression(data)
+		}
+		steps = append(steps, s)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, family := range families {
 		r := rewriter{table: t, handle: a.number(handle), family: family}
 		var reg registers
-		err := eachAttribute(a[expressions], func(_ uint16, data []byte) error {
-			s, err := decodeExpression(data)
+		for _, s := range steps {
 			switch s := s.(type) {
 			case immediate:
 				reg.storeKnown(s.at, s.value)
@@ -151,14 +159,10 @@ func decodeRewriters(t tableKey, message []byte) ([]rewriter, error) {
 			default:
 				reg = registers{}
 			}
-			return err
-		})
-		if err != nil {
-			return nil, err
 		}
 		if r.any() {
 			all = append(all, r)
 		}
 	}
-	return all, nil
+	return all, steps, nil
 }

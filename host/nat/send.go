@@ -84,15 +84,7 @@ func (w *walk) isEndpoint(a netip.Addr) tri {
 	if !w.asked.IsUnspecified() {
 		return no
 	}
-	if a.IsLoopback() {
-		return yes
-	}
-	for i := range w.machine.interfaces {
-		if w.machine.interfaces[i].has(a) {
-			return yes
-		}
-	}
-	return no
+	return triOf(w.machine.isOwn(a))
 }
 
 // mayBeOwn reports whether an address of the question is between two others.
@@ -101,6 +93,9 @@ func (w *walk) mayBeOwn(low, high netip.Addr) bool {
 		if low.Compare(a) <= 0 && a.Compare(high) <= 0 {
 			return true
 		}
+	}
+	if w.asked.IsUnspecified() && w.machine.routed.overlap(low, high) {
+		return true
 	}
 	return low.IsLoopback() || high.IsLoopback()
 }
@@ -331,6 +326,17 @@ func (s tproxyRegisters) run(w *walk) effect {
 		}
 	}
 	return t.run(w)
+}
+
+// forward is the statement fwd: it sends packets out by another device.
+type forward struct{}
+
+func (forward) run(w *walk) effect {
+	if w.filter != nil {
+		return matched
+	}
+	w.unknown("it forwards them by another device")
+	return effect{matched: yes, sent: []Target{{}}, back: maybe}
 }
 
 // awayUnknown sends callers to a place that is not known.

@@ -78,6 +78,13 @@ func (w *walk) find(l lookup) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
+	for _, e := range f.elements {
+		if e.last == nil {
+			w.mark(l.at, e.key, e.key)
+		} else {
+			w.mark(l.at, e.key, e.last)
+		}
+	}
 	switch {
 	case !w.reg.selectsPort(l.at, s.keyLength):
 	case s.keyLength == 2 && s.read:

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -71,7 +72,7 @@ func (s loadMeta) run(w *walk) effect {
 		return s.loadType(w)
 	case metaSkuid, metaSkgid, metaCgroup:
 		w.reg.storeUnknown(s.at, 4)
-		if w.filter == nil && w.hook == hookPrerouting {
+		if w.filter == nil && (w.hook == hookPrerouting || w.hook == hookIngress) {
 			return effect{} // no socket yet, and nft_meta_get_eval then ends the rule
 		}
 	case metaIifname, metaOifname:
@@ -113,7 +114,9 @@ func (s loadMeta) loadType(w *walk) effect {
 const nameLength = 16 // IFNAMSIZ
 
 // leaving reports whether the packet is at a hook that packets leave by.
-func (w *walk) leaving() bool { return w.hook == hookOutput || w.hook == hookPostrouting }
+func (w *walk) leaving() bool {
+	return w.hook == hookOutput || w.hook == hookPostrouting || w.hook == hookEgress
+}
 
 // device returns the name of the interface by which the packet arrives or leaves.
 // It is empty at the hooks that have none.
@@ -415,6 +418,7 @@ func (s compare) run(w *walk) effect {
 	if w.filter != nil {
 		return ifMatched(s.prune(w), "")
 	}
+	s.mark(w)
 	var result tri
 	switch s.op {
 	case opEqual:
@@ -470,6 +474,21 @@ func (w *walk) bounded(op uint32, bound uint16) bool {
 	return bound >= narrow
 }
 
+// mark records which called addresses the condition names.
+func (s compare) mark(w *walk) {
+	if w.spots == nil {
+		return
+	}
+	switch s.op {
+	case opEqual, opNotEqual:
+		w.mark(s.at, s.want, s.want)
+	case opLess, opGreaterOrEqual:
+		w.mark(s.at, s.want, bytes.Repeat([]byte{0xff}, len(s.want)))
+	default:
+		w.mark(s.at, make([]byte, len(s.want)), s.want)
+	}
+}
+
 func (s compare) prune(w *walk) tri {
 	value, known := w.reg.value[s.at:s.at+len(s.want)], w.reg.known[s.at:s.at+len(s.want)]
 	if s.op != opEqual {
@@ -497,6 +516,7 @@ type inRange struct {
 func (s inRange) run(w *walk) effect {
 	value, known := w.reg.value[s.at:s.at+len(s.low)], w.reg.known[s.at:s.at+len(s.low)]
 	result := within(value, known, s.low, s.high).xor(s.invert)
+	w.mark(s.at, s.low, s.high)
 	if len(s.low) == 2 && w.reg.holds(ofPort, s.at, 2) {
 		low, high := binary.BigEndian.Uint16(s.low), binary.BigEndian.Uint16(s.high)
 		if w.filter != nil && !s.invert {

@@ -312,6 +312,8 @@ func (s tproxyRegisters) text(d *describer) string {
 	return t
 }
 
+func (forward) text(*describer) string { return "fwd" }
+
 func (s awayUnknown) text(*describer) string { return s.name + " ..." }
 
 func (comment) text(*describer) string { return "" }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 var errTooMany = errors.New("more rules than are followed")
@@ -44,6 +45,8 @@ type call struct {
 	// invalid and stands for all addresses.
 	local bool
 	in    *netInterface
+	// spots, if there are any, collects addresses of routes to follow.
+	spots *spots
 }
 
 // A walk follows one call.
@@ -109,11 +112,73 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 
 // followOutside follows a call that arrives by an interface.
 func (w *walk) followOutside() error {
-	done, err := w.pass(hookPrerouting, func(b baseChain) bool { return true })
+	done, err := w.passDevice(hookIngress)
+	if err == nil && !done {
+		done, err = w.pass(hookPrerouting, func(b baseChain) bool { return true })
+	}
 	if err != nil || done {
 		return err
 	}
 	return w.enter()
+}
+
+// passDevice takes the call through the chains of the device by which it arrives or
+// leaves. done reports that no caller is left.
+func (w *walk) passDevice(hook uint32) (done bool, err error) {
+	w.hook = hook
+	var all, some []baseChain
+	for _, b := range w.rules.bases(w.family) {
+		if b.hook != hook {
+			continue
+		}
+		switch w.in.passes(b.devices) {
+		case yes:
+			all = append(all, b)
+		case maybe:
+			some = append(some, b)
+		}
+	}
+	if goesOn, err := w.either(all); err != nil || !goesOn {
+		return true, err
+	}
+	for _, b := range some {
+		var on states
+		on.join(w.state)
+		before := len(w.result.away)
+		goesOn, err := w.inOrder([]baseChain{b})
+		if err != nil {
+			return false, err
+		}
+		if goesOn {
+			on.join(w.state)
+		}
+		if w.state = on.state; len(w.result.away) > before {
+			w.result.stays = true
+			w.unknown("it depends on the device where they arrive")
+		}
+	}
+	return false, nil
+}
+
+// passes reports whether what arrives by the interface passes one of these devices.
+func (i *netInterface) passes(devices []string) tri {
+	if i == nil {
+		return maybe
+	}
+	result := no
+	for _, d := range devices {
+		is := func(name string) bool {
+			prefix, all := strings.CutSuffix(d, "*")
+			return name == d || all && strings.HasPrefix(name, prefix)
+		}
+		if is(i.name) {
+			return yes
+		}
+		if slices.ContainsFunc(i.lower, is) {
+			result = maybe
+		}
+	}
+	return result
 }
 
 // enter takes the call to the sockets of the machine.
@@ -138,7 +203,12 @@ func (w *walk) followLocal() error {
 		return err
 	}
 	w.arriveByLo()
-	done, err = w.pass(hookPrerouting, notNAT)
+	if done, err = w.passDevice(hookEgress); err == nil && !done {
+		done, err = w.passDevice(hookIngress)
+	}
+	if err == nil && !done {
+		done, err = w.pass(hookPrerouting, notNAT)
+	}
 	if err != nil || done {
 		return err
 	}
@@ -312,7 +382,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 	for _, step := range r.steps {
 		e := step.run(w)
 		changed.add(e.changes)
-		if changed.any() && (e.matched == no || len(e.verdicts) > 0) {
+		if changed.any() && (e.matched != yes || len(e.verdicts) > 0) {
 			if w.rewrite(r, changed, !on.any) {
 				return on.any, on.state, nil
 			}

@@ -328,7 +328,7 @@ func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certa
 // call calls the questions and compares what callers reach with the answers.
 func (w *world) call(t *testing.T, j *judge, questions []Question, answers []Answer, lossy, certain bool) {
 	t.Helper()
-	m, err := readMachine()
+	m, err := readMachine(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

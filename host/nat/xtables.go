@@ -231,7 +231,7 @@ func (s addrType) run(w *walk) effect {
 // isOn reports whether the called address is local on an interface, or on lo.
 func (w *walk) isOn(in *netInterface) tri {
 	switch {
-	case !w.addr.IsValid(), in == nil && !w.leaving(), in != nil && in.vrf != "":
+	case !w.addr.IsValid(), in == nil && !w.leaving(), in != nil && in.vrf != "", w.machine.routed.overlap(w.addr, w.addr):
 		return maybe
 	case in == nil || in.loopback:
 		if w.addr.IsLoopback() {
@@ -289,13 +289,13 @@ func (s markMatch) run(w *walk) effect {
 
 // met reports whether conntrack has met the packet at another hook.
 func (w *walk) met() bool {
-	return w.hook == hookPrerouting && w.in != nil && w.in.loopback || w.hook == hookInput || w.hook == hookPostrouting
+	return (w.hook == hookPrerouting || w.hook == hookIngress) && w.in != nil && w.in.loopback || w.hook == hookEgress || w.hook == hookInput || w.hook == hookPostrouting
 }
 
 // tracked reports whether the call has a connection here. Before the connection is
 // looked up there is none, except when the packet comes back by lo.
 func (w *walk) tracked() tri {
-	if w.chain.priority <= priorityConntrack && !w.met() {
+	if (w.chain.priority <= priorityConntrack || w.hook == hookIngress) && !w.met() {
 		return no
 	}
 	return w.state.untracked.not()
@@ -340,6 +340,7 @@ func (s addrRange) run(w *walk) effect {
 		return within(h.value[at:at+length], h.known[at:at+length], s.data[low:][:length], s.data[low+16:][:length])
 	}
 	if flags&dest != 0 {
+		w.spots.markBytes(s.data[32:][:length], s.data[48:][:length])
 		result = min(result, in(offset, 32).xor(flags&invertDest != 0))
 	}
 	if flags&source != 0 {
