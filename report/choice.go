@@ -7,9 +7,16 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// choiceLine returns the flags that move all unmet needs to free ports of their own, and
-// the variables that do so in Compose files; empty if none can move. Needs of --port have no name in a manifest.
-func choiceLine(r check.Report) string {
+// choice moves unmet needs to free ports of their own.
+type choice struct {
+	flags     []string // empty if none can move
+	variables []string // that do the same in Compose files
+	left      int      // needs that can move, too
+}
+
+// choiceOf returns one choice for all needs of a run. Those of --port have no name in a
+// manifest.
+func choiceOf(r check.Report) choice {
 	type need struct{ file, name string }
 	moved := map[need]bool{}
 	apps := map[string]map[string]bool{} // of the needs with a name
@@ -20,8 +27,7 @@ func choiceLine(r check.Report) string {
 		apps[x.Name][appOf(x)] = true
 	}
 	var taken port.Bits
-	var flags, variables []string
-	left := 0
+	var c choice
 	for _, x := range r.Results {
 		n := need{x.Source.File, x.Name}
 		if x.OK || len(x.Alternatives) == 0 || x.Source.IsFlag() || moved[n] {
@@ -31,8 +37,8 @@ func choiceLine(r check.Report) string {
 		if len(apps[x.Name]) > 1 {
 			name = appOf(x) + "/" + name
 		}
-		if !isWord(strings.ReplaceAll(name, "/", "")) || len(flags) == mostSets {
-			left++
+		if !isWord(strings.ReplaceAll(name, "/", "")) || len(c.flags) == mostSets {
+			c.left++
 			continue
 		}
 		moved[n] = true
@@ -40,26 +46,41 @@ func choiceLine(r check.Report) string {
 			ports := port.Range{First: first, Last: uint16(min(int(first)+x.Ports().Len()-1, port.MaxPort))}
 			if !taken.HasAny(ports) {
 				taken.AddSet(port.Set{ports})
-				flags = append(flags, "--set "+name+"="+ports.String())
+				c.flags = append(c.flags, "--set "+name+"="+ports.String())
 				if isWord(x.Env) {
-					variables = append(variables, x.Env+"="+ports.String())
+					c.variables = append(c.variables, x.Env+"="+ports.String())
 				}
 				break
 			}
 		}
 	}
-	if len(flags) == 0 {
+	return c
+}
+
+// text returns the choice on one line, or if that has no room in a terminal's width, with
+// what is to be pasted on lines of its own, which the terminal may break: what is copied
+// then has no break. A width of 0 is no limit.
+func (c choice) text(width int) string {
+	if len(c.flags) == 0 {
 		return ""
 	}
-	line := "free ports for all that can move: "
-	if left > 0 {
-		line = "free ports for the first " + check.Counted(len(flags), "need") + ": "
+	start := "free ports for all that can move:"
+	if c.left > 0 {
+		start = "free ports for the first " + check.Counted(len(c.flags), "need") + ":"
 	}
-	line += strings.Join(flags, " ")
-	if len(variables) > 0 {
-		line += " (for Compose: " + strings.Join(variables, " ") + ")"
+	flags, variables := strings.Join(c.flags, " "), strings.Join(c.variables, " ")
+	line := start + " " + flags
+	if variables != "" {
+		line += " (for Compose: " + variables + ")"
 	}
-	return line
+	if width == 0 || columns(line) <= width {
+		return line + "\n"
+	}
+	lines := start + "\n" + flags + "\n"
+	if variables != "" {
+		lines += "for Compose:\n" + variables + "\n"
+	}
+	return lines
 }
 
 const mostSets = 100 // flags on one line

@@ -28,37 +28,51 @@ func text(w io.Writer, r check.Report, o Options) error {
 			once.writeNotes(&b, x, many, o)
 		}
 		writeTargets(&b, r, once)
+		b.WriteString(choiceOf(r).text(0))
+		writeSummary(&b, r)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// onTerminal writes no line that is wider than the terminal. If the terminal
-// broke a line, its rest would look like the next one.
+// onTerminal writes no line that is wider than the terminal, but for one that is made to
+// be pasted. If the terminal broke a line, its rest would look like the next one.
 func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 	table(b, r, o)
 	many, once := manyTargets(r), newOnce(r)
-	parts := make([]bytes.Buffer, 3)
-	writeProblems(&parts[0], r, o)
+	var problems, notes, targets, end bytes.Buffer
+	writeProblems(&problems, r, o)
 	for i, x := range r.Results {
-		once.writeUnmet(&parts[0], i, x, many, o)
-		once.writeNotes(&parts[1], x, many, o)
+		once.writeUnmet(&problems, i, x, many, o)
+		once.writeNotes(&notes, x, many, o)
 	}
-	writeTargets(&parts[2], r, once)
-	for _, part := range parts {
+	writeTargets(&targets, r, once)
+	for _, part := range []*bytes.Buffer{&problems, &notes} {
 		if b.Len() > 0 && part.Len() > 0 {
 			b.WriteByte('\n')
 		}
-		for line := range strings.Lines(part.String()) {
-			line, hint := strings.CutPrefix(strings.TrimSuffix(line, "\n"), indent)
-			start := ""
-			if hint {
-				start = indent
-			}
-			for _, piece := range Wrap(line, o.Width-len(indent)) {
-				b.WriteString(start + piece + "\n")
-				start = indent
-			}
+		writeWrapped(b, part, o.Width)
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	writeWrapped(b, &targets, o.Width)
+	b.WriteString(choiceOf(r).text(o.Width))
+	writeSummary(&end, r)
+	writeWrapped(b, &end, o.Width)
+}
+
+// writeWrapped writes lines so that none is wider than a terminal.
+func writeWrapped(b, lines *bytes.Buffer, width int) {
+	for line := range strings.Lines(lines.String()) {
+		line, hint := strings.CutPrefix(strings.TrimSuffix(line, "\n"), indent)
+		start := ""
+		if hint {
+			start = indent
+		}
+		for _, piece := range Wrap(line, width-len(indent)) {
+			b.WriteString(start + piece + "\n")
+			start = indent
 		}
 	}
 }
@@ -78,9 +92,9 @@ func writeTargets(b *bytes.Buffer, r check.Report, said *once) {
 		}
 	}
 	writeTargetNotices(b, said.rest(r.Targets))
-	if line := choiceLine(r); line != "" {
-		b.WriteString(line + "\n")
-	}
+}
+
+func writeSummary(b *bytes.Buffer, r check.Report) {
 	done, outcome := summary(r)
 	fmt.Fprintf(b, "%s: %s\n", done, outcome)
 }
