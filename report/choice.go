@@ -47,7 +47,7 @@ func choiceOf(r check.Report) choice {
 			if !taken.HasAny(ports) {
 				taken.AddSet(port.Set{ports})
 				c.flags = append(c.flags, "--set "+name+"="+ports.String())
-				if isWord(x.Env) {
+				if isWord(x.Env) && !strings.ContainsAny(x.Env, "@:.-") {
 					c.variables = append(c.variables, x.Env+"="+ports.String())
 				}
 				break

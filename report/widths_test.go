@@ -20,7 +20,7 @@ func TestTextPage(t *testing.T) {
 		"there is no table, and no line is broken.\n\n" +
 		"A conflict has at most three lines: what is wrong, what to do about it, and other ports. How to end a holder of several\n" +
 		"needs is said once. A block counts as its ports. The last line before the summary moves all needs to free ports: it is\n" +
-		"made to be pasted.\n")
+		"made to be pasted, and never broken.\n")
 	r := onePage()
 	for _, width := range []int{60, 80, 120} {
 		text := inAllFormats(t, r, Options{Width: width})["text"]
