@@ -80,6 +80,10 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// isListSign reports whether a character is between the values of a list, for flags that
+// take one value each.
+func isListSign(r rune) bool { return r == ',' || r == ' ' || r == ';' }
+
 // notOneOf returns the failure of a flag whose value is none of its words.
 func notOneOf(flag, value string, words []string) error {
 	return usageError(fmt.Errorf("%s %q: want %s", flag, value, config.OneOf(words)), config.DidYouMean(value, words))

@@ -175,7 +175,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 
 // otherCommands are the words that other programs have for what a command does.
 var otherCommands = map[string]string{
-	"ls": "list", "ps": "list", "show": "list", "status": "list", "find": "free", "suggest": "free", "get": "free",
+	"ls": "list", "ps": "list", "show": "list", "status": "list", "who": "list", "find": "free", "suggest": "free", "get": "free",
 	"validate": "lint", "test": "check", "scan": "check", "reserve": "assign", "allocate": "assign", "run": "exec", "wait": "check --wait 30s",
 }
 

@@ -95,6 +95,9 @@ func lookupFormat(name string) (report.Format, error) {
 		return format, nil
 	}
 	hint := config.DidYouMean(name, report.Names())
+	if list := strings.FieldsFunc(name, isListSign); len(list) > 1 {
+		hint = fmt.Sprintf("one format is printed, and others are written to files: -f %s -o %s=FILE", report.Safe(list[0]), report.Safe(list[1]))
+	}
 	if ext := filepath.Ext(name); ext == ".yml" || ext == ".yaml" {
 		hint = fmt.Sprintf("-f names the output format; to check a manifest, name it without a flag: portcheck %s", report.Safe(name))
 	}

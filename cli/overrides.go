@@ -28,8 +28,10 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 		switch {
 		case !ok || name == "":
 			problem("--set", "%q: want NAME=PORT, such as web=9090", s)
+		case err != nil && strings.Contains(text, "="):
+			problem("--set", "%q: want one NAME=PORT; did you mean `--set %s`?", s, strings.Join(strings.FieldsFunc(s, isListSign), " --set "))
 		case err != nil:
-			problem("--set", "%q: %s", s, err)
+			problem("--set", "%s", about(s, err))
 		default:
 			ports[name] = r
 		}

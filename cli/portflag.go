@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/org/portcheck/config"
@@ -88,38 +91,77 @@ func cutAddress(s string) (address, ports string, found bool) {
 	return address, s[i+1:], true
 }
 
-// respelled returns a port as parsePorts takes it, from a URL, tcp:80 or tcp/80; or "".
+// respelled returns a port as parsePorts takes it, from a form that other programs take,
+// or "".
 func respelled(spec string) string {
-	right := ""
+	var forms []string
 	if _, rest, isURL := strings.Cut(spec, "://"); isURL {
-		right, _, _ = strings.Cut(rest, "/")
-	} else if i := strings.IndexAny(spec, ":/"); i > 0 && slices.Contains(port.Protocols, port.Protocol(strings.ToLower(spec[:i]))) {
-		right = spec[i+1:] + "/" + strings.ToLower(spec[:i])
+		rest, _, _ = strings.Cut(rest, "/")
+		forms = append(forms, rest)
 	}
-	if strings.Contains(right, "://") || right == spec {
-		return ""
+	lower := strings.ToLower(spec)
+	for _, proto := range port.Protocols {
+		p := string(proto)
+		for _, sign := range []string{":", "/", "-", "_", " "} {
+			if rest, ok := strings.CutPrefix(lower, p+sign); ok { // tcp:80
+				forms = append(forms, rest+"/"+p)
+			}
+			if rest, ok := strings.CutSuffix(lower, sign+p); ok { // 80-tcp
+				forms = append(forms, rest+"/"+p)
+			}
+		}
 	}
-	if !isPort(right) {
-		return ""
+	rest, protocol := spec, ""
+	if i := strings.IndexByte(spec, '/'); i >= 0 {
+		rest, protocol = spec[:i], spec[i:]
 	}
-	return right
+	if i := strings.LastIndexByte(rest, ':'); i > 0 { // 8080:80, a container's published port
+		if _, err := port.ParseSet(rest[i+1:]); err == nil {
+			forms = append(forms, rest[:i]+protocol)
+		}
+	}
+	forms = append(forms, strings.Replace(spec, "..", "-", 1), strings.Join(strings.Fields(spec), ","))
+	if n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", rest); err == nil { // of a file, not of DNS
+		forms = append(forms, strconv.Itoa(n)+protocol)
+	}
+	for _, right := range forms {
+		if right != spec && !strings.Contains(right, "://") && len(right) <= len(spec) && isPort(right) {
+			return right
+		}
+	}
+	return ""
 }
 
 // isPort reports whether parsePorts takes the text.
 func isPort(spec string) bool {
-	_, err := parsePorts(spec)
+	_, err := readPorts(spec)
 	return err == nil
 }
 
 // parsePorts parses [ADDRESS:]PORT[-LAST][,...][/PROTOCOL] as a need for each port or
 // block. Address and protocol are those of the whole list.
 func parsePorts(spec string) ([]config.Port, error) {
-	fail := func(err error) ([]config.Port, error) {
-		if right := respelled(spec); right != "" {
-			return nil, fmt.Errorf("%q is not how a port is given; did you mean %q?", spec, right)
-		}
-		return nil, fmt.Errorf("%q: %w (a port is given as 8080, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", spec, err)
+	all, err := readPorts(spec)
+	if err == nil {
+		return all, nil
 	}
+	if right := respelled(spec); right != "" {
+		return nil, fmt.Errorf("%q is not how a port is given; did you mean %q?", spec, right)
+	}
+	return nil, fmt.Errorf("%w (a port is given as 8080, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080 or [::1]:8080/tcp)", about(spec, err))
+}
+
+// about returns an error with the value that it is about.
+func about(value string, err error) error {
+	if strings.HasPrefix(err.Error(), fmt.Sprintf("%q", value)) {
+		return err
+	}
+	return fmt.Errorf("%q: %w", value, err)
+}
+
+// readPorts is parsePorts without the value in its errors.
+func readPorts(spec string) ([]config.Port, error) {
+	fail := func(err error) ([]config.Port, error) { return nil, err }
 	rest, protocol, named := strings.Cut(spec, "/")
 	proto := port.TCP
 	switch {
@@ -135,7 +177,7 @@ func parsePorts(spec string) ([]config.Port, error) {
 	if text, ports, found := cutAddress(rest); found {
 		rest = ports
 		switch {
-		case text == "": // :8080 is any address to many programs
+		case text == "" || text == "*": // :8080 is any address to many programs, and ss prints *:8080
 		case text == "localhost":
 			addr = port.Loopback
 		case strings.Contains(text, ":") && !strings.HasPrefix(spec, "["):
@@ -148,7 +190,10 @@ func parsePorts(spec string) ([]config.Port, error) {
 		}
 	}
 	set, err := port.ParseSet(rest)
-	if err != nil {
+	switch {
+	case rest == "0":
+		return fail(errors.New("0 lets the system choose: `portcheck free` prints a free port, and `portcheck assign` holds one"))
+	case err != nil:
 		return fail(err)
 	}
 	var all []config.Port

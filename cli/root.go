@@ -108,7 +108,13 @@ func flagError(cmd *cobra.Command, err error) error {
 		if f.Value.Type() == "int" {
 			cause = errors.New("want a number")
 		}
-		return fmt.Errorf("--%s %q: %w", f.Name, value.GetValue(), cause)
+		if right := strings.NewReplacer("..", "-", ":", "-", " ", ",").Replace(value.GetValue()); f.Value.Type() == "ports" && right != value.GetValue() {
+			if _, err := port.ParseSet(right); err == nil {
+				cause = fmt.Errorf("is not how ports are given; did you mean %q?", right)
+				return fmt.Errorf("--%s %q %w", f.Name, value.GetValue(), cause)
+			}
+		}
+		return fmt.Errorf("--%s %w", f.Name, about(value.GetValue(), cause))
 	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {

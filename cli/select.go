@@ -68,7 +68,9 @@ func selectNeeds(manifests []config.Manifest, only, skip []string, complete bool
 			}
 			message := fmt.Sprintf("no need is named %q", p)
 			if hints--; hints >= 0 {
-				if hint := config.DidYouMean(p, names); hint != "" {
+				if list := strings.FieldsFunc(p, isListSign); len(list) > 1 {
+					message += fmt.Sprintf("; did you mean `%s %s`?", f.flag, strings.Join(list, " "+f.flag+" "))
+				} else if hint := config.DidYouMean(p, names); hint != "" {
 					message += "; " + hint
 				}
 			}
