@@ -39,11 +39,14 @@ func mayNameKeys(file, dir string, left *int) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
-	lower := strings.ToLower(text)
-	if strings.Contains(lower, "identityfile") || strings.Contains(lower, "certificatefile") {
-		return true
-	}
 	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") { // Debian's own file has all options in comments
+			continue
+		}
+		lower := strings.ToLower(line)
+		if strings.Contains(lower, "identityfile") || strings.Contains(lower, "certificatefile") {
+			return true
+		}
 		words := strings.Fields(strings.Replace(line, "=", " ", 1))
 		if len(words) == 0 || !strings.EqualFold(strings.Trim(words[0], `"`), "Include") {
 			continue
