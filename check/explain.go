@@ -168,12 +168,15 @@ func privilegeText(f host.Facts) string {
 // user names the user that the need's app runs as.
 func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 
+// noDevice is the error of a bind to a device that does not exist.
+const noDevice = "ENODEV"
+
 func (n Need) explainUnavailable(r *Result, e evidence) {
 	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
 	switch {
 	case len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily:
 		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
-	case len(e.blamed) > 0 && e.blamed[0].Errno == "ENODEV":
+	case len(e.blamed) > 0 && e.blamed[0].Errno == noDevice:
 		r.Message = fmt.Sprintf("%s can't be bound: this host has no such device", e.where)
 	}
 }

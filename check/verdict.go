@@ -29,7 +29,7 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
 		sockets := table.inTheWay(a)
-		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress) {
+		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress && a.Errno != noDevice) {
 			noIPv6 = true
 			continue
 		}

@@ -427,6 +427,7 @@ func verdictCases() []verdictCase {
 		{name: "denied off Linux", need: ports(80, 80), attempts: []string{"denied"}, facts: func(f *host.Facts) { f.Machine.OS = "freebsd" }, want: verdictWant{status: Denied, message: "ports below 1024 need root"}},
 		{name: "denied, and a process listens", attempts: []string{"denied"}, sockets: listen("0.0.0.0:8080", nginx), want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "unavailable", need: on("192.0.2.1"), attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 192.0.2.1:8080 can't be bound: the address is not on this host"}},
+		{name: "no such device", attempts: []string{"no-address setsockopt(SO_BINDTODEVICE) ENODEV"}, want: verdictWant{status: Unavailable, method: Table, message: "tcp 8080 can't be bound: this host has no such device"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
 		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
 		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
