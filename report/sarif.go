@@ -62,6 +62,7 @@ type (
 	}
 	sarifInvocation struct {
 		EndTimeUTC          time.Time           `json:"endTimeUtc,omitzero"`
+		Machine             string              `json:"machine,omitempty"`
 		ExecutionSuccessful bool                `json:"executionSuccessful"`
 		Notifications       []sarifNotification `json:"toolExecutionNotifications,omitempty"`
 	}
@@ -104,6 +105,9 @@ func sarif(w io.Writer, r check.Report, o Options) error {
 		results = append(results, sarifResultOf(f, seen, o))
 	}
 	run := sarifInvocation{EndTimeUTC: r.Generated, ExecutionSuccessful: len(r.Problems) == 0}
+	if len(r.Targets) == 1 && !r.Merged { // of several there is no field
+		run.Machine = Safe(r.Targets[0].Hostname)
+	}
 	// A target has no position in a file, and a result needs one.
 	for _, t := range r.Targets {
 		for _, n := range t.Notices {
