@@ -240,6 +240,32 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 	}
 }
 
+// TestKeeperOfAnotherPIDNamespace checks that no process is named by a number that means
+// another one here, or none, and that such a keeper can be released all the same.
+func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	elsewhere := func(cmd *exec.Cmd) { cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWNS }
+	testbed.StartWith(t, elsewhere, "/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck assign -q --job other -p 8000 > /dev/null && echo ready && sleep 60`)
+	ask := exec.Command("/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck -p 8000; portcheck leases; portcheck leases -f json; portcheck release --job other`)
+	ask.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	out, err := ask.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"tcp 8000 is leased to other (uid 0) until ", "  other  ?    ?       root  ", "portcheck: released 8000/tcp\n"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(string(out), "pid") {
+		t.Errorf("a PID of another namespace:\n%s", out)
+	}
+}
+
 // TestReleaseAtOnce checks that a lease which somebody else ends at the same moment has
 // ended for both.
 func TestReleaseAtOnce(t *testing.T) {

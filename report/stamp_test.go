@@ -11,7 +11,7 @@ func TestTimeAndHost(t *testing.T) {
 	for format, want := range map[string][]string{
 		"json":  {`"generated": "2026-01-02T03:04:05Z"`, `"hostname": "ci-1<b>.example"`},
 		"junit": {`timestamp="2026-01-02T03:04:05" hostname="ci-1&lt;b&gt;.example"`},
-		"sarif": {`"endTimeUtc": "2026-01-02T03:04:05Z"`},
+		"sarif": {`"endTimeUtc": "2026-01-02T03:04:05Z"`, `"machine": "ci-1<b>.example"`},
 		"html":  {"2026-01-02 03:04:05 UTC, host ci-1&lt;b&gt;.example</p>\n</header>", "; host ci-1&lt;b&gt;.example; linux"},
 	} {
 		var stampedOut, plain bytes.Buffer
