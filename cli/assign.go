@@ -408,7 +408,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	for _, l := range assignment.Silent[:min(len(assignment.Silent), mostListed)] {
 		a.logf("warning: the keeper of %s%s does not answer: if that is a lease of this job, the job has other ports, too", portsOf(l), keeperOf(l))
 	}
-	text, err := render(ctx, format, assignment, report.Options{})
+	text, err := render(ctx, format, assignment, report.Options{Width: a.width(a.stdout)})
 	if err == nil {
 		_, err = a.stdout.Write(text)
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -169,7 +168,7 @@ func (a *app) printError(err error) {
 	}
 	var f failure
 	if !several && errors.As(err, &f) && f.hint != "" {
-		fmt.Fprintln(a.stderr, f.hint)
+		a.say(f.hint)
 	}
 }
 

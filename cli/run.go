@@ -76,7 +76,17 @@ func printPanic(w io.Writer, value any, stack []byte) int {
 	return exitBug
 }
 
-// logf writes one line for people to stderr.
+// logf writes a message for people to stderr.
 func (a *app) logf(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "portcheck: "+format+"\n", args...)
+	a.say(fmt.Sprintf("portcheck: "+format, args...))
+}
+
+// say writes a line to stderr. On a terminal it is broken between words.
+func (a *app) say(line string) {
+	const indent = "    "
+	lines := []string{line}
+	if width := a.width(a.stderr); width >= minHelpWidth {
+		lines = report.Wrap(line, width-len(indent))
+	}
+	fmt.Fprintln(a.stderr, strings.Join(lines, "\n"+indent))
 }

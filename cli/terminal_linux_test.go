@@ -115,3 +115,37 @@ func TestTableIsForTerminalsAlone(t *testing.T) {
 		t.Errorf("pipe and file differ:\n%s\n%s", piped.String(), written)
 	}
 }
+
+// TestMessagesFitTheTerminal checks what is beside the report: errors, hints and the ports
+// of assign.
+func TestMessagesFitTheTerminal(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "shop.yml"), "version: 1\napp: shop\nrange: 20000-20009\nports:\n  - {name: web, port: 8080}\n")
+	l, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"assign", "--job", "one", filepath.Join(dir, "shop.yml")}, "instead of 8080: tcp 8080 is in use by "},
+		{[]string{"assign", "--job", "two", "-p", "8080"}, "portcheck: --port: tcp-8080 gets no port: tcp 8080 is in use by "},
+		{[]string{"release", "--job", "three"}, "portcheck: this job has no lease: nothing to end; `portcheck leases` lists those of all jobs"},
+	} {
+		out := onTerminal(t, 60, append(os.Environ(), "TERM=xterm", "CI=", "GITHUB_ACTIONS="), c.args...)
+		for line := range strings.Lines(out) {
+			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 60 {
+				t.Errorf("%v: %d columns: %s", c.args, n, line)
+			}
+		}
+		if words := strings.Join(strings.Fields(out), " "); !strings.Contains(words, c.want) {
+			t.Errorf("%v: no %q in\n%s", c.args, c.want, out)
+		}
+	}
+}

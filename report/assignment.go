@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -51,8 +52,8 @@ func AssignedPortsLine(a check.Assignment) ([]byte, error) {
 }
 
 // assignmentText writes an assignment as a table, and the end of its lease.
-func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
-	g := grid{all: make([]column, 4)}
+func assignmentText(w io.Writer, a check.Assignment, o Options) error {
+	g := grid{all: []column{{least: 8}, {least: 10}, {least: 10}, {least: 20}}} // why it is another port comes last
 	several := slices.ContainsFunc(a.Ports, func(p check.AssignedPort) bool { return p.Target != a.Ports[0].Target })
 	for _, p := range a.Ports {
 		name := p.Name
@@ -72,7 +73,14 @@ func assignmentText(w io.Writer, a check.Assignment, _ Options) error {
 		ports := fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))
 		g.cells = append(g.cells, []string{Safe(name), ports, Safe(p.Env), note})
 	}
-	_, err := fmt.Fprintf(w, "%sleased to %s until %s, or until `portcheck release`\n", g.plain(), Safe(a.Lease.Job), endOf(a.Lease))
+	b := bytes.NewBuffer(g.fitting(o))
+	end := fmt.Sprintf("leased to %s until %s, or until `portcheck release`\n", Safe(a.Lease.Job), endOf(a.Lease))
+	if o.Width >= minTableWidth {
+		writeWrapped(b, bytes.NewBufferString(end), o.Width)
+	} else {
+		b.WriteString(end)
+	}
+	_, err := w.Write(b.Bytes())
 	return err
 }
 

@@ -150,7 +150,10 @@ func remedyUnavailable(r check.Result) advice {
 		list = "ip address"
 	}
 	instead := "use `address: any`"
-	if r.Compose {
+	switch {
+	case r.Source.IsFlag():
+		instead = "leave the address out"
+	case r.Compose:
 		instead = "publish the port without a host IP"
 	}
 	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead}
