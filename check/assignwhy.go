@@ -1,0 +1,185 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
+)
+
+// UnmetError is the error for a need that can't get a port.
+type UnmetError struct {
+	Need    Need
+	Message string // without the need's name and position
+	Unknown bool   // whether it could get one was not found out
+}
+
+func (e UnmetError) Error() string {
+	return fmt.Sprintf("%s: %s gets no port: %s", e.Need.At, e.Need.title(), e.Message)
+}
+
+// title returns the name of a need with its app.
+func (n Need) title() string {
+	if n.App != "" {
+		return n.App + "/" + n.Name
+	}
+	return n.Name
+}
+
+// leaseText returns a text about a lease that another job has of a need's declared ports, or ""
+// if there is none.
+func (a *assignment) leaseText(ctx context.Context, i int) (string, error) {
+	n := a.needs[i]
+	var locks []host.LeasePort
+	for p := range (port.Set{n.Ports}).All {
+		for _, proto := range n.Protocols {
+			locks = append(locks, host.LeasePort{Protocol: proto, Port: p})
+		}
+	}
+	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
+	other := slices.IndexFunc(reply.Leases, func(l host.Lease) bool { return !l.Own })
+	if err != nil || other < 0 {
+		return "", err
+	}
+	h := reply.Leases[other]
+	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires)), nil
+}
+
+// whyUnmet returns the error for a need that gets no port: it says what has its ports.
+// The message is empty if nothing has the declared port any more, unless this was the
+// last try.
+func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetError, error) {
+	n := a.needs[i]
+	unmet := UnmetError{Need: n}
+	if !n.Auto {
+		var err error
+		if unmet.Message, err = a.leaseText(ctx, i); err != nil {
+			return unmet, err
+		}
+		if unmet.Message == "" {
+			results, err := a.judge(ctx, a.at[i], []int{i}, nil)
+			if err != nil {
+				return unmet, err
+			}
+			for _, r := range results[i] {
+				if !r.Status.OK() {
+					unmet.Message = r.Message
+				}
+			}
+		}
+		switch o, claimed := a.claimant(i); {
+		case unmet.Message != "":
+		case claimed:
+			unmet.Message = fmt.Sprintf("%s, another need of this run, has %s", o.title(), n.Ports)
+		case !lastTry:
+			return unmet, nil
+		default:
+			unmet.Message = fmt.Sprintf("%s is free, but could not be leased: another job had it for a moment, or a program that is not portcheck has bound the name of its socket (`ss -xap | grep portcheck/1/` shows it as root)", n.Ports)
+		}
+	}
+	if len(n.Range) == 0 {
+		return unmet, nil
+	}
+	who, err := a.whoHas(ctx, a.at[i], n)
+	if err != nil {
+		return unmet, err
+	}
+	if unmet.Message != "" {
+		unmet.Message += ", and "
+	}
+	what := "port"
+	if size := n.Ports.Len(); size > 1 {
+		what = fmt.Sprintf("block of %d ports", size)
+	}
+	unmet.Message += fmt.Sprintf("no %s of its range %s is free", what, clip(n.Range.String(), 100))
+	if len(a.of[i].needs) > 1 {
+		unmet.Message += " on all of its targets"
+	}
+	if who != "" {
+		unmet.Message += ": " + who
+	}
+	return unmet, nil
+}
+
+// claimant returns another need of the run that declares a port of a need.
+func (a *assignment) claimant(i int) (Need, bool) {
+	n := a.needs[i]
+	for j, o := range a.needs {
+		shared := slices.ContainsFunc(o.Protocols, func(p port.Protocol) bool { return slices.Contains(n.Protocols, p) })
+		if j == i || a.at[j] != a.at[i] || !shared {
+			continue
+		}
+		// An auto leaves out what others declare.
+		if !o.Auto && o.Ports.First <= n.Ports.Last && n.Ports.First <= o.Ports.Last {
+			return o, true
+		}
+	}
+	return Need{}, false
+}
+
+// whoHas describes the leases and the processes that have ports of a need's range.
+func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, error) {
+	r := newRound(at.Shared(), newPlan(ctx, []Need{n}, 1, a.Options))
+	if err := r.reach(ctx); err != nil {
+		return "", err
+	}
+	b, left := &batch{}, host.MostEndpoints
+	for _, part := range n.Range {
+		for _, proto := range n.Protocols {
+			try := lookOnly(n.Binding(proto))
+			try.Ports = part
+			if left -= part.Len() * len(try.At(part.First)); left >= 0 {
+				b.try(try, func(host.Tried, answer) {})
+			}
+		}
+	}
+	facts, err := r.ask(ctx, b.Request)
+	if err != nil {
+		return "", err
+	}
+	reply, err := at.hold(ctx, host.LeaseRequest{List: host.AllLeases})
+	if err != nil {
+		return "", err
+	}
+	jobs, count := []string{}, map[string]int{}
+	keepers := map[int]bool{}
+	for _, h := range reply.Leases {
+		keepers[h.PID] = true
+		if !slices.Contains(n.Protocols, h.Protocol) || !n.Range.Contains(h.Port) {
+			continue
+		}
+		to := leasedTo(h.Job, h.PID, h.UID, h.Expires)
+		if count[to]++; count[to] == 1 {
+			jobs = append(jobs, to)
+		}
+	}
+	var parts []string
+	for k, to := range jobs {
+		if k == describedJobs {
+			parts = append(parts, fmt.Sprintf("leases of %d more jobs", len(jobs)-k))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %s", Counted(count[to], "port"), to))
+	}
+	sockets := slices.DeleteFunc(facts.Sockets, func(s host.Socket) bool {
+		return !holdsPort(s) || slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return keepers[h.PID] })
+	})
+	if len(sockets) > 0 {
+		ports := port.Bits{}
+		total := 0
+		for _, s := range sockets {
+			if !ports.Has(s.Port) {
+				total++
+			}
+			ports.Add(s.Port)
+		}
+		parts = append(parts, fmt.Sprintf("%s held by %s", Counted(total, "port"), describeAll(sockets)))
+	}
+	return strings.Join(parts, "; "), nil
+}
+
+// describedJobs is how many jobs an error names.
+const describedJobs = 3
