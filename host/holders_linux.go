@@ -60,6 +60,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 		slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 	}
 	nameSocketUnits(ctx, sockets)
+	addOwnManager(ctx, sockets, s.details)
 	gaps := s.gaps(sockets)
 	s.markForks(sockets)
 	if s.unlisted != nil {

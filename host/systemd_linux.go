@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,34 @@ func nameSocketUnits(ctx context.Context, sockets []*Socket) {
 				answers[h.PID], _ = socketUnitsOf(ctx, h) // without an answer the unit is unseen
 			}
 			s.Holders[i] = withSocketUnit(h, s, answers[h.PID])
+		}
+	}
+}
+
+// addOwnManager adds this user's service manager to the user's sockets for which no holder
+// could be seen, if it says that it has them for a unit. It has a capability that the user
+// lacks (CAP_WAKE_ALARM), so the user may not examine it (ptrace(2), PTRACE_MODE_READ).
+func addOwnManager(ctx context.Context, sockets []*Socket, d *details) {
+	uid := os.Geteuid()
+	if uid == 0 {
+		return
+	}
+	var pid int
+	var units []socketUnit
+	asked := false
+	for _, s := range sockets {
+		if len(s.Holders) > 0 || s.Inode == 0 || s.UID == nil || int(*s.UID) != uid {
+			continue
+		}
+		if !asked {
+			asked = true
+			pid, units, _ = ownSocketUnits(ctx, uid) // without an answer the holder is unseen
+		}
+		if !slices.ContainsFunc(units, func(u socketUnit) bool { return u.listensAt(s.Endpoint) }) {
+			continue
+		}
+		if h, ok := d.of(pid); ok {
+			s.Holders = append(s.Holders, withSocketUnit(h, s, units))
 		}
 	}
 }
@@ -89,46 +118,70 @@ const (
 func socketUnitsOf(ctx context.Context, h Holder) ([]socketUnit, error) {
 	path := machineRoot() + "/run/systemd/private"
 	if h.PID != 1 {
-		path = machineRoot() + "/run/user/" + strconv.Itoa(h.UID) + "/systemd/private"
+		path = userManagerSocket(h.UID)
 	}
+	_, units, err := askManager(ctx, path, func(peer *unix.Ucred) error {
+		if int(peer.Pid) != h.PID {
+			return fmt.Errorf("pid %d listens there, not %d", peer.Pid, h.PID)
+		}
+		return nil
+	})
+	return units, err
+}
+
+// ownSocketUnits asks the manager of this user, and returns its PID.
+func ownSocketUnits(ctx context.Context, uid int) (pid int, units []socketUnit, err error) {
+	return askManager(ctx, userManagerSocket(uid), func(peer *unix.Ucred) error {
+		if int(peer.Uid) != uid || peer.Pid <= 0 {
+			return fmt.Errorf("pid %d of uid %d listens there", peer.Pid, peer.Uid)
+		}
+		return nil
+	})
+}
+
+func userManagerSocket(uid int) string {
+	return machineRoot() + "/run/user/" + strconv.Itoa(uid) + "/systemd/private"
+}
+
+// askManager returns the socket units of the manager that listens at a path, and its PID.
+func askManager(ctx context.Context, path string, validate func(*unix.Ucred) error) (pid int, units []socketUnit, err error) {
 	ctx, cancel := context.WithTimeout(ctx, systemdTimeout)
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline() // it has one
 	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if err := isPeer(conn, h.PID); err != nil {
-		return nil, err
+	peer, err := peerOf(conn)
+	if err == nil {
+		err = validate(peer)
+	}
+	if err != nil {
+		return 0, nil, err
 	}
 	c := &busConn{Conn: conn}
 	if err := c.authenticate(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return c.socketUnits()
+	units, err = c.socketUnits()
+	return int(peer.Pid), units, err
 }
 
-// isPeer returns an error unless the process that listens at the other end is pid.
-func isPeer(conn net.Conn, pid int) error {
+// peerOf returns the process that listens at the other end.
+func peerOf(conn net.Conn) (*unix.Ucred, error) {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var peer *unix.Ucred
 	var failed error
 	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, failed); err != nil {
-		return err
-	}
-	if int(peer.Pid) != pid {
-		return fmt.Errorf("pid %d listens there, not %d", peer.Pid, pid)
-	}
-	return nil
+	return peer, errors.Join(err, failed)
 }
 
 const systemdName = "org.freedesktop.systemd1"

@@ -162,6 +162,9 @@ func cgroups(t *testing.T) []string {
 		if err != nil {
 			testbed.Missing(t, err.Error())
 		}
+		if err := os.Chmod(group, 0o755); err != nil { // for managers of users
+			t.Fatal(err)
+		}
 		made = append(made, group)
 		t.Cleanup(func() { removeCgroups(t, group) })
 	}
@@ -256,6 +259,31 @@ ports:
 			t.Errorf("%s is %s", unit, got)
 		}
 	}
+	if err := syscall.Kill(s.pid, 0); err != nil {
+		t.Errorf("systemd has ended: %v", err)
+	}
+}
+
+// A user may not examine that user's own service manager, which says itself what it has.
+func TestSocketUnitsOfAUser(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	const start = `mkdir -p $XDG_RUNTIME_DIR/systemd/user && cd $XDG_RUNTIME_DIR/systemd/user && for u in web other; do printf "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 600\n" >$u.service; done && printf "[Unit]\nDefaultDependencies=no\nWants=other.socket\n[Socket]\nListenStream=127.0.0.1:8080\n" >web.socket && printf "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=127.0.0.1:8081\n" >other.socket`
+	s := startSystemd(t, map[string]string{
+		"user@65534.service": "[Service]\nType=notify\nUser=65534\nGroup=65534\nDelegate=yes\nAmbientCapabilities=CAP_WAKE_ALARM\n" +
+			"RuntimeDirectory=user/65534\nEnvironment=XDG_RUNTIME_DIR=/run/user/65534 HOME=/run/user/65534\n" +
+			"ExecStartPre=/bin/sh -ec '" + start + "'\nExecStart=/lib/systemd/systemd --user --unit=web.socket\n",
+		"test.target": "Wants=user@65534.service\nAfter=user@65534.service\n",
+	})
+	user := s.place
+	user.prefix = append(slices.Clone(s.prefix), "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all")
+	user.env = append(user.env, "XDG_RUNTIME_DIR=/run/user/65534")
+	r := user.taken(t, "8080")
+	wants(t, r.Message, "user@65534.service/web.socket")
+	wants(t, allHints(r), "`systemctl --user stop web.socket`", "not", "kill", "process")
+	user.follow(t, "8080", r)
 	if err := syscall.Kill(s.pid, 0); err != nil {
 		t.Errorf("systemd has ended: %v", err)
 	}
