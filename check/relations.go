@@ -18,7 +18,7 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 // port, and which process would replace it.
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	out.Stopped = h.Stopped
-	from := Origin{Master: h.Master, LeavesCopies: h.LeavesCopies, Starter: h.Starter}
+	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter}
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
 		from.SocketUnit = s.Units[0]
 	}

@@ -276,6 +276,8 @@ type Origin struct {
 	// Master is the PID of the process of which this one is a forked copy: a server
 	// replaces a worker that ends.
 	Master int `json:"master,omitempty"`
+	// MasterUnseen is set if the user that checks can't see the master.
+	MasterUnseen bool `json:"master_unseen,omitempty"`
 	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
 	// copies would not.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`

@@ -50,8 +50,8 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	h.Executable, h.File, err = d.executable(dir)
 	unseen("executable", err)
 	h.Names = d.otherNames(dir, before.name, h)
-	h.Master = master(dir, before)
-	h.LeavesCopies = h.Master > 0 && d.leavesCopies(h.Master)
+	h.Master, h.MasterUnseen = master(dir, before)
+	h.LeavesCopies = h.Master > 0 && !h.MasterUnseen && d.leavesCopies(h.Master)
 	h.Parent = before.parent
 	if parent, err := readStat("/proc/" + strconv.Itoa(before.parent) + "/"); err == nil {
 		h.ParentName = parent.name

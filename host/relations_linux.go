@@ -12,15 +12,18 @@ import (
 // master returns the process of which a process is a forked copy: both execute the
 // same file, and the copy has executed no other one since. It returns 0 if there is
 // none. A daemon that has left its parent is in a session of its own. Where the file of
-// another user's process may not be read, its name has to do.
-func master(dir string, s stat) int {
-	found := 0
+// another user's process may not be read, its name has to do. A parent that /proc hides
+// from this user is known by its session alone.
+func master(dir string, s stat) (found int, unseen bool) {
 	for range 64 {
 		if !s.copied || s.parent <= 1 {
 			break
 		}
 		above := "/proc/" + strconv.Itoa(s.parent) + "/"
 		parent, err := readStat(above)
+		if err != nil && inSession(s.parent, s.session) {
+			return s.parent, true
+		}
 		if err != nil || parent.session != s.session {
 			break
 		}
@@ -29,7 +32,7 @@ func master(dir string, s stat) int {
 		}
 		found, s = s.parent, parent
 	}
-	return found
+	return found, false
 }
 
 // leavesCopies is leavesCopies, once for a process: it may have a thousand copies.

@@ -196,6 +196,32 @@ time.sleep(600)`)
 	}
 }
 
+// A worker whose master /proc hides is not taken for a process of its own.
+func TestMasterUnseen(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	testbed.StartWith(t, func(*exec.Cmd) {}, "/usr/bin/python3", "-c", `
+import ctypes, os, socket, time
+s = socket.socket()
+s.bind(("127.0.0.1", 8080))
+s.listen()
+if os.fork() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) # PR_SET_DUMPABLE: its user may examine it
+    print("ready", flush=True)
+time.sleep(600)`)
+	for hidden, faults := range map[bool]testbed.Faults{false: {UID: nobody}, true: {UID: nobody, HidePID: true}} {
+		s := onlySocket(t, probeWith(t, faults, tries(t, "tcp any 8080")))
+		if len(s.Holders) != 1 || s.Holders[0].Master <= 1 || s.Holders[0].MasterUnseen != hidden || !s.ForksUnseen {
+			t.Errorf("hidden %t: %s", hidden, encode(s))
+		}
+	}
+}
+
 // If the change of user fails, the attempt has the system call that failed.
 func TestRunAsFails(t *testing.T) {
 	if !inParallel(t) {

@@ -346,6 +346,8 @@ type Holder struct {
 	// Master is the process of which this one is a forked copy, 0 if it is none. A
 	// server that runs workers replaces one that ends.
 	Master int `json:"master,omitempty"`
+	// MasterUnseen is set if /proc hides the master (mount option hidepid).
+	MasterUnseen bool `json:"master_unseen,omitempty"`
 	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
 	// copies would not.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`

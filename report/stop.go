@@ -409,6 +409,9 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case alone && from.Starter > 1 && !f.pids[from.Starter]:
 		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`", from.Starter)
 	case alone:
+	case from.MasterUnseen:
+		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
+		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
 	case workers > 1 && from.LeavesCopies:
 		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
 		w.many, w.before = w.text, strconv.Itoa(from.Master)

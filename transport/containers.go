@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -31,12 +32,19 @@ type namingHost struct {
 	timeout  time.Duration
 	// beside reports whether the engine is in the network namespace that is probed.
 	beside func(context.Context, *engine.Engine) bool
+	// ofUser returns the engines that a user may run without root. It is nil where
+	// another engine was chosen, or those of others may not be asked.
+	ofUser func(uid int) []*engine.Engine
 }
 
 // withEngine returns h with names of containers from the engine that the
 // environment points to.
 func withEngine(h host.Host, o Options) namingHost {
-	return namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout, listensHere}
+	n := namingHost{h, func() (*engine.Engine, error) { return engine.New(o.Env) }, o.Job.Services, namingTimeout, listensHere, nil}
+	if os.Geteuid() == 0 && o.Env["DOCKER_HOST"] == "" {
+		n.ofUser = engine.OfUser
+	}
+	return n
 }
 
 // Probe implements host.Host.
@@ -55,6 +63,12 @@ func (n namingHost) Probe(ctx context.Context, req host.Request) (host.Facts, er
 	containers, gap := known.containers, (*host.Gap)(nil)
 	if containers == nil {
 		containers, gap = n.list(ctx)
+	}
+	if others := n.listOfUsers(ctx, facts.Sockets); len(others) > 0 {
+		containers = append(containers, others...)
+		if gap != nil && isGone(gap) {
+			gap = nil
+		}
 	}
 	first := func(id string) int { return n.firstProcess(ctx, id) }
 	if !facts.Machine.Namespace.AllProcesses {
@@ -102,6 +116,47 @@ func (n namingHost) list(ctx context.Context) ([]container, *host.Gap) {
 	return nil, &host.Gap{What: fmt.Sprintf("the container engine at %s can't be queried: %s", e, err)}
 }
 
+// mostUsers is how many users' engines are asked.
+const mostUsers = 8
+
+// listOfUsers returns the containers of the users whose forwarders hold ports: root's
+// engine does not know them. A user's engine is believed about that user's forwarders alone.
+func (n namingHost) listOfUsers(ctx context.Context, sockets []host.Socket) []container {
+	if n.ofUser == nil {
+		return nil
+	}
+	var all []container
+	asked := map[int]bool{}
+	for _, s := range sockets {
+		for _, h := range s.Holders {
+			f, proven := host.ForwarderOf(h)
+			if f == nil || !proven || f.For != host.ForContainers || h.UID <= 0 || asked[h.UID] || len(asked) == mostUsers {
+				continue
+			}
+			asked[h.UID] = true
+			for _, e := range n.ofUser(h.UID) {
+				all = append(all, n.listOfUser(ctx, e, h.UID)...)
+			}
+		}
+	}
+	return all
+}
+
+func (n namingHost) listOfUser(ctx context.Context, e *engine.Engine, uid int) []container {
+	ctx, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
+	defer e.Close()
+	entries, err := e.List(ctx, false)
+	if err != nil || e.User() != uid {
+		return nil // the forwarder is named without its container
+	}
+	all := n.containersOf(e, entries)
+	for i := range all {
+		all[i].forwarded = true
+	}
+	return all
+}
+
 // containersOf returns the containers of an engine from its list.
 func (n namingHost) containersOf(e *engine.Engine, entries []engine.Container) []container {
 	all := n.containers(entries, e.IsLocal(), e.User())
@@ -145,6 +200,7 @@ type container struct {
 	info      host.ContainerInfo
 	published []port.Endpoint
 	addrs     []netip.Addr
+	forwarded bool // known by the forwarders of its user alone
 }
 
 // containers converts the list of an engine that belongs to user. The published
@@ -212,8 +268,8 @@ type engineAnswer struct {
 }
 
 // isGone reports whether no engine listens where one was looked for.
-func (a engineAnswer) isGone() bool {
-	return a.gap != nil && (a.gap.Errno == "ENOENT" || a.gap.Errno == "ECONNREFUSED")
+func isGone(gap *host.Gap) bool {
+	return gap != nil && (gap.Errno == "ENOENT" || gap.Errno == "ECONNREFUSED")
 }
 
 // isDaemon reports whether a process is known to be the engine that answers.
@@ -237,16 +293,14 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			if !involvesContainer(*h) {
 				continue
 			}
-			c := slices.IndexFunc(containers, func(c container) bool { return c.id == h.Container })
+			c := slices.IndexFunc(containers, func(c container) bool { return c.id == h.Container && !c.forwarded })
 			if c >= 0 && !runsIn(*h, containers[c].id, answer.first) {
 				c = -1
 			}
 			forwarder, proven := host.ForwarderOf(*h)
 			if c < 0 && forwarder != nil && proven {
-				c = publisher(containers, s.Endpoint)
-				if c >= 0 && !serves(*forwarder, *h, containers[c]) {
-					c = -1
-				}
+				served := func(c container) bool { return serves(*forwarder, *h, c) }
+				c = publisher(containers, s.Endpoint, served)
 			}
 			switch {
 			case c >= 0:
@@ -257,7 +311,7 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			case containers != nil && h.Container == "" && proven && forwarder.Own && answer.daemon(h.PID):
 				// dockerd listens on ports of its own too, such as that of its API. Another
 				// dockerd may hold a port for a container of its own.
-			case h.LeftOver && (containers != nil || answer.isGone()):
+			case h.LeftOver && (answer.gap == nil || isGone(answer.gap)):
 				// An engine would have ended it with its container.
 			default:
 				h.LeftOver = false
@@ -305,14 +359,14 @@ func runsIn(h host.Holder, id string, first func(id string) int) bool {
 	return pid > 0 && (h.PID == pid || slices.Contains(h.Parents, pid))
 }
 
-// publisher returns the index of the container that publishes a socket's port,
-// or -1 if there is none or more than one. One that publishes the socket's own
+// publisher returns the index of the container that publishes a socket's port and
+// may be served, or -1 if there is none or more than one. One that publishes the socket's own
 // address wins over those with an overlapping address.
-func publisher(containers []container, s port.Endpoint) int {
+func publisher(containers []container, s port.Endpoint, served func(container) bool) int {
 	found, exact, ambiguous := -1, false, false
 	for i, c := range containers {
 		for _, p := range c.published {
-			if !p.Overlaps(s) {
+			if !p.Overlaps(s) || !served(c) {
 				continue
 			}
 			same := p.Addr.Unmap() == s.Addr.Unmap()

@@ -199,6 +199,42 @@ func TestForwarderOfAnotherEngine(t *testing.T) {
 	}
 }
 
+// What a user's engine lists is believed about that user's forwarders alone.
+func TestEnginesOfUsers(t *testing.T) {
+	user := host.Holder{PID: 5, Executable: "/usr/bin/rootlesskit", File: host.FileRoots, UID: 1000}
+	lies := parse(t, answer)
+	for i := range lies {
+		lies[i].user, lies[i].forwarded, lies[i].info.Name = 1000, true, "lie"
+	}
+	for name, c := range map[string]struct {
+		holder host.Holder
+		roots  bool // root's engine answers, too
+		want   string
+	}{
+		"the user's forwarder":                  {user, false, "lie"},
+		"the same beside root's engine":         {user, true, "lie"},
+		"another user's forwarder":              {host.Holder{PID: 5, Executable: "/usr/bin/rootlesskit", File: host.FileRoots, UID: 1001}, false, ""},
+		"root's forwarder":                      {proxy, false, ""},
+		"root's forwarder beside root's engine": {proxy, true, "shop-web-1"},
+		"root's container":                      {inside(webID), false, ""},
+		"root's container beside root's engine": {inside(webID), true, "shop-web-1"},
+	} {
+		all := slices.Clone(lies)
+		if c.roots {
+			all = append(all, parse(t, answer)...)
+		}
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", c.holder)}
+		nameHolders(sockets, engineAnswer{all, nil, func(string) int { return 0 }, func(int) bool { return false }})
+		got := ""
+		if info := sockets[0].Holders[0].ContainerInfo; info != nil {
+			got = info.Name
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // A proxy that has lost its engine may serve a container until an engine says that it
 // does not, or none is there.
 func TestLeftOverNeedsAnAnswer(t *testing.T) {
@@ -446,7 +482,7 @@ func TestPublisher(t *testing.T) {
 		for _, at := range c.published {
 			all = append(all, publishes(at))
 		}
-		if got := publisher(all, listener(port.TCP, c.socket).Endpoint); got != c.want {
+		if got := publisher(all, listener(port.TCP, c.socket).Endpoint, func(container) bool { return true }); got != c.want {
 			t.Errorf("%s of %q: %d, want %d", c.socket, c.published, got, c.want)
 		}
 	}

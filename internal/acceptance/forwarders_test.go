@@ -64,7 +64,8 @@ func (p publisher) publish(t *testing.T, name string, number int, flags ...strin
 	p.run(t, append(args, serverName, "/server", "80")...)
 }
 
-// probe runs portcheck on the machine, as root, with an engine.
+// probe runs portcheck on the machine, as root, with an engine, or without a DOCKER_HOST
+// for "".
 func probe(t *testing.T, socket string, args ...string) map[string]check.Result {
 	t.Helper()
 	binary, err := portcheckBinary()
@@ -72,7 +73,9 @@ func probe(t *testing.T, socket string, args ...string) map[string]check.Result 
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, append([]string{"check", "-f", "json"}, args...)...)
-	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+socket)
+	if cmd.Env = os.Environ(); socket != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST=unix://"+socket)
+	}
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -285,6 +288,26 @@ func TestForwardersOfRootlessDocker(t *testing.T) {
 	p := publisher{socket: socket, client: "docker", inside: u.inside()}
 	p.run(t, "import", serverLayer(t), serverName)
 	p.forwards(t, "rootlesskit")
+
+	// Without a DOCKER_HOST, root's portcheck asks the engine of the forwarder's user.
+	home := filepath.Join("/run/user", strconv.Itoa(u.uid))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(home), 0o755), os.Symlink(u.dir+"/run", home)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(home) }) // the link that was made
+	number := freePorts(t, 1)[0]
+	p.publish(t, "named", number)
+	r := probe(t, "", "--port", strconv.Itoa(number))["tcp-"+strconv.Itoa(number)]
+	remedy := hint(r, check.HintRemedy)
+	if want := "docker -H unix://" + home + "/docker.sock stop named"; !strings.Contains(r.Message, "container named") || remedy.Command != want {
+		t.Fatalf("%s; remedy %+v, want %s", r.Message, remedy, want)
+	}
+	if out, err := exec.Command("sh", "-ec", remedy.Command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", remedy.Command, err, out)
+	}
+	if r := probe(t, "", "--port", strconv.Itoa(number), "--wait", "10s")["tcp-"+strconv.Itoa(number)]; r.Status != check.Free {
+		t.Errorf("after `%s`: %s: %s", remedy.Command, r.Status, r.Message)
+	}
 }
 
 // user is a user of the machine who may run engines without root. His name, his ranges

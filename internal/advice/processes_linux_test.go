@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/internal/testbed"
 )
@@ -95,7 +97,11 @@ func TestRemediesOfProcesses(t *testing.T) {
 		}, []string{"suspended", "`kill -CONT PID && kill PID`"}},
 		{"workers with sockets of their own", func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "`kill PID`"}},
 		{"copies that outlive their process", func(t *testing.T) int { return python(t, copies) }, []string{"stop python3", "and 3 more: `kill PID "}},
-		{"orphans that share a socket", func(t *testing.T) int { return python(t, copies, "end") }, []string{"stop python3", "and 2 more: `kill "}},
+		{"orphans that share a socket", func(t *testing.T) int {
+			pid := python(t, copies, "end")
+			awaitEnd(t, pid)
+			return pid
+		}, []string{"stop python3", "and 2 more: `kill "}},
 		{"copies with sockets of their own", func(t *testing.T) int { return python(t, leaver) }, []string{"stop the processes of python3", "of which they are copies: `kill PID ", "not", "starts another"}},
 		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
 		{"processes that share a socket", func(t *testing.T) int {
@@ -337,6 +343,14 @@ func suspend(t *testing.T, pid int) {
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		t.Fatalf("%v, %v", status, err)
+	}
+}
+
+// awaitEnd waits until a process has ended, and leaves its status to be waited for.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

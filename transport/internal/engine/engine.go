@@ -99,6 +99,22 @@ func defaultAddress(env map[string]string) string {
 	return defaultSocket
 }
 
+// OfUser returns engines that a user of this machine may run without root, at the places
+// where systemd, Docker and Podman put their sockets.
+func OfUser(uid int) []*Engine {
+	var all []*Engine
+	for _, name := range []string{"docker.sock", "podman/podman.sock"} {
+		path := fmt.Sprintf("/run/user/%d/%s", uid, name)
+		if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSocket {
+			continue
+		}
+		if e, err := New(map[string]string{"DOCKER_HOST": "unix://" + path}); err == nil {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 func tlsConfig(env map[string]string, name string) (*tls.Config, error) {
 	dir := env["DOCKER_CERT_PATH"]
 	if dir == "" {
