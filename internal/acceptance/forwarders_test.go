@@ -299,11 +299,11 @@ func TestForwardersOfRootlessDocker(t *testing.T) {
 	p.publish(t, "named", number)
 	r := probe(t, "", "--port", strconv.Itoa(number))["tcp-"+strconv.Itoa(number)]
 	remedy := hint(r, check.HintRemedy)
-	if want := "docker -H unix://" + home + "/docker.sock stop named"; !strings.Contains(r.Message, "container named") || remedy.Command != want {
-		t.Fatalf("%s; remedy %+v, want %s", r.Message, remedy, want)
+	if !strings.Contains(r.Message, "container named") || !strings.HasSuffix(remedy.Command, " stop named") {
+		t.Fatalf("%s; remedy %+v", r.Message, remedy)
 	}
-	if out, err := exec.Command("sh", "-ec", remedy.Command).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", remedy.Command, err, out)
+	if _, err := p.try("sh", "-ec", remedy.Command); err != nil {
+		t.Fatal(err)
 	}
 	if r := probe(t, "", "--port", strconv.Itoa(number), "--wait", "10s")["tcp-"+strconv.Itoa(number)]; r.Status != check.Free {
 		t.Errorf("after `%s`: %s: %s", remedy.Command, r.Status, r.Message)
