@@ -125,6 +125,8 @@ func (n namingHost) listOfUsers(ctx context.Context, sockets []host.Socket) []co
 	if n.ofUser == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, n.timeout) // for all of them together
+	defer cancel()
 	var all []container
 	asked := map[int]bool{}
 	for _, s := range sockets {
@@ -135,19 +137,17 @@ func (n namingHost) listOfUsers(ctx context.Context, sockets []host.Socket) []co
 			}
 			asked[h.UID] = true
 			for _, e := range n.ofUser(h.UID) {
-				all = append(all, n.listOfUser(ctx, e, h.UID)...)
+				all = append(all, n.listOfUser(ctx, e)...)
 			}
 		}
 	}
 	return all
 }
 
-func (n namingHost) listOfUser(ctx context.Context, e *engine.Engine, uid int) []container {
-	ctx, cancel := context.WithTimeout(ctx, n.timeout)
-	defer cancel()
+func (n namingHost) listOfUser(ctx context.Context, e *engine.Engine) []container {
 	defer e.Close()
 	entries, err := e.List(ctx, false)
-	if err != nil || e.User() != uid {
+	if err != nil {
 		return nil // the forwarder is named without its container
 	}
 	all := n.containersOf(e, entries)

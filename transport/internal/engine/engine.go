@@ -35,6 +35,7 @@ type Engine struct {
 	tls              *tls.Config
 	transport        *http.Transport
 	server           atomic.Pointer[string] // what the last response says it is
+	ofUser           int                    // uid of the process that has to answer; 0 for any
 }
 
 // New returns a client of the engine that the docker command would use: at
@@ -97,22 +98,6 @@ func defaultAddress(env map[string]string) string {
 		}
 	}
 	return defaultSocket
-}
-
-// OfUser returns engines that a user of this machine may run without root, at the places
-// where systemd, Docker and Podman put their sockets.
-func OfUser(uid int) []*Engine {
-	var all []*Engine
-	for _, name := range []string{"docker.sock", "podman/podman.sock"} {
-		path := fmt.Sprintf("/run/user/%d/%s", uid, name)
-		if info, err := os.Lstat(path); err != nil || info.Mode().Type() != os.ModeSocket {
-			continue
-		}
-		if e, err := New(map[string]string{"DOCKER_HOST": "unix://" + path}); err == nil {
-			all = append(all, e)
-		}
-	}
-	return all
 }
 
 func tlsConfig(env map[string]string, name string) (*tls.Config, error) {
@@ -186,6 +171,12 @@ func (e *Engine) Close() { e.transport.CloseIdleConnections() }
 func (e *Engine) dial(ctx context.Context) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, e.network, e.address)
+	if err == nil && e.ofUser > 0 {
+		if err = isPeer(conn, e.ofUser); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
 	if err != nil || e.tls == nil {
 		return conn, err
 	}

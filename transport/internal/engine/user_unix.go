@@ -10,6 +10,9 @@ import (
 // User returns the uid of the user that the engine's socket belongs to, -1 if the
 // engine is reached in another way.
 func (e *Engine) User() int {
+	if e.ofUser > 0 {
+		return e.ofUser
+	}
 	if e.network != "unix" {
 		return -1
 	}
