@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/org/portcheck/check"
@@ -10,7 +11,8 @@ import (
 const mostLines = 20 // for the ports of one block
 
 // blockLines returns a line for each port of a block that is held, with every process
-// that holds it. If there is only one, there is none: the message names its holders.
+// that holds it; for neighbours with the same holders it is one. There is none if the
+// message says as much.
 func blockLines(r check.Result) []string {
 	if r.PortLast == 0 || len(r.Holders) == 0 || r.Auto {
 		return nil
@@ -30,21 +32,31 @@ func blockLines(r check.Result) []string {
 		}
 		byPort[h.Port] = append(byPort[h.Port], text)
 	}
-	if len(ports) == 1 {
-		return nil // the message has it
+	same := func(a, b uint16) bool { return slices.Equal(byPort[a], byPort[b]) }
+	one := len(byPort[ports[0]]) == 1 && !slices.ContainsFunc(ports, func(n uint16) bool { return !same(n, ports[0]) })
+	if len(ports) == 1 || one && len(ports) == r.Ports().Len() {
+		return nil
 	}
 	var lines []string
-	for i, n := range ports {
-		if i == mostLines {
+	for i := 0; i < len(ports); {
+		if len(lines) == mostLines {
 			lines = append(lines, fmt.Sprintf("%d more ports of the block are held: the JSON report lists all of them", len(ports)-i))
 			break
+		}
+		n, last := ports[i], ports[i]
+		for i++; i < len(ports) && ports[i] == last+1 && same(ports[i], n); i++ {
+			last = ports[i]
 		}
 		all := byPort[n]
 		text := strings.Join(all[:min(len(all), maxHolders)], ", ")
 		if more := len(all) - maxHolders; more > 0 {
 			text += fmt.Sprintf(" and %d more, which the JSON report lists", more)
 		}
-		lines = append(lines, fmt.Sprintf("port %d: %s", n, text))
+		if last == n {
+			lines = append(lines, fmt.Sprintf("port %d: %s", n, text))
+		} else {
+			lines = append(lines, fmt.Sprintf("ports %d-%d: %s", n, last, text))
+		}
 	}
 	return lines
 }

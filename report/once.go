@@ -40,7 +40,7 @@ type once struct {
 	causes []cause            // by result
 	names  map[cause][]string // of its results
 	said   map[cause]bool
-	advice map[string]string    // the subject of the result that had it, by its text
+	advice map[string]finding   // the first that had it, by its text
 	notes  map[noteKey][]string // the subjects of the results that have it
 	noted  map[noteKey]bool
 }
@@ -52,7 +52,7 @@ type noteKey struct {
 }
 
 func newOnce(r check.Report) *once {
-	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]string{}, notes: map[noteKey][]string{}, noted: map[noteKey]bool{}}
+	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey][]string{}, noted: map[noteKey]bool{}}
 	many := manyTargets(r)
 	for _, x := range r.Results {
 		for _, f := range noteFindings(x, many) {
@@ -114,19 +114,29 @@ func (s *once) shorten(f finding) []check.Hint {
 			todo = append(todo, h.Text)
 		}
 	}
-	todo = append(notes, todo...)
-	if len(todo) == 0 {
+	if text := strings.Join(todo, "; "); text != "" {
+		first, known := s.advice[text]
+		if !known {
+			s.advice[text] = f
+		}
+		if see := "see " + nameFor(f, first); known && first.subject != "" && len(text) > len(see) {
+			text = see
+		}
+		notes = append(notes, text)
+	}
+	if len(notes) == 0 {
 		return all
 	}
-	text := strings.Join(todo, "; ")
-	first, known := s.advice[text]
-	if !known {
-		s.advice[text] = f.subject
+	return append([]check.Hint{{Kind: check.HintRemedy, Text: strings.Join(notes, "; ")}}, all...)
+}
+
+// nameFor returns how one finding calls another. A need of another file may have the name
+// of one in its own.
+func nameFor(f, other finding) string {
+	if (f.subject == other.subject && f.at != other.at || f.at.File != other.at.File) && !other.at.IsFlag() {
+		return Safe(other.at.String())
 	}
-	if known && first != "" && len(text) > len(first)+len("see ") {
-		text = "see " + first
-	}
-	return append([]check.Hint{{Kind: check.HintRemedy, Text: text}}, all...)
+	return other.subject
 }
 
 func noteKeyOf(f finding) noteKey { return noteKey{f.at.File, f.code, f.message, f.severity} }

@@ -94,7 +94,8 @@ func TestHolderOfSeveralNeedsIsSaidOnce(t *testing.T) {
 	}
 	r.Results[1].ID, r.Results[1].Name = "blog/web@local/tcp", "web"
 	r.Results[1].Source.File = "blog.yml"
-	if out := inAllFormats(t, r, Options{})["text"]; !strings.Contains(out, "--set shop/web=20000 --set blog/web=20001 --set admin=20002\n") {
+	if out := inAllFormats(t, r, Options{})["text"]; !strings.Contains(out, "--set shop/web=20000 --set blog/web=20001 --set admin=20002\n") ||
+		strings.Count(out, "see portcheck.yml:6:11\n") != 1 || strings.Count(out, "see web\n") != 1 {
 		t.Errorf("needs of one name:\n%s", out)
 	}
 }

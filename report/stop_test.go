@@ -221,6 +221,15 @@ func TestLinesOfABlock(t *testing.T) {
 	if got := strings.Count(text, "port 8000"); got != 1 {
 		t.Errorf("port 8000 has %d lines", got)
 	}
+	for held, want := range map[int]string{4: "\n    stop app: `kill 11`", 3: "\n    ports 8000-8002: app (pid 11); stop app: `kill 11`", 1: "\n    stop app: `kill 11`"} {
+		r.Holders = nil
+		for i := range held {
+			r.Holders = append(r.Holders, check.Holder{Address: "::", Port: uint16(8000 + i), State: "listen", PID: 11, Process: "app"})
+		}
+		if text := inAllFormats(t, reportOf(r), Options{})["text"]; !strings.Contains(text, want) {
+			t.Errorf("%d ports of one process: no %q in\n%s", held, want, text)
+		}
+	}
 }
 
 func TestAge(t *testing.T) {
