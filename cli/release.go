@@ -81,7 +81,7 @@ user, and root all of them. It is no error if there is nothing to end.`,
 		case all:
 			a.logf("there is no lease that this user may end")
 		default:
-			a.logf("this job has no lease: nothing to end; `portcheck leases` lists those of all jobs")
+			a.logf("there is no lease of this job that this user may end; `portcheck leases` lists all")
 		}
 		return err
 	}

@@ -136,7 +136,7 @@ func TestMessagesFitTheTerminal(t *testing.T) {
 	}{
 		{[]string{"assign", "--job", "one", filepath.Join(dir, "shop.yml")}, "instead of 8080: tcp 8080 is in use by "},
 		{[]string{"assign", "--job", "two", "-p", "8080"}, "portcheck: --port: tcp-8080 gets no port: tcp 8080 is in use by "},
-		{[]string{"release", "--job", "three"}, "portcheck: this job has no lease: nothing to end; `portcheck leases` lists those of all jobs"},
+		{[]string{"release", "--job", "three"}, "portcheck: there is no lease of this job that this user may end; `portcheck leases` lists all"},
 	} {
 		out := onTerminal(t, 60, append(os.Environ(), "TERM=xterm", "CI=", "GITHUB_ACTIONS="), c.args...)
 		for line := range strings.Lines(out) {
