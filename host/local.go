@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/org/portcheck/host/nat"
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/port"
 )
 
@@ -89,8 +90,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	p.facts.Limits, gaps = readLimits()
 	p.addGaps(gaps)
 	if req.needsTable() {
-		p.askLeases()
-		p.readFirst()
+		p.askAndRead()
 		p.bindAll()
 		p.recheck()
 		p.followCallers()
@@ -148,11 +148,25 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 	w[proto].AddSet(set)
 }
 
-// readFirst makes the first pass over the table, which reads the sockets that
-// hold a port for good.
-func (p *probe) readFirst() {
-	queries := p.queries()
-	got := readTable(p.ctx, queries)
+// askAndRead asks for the leases while the first pass over the table is made.
+func (p *probe) askAndRead() {
+	var queries []query
+	var got tableRead
+	read := make(chan *panics.Panic, 1)
+	go func() {
+		read <- panics.Catch(func() {
+			queries = p.queries()
+			got = readTable(p.ctx, queries)
+		})
+	}()
+	p.askLeases()
+	(<-read).Repanic()
+	p.takeFirst(queries, got)
+}
+
+// takeFirst takes what the first pass over the table found, which reads the sockets
+// that hold a port for good.
+func (p *probe) takeFirst(queries []query, got tableRead) {
 	p.table, p.whole, p.boundHidden = newTable(got.sockets), got.whole, got.boundHidden
 	p.addGaps(got.gaps)
 	if slices.ContainsFunc(queries, func(q query) bool { return q.listening }) {

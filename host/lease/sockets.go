@@ -48,15 +48,38 @@ func bindName(name string) (int, error) {
 
 // connect connects to an abstract name. It never blocks.
 func connect(name string) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
+	var c connector
+	defer c.close()
+	return c.connect(name)
+}
+
+// connector connects to abstract names. A socket that could not connect serves the next
+// name: a check asks for each of its ports, and few are leased.
+type connector struct {
+	fd   int
+	open bool
+}
+
+func (c *connector) connect(name string) (int, error) {
+	if !c.open {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return -1, err
+		}
+		c.fd, c.open = fd, true
+	}
+	if err := unix.Connect(c.fd, &unix.SockaddrUnix{Name: name}); err != nil {
 		return -1, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
-		unix.Close(fd)
-		return -1, err
+	c.open = false
+	return c.fd, nil
+}
+
+func (c *connector) close() {
+	if c.open {
+		unix.Close(c.fd)
+		c.open = false
 	}
-	return fd, nil
 }
 
 // connectBefore is like connect, but waits while the backlog is full, which it is for a
@@ -152,8 +175,10 @@ func lookAll(ports []Held, uid int, deadline time.Time) []Held {
 func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 	var all []Held
 	var asked []int // descriptors, -1 for a full backlog
+	var c connector
+	defer c.close()
 	for _, h := range ports {
-		fd, err := connect(lockName(h.Protocol, h.Port))
+		fd, err := c.connect(lockName(h.Protocol, h.Port))
 		h.Lease = Lease{UID: -1}
 		switch {
 		case errors.Is(err, unix.EAGAIN):

@@ -117,6 +117,17 @@ func TestHostileHoldersOfLocks(t *testing.T) {
 			t.Errorf("port %d: leased %t after %s, %+v", n, leased, took, l)
 		}
 	}
+	var among []Held // of free ports
+	for n := uint16(7990); n <= 8020; n++ {
+		among = append(among, Held{Protocol: port.TCP, Port: n})
+	}
+	var leased []uint16
+	for _, h := range LookAll(among, time.Now().Add(time.Second/5)) {
+		leased = append(leased, h.Port)
+	}
+	if want := []uint16{8001, 8002, 8003, 8004, 8005, 8006, 8007}; !slices.Equal(leased, want) {
+		t.Errorf("leased among free ports: %d, want %d", leased, want)
+	}
 	if l, _ := Look(port.TCP, 8007, time.Now()); l.PID != pid {
 		t.Errorf("the stopped keeper is %d, want %d", l.PID, pid)
 	}
