@@ -250,13 +250,16 @@ func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
 	testbed.NeedRoot(t)
 	elsewhere := func(cmd *exec.Cmd) { cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWNS }
 	testbed.StartWith(t, elsewhere, "/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck assign -q --job other -p 8000 > /dev/null && echo ready && sleep 60`)
-	ask := exec.Command("/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck -p 8000; portcheck leases; portcheck leases -f json; portcheck release --job other`)
+	ask := exec.Command("/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck -p 8000; portcheck leases; portcheck leases -f json
+		setpriv --reuid 65534 --clear-groups portcheck release --job other
+		setpriv --reuid 65534 --clear-groups portcheck release --all
+		portcheck leases; portcheck release --job other`)
 	ask.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	out, err := ask.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"tcp 8000 is leased to other (uid 0) until ", "  other  ?    ?       root  ", "portcheck: released 8000/tcp\n"} {
+	for _, want := range []string{"tcp 8000 is leased to other (uid 0) until ", "  other  ?    ?       root  ", "portcheck: there is no lease that this user may end\n", "portcheck: released 8000/tcp\n"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
