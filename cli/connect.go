@@ -102,7 +102,7 @@ func (a *app) openTargets(ctx context.Context, texts []string, o connectOptions,
 	flags := targetFlags{auto: transport.Auto(a.transportJob())}
 	var specs []targetSpec
 	for _, text := range texts {
-		if _, err := config.ParseTarget(text); err != nil {
+		if err := checkTarget(text); err != nil {
 			return nil, usageError(err, "")
 		}
 		s := flags.newSpec("", text, targetFlag)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,6 +84,18 @@ func parseDuration(text string) (time.Duration, error) {
 // isListSign reports whether a character is between the values of a list, for flags that
 // take one value each.
 func isListSign(r rune) bool { return r == ',' || r == ' ' || r == ';' }
+
+// isList reports whether a text has several values.
+func isList(s string) bool { return onceForEach("", s) != "" }
+
+// onceForEach suggests a flag for each value of a list, or returns "" for one value.
+func onceForEach(flag, value string) string {
+	all := strings.FieldsFunc(value, isListSign)
+	if len(all) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("did you mean `%s %s`?", flag, strings.Join(all, " "+flag+" "))
+}
 
 // notOneOf returns the failure of a flag whose value is none of its words.
 func notOneOf(flag, value string, words []string) error {

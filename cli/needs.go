@@ -91,6 +91,9 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 
 func (o needOptions) validate() error {
 	switch {
+	case slices.ContainsFunc(o.profiles, isList):
+		one := o.profiles[slices.IndexFunc(o.profiles, isList)]
+		return usageError(fmt.Errorf("--profile %q: want one name", one), onceForEach("--profile", one))
 	case o.source != "" && !slices.Contains(config.SourceNames(), o.source):
 		return notOneOf("--source", o.source, config.SourceNames())
 	case o.expect != "" && !slices.Contains(config.Expects(), o.expect):
@@ -156,6 +159,17 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	}
 	manifests, bad := config.Load(names, a.stdin, options)
 	for i := range bad {
+		flag := ""
+		switch file := bad[i].File; {
+		case !isList(file) || bad[i].Line > 0:
+		case slices.Contains(o.files, file):
+			flag = "--compose-file"
+		case slices.Contains(o.envFiles, file):
+			flag = "--env-file"
+		}
+		if flag != "" {
+			bad[i].Message += "; " + onceForEach(flag, bad[i].File)
+		}
 		if slices.Contains(args, bad[i].File) && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
 				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)

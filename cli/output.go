@@ -67,7 +67,11 @@ func outputFiles[D any](a *app, specs []string, example string, lookup func(stri
 		name, path, ok := strings.Cut(text, "=")
 		if !ok || path == "" {
 			hint := ""
-			if base, _, _ := strings.Cut(filepath.Base(text), "."); path == "" && base != text {
+			if word, file, colon := strings.Cut(text, ":"); colon && file != "" {
+				if _, err := lookup(word); err == nil {
+					hint = fmt.Sprintf("did you mean \"%s=%s\"?", word, report.Safe(file))
+				}
+			} else if base, _, _ := strings.Cut(filepath.Base(text), "."); path == "" && base != text {
 				if _, err := lookup(base); err == nil {
 					hint = fmt.Sprintf("did you mean \"%s=%s\"?", base, report.Safe(text))
 				}

@@ -26,10 +26,12 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 		name, text, ok := strings.Cut(s, "=")
 		r, err := port.ParseRange(text)
 		switch {
+		case !ok && withEquals(s) != "":
+			problem("--set", "%q: want NAME=PORT; did you mean `--set %s`?", s, withEquals(s))
 		case !ok || name == "":
 			problem("--set", "%q: want NAME=PORT, such as web=9090", s)
 		case err != nil && strings.Contains(text, "="):
-			problem("--set", "%q: want one NAME=PORT; did you mean `--set %s`?", s, strings.Join(strings.FieldsFunc(s, isListSign), " --set "))
+			problem("--set", "%q: want one NAME=PORT; %s", s, onceForEach("--set", s))
 		case err != nil:
 			problem("--set", "%s", about(s, err))
 		default:
@@ -87,4 +89,17 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 	}
 	slices.SortFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Message, b.Message) })
 	return config.Shortened(problems)
+}
+
+// withEquals returns a value of --set with "=" for the sign before its port, or "" if
+// that does not make one.
+func withEquals(s string) string {
+	i := strings.LastIndexFunc(s, func(r rune) bool { return r == ':' || r == ' ' })
+	if i <= 0 || strings.ContainsFunc(s[:i], isListSign) {
+		return ""
+	}
+	if _, err := port.ParseRange(s[i+1:]); err != nil {
+		return ""
+	}
+	return s[:i] + "=" + s[i+1:]
 }

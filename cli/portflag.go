@@ -55,7 +55,9 @@ func parseRemote(spec string, expect config.Expect) ([]config.Port, error) {
 	fail := func(err error) ([]config.Port, error) {
 		return nil, fmt.Errorf("%q: %w (with --expect %s a port is given as db.internal:5432 or [2001:db8::1]:5432)", spec, err, expect)
 	}
-	switch {
+	switch err := brackets(spec); {
+	case err != nil:
+		return fail(err)
 	case strings.Contains(ports, "/"):
 		return fail(errors.New("connects are made by tcp"))
 	case !found || host == "":
@@ -91,6 +93,20 @@ func cutAddress(s string) (address, ports string, found bool) {
 	return address, s[i+1:], true
 }
 
+// brackets returns an error for an address in brackets that no port follows.
+func brackets(spec string) error {
+	_, after, closed := strings.Cut(spec, "]")
+	switch {
+	case !strings.HasPrefix(spec, "[") || strings.HasPrefix(after, ":") && len(after) > 1:
+		return nil
+	case !closed:
+		return errors.New("the bracket is not closed")
+	case after == "" || after == ":":
+		return errors.New("the port after the brackets is missing")
+	}
+	return errors.New("a colon is missing between the brackets and the port")
+}
+
 // respelled returns a port as parsePorts takes it, from a form that other programs take,
 // or "".
 func respelled(spec string) string {
@@ -116,7 +132,7 @@ func respelled(spec string) string {
 		rest, protocol = spec[:i], spec[i:]
 	}
 	if i := strings.LastIndexByte(rest, ':'); i > 0 { // 8080:80, a container's published port
-		if _, err := port.ParseSet(rest[i+1:]); err == nil {
+		if _, err := port.ParseSet(rest[i+1:]); err == nil || strings.Trim(rest[i+1:], "0123456789") == "" {
 			forms = append(forms, rest[:i]+protocol)
 		}
 	}
@@ -174,9 +190,14 @@ func readPorts(spec string) ([]config.Port, error) {
 		}
 	}
 	addr := port.Any
+	if err := brackets(rest); err != nil {
+		return fail(err)
+	}
 	if text, ports, found := cutAddress(rest); found {
 		rest = ports
 		switch {
+		case ports == "":
+			return fail(errors.New("the port after the address is missing"))
 		case text == "" || text == "*": // :8080 is any address to many programs, and ss prints *:8080
 		case text == "localhost":
 			addr = port.Loopback

@@ -68,8 +68,8 @@ func selectNeeds(manifests []config.Manifest, only, skip []string, complete bool
 			}
 			message := fmt.Sprintf("no need is named %q", p)
 			if hints--; hints >= 0 {
-				if list := strings.FieldsFunc(p, isListSign); len(list) > 1 {
-					message += fmt.Sprintf("; did you mean `%s %s`?", f.flag, strings.Join(list, " "+f.flag+" "))
+				if hint := onceForEach(f.flag, p); hint != "" {
+					message += "; " + hint
 				} else if hint := config.DidYouMean(p, names); hint != "" {
 					message += "; " + hint
 				}

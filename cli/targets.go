@@ -48,7 +48,7 @@ func parseTargetFlags(flags []string, auto string) (targetFlags, []config.Proble
 		if named = named && isTargetName(name); !named {
 			spec = f
 		}
-		if _, err := config.ParseTarget(spec); err != nil {
+		if err := checkTarget(spec); err != nil {
 			problems = append(problems, config.Problem{Position: targetFlag, Message: err.Error()})
 		}
 		if named {
@@ -61,6 +61,23 @@ func parseTargetFlags(flags []string, auto string) (targetFlags, []config.Proble
 		}
 	}
 	return t, problems
+}
+
+// checkTarget returns an error for a text that is no target.
+func checkTarget(text string) error {
+	_, err := config.ParseTarget(text)
+	if err == nil {
+		return nil
+	}
+	for _, one := range strings.FieldsFunc(text, isListSign) {
+		if _, bad := config.ParseTarget(one); bad != nil {
+			return err
+		}
+	}
+	if hint := onceForEach("-t", text); hint != "" {
+		return fmt.Errorf("%q: want one target; %s", text, hint)
+	}
+	return err
 }
 
 func isTargetName(s string) bool {

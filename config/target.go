@@ -140,6 +140,9 @@ func parseSSH(t *Target, authority string) (err error) {
 // ParseSSHAddress parses [USER@]HOST[:PORT]. USER may have percent escapes, and
 // an IPv6 HOST is in brackets.
 func ParseSSHAddress(authority string) (SSHAddress, error) {
+	if authority == "" {
+		return SSHAddress{}, fmt.Errorf("the host is missing: use %s", sshSyntax)
+	}
 	at := strings.LastIndex(authority, "@")
 	user := authority[:max(at, 0)]
 	// A password may contain the characters that are checked below, so this check
@@ -168,7 +171,9 @@ func parseSSHUser(s string) (string, error) {
 	switch {
 	case err != nil:
 		return "", errors.New("the user has an invalid escape: write % as %25")
-	case user == "" || len(user) > maxSSHUser || user[0] == '-' || strings.ContainsFunc(user, unicode.IsControl):
+	case user == "":
+		return "", fmt.Errorf("the user before the @ is missing: use %s", sshSyntax)
+	case len(user) > maxSSHUser || user[0] == '-' || strings.ContainsFunc(user, unicode.IsControl):
 		return "", fmt.Errorf("the user must have 1 to %d bytes, no control characters, and no hyphen as the first character", maxSSHUser)
 	}
 	return user, nil
@@ -193,6 +198,9 @@ func ParseSSHHost(s string) (host, port string, err error) {
 		if strings.Contains(port, ":") {
 			return "", "", errors.New("an IPv6 address must be in brackets, as in ssh://[2001:db8::1]:22")
 		}
+		if host == "" {
+			return "", "", fmt.Errorf("the host is missing: use %s", sshSyntax)
+		}
 		if !IsSSHHost(host) {
 			return "", "", fmt.Errorf("the host must have 1 to %d letters, digits, dots, underscores and hyphens, and no hyphen as the first character", maxSSHHost)
 		}
@@ -203,11 +211,18 @@ func ParseSSHHost(s string) (host, port string, err error) {
 	return host, port, err
 }
 
-// ParseSSHPort parses a port and returns it in its canonical form.
+// ParseSSHPort parses a port and returns it in its canonical form. Its error repeats a
+// short number only: after a host and a colon some write a password.
 func ParseSSHPort(s string) (string, error) {
+	const short = 6
 	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil || n == 0 {
-		return "", errors.New("the port must be 1 to 65535")
+	switch {
+	case s == "":
+		return "", errors.New("the port after the colon is missing: use " + sshSyntax)
+	case (err != nil || n == 0) && len(s) <= short && strings.Trim(s, "0123456789") == "":
+		return "", fmt.Errorf("%q is not a port: want a number from 1 to 65535, as in ssh://app1:22", s)
+	case err != nil || n == 0:
+		return "", errors.New("the port must be a number from 1 to 65535, as in ssh://app1:22")
 	}
 	return strconv.FormatUint(n, 10), nil
 }

@@ -205,7 +205,7 @@ func (w *walker) block(key string, n *yaml.Node) (port.Range, bool) {
 	switch {
 	case hint != "":
 		w.report(n, mistakenPort, key, quote(s), hint)
-	case strings.Contains(s, "-"):
+	case strings.Contains(s, "-") && !strings.HasPrefix(err.Error(), quote(s)): // which says it all
 		w.report(n, badBlock, key, quote(s), err)
 	default:
 		w.report(n, badPort, key, err)

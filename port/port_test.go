@@ -78,6 +78,10 @@ func TestParseRange(t *testing.T) {
 			t.Errorf("%q became %v", text, r)
 		}
 	}
+	const want = `"8003-8000" ends before it starts: want the lower port first, as in 8000-8003`
+	if _, err := ParseRange("8003-8000"); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 }
 
 func TestRange(t *testing.T) {

@@ -71,7 +71,7 @@ func ParseRange(s string) (Range, error) {
 		return Range{}, err
 	}
 	if b < a {
-		return Range{}, fmt.Errorf("range %s ends before it starts: want the lower port first", s)
+		return Range{}, fmt.Errorf("%q ends before it starts: want the lower port first, as in %s", s, Range{b, a})
 	}
 	return Range{a, b}, nil
 }

@@ -105,7 +105,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	_, err := Lookup("portcheck.yml\n::error::x")
-	want := `unknown format 'portcheck.yml\n::error::x': want one of codequality, github, html, json, junit, markdown, prometheus, sarif, tap, text`
+	want := `unknown format "portcheck.yml\n::error::x": want one of codequality, github, html, json, junit, markdown, prometheus, sarif, tap, text`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

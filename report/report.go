@@ -68,5 +68,5 @@ func (t Table[D]) Lookup(name string) (Writer[D], error) {
 	if f, ok := t[name]; ok {
 		return f, nil
 	}
-	return nil, fmt.Errorf("unknown format '%s': want one of %s", Safe(name), strings.Join(t.Names(), ", "))
+	return nil, fmt.Errorf("unknown format %q: want one of %s", name, strings.Join(t.Names(), ", "))
 }

@@ -102,32 +102,29 @@ func (c *clocks) steps() error {
 	if out, err := exec.Command(c.portcheck, "assign", manifest, "--for", lifetime.String()).CombinedOutput(); err != nil {
 		return fmt.Errorf("assign: %w\n%s", err, out)
 	}
-	l, err := net.Listen("tcp4", watchedAt)
-	if err != nil {
-		return err
-	}
-	if err := c.expect("taken", "unmet"); err != nil {
-		return err
-	}
-	if err := setClock(24 * time.Hour); err != nil {
-		return err
-	}
-	if err := c.timesOfMetrics(); err != nil {
-		return err
-	}
-	if err := l.Close(); err != nil {
-		return err
-	}
-	if err := c.expect("freed", "met"); err != nil {
+	if err := c.listener(func() error { return setClock(24 * time.Hour) }); err != nil {
 		return err
 	}
 	if err := setClock(-26 * time.Hour); err != nil {
 		return err
 	}
-	if l, err = net.Listen("tcp4", watchedAt); err != nil {
+	if err := c.listener(func() error { return nil }); err != nil {
 		return err
 	}
+	return c.leaseEnds(leased)
+}
+
+// listener has a listener come and go, and something happen while it is there.
+func (c *clocks) listener(meanwhile func() error) error {
+	l, err := net.Listen("tcp4", watchedAt)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	if err := c.expect("taken", "unmet"); err != nil {
+		return err
+	}
+	if err := meanwhile(); err != nil {
 		return err
 	}
 	if err := c.timesOfMetrics(); err != nil {
@@ -136,10 +133,7 @@ func (c *clocks) steps() error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	if err := c.expect("freed", "met"); err != nil {
-		return err
-	}
-	return c.leaseEnds(leased)
+	return c.expect("freed", "met")
 }
 
 // expect waits for events of the port. Their times are the clock's.
