@@ -303,8 +303,8 @@ func TestWhyUnmet(t *testing.T) {
 		needs []Need
 		want  string // "": it is assigned
 	}{
-		"always":       {1 << 20, []Need{needOf("a.yml", "x")}, "a.yml:6:11: a/x gets no port: 8080 is free, but could not be leased: another job had it for a moment, or a program that is not portcheck has bound the name of its socket (`ss -xap | grep portcheck/1/` shows it as root)"},
-		"with a range": {1 << 20, []Need{needOf("a.yml", "x", inRange("8080-8081"))}, "a.yml:6:11: a/x gets no port: 8080 is free, but could not be leased: another job had it for a moment, or a program that is not portcheck has bound the name of its socket (`ss -xap | grep portcheck/1/` shows it as root), and no port of its range 8080-8081 is free"},
+		"always":       {1 << 20, []Need{needOf("a.yml", "x")}, "a.yml:6:11: a/x gets no port: 8080 is free, but could not be leased: another job had it for a moment, or a program that is not portcheck uses the name by which portcheck marks a leased port (as root, `ss -xap | grep portcheck/1/` shows it)"},
+		"with a range": {1 << 20, []Need{needOf("a.yml", "x", inRange("8080-8081"))}, "a.yml:6:11: a/x gets no port: 8080 is free, but could not be leased: another job had it for a moment, or a program that is not portcheck uses the name by which portcheck marks a leased port (as root, `ss -xap | grep portcheck/1/` shows it), and no port of its range 8080-8081 is free"},
 		"another need": {0, []Need{needOf("a.yml", "x"), needOf("a.yml", "y")}, "a.yml:6:11: a/y gets no port: a/x, another need of this run, has 8080"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -294,7 +294,7 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		return -1, err
 	}
 	for _, i := range moved {
-		a.moved[i] = "it was taken for a moment"
+		a.moved[i] = "it was taken when it was asked for, and is free again"
 		if g := a.of[i]; len(g.needs) > 1 {
 			a.moved[i] = "it can't be had on another target"
 		}

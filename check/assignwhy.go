@@ -77,7 +77,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 		case !lastTry:
 			return unmet, nil
 		default:
-			unmet.Message = fmt.Sprintf("%s is free, but could not be leased: another job had it for a moment, or a program that is not portcheck has bound the name of its socket (`ss -xap | grep portcheck/1/` shows it as root)", n.Ports)
+			unmet.Message = fmt.Sprintf("%s is free, but could not be leased: another job had it for a moment, or a program that is not portcheck uses the name by which portcheck marks a leased port (as root, `ss -xap | grep portcheck/1/` shows it)", n.Ports)
 		}
 	}
 	if len(n.Range) == 0 {

@@ -77,15 +77,22 @@ func (n Need) explainFree(r *Result, e evidence) {
 		n.notify(r, config.Claimed, "%s has bound it and does not listen yet: a bind still succeeds, but will fail once it listens", describeAll(holding))
 	}
 	if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
-		n.notify(r, config.Privileged, "%s", privilegedText(e))
+		n.notify(r, config.Privileged, "%s", n.privilegedText(e))
 	}
 }
 
-func privilegedText(e evidence) string {
+func (n Need) privilegedText(e evidence) string {
 	if e.tried.NoBindReason != "" {
 		return fmt.Sprintf("ports below %d need root or CAP_NET_BIND_SERVICE: the login there has that right, but your app may not", e.facts.Limits.UnprivilegedFrom)
 	}
-	return fmt.Sprintf("portcheck may bind ports below %d, but your app may not: set run_as to its user to be sure", e.facts.Limits.UnprivilegedFrom)
+	how := "set run_as to its user to be sure"
+	switch {
+	case n.At.IsFlag():
+		how = "use --run-as with its user to be sure"
+	case n.Project != "":
+		how = "set run_as in x-portcheck to its user to be sure"
+	}
+	return fmt.Sprintf("portcheck may bind ports below %d, but your app may not: %s", e.facts.Limits.UnprivilegedFrom, how)
 }
 
 func (n Need) explainOwned(r *Result, e evidence) {
@@ -113,7 +120,11 @@ func (n Need) explainInUse(r *Result, e evidence) {
 		if n.Binding(r.Protocol).ReuseAddress {
 			n.notify(r, config.TimeWait, "%s", gone+" (SO_REUSEADDR does not help the app: the program that had them did not set it)")
 		} else {
-			n.notify(r, config.TimeWait, "%s", gone+" (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in the manifest)")
+			manifest := "the manifest"
+			if n.At.IsFlag() {
+				manifest = "a manifest in place of --port"
+			}
+			n.notify(r, config.TimeWait, "%s", gone+" (or set SO_REUSEADDR in the app, and `socket: {reuse_address: true}` in "+manifest+")")
 		}
 	}
 	n.noteUnseen(r, e.sockets, e.facts.Gaps)
@@ -218,7 +229,11 @@ func (n Need) failure(a host.Attempt) string {
 	case a.Op == "setresuid":
 		return fmt.Sprintf(" as %s: portcheck has no right to change its user (setresuid: %s)", n.RunAs, a.Errno)
 	case a.Op == "look up user" && n.RunAs != "":
-		return fmt.Sprintf(" as %s: %s", n.RunAs, a.Errno)
+		why := a.Errno
+		if strings.HasSuffix(why, "unknown user "+n.RunAs) { // Go's words
+			why = "there is no such user"
+		}
+		return fmt.Sprintf(" as %s: %s", n.RunAs, why)
 	}
 	return fmt.Sprintf(" (%s: %s)", a.Op, a.Errno)
 }

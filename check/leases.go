@@ -136,7 +136,7 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 	r.Message += " is " + to
 }
 
-// leasedTo says who has a lease: "leased to job 7 (keeper pid 812, uid 1000) until
+// leasedTo says who has a lease: "leased to job 7 (held by pid 812, uid 1000) until
 // 2026-01-02T15:04:05Z".
 func leasedTo(job string, pid, uid int, expires time.Time) string {
 	text := "leased to " + clip(job, 100)
@@ -145,7 +145,7 @@ func leasedTo(job string, pid, uid int, expires time.Time) string {
 	}
 	var who []string
 	if pid > 0 {
-		who = append(who, fmt.Sprintf("keeper pid %d", pid))
+		who = append(who, fmt.Sprintf("held by pid %d", pid))
 	}
 	if uid >= 0 {
 		who = append(who, fmt.Sprintf("uid %d", uid))

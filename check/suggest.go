@@ -24,7 +24,7 @@ type search struct {
 	auto   *autoPort // the need that the search is for, if it has no port yet
 	// untried is an attempt that failed for another reason than the port.
 	untried *host.Attempt
-	denied  bool // a port was denied for lack of a right
+	denied  map[uint16]bool // ports that were denied for lack of a right
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -348,7 +348,12 @@ func (s *search) noteUntried(t host.Tried, l host.Limits) {
 		if a.Outcome == host.Failed || a.Outcome == host.Denied && int(a.Port) >= l.UnprivilegedFrom {
 			s.untried = &a
 		}
-		s.denied = s.denied || a.Outcome == host.Denied && int(a.Port) < l.UnprivilegedFrom
+		if a.Outcome == host.Denied && int(a.Port) < l.UnprivilegedFrom {
+			if s.denied == nil {
+				s.denied = map[uint16]bool{}
+			}
+			s.denied[a.Port] = true
+		}
 	}
 }
 
@@ -456,8 +461,9 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < wanted {
 		return nil, nil, errors.New(why)
 	}
-	if s.denied && len(s.chosen) < wanted {
-		unseen = append(unseen, Notice{Code: config.Degraded, Message: privilegeText(facts)})
+	if len(s.denied) > 0 && len(s.chosen) < wanted {
+		text := fmt.Sprintf("this user may not bind %s of %s: %s", Counted(len(s.denied), "port"), n.Range, privilegeText(facts))
+		unseen = append(unseen, Notice{Code: config.Degraded, Message: text})
 	}
 	for _, g := range r.unseen {
 		n := Notice{Code: config.Degraded, Message: gapText(g)}

@@ -274,6 +274,10 @@ func reusePort(n *Need) { n.ReusePort = true }
 
 func reuseAddress(n *Need) { n.ReuseAddress = new(true) }
 
+func byFlag(n *Need) { n.At = config.Position{File: "--port"} }
+
+func ofCompose(n *Need) { n.Project = "shop" }
+
 func runAs(user string) func(*Need) { return func(n *Need) { n.RunAs = user } }
 
 func reachableBlock(n *Need) {
@@ -442,14 +446,16 @@ func verdictCases() []verdictCase {
 		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
 		{name: "run_as and something else", need: runAs("www-data"), attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EMFILE)"}},
 		{name: "a look-up without run_as", attempts: []string{"failed look_up_user odd"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (look up user: odd)"}},
-		{name: "run_as of an unknown user", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: unknown user ghost"}},
+		{name: "run_as of an unknown user", need: runAs("ghost"), attempts: []string{"failed look_up_user unknown user ghost"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as ghost: there is no such user"}},
 		{name: "bound without a table", attempts: []string{"ok"}, facts: table(true), want: verdictWant{status: Unknown, method: Bind, message: "could not determine whether a process listens there: the tcp socket table can't be read (netlink: EPERM)"}},
 		{name: "neither bound nor a table", need: reusePort, attempts: []string{"not-tried"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether"}},
 		{name: "in use without a table", attempts: []string{"in-use"}, facts: table(true), want: verdictWant{status: InUse, method: Bind, message: "a process that can't be seen", notices: degraded}},
 		{name: "a block with two taken", need: ports(8080, 8083), attempts: []string{"ok", "in-use", "ok", "in-use"}, sockets: []host.Socket{socket(host.Listen, "[::]:8081", nginx), socket(host.Listen, "[::]:8083", python)}, want: verdictWant{status: InUse, message: "tcp 8080-8083: tcp [::]:8081, tcp [::]:8083 are in use by nginx", pids: []int{812, 77}}},
 		{name: "a block, in use before denied", need: ports(80, 81), attempts: []string{"denied", "in-use"}, sockets: listen("[::]:81", nginx), want: verdictWant{status: InUse, message: "tcp [::]:81 is in use", pids: []int{812}}},
 		{name: "another device", need: on("fe80::1%eth0"), attempts: []string{"ok"}, sockets: listen("[fe80::1%eth1]:8080", nginx), want: verdictWant{status: Free, message: "tcp [fe80::1%eth0]:8080 is free"}},
-		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "set run_as"}},
+		{name: "privileged", need: ports(80, 80), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "but your app may not: set run_as to its user to be sure"}},
+		{name: "privileged, from the command line", need: both(byFlag, ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "but your app may not: use --run-as with its user to be sure"}},
+		{name: "privileged, in a Compose file", need: both(ofCompose, ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "set run_as in x-portcheck to its user"}},
 		{name: "the last privileged port", need: ports(1023, 1023), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.Privileged}, notice: "below 1024"}},
 		{name: "the first port that is not privileged", need: ports(1024, 1024), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},
 		{name: "privileged with run_as", need: both(runAs("www-data"), ports(80, 80)), attempts: []string{"ok"}, want: verdictWant{status: Free, message: "free"}},

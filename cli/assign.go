@@ -50,9 +50,10 @@ func (a *app) assign() *cobra.Command {
 		Use:   "assign [flags] [MANIFEST...]",
 		Short: "Choose a port for each need and hold it until this job is done",
 		Long: `Gives each need of the manifests its declared port if the app can have it, else
-another one of its range, and holds these ports for this job: nobody else who asks
-portcheck gets them, and the kernel gives them to nobody by chance. All needs get a
-port, or none does. The same job gets the same ports when it asks again.
+another one of its range, and leaves a process that holds these ports for this job:
+nobody else who asks portcheck gets them, and the kernel gives them to nobody by
+chance. All needs get a port, or none does. The same job gets the same ports when it
+asks again.
 
 A job is --job, else the CI job, else the git work tree, else the directory. Its
 ports are free again after --for, or after ` + "`portcheck release`" + `.`,
@@ -406,7 +407,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	}
 	a.warnOfKept(assignment, o)
 	for _, l := range assignment.Silent[:min(len(assignment.Silent), mostListed)] {
-		a.logf("warning: the keeper of %s%s does not answer: if that is a lease of this job, the job has other ports, too", portsOf(l), keeperOf(l))
+		a.logf("warning: the process that holds %s%s does not answer: if that is a lease of this job, the job has other ports, too", portsOf(l), keeperOf(l))
 	}
 	text, err := render(ctx, format, assignment, report.Options{Width: a.width(a.stdout)})
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,7 +112,7 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 		return err
 	}
 	if o.runAs != "" && host.UnknownUser(o.runAs) && slices.ContainsFunc(specs, func(s targetSpec) bool { return s.spec == "local" }) {
-		return usageError(fmt.Errorf("--run-as %q: this machine has no such user", o.runAs), "")
+		return usageError(fmt.Errorf("--run-as %q: this machine has no such user: want a user name or a number such as 1000", o.runAs), "")
 	}
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
@@ -212,6 +213,9 @@ func (o *checkOptions) validate(env ci.Env) error {
 	}
 	if o.connectTimeout.given && o.connectTimeout.Duration == 0 {
 		return usageError(errors.New("--connect-timeout 0s: want a duration above 0, such as 2s"), "")
+	}
+	if name, _, found := strings.Cut(o.runAs, ":"); found && config.IsUser(name) {
+		return usageError(fmt.Errorf("--run-as %q: want the user without a group, --run-as %s: its groups are those that the user has", o.runAs, name), "")
 	}
 	if o.runAs != "" && !config.IsUser(o.runAs) {
 		return usageError(fmt.Errorf("--run-as %q is not a user: want a user name or a number such as 1000", o.runAs), "")

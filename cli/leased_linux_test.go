@@ -55,7 +55,7 @@ func TestLeasedPorts(t *testing.T) {
 		if x.Status != check.Leased || x.OK || x.Lease == nil || x.Lease.Job != "one" || x.Lease.PID != l.PID || x.Lease.App != "shop" || x.Lease.Expires.IsZero() {
 			t.Errorf("another job: %s is %+v", name, x)
 		}
-		if want := fmt.Sprintf("is leased to one (keeper pid %d, uid 0) until ", l.PID); !strings.Contains(x.Message, want) {
+		if want := fmt.Sprintf("is leased to one (held by pid %d, uid 0) until ", l.PID); !strings.Contains(x.Message, want) {
 			t.Errorf("%s: %q, want %q", name, x.Message, want)
 		}
 		for _, e := range x.Endpoints {
@@ -216,9 +216,9 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: there is no answer from the keeper of 8000/tcp, 8001/tcp (pid %d)\n", l.PID)},
-		{[]string{"release", l.ID}, fmt.Sprintf("there is no answer from the keeper of 8000/tcp, 8001/tcp (pid %d)\n", l.PID)},
-		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: its keeper (pid %d), that of root, does not answer\n", l.PID)},
+		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
+		{[]string{"release", l.ID}, fmt.Sprintf("the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
+		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of root that holds it (pid %d) does not answer\n", l.PID)},
 	} {
 		_, err := inDir(dir, nil, c.args...)
 		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), c.want) {
@@ -226,7 +226,7 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 		}
 	}
 	// Its job gets other ports, and a word about these.
-	want := fmt.Sprintf("portcheck: warning: the keeper of 8000/tcp, 8001/tcp (pid %d) does not answer: if that is a lease of this job, the job has other ports, too\n", l.PID)
+	want := fmt.Sprintf("portcheck: warning: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer: if that is a lease of this job, the job has other ports, too\n", l.PID)
 	out, err := exec.Command("sh", "-c", `exec portcheck assign -q --job mine -p 9000 2>&1 >/dev/null`).Output()
 	if err != nil || string(out) != want {
 		t.Errorf("%v: %s, want %s", err, out, want)

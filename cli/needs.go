@@ -30,7 +30,7 @@ type needOptions struct {
 }
 
 func (o *needOptions) needFlags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp (repeatable)")
+	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp; address and protocol are those of the whole list (repeatable)")
 	f.StringVar(&o.expect, "expect", string(config.Free), "what is expected of every --port: "+config.OneOf(config.Expects())+"; the last two with HOST:PORT, to which portcheck connects")
 	f.StringArrayVar(&o.only, "only", nil, "take only the needs with this `NAME`, a glob (repeatable)")
 	f.StringArrayVar(&o.skip, "skip", nil, "leave out the needs with this `NAME`, a glob (repeatable)")

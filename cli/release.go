@@ -142,7 +142,7 @@ func silentFailure(t *check.Opened, held []host.Lease) error {
 	if more := len(texts) - len(some); more > 0 {
 		text += fmt.Sprintf("; %d more", more)
 	}
-	return failure{fmt.Errorf("not every lease could be asked, so some that were meant may stay: there is no answer from the keeper of %s", text), exitUnknown, "if it is stopped, `kill -CONT` its process and release again, or end it with `kill -KILL`"}
+	return failure{fmt.Errorf("not every lease could be asked, so some that were meant may stay: the process that holds %s does not answer", text), exitUnknown, "if it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`"}
 }
 
 // keeperOf names the process of a lease.
@@ -188,9 +188,9 @@ func releaseOne(ctx context.Context, t *check.Opened, l check.ListedLease) error
 	case ended:
 		return nil
 	case l.ID == "":
-		return unknownError(fmt.Errorf("the lease of %s can't be ended: its keeper%s, that of %s, does not answer", text, keeperOf(l), ownerOf(l)))
+		return unknownError(fmt.Errorf("the lease of %s can't be ended: the process of %s that holds it%s does not answer", text, ownerOf(l), keeperOf(l)))
 	}
-	return unknownError(fmt.Errorf("the lease %s of %s can't be ended: its keeper is that of %s, or does not answer", l.ID, text, ownerOf(l)))
+	return unknownError(fmt.Errorf("the lease %s of %s can't be ended: it is a lease of %s, or the process that holds it does not answer", l.ID, text, ownerOf(l)))
 }
 
 // portsOf lists the first ports of a lease.

@@ -145,7 +145,7 @@ var codes = []code{
 		string(config.Privileged), "PrivilegedPort", "Binding the port needs a privilege",
 		"The check may bind the port, but the app may lack the privilege to do so.",
 		"The check runs as root or with CAP_NET_BIND_SERVICE, and the need has no `run_as`.",
-		"Set `run_as` to the app's user, or grant the app CAP_NET_BIND_SERVICE.", note,
+		"Set `run_as` (`--run-as` for `--port`) to the app's user, or grant the app CAP_NET_BIND_SERVICE.", note,
 	},
 	{
 		string(config.Degraded), "DegradedCheck", "The check could not read everything",

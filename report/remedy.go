@@ -227,7 +227,16 @@ func remedyUnknown(r check.Result) advice {
 	}
 	switch {
 	case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "look up user" }):
-		return advice{text: "name a user that the target has, or its number, in " + keyOf(r, "run_as: USER") + " or `--run-as`" + pass}
+		return advice{text: "name a user that the target has, or its number, in " + runAsKey(r) + pass}
+	case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "setresuid" }):
+		leaveOut := ", or leave " + runAsKey(r) + " out"
+		switch {
+		case r.OS != "linux" && r.OS != "":
+			return advice{text: "run portcheck as that user: only on Linux it can try a port as another one" + leaveOut + pass}
+		case r.UID != nil && *r.UID == 0:
+			return advice{text: "give portcheck CAP_SETUID and CAP_SETGID" + leaveOut + pass}
+		}
+		return advice{text: "run portcheck as root, which can try a port as another user" + leaveOut + pass}
 	case r.Expect.Connects() && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
 		return advice{text: "allow more time with `--timeout`, or need fewer ports" + pass}
 	case r.Method == check.None:
@@ -245,6 +254,14 @@ func remedyUnknown(r check.Result) advice {
 	default:
 		return advice{text: "run portcheck as root, which can read more" + pass}
 	}
+}
+
+// runAsKey returns the key or flag that names the user of an app.
+func runAsKey(r check.Result) string {
+	if r.Source.IsFlag() {
+		return "`--run-as`"
+	}
+	return keyOf(r, "run_as: USER") + " or `--run-as`"
 }
 
 // ownerHint returns the owner mapping that all holders match. It is empty if no

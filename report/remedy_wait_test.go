@@ -39,8 +39,25 @@ func TestAdviceForRivals(t *testing.T) {
 }
 
 func TestAdviceForAnUnknownUser(t *testing.T) {
-	r := check.Result{Status: check.Unknown, Method: check.Bind, Endpoints: []check.Endpoint{{Op: "look up user"}}, Source: config.Position{File: "--port"}}
-	if got := hints(r)[0].Text; !strings.HasPrefix(got, "name a user that the target has, or its number, in `run_as: USER` or `--run-as`; ") {
-		t.Error(got)
+	root, user := 0, 1000
+	flag, file := config.Position{File: "--port"}, config.Position{File: "a.yml", Line: 1}
+	for _, c := range []struct {
+		op, os  string
+		uid     *int
+		at      config.Position
+		compose bool
+		want    string
+	}{
+		{"look up user", "linux", &root, flag, false, "name a user that the target has, or its number, in `--run-as`; "},
+		{"look up user", "linux", &root, file, false, "name a user that the target has, or its number, in `run_as: USER` or `--run-as`; "},
+		{"look up user", "linux", &root, file, true, "name a user that the target has, or its number, in `x-portcheck: {run_as: USER}` or `--run-as`; "},
+		{"setresuid", "linux", &user, flag, false, "run portcheck as root, which can try a port as another user, or leave `--run-as` out; "},
+		{"setresuid", "linux", &root, file, false, "give portcheck CAP_SETUID and CAP_SETGID, or leave `run_as: USER` or `--run-as` out; "},
+		{"setresuid", "darwin", &user, flag, false, "run portcheck as that user: only on Linux it can try a port as another one, or leave `--run-as` out; "},
+	} {
+		r := check.Result{Status: check.Unknown, Method: check.Bind, Endpoints: []check.Endpoint{{Op: c.op}}, Source: c.at, Compose: c.compose, OS: c.os, UID: c.uid}
+		if got := hints(r)[0].Text; !strings.HasPrefix(got, c.want) {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }

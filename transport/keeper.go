@@ -80,7 +80,7 @@ func (k keeperHost) Hold(ctx context.Context, req host.LeaseRequest) (host.Lease
 		return reply, err
 	}
 	if k.reason != nil {
-		return host.LeaseReply{}, fmt.Errorf("a keeper would end with this container: %w", k.reason)
+		return host.LeaseReply{}, fmt.Errorf("the process that holds the ports would end with this container: %w", k.reason)
 	}
 	var reply host.LeaseReply
 	_, err := openByEngine(ctx, k.options, func(e *engine.Engine, self engine.Details) (host.Host, error) {
@@ -159,7 +159,7 @@ func keeperSpec(spec engine.Spec, req host.LeaseRequest) engine.Spec {
 func startKeeper(ctx context.Context, e *engine.Engine, program string, specs []engine.Spec, req host.LeaseRequest) (reply host.LeaseReply, container string, err error) {
 	own, err := openProgram(program)
 	if err != nil {
-		return reply, "", fmt.Errorf("a container for the keeper can't be started: %w", err)
+		return reply, "", fmt.Errorf("a container to hold the ports can't be started: %w", err)
 	}
 	defer own.Close()
 	for _, spec := range specs {
@@ -177,7 +177,7 @@ func startKeeper(ctx context.Context, e *engine.Engine, program string, specs []
 func runKeeper(ctx context.Context, e *engine.Engine, spec engine.Spec, own *os.File, req host.LeaseRequest) (reply host.LeaseReply, container string, err error) {
 	k := &helper{engine: e, name: helperName()}
 	if err := k.start(ctx, spec, own); err != nil {
-		return reply, "", fmt.Errorf("a container for the keeper can't be started: %w", err)
+		return reply, "", fmt.Errorf("a container to hold the ports can't be started: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { k.stream.Close() })
 	reply, err = converseWithKeeper(k.stream, req)
@@ -205,7 +205,7 @@ func converseWithKeeper(stream io.ReadWriter, req host.LeaseRequest) (host.Lease
 	}
 	switch {
 	case err != nil:
-		return host.LeaseReply{}, fmt.Errorf("the keeper has not answered: %w", err)
+		return host.LeaseReply{}, fmt.Errorf("the process that holds the ports has not answered: %w", err)
 	case reply.Error != "":
 		return host.LeaseReply{}, errors.New(reply.Error)
 	}

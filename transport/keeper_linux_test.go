@@ -140,11 +140,11 @@ func TestKeepersThatFail(t *testing.T) {
 		"no port":         {`{"unmet":0}`, nil, 2, ""},
 		"no confirmation": {`{"first":[8080]}`, nil, 2, ""},
 		"an error":        {`{"error":"no memory"}`, nil, 2, "no memory"},
-		"nothing":         {"", nil, 2, "the keeper has not answered: "},
-		"garbage":         {"Permission denied", nil, 2, "the keeper has not answered: "},
-		"too much":        {`{"error":"` + strings.Repeat("x", keeperReplyLimit), nil, 2, "the keeper has not answered: "},
+		"nothing":         {"", nil, 2, "the process that holds the ports has not answered: "},
+		"garbage":         {"Permission denied", nil, 2, "the process that holds the ports has not answered: "},
+		"too much":        {`{"error":"` + strings.Repeat("x", keeperReplyLimit), nil, 2, "the process that holds the ports has not answered: "},
 		"stderr":          {"stderr: no such command", nil, 2, "stderr of the helper container: no such command"},
-		"refused":         {"", refuseKeepers, 3, "a container for the keeper can't be started: the engine refused: no"}, // with the container's PIDs and without
+		"refused":         {"", refuseKeepers, 3, "a container to hold the ports can't be started: the engine refused: no"}, // with the container's PIDs and without
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := startEngine(t)

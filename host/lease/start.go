@@ -28,7 +28,7 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 		return Reply{}, err
 	}
 	if err := startUnprivileged(cmd); err != nil {
-		return Reply{}, fmt.Errorf("the keeper can't be started: %w", err)
+		return Reply{}, fmt.Errorf("the process that holds the ports can't be started: %w", err)
 	}
 	// It must not be killed once ctx ends later, so it has no context of its own.
 	abandon := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // it may have ended already
@@ -55,11 +55,11 @@ func Start(ctx context.Context, path string, args, env []string, r Request) (Rep
 	case ctx.Err() != nil:
 		return Reply{}, context.Cause(ctx)
 	case err != nil:
-		return Reply{}, fmt.Errorf("the keeper has not answered: %w", errors.Join(err, ended))
+		return Reply{}, fmt.Errorf("the process that holds the ports has not answered: %w", errors.Join(err, ended))
 	case reply.Error != "":
 		return Reply{}, errors.New(reply.Error)
 	case reply.Unmet == nil || *reply.Unmet < 0 || *reply.Unmet >= len(r.Wants):
-		return Reply{}, errors.New("the keeper has given an answer to another question")
+		return Reply{}, errors.New("the process that holds the ports has given an answer to another question")
 	}
 	return reply, nil
 }
