@@ -103,7 +103,7 @@ func (n Need) explainOwned(r *Result, e evidence) {
 
 func (n Need) explainShadowed(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
-	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeAll(e.sockets)) + n.mismatch(e.sockets, e.facts.Machine)
+	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeEach(e.sockets)) + n.mismatch(e.sockets, e.facts.Machine)
 }
 
 func (n Need) explainInUse(r *Result, e evidence) {
@@ -183,13 +183,32 @@ func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 const noDevice = "ENODEV"
 
 func (n Need) explainUnavailable(r *Result, e evidence) {
-	r.Message = fmt.Sprintf("%s can't be bound: the address is not on this host", e.where)
-	switch {
-	case len(e.blamed) > 0 && e.blamed[0].Outcome == host.NoFamily:
-		r.Message = fmt.Sprintf("%s can't be bound: this host has no IPv6", e.where)
-	case len(e.blamed) > 0 && e.blamed[0].Errno == noDevice:
-		r.Message = fmt.Sprintf("%s can't be bound: this host has no such device", e.where)
+	var causes []string
+	addresses := map[string][]string{} // by cause
+	for _, v := range e.blamed {
+		cause, addr := "the address is not on this host", v.Addr.String()
+		switch {
+		case v.Outcome == host.NoFamily:
+			cause = "this host has no IPv6"
+		case v.Errno == noDevice:
+			cause = "this host has no such device"
+		}
+		if addresses[cause] == nil {
+			causes = append(causes, cause)
+		}
+		if !slices.Contains(addresses[cause], addr) { // the same for each port of a block
+			addresses[cause] = append(addresses[cause], addr)
+		}
 	}
+	if len(causes) == 0 {
+		causes = []string{"the address is not on this host"}
+	}
+	if len(causes) > 1 {
+		for i, c := range causes {
+			causes[i] = fmt.Sprintf("%s (%s)", c, list(addresses[c]))
+		}
+	}
+	r.Message = fmt.Sprintf("%s can't be bound: %s", e.where, strings.Join(causes, ", and "))
 }
 
 // unreadTable sets the message of a result that needs the socket table, which

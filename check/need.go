@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -214,6 +215,40 @@ func describeAll(sockets []host.Socket) string {
 		names = append(names, fmt.Sprintf("%d more", total-most))
 	}
 	return strings.Join(names, ", ")
+}
+
+// describeEach is describeAll with the addresses of each holder, if there are several
+// holders.
+func describeEach(sockets []host.Socket) string {
+	const most = 3
+	var holders []string
+	addresses := map[string][]string{} // by holder
+	anyHolds := slices.ContainsFunc(sockets, holdsPort)
+	for _, s := range sockets {
+		h, at := describeAll([]host.Socket{s}), netip.AddrPortFrom(s.Addr, s.Port).String()
+		if h == "" || anyHolds && len(s.Holders) == 0 && !holdsPort(s) {
+			continue
+		}
+		if addresses[h] == nil {
+			holders = append(holders, h)
+		}
+		if !slices.Contains(addresses[h], at) {
+			addresses[h] = append(addresses[h], at)
+		}
+	}
+	if len(holders) < 2 {
+		return describeAll(sockets)
+	}
+	for i, h := range holders {
+		holders[i] = h + " at " + strings.Join(addresses[h][:min(len(addresses[h]), most)], " and ")
+		if more := len(addresses[h]) - most; more > 0 {
+			holders[i] += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	if more := len(holders) - most; more > 0 {
+		holders = append(holders[:most], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(holders, ", ")
 }
 
 // unseen describes the holder of a socket that no process is known to have open.

@@ -98,7 +98,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
 		Name: name, Hostname: f.Machine.Hostname, OS: f.Machine.OS, Notices: []Notice{},
-		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode, f.Machine.Namespace.Reason},
+		Namespace: Namespace{string(cmp.Or(f.Machine.Namespace.Kind, host.NamespaceUnknown)), f.Machine.Namespace.Inode, f.Machine.Namespace.Reason, f.Machine.Namespace.VM},
 	}
 	if f.Limits.Ephemeral.Last > 0 {
 		t.Ephemeral = f.Limits.Ephemeral.String()

@@ -618,7 +618,7 @@ func TestGapsAreNoticesOfTheTarget(t *testing.T) {
 	}
 	got := run(t, []Need{n}, Options{}, targetOf("local", canned(f))).Targets
 	want := []TargetReport{{
-		Name: "local", OS: "linux", Ephemeral: "32768-60999", Namespace: Namespace{"container", 7, "a cgroup path"},
+		Name: "local", OS: "linux", Ephemeral: "32768-60999", Namespace: Namespace{"container", 7, "a cgroup path", ""},
 		Notices: []Notice{
 			{config.Degraded, "another namespace", config.SeverityWarning}, {Code: config.Degraded, Message: "sockets (open: EACCES)"}, {Code: config.Degraded, Message: "a default"},
 		},

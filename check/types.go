@@ -101,6 +101,7 @@ type Namespace struct {
 	Kind   string `json:"kind"`
 	Inode  uint64 `json:"inode,omitempty"`
 	Reason string `json:"reason,omitempty"` // how the kind was determined, or why it was not
+	VM     string `json:"vm,omitempty"`     // the program of whose virtual machine it is, "Docker Desktop"
 }
 
 // Result is the verdict on one need, target and protocol.

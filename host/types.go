@@ -161,6 +161,9 @@ type Namespace struct {
 	Reason string `json:"reason,omitempty"`
 	// AllProcesses is true if /proc shows the processes of the whole machine.
 	AllProcesses bool `json:"all_processes,omitempty"`
+	// VM is the program whose virtual machine this is, such as "Docker Desktop", empty if
+	// it is none of a container engine's. The engine knows it, and no probe.
+	VM string `json:"-"`
 }
 
 // Limits are the OS's own rules about ports.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/port"
 )
 
 const mostLines = 20 // for the ports of one block
@@ -34,10 +35,25 @@ func blockLines(r check.Result) []string {
 	}
 	same := func(a, b uint16) bool { return slices.Equal(byPort[a], byPort[b]) }
 	one := len(byPort[ports[0]]) == 1 && !slices.ContainsFunc(ports, func(n uint16) bool { return !same(n, ports[0]) })
-	if len(ports) == 1 || one && len(ports) == r.Ports().Len() {
+	switch {
+	case len(ports) == 1 || one && len(ports) == r.Ports().Len():
+		return nil
+	case one && !slices.ContainsFunc(ports, func(n uint16) bool { return !namesPort(r.Message, n) }):
 		return nil
 	}
 	var lines []string
+	if one { // the message has its name
+		var held port.Set
+		for _, n := range ports {
+			held = append(held, port.One(n))
+		}
+		held = held.Without(func(uint16) bool { return false })
+		text := strings.Join(strings.Split(held[:min(len(held), mostLines)].String(), ","), ", ")
+		if more := len(held) - mostLines; more > 0 {
+			text += fmt.Sprintf(" and %d more ranges, which the JSON report lists", more)
+		}
+		return []string{"held ports of the block: " + text}
+	}
 	for i := 0; i < len(ports); {
 		if len(lines) == mostLines {
 			lines = append(lines, fmt.Sprintf("%d more ports of the block are held: the JSON report lists all of them", len(ports)-i))
@@ -59,4 +75,10 @@ func blockLines(r check.Result) []string {
 		}
 	}
 	return lines
+}
+
+// namesPort reports whether a message has an endpoint with this port.
+func namesPort(message string, n uint16) bool {
+	at := fmt.Sprintf(":%d", n)
+	return strings.Contains(message, at+" ") || strings.Contains(message, at+",")
 }

@@ -40,24 +40,25 @@ type once struct {
 	causes []cause            // by result
 	names  map[cause][]string // of its results
 	said   map[cause]bool
-	advice map[string]finding   // the first that had it, by its text
-	notes  map[noteKey][]string // the subjects of the results that have it
+	advice map[string]finding    // the first that had it, by its text
+	notes  map[noteKey][]finding // the first of each result that has it
 	noted  map[noteKey]bool
 }
 
 // noteKey is what makes two notes the same.
 type noteKey struct {
-	file, code, message string
-	severity            config.Severity
+	code, message string
+	severity      config.Severity
 }
 
 func newOnce(r check.Report) *once {
-	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey][]string{}, noted: map[noteKey]bool{}}
+	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey][]finding{}, noted: map[noteKey]bool{}}
 	many := manyTargets(r)
 	for _, x := range r.Results {
 		for _, f := range noteFindings(x, many) {
-			if k := noteKeyOf(f); !slices.Contains(s.notes[k], f.subject) {
-				s.notes[k] = append(s.notes[k], f.subject)
+			k := noteKeyOf(f)
+			if !slices.ContainsFunc(s.notes[k], func(o finding) bool { return o.subject == f.subject && o.at == f.at }) {
+				s.notes[k] = append(s.notes[k], f)
 			}
 		}
 		c := causeOf(r, x)
@@ -104,6 +105,7 @@ func upTo(most int, words []string) string {
 func (s *once) shorten(f finding) []check.Hint {
 	var all []check.Hint
 	var notes, todo []string
+	var kinds []check.HintKind // of todo
 	for _, h := range f.hints {
 		switch h.Kind {
 		case check.HintAlternative:
@@ -111,23 +113,37 @@ func (s *once) shorten(f finding) []check.Hint {
 		case check.HintNote:
 			notes = append(notes, h.Text)
 		default:
-			todo = append(todo, h.Text)
+			todo, kinds = append(todo, h.Text), append(kinds, h.Kind)
 		}
 	}
 	if text := strings.Join(todo, "; "); text != "" {
-		first, known := s.advice[text]
-		if !known {
-			s.advice[text] = f
+		short := s.see(f, text)
+		if short == text && slices.Contains(kinds, check.HintOwner) { // which differs between a wrong owner and a conflict
+			for i, kind := range kinds {
+				if kind == check.HintRemedy {
+					todo[i] = s.see(f, todo[i])
+				}
+			}
+			short = strings.Join(todo, "; ")
 		}
-		if see := "see " + nameFor(f, first); known && first.subject != "" && len(text) > len(see) {
-			text = see
-		}
-		notes = append(notes, text)
+		notes = append(notes, short)
 	}
 	if len(notes) == 0 {
 		return all
 	}
 	return append([]check.Hint{{Kind: check.HintRemedy, Text: strings.Join(notes, "; ")}}, all...)
+}
+
+// see returns what a finding says to do, or the name of the first one that says the same.
+func (s *once) see(f finding, text string) string {
+	first, known := s.advice[text]
+	if !known {
+		s.advice[text] = f
+	}
+	if see := "see " + nameFor(f, first); known && first.subject != "" && len(text) > len(see) {
+		return see
+	}
+	return text
 }
 
 // nameFor returns how one finding calls another. A need of another file may have the name
@@ -139,10 +155,10 @@ func nameFor(f, other finding) string {
 	return other.subject
 }
 
-func noteKeyOf(f finding) noteKey { return noteKey{f.at.File, f.code, f.message, f.severity} }
+func noteKeyOf(f finding) noteKey { return noteKey{f.code, f.message, f.severity} }
 
-// writeNotes writes the notes of a result that no earlier result of the file had, with
-// the names of the later ones.
+// writeNotes writes the notes of a result that no earlier result had, with the names of
+// the later ones.
 func (s *once) writeNotes(b *bytes.Buffer, x check.Result, many bool, o Options) {
 	for _, f := range noteFindings(x, many) {
 		k := noteKeyOf(f)
@@ -151,7 +167,13 @@ func (s *once) writeNotes(b *bytes.Buffer, x check.Result, many bool, o Options)
 		}
 		s.noted[k] = true
 		writeFinding(b, f, o)
-		if also := s.notes[k][1:]; len(also) > 0 {
+		var also []string
+		for _, other := range s.notes[k] {
+			if name := nameFor(f, other); name != f.subject && !slices.Contains(also, name) {
+				also = append(also, name)
+			}
+		}
+		if len(also) > 0 {
 			b.WriteString(indent + sentence("the same for "+upTo(maxAlso, also)) + "\n")
 		}
 	}

@@ -100,6 +100,45 @@ func TestHolderOfSeveralNeedsIsSaidOnce(t *testing.T) {
 	}
 }
 
+// TestStrangerOfAConflictIsSaidOnce checks that a wrong owner and a conflict on its port
+// say once how to stop it.
+func TestStrangerOfAConflictIsSaidOnce(t *testing.T) {
+	r := check.Report{Results: []check.Result{results()["wrong-owner"], results()["in-use"]}}
+	for i, name := range []string{"web", "api"} {
+		x := &r.Results[i]
+		x.Name, x.ID, x.Holders = name, "shop/"+name+"@local/tcp", []check.Holder{nginx()}
+	}
+	r.Finish()
+	out := inAllFormats(t, r, Options{})["text"]
+	for text, want := range map[string]int{
+		"`systemctl stop nginx.service`; if it is the right process, set": 1, "systemctl stop": 1,
+		"\n    see web; if it is this app's own old instance, allow it with `owner: {unit: nginx.service}`\n": 1,
+	} {
+		if got := strings.Count(out, text); got != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, out)
+		}
+	}
+}
+
+// TestNoteOfSeveralFilesIsSaidOnce checks that needs of other files that have the same
+// note are named by their places.
+func TestNoteOfSeveralFilesIsSaidOnce(t *testing.T) {
+	r := check.Report{Results: []check.Result{results()["free"], results()["free"], results()["free"]}}
+	for i, file := range []string{"a.yml", "a.yml", "b.yml"} {
+		x := &r.Results[i]
+		x.Name = []string{"web", "api", "web"}[i]
+		x.ID, x.Source = fmt.Sprintf("%s/%s@local/tcp", file, x.Name), config.Position{File: file, Line: 4 + i, Column: 3}
+		x.Notices = []check.Notice{{Code: config.Degraded, Message: "its holder can't be seen"}}
+	}
+	r.Finish()
+	out := inAllFormats(t, r, Options{})["text"]
+	for text, want := range map[string]int{"its holder can't be seen": 1, "\n    the same for api, b.yml:6:3\n": 1} {
+		if got := strings.Count(out, text); got != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, out)
+		}
+	}
+}
+
 func TestBlocksListTheirPorts(t *testing.T) {
 	r := check.Report{Results: []check.Result{results()["block"], results()["free"]}}
 	x := &r.Results[0]

@@ -221,7 +221,7 @@ func TestLinesOfABlock(t *testing.T) {
 	if got := strings.Count(text, "port 8000"); got != 1 {
 		t.Errorf("port 8000 has %d lines", got)
 	}
-	for held, want := range map[int]string{4: "\n    stop app: `kill 11`", 3: "\n    ports 8000-8002: app (pid 11); stop app: `kill 11`", 1: "\n    stop app: `kill 11`"} {
+	for held, want := range map[int]string{4: "\n    stop app: `kill 11`", 3: "\n    held ports of the block: 8000-8002; stop app: `kill 11`", 1: "\n    stop app: `kill 11`"} {
 		r.Holders = nil
 		for i := range held {
 			r.Holders = append(r.Holders, check.Holder{Address: "::", Port: uint16(8000 + i), State: "listen", PID: 11, Process: "app"})
@@ -229,6 +229,12 @@ func TestLinesOfABlock(t *testing.T) {
 		if text := inAllFormats(t, reportOf(r), Options{})["text"]; !strings.Contains(text, want) {
 			t.Errorf("%d ports of one process: no %q in\n%s", held, want, text)
 		}
+	}
+	// The message names the ports of the only holder.
+	r.Message = "tcp 8000-8003: tcp [::]:8000, tcp [::]:8001 are in use by app (pid 11)"
+	r.Holders = []check.Holder{{Port: 8000, State: "listen", PID: 11, Process: "app"}, {Port: 8001, State: "listen", PID: 11, Process: "app"}}
+	if text := inAllFormats(t, reportOf(r), Options{})["text"]; strings.Count(text, "pid 11") != 1 || !strings.Contains(text, "\n    stop app: `kill 11`") {
+		t.Errorf("a message with all ports:\n%s", text)
 	}
 }
 

@@ -88,12 +88,17 @@ func namespaceText(r check.Report, t check.TargetReport) string {
 	switch {
 	case t.Namespace.Kind == "":
 		return ""
+	case t.Namespace.Kind == hostNamespace && t.Namespace.VM != "":
+		return "the virtual machine of " + Safe(t.Namespace.VM)
 	case t.Namespace.Kind == hostNamespace && t.Name == localTarget && !r.Merged:
 		return "this machine"
 	case t.Namespace.Kind == hostNamespace:
 		return "the machine itself"
 	}
 	text := Safe(t.Namespace.Kind) + " network namespace"
+	if t.Namespace.VM != "" {
+		text += " in the virtual machine of " + Safe(t.Namespace.VM)
+	}
 	if t.Namespace.Reason != "" {
 		text += ": " + sentence(t.Namespace.Reason)
 	}

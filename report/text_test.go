@@ -32,6 +32,21 @@ func TestMetNeedsPrintTheSummaryAlone(t *testing.T) {
 	}
 }
 
+// The header names the program of whose virtual machine the ports are.
+func TestVirtualMachineInTheHeader(t *testing.T) {
+	for vm, want := range map[check.Namespace]string{
+		{Kind: "host", VM: "Colima"}: "1 port checked on local (the virtual machine of Colima): 1 ok\n",
+		{Kind: "host", VM: "\x1b["}:  `1 port checked on local (the virtual machine of \x1b[): 1 ok` + "\n",
+		{Kind: "unknown", Reason: "that of the container engine", VM: "Podman Machine"}: "1 port checked on local (unknown network namespace in the virtual machine of Podman Machine: that of the container engine): 1 ok\n",
+	} {
+		r := reportOf(results()["free"])
+		r.Targets[0].Namespace = vm
+		if got := inAllFormats(t, r, Options{})["text"]; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestProblemsAmongResults(t *testing.T) {
 	r := lint()
 	r.Problems = problems().Problems[:1]

@@ -216,7 +216,7 @@ func helperSpec(ctx context.Context, e *engine.Engine, image, network string, o 
 	}
 	security := []string{"no-new-privileges", "apparmor=unconfined"}
 	// Without an answer the engine's default remains.
-	if options, err := e.SecurityOptions(ctx); err == nil && slices.Contains(options, "name=seccomp,profile=unconfined") {
+	if info, err := e.Info(ctx); err == nil && slices.Contains(info.SecurityOptions, "name=seccomp,profile=unconfined") {
 		// Engines that can have this default know the word
 		// (https://docs.docker.com/reference/cli/docker/container/run/).
 		security = append(security, "seccomp=builtin")

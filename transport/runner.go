@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
@@ -21,7 +22,7 @@ func openRunner(ctx context.Context, _ config.Target, o Options) (host.Host, err
 	_, inContainer := host.OwnContainer()
 	if seesRunner(machine, inContainer) {
 		if inContainer {
-			return withEngine(newKeeperHost(host.Local{}, o), o), nil
+			return withEngine(correctedHost{newKeeperHost(host.Local{}, o), ownVM(o.Env)}, o), nil
 		}
 		return withEngine(host.Local{}, o), nil
 	}
@@ -83,17 +84,22 @@ func openRunnerByEngine(ctx context.Context, ns host.Namespace, o Options) (host
 // hostNetwork returns the correction for facts from the engine's "host" network,
 // which is the machine's only if the engine itself runs there.
 func hostNetwork(e *engine.Engine) correction {
+	ask := rememberInfo(e)
 	return func(ctx context.Context, facts *host.Facts) error {
 		ns := &facts.Machine.Namespace
 		if ns.Kind == host.NamespaceHost {
+			nameOwnVM(ctx, e, ask, facts)
 			return nil
 		}
-		rootless, err := e.Rootless(ctx)
+		info, err := ask(ctx)
+		if err == nil {
+			nameVM(e, info, facts)
+		}
 		switch {
 		case err != nil:
 			return err
-		case rootless:
-			*ns = host.Namespace{Kind: host.NamespaceUnknown, Inode: ns.Inode, Reason: "that of the container engine, which runs without root"}
+		case info.Rootless():
+			*ns = host.Namespace{Kind: host.NamespaceUnknown, Inode: ns.Inode, Reason: "that of the container engine, which runs without root", VM: ns.VM}
 			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs without root: these are the ports of its own network namespace, not the machine's", e)})
 		case ns.Kind == host.NamespaceContainer && ns.AllProcesses:
 			// With all processes in view this is certain: the engine itself
@@ -101,6 +107,63 @@ func hostNetwork(e *engine.Engine) correction {
 			facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf("the container engine at %s runs in its own network namespace: these are the ports there, not the machine's", e)})
 		default:
 			ns.Kind, ns.Reason = host.NamespaceHost, "according to the container engine"
+		}
+		return nil
+	}
+}
+
+// rememberInfo returns a function that asks an engine about itself until it has answered.
+func rememberInfo(e *engine.Engine) func(context.Context) (engine.Info, error) {
+	var known atomic.Pointer[engine.Info]
+	return func(ctx context.Context) (engine.Info, error) {
+		if info := known.Load(); info != nil {
+			return *info, nil
+		}
+		info, err := e.Info(ctx)
+		if err == nil {
+			known.Store(&info)
+		}
+		return info, err
+	}
+}
+
+// nameOwnVM is nameVM for a machine of which everything else is known: an engine that does
+// not answer soon is not waited for.
+func nameOwnVM(ctx context.Context, e *engine.Engine, ask func(context.Context) (engine.Info, error), facts *host.Facts) {
+	ctx, cancel := context.WithTimeout(ctx, namingTimeout)
+	defer cancel()
+	if info, err := ask(ctx); err == nil {
+		nameVM(e, info, facts)
+	}
+}
+
+// nameVM says of facts about the engine's machine that it is a virtual one.
+func nameVM(e *engine.Engine, info engine.Info, facts *host.Facts) {
+	vm := info.VM()
+	if vm == "" {
+		return
+	}
+	facts.Machine.Namespace.VM = vm
+	machine := ""
+	if name := short(info.Name); name != "" {
+		machine = fmt.Sprintf(" %q", name)
+	}
+	facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
+		"the container engine at %s runs in the virtual machine%s of %s: these are the ports there, not those of the computer around it; to test these, install portcheck there", e, machine, vm)})
+}
+
+// ownVM is a correction that names the virtual machine around this container, if its
+// engine can be asked. Only an engine on the same machine is: a socket leads to no other.
+func ownVM(env map[string]string) correction {
+	e, err := engine.New(env)
+	if err != nil || e.Socket() == "" {
+		return func(context.Context, *host.Facts) error { return nil }
+	}
+	ask := rememberInfo(e)
+	return func(ctx context.Context, facts *host.Facts) error {
+		if _, inside := host.OwnContainer(); inside && facts.Machine.Namespace.Kind == host.NamespaceHost {
+			nameOwnVM(ctx, e, ask, facts)
+			e.Close() // what it has said is remembered
 		}
 		return nil
 	}

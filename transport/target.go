@@ -4,6 +4,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,7 +90,10 @@ func openAuto(ctx context.Context, target config.Target, o Options) (host.Host, 
 }
 
 func openLocal(_ context.Context, _ config.Target, o Options) (host.Host, error) {
-	return withEngine(correctedHost{host.Local{}, o.Job.warnOfContainer}, o), nil
+	vm := ownVM(o.Env)
+	return withEngine(correctedHost{host.Local{}, func(ctx context.Context, facts *host.Facts) error {
+		return errors.Join(o.Job.warnOfContainer(ctx, facts), vm(ctx, facts))
+	}}, o), nil
 }
 
 // correction corrects and completes what a probe has found out about its network

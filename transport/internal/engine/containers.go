@@ -107,19 +107,40 @@ func (e *Engine) ImageConfig(ctx context.Context, id string) (ImageConfig, error
 	return image.Config, err
 }
 
-// SecurityOptions returns the engine's own security options, such as
-// "name=seccomp,profile=builtin" and "name=rootless".
-func (e *Engine) SecurityOptions(ctx context.Context) ([]string, error) {
-	var info struct{ SecurityOptions []string }
-	err := e.do(ctx, http.MethodGet, "/info", nil, nil, &info)
-	return info.SecurityOptions, err
+// Info is what an engine says about itself and its machine.
+type Info struct {
+	SecurityOptions []string // such as "name=seccomp,profile=builtin" and "name=rootless"
+	OperatingSystem string   // "Docker Desktop", "Ubuntu 24.04.1 LTS"
+	Name            string   // of its machine: "colima"
+}
+
+// Info asks the engine about itself.
+func (e *Engine) Info(ctx context.Context) (info Info, err error) {
+	return info, e.do(ctx, http.MethodGet, "/info", nil, nil, &info)
 }
 
 // Rootless reports whether the engine runs without root. Its "host" network is
 // then a network namespace of its own.
-func (e *Engine) Rootless(ctx context.Context) (bool, error) {
-	options, err := e.SecurityOptions(ctx)
-	return slices.ContainsFunc(options, func(o string) bool { return strings.Contains(o, "name=rootless") }), err
+func (i Info) Rootless() bool {
+	return slices.ContainsFunc(i.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=rootless") })
+}
+
+// VM returns the program in whose virtual machine the engine runs, empty if it is known
+// of none. Podman Machine is known only where its machine has kept its name: the engine
+// calls the system "fedora", like any other.
+func (i Info) VM() string {
+	for _, vm := range []struct{ program, system, name string }{
+		{"Docker Desktop", "Docker Desktop", "docker-desktop"},
+		{"OrbStack", "OrbStack", "orbstack"},
+		{"Rancher Desktop", "Rancher Desktop WSL Distribution", "lima-rancher-desktop"},
+		{"Colima", "", "colima"},
+		{"Podman Machine", "", "podman-machine"},
+	} {
+		if i.OperatingSystem != "" && i.OperatingSystem == vm.system || i.Name == vm.name || strings.HasPrefix(i.Name, vm.name+"-") {
+			return vm.program
+		}
+	}
+	return ""
 }
 
 // Spec is the configuration of a container to create.

@@ -37,7 +37,7 @@ func TestRequests(t *testing.T) {
 		"GET /containers/json?all=1&filters=%7B%22label%22%3A%5B%22a%22%2C%22b%22%5D%7D": all,
 		"GET /containers/a%2Fb/json":         `{"Id":"1","Name":"/web","Image":"sha256:i","Created":"2026-11-28T04:27:50.019175517Z","Path":"/x","Args":["y"],"Mounts":[{"Destination":"/data"}],"State":{"Running":true,"Status":"running"},"Config":{"Image":"i:1"},"HostConfig":{"NetworkMode":"host","PidMode":"host","AutoRemove":true}}`,
 		"GET /images/sha256:i%2Fx/json":      `{"Config":{"Labels":{"a":"b"},"Env":["PATH=/bin"],"Volumes":{"/data":{}}}}`,
-		"GET /info":                          `{"SecurityOptions":["name=seccomp","name=rootless"]}`,
+		"GET /info":                          `{"SecurityOptions":["name=seccomp","name=rootless"],"OperatingSystem":"Ubuntu","Name":"colima"}`,
 		"POST /containers/create?name=n":     `{"Id":"1"}`,
 		"POST /containers/a%2Fb/start":       "",
 		"DELETE /containers/a%2Fb?force=1":   "",
@@ -96,8 +96,8 @@ func TestRequests(t *testing.T) {
 	check("inspect", d, details, err)
 	image, err := e.ImageConfig(ctx, "sha256:i/x")
 	check("image", image, ImageConfig{map[string]string{"a": "b"}, []string{"PATH=/bin"}, map[string]struct{}{"/data": {}}}, err)
-	rootless, err := e.Rootless(ctx)
-	check("rootless", rootless, true, err)
+	info, err := e.Info(ctx)
+	check("info", info, Info{[]string{"name=seccomp", "name=rootless"}, "Ubuntu", "colima"}, err)
 	id, err := e.Create(ctx, "n", Spec{Image: "i", OpenStdin: true, HostConfig: HostConfig{NetworkMode: "host"}})
 	check("create", id, "1", err)
 	var sent struct {
@@ -137,13 +137,35 @@ func TestRootless(t *testing.T) {
 		`{}`: false, `{"SecurityOptions":["name=seccomp,profile=default"]}`: false, `{"SecurityOptions":["name=seccomp","name=rootless"]}`: true,
 	} {
 		e := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
-		if got, err := e.Rootless(t.Context()); err != nil || got != want {
+		if got, err := e.Info(t.Context()); err != nil || got.Rootless() != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 	e := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	if _, err := e.Rootless(t.Context()); err == nil {
+	if _, err := e.Info(t.Context()); err == nil {
 		t.Error("no error from an engine that fails")
+	}
+}
+
+// What engines of virtual machines call their system and machine.
+func TestVM(t *testing.T) {
+	for info, want := range map[[2]string]string{
+		{"Docker Desktop", "docker-desktop"}:           "Docker Desktop",
+		{"Docker Desktop", "moby"}:                     "Docker Desktop",
+		{"OrbStack", "orbstack"}:                       "OrbStack",
+		{"Ubuntu 24.04.1 LTS", "colima"}:               "Colima",
+		{"Ubuntu 24.04.1 LTS", "colima-work"}:          "Colima",
+		{"Alpine Linux v3.20", "lima-rancher-desktop"}: "Rancher Desktop",
+		{"Rancher Desktop WSL Distribution", "LAPTOP"}: "Rancher Desktop",
+		{"fedora", "podman-machine-default"}:           "Podman Machine",
+		{"fedora", "localhost.localdomain"}:            "",
+		{"Ubuntu 24.04.1 LTS", "lima-peru"}:            "",
+		{"Debian GNU/Linux 13 (trixie)", "colimas"}:    "",
+		{"", ""}: "",
+	} {
+		if got := (Info{OperatingSystem: info[0], Name: info[1]}).VM(); got != want {
+			t.Errorf("%q: %q, want %q", info, got, want)
+		}
 	}
 }
 
