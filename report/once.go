@@ -57,8 +57,10 @@ func newOnce(r check.Report) *once {
 	for _, x := range r.Results {
 		for _, f := range noteFindings(x, many) {
 			k := noteKeyOf(f)
-			if !slices.ContainsFunc(s.notes[k], func(o finding) bool { return o.subject == f.subject && o.at == f.at }) {
-				s.notes[k] = append(s.notes[k], f)
+			all := s.notes[k]
+			// The results of a need follow one another.
+			if n := len(all); n == 0 || all[n-1].subject != f.subject || all[n-1].at != f.at {
+				s.notes[k] = append(all, f)
 			}
 		}
 		c := causeOf(r, x)
@@ -168,8 +170,10 @@ func (s *once) writeNotes(b *bytes.Buffer, x check.Result, many bool, o Options)
 		s.noted[k] = true
 		writeFinding(b, f, o)
 		var also []string
+		known := map[string]bool{f.subject: true}
 		for _, other := range s.notes[k] {
-			if name := nameFor(f, other); name != f.subject && !slices.Contains(also, name) {
+			if name := nameFor(f, other); !known[name] {
+				known[name] = true
 				also = append(also, name)
 			}
 		}

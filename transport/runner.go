@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/org/portcheck/config"
@@ -155,15 +156,23 @@ func nameVM(e *engine.Engine, info engine.Info, facts *host.Facts) {
 // ownVM is a correction that names the virtual machine around this container, if its
 // engine can be asked. Only an engine on the same machine is: a socket leads to no other.
 func ownVM(env map[string]string) correction {
-	e, err := engine.New(env)
-	if err != nil || e.Socket() == "" {
-		return func(context.Context, *host.Facts) error { return nil }
-	}
-	ask := rememberInfo(e)
-	return func(ctx context.Context, facts *host.Facts) error {
-		if _, inside := host.OwnContainer(); inside && facts.Machine.Namespace.Kind == host.NamespaceHost {
+	open := sync.OnceValue(func() func(context.Context, *host.Facts) {
+		e, err := engine.New(env)
+		if err != nil || e.Socket() == "" {
+			return func(context.Context, *host.Facts) {}
+		}
+		ask := rememberInfo(e)
+		return func(ctx context.Context, facts *host.Facts) {
 			nameOwnVM(ctx, e, ask, facts)
 			e.Close() // what it has said is remembered
+		}
+	})
+	return func(ctx context.Context, facts *host.Facts) error {
+		if facts.Machine.Namespace.Kind != host.NamespaceHost {
+			return nil
+		}
+		if _, inside := host.OwnContainer(); inside {
+			open()(ctx, facts)
 		}
 		return nil
 	}
