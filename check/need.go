@@ -43,7 +43,7 @@ func (n Need) Endpoints() int {
 // result returns a result of the need without a verdict.
 func (n Need) result(proto port.Protocol) Result {
 	r := Result{
-		ID: n.ID(proto), Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
+		ID: n.ID(proto), App: n.App, Name: n.Name, Target: n.Target, Source: n.At, Protocol: proto,
 		Address: n.Addresses, Port: n.Ports.First, Expect: n.Expect, Remote: n.Remote, Severity: n.Severity, Compose: n.Project != "", Wait: n.Wait,
 		Auto: n.Auto, Holders: []Holder{}, Alternatives: []uint16{}, Notices: []Notice{},
 	}

@@ -107,6 +107,7 @@ type Namespace struct {
 // Result is the verdict on one need, target and protocol.
 type Result struct {
 	ID           string          `json:"id"`
+	App          string          `json:"app,omitempty"`
 	Name         string          `json:"name"`
 	Target       string          `json:"target"`
 	Source       config.Position `json:"source"`

@@ -31,6 +31,6 @@ func stablePorts(r check.Result) string {
 
 // chosenFinding returns a note on the port that was chosen for a need. It reports
 // false for other results.
-func chosenFinding(r check.Result, manyTargets bool) (finding, bool) {
-	return newFinding(r, manyTargets, note, r.Message, ""), r.Auto && hasPort(r)
+func chosenFinding(r check.Result, by naming) (finding, bool) {
+	return newFinding(r, by, note, r.Message, ""), r.Auto && hasPort(r)
 }

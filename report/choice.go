@@ -19,13 +19,7 @@ type choice struct {
 func choiceOf(r check.Report) choice {
 	type need struct{ file, name string }
 	moved := map[need]bool{}
-	apps := map[string]map[string]bool{} // of the needs with a name
-	for _, x := range r.Results {
-		if apps[x.Name] == nil {
-			apps[x.Name] = map[string]bool{}
-		}
-		apps[x.Name][appOf(x)] = true
-	}
+	by := namesOf(r)
 	var taken port.Bits
 	var c choice
 	for _, x := range r.Results {
@@ -33,10 +27,7 @@ func choiceOf(r check.Report) choice {
 		if x.OK || len(x.Alternatives) == 0 || x.Source.IsFlag() || moved[n] {
 			continue
 		}
-		name := x.Name
-		if len(apps[x.Name]) > 1 {
-			name = appOf(x) + "/" + name
-		}
+		name := subject(x, naming{apps: by.apps})
 		if !isWord(strings.ReplaceAll(name, "/", "")) || len(c.flags) == mostSets {
 			c.left++
 			continue

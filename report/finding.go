@@ -36,14 +36,14 @@ func problemFinding(p config.Problem) finding {
 
 // unmetFindings returns the reasons why a result is not met, the first with hints.
 // If the result is met, it returns none.
-func unmetFindings(r check.Result, manyTargets bool) []finding {
+func unmetFindings(r check.Result, by naming) []finding {
 	if r.OK {
 		return nil
 	}
-	found := []finding{newFinding(r, manyTargets, r.Severity, r.Message, string(r.Status))}
+	found := []finding{newFinding(r, by, r.Severity, r.Message, string(r.Status))}
 	for _, n := range r.Notices {
 		if n.Code.Excludes() {
-			found = append(found, newFinding(r, manyTargets, r.Severity, n.Message, string(n.Code)))
+			found = append(found, newFinding(r, by, r.Severity, n.Message, string(n.Code)))
 		}
 	}
 	// The port itself is free, or was not probed: the other need is the reason.
@@ -55,11 +55,11 @@ func unmetFindings(r check.Result, manyTargets bool) []finding {
 }
 
 // noteFindings returns the result's notices that are not in unmetFindings.
-func noteFindings(r check.Result, manyTargets bool) []finding {
+func noteFindings(r check.Result, by naming) []finding {
 	var found []finding
 	for _, n := range r.Notices {
 		if r.OK || !n.Code.Excludes() {
-			found = append(found, newFinding(r, manyTargets, note, n.Message, string(n.Code)))
+			found = append(found, newFinding(r, by, note, n.Message, string(n.Code)))
 		}
 	}
 	return found
@@ -72,10 +72,10 @@ func findings(r check.Report) []finding {
 	for _, p := range r.Problems {
 		all = append(all, problemFinding(p))
 	}
-	many := manyTargets(r)
+	by := namesOf(r)
 	for _, x := range r.Results {
-		all = append(all, unmetFindings(x, many)...)
-		all = append(all, noteFindings(x, many)...)
+		all = append(all, unmetFindings(x, by)...)
+		all = append(all, noteFindings(x, by)...)
 	}
 	return all
 }
@@ -117,20 +117,27 @@ func worstFirst(results []check.Result) []check.Result {
 	return slices.SortedStableFunc(slices.Values(results), func(a, b check.Result) int { return weight(a) - weight(b) })
 }
 
-func newFinding(r check.Result, manyTargets bool, s config.Severity, message, code string) finding {
-	return finding{at: r.Source, id: r.ID, severity: s, subject: subject(r, manyTargets), message: message, code: code}
+func newFinding(r check.Result, by naming, s config.Severity, message, code string) finding {
+	return finding{at: r.Source, id: r.ID, severity: s, subject: subject(r, by), message: message, code: code}
 }
 
-func subject(r check.Result, manyTargets bool) string {
-	if manyTargets && r.Target != "" {
-		return r.Name + "@" + r.Target
+func subject(r check.Result, by naming) string {
+	name := r.Name
+	if app := appOf(r); app != "" && by.apps[name] {
+		name = app + "/" + name
 	}
-	return r.Name
+	if by.targets && r.Target != "" {
+		name += "@" + r.Target
+	}
+	return name
 }
 
-// appOf returns the app in a result's id, app/name@target/protocol. It is empty
-// if the id has none.
+// appOf returns the app of a result. Old reports have it in the id alone, which is
+// app/name@target/protocol.
 func appOf(r check.Result) string {
+	if r.App != "" {
+		return r.App
+	}
 	app, ok := strings.CutSuffix(r.ID, "/"+r.Name+"@"+r.Target+"/"+string(r.Protocol))
 	if !ok {
 		return ""
@@ -138,9 +145,26 @@ func appOf(r check.Result) string {
 	return app
 }
 
-// manyTargets reports whether a finding has to name its target.
-func manyTargets(r check.Report) bool {
-	return len(r.Targets) > 1 || slices.ContainsFunc(r.Results, func(x check.Result) bool { return x.Target != r.Results[0].Target })
+// naming is what tells the results of a report apart.
+type naming struct {
+	targets bool            // they are on several targets
+	apps    map[string]bool // names of needs that several apps have
+}
+
+func namesOf(r check.Report) naming {
+	by := naming{len(r.Targets) > 1, map[string]bool{}}
+	apps := map[string]string{} // the first one that has the name
+	for _, x := range r.Results {
+		by.targets = by.targets || x.Target != r.Results[0].Target
+		switch app := appOf(x); {
+		case app == "":
+		case apps[x.Name] == "":
+			apps[x.Name] = app
+		case apps[x.Name] != app:
+			by.apps[x.Name] = true
+		}
+	}
+	return by
 }
 
 // lines returns the finding without its position, as safe text: the message,

@@ -73,9 +73,9 @@ func annotations(r check.Report) []annotation {
 		name, target string
 	}
 	index := map[need]int{}
-	many := manyTargets(r)
+	by := namesOf(r)
 	for _, x := range r.Results {
-		found := unmetFindings(x, many)
+		found := unmetFindings(x, by)
 		if len(found) == 0 {
 			continue
 		}

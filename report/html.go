@@ -26,7 +26,7 @@ var pageScript string
 // browser to load anything else. The script only filters: without it the page
 // is complete.
 func htmlPage(w io.Writer, r check.Report, _ Options) error {
-	p := &htmlWriter{report: r, many: manyTargets(r)}
+	p := &htmlWriter{report: r, by: namesOf(r)}
 	p.head()
 	p.problems()
 	p.results()
@@ -51,7 +51,7 @@ func sentenceInHTML(s string) string { return html.EscapeString(sentence(s)) }
 type htmlWriter struct {
 	strings.Builder
 	report check.Report
-	many   bool
+	by     naming
 }
 
 // add writes elements. The format is trusted, the arguments are not: callers
@@ -156,7 +156,7 @@ func (p *htmlWriter) results() {
 		}
 		p.add("<tr role=\"row\" data-target=\"%d\" data-status=\"%d\" data-met=\"%s\">\n", targetIndex[r.Target], statusIndex[verdict(r)], met)
 		p.add("<td role=\"cell\">%s</td>\n", badge(r))
-		p.add("<th role=\"rowheader\" scope=\"row\"><p><strong>%s</strong></p>", inHTML(subject(r, p.many)))
+		p.add("<th role=\"rowheader\" scope=\"row\"><p><strong>%s</strong></p>", inHTML(subject(r, p.by)))
 		if at := r.Source.String(); at != "" {
 			p.add("<p class=\"soft\"><code>%s</code></p>", inHTML(at))
 		}
@@ -262,7 +262,7 @@ func holdersHTML(holders []check.Holder) string {
 
 func adviceHTML(r check.Result) string {
 	var b strings.Builder
-	for _, f := range unmetFindings(r, false) {
+	for _, f := range unmetFindings(r, naming{}) {
 		fmt.Fprintf(&b, "<p class=\"message\">%s</p>", sentenceInHTML(f.message))
 		for _, hint := range f.hints {
 			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint.Text))
@@ -396,7 +396,7 @@ func (p *htmlWriter) ranges() {
 func (p *htmlWriter) notes() {
 	var all []finding
 	for _, r := range p.report.Results {
-		all = append(all, noteFindings(r, p.many)...)
+		all = append(all, noteFindings(r, p.by)...)
 	}
 	if len(all) == 0 {
 		return

@@ -97,8 +97,8 @@ func readPage(t *testing.T, r check.Report, out string) {
 	}
 	text := pageText(doc)
 	for _, x := range r.Results[:min(len(r.Results), 100)] { // the rest of the crowd is like its start
-		wants := []string{Safe(subject(x, manyTargets(r))), endpointText(x), Safe(x.Source.String())}
-		for _, f := range slices.Concat(unmetFindings(x, false), noteFindings(x, false)) {
+		wants := []string{Safe(subject(x, namesOf(r))), endpointText(x), Safe(x.Source.String())}
+		for _, f := range slices.Concat(unmetFindings(x, naming{}), noteFindings(x, naming{})) {
 			wants = append(wants, sentence(f.message))
 			for _, h := range f.hints {
 				wants = append(wants, sentence(h.Text))

@@ -68,9 +68,9 @@ func junit(w io.Writer, r check.Report, o Options) error {
 	for _, p := range r.Problems {
 		doc.problem(p.Position.String(), problemFinding(p))
 	}
-	many := manyTargets(r)
+	by := namesOf(r)
 	for _, x := range r.Results {
-		doc.result(x, many)
+		doc.result(x, by)
 	}
 	if !r.Generated.IsZero() {
 		for _, s := range doc.Suites {
@@ -107,7 +107,7 @@ func (d *junitDoc) problem(at string, f finding) {
 	d.add(d.suite(suite), f, junitCase{Class: suite, Name: name, Error: d.reason(f)})
 }
 
-func (d *junitDoc) result(x check.Result, manyTargets bool) {
+func (d *junitDoc) result(x check.Result, by naming) {
 	c := junitCase{
 		Class: cmp.Or(Safe(x.Target), "portcheck"),
 		Name:  fmt.Sprintf("%s %s/%s", Safe(x.Name), Safe(string(x.Protocol)), stablePorts(x)),
@@ -116,13 +116,13 @@ func (d *junitDoc) result(x check.Result, manyTargets bool) {
 		c.Class = Safe(app) + "/" + c.Class
 	}
 	var notes bytes.Buffer
-	if f, ok := chosenFinding(x, manyTargets); ok {
+	if f, ok := chosenFinding(x, by); ok {
 		writeFinding(&notes, f, Options{})
 	}
-	for _, f := range noteFindings(x, manyTargets) {
+	for _, f := range noteFindings(x, by) {
 		writeFinding(&notes, f, Options{})
 	}
-	unmet := unmetFindings(x, manyTargets)
+	unmet := unmetFindings(x, by)
 	if len(unmet) == 0 {
 		if notes.Len() > 0 {
 			c.SystemOut = &junitText{escapeAttachments(notes.String())}

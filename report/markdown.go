@@ -29,15 +29,15 @@ func markdown(w io.Writer, r check.Report, _ Options) error {
 	}
 	p.list("Manifest errors", problems, false)
 
-	many := manyTargets(r)
+	by := namesOf(r)
 	var unmet, met, notices []string
 	for _, x := range worstFirst(r.Results) {
 		if x.OK {
-			met = append(met, tableRow(x, many))
+			met = append(met, tableRow(x, by))
 		} else {
-			unmet = append(unmet, tableRow(x, many))
+			unmet = append(unmet, tableRow(x, by))
 		}
-		for _, f := range noteFindings(x, many) {
+		for _, f := range noteFindings(x, by) {
 			notices = append(notices, listItem(f))
 		}
 	}
@@ -130,8 +130,8 @@ func listItem(f finding) string {
 	return s + "\n"
 }
 
-func tableRow(r check.Result, manyTargets bool) string {
-	need := cell(subject(r, manyTargets))
+func tableRow(r check.Result, by naming) string {
+	need := cell(subject(r, by))
 	if at := r.Source.String(); at != "" {
 		need += "<br>" + cell(at)
 	}
@@ -151,7 +151,7 @@ func endpointCell(r check.Result) string {
 
 func verdictCell(r check.Result) string {
 	var lines []string
-	for i, f := range unmetFindings(r, false) {
+	for i, f := range unmetFindings(r, naming{}) {
 		line := cellMessage(f.message)
 		if f.code != "" {
 			line = "**" + cell(f.code) + "**: " + line

@@ -53,9 +53,9 @@ type noteKey struct {
 
 func newOnce(r check.Report) *once {
 	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey][]finding{}, noted: map[noteKey]bool{}}
-	many := manyTargets(r)
+	by := namesOf(r)
 	for _, x := range r.Results {
-		for _, f := range noteFindings(x, many) {
+		for _, f := range noteFindings(x, by) {
 			k := noteKeyOf(f)
 			all := s.notes[k]
 			// The results of a need follow one another.
@@ -66,19 +66,19 @@ func newOnce(r check.Report) *once {
 		c := causeOf(r, x)
 		s.causes = append(s.causes, c)
 		if c.reason != "" {
-			s.names[c] = append(s.names[c], x.Name+"/"+string(x.Protocol))
+			s.names[c] = append(s.names[c], subject(x, naming{apps: by.apps})+"/"+string(x.Protocol))
 		}
 	}
 	return s
 }
 
 // writeUnmet is writeUnmet for the result of a number.
-func (s *once) writeUnmet(b *bytes.Buffer, number int, x check.Result, many bool, o Options) {
+func (s *once) writeUnmet(b *bytes.Buffer, number int, x check.Result, by naming, o Options) {
 	c := s.causes[number]
 	if s.said[c] {
 		return
 	}
-	for _, f := range unmetFindings(x, many) {
+	for _, f := range unmetFindings(x, by) {
 		f.hints = s.shorten(f)
 		writeFinding(b, f, o)
 	}
@@ -107,29 +107,29 @@ func upTo(most int, words []string) string {
 func (s *once) shorten(f finding) []check.Hint {
 	var all []check.Hint
 	var notes, todo []string
-	var kinds []check.HintKind // of todo
+	said := true // whether everything to do was
 	for _, h := range f.hints {
+		text := h.Text
 		switch h.Kind {
 		case check.HintAlternative:
 			all = append(all, h)
+			continue
 		case check.HintNote:
-			notes = append(notes, h.Text)
+			notes = append(notes, text)
+			continue
+		case check.HintRemedy:
+			text = s.see(f, text)
+			said = said && text != h.Text
 		default:
-			todo, kinds = append(todo, h.Text), append(kinds, h.Kind)
-		}
-	}
-	if text := strings.Join(todo, "; "); text != "" {
-		short := s.see(f, text)
-		if short == text && slices.Contains(kinds, check.HintOwner) { // which differs between a wrong owner and a conflict
-			for i, kind := range kinds {
-				if kind == check.HintRemedy {
-					todo[i] = s.see(f, todo[i])
-				}
+			if short := s.see(f, text); said {
+				text = short
 			}
-			short = strings.Join(todo, "; ")
 		}
-		notes = append(notes, short)
+		if !slices.Contains(todo, text) {
+			todo = append(todo, text)
+		}
 	}
+	notes = append(notes, todo...)
 	if len(notes) == 0 {
 		return all
 	}
@@ -161,8 +161,8 @@ func noteKeyOf(f finding) noteKey { return noteKey{f.code, f.message, f.severity
 
 // writeNotes writes the notes of a result that no earlier result had, with the names of
 // the later ones.
-func (s *once) writeNotes(b *bytes.Buffer, x check.Result, many bool, o Options) {
-	for _, f := range noteFindings(x, many) {
+func (s *once) writeNotes(b *bytes.Buffer, x check.Result, by naming, o Options) {
+	for _, f := range noteFindings(x, by) {
 		k := noteKeyOf(f)
 		if s.noted[k] {
 			continue

@@ -95,7 +95,7 @@ func TestHolderOfSeveralNeedsIsSaidOnce(t *testing.T) {
 	r.Results[1].ID, r.Results[1].Name = "blog/web@local/tcp", "web"
 	r.Results[1].Source.File = "blog.yml"
 	if out := inAllFormats(t, r, Options{})["text"]; !strings.Contains(out, "--set shop/web=20000 --set blog/web=20001 --set admin=20002\n") ||
-		strings.Count(out, "see portcheck.yml:6:11\n") != 1 || strings.Count(out, "see web\n") != 1 {
+		strings.Count(out, "see portcheck.yml:6:11\n") != 1 || strings.Count(out, "see shop/web\n") != 1 {
 		t.Errorf("needs of one name:\n%s", out)
 	}
 }
@@ -114,6 +114,24 @@ func TestStrangerOfAConflictIsSaidOnce(t *testing.T) {
 		"`systemctl stop nginx.service`; if it is the right process, set": 1, "systemctl stop": 1,
 		"\n    see web; if it is this app's own old instance, allow it with `owner: {unit: nginx.service}`\n": 1,
 	} {
+		if got := strings.Count(out, text); got != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, out)
+		}
+	}
+}
+
+// TestHolderOfRivalsIsSaidOnce checks that what rivals have to do besides does not repeat
+// how to stop the holder.
+func TestHolderOfRivalsIsSaidOnce(t *testing.T) {
+	r := check.Report{Results: []check.Result{results()["in-use"], results()["in-use"]}}
+	for i, name := range []string{"web", "api"} {
+		x := &r.Results[i]
+		x.Name, x.ID, x.Rivals = name, "shop/"+name+"@local/tcp", i+1
+		x.Notices = []check.Notice{{Code: config.Duplicate, Message: "admin wants it, too"}}
+	}
+	r.Finish()
+	out := inAllFormats(t, r, Options{})["text"]
+	for text, want := range map[string]int{"systemctl stop": 1, "\n    see web; give all but one of the 3 needs another port": 1} {
 		if got := strings.Count(out, text); got != want {
 			t.Errorf("%q is there %d times, want %d:\n%s", text, got, want, out)
 		}

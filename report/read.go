@@ -247,7 +247,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 	switch {
 	case r.Name == "":
 		return errors.New("name is missing")
-	case !named || label != r.Name && !strings.HasSuffix(label, "/"+r.Name):
+	case !named || label != r.Name && !strings.HasSuffix(label, "/"+r.Name) || r.App != "" && label != r.App+"/"+r.Name:
 		return fmt.Errorf("id %q: want APP/NAME@TARGET/PROTOCOL with the name, target and protocol of the result", Safe(r.ID))
 	case ids[r.ID]:
 		return fmt.Errorf("id: %q occurs twice", Safe(r.ID))

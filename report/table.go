@@ -25,18 +25,18 @@ const (
 type column struct {
 	title string
 	least int // the width below which it is not readable
-	text  func(check.Result, bool) string
+	text  func(check.Result, naming) string
 }
 
 // tableColumns returns the columns, and the indexes of those that are dropped
 // first where there is no room. The lines below the table repeat these.
 func tableColumns() (all []column, dropped []int) {
 	return []column{
-		{"NEED", 10, func(r check.Result, many bool) string { return Safe(subject(r, many)) }},
-		{"ENDPOINT", 9, func(r check.Result, _ bool) string { return endpointText(r) }},
-		{"VERDICT", 15, func(r check.Result, _ bool) string { return symbol(r) + " " + Safe(verdict(r)) }},
-		{"HOLDER", 16, func(r check.Result, _ bool) string { return holderShort(r.Holders) }},
-		{"ALTERNATIVES", 12, func(r check.Result, _ bool) string { return alternativePorts(r) }},
+		{"NEED", 10, func(r check.Result, by naming) string { return Safe(subject(r, by)) }},
+		{"ENDPOINT", 9, func(r check.Result, _ naming) string { return endpointText(r) }},
+		{"VERDICT", 15, func(r check.Result, _ naming) string { return symbol(r) + " " + Safe(verdict(r)) }},
+		{"HOLDER", 16, func(r check.Result, _ naming) string { return holderShort(r.Holders) }},
+		{"ALTERNATIVES", 12, func(r check.Result, _ naming) string { return alternativePorts(r) }},
 	}, []int{4, 3}
 }
 
@@ -57,7 +57,7 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 	}
 	rows := slices.Concat(unmet, met)
 	if len(rows) > 0 {
-		writeTable(b, rows, manyTargets(r), o)
+		writeTable(b, rows, namesOf(r), o)
 	}
 	if left > 0 {
 		for _, line := range Wrap(fmt.Sprintf("%s met and not shown", check.Counted(left, "need")), o.Width) {
@@ -66,13 +66,13 @@ func table(b *bytes.Buffer, r check.Report, o Options) {
 	}
 }
 
-func writeTable(b *bytes.Buffer, rows []check.Result, many bool, o Options) {
+func writeTable(b *bytes.Buffer, rows []check.Result, by naming, o Options) {
 	all, dropped := tableColumns()
 	cells := make([][]string, len(rows))
 	for k, r := range rows {
 		cells[k] = make([]string, len(all))
 		for i, c := range all {
-			cells[k][i] = c.text(r, many)
+			cells[k][i] = c.text(r, by)
 		}
 	}
 	grid{all, dropped, cells, func(row int) string { return verdictColour(rows[row], o) }}.write(b, o.Width)

@@ -40,20 +40,20 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 			return err
 		}
 	}
-	many := manyTargets(r)
+	by := namesOf(r)
 	for _, x := range r.Results {
 		directive := ""
 		if !x.OK && x.Severity == config.SeverityWarning {
 			// A harness does not fail for a TODO, but lists it.
 			directive = " # TODO severity warning"
 		}
-		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, many)), Safe(string(x.Protocol)), portsText(x)), directive)
-		if unmet := unmetFindings(x, many); len(unmet) > 0 {
+		point(x.OK, fmt.Sprintf("%s %s/%s", Safe(subject(x, by)), Safe(string(x.Protocol)), portsText(x)), directive)
+		if unmet := unmetFindings(x, by); len(unmet) > 0 {
 			if err := writeDiagnostics(&b, x, unmet); err != nil {
 				return err
 			}
 		}
-		for _, f := range noteFindings(x, many) {
+		for _, f := range noteFindings(x, by) {
 			fmt.Fprintf(&b, "# note: %s\n", escape(f.lines()[0]+" ["+Safe(f.code)+"]", unlimited))
 		}
 	}

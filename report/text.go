@@ -18,14 +18,14 @@ func text(w io.Writer, r check.Report, o Options) error {
 	if o.Width >= minTableWidth {
 		onTerminal(&b, r, o)
 	} else {
-		many, once := manyTargets(r), newOnce(r)
+		by, once := namesOf(r), newOnce(r)
 		writeProblems(&b, r, o)
 		for i, x := range r.Results {
-			once.writeUnmet(&b, i, x, many, o)
-			if f, ok := chosenFinding(x, many); ok { // on a terminal it is in the table
+			once.writeUnmet(&b, i, x, by, o)
+			if f, ok := chosenFinding(x, by); ok { // on a terminal it is in the table
 				writeFinding(&b, f, o)
 			}
-			once.writeNotes(&b, x, many, o)
+			once.writeNotes(&b, x, by, o)
 		}
 		writeTargets(&b, r, once)
 		b.WriteString(choiceOf(r).text(0))
@@ -39,12 +39,12 @@ func text(w io.Writer, r check.Report, o Options) error {
 // be pasted. If the terminal broke a line, its rest would look like the next one.
 func onTerminal(b *bytes.Buffer, r check.Report, o Options) {
 	table(b, r, o)
-	many, once := manyTargets(r), newOnce(r)
+	by, once := namesOf(r), newOnce(r)
 	var problems, notes, targets, end bytes.Buffer
 	writeProblems(&problems, r, o)
 	for i, x := range r.Results {
-		once.writeUnmet(&problems, i, x, many, o)
-		once.writeNotes(&notes, x, many, o)
+		once.writeUnmet(&problems, i, x, by, o)
+		once.writeNotes(&notes, x, by, o)
 	}
 	writeTargets(&targets, r, once)
 	for _, part := range []*bytes.Buffer{&problems, &notes} {
