@@ -157,7 +157,7 @@ func namesOf(r check.Report) naming {
 	for _, x := range r.Results {
 		by.targets = by.targets || x.Target != r.Results[0].Target
 		switch app := appOf(x); {
-		case app == "":
+		case app == "" || app == x.Source.File: // the place says it
 		case apps[x.Name] == "":
 			apps[x.Name] = app
 		case apps[x.Name] != app:

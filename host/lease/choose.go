@@ -32,7 +32,8 @@ type hold struct {
 	locks  []lock
 	guards []func() // each closes one
 	// taken are the ports that this pass need not try: they are ours, or another's.
-	taken map[numbered]bool
+	taken     map[numbered]bool
+	lingering lingering
 }
 
 type numbered struct {
@@ -103,7 +104,7 @@ func (h *hold) takeOne(w Want, index int, protocol port.Protocol, n uint16) erro
 	case protocol != port.TCP || !w.Guard:
 		return nil
 	}
-	guards, err := guard(n)
+	guards, err := guard(n, &h.lingering)
 	if err != nil && !errors.Is(err, errTaken) {
 		return fmt.Errorf("port %d can't be guarded: %w", n, err)
 	}

@@ -1,12 +1,20 @@
 package lease
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // guardTCP binds a TCP port on all addresses without an option to share it, which fails
 // if any other socket has it. Then it sets the options, so that a server that sets
-// SO_REUSEADDR can bind beside it. It never listens.
-func guardTCP(n uint16) ([]func(), error) {
+// SO_REUSEADDR can bind beside it. It never listens. Of closed connections alone it takes
+// no notice: they don't hinder that server.
+func guardTCP(n uint16, l *lingering) ([]func(), error) {
 	fd, err := bindAll(unix.SOCK_STREAM, n)
+	if errors.Is(err, errTaken) && l.has(n) {
+		fd, err = bindAll(unix.SOCK_STREAM, n, unix.SO_REUSEADDR)
+	}
 	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
 		if err == nil {
 			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1)
@@ -21,7 +29,7 @@ func guardTCP(n uint16) ([]func(), error) {
 // one for the loopback address of each family. It has conflicts with every socket
 // on all addresses. SO_REUSEPORT is not set: it would make the guard one of a group of
 // servers, of which each gets a share of the datagrams.
-func guardUDP(n uint16) ([]func(), error) {
+func guardUDP(n uint16, _ *lingering) ([]func(), error) {
 	all, err := bindAll(unix.SOCK_DGRAM, n)
 	if err == nil {
 		err = unix.SetsockoptInt(all, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
