@@ -248,6 +248,7 @@ func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
 		return
 	}
 	testbed.NeedRoot(t)
+	usersMayRun(t)
 	elsewhere := func(cmd *exec.Cmd) { cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWNS }
 	testbed.StartWith(t, elsewhere, "/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck assign -q --job other -p 8000 > /dev/null && echo ready && sleep 60`)
 	ask := exec.Command("/bin/sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && portcheck -p 8000; portcheck leases; portcheck leases -f json
@@ -290,6 +291,80 @@ func TestReleaseAtOnce(t *testing.T) {
 		both.Wait()
 		if out := mustInDir(t, dir, "leases"); strings.Contains(out, "8000") {
 			t.Fatalf("a lease is left:\n%s", out)
+		}
+	}
+}
+
+// usersMayRun lets all users run the portcheck that scripts find.
+func usersMayRun(t *testing.T) {
+	t.Helper()
+	file, err := exec.LookPath("portcheck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(file); len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUsersWithoutANumber checks that a user in a user namespace, where root has no number,
+// is not taken for root.
+func TestUsersWithoutANumber(t *testing.T) {
+	t.Parallel()
+	testbed.NeedUsers(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	usersMayRun(t)
+	mustInDir(t, t.TempDir(), "assign", "--job", "J", "-p", "39300")
+	for _, unshare := range []string{"unshare -U", "unshare -U --map-user=65534"} {
+		script := "exec setpriv --reuid 1234 --clear-groups " + unshare + " sh -c '" +
+			"portcheck assign --job J -p 39300; portcheck release --job J; portcheck release --all; " +
+			"portcheck assign -q --job J -p 39301 >/dev/null && portcheck release --job J'"
+		out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput()
+		if strings.Contains(string(out), "unshare failed") {
+			testbed.Missing(t, "no user namespaces: "+string(out))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", unshare, err, out)
+		}
+		for _, want := range []string{"tcp 39300 is leased to J", "there is no lease of this job that this user may end", "there is no lease that this user may end", "released 39301/tcp"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: no %q in\n%s", unshare, want, out)
+			}
+		}
+	}
+	if out := mustInDir(t, t.TempDir(), "leases"); !strings.Contains(out, "39300/tcp") {
+		t.Errorf("the lease is gone:\n%s", out)
+	}
+}
+
+// TestLeasesOfLowPorts checks that users can lease the ports below 1024 that they may
+// bind, and end these leases.
+func TestLeasesOfLowPorts(t *testing.T) {
+	t.Parallel()
+	testbed.NeedUsers(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	usersMayRun(t)
+	const assign, user = "assign --job u -p 80 --range 80-90 | head -n 1; ", "exec setpriv --reuid 1234 --clear-groups "
+	for _, c := range []struct{ start, rights string }{{"80", ""}, {"1024", "--inh-caps +net_bind_service --ambient-caps +net_bind_service "}} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte(c.start), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script := user + c.rights + "sh -ec 'portcheck " + assign + "portcheck " + assign + "portcheck leases; portcheck verify --job u -p 80 || echo not served; portcheck release --job u'"
+		out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if strings.Count(string(out), "tcp-80  80/tcp") != 2 || !strings.Contains(string(out), "tcp-80 80/tcp") || !strings.Contains(string(out), "released 80/tcp\n") || strings.Contains(string(out), "holds none") {
+			t.Errorf("from %s on:\n%s", c.start, out)
 		}
 	}
 }

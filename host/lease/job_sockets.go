@@ -29,14 +29,14 @@ func lockJob(ctx context.Context, job, token string, deadline time.Time) (unlock
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return nil, 0, true // no request can have it, and the keeper says what is wrong
 		}
-		owner := -1
+		owner := 0
 		fd, err := connect(name)
 		if err == nil {
 			owner, pid, ok = awaitJob(fd, token, deadline)
 			unix.Close(fd)
 		}
 		switch {
-		case ok, owner > 0 && owner != os.Geteuid():
+		case ok, owner != 0 && owner != os.Geteuid():
 			return nil, 0, true
 		case err != nil && time.Now().After(doubtful):
 			return nil, 0, true // another user may have the name, without an answer
@@ -87,12 +87,8 @@ func serveJob(l net.Listener, token string) (unlock func()) {
 // awaitJob waits for the end of a lock of this user, to which fd is connected. It returns
 // its user and process, and reports whether it has the token.
 func awaitJob(fd int, token string, deadline time.Time) (uid, pid int, own bool) {
-	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return -1, 0, false
-	}
-	uid, pid = int(peer.Uid), int(peer.Pid)
-	if uid != 0 && uid != os.Geteuid() {
+	pid, uid, err := peerOf(fd)
+	if err != nil || uid != 0 && uid != os.Geteuid() {
 		return uid, pid, false
 	}
 	if line, ok := readLine(fd, deadline); ok && string(line) == token {

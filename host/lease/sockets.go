@@ -8,6 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +22,6 @@ import (
 const (
 	lockPrefix = "\x00portcheck/1/"
 	mutexName  = lockPrefix + "assign"
-	// privileged is the first port that every user may bind by default. It is fixed,
-	// because all users of a machine have to agree on it.
-	privileged = 1024
 )
 
 // lockName returns the name of the abstract unix socket that is the lock of a port.
@@ -145,6 +146,23 @@ func (place) lockMutex(ctx context.Context, deadline time.Time) (unlock func(), 
 	return nil, false
 }
 
+// unprivileged is the first port that every user of this network namespace may bind
+// (ip_unprivileged_port_start, ip(7)).
+var unprivileged = sync.OnceValue(func() int {
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			return n
+		}
+	}
+	return 1024
+})
+
+// mayHold reports whether a lock counts. Anybody can bind its name, and not all may bind
+// each port. A user's own locks count for that user.
+func (h Held) mayHold() bool {
+	return int(h.Port) >= unprivileged() || h.UID == 0 || h.UID == os.Geteuid()
+}
+
 // mostAsked is how many locks are asked at the same time. Each is a descriptor.
 const mostAsked = 256
 
@@ -185,7 +203,7 @@ func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 		case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 			// A security module forbids the connection. It can't be known if root
 			// holds the name.
-			if h.Port >= privileged {
+			if int(h.Port) >= unprivileged() {
 				all, asked = append(all, h), append(asked, -2)
 			}
 			continue
@@ -221,8 +239,7 @@ func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 	}
 	kept := all[:0]
 	for i, h := range all {
-		trusted := h.Port >= privileged || h.UID == 0 // else anybody can bind the name
-		if !gone[i] && trusted && (uid < 0 || h.UID == uid) {
+		if !gone[i] && h.mayHold() && (uid < 0 || h.UID == uid) {
 			kept = append(kept, h)
 		}
 	}
@@ -252,10 +269,10 @@ func isOver(l *Held, uid int, deadline time.Time) bool {
 // unless that is -1, it is what the kernel says. It reports whether an answer was waited
 // for to its end, and not cut off by the end of the connection.
 func ask(fd int, l *Held, uid int, deadline time.Time) (answered bool) {
-	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-		l.PID, l.UID = int(peer.Pid), int(peer.Uid) // of the process that called listen
+	if pid, peer, err := peerOf(fd); err == nil {
+		l.PID, l.UID = pid, peer // of the process that called listen
 	}
-	if l.Port < privileged && l.UID != 0 || uid >= 0 && l.UID != uid {
+	if !l.mayHold() || uid >= 0 && l.UID != uid {
 		return true
 	}
 	line, ok := readLine(fd, deadline)
