@@ -368,3 +368,42 @@ func TestLeasesOfLowPorts(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyKnowsOtherUsers checks that a server of another user is not taken for that of
+// the job, and one of root, as engines are, may be it.
+func TestVerifyKnowsOtherUsers(t *testing.T) {
+	t.Parallel()
+	testbed.NeedUsers(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	usersMayRun(t)
+	as := func(uid, script string) (string, error) {
+		out, err := exec.Command("setpriv", "--reuid", uid, "--clear-groups", "sh", "-c", "cd / && "+script).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := as("1234", "portcheck assign --job mine -p 39900"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const serve = "import socket, sys, time; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('', 39900)); s.listen(); print('ready', flush=True); time.sleep(60)"
+	for _, c := range []struct {
+		uid, want string
+		code      int
+	}{
+		{"1235", "which is a process of another user, uid 1235 (an `owner` in the manifest allows it)", exitUnmet},
+		{"1234", "1 ok", exitOK},
+		{"0", "1 ok", exitOK},
+	} {
+		server, _ := testbed.StartWith(t, func(*exec.Cmd) {}, "setpriv", "--reuid", c.uid, "--clear-groups", "/usr/bin/python3", "-c", serve)
+		out, err := as("1234", "portcheck verify --job mine -p 39900")
+		code := 0
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			code = exit.ExitCode()
+		}
+		if code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("served by %s: exit code %d, want %d with %q\n%s", c.uid, code, c.code, c.want, out)
+		}
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}
+}
