@@ -159,16 +159,20 @@ func failureCode(err error) int {
 
 // printError prints the error that a run ended with.
 func (a *app) printError(err error) {
-	failures, several := splitFailures(err)
-	for _, f := range failures {
-		a.logf("%s", safeWords(f.Error()))
+	failures, _ := splitFailures(err)
+	var hints []string
+	for _, one := range failures {
+		a.logf("%s", safeWords(one.Error()))
+		var f failure
+		if errors.As(one, &f) && f.hint != "" && !slices.Contains(hints, f.hint) {
+			hints = append(hints, f.hint)
+		}
 	}
 	if ci.GitHub(a.env) {
 		a.annotateErrors(failures)
 	}
-	var f failure
-	if !several && errors.As(err, &f) && f.hint != "" {
-		a.say(f.hint)
+	for _, hint := range hints { // several failures may have one in common
+		a.say(hint)
 	}
 }
 

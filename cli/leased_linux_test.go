@@ -216,7 +216,7 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
+		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\nif it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`\n", l.PID)},
 		{[]string{"release", l.ID}, fmt.Sprintf("the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
 		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of root that holds it (pid %d) does not answer\n", l.PID)},
 	} {
