@@ -15,6 +15,7 @@ type UnmetError struct {
 	Need    Need
 	Message string // without the need's name and position
 	Unknown bool   // whether it could get one was not found out
+	Denied  bool   // the app's user may not bind its ports: nobody has to end
 }
 
 func (e UnmetError) Error() string {
@@ -66,7 +67,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 			}
 			for _, r := range results[i] {
 				if !r.Status.OK() {
-					unmet.Message = r.Message
+					unmet.Message, unmet.Denied = r.Message, r.Status == Denied
 				}
 			}
 		}
@@ -83,10 +84,11 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 	if len(n.Range) == 0 {
 		return unmet, nil
 	}
-	who, err := a.whoHas(ctx, a.at[i], n)
+	who, denied, err := a.whoHas(ctx, a.at[i], n)
 	if err != nil {
 		return unmet, err
 	}
+	unmet.Denied = denied && (n.Auto || unmet.Denied)
 	if unmet.Message != "" {
 		unmet.Message += ", and "
 	}
@@ -120,11 +122,12 @@ func (a *assignment) claimant(i int) (Need, bool) {
 	return Need{}, false
 }
 
-// whoHas describes the leases and the processes that have ports of a need's range.
-func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, error) {
+// whoHas describes the leases and the processes that have ports of a need's range, and
+// those that its app may not bind. It reports whether these are all that there is to say.
+func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (who string, denied bool, err error) {
 	r := newRound(at.Shared(), newPlan(ctx, []Need{n}, 1, a.Options))
 	if err := r.reach(ctx); err != nil {
-		return "", err
+		return "", false, err
 	}
 	b, left := &batch{}, host.MostEndpoints
 	for _, part := range n.Range {
@@ -138,11 +141,11 @@ func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, erro
 	}
 	facts, err := r.ask(ctx, b.Request)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	reply, err := at.hold(ctx, host.LeaseRequest{List: host.AllLeases})
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	jobs, count := []string{}, map[string]int{}
 	keepers := map[int]bool{}
@@ -178,7 +181,15 @@ func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (string, erro
 		}
 		parts = append(parts, fmt.Sprintf("%s held by %s", Counted(total, "port"), describeAll(sockets)))
 	}
-	return strings.Join(parts, "; "), nil
+	if few := n.Range.Without(func(p uint16) bool { return int(p) >= facts.Limits.UnprivilegedFrom }); len(few) > 0 && n.RunAs == "" && !facts.Machine.Elevated {
+		count := 0
+		for range few.All {
+			count++
+		}
+		denied = len(parts) == 0
+		parts = append(parts, fmt.Sprintf("%s denied to %s, since %s", Counted(count, "port"), n.user(), privilegeText(facts)))
+	}
+	return strings.Join(parts, "; "), denied, nil
 }
 
 // describedJobs is how many jobs an error names.

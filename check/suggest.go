@@ -84,7 +84,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 			if s := searches[entryOf(n)]; s != nil && movable(r) {
 				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.reason
 				if len(s.chosen) == 0 {
-					r.NoSearchReason = cmp.Or(s.reason, s.whyUntried())
+					r.NoSearchReason = cmp.Or(s.reason, s.whyUntried(), s.whyDenied())
 				}
 				r.Alternatives = append([]uint16{}, s.chosen...)
 				if s.hasEphemeral() {
@@ -365,6 +365,14 @@ func (s *search) whyUntried() string {
 	return "ports of the range could not be tried" + s.need.failure(*s.untried)
 }
 
+// whyDenied returns how many ports the app's user may not bind, and why; "" for none.
+func (s *search) whyDenied() string {
+	if len(s.denied) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s may not bind %s of %s: %s", s.need.user(), Counted(len(s.denied), "port"), s.need.Range, privilegeText(s.rounds[0].facts))
+}
+
 // bindable reports whether every endpoint was bound, or needs no bind, and nobody
 // has it.
 func bindable(n Need, t host.Tried, sockets []host.Socket) bool {
@@ -461,9 +469,8 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	if why := s.whyUntried(); r.err == nil && why != "" && len(s.chosen) < wanted {
 		return nil, nil, errors.New(why)
 	}
-	if len(s.denied) > 0 && len(s.chosen) < wanted {
-		text := fmt.Sprintf("this user may not bind %s of %s: %s", Counted(len(s.denied), "port"), n.Range, privilegeText(facts))
-		unseen = append(unseen, Notice{Code: config.Degraded, Message: text})
+	if why := s.whyDenied(); why != "" && len(s.chosen) < wanted {
+		unseen = append(unseen, Notice{Code: config.Degraded, Message: why})
 	}
 	for _, g := range r.unseen {
 		n := Notice{Code: config.Degraded, Message: gapText(g)}

@@ -313,11 +313,18 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		hint, them := "end what has the port, give others to choose from with --range 20000-20999, ", "it"
+		what, others, them := "the port", "give others to choose from with --range 20000-20999", "it"
 		if len(unmet.Need.Range) > 0 {
-			hint, them = "end what has the ports, give the need a wider `range`, ", "one of them"
+			what, others, them = "the ports", "give the need a wider `range`", "one of them"
+			if unmet.Need.At.IsFlag() {
+				others = "give a wider --range"
+			}
 		}
-		return assignment, failure{err, exitUnmet, hint + "or wait for " + them + " with --wait 10m; `portcheck leases` lists all leases"}
+		hint := fmt.Sprintf("end what has %s, %s, or wait for %s with --wait 10m; `portcheck leases` lists all leases", what, others, them)
+		if unmet.Denied {
+			hint = "give portcheck and the app the right to bind " + what + ", or " + others
+		}
+		return assignment, failure{err, exitUnmet, hint}
 	}
 	return assignment, unknownError(err)
 }
