@@ -51,6 +51,9 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 	f.StringVarP(&format, "format", "f", "text", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		addr, err := port.ParseAddress(address)
+		if err != nil {
+			err = fmt.Errorf("--address %w", err)
+		}
 		protocols, known := parseProtocols(protocol)
 		switch {
 		case ranges.set == nil:

@@ -65,6 +65,9 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 	}
 	for _, arg := range args {
 		_, pattern, _ := splitReportArg(arg)
+		if pattern == "" {
+			return usageError(fmt.Errorf("%q: the file is missing: want [NAME=]FILE", arg), "")
+		}
 		if err := a.refuseToRead(pattern); err != nil {
 			return err
 		}

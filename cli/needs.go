@@ -155,21 +155,10 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 		names = []string{discovered.File}
 	}
 	if len(names) == 0 {
-		return nil, problems
+		return nil, o.withLists(problems)
 	}
 	manifests, bad := config.Load(names, a.stdin, options)
 	for i := range bad {
-		flag := ""
-		switch file := bad[i].File; {
-		case !isList(file) || bad[i].Line > 0:
-		case slices.Contains(o.files, file):
-			flag = "--compose-file"
-		case slices.Contains(o.envFiles, file):
-			flag = "--env-file"
-		}
-		if flag != "" {
-			bad[i].Message += "; " + onceForEach(flag, bad[i].File)
-		}
 		if slices.Contains(args, bad[i].File) && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
 				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)
@@ -184,7 +173,22 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	for i := range manifests {
 		manifests[i].Found = discovered.Above || len(o.recursive) > 0 && !slices.Contains(named, manifests[i].File)
 	}
-	return manifests, append(problems, bad...)
+	return manifests, o.withLists(append(problems, bad...))
+}
+
+// withLists adds to problems with a file that is a list what to write instead.
+func (o needOptions) withLists(problems []config.Problem) []config.Problem {
+	for i, p := range problems {
+		for _, f := range []struct {
+			flag   string
+			values []string
+		}{{"--compose-file", o.files}, {"--env-file", o.envFiles}, {"-r", o.recursive}} {
+			if hint := onceForEach(f.flag, p.File); hint != "" && p.Line == 0 && slices.Contains(f.values, p.File) {
+				problems[i].Message += "; " + hint
+			}
+		}
+	}
+	return problems
 }
 
 // otherCommands are the words that other programs have for what a command does.

@@ -136,7 +136,7 @@ func respelled(spec string) string {
 			forms = append(forms, rest[:i]+protocol)
 		}
 	}
-	forms = append(forms, strings.Replace(spec, "..", "-", 1), strings.Join(strings.Fields(spec), ","))
+	forms = append(forms, strings.Replace(spec, "..", "-", 1), strings.Join(strings.FieldsFunc(spec, isListSign), ","))
 	if n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", rest); err == nil { // of a file, not of DNS
 		forms = append(forms, strconv.Itoa(n)+protocol)
 	}

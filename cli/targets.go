@@ -48,7 +48,11 @@ func parseTargetFlags(flags []string, auto string) (targetFlags, []config.Proble
 		if named = named && isTargetName(name); !named {
 			spec = f
 		}
-		if err := checkTarget(spec); err != nil {
+		err := checkTarget(spec)
+		if named && spec == "" {
+			err = fmt.Errorf("%q: the target after = is missing: want NAME=TARGET, where TARGET is %s", f, config.TargetSyntax())
+		}
+		if err != nil {
 			problems = append(problems, config.Problem{Position: targetFlag, Message: err.Error()})
 		}
 		if named {
