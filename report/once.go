@@ -40,9 +40,32 @@ type once struct {
 	causes []cause            // by result
 	names  map[cause][]string // of its results
 	said   map[cause]bool
-	advice map[string]finding    // the first that had it, by its text
-	notes  map[noteKey][]finding // the first of each result that has it
+	advice map[string]finding // the first that had it, by its text
+	notes  map[noteKey]*sameNote
 	noted  map[noteKey]bool
+}
+
+// sameNote is a note that results have in common.
+type sameNote struct {
+	first finding
+	also  []string        // names of the other results, at most maxAlso
+	more  int             // how many others there are
+	seen  map[string]bool // the names of all but the first
+}
+
+func (n *sameNote) add(f finding) {
+	name := nameFor(n.first, f)
+	if f.subject == n.first.subject && f.at == n.first.at || n.seen[name] { // another protocol of the need
+		return
+	}
+	if n.seen == nil {
+		n.seen = map[string]bool{}
+	}
+	if n.seen[name] = true; len(n.also) < maxAlso {
+		n.also = append(n.also, name)
+	} else {
+		n.more++
+	}
 }
 
 // noteKey is what makes two notes the same.
@@ -52,15 +75,15 @@ type noteKey struct {
 }
 
 func newOnce(r check.Report) *once {
-	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey][]finding{}, noted: map[noteKey]bool{}}
+	s := &once{names: map[cause][]string{}, said: map[cause]bool{}, advice: map[string]finding{}, notes: map[noteKey]*sameNote{}, noted: map[noteKey]bool{}}
 	by := namesOf(r)
 	for _, x := range r.Results {
 		for _, f := range noteFindings(x, by) {
 			k := noteKeyOf(f)
-			all := s.notes[k]
-			// The results of a need follow one another.
-			if n := len(all); n == 0 || all[n-1].subject != f.subject || all[n-1].at != f.at {
-				s.notes[k] = append(all, f)
+			if s.notes[k] == nil {
+				s.notes[k] = &sameNote{first: f}
+			} else {
+				s.notes[k].add(f)
 			}
 		}
 		c := causeOf(r, x)
@@ -169,16 +192,12 @@ func (s *once) writeNotes(b *bytes.Buffer, x check.Result, by naming, o Options)
 		}
 		s.noted[k] = true
 		writeFinding(b, f, o)
-		var also []string
-		known := map[string]bool{f.subject: true}
-		for _, other := range s.notes[k] {
-			if name := nameFor(f, other); !known[name] {
-				known[name] = true
-				also = append(also, name)
+		if same := s.notes[k]; len(same.also) > 0 {
+			names := strings.Join(same.also, ", ")
+			if same.more > 0 {
+				names += fmt.Sprintf(" and %d more", same.more)
 			}
-		}
-		if len(also) > 0 {
-			b.WriteString(indent + sentence("the same for "+upTo(maxAlso, also)) + "\n")
+			b.WriteString(indent + sentence("the same for "+names) + "\n")
 		}
 	}
 }
