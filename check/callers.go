@@ -193,7 +193,7 @@ func (n Need) noteCallers(r *Result, proto port.Protocol, routes []host.Route, t
 	case x.All || x.Reason == host.EveryPort:
 		who = callersOf(x) + " are"
 	case x.Reason == host.Unanswered:
-		n.notify(r, config.NAT, "answers to %s may be lost: calls are changed %s", callersOf(x), byRule(x, routes))
+		n.notify(r, config.NAT, "answers to %s may be lost: packets are changed %s", callersOf(x), byRule(x, routes))
 		return
 	}
 	n.notify(r, config.NAT, "%s sent to %s %s%s", who, destinations(x, proto, table), byRule(x, routes), reason)

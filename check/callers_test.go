@@ -119,7 +119,7 @@ func callerCases() []verdictCase {
 			r := some
 			r.Reason, r.To = host.Unanswered, []host.Destination{destination("192.0.2.1:8080", true)}
 			return r
-		}()), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "answers to callers of 192.0.2.1 by eth0 may be lost: calls are changed by a NAT rule in chain PREROUTING of table ip nat (old blue)"}},
+		}()), want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: "answers to callers of 192.0.2.1 by eth0 may be lost: packets are changed by a NAT rule in chain PREROUTING of table ip nat (old blue)"}},
 		{name: "callers: back to the need", need: on("192.0.2.1", "127.0.0.1"), attempts: []string{"ok", "ok"}, facts: away(func() host.Route {
 			r := local
 			r.To = []host.Destination{destination("127.0.0.1:8080", true)}

@@ -90,6 +90,8 @@ func (memory) ipset(index uint16) (*ipset, error) {
 	return someIPSets[index], nil
 }
 
+func (memory) mayChangeReplies(tableKey) bool { return true }
+
 func (memory) inSet(s *ipset, k ipsetKey) (bool, error) { return k.port == 8080, nil }
 
 var someIPSets = []*ipset{

@@ -222,6 +222,19 @@ chain b { type filter hook prerouting priority -290; udp dport 9999 udp dport se
 		{name: "changes of addresses that cancel", script: `table ip t { chain a { type filter hook prerouting priority -300; ip daddr 10.1.0.1 tcp dport 8080 ip daddr set 10.2.0.9; }
 chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr set 10.1.0.1; }
 }`, vague: true, wantSome: true},
+		{name: "every called address rewritten to an own one", script: "table ip t { chain pre { type filter hook prerouting priority raw; ip daddr set 10.1.0.9; }\n}\n", vague: true, wantSome: true},
+		{name: "every called address rewritten on input", script: "table ip t { chain in { type filter hook input priority filter; ip daddr set 10.1.0.9; }\n}\n", vague: true, wantSome: true},
+		{name: "every called address rewritten on output", script: "table ip t { chain out { type filter hook output priority raw; ip daddr set 10.1.0.9; }\n}\n", vague: true, wantSome: true},
+		{name: "every source rewritten on output", script: "table ip t { chain out { type filter hook output priority raw; ip saddr set 10.1.0.9; }\n}\n", vague: true, wantSome: true},
+		{name: "every source rewritten on the way out", script: "table inet t { chain post { type filter hook postrouting priority srcnat; ip saddr set 10.1.0.9; }\n}\n", vague: true, wantSome: true},
+		{name: "the source of replies to one caller rewritten", script: "table ip t { chain re { ip saddr set 10.1.0.9; }\nchain out { type filter hook output priority raw; ip daddr 10.1.0.2 jump re; }\n}\n", vague: true, wantSome: true},
+		{name: "the source of one caller rewritten", script: "table ip t { chain pre { type filter hook prerouting priority raw; ip saddr 10.1.0.2 ip saddr set 10.1.0.3; }\n}\n", vague: true, wantSome: true},
+		{name: "the port of replies rewritten", script: "table ip t { chain out { type filter hook output priority raw; tcp sport 8080 oifname != lo tcp sport set 77; }\n}\n", vague: true, wantSome: true},
+		{name: "replies rewritten after NAT to an own address", nft: "tcp dport 8080 dnat to 10.1.0.9", script: "table ip s { chain out { type filter hook output priority raw; ip saddr 10.1.0.9 tcp sport 8080 tcp sport set 77; }\n}\n", vague: true, wantSome: true},
+		{name: "replies sent out by another device", script: "table netdev d { chain e { type filter hook egress device wan priority 0; ip daddr 10.1.0.2 tcp sport 8080 fwd to lan; }\n}\n", vague: true, wantSome: true},
+		// Those of the own addresses are left alone.
+		{name: "sources of others rewritten on the way out", script: "table ip t { chain post { type filter hook postrouting priority srcnat; ip saddr 10.88.0.0/16 ip saddr set 10.1.0.9; ip saddr 10.2.0.2 ip saddr set 10.1.0.9; oifname wan0 ip saddr set 10.1.0.9; }\n}\n"},
+		{name: "replies rewritten to what they are", script: "table ip t { chain out { type filter hook output priority raw; ip saddr 10.1.0.1 tcp sport 8080 ip saddr set 10.1.0.1 tcp sport set 8080; }\n}\n"},
 		{name: "a queue that nobody reads", shell: `for kind in nft legacy; do
 			iptables-$kind -t nat -A PREROUTING -p tcp --dport 8080 -j NFQUEUE --queue-bypass
 			iptables-$kind -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 9090

@@ -114,6 +114,8 @@ type ruleset interface {
 	rules(t tableKey, chain string) ([]rule, error)
 	// rewriters returns all rules that change headers.
 	rewriters() []rewriter
+	// mayChangeReplies reports whether a table has rules that may change replies.
+	mayChangeReplies(t tableKey) bool
 	// set returns a set of nf_tables.
 	set(t tableKey, name string) (*set, error)
 	// element returns the element of a set with exactly this key, or nil.

@@ -201,3 +201,14 @@ func (m machine) addresses(asked netip.Addr) []netip.Addr {
 func (m machine) isOwn(addr netip.Addr) bool {
 	return addr.IsLoopback() || m.routed.overlap(addr, addr) || slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return i.has(addr) })
 }
+
+// hasAny reports whether an address of the machine may be between two others.
+func (m machine) hasAny(low, high netip.Addr) bool {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if low.Is6() {
+		loopback = netip.IPv6Loopback()
+	}
+	between := func(a netip.Addr) bool { return low.Compare(a) <= 0 && a.Compare(high) <= 0 }
+	return between(loopback) || low.IsLoopback() || high.IsLoopback() || m.routed.overlap(low, high) ||
+		slices.ContainsFunc(m.interfaces, func(i netInterface) bool { return slices.ContainsFunc(i.addrs, between) })
+}

@@ -186,7 +186,8 @@ func decodeVerdict(data []byte) (verdict, error) {
 	return v, nil
 }
 
-// decodeRule returns a rule, unless w, a walk for all questions, drops it.
+// decodeRule returns a rule, unless w, a walk for all questions, drops it. A nil one drops
+// none.
 func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 	const handle, expressions, userData = 3, 4, 7
 	_, a, err := decodeHeader(message)
@@ -195,7 +196,10 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 	}
 	// While conditions are checked, they may refer to the message. Most rules are
 	// dropped early.
-	w.reg, w.familySeen = registers{}, w.family != 0
+	checking := w != nil
+	if checking {
+		w.reg, w.familySeen = registers{}, w.family != 0
+	}
 	dropped := errDropped
 	visit := func(s step) error {
 		e := s.run(w)
@@ -204,7 +208,6 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 		}
 		return nil
 	}
-	checking := true
 	err = eachAttribute(a[expressions], func(_ uint16, data []byte) error {
 		s, err := decodeExpression(data)
 		if err != nil || !checking {

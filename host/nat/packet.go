@@ -78,12 +78,15 @@ type registers struct {
 	}
 }
 
-// content says which bytes are those of the called port and address.
+// content says which bytes are those of the called port and address, of the caller's port, or
+// from the first one on those of the address of a caller on the machine.
 type content uint8
 
 const (
 	ofPort content = iota + 1
 	ofAddr
+	ofHere
+	ofCallerPort
 )
 
 // register returns where a register starts: NFT_REG_1 to 4 have 16 bytes, and

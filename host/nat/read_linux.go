@@ -310,6 +310,11 @@ func (k *kernel) rewritersOf(t tableKey) ([]rewriter, error) {
 
 func (k *kernel) rewriters() []rewriter { return k.rewriting }
 
+func (k *kernel) mayChangeReplies(t tableKey) bool {
+	return slices.ContainsFunc(k.rewriting, func(r rewriter) bool { return r.table == t }) ||
+		t.family == familyNetdev && slices.ContainsFunc(k.base, func(b baseChain) bool { return b.table == t && b.hook == hookEgress })
+}
+
 // readLegacy decodes the tables of x_tables. Their order among the others is not
 // known. They are first here, and walk.either follows both orders.
 func (k *kernel) readLegacy() error {
@@ -357,6 +362,9 @@ func (k *kernel) rules(t tableKey, chain string) ([]rule, error) {
 	const table, name = 1, 2
 	var rules []rule
 	w := k.filter.walk(t.family)
+	if k.mayChangeReplies(t) {
+		w = nil // conditions on replies are about other ports and addresses
+	}
 	err := k.source.dump(getRule, t.family, []attribute{textAttribute(table, t.name), textAttribute(name, chain)}, func(message []byte) error {
 		r, keep, err := decodeRule(message, w)
 		if keep {

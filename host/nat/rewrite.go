@@ -80,8 +80,8 @@ func (w *walk) rewrite(r *rule, c change, certain bool) (gone bool) {
 	case back == yes && !c.addr && !c.source:
 		return false
 	case back == yes:
-		// Rules for answers change a source, too. They don't select the called port.
-		if !c.addr && !certain && !w.state.port && w.addr.IsValid() {
+		// Rules for replies to this machine change a source, too, by the port that it has called.
+		if !c.addr && !certain && !w.state.port && w.addr.IsValid() && r.selectsCallerPort() {
 			return false
 		}
 		w.result.reason = Unanswered

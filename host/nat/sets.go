@@ -89,7 +89,7 @@ func (w *walk) find(l lookup) (found, error) {
 	case !w.reg.selectsPort(l.at, s.keyLength):
 	case s.keyLength == 2 && s.read:
 		f.ports = s.size()
-	case slices.ContainsFunc(f.elements, func(e *element) bool { return e.wide(s, &w.reg, l.at) }):
+	case slices.ContainsFunc(f.elements, func(e *element) bool { return e.wide(s, &w.reg, l.at, ofPort, narrow) }):
 		f.ports = everyNumber
 	default:
 		f.ports = 1
@@ -120,8 +120,8 @@ func (s *set) size() int {
 	return s.ports
 }
 
-// wide reports whether an element is for most ports.
-func (e *element) wide(s *set, r *registers, at int) bool {
+// wide reports whether an element is for many ports of the called end or of the caller.
+func (e *element) wide(s *set, r *registers, at int, c content, many int) bool {
 	if e.flags&elementOther != 0 {
 		return true
 	}
@@ -129,9 +129,9 @@ func (e *element) wide(s *set, r *registers, at int) bool {
 		return false
 	}
 	for i := 0; i+1 < len(e.key) && i+1 < len(e.last); i++ {
-		if r.is[at+i] == ofPort && r.is[at+i+1] == ofPort {
+		if r.is[at+i] == c && r.is[at+i+1] == c {
 			low, high := int(e.key[i])<<8|int(e.key[i+1]), int(e.last[i])<<8|int(e.last[i+1])
-			return high-low >= narrow
+			return high-low >= many
 		}
 	}
 	return false

@@ -100,7 +100,7 @@ func (s loadMeta) loadType(w *walk) effect {
 		in = nil
 	case leaves != w.leaving():
 		return effect{} // no interface
-	case leaves:
+	case leaves && !w.reply:
 		in = &netInterface{kind: loopback}
 	}
 	if in == nil || in.kind == 0 {
@@ -124,11 +124,11 @@ func (w *walk) device(leaves bool) (name string, known bool) {
 	switch {
 	case w.filter != nil:
 		return "", false
-	case leaves && w.leaving():
+	case leaves && w.leaving() && !w.reply:
 		return "lo", true
 	case leaves != w.leaving():
 		return "", true
-	case w.in == nil:
+	case w.in == nil || w.reply && w.in.vrf != "":
 		return "", false
 	}
 	return w.in.name, true
@@ -138,11 +138,11 @@ func (w *walk) index(leaves bool) (index uint32, known bool) {
 	switch {
 	case w.filter != nil:
 		return 0, false
-	case leaves && w.leaving():
+	case leaves && w.leaving() && !w.reply:
 		return 1, true // lo is the first of every namespace (net/core/dev.c)
 	case leaves != w.leaving():
 		return 0, true
-	case w.in == nil:
+	case w.in == nil || w.reply && w.in.vrf != "":
 		return 0, false
 	}
 	return w.in.index, true
@@ -193,13 +193,22 @@ func (s loadPayload) run(w *walk) effect {
 		return ifMatched(maybe, "it is not known what the packets hold") // they may not have it
 	}
 	w.reg.store(s.at, h.value[s.offset:s.offset+s.length], h.known[s.offset:s.offset+s.length])
+	addr, length := addrOffset(w.family)
+	caller, port, callerPort := addr-length, portOffset, 0
+	if w.reply {
+		addr, caller, port, callerPort = caller, addr, callerPort, port
+	}
+	fromHere := w.fromHere() == yes && (!w.reply || w.in != nil && w.in.loopback)
 	for i := range s.length {
-		addr, length := addrOffset(w.family)
 		switch at := s.offset + i; {
-		case s.base == baseTransport && (at == portOffset || at == portOffset+1):
+		case s.base == baseTransport && (at == port || at == port+1):
 			w.reg.is[s.at+i] = ofPort
+		case s.base == baseTransport && (at == callerPort || at == callerPort+1):
+			w.reg.is[s.at+i] = ofCallerPort
 		case s.base == baseNetwork && at >= addr && at < addr+length:
 			w.reg.is[s.at+i] = ofAddr
+		case fromHere && s.base == baseNetwork && s.offset == caller && i < length:
+			w.reg.is[s.at+i] = ofHere
 		}
 	}
 	return matched
@@ -422,12 +431,12 @@ func (s compare) run(w *walk) effect {
 	var result tri
 	switch s.op {
 	case opEqual:
-		result = equalBits(value, known, s.want)
+		result = w.equalBits(s, value, known)
 		if result == yes && w.reg.selectsPort(s.at, len(s.want)) {
 			w.state.port = true
 		}
 	case opNotEqual:
-		result = equalBits(value, known, s.want).not()
+		result = w.equalBits(s, value, known).not()
 	default:
 		less, equal, greater := compareBits(value, known, s.want)
 		some, others := less, greater
@@ -451,6 +460,26 @@ func (s compare) run(w *walk) effect {
 		}
 	}
 	return ifMatched(result, depends)
+}
+
+// equalBits compares. A caller on the machine has one of its addresses.
+func (w *walk) equalBits(s compare, value, known []byte) tri {
+	result := equalBits(value, known, s.want)
+	_, length := addrOffset(w.family)
+	if result != maybe || len(s.want) > length || !w.reg.holds(ofHere, s.at, len(s.want)) ||
+		s.at > 0 && w.reg.is[s.at-1] == ofHere {
+		return result
+	}
+	mask := make([]byte, length)
+	for i := range s.want {
+		mask[i] = ^known[i]
+	}
+	want := make([]byte, length)
+	copy(want, s.want)
+	if low, high, ok := prefixOf(want, mask); ok && !w.machine.hasAny(low, high) {
+		return no
+	}
+	return result
 }
 
 // narrow is the largest number of ports that a condition for ports leaves. Service
@@ -554,6 +583,9 @@ func (s bitwise) run(w *walk) effect {
 			value[i] = value[i]&s.mask[i] ^ s.xor[i]
 		}
 	}
+	if s.unknown || s.shift != 0 || !zero(s.xor) || s.from > 0 && is[s.from-1] == ofHere {
+		forgetHere(is[:])
+	}
 	w.reg.store(s.to, value[:s.length], known[:s.length])
 	if w.filter == nil {
 		copy(w.reg.is[s.to:s.to+s.length], is[s.from:])
@@ -588,6 +620,15 @@ func shiftWords(b []byte, shift int, fill byte) {
 	}
 }
 
+// forgetHere is for bytes of an address that are not where they were.
+func forgetHere(is []content) {
+	for i, c := range is {
+		if c == ofHere {
+			is[i] = 0
+		}
+	}
+}
+
 // byteOrder reverses the bytes of each number.
 type byteOrder struct {
 	from, to, length, size int
@@ -606,6 +647,7 @@ func (s byteOrder) run(w *walk) effect {
 		}
 	}
 	w.reg.store(s.to, v[:s.length], k[:s.length])
+	forgetHere(is[:])
 	if w.filter == nil {
 		copy(w.reg.is[s.to:s.to+s.length], is[s.from:])
 	}

@@ -69,7 +69,11 @@ type walk struct {
 	// written are the sets of ipset that rules so far have changed, by their index.
 	written    map[uint16]bool
 	writtenAny bool
-	current    struct {
+	// moved reports whether NAT has led the call to another endpoint of the question.
+	moved bool
+	// reply reports that replies are followed, not calls.
+	reply   bool
+	current struct {
 		chain string
 		rule  *rule
 	}
@@ -103,6 +107,9 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 		err = w.followLocal()
 	} else {
 		err = w.followOutside()
+	}
+	if err == nil {
+		err = w.followReplies(c)
 	}
 	if errors.Is(err, errTooMany) {
 		return outcome{away: []sending{{targets: []Target{{}}}}, stays: true, reason: errTooMany.Error()}, nil
@@ -397,6 +404,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 			on.join(w.state)
 		}
 		if len(e.sent) > 0 || e.back != no {
+			w.moved = w.moved || e.back != no
 			w.send(r, e)
 			if e.back != no && w.chain.nat {
 				w.result.stays = true

@@ -34,14 +34,15 @@ type situation struct {
 	want  string // status
 	// notice and message are parts of the report.
 	notice, message string
-	// lost reports that callers get no answer.
-	lost bool
+	// lost reports that callers get no answer, and lostSome that some don't.
+	lost, lostSome bool
 }
 
 func situations() []situation {
 	const pre = "table ip t { chain pre { type nat hook prerouting priority -100\n %s\n }\n }"
 	const out = "table ip t { chain out { type nat hook output priority -100\n %s\n }\n }"
-	rules := func(form, rule string) string { return fmt.Sprintf(form, rule) }
+	const raw = "table ip t { chain c { type filter hook %s priority -300\n %s\n }\n }"
+	rules := func(form string, words ...any) string { return fmt.Sprintf(form, words...) }
 	owner := "owner: {process: callers.test}, "
 	return []situation{
 		{name: "no rule", want: "free"},
@@ -61,8 +62,15 @@ func situations() []situation {
 		{name: "REDIRECT to ports", nft: rules(pre, "tcp dport 8080 redirect to :9090-9091"), want: "redirected", message: "are sent to 10.0.0.254:9090-9091 by"},
 		{name: "rewritten in raw", nft: "table ip t { chain pre { type filter hook prerouting priority raw\n tcp dport 8080 tcp dport set 9090\n }\n" +
 			" chain out { type filter hook output priority raw\n tcp sport 9090 tcp sport set 8080\n }\n }", want: "redirected", message: "are sent to 10.0.0.254:9090 of callers.test (pid"},
-		{name: "an address rewritten in raw", nft: "table ip t { chain out { type filter hook output priority raw\n ip daddr 127.0.0.1 tcp dport 8080 ip daddr set " + here + "\n }\n }", want: "free", lost: true, notice: "answers to callers of 127.0.0.1 on this machine may be lost: calls are changed by a NAT rule in chain out of table ip t"},
-		{name: "a source rewritten in mangle", nft: "table ip t { chain pre { type filter hook prerouting priority mangle\n iifname \"net0\" tcp dport 8080 tcp sport set 77\n }\n }", want: "free", lost: true, notice: "answers to callers of 10.0.0.254 by net0 may be lost: calls are changed by a NAT rule in chain pre of table ip t"},
+		{name: "an address rewritten in raw", nft: "table ip t { chain out { type filter hook output priority raw\n ip daddr 127.0.0.1 tcp dport 8080 ip daddr set " + here + "\n }\n }", want: "free", lost: true, notice: "answers to callers of 127.0.0.1 on this machine may be lost: packets are changed by a NAT rule in chain out of table ip t"},
+		{name: "a source rewritten in mangle", nft: "table ip t { chain pre { type filter hook prerouting priority mangle\n iifname \"net0\" tcp dport 8080 tcp sport set 77\n }\n }", want: "free", lost: true, notice: "answers to callers of 10.0.0.254 by net0 may be lost: packets are changed by a NAT rule in chain pre of table ip t"},
+		{name: "every called address rewritten to an own one in raw", nft: rules(raw, "prerouting", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
+		{name: "every called address rewritten on input", nft: rules(raw, "input", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers"},
+		{name: "every called address rewritten on output", nft: rules(raw, "output", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers by net0 and on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
+		{name: "every source rewritten on output", nft: rules(raw, "output", "ip saddr set 10.0.0.77"), want: "free", lost: true, notice: "answers to callers"},
+		{name: "every source rewritten on the way out", nft: rules(raw, "postrouting", "ip saddr set 10.0.0.77"), want: "free", lost: true, notice: "answers to callers"},
+		{name: "the source of replies to one caller rewritten", nft: rules(raw, "output", "ip daddr 10.0.0.1 ip saddr set 10.0.0.77"), want: "free", lostSome: true, notice: "answers to callers of 10.0.0.254 by net0 may be lost"},
+		{name: "sources of others rewritten on the way out", nft: rules(raw, "postrouting", "ip saddr 10.88.0.0/16 ip saddr set "+here), want: "free"},
 		{
 			name: "CNI portmap", shell: `iptables-nft -t nat -N CNI-HOSTPORT-DNAT
 			iptables-nft -t nat -N CNI-DN-0123
@@ -163,7 +171,7 @@ func truth(t *testing.T, caller *testbed.Machine, s situation) {
 	}
 	serveOn(t, device, address+":8080", "app")
 	timeout := "10"
-	if s.lost {
+	if s.lost || s.lostSome {
 		timeout = "0.3"
 	}
 	// Each way has several callers.
@@ -177,10 +185,14 @@ func truth(t *testing.T, caller *testbed.Machine, s situation) {
 	if address != here && device == "" {
 		ways["loopback"] = calls(t, nil, timeout, "", "127.0.0.1")
 	}
-	away := false
+	away, someAway := false, false
 	for name, reached := range ways {
 		t.Logf("%s: %v", name, reached)
 		away = away || !slices.Contains(reached, "app")
+		someAway = someAway || slices.Contains(reached, "nobody")
+	}
+	if s.lostSome && !someAway {
+		t.Error("all callers get answers")
 	}
 	if want := s.want != "free" || s.lost || strings.Contains(s.notice, "every port"); away != want {
 		t.Errorf("all callers of a way are sent away: %t, but %s", away, s.want)
