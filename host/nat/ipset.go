@@ -21,6 +21,8 @@ type ipsetKey struct {
 	addr     netip.Addr
 	port     uint16
 	protocol uint8
+	device   string
+	mark     uint32
 }
 
 const ipsetList = "list:set"
@@ -30,7 +32,7 @@ func (s *ipset) parts() (parts []string, ok bool) {
 	_, list, found := strings.Cut(s.kind, ":")
 	parts = strings.Split(list, ",")
 	for _, p := range parts {
-		found = found && (p == "ip" || p == "net" || p == "port")
+		found = found && (p == "ip" || p == "net" || p == "port" || p == "iface" || p == "mark")
 	}
 	return parts, found
 }
@@ -119,9 +121,23 @@ func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err erro
 	if len(parts) > s.dims || set.family != 0 && set.family != w.family {
 		return no, false, nil
 	}
+	key := ipsetKey{addr: w.addr, port: w.port, protocol: w.protocol}
 	ofCaller := false
-	for i := range parts {
-		ofCaller = ofCaller || s.source&(1<<(i+1)) != 0
+	for i, p := range parts {
+		src := s.source&(1<<(i+1)) != 0
+		switch p {
+		case "iface":
+			// Where a packet has no such device, no key is the packet's.
+			name, is := w.device(!src)
+			if is && name == "" {
+				return no, false, nil
+			}
+			key.device, known = name, known && is
+		case "mark":
+			key.mark, known = w.state.mark.value, known && w.state.mark.known == ^uint32(0)
+		default:
+			ofCaller = ofCaller || src
+		}
 	}
 	byPort = slices.Contains(parts, "port")
 	byAddr := len(parts) > 1 || !byPort
@@ -131,14 +147,14 @@ func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err erro
 	if !known || ofCaller || byAddr && !w.addr.IsValid() || byPort && w.port == 0 {
 		return maybe, byPort, nil
 	}
-	in, err := w.rules.inSet(set, ipsetKey{w.addr, w.port, w.protocol})
+	in, err := w.rules.inSet(set, key)
 	return triOf(in), byPort, err
 }
 
 // attributes returns what the kernel is asked about a key
 // (include/uapi/linux/netfilter/ipset/ip_set.h).
 func (k ipsetKey) attributes(parts []string) []attribute {
-	const ip, port, proto, ip2, ipv4, ipv6, networkOrder = 1, 4, 7, 20, 1, 2, 0x4000
+	const ip, port, proto, mark, ip2, iface, ipv4, ipv6, networkOrder = 1, 4, 7, 10, 20, 23, 1, 2, 0x4000
 	addr := attribute{ipv4 | networkOrder, k.addr.AsSlice()}
 	if k.addr.Is6() {
 		addr.kind = ipv6 | networkOrder
@@ -152,6 +168,10 @@ func (k ipsetKey) attributes(parts []string) []attribute {
 			if len(parts) > 1 {
 				all = append(all, attribute{proto, []byte{k.protocol}})
 			}
+		case p == "iface":
+			all = append(all, textAttribute(iface, k.device))
+		case p == "mark":
+			all = append(all, attribute{mark | networkOrder, binary.BigEndian.AppendUint32(nil, k.mark)})
 		case first:
 			all, first = append(all, nest(ip, addr)), false
 		default:

@@ -52,8 +52,17 @@ func TestIPSets(t *testing.T) {
 		{name: "counters that decide", sets: "create s hash:ip counters\nadd s 10.1.0.1", rules: "-p tcp --dport 8080 -m set --match-set s dst --packets-gt 2", vague: true},
 		{name: "a source", sets: "create s hash:ip\nadd s 10.1.0.2", rules: "-p tcp --dport 8080 -m set --match-set s src", vague: true, text: "match-set s src"},
 		{name: "an exception that is wanted", sets: "create s hash:net\nadd s 10.1.0.0/24\nadd s 10.1.0.9 nomatch", rules: "-p tcp --dport 8080 -m set --match-set s dst --return-nomatch", vague: true},
-		{name: "an interface", sets: "create s hash:net,iface\nadd s 10.1.0.0/24,wan", rules: "-p tcp --dport 8080 -m set --match-set s dst,src", vague: true},
-		{name: "a mark", sets: "create s hash:ip,mark\nadd s 10.1.0.1,5", rules: "-p tcp --dport 8080 -m set --match-set s dst,dst", vague: true},
+		{name: "a network and an interface", sets: "create s hash:net,iface\nadd s 10.1.0.0/24,wan\nadd s 10.1.0.9,wan nomatch", rules: "-p tcp --dport 8080 -m set --match-set s dst,src\n-p udp --dport 8080 -m set ! --match-set s dst,src", text: "match-set s dst,src"},
+		{name: "a network and the interface of local calls", sets: "create s hash:net,iface\nadd s 10.1.0.0/24,lo\nadd s 10.2.0.1,wan", rules: "-p tcp --dport 8080 -m set --match-set s dst,dst"},
+		{name: "an interface that calls don't have", sets: "create s hash:net,iface\nadd s 10.1.0.0/24,lan0\nadd s 10.1.0.9,eth0", rules: "-p tcp --dport 8080 -m set --match-set s dst,src\n-p tcp --dport 8080 -m set --match-set s dst,dst", none: true},
+		{name: "interfaces whose names start so", sets: "create s hash:net,iface\nadd s 10.0.0.0/8,wa wildcard", rules: "-p tcp --dport 8080 -m set --match-set s dst,src"},
+		{name: "a list with interfaces", sets: "create a hash:net,iface\nadd a 10.1.0.9,wan\ncreate s list:set\nadd s a", rules: "-p tcp --dport 8080 -m set --match-set s dst,src"},
+		{name: "an interface for IPv6", v6: true, sets: "create s hash:net,iface family inet6\nadd s fd01::/64,wan", rules: "-p tcp --dport 8080 -m set --match-set s dst,src"},
+		{name: "an interface and a source", sets: "create s hash:net,iface\nadd s 10.1.0.2,wan", rules: "-p tcp --dport 8080 -m set --match-set s src,src", vague: true},
+		{name: "a mark", sets: "create s hash:ip,mark\nadd s 10.1.0.1,0\nadd s 10.1.0.9,5", rules: "-p tcp --dport 8080 -m set --match-set s dst,dst"},
+		{name: "a MAC address", sets: "create s hash:mac\nadd s 02:00:00:00:00:01", rules: "-p tcp --dport 8080 -m set --match-set s src", vague: true},
+		{name: "a MAC address in a bitmap", sets: "create s bitmap:ip,mac range 10.1.0.0/24\nadd s 10.1.0.1", rules: "-p tcp --dport 8080 -m set --match-set s dst,src", vague: true},
+		{name: "marks and queues beside elements", sets: "create s hash:ip,port skbinfo\nadd s 10.1.0.1,tcp:8080 skbmark 0x7 skbqueue 1", rules: "-p tcp -m set --match-set s dst,dst"},
 	} {
 		for _, kind := range []string{"nft", "legacy"} {
 			t.Run(c.name+" "+kind, func(t *testing.T) {
