@@ -310,6 +310,8 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 		{name: "a port rewritten by lo", script: "table netdev d {\nchain i { type filter hook ingress device lo priority 0; udp dport 8080 udp dport set 9091; }\n}\n", wantAll: true, drops: true},
 		{name: "a device that marks", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 meta mark set 4; }\n}\n" +
 			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta mark 4 meta l4proto tcp redirect to :9090; }\n}\n", wantAll: true},
+		{name: "a device that keeps calls from being tracked", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 notrack; }\n}\n" +
+			"table ip t {\nchain pre { type nat hook prerouting priority -100; tcp dport 8080 redirect to :9090; }\n}\n", wantAll: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},

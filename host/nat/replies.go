@@ -92,7 +92,7 @@ func (w *walk) oneReply(r *rule, depth int) (goesOn, returns bool, err error) {
 		}
 		if e.changes.any() {
 			w.current.chain = chain
-			w.send(r, effect{sent: []Target{{Addr: w.addr, Port: w.port}}})
+			w.send(r, effect{sent: []Target{{Port: w.port, Here: true}}})
 			return true, returns, nil
 		}
 		goesOn = goesOn || e.matched == maybe

@@ -727,7 +727,7 @@ func (w *walk) storeAny(at int, elements []*element) {
 type noTrack struct{}
 
 func (noTrack) run(w *walk) effect {
-	if w.chain.priority < priorityConntrack && !w.met() {
+	if (w.chain.priority < priorityConntrack || w.hook == hookIngress) && !w.met() {
 		w.state.untracked = yes
 	}
 	return matched

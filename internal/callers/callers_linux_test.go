@@ -64,9 +64,9 @@ func situations() []situation {
 			" chain out { type filter hook output priority raw\n tcp sport 9090 tcp sport set 8080\n }\n }", want: "redirected", message: "are sent to 10.0.0.254:9090 of callers.test (pid"},
 		{name: "an address rewritten in raw", nft: "table ip t { chain out { type filter hook output priority raw\n ip daddr 127.0.0.1 tcp dport 8080 ip daddr set " + here + "\n }\n }", want: "free", lost: true, notice: "answers to callers of 127.0.0.1 on this machine may be lost: packets are changed by a NAT rule in chain out of table ip t"},
 		{name: "a source rewritten in mangle", nft: "table ip t { chain pre { type filter hook prerouting priority mangle\n iifname \"net0\" tcp dport 8080 tcp sport set 77\n }\n }", want: "free", lost: true, notice: "answers to callers of 10.0.0.254 by net0 may be lost: packets are changed by a NAT rule in chain pre of table ip t"},
-		{name: "every called address rewritten to an own one in raw", nft: rules(raw, "prerouting", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
+		{name: "every called address rewritten to an own one in raw", nft: rules(raw, "prerouting", "ip daddr set "+here), want: "free", lost: true, notice: "on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
 		{name: "every called address rewritten on input", nft: rules(raw, "input", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers"},
-		{name: "every called address rewritten on output", nft: rules(raw, "output", "ip daddr set "+here), want: "free", lost: true, notice: "answers to callers by net0 and on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
+		{name: "every called address rewritten on output", nft: rules(raw, "output", "ip daddr set "+here), want: "free", lost: true, notice: "by net0 and on this machine may be lost: packets are changed by a NAT rule in chain c of table ip t"},
 		{name: "every source rewritten on output", nft: rules(raw, "output", "ip saddr set 10.0.0.77"), want: "free", lost: true, notice: "answers to callers"},
 		{name: "every source rewritten on the way out", nft: rules(raw, "postrouting", "ip saddr set 10.0.0.77"), want: "free", lost: true, notice: "answers to callers"},
 		{name: "the source of replies to one caller rewritten", nft: rules(raw, "output", "ip daddr 10.0.0.1 ip saddr set 10.0.0.77"), want: "free", lostSome: true, notice: "answers to callers of 10.0.0.254 by net0 may be lost"},
@@ -135,26 +135,33 @@ func TestCallers(t *testing.T) {
 	for _, s := range situations() {
 		t.Run(s.name, func(t *testing.T) {
 			// Answers of the container come back by this machine.
-			script(t, "flush ruleset\ntable ip back { chain post { type nat hook postrouting priority 100\n ip daddr 10.0.0.2 masquerade\n }\n }\n"+s.nft)
-			if s.shell != "" {
-				must(t, "sh", "-ec", s.shell)
-				t.Cleanup(func() { must(t, "iptables-legacy", "-t", "nat", "-F") })
-			}
-			got := check(t, "{name: app, port: 8080, "+s.need+"range: 8080-8089}")
-			if got.Status != s.want || !strings.Contains(got.Message, s.message) {
-				t.Errorf("%s: %s, want %s and %q", got.Status, got.Message, s.want, s.message)
-			}
-			if text := got.notice("nat"); (text != "") != (s.notice != "") || !strings.Contains(text, s.notice) {
-				t.Errorf("notice %q, want %q", text, s.notice)
-			}
-			if (got.Redirect != nil) != (s.want == "redirected" || s.want == "owned" || s.want == "listening") {
-				t.Errorf("redirect %+v", got.Redirect)
-			}
-			if s.want == "redirected" && !strings.Contains(s.need, "expect:") && (len(got.Alternatives) == 0 || slices.Contains(got.Alternatives, 8080)) {
-				t.Errorf("alternatives %v", got.Alternatives)
-			}
+			s.nft = "table ip back { chain post { type nat hook postrouting priority 100\n ip daddr 10.0.0.2 masquerade\n }\n }\n" + s.nft
+			s.check(t)
 			truth(t, caller, s)
 		})
+	}
+}
+
+// check makes the rules and compares the report with the situation.
+func (s situation) check(t *testing.T) {
+	t.Helper()
+	script(t, "flush ruleset\n"+s.nft)
+	if s.shell != "" {
+		must(t, "sh", "-ec", s.shell)
+		t.Cleanup(func() { must(t, "iptables-legacy", "-t", "nat", "-F") })
+	}
+	got := check(t, "{name: app, port: 8080, "+s.need+"range: 8080-8089}")
+	if got.Status != s.want || !strings.Contains(got.Message, s.message) {
+		t.Errorf("%s: %s, want %s and %q", got.Status, got.Message, s.want, s.message)
+	}
+	if text := got.notice("nat"); (text != "") != (s.notice != "") || !strings.Contains(text, s.notice) {
+		t.Errorf("notice %q, want %q", text, s.notice)
+	}
+	if (got.Redirect != nil) != (s.want == "redirected" || s.want == "owned" || s.want == "listening") {
+		t.Errorf("redirect %+v", got.Redirect)
+	}
+	if s.want == "redirected" && !strings.Contains(s.need, "expect:") && (len(got.Alternatives) == 0 || slices.Contains(got.Alternatives, 8080)) {
+		t.Errorf("alternatives %v", got.Alternatives)
 	}
 }
 
