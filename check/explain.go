@@ -277,7 +277,7 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 			return
 		}
 	}
-	n.noteUnproven(r, sockets)
+	n.noteUnproven(r, sockets, gaps)
 	if !complete && len(n.Owner) > 0 {
 		n.notify(r, config.Degraded, "some processes were not compared with owner%s", because(gaps, host.GapHolders))
 	}
@@ -292,7 +292,7 @@ func mayBeKernels(s host.Socket) bool {
 
 // noteUnproven adds a notice if it is unknown whether a holder is an owner although
 // its facts could be read.
-func (n Need) noteUnproven(r *Result, sockets []host.Socket) {
+func (n Need) noteUnproven(r *Result, sockets []host.Socket, gaps []host.Gap) {
 	if len(n.Owner) == 0 || r.Status != Unknown {
 		return
 	}
@@ -301,6 +301,8 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket) {
 			switch {
 			case h.Container != "" && !slices.Contains(h.Vouched, "container"):
 				n.notify(r, config.Degraded, "pid %d runs in a cgroup with a container's ID that its user can have chosen, and no container engine confirmed it", h.PID)
+			case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Image+o.Compose != "" }):
+				n.notify(r, config.Degraded, "of container %s only the name is known%s", clip(h.ContainerInfo.Name, 64), because(gaps, host.GapContainers))
 			case h.Executable != "" && h.File == "":
 				n.notify(r, config.Degraded, "the executable of pid %d could not be compared with the machine's file of the same path", h.PID)
 			case h.User != "" && !madeBy(s, h):

@@ -99,6 +99,8 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	container := func(pattern string, field func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
+		case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && field(*h.ContainerInfo) == "":
+			result = min(result, unproven)
 		case h.ContainerInfo != nil:
 			match(pattern, field(*h.ContainerInfo), "")
 		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":

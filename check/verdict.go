@@ -448,7 +448,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 		if h.ContainerInfo != nil {
 			out.Container.Engine, out.Container.Socket = cmp.Or(h.ContainerInfo.Engine, h.Engine), h.ContainerInfo.Socket
 			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service
-			out.Container.Unit = h.ContainerInfo.Unit
+			out.Container.Unit, out.Container.NameOnly = h.ContainerInfo.Unit, h.ContainerInfo.NameOnly
 		}
 	}
 	if started := h.Started; !started.IsZero() {

@@ -102,7 +102,11 @@ func FuzzStat(f *testing.F) {
 		if got.copied {
 			flags = 0x40
 		}
-		again, err := parseStat(fmt.Appendf(nil, "1 (%s) %s %d 0 %d 0 0 %d%s %d\n", got.name, got.state, got.parent, got.session, flags, strings.Repeat(" 0", 12), got.start))
+		pid := got.session + 1
+		if got.leads {
+			pid = got.session
+		}
+		again, err := parseStat(fmt.Appendf(nil, "%d (%s) %s %d 0 %d 0 0 %d%s %d%s %d\n", pid, got.name, got.state, got.parent, got.session, flags, strings.Repeat(" 0", 12), got.start, strings.Repeat(" 0", 5), got.stack))
 		if err != nil || again != got {
 			t.Fatalf("%+v became %+v (%v)", got, again, err)
 		}

@@ -551,3 +551,32 @@ func TestTableOfGVisor(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The name of a container comes from a conmon that Podman has started alone.
+func TestParseMonitor(t *testing.T) {
+	const id = "e28f129451bd6fa635fd512d13de776eb37b376d65cc1f4c2f9baa4287fa9804"
+	const podman = " --exit-dir /run/libpod/exits --full-attach --exit-command /usr/bin/podman --exit-command-arg -n --exit-command-arg other"
+	for line, want := range map[string]string{
+		"/usr/bin/conmon --api-version 1 -c " + id + " -u " + id + " -r /usr/bin/runc -b /var/x -p /run/x -n web" + podman: "web",
+		"conmon --cid=" + id + " --name=web -t" + podman:                                                                   "web",
+		"conmon -b -n -c " + id + " -n web" + podman:                                                                       "web",
+		"conmon -c " + id + podman:                                                                                         "",
+		"conmon -c " + id + " -n k8s_POD_x --exit-dir /var/run/crio/exits":                                                 "none",
+		"conmon -c " + id[1:] + " -n web" + podman:                                                                         "none",
+		"conmon -c " + strings.ToUpper(id) + " -n web" + podman:                                                            "none",
+		"conmon -n web" + podman:                                                                                           "none",
+		"conmon -c " + id + " -n " + strings.Repeat("x", nameLimit+1) + podman:                                             "none",
+		"conmon -c": "none",
+		"":          "none",
+	} {
+		gotID, name := parseMonitor([]byte(strings.ReplaceAll(line, " ", "\x00") + "\x00"))
+		if gotID == "" {
+			name = "none"
+		} else if gotID != id {
+			t.Errorf("%q: ID %q", line, gotID)
+		}
+		if name != want {
+			t.Errorf("%q: %q, want %q", line, name, want)
+		}
+	}
+}

@@ -99,6 +99,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	if f, proven := ForwarderOf(h); proven {
 		h.LeftOver = f.lostParent(h)
+		nameMonitored(&h, f, dir, string(cgroup))
 	} else if d.jobs > 0 {
 		h.Job = d.job(dir)
 	}
@@ -197,6 +198,8 @@ type stat struct {
 	parent, session int
 	copied          bool   // it was forked and has executed no file since
 	start           uint64 // ticks since boot
+	stack           uint64 // where its stack starts; 0 if that may not be read
+	leads           bool   // its session is its own
 }
 
 func readStat(dir string) (stat, error) {
@@ -236,7 +239,13 @@ func parseStat(text []byte) (stat, error) {
 		return stat{}, err
 	}
 	const forkedNoExec = 0x40 // PF_FORKNOEXEC of include/linux/sched.h
-	return stat{string(text[open+1 : end]), string(fields[0]), parent, session, flags&forkedNoExec != 0, start}, nil
+	s := stat{name: string(text[open+1 : end]), state: string(fields[0]), parent: parent, session: session, copied: flags&forkedNoExec != 0, start: start}
+	const startStack = 28 - 3
+	if len(fields) > startStack {
+		s.stack, _ = strconv.ParseUint(string(fields[startStack]), 10, 64) // not a number: as if it may not be read
+	}
+	s.leads = session > 0 && strings.TrimSpace(string(text[:open])) == strconv.Itoa(session)
+	return s, nil
 }
 
 // parseBootTime parses "btime 1767225600" of /proc/stat.

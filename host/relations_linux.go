@@ -11,7 +11,8 @@ import (
 
 // master returns the process of which a process is a forked copy: both execute the
 // same file, and the copy has executed no other one since. It returns 0 if there is
-// none. A daemon that has left its parent is in a session of its own. Where the file of
+// none. A daemon that has left its parent is in a session of its own, and has another
+// parent since, whose stack is at another address. Where the file of
 // another user's process may not be read, its name has to do. A parent that /proc hides
 // from this user is known by its session alone.
 func master(dir string, s stat) (found int, unseen bool) {
@@ -24,7 +25,7 @@ func master(dir string, s stat) (found int, unseen bool) {
 		if err != nil && inSession(s.parent, s.session) {
 			return s.parent, true
 		}
-		if err != nil || parent.session != s.session {
+		if err != nil || parent.session != s.session && (s.stack == 0 || parent.stack != s.stack) {
 			break
 		}
 		if _, err := os.Readlink(above + "exe"); !sameFile(above+"exe", dir+"exe") && !(errors.Is(err, fs.ErrPermission) && parent.name == s.name) {
@@ -66,9 +67,10 @@ func leavesCopies(pid int) bool {
 }
 
 // starter returns the parent of a process if both execute the same file by the same
-// name, as a cluster of Node.js does, and the process is no forked copy; else 0.
+// name, as a cluster of Node.js does, and the process is no forked copy; else 0. It may
+// have made a session for the process.
 func starter(dir string, s, parent stat) int {
-	if s.copied || s.parent <= 1 || parent.session != s.session || parent.name != s.name || !sameFile("/proc/"+strconv.Itoa(s.parent)+"/exe", dir+"exe") {
+	if s.copied || s.parent <= 1 || parent.session != s.session && !s.leads || parent.name != s.name || !sameFile("/proc/"+strconv.Itoa(s.parent)+"/exe", dir+"exe") {
 		return 0
 	}
 	return s.parent

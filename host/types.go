@@ -373,9 +373,9 @@ type Holder struct {
 	// Parents are the ancestors of a process with a container that is not vouched
 	// for, the parent first. The engine knows the first process of the container.
 	Parents []int `json:"parents,omitempty"`
-	// ContainerInfo is a container engine's description of the container; nil if
-	// no engine was asked, or if it has no such container. Anybody may have
-	// written its text.
+	// ContainerInfo is a container engine's description of the container, or has the name
+	// from the command line of a conmon of root's; nil if no engine was asked, or if it has
+	// no such container. Anybody may have written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
 
@@ -423,6 +423,8 @@ type ContainerInfo struct {
 	// Unit is the systemd unit that starts the container, as in Holder.Unit; empty if
 	// none is known.
 	Unit string `json:"unit,omitempty"`
+	// NameOnly is set if no engine described it: the other facts are not known.
+	NameOnly bool `json:"name_only,omitempty"`
 	// Socket is the address of an engine that a user runs without root, for that
 	// user's and root's commands; empty for root's own.
 	Socket string `json:"socket,omitempty"`

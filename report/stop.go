@@ -218,6 +218,9 @@ func stopContainer(w *way, c check.Container) bool {
 	for _, ref := range []string{c.Name, c.ID[:min(len(c.ID), 12)]} {
 		if isWord(ref) {
 			w.text, w.many, w.command, w.word = as+"stop its container", as+"stop its containers", command+" stop", ref
+			if c.NameOnly && w.holder.Forwarder != nil {
+				w.after = orItsUnit(w.holder)
+			}
 			return true
 		}
 	}

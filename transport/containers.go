@@ -311,6 +311,7 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			case containers != nil && h.Container == "" && proven && forwarder.Own && answer.daemon(h.PID):
 				// dockerd listens on ports of its own too, such as that of its API. Another
 				// dockerd may hold a port for a container of its own.
+			case h.ContainerInfo != nil: // its own command line has named it
 			case h.LeftOver && (answer.gap == nil || isGone(answer.gap)):
 				// An engine would have ended it with its container.
 			default:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,26 +27,9 @@ func TestPodmanWithSystemd(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(dir, "rootfs")
-	for _, name := range []string{"bin", "lib", "lib64", "usr", "etc", "dev", "proc", "sys", "tmp", "run"} {
-		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// crun refuses hybrid cgroups, and podman's default limits may exceed ours.
-	for name, text := range map[string]string{
-		"containers.conf": fmt.Sprintf("[containers]\ndefault_ulimits = [\"nofile=%d:%d\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"systemd\"\nevents_logger = \"none\"\n", files.Cur, files.Cur),
-		"storage.conf":    fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%s/storage\"\nrunroot = \"/run/podman-storage\"\n", dir),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	conf, storage := "CONTAINERS_CONF="+dir+"/containers.conf", "CONTAINERS_STORAGE_CONF="+dir+"/storage.conf"
+	root := podmanRoot(t, dir)
+	env := podmanConfig(t, dir, "systemd", "/run/podman-storage")
+	conf, storage := env[0], env[1]
 	// As `podman generate systemd --new` writes them: conmon stays in the unit, and the
 	// container is in a scope. One publishes its port, the other listens itself.
 	unit := func(options, command string) string {
@@ -105,12 +89,19 @@ ports:
 	wants(t, allHints(results["web"]), "`podman stop web`", "`owner: {container: \"web\"}`", "not", "kill", "systemctl", "scope")
 	engine := s.env
 	s.env = []string{"DOCKER_HOST=unix:///run/none.sock"}
-	for _, r := range s.check(t, "/run/portcheck.yml")[:2] {
-		wants(t, allHints(r), "not", "kill", "systemctl", "`owner: ")
-		if r.Name == "owner" && r.Status != check.Unknown {
-			t.Errorf("without the engine: %s: %s", r.Status, r.Message)
+	for _, r := range s.check(t, "/run/portcheck.yml") {
+		if r.Status != want[r.Name] {
+			t.Errorf("without the engine: %s: %s: %s", r.Name, r.Status, r.Message)
+		}
+		if r.Name == "web" {
+			wants(t, r.Message, "container web)")
+			wants(t, allHints(r), "`podman stop web`", "`owner: {container: \"web\"}`", "not", "kill", "systemctl", "scope")
 		}
 	}
+	s.systemctl(t, "start", "published.service")
+	published := s.check(t, "--port", "8082", "--wait", "1s")[0]
+	wants(t, allHints(published), "stop its container: `podman stop published`; but if published.service has started it, stop that unit", "not", "kill")
+	s.systemctl(t, "stop", "published.service")
 	s.env = engine
 	s.follow(t, "8080", results["web"])
 	wants(t, s.systemctl(t, "is-active", "podman.service"), "active", "not", "inactive")
@@ -131,4 +122,97 @@ ports:
 	if left := podman("ps", "--format", "{{.Names}}"); left != "other" {
 		t.Errorf("containers that run: %q", left)
 	}
+}
+
+// Podman needs no service, and most machines have none: the command line of a conmon
+// names the container.
+func TestPodmanWithoutService(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	for _, name := range []string{"podman", "runc", "conmon"} {
+		if _, err := exec.LookPath(name); err != nil {
+			testbed.Missing(t, err.Error())
+		}
+	}
+	dir := t.TempDir()
+	root := podmanRoot(t, dir)
+	here := place{env: append(podmanConfig(t, dir, "cgroupfs", dir+"/run"), "DOCKER_HOST=")}
+	podman := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("podman", append([]string{"--log-level", "error"}, args...)...)
+		cmd.Env = append(os.Environ(), here.env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("podman %q: %v\n%s", args, err, out)
+		}
+	}
+	for name, port := range map[string]string{"web": "8080", "other": "8081"} {
+		podman("run", "-d", "--stop-signal", "KILL", "--name", name, "-p", port+":80", "-v", "/bin:/bin:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/usr:/usr:ro", "--rootfs", root, "/bin/sleep", "600")
+		t.Cleanup(func() { podman("rm", "--force", "--ignore", name) })
+	}
+	manifest := filepath.Join(dir, "portcheck.yml")
+	text := `version: 1
+app: shop
+allow: [duplicate]
+ports:
+  - {name: web, port: 8080}
+  - {name: owner, port: 8080, owner: {container: web}}
+  - {name: wrong, port: 8080, owner: {container: other}}
+  - {name: image, port: 8080, owner: {image: nginx}}
+  - {name: listens, port: 8080, expect: listening, owner: {container: web}}
+`
+	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]check.Status{"web": check.InUse, "owner": check.Owned, "wrong": check.InUse, "image": check.Unknown, "listens": check.Listening}
+	for _, r := range here.check(t, "-t", "local", manifest) {
+		if r.Status != want[r.Name] {
+			t.Errorf("%s: %s: %s %+v", r.Name, r.Status, r.Message, r.Notices)
+		}
+		if r.Name == "image" && !slices.ContainsFunc(r.Notices, func(n check.Notice) bool {
+			return strings.Contains(n.Message, "of container web only the name is known")
+		}) {
+			t.Errorf("%+v", r.Notices)
+		}
+	}
+	r := here.taken(t, "8080")
+	wants(t, r.Message, "in use by conmon (pid ", "container web)")
+	wants(t, allHints(r), "stop its container: `podman stop web`", "not", "kill", "podman ps")
+	here.follow(t, "8080", r)
+	if r := here.taken(t, "8081"); !strings.Contains(r.Message, "container other)") {
+		t.Error(r.Message)
+	}
+}
+
+// podmanRoot makes the root file system of a container, in which directories of the
+// machine are mounted.
+func podmanRoot(t *testing.T, dir string) string {
+	t.Helper()
+	root := filepath.Join(dir, "rootfs")
+	for _, name := range []string{"bin", "lib", "lib64", "usr", "etc", "dev", "proc", "sys", "tmp", "run"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// podmanConfig writes the files of Podman's configuration and returns the environment that
+// leads to them.
+func podmanConfig(t *testing.T, dir, cgroups, runroot string) []string {
+	t.Helper()
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	// crun refuses hybrid cgroups, and podman's default limits may exceed ours.
+	for name, text := range map[string]string{
+		"containers.conf": fmt.Sprintf("[containers]\ndefault_ulimits = [\"nofile=%d:%d\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"%s\"\nevents_logger = \"none\"\n", files.Cur, files.Cur, cgroups),
+		"storage.conf":    fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%s/storage\"\nrunroot = \"%s\"\n", dir, runroot),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{"CONTAINERS_CONF=" + dir + "/containers.conf", "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf"}
 }

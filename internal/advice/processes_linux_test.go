@@ -83,6 +83,14 @@ for _ in range(3):
 print("ready", flush=True)
 time.sleep(600)`
 
+// sessions makes each forked copy leave its master's session.
+func sessions(script string) string {
+	for _, at := range []string{"    if pid == 0:\n", "    if os.fork() == 0:\n"} {
+		script = strings.ReplaceAll(script, at, at+"        os.setsid()\n")
+	}
+	return script
+}
+
 func TestRemediesOfProcesses(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -96,6 +104,8 @@ func TestRemediesOfProcesses(t *testing.T) {
 			return pid
 		}, []string{"suspended", "`kill -CONT PID && kill PID`"}},
 		{"workers with sockets of their own", func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "`kill PID`"}},
+		{"workers with sockets and sessions of their own", func(t *testing.T) int { return python(t, sessions(pool), "3") }, []string{"stop the master of python3", "`kill PID`"}},
+		{"copies with sessions of their own, which outlive their process", func(t *testing.T) int { return python(t, sessions(leaver)) }, []string{"stop the processes of python3", "of which they are copies: `kill PID "}},
 		{"copies that outlive their process", func(t *testing.T) int { return python(t, copies) }, []string{"stop python3", "and 3 more: `kill PID "}},
 		{"orphans that share a socket", func(t *testing.T) int {
 			pid := python(t, copies, "end")
@@ -151,6 +161,66 @@ func TestRemedyOfASingleWorker(t *testing.T) {
 	if r.Status != check.Free {
 		t.Errorf("%s: %s", r.Status, r.Message)
 	}
+}
+
+// A worker that has left its master's session is its worker all the same, a forked copy or
+// a program that was started once more.
+func TestRemedyOfAWorkerWithASession(t *testing.T) {
+	for name, script := range map[string]string{
+		"copy": sessions(pool),
+		"program": `
+import os, signal, subprocess, sys
+worker = None
+def stop(*_):
+    worker.kill()
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+while True:
+    worker = subprocess.Popen([sys.executable, "-u", "-c", sys.argv[2], "8080"], start_new_session=True)
+    worker.wait()`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			master := python(t, script, "1", listenScript)
+			r := place{}.taken(t, "8080")
+			worker := r.Holders[0].PID
+			wants(t, remedy(t, r).Text, fmt.Sprintf("`kill %d`; if pid %d, ", worker, master), fmt.Sprintf(" starts another one: `kill %d`", master))
+			if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d", master)).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+				t.Errorf("%s: %s", r.Status, r.Message)
+			}
+		})
+	}
+}
+
+// A daemon that has left its parent is nobody's copy, also where a process that runs the same
+// file has become its parent.
+func TestRemedyOfAnAdoptedDaemon(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	reaper, line := testbed.Python(t, `
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) # PR_SET_CHILD_SUBREAPER
+print(subprocess.check_output([sys.executable, "-c", sys.argv[1]], text=True).strip(), flush=True)
+os.wait()
+os.read(0, 1)`, `
+import os, socket, time
+if os.fork() == 0:
+    os.setsid()
+    s = socket.create_server(("", 8080))
+    print(os.getpid(), flush=True)
+    os.closerange(0, 3)
+    time.sleep(600)`)
+	r := place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "stop python3: `kill "+line+"`", "not", fmt.Sprint("pid ", reaper.Process.Pid), "starts another")
+	place{}.follow(t, "8080", r)
 }
 
 // Node's cluster starts a program once more, and its workers may listen themselves.
