@@ -146,8 +146,10 @@ func TestPodmanWithoutService(t *testing.T) {
 			t.Fatalf("podman %q: %v\n%s", args, err, out)
 		}
 	}
-	for name, port := range map[string]string{"web": "8080", "other": "8081"} {
-		podman("run", "-d", "--stop-signal", "KILL", "--name", name, "-p", port+":80", "-v", "/bin:/bin:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/usr:/usr:ro", "--rootfs", root, "/bin/sleep", "600")
+	for name, published := range map[string]string{
+		"web": "8080:80", "other": "8081:80", "first": "127.0.0.1:8082:80", "second": "127.0.0.2:8082:80", "udp": "127.0.0.1:8082:80/udp",
+	} {
+		podman("run", "-d", "--stop-signal", "KILL", "--name", name, "-p", published, "-v", "/bin:/bin:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/usr:/usr:ro", "--rootfs", root, "/bin/sleep", "600")
 		t.Cleanup(func() { podman("rm", "--force", "--ignore", name) })
 	}
 	manifest := filepath.Join(dir, "portcheck.yml")
@@ -179,6 +181,14 @@ ports:
 	wants(t, r.Message, "in use by conmon (pid ", "container web)")
 	wants(t, allHints(r), "stop its container: `podman stop web`", "not", "kill", "podman ps")
 	here.follow(t, "8080", r)
+	// One port of several containers, at different addresses and with different protocols.
+	r = here.taken(t, "8082")
+	wants(t, r.Message, "container first)", "container second)", "not", "container udp)")
+	wants(t, allHints(r), "stop its containers: `podman stop ", " first", " second", "not", "udp")
+	here.follow(t, "8082", r)
+	r = here.taken(t, "8082/udp")
+	wants(t, allHints(r), "stop its container: `podman stop udp`")
+	here.follow(t, "8082/udp", r)
 	if r := here.taken(t, "8081"); !strings.Contains(r.Message, "container other)") {
 		t.Error(r.Message)
 	}
