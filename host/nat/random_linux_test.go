@@ -153,6 +153,13 @@ func (g *generator) nft(number int) string {
 	if g.IntN(3) == 0 {
 		base("mangle", "filter", g.one("prerouting", "output"), -150, false)
 	}
+	if g.IntN(4) == 0 {
+		fmt.Fprintf(&b, "chain change {\ntype filter hook %s priority %s\n", g.one("prerouting", "input", "output", "postrouting"), g.one("-300", "-150", "0", "110"))
+		for range 1 + g.IntN(2) {
+			b.WriteString(g.nftChange(family) + "\n")
+		}
+		b.WriteString("}\n")
+	}
 	base("pre", "nat", "prerouting", -100, true)
 	if g.IntN(2) == 0 {
 		base("pre2", "nat", "prerouting", g.IntN(3)-101, true)
@@ -251,6 +258,23 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 		add("meta mark set 1", "meta mark set 3", "ct mark set 1", "meta mark set meta mark or 2")
 	}
 	return strings.Join(words, " ")
+}
+
+// nftChange returns a rule that changes headers of calls or of replies without NAT.
+func (g *generator) nftChange(family string) string {
+	ip, own, caller, other := "ip", g.one("10.1.0.1", "10.1.0.9"), g.one("10.1.0.2", "10.1.0.3"), g.one("10.1.0.9", "10.2.0.2", "10.1.0.77")
+	if family == "ip6" || family == "inet" && g.IntN(3) == 0 {
+		ip, own, caller, other = "ip6", "fd01::1", "fd01::2", g.one("fd02::1", "fd02::2", "fd01::77")
+	}
+	protocol := g.one("tcp", "udp")
+	port := g.one("8080", "8081", "9090")
+	var words []string
+	for range g.IntN(3) {
+		words = append(words, g.one(ip+" saddr "+own, ip+" daddr "+own, ip+" daddr != "+own, ip+" saddr "+caller, ip+" daddr "+caller, "iifname wan", "oifname wan", "oifname != lo", "iifname lo",
+			"meta l4proto "+protocol, protocol+" dport "+port, protocol+" sport "+port, protocol+" sport { 80, "+port+" }", protocol+" sport != "+port, "meta mark 1", "ct state new", "ct state established"))
+	}
+	return strings.Join(append(words, g.one(ip+" saddr set "+other, ip+" daddr set "+other, ip+" saddr set "+own, ip+" daddr set "+own, protocol+" sport set 9090", protocol+" dport set 9090",
+		protocol+" sport set "+port, protocol+" dport set "+port)), " ")
 }
 
 func (g *generator) iptables(v6 bool) string {
