@@ -410,7 +410,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case h.Stopped && (alone || from.LeavesCopies):
 		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
 	case alone && from.Starter > 1 && !f.pids[from.Starter]:
-		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`", from.Starter)
+		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`, then check again", from.Starter)
 	case alone:
 	case from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)

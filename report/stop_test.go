@@ -183,7 +183,7 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"a master without a socket":       {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true}), process(11, check.Origin{Master: 5, LeavesCopies: true})}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`"},
 		"a hidden master":                 {[]check.Holder{process(10, check.Origin{Master: 5, MasterUnseen: true}), process(11, check.Origin{Master: 5, MasterUnseen: true})}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill 5`"},
 		"one copy":                        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true})}, "stop app: `kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
-		"a cluster":                       {[]check.Holder{process(10, check.Origin{Starter: 5}), process(11, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 10 11`; if pid 5, which has started it, starts another one: `kill 5`"},
+		"a cluster":                       {[]check.Holder{process(10, check.Origin{Starter: 5}), process(11, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 10 11`; if pid 5, which has started it, starts another one: `kill 5`, then check again"},
 		"a starter with the socket":       {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 5 10`"},
 	} {
 		r := taken(check.InUse, "x", c.holders...)
