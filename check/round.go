@@ -181,6 +181,7 @@ func (r *round) finish() {
 			result := r.results[key]
 			result.OK = result.Met()
 			r.needs[i].noteDuplicates(result, r.rivals[key])
+			r.needs[i].noteReplicas(result)
 			of = append(of, *result)
 		}
 		s.add(worst(of))

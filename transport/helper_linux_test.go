@@ -459,7 +459,7 @@ func TestFindSelf(t *testing.T) {
 		want    []string // or of the error
 	}{
 		"ours":                   {selfID, []engine.Details{details(selfID, "p", ourImage, "host")}, nil, 0, selfID, "host", nil},
-		"no container":           {"", nil, nil, 0, "", "", []string{"portcheck does not run in a container"}},
+		"no container":           {"", nil, nil, 0, "", "", []string{"portcheck does not run in a container of an engine"}},
 		"an unknown one":         {selfID, nil, nil, 0, "", "", []string{"has no record of this container"}},
 		"another image":          {selfID, []engine.Details{pod}, nil, 0, "", "", []string{`this container's image, "pod:1", is not a portcheck image of this version`}},
 		"another version":        {selfID, []engine.Details{details(selfID, "p", oldImage, "host")}, nil, 0, "", "", []string{`"p:1", is not a portcheck image of this version`}},

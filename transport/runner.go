@@ -248,7 +248,7 @@ func openByEngine(ctx context.Context, o Options, open func(*engine.Engine, engi
 // version, which any image can have: provenOurs decides whether one is started.
 const imageLabel = "io.github.org.portcheck.probe"
 
-var errNotInside = errors.New("this needs a helper container from portcheck's image, and portcheck does not run in a container: start it from its image, with the engine's socket mounted (docker run --rm -v /var/run/docker.sock:/var/run/docker.sock IMAGE portcheck …, or podman run with -v /run/podman/podman.sock:/run/podman/podman.sock)")
+var errNotInside = errors.New("this needs a helper container from portcheck's image, and portcheck does not run in a container of an engine: start it from its image, with the engine's socket mounted (docker run --rm -v /var/run/docker.sock:/var/run/docker.sock IMAGE portcheck …, or podman run with -v /run/podman/podman.sock:/run/podman/podman.sock)")
 
 // findSelf finds the container that we run in. The IDs that the system shows may
 // be those of another container, so only one from an image of ours counts.
