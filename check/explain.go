@@ -26,20 +26,34 @@ type evidence struct {
 func newEvidence(n Need, proto port.Protocol, status Status, verdicts []endpointVerdict, tried host.Tried, f host.Facts) evidence {
 	e := evidence{subject: n.subject(proto), tried: tried, facts: f}
 	var names []string
+	var ports port.Set
 	for _, v := range verdicts {
 		if v.status == status {
 			e.blamed = append(e.blamed, v)
 			e.sockets = append(e.sockets, v.sockets...)
 			names = append(names, v.Endpoint.String())
+			ports = append(ports, port.One(v.Port))
 		}
 	}
 	e.sockets = distinct(e.sockets)
 	e.where, e.be = e.subject, "is"
-	if len(names) < len(verdicts) {
-		e.where += ": " + list(names)
-		if len(names) > 1 {
-			e.be = "are"
+	if len(names) == len(verdicts) {
+		return e
+	}
+	if len(names) > 1 {
+		e.be = "are"
+	}
+	block := n.Ports.String()
+	if before, after, found := strings.Cut(e.subject, block); found && len(verdicts) == n.Ports.Len() { // one endpoint for each port
+		const most = 5
+		ports = ports.Without(func(uint16) bool { return false })
+		e.where = before + ports[:min(len(ports), most)].String()
+		if more := len(ports) - most; more > 0 {
+			e.where += fmt.Sprintf(" and %s", Counted(more, "other range"))
 		}
+		e.where += " of " + block + after
+	} else {
+		e.where += ": " + list(names)
 	}
 	return e
 }

@@ -60,7 +60,7 @@ func tableCases() []verdictCase {
 		{name: "listening on [::], and needed on both", need: both(listening, on(port.Loopback)), attempts: []string{"not-tried", "not-tried"}, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Listening, message: "is served", notices: one, pids: []int{0}, partly: true}},
 		{name: "half a block on [::], the rest nowhere", need: both(ports(8080, 8081), both(listening, on("127.0.0.1"))), attempts: []string{"not-tried", "not-tried"}, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: NotListening, message: "nothing listens on 8081"}},
 		{name: "not listening", need: listening, want: verdictWant{status: NotListening, message: "nothing listens"}},
-		{name: "half a block", need: both(ports(8080, 8081), owner(config.Owner{Unit: "web.service"})), attempts: []string{"not-tried", "not-tried"}, sockets: unseen(socket(host.Connected, "10.0.0.1:8081")), want: verdictWant{status: Unknown, message: "tcp 8080-8081: tcp [::]:8081: nothing listens there", notices: two, pids: []int{0}, partly: true}},
+		{name: "half a block", need: both(ports(8080, 8081), owner(config.Owner{Unit: "web.service"})), attempts: []string{"not-tried", "not-tried"}, sockets: unseen(socket(host.Connected, "10.0.0.1:8081")), want: verdictWant{status: Unknown, message: "tcp 8081 of 8080-8081: nothing listens there", notices: two, pids: []int{0}, partly: true}},
 		{name: "reachable", need: reachable, attempts: []string{"not-tried connect no space left"}, want: verdictWant{status: Unknown, method: None, message: "db.internal port 5432: can't connect from this target: no space left"}},
 	}
 	for i := range cases {

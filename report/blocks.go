@@ -79,6 +79,10 @@ func blockLines(r check.Result) []string {
 
 // namesPort reports whether a message has an endpoint with this port.
 func namesPort(message string, n uint16) bool {
+	if before, _, found := strings.Cut(message, " of "); found { // tcp 8002 of 8000-8003
+		ports, err := port.ParseSet(before[strings.LastIndexByte(before, ' ')+1:])
+		return err == nil && ports.Contains(n)
+	}
 	at := fmt.Sprintf(":%d", n)
 	return strings.Contains(message, at+" ") || strings.Contains(message, at+",")
 }
