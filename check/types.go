@@ -246,6 +246,8 @@ type Listed struct {
 	// Unseen lists what could not be read of the process: executable, user, unit or
 	// container.
 	Unseen []string `json:"unseen,omitempty"`
+	// Names are other names of the executable, as those that an owner may have.
+	Names []string `json:"-"`
 	// Proves reports whether the holder is proven to be an owner. It is nil if the row
 	// was read from a file.
 	Proves func(config.Owner) bool `json:"-"`

@@ -53,6 +53,7 @@ func (a *app) list() *cobra.Command {
 			if err != nil {
 				return unknownError(err)
 			}
+			unseen := filter.unseen(listing.Sockets)
 			listing.Sockets = slices.DeleteFunc(listing.Sockets, func(h check.Holder) bool { return !filter.matches(h) })
 			if err := report.List(a.stdout, listing, format, report.Options{Color: a.color(a.stdout, noColor), Width: a.width(a.stdout)}); err != nil {
 				if readerGone(err) {
@@ -61,7 +62,10 @@ func (a *app) list() *cobra.Command {
 				return writeFailure("the list", err)
 			}
 			if len(listing.Sockets) == 0 && format == "text" {
-				a.logf("no such socket was found")
+				a.logf("%s", filter.nothing(spec))
+			}
+			if unseen > 0 {
+				a.logf("note: who holds %s can't be seen%s, so it is not known whether it is %q", check.Counted(unseen, "other socket"), filter.where(), holder)
 			}
 			return report.TargetNotices(a.stderr, listing.Targets)
 		})
@@ -72,11 +76,13 @@ func (a *app) list() *cobra.Command {
 // listFilter says which sockets are listed.
 type listFilter struct {
 	ports  []config.Port // none: all
+	specs  []string      // of --port
+	ofSpec []config.Port // the first port of each
 	holder string        // a glob in lower case, or ""
 }
 
 func newListFilter(specs []string, holder string) (listFilter, error) {
-	f := listFilter{holder: strings.ToLower(holder)}
+	f := listFilter{specs: specs, holder: strings.ToLower(holder)}
 	for _, spec := range specs {
 		ports, err := parsePorts(spec)
 		if err != nil {
@@ -87,6 +93,7 @@ func newListFilter(specs []string, holder string) (listFilter, error) {
 				ports[i].Protocols = port.Protocols
 			}
 		}
+		f.ofSpec = append(f.ofSpec, ports[0])
 		f.ports = append(f.ports, ports...)
 	}
 	if _, err := path.Match(f.holder, ""); err != nil {
@@ -95,14 +102,79 @@ func newListFilter(specs []string, holder string) (listFilter, error) {
 	return f, nil
 }
 
+// nothing says that no socket was found, and what was looked for.
+func (f listFilter) nothing(target string) string {
+	kinds := port.Protocols
+	if len(f.ports) > 0 {
+		kinds = slices.DeleteFunc(slices.Clone(kinds), func(proto port.Protocol) bool {
+			return !slices.ContainsFunc(f.ports, func(p config.Port) bool { return slices.Contains(p.Protocols, proto) })
+		})
+	}
+	var sockets []string
+	for _, proto := range kinds {
+		sockets = append(sockets, map[port.Protocol]string{port.TCP: "listening TCP socket", port.UDP: "UDP socket"}[proto])
+	}
+	text := "no " + strings.Join(sockets, " and no ") + " was found" + f.where()
+	if f.holder != "" {
+		text += fmt.Sprintf(" with the holder %q", f.holder)
+	}
+	if len(f.ports) > 0 && f.holder == "" && slices.Contains(kinds, port.TCP) {
+		words := "portcheck"
+		for i, spec := range f.specs {
+			if slices.Contains(f.ofSpec[i].Protocols, port.TCP) {
+				words += " -p " + safeWords(spec)
+			}
+		}
+		if target != "auto" {
+			words += " -t " + safeWords(target)
+		}
+		text += "; one that is bound and does not listen is not listed: `" + words + "` shows it"
+	}
+	return text
+}
+
+// where returns which ports are asked for, "" for all.
+func (f listFilter) where() string {
+	if len(f.specs) == 0 {
+		return ""
+	}
+	return " on " + safeWords(strings.Join(f.specs, ", "))
+}
+
+// unseen counts the sockets on the ports that are asked for which --holder leaves out
+// although nothing shows who holds them.
+func (f listFilter) unseen(sockets []check.Holder) int {
+	n := 0
+	for _, h := range sockets {
+		if h.PID == 0 && !h.Kernel && f.onPorts(h) && !f.matches(h) {
+			n++
+		}
+	}
+	return n
+}
+
+// onPorts reports whether a socket is on a port that is asked for.
+func (f listFilter) onPorts(h check.Holder) bool {
+	return len(f.ports) == 0 || slices.ContainsFunc(f.ports, func(p config.Port) bool { return onPort(h, p) })
+}
+
 func (f listFilter) matches(h check.Holder) bool {
-	if len(f.ports) > 0 && !slices.ContainsFunc(f.ports, func(p config.Port) bool { return onPort(h, p) }) {
+	if !f.onPorts(h) {
 		return false
 	}
 	if f.holder == "" {
 		return true
 	}
 	names := []string{h.Process, h.User, h.Unit, strings.TrimSuffix(h.Unit, ".service"), strings.TrimSuffix(h.Process, ".exe")}
+	if h.Executable != "" {
+		names = append(names, check.BaseName(h.Executable))
+	}
+	if h.Listed != nil {
+		names = append(names, h.Names...)
+	}
+	if h.User == "" && h.UID != nil && *h.UID == 0 {
+		names = append(names, "root") // the list shows it so
+	}
 	if h.PID > 0 {
 		names = append(names, strconv.Itoa(h.PID))
 	}
