@@ -75,7 +75,7 @@ func newListed(s host.Socket, p *host.Holder, m host.Machine) Holder {
 		h.Proves = func(config.Owner) bool { return false }
 		return h
 	}
-	h.Names = p.Names
+	h.Names = func() []string { return p.Names }
 	h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
 	h.Proves = func(o config.Owner) bool { return !s.MoreHolders && isOwner(o, *p, s, m) == proven }
 	return h

@@ -159,6 +159,8 @@ type Result struct {
 	Rivals int `json:"-"`
 	// Wait is for how long the need has been retried.
 	Wait time.Duration `json:"-"`
+	// WaitFlag is set if the flag --wait says how long, or is the one to say it.
+	WaitFlag bool `json:"-"`
 	// Env is the variable that chooses the port in the need's Compose file, or "".
 	Env string `json:"-"`
 	// OS is that of the target, and UID the effective uid of the probe there; nil if
@@ -246,8 +248,9 @@ type Listed struct {
 	// Unseen lists what could not be read of the process: executable, user, unit or
 	// container.
 	Unseen []string `json:"unseen,omitempty"`
-	// Names are other names of the executable, as those that an owner may have.
-	Names []string `json:"-"`
+	// Names returns other names of the executable, which an owner's process matches as
+	// well. It is nil where Proves is.
+	Names func() []string `json:"-"`
 	// Proves reports whether the holder is proven to be an owner. It is nil if the row
 	// was read from a file.
 	Proves func(config.Owner) bool `json:"-"`

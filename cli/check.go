@@ -69,7 +69,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	o := &checkOptions{}
 	f := cmd.Flags()
 	f.SortFlags = false
-	o.needFlags(f)
+	o.needFlags(f, "check")
 	f.StringVar(&o.runAs, "run-as", "", "try the ports as `USER`, a name or a number, instead of each need's run_as; needs root")
 	f.Var(&o.wait, "wait", "retry unmet needs for this long before reporting a conflict, such as `30s`")
 	f.Var(&o.connectTimeout, "connect-timeout", "how long a connect of expect: reachable or unreachable may take, such as `2s` (default 5s)")
@@ -93,7 +93,7 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 
 func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.failOn, "fail-on", "error", "which unmet needs fail the run: error, warning (also those of severity warning) or never")
-	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet")
+	f.IntVar(&o.warningsExit, "warnings-exit-code", 0, "exit code if only needs of severity warning are unmet, with --fail-on never as well")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for needs with the status unknown")
 	groupReport.addTo(f)
 }
@@ -136,6 +136,9 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	r, err := a.run(ctx, needs, specs, o)
 	if err != nil {
 		return err
+	}
+	for i := range r.Results {
+		r.Results[i].WaitFlag = o.wait.given // it takes the place of the key
 	}
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }

@@ -50,7 +50,7 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
 			hint := "see `portcheck exec --help`"
 			if at < 0 && len(args) > 0 {
 				if _, err := exec.LookPath(args[0]); err == nil {
-					hint = "did you mean `portcheck exec -- " + safeWords(strings.Join(args, " ")) + "`?"
+					hint = "did you mean `portcheck exec " + givenFlags(cmd) + "-- " + safeWords(strings.Join(args, " ")) + "`?"
 				}
 			}
 			return usageError(errors.New("no command to run: name it after --"), hint)

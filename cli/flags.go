@@ -12,6 +12,7 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
+	"github.com/org/portcheck/report"
 )
 
 // portsFlag is a repeatable flag of port ranges.
@@ -95,6 +96,33 @@ func onceForEach(flag, value string) string {
 		return ""
 	}
 	return fmt.Sprintf("did you mean `%s %s`?", flag, strings.Join(all, " "+flag+" "))
+}
+
+// givenFlags returns the flags that a command was given, as they are written, with a space
+// after each.
+func givenFlags(cmd *cobra.Command) string {
+	var all strings.Builder
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand
+		}
+		if f.NoOptDefVal != "" && f.Value.String() == f.NoOptDefVal {
+			all.WriteString(name + " ")
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			if v = report.Safe(v); strings.ContainsAny(v, " '\"$\\*?[;&|<>()") {
+				v = "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+			}
+			all.WriteString(name + " " + v + " ")
+		}
+	})
+	return all.String()
 }
 
 // notOneOf returns the failure of a flag whose value is none of its words.

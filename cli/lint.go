@@ -30,7 +30,7 @@ and 0 if there are only notices.`,
 	o.lint = true
 	f := cmd.Flags()
 	f.SortFlags = false
-	o.needFlags(f)
+	o.needFlags(f, "compare")
 	o.outputFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		out, err := a.newOutputs(o.outputOptions)

@@ -169,8 +169,8 @@ func (f listFilter) matches(h check.Holder) bool {
 	if h.Executable != "" {
 		names = append(names, check.BaseName(h.Executable))
 	}
-	if h.Listed != nil {
-		names = append(names, h.Names...)
+	if h.Listed != nil && h.Names != nil {
+		names = append(names, h.Names()...)
 	}
 	if h.User == "" && h.UID != nil && *h.UID == 0 {
 		names = append(names, "root") // the list shows it so

@@ -104,7 +104,7 @@ func (a *app) runMerge(ctx context.Context, args []string, o *mergeOptions) erro
 		r.Merged = true
 	}
 	if len(problems) > 0 {
-		r = check.Report{Version: 1, Tool: tool(), Problems: problems}
+		r = check.Report{Version: 1, Tool: tool(), Problems: problems, Merged: true}
 	}
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }

@@ -29,12 +29,13 @@ type needOptions struct {
 	composeOptions
 }
 
-func (o *needOptions) needFlags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to check without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp; address and protocol are those of the whole list (repeatable)")
+// needFlags declares the flags that choose needs. verb says what is done with them.
+func (o *needOptions) needFlags(f *pflag.FlagSet, verb string) {
+	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to "+verb+" without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp; address and protocol are those of the whole list (repeatable)")
 	f.StringVar(&o.expect, "expect", string(config.Free), "what is expected of every --port: "+config.OneOf(config.Expects())+"; the last two with HOST:PORT, to which portcheck connects")
 	f.StringArrayVar(&o.only, "only", nil, "take only the needs with this `NAME`, a glob (repeatable)")
 	f.StringArrayVar(&o.skip, "skip", nil, "leave out the needs with this `NAME`, a glob (repeatable)")
-	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable); a block starts there")
+	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable); a block starts there, or gets as many ports as it has")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones, auto and those that --set changes")
 	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")

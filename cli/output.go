@@ -82,6 +82,16 @@ func outputFiles[D any](a *app, specs []string, example string, lookup func(stri
 		if err != nil {
 			return nil, err
 		}
+		if path == "-" {
+			return nil, usageError(fmt.Errorf("-o %q: - is not a file", text), fmt.Sprintf("`-f %s` prints it; a file of that name is ./-", report.Safe(name)))
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() || strings.HasSuffix(path, "/") {
+			hint := ""
+			if usual, file, _ := strings.Cut(example, "="); usual == name {
+				hint = fmt.Sprintf("did you mean \"%s=%s\"?", name, report.Safe(filepath.Join(path, file)))
+			}
+			return nil, usageError(fmt.Errorf("-o %q: %s is a directory: want a file, such as %s", text, report.Safe(path), example), hint)
+		}
 		if err := a.refuseRelative(path); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/org/portcheck/config"
@@ -52,7 +53,12 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 			}
 			if set {
 				used[name] = true
-				if size := p.Ports.Len(); r.Len() == 1 && size > 1 {
+				size := p.Ports.Len()
+				switch {
+				case r.Len() != 1 && size > 1 && r.Len() != size:
+					problem("--set", "%s=%s: %s (%s) is a block of %d ports: want its first port alone, as in %s=%d, or %d ports", name, r, p.Name, p.At, size, name, r.First, size)
+					continue
+				case r.Len() == 1 && size > 1:
 					last := int(r.First) + size - 1
 					if last > port.MaxPort {
 						problem("--set", "%s=%d moves the %d ports of %s (%s) above %d", name, r.First, size, p.Name, p.At, port.MaxPort)
@@ -81,14 +87,35 @@ func applyOverrides(manifests []config.Manifest, offset int, sets []string, comp
 		}
 		message := fmt.Sprintf("no need is named %q", name)
 		if hints--; hints >= 0 {
-			if hint := config.DidYouMean(name, names); hint != "" {
-				message += "; " + hint
-			}
+			message += "; " + namesLike(name, names)
 		}
 		problem("--set", "%s", message)
 	}
 	slices.SortFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Message, b.Message) })
 	return config.Shortened(problems)
+}
+
+// namesListed limits the names of a hint.
+const namesListed = 10
+
+// namesLike returns which name was probably meant, else what the needs are named.
+func namesLike(name string, names []string) string {
+	if hint := config.DidYouMean(name, names); hint != "" {
+		return hint
+	}
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	if len(names) == 0 {
+		return "there is no need at all"
+	}
+	var quoted []string
+	for _, n := range names[:min(len(names), namesListed)] {
+		quoted = append(quoted, strconv.Quote(n))
+	}
+	text := "want " + config.OneOf(quoted)
+	if more := len(names) - namesListed; more > 0 {
+		text = fmt.Sprintf("want one of %s and %d more", strings.Join(quoted, ", "), more)
+	}
+	return text
 }
 
 // withEquals returns a value of --set with "=" for the sign before its port, or "" if

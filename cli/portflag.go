@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/port"
@@ -46,7 +48,18 @@ func parsePortsFor(spec string, expect config.Expect) ([]config.Port, error) {
 	for i := range ports {
 		ports[i].Expect = expect
 	}
+	if host, _, found := cutAddress(strings.TrimSuffix(spec, "/"+string(port.TCP))); err != nil && found && namesHost(host) {
+		if _, remoteErr := parseRemote(spec, config.Reachable); remoteErr == nil {
+			err = fmt.Errorf("%w; a port of another host is taken with --expect reachable", err)
+		}
+	}
 	return ports, err
+}
+
+// namesHost reports whether a text may name a host, and is no IP address.
+func namesHost(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err != nil && config.IsRemote(s) && strings.ContainsFunc(s, unicode.IsLetter)
 }
 
 // parseRemote parses HOST:PORT[-LAST][,...][/tcp].

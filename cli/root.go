@@ -57,6 +57,10 @@ func (a *app) allCommands() *cobra.Command {
 	}
 	addCompletion(root)
 	a.completeValues(root)
+	// Beside its commands root takes manifests: a shell completes files if no command fits.
+	root.ValidArgsFunction = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 	return root
 }
 

@@ -70,8 +70,8 @@ func selectNeeds(manifests []config.Manifest, only, skip []string, complete bool
 			if hints--; hints >= 0 {
 				if hint := onceForEach(f.flag, p); hint != "" {
 					message += "; " + hint
-				} else if hint := config.DidYouMean(p, names); hint != "" {
-					message += "; " + hint
+				} else {
+					message += "; " + namesLike(p, names)
 				}
 			}
 			problem(f.flag, "%s", message)

@@ -11,8 +11,21 @@ import (
 	"github.com/org/portcheck/report"
 )
 
-// allowFlag names the ways to trust every manifest.
-const allowFlag = "--allow-manifest-targets (input allow-manifest-targets: true)"
+const allowFlag = "--allow-manifest-targets"
+
+// onGitHub reports whether the run is one of a GitHub workflow, or of a system that
+// reads such.
+func (a *app) onGitHub() bool {
+	return a.inAction || ci.GitHub(a.env) || a.env["GITHUB_EVENT_NAME"] != ""
+}
+
+// allowWays names the ways to trust every manifest.
+func (a *app) allowWays() string {
+	if a.onGitHub() {
+		return allowFlag + " (input allow-manifest-targets: true)"
+	}
+	return allowFlag
+}
 
 func allowTargetsFlag(f *pflag.FlagSet, allow *bool) {
 	f.BoolVar(allow, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
@@ -24,7 +37,12 @@ func allowTargetsFlag(f *pflag.FlagSet, allow *bool) {
 func (a *app) refuseStrangers(needs []check.Need, specs []targetSpec) []config.Problem {
 	if reason := ci.Untrusted(a.env); reason != "" {
 		reason += ", so anybody may have written this manifest"
-		return append(refuseTargets(specs, reason+"; name the target in the workflow with --target NAME=URL, or allow what manifests name with "+allowFlag), refuseRemotes(needs, reason)...)
+		place := "on the command line"
+		if a.onGitHub() {
+			place = "in the workflow"
+		}
+		allow := "or allow what manifests name with " + a.allowWays()
+		return append(refuseTargets(specs, reason+"; name the target "+place+" with --target NAME=URL, "+allow), refuseRemotes(needs, reason, allow)...)
 	}
 	if a.inAction || ci.Running(a.env) {
 		return nil // who may push to the repository may choose
@@ -51,7 +69,7 @@ func refuseTargets(specs []targetSpec, reason string) []config.Problem {
 }
 
 // refuseRemotes returns a problem for each entry with a remote.
-func refuseRemotes(needs []check.Need, reason string) []config.Problem {
+func refuseRemotes(needs []check.Need, reason, allow string) []config.Problem {
 	var problems []config.Problem
 	refused := map[config.Position]bool{}
 	for _, n := range needs {
@@ -59,7 +77,7 @@ func refuseRemotes(needs []check.Need, reason string) []config.Problem {
 			continue
 		}
 		refused[n.At] = true
-		problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("remote \"%s\" is refused: %s; check a service of the target itself with expect: listening, which connects to nothing, or allow what manifests name with %s", report.Safe(n.Remote), reason, allowFlag)})
+		problems = append(problems, config.Problem{Position: n.At, Message: fmt.Sprintf("remote \"%s\" is refused: %s; check a service of the target itself with expect: listening, which connects to nothing, %s", report.Safe(n.Remote), reason, allow)})
 	}
 	return problems
 }

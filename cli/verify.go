@@ -29,7 +29,7 @@ needs are checked as check does it.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	o.needFlags(f)
+	o.needFlags(f, "verify")
 	f.Var(&o.wait, "wait", "wait for servers that start for this long, such as `30s`")
 	jobFlag(f, &jobName)
 	allowTargetsFlag(f, &o.allowTargets)
@@ -126,6 +126,7 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	}
 	for i := range r.Results {
 		a.refuseOthers(&r.Results[i], owned[r.Results[i].ID])
+		r.Results[i].WaitFlag = true // whoever runs verify may not be who writes manifests
 	}
 	r.Finish()
 	return a.writeReport(ctx, out, r, o.verdictOptions)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +16,7 @@ import (
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/internal/metrics"
+	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -61,7 +65,7 @@ by SIGINT, SIGTERM or SIGHUP with the exit code 0.`,
 	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors and warnings")
 	groupReport.addTo(f)
-	o.needFlags(f)
+	o.needFlags(f, "watch")
 	f.BoolVar(&o.showCommand, "show-command", false, "show the command lines of processes in JSON; they may contain secrets")
 	groupReport.addTo(f)
 	o.connectFlags(f)
@@ -394,6 +398,32 @@ func (w *watcher) summarize() {
 	w.note("%s", text)
 }
 
+// whoHas names the listeners in the way of an address of this machine, else the command
+// that lists them.
+func (w *watcher) whoHas(ctx context.Context, at netip.AddrPort) string {
+	ctx, cancel := context.WithTimeout(ctx, promptPatience)
+	defer cancel()
+	there := config.Port{Ports: port.Range{First: at.Port(), Last: at.Port()}, Protocols: []port.Protocol{port.TCP}}
+	if address, err := port.ParseAddress(at.Addr().String()); err == nil {
+		there.Addresses = []port.Address{address}
+	}
+	var names []string
+	_ = w.onTarget("local", hereOptions, func(t check.Target) error { // else nobody is named
+		listing, err := check.List(ctx, t, check.Options{Timeout: promptPatience})
+		for _, h := range listing.Sockets {
+			if h.PID > 0 && h.Process != "" && onPort(h, there) {
+				names = append(names, fmt.Sprintf("%s (pid %d)", report.Safe(h.Process), h.PID))
+			}
+		}
+		return err
+	})
+	names = slices.Compact(names)
+	if len(names) == 0 || len(names) > namesListed {
+		return fmt.Sprintf("; `portcheck list -p %d/tcp` shows by whom", at.Port())
+	}
+	return " by " + strings.Join(names, ", ") + ": name another port"
+}
+
 // serve starts the server of the metrics.
 func (w *watcher) serve(ctx context.Context) (io.Closer, error) {
 	at, err := metrics.ParseAddress(w.metrics)
@@ -410,6 +440,9 @@ func (w *watcher) serve(ctx context.Context) (io.Closer, error) {
 		},
 	})
 	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w%s", err, w.whoHas(ctx, at))
+		}
 		return nil, unknownError(fmt.Errorf("--metrics %s: %w", w.metrics, err))
 	}
 	w.note("metrics at http://%s/metrics", server.Addr())

@@ -320,6 +320,7 @@ func TestWatchUntil(t *testing.T) {
 		{"--interval 5ms", exitUsage, "want at least 100ms"},
 		{"-f yaml", exitUsage, "want json or text"},
 		{"--metrics web:80", exitUsage, "want [ADDRESS]:PORT"},
+		{"--metrics 127.0.0.1:7070", exitUnknown, fmt.Sprintf(": address already in use by cli.test (pid %d): name another port\n", os.Getpid())},
 		{"--metrics 9464", exitUsage, "want [ADDRESS]:PORT"},
 		{"--allow allow.yml", exitUsage, "--allow has no effect without --baseline"},
 		{"--baseline base.json", exitUsage, "--baseline has no effect without --metrics"},

@@ -41,7 +41,10 @@ func ParseAddress(s string) (Address, error) {
 		return a, nil
 	}
 	ip, err := netip.ParseAddr(s)
+	meant, known := map[string]Address{"localhost": Loopback, "*": Any, "all": Any}[s]
 	switch {
+	case known:
+		return "", fmt.Errorf("%q is not an address: want any, any4, any6, loopback or an IP literal; did you mean %q?", s, meant)
 	case err != nil:
 		return "", fmt.Errorf("%s is not an address: want any, any4, any6, loopback or an IP literal", strconv.QuoteToASCII(clip(s)))
 	case ip.Is4In6():

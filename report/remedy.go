@@ -127,8 +127,9 @@ func remedyDenied(r check.Result) advice {
 	if r.Port >= 1024 {
 		return advice{text: "ports from `sysctl net.ipv4.ip_unprivileged_port_start` up need no privilege; if this is one of them, a security policy denies the bind (SELinux, AppArmor, seccomp)"}
 	}
-	return advice{text: fmt.Sprintf("grant the app CAP_NET_BIND_SERVICE (in its unit: `AmbientCapabilities=CAP_NET_BIND_SERVICE`), "+
-		"or lower the limit: `sudo sysctl net.ipv4.ip_unprivileged_port_start=%d`", r.Port)}
+	command := fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", r.Port)
+	return advice{"grant the app CAP_NET_BIND_SERVICE (in its unit: `AmbientCapabilities=CAP_NET_BIND_SERVICE`), " +
+		"or lower the limit: `" + command + "`", command}
 }
 
 func remedyUnavailable(r check.Result) advice {
@@ -368,7 +369,7 @@ func waitHint(r check.Result, d string) string {
 	if r.Wait > 0 {
 		d, enough = longerWait(r.Wait, d), ", since "+shortDuration(r.Wait)+" was not enough"
 	}
-	if r.Source.IsFlag() {
+	if r.Source.IsFlag() || r.WaitFlag {
 		return "use `--wait " + d + "`" + enough
 	}
 	return "use " + keyOf(r, "wait: "+d) + enough

@@ -11,7 +11,11 @@ import (
 // the outcome.
 func summary(r check.Report) (done, outcome string) {
 	if n := len(r.Problems); n > 0 && len(r.Results) == 0 {
-		return check.Counted(n, "error"), "nothing was checked"
+		outcome = "nothing was checked"
+		if r.Merged {
+			outcome = "nothing was merged"
+		}
+		return check.Counted(n, "error"), outcome
 	}
 	counts := r.Summary
 	done = check.Counted(counts.Checked, "port")

@@ -146,7 +146,7 @@ func TestHostThatOpenSSHCannotReach(t *testing.T) {
 		"silence":           {"root@127.0.0.1:1001", s.UserKey, known, []string{"the target could not be reached within 2s (--timeout): handshake: "}},
 		"garbage":           {"root@127.0.0.1:1002", s.UserKey, known, []string{"handshake: "}},
 		"no such name":      {"root@no-such-host.invalid", s.UserKey, known, []string{"resolve: ", "no-such-host.invalid"}},
-		"nobody listens":    {"root@127.0.0.1:1004", s.UserKey, known, []string{"connect: host 127.0.0.1 port 1004: Connection refused"}},
+		"nobody listens":    {"root@127.0.0.1:1004", s.UserKey, known, []string{"connect: host 127.0.0.1 port 1004: Connection refused", "look whether sshd runs"}},
 		"no session at all": {"root@127.0.0.1:1005", none.UserKey, none.KnownHosts(t), []string{"session: "}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,6 +39,7 @@ type messages struct {
 	touch   string   // the security key that may wait to be touched
 	method  string   // of authentication
 	tickets string   // why Kerberos was of no use
+	said    string   // the first line that the host has sent, until it is seen to speak SSH
 	own     []string // messages before the login
 	log     []string // the last lines before the login
 	stderr  *remote.Head
@@ -134,6 +135,12 @@ func (m *messages) debug(text string) {
 		m.step, m.hostKey = "host key", remote.Shorten(key)
 		return
 	}
+	if _, line, ok := strings.Cut(text, "_exchange_identification: "); ok && m.said == "" {
+		if banner, ok := strings.CutPrefix(line, "banner line "); ok {
+			_, line, _ = strings.Cut(banner, ": ")
+		}
+		m.said = strings.TrimSpace(line)
+	}
 	for _, s := range []struct{ prefix, step string }{
 		{"Connecting to ", "connect"},
 		{"Connection established", "handshake"},
@@ -142,7 +149,7 @@ func (m *messages) debug(text string) {
 		{"SSH2_MSG_SERVICE_ACCEPT received", "authentication"},
 	} {
 		if strings.HasPrefix(text, s.prefix) {
-			m.step = s.step
+			m.step, m.said = s.step, ""
 		}
 	}
 	if strings.HasPrefix(text, "mux_client_request_session: master session id") {
@@ -263,6 +270,10 @@ func (m *messages) reason() string {
 	switch {
 	case text == "":
 		return "ssh has failed and gave no reason"
+	case m.step == "connect" && strings.HasSuffix(text, ": Connection refused"):
+		text += remote.RefusedHint
+	case m.step == "handshake" && isConsequence(text) && m.said != "":
+		text = remote.NotSSH(m.said)
 	case m.step == "handshake" && isConsequence(text):
 		text += "; if many connect to the host at once, its MaxStartups may be too low: use --parallel with a smaller number"
 	}
@@ -275,6 +286,7 @@ var consequences = []struct{ start, end string }{
 	{start: "Connection reset by "},
 	{start: "Disconnected from "},
 	{start: "kex_exchange_identification: "},
+	{start: "ssh_exchange_identification: "}, // before OpenSSH 8.0
 	{start: "Host key verification failed"},
 	{start: "invalid environment variable expansion"},
 	{end: ": failure"},

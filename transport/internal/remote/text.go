@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -23,6 +24,15 @@ func Shorten(text string) string {
 		end--
 	}
 	return text[:end] + "..."
+}
+
+// RefusedHint follows the error of a refused connection.
+const RefusedHint = "; look whether sshd runs on that host, and whether it listens on this port"
+
+// NotSSH returns what is wrong with a host that has sent a line which no SSH server sends
+// alone.
+func NotSSH(line string) string {
+	return fmt.Sprintf("what listens there does not speak SSH: it has sent %.60q; name the port of the host's SSH server", line)
 }
 
 // Head keeps the first 4 KiB that are written to it.

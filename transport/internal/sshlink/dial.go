@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -110,6 +111,8 @@ func (d *Dialer) connectError(ctx context.Context, a account, err error) error {
 		return remote.At("connect", refused)
 	case expired:
 		return remote.At("connect", fmt.Errorf("%s: %s", a.address(), timedOut(d.o.ConnectTimeout)))
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return remote.At("connect", fmt.Errorf("%s: %w%s", a.address(), syscall.ECONNREFUSED, remote.RefusedHint))
 	case errors.As(err, &errno):
 		return remote.At("connect", fmt.Errorf("%s: %w", a.address(), errno))
 	}
@@ -125,7 +128,8 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, a account, keys *
 	in.ctx = ctx
 	var trusted atomic.Bool // set by a goroutine of the connection
 	algorithms := ssh.SupportedAlgorithms()
-	c, channels, requests, err := ssh.NewClientConn(conn, a.keyName(), &ssh.ClientConfig{
+	heard := &listener{Conn: conn}
+	c, channels, requests, err := ssh.NewClientConn(heard, a.keyName(), &ssh.ClientConfig{
 		Config: ssh.Config{
 			KeyExchanges: withoutSHA1(algorithms.KeyExchanges),
 			MACs:         withoutSHA1(algorithms.MACs),
@@ -148,7 +152,39 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, a account, keys *
 	if err == nil {
 		_ = c.Close() // fails, since conn is closed
 	}
+	if text := heard.notSSH(); text != "" && ctx.Err() == nil {
+		return nil, remote.At("handshake", errors.New(remote.NotSSH(text)))
+	}
 	return nil, handshakeError(ctx, in, trusted.Load(), err)
+}
+
+// listener keeps the beginning of what the other end of a connection sends.
+type listener struct {
+	net.Conn
+	mu    sync.Mutex
+	start []byte
+}
+
+func (l *listener) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const most = 1 << 12
+	l.start = append(l.start, p[:min(n, max(most-len(l.start), 0))]...)
+	return n, err
+}
+
+// notSSH returns the first line that was sent if none of those that were is the
+// identification of an SSH server, which may follow other lines.
+func (l *listener) notSSH() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := string(l.start)
+	if strings.HasPrefix(text, "SSH-") || strings.Contains(text, "\nSSH-") {
+		return ""
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(line)
 }
 
 // withoutSHA1 removes the algorithms that use SHA-1 from a list of the library: its

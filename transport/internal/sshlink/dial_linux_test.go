@@ -54,13 +54,13 @@ func TestHostsThatDontAnswerAsTheyShould(t *testing.T) {
 		1001: "handshake: no answer within 1s",
 		1002: "handshake: no answer within 1s",
 		1003: "handshake: no answer within 1s",
-		1004: "handshake: the host violates the SSH protocol: overflow reading version string",
-		1005: "handshake: the host violates the SSH protocol: overflow reading version string",
+		1004: "handshake: what listens there does not speak SSH: it has sent \"garbage\\x1b[31mgarbage\\x1b[31mgarbage\\x1b[31mgarbage\\x1b[31mgarbage\\x1b[31m\"; name the port of the host's SSH server",
+		1005: "handshake: what listens there does not speak SSH: it has sent \"HTTP/1.1 400 Bad Request\"; name the port of the host's SSH server",
 		1006: "handshake: the host closed the connection",
 		1007: "handshake: the host violates the SSH protocol: invalid packet length, packet too large",
 		1008: "handshake: no answer within 1s",
 		1009: "handshake: no common algorithm for key exchange, the host offers: [diffie-hellman-group18-sha512 kex-strict-s-v00@openssh.com]",
-		1010: "connect: 127.0.0.1:1010: connection refused",
+		1010: "connect: 127.0.0.1:1010: connection refused; look whether sshd runs on that host, and whether it listens on this port",
 	} {
 		t.Run(fmt.Sprint(port), func(t *testing.T) {
 			t.Parallel()
