@@ -157,7 +157,7 @@ func remedyUnavailable(r check.Result) advice {
 	case r.Compose:
 		instead = "publish the port without a host IP"
 	}
-	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead}
+	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead, command: list}
 }
 
 func remedyReserved(r check.Result) advice {
