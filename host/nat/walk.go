@@ -69,8 +69,10 @@ type walk struct {
 	// written are the sets of ipset that rules so far have changed, by their index.
 	written    map[uint16]bool
 	writtenAny bool
-	// moved reports whether NAT has led the call to another endpoint of the question.
+	// moved reports whether NAT has led the call to an endpoint of the question, maybe
+	// another one, and led has the states of those that have met such a rule.
 	moved bool
+	led   states
 	// reply reports that replies are followed, not calls.
 	reply   bool
 	current struct {
@@ -269,6 +271,15 @@ func (w *walk) nat(chains []baseChain) (goesOn bool, err error) {
 	}
 	before := w.state
 	goesOn, err = w.either(chains)
+	if err == nil && w.led.any {
+		// Other NAT rules don't apply to them, and those of later chains do.
+		if goesOn {
+			w.led.join(w.state)
+		}
+		w.state, goesOn, w.led = w.led.state, true, states{}
+		offset, length := addrOffset(w.family)
+		clear(w.packet.network.known[offset : offset+length])
+	}
 	if err == nil && before.untracked == maybe {
 		all := states{}
 		all.join(before)
@@ -408,6 +419,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 			w.send(r, e)
 			if e.back != no && w.chain.nat {
 				w.result.stays = true
+				w.led.join(w.state)
 			}
 			if e.goesOn || e.back != no && !w.chain.nat {
 				on.join(w.state)
