@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,23 +13,9 @@ import (
 // at /etc/hostname, and use the first digits of the ID as the host name. With
 // `--network container:X` both are those of X, so the result is a hint.
 func OwnContainer() (ids []string, inside bool) {
-	return ownContainer(mountedIDs())
-}
-
-// mountedIDs is read once: a long list of mounts takes a while, and this process stays
-// in its container.
-var mountedIDs = sync.OnceValue(readMountedIDs)
-
-func readMountedIDs() []string {
-	text, err := readKernelFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
+	if text, err := readKernelFile("/proc/self/mountinfo"); err == nil {
+		ids = parseOwnContainer(string(text))
 	}
-	return parseOwnContainer(string(text))
-}
-
-func ownContainer(mounted []string) (ids []string, inside bool) {
-	ids = slices.Clone(mounted)
 	for _, marker := range []string{"/.dockerenv", "/run/.containerenv"} {
 		if _, err := os.Stat(marker); err == nil {
 			inside = true

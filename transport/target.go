@@ -124,13 +124,16 @@ func (h correctedHost) Hold(ctx context.Context, req host.LeaseRequest) (host.Le
 // container, and the user did not choose that.
 func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	ns := facts.Machine.Namespace
-	ids, inside := host.OwnContainer()
+	if !j.Chosen || ns.Kind == host.NamespaceHost {
+		return nil
+	}
+	ids, inside := host.OwnContainer() // a list of mounts, which may be long
 	// Without an ID there are only files that mark a container, which a virtual
 	// machine made from an image has as well.
 	inside = inside && (len(ids) > 0 || j.System != "")
 	// A network namespace alone is no container: `ip netns exec` makes one, too.
 	inside = inside || ns.Kind == host.NamespaceContainer && !ns.AllProcesses && host.SetUpAsContainer()
-	if !j.Chosen || !inside || ns.Kind == host.NamespaceHost {
+	if !inside {
 		return nil
 	}
 	container := "in which portcheck runs"
