@@ -273,7 +273,7 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 			case movable(&r):
 				return i, nil
 			default: // another port would not help
-				return -1, UnmetError{Need: a.needs[i], Message: r.Message, Unknown: r.Status == Unknown, Denied: r.Status == Denied}
+				return -1, UnmetError{Need: a.needs[i], Message: r.Message, Unknown: r.Status == Unknown, Status: r.Status, Denied: r.Status == Denied}
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
@@ -15,11 +16,21 @@ type UnmetError struct {
 	Need    Need
 	Message string // without the need's name and position
 	Unknown bool   // whether it could get one was not found out
-	Denied  bool   // the app's user may not bind its ports: nobody has to end
+	// Status is the verdict on its declared port, "" for none. Claimed is set if another need
+	// of the run has that port, and Passing if only the last connections of a program do.
+	Status           Status
+	Claimed, Passing bool
+	// Denied is set if nobody has to end: the app's user may not bind its ports.
+	Denied bool
 }
 
 func (e UnmetError) Error() string {
 	return fmt.Sprintf("%s: %s gets no port: %s", e.Need.At, e.Need.title(), e.Message)
+}
+
+// isPassing reports whether only connections in TIME_WAIT have the port of a result.
+func (r *Result) isPassing() bool {
+	return slices.ContainsFunc(r.Notices, func(n Notice) bool { return n.Code == config.TimeWait })
 }
 
 // title returns the name of a need with its app.
@@ -46,7 +57,7 @@ func (a *assignment) leaseText(ctx context.Context, i int) (string, error) {
 		return "", err
 	}
 	h := reply.Leases[other]
-	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h.Job, h.PID, h.UID, h.Expires)), nil
+	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h)), nil
 }
 
 // whyUnmet returns the error for a need that gets no port: it says what has its ports.
@@ -67,14 +78,15 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 			}
 			for _, r := range results[i] {
 				if !r.Status.OK() {
-					unmet.Message, unmet.Denied = r.Message, r.Status == Denied
+					unmet.Message = r.Message
+					unmet.Status, unmet.Passing, unmet.Denied = r.Status, r.isPassing(), r.Status == Denied
 				}
 			}
 		}
 		switch o, claimed := a.claimant(i); {
 		case unmet.Message != "":
 		case claimed:
-			unmet.Message = fmt.Sprintf("%s, another need of this run, has %s", o.title(), n.Ports)
+			unmet.Message, unmet.Claimed = fmt.Sprintf("%s, another need of this run, has %s", o.title(), n.Ports), true
 		case !lastTry:
 			return unmet, nil
 		default:
@@ -88,7 +100,7 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 	if err != nil {
 		return unmet, err
 	}
-	unmet.Denied = denied && (n.Auto || unmet.Denied)
+	unmet.Denied = denied && (n.Auto || unmet.Status == Denied)
 	if unmet.Message != "" {
 		unmet.Message += ", and "
 	}
@@ -154,7 +166,7 @@ func (a *assignment) whoHas(ctx context.Context, at *site, n Need) (who string, 
 		if !slices.Contains(n.Protocols, h.Protocol) || !n.Range.Contains(h.Port) {
 			continue
 		}
-		to := leasedTo(h.Job, h.PID, h.UID, h.Expires)
+		to := leasedTo(h)
 		if count[to]++; count[to] == 1 {
 			jobs = append(jobs, to)
 		}

@@ -196,17 +196,22 @@ func (n Need) user() string { return cmp.Or(n.RunAs, "this user") }
 // noDevice is the error of a bind to a device that does not exist.
 const noDevice = "ENODEV"
 
+// unavailableCause says why what an attempt binds to is not there.
+func unavailableCause(a host.Attempt) string {
+	switch {
+	case a.Outcome == host.NoFamily:
+		return "this host has no IPv6"
+	case a.Errno == noDevice:
+		return "this host has no such device"
+	}
+	return "the address is not on this host"
+}
+
 func (n Need) explainUnavailable(r *Result, e evidence) {
 	var causes []string
 	addresses := map[string][]string{} // by cause
 	for _, v := range e.blamed {
-		cause, addr := "the address is not on this host", v.Addr.String()
-		switch {
-		case v.Outcome == host.NoFamily:
-			cause = "this host has no IPv6"
-		case v.Errno == noDevice:
-			cause = "this host has no such device"
-		}
+		cause, addr := unavailableCause(v.Attempt), v.Addr.String()
 		if addresses[cause] == nil {
 			causes = append(causes, cause)
 		}

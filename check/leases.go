@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
@@ -124,7 +127,7 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 	l := leases[i]
 	of := leaseOf(l)
 	r.Lease = &of
-	to := leasedTo(l.Job, l.PID, l.UID, l.Expires)
+	to := leasedTo(l)
 	if r.Status == InUse {
 		r.Message += ", and " + to
 		return
@@ -138,23 +141,42 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 
 // leasedTo says who has a lease: "leased to job 7 (held by pid 812, uid 1000) until
 // 2026-01-02T15:04:05Z".
-func leasedTo(job string, pid, uid int, expires time.Time) string {
-	text := "leased to " + clip(job, 100)
-	if job == "" {
+func leasedTo(l host.Lease) string {
+	text := "leased to " + LeaseWord(l.Job)
+	if l.Job == "" {
 		text = "leased to a job that has not answered"
 	}
 	var who []string
-	if pid > 0 {
-		who = append(who, fmt.Sprintf("held by pid %d", pid))
+	if l.PID > 0 {
+		who = append(who, fmt.Sprintf("held by pid %d", l.PID))
 	}
-	if uid >= 0 {
-		who = append(who, fmt.Sprintf("uid %d", uid))
+	if l.UID >= 0 {
+		who = append(who, fmt.Sprintf("uid %d", l.UID))
 	}
 	if len(who) > 0 {
 		text += " (" + list(who) + ")"
 	}
-	if !expires.IsZero() {
-		text += " until " + expires.UTC().Format(time.RFC3339)
+	switch end := l.Expires.UTC().Format(time.RFC3339); {
+	case l.UntilExit > 0 && !l.Expires.IsZero():
+		text += fmt.Sprintf(" until process %d ends, %s at the latest", l.UntilExit, end)
+	case l.UntilExit > 0:
+		text += fmt.Sprintf(" until process %d ends", l.UntilExit)
+	case !l.Expires.IsZero():
+		text += " until " + end
+	}
+	return text
+}
+
+// LeaseWord returns a text of a lease for a sentence or a table. Any process can say
+// anything there, so what is not a plain word is in quotes, and can't go on with the
+// sentence.
+func LeaseWord(text string) string {
+	text = clip(text, 100)
+	odd := func(c rune) bool {
+		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("-_./:@#~+?", c)
+	}
+	if text == "" || text == "?" || strings.ContainsFunc(text, odd) { // ? stands for no text
+		return strconv.Quote(text)
 	}
 	return text
 }

@@ -25,6 +25,8 @@ type search struct {
 	// untried is an attempt that failed for another reason than the port.
 	untried *host.Attempt
 	denied  map[uint16]bool // ports that were denied for lack of a right
+	// missing is an attempt that failed because its address or device is not there.
+	missing *host.Attempt
 }
 
 // entry is one entry of a manifest's ports, whatever its target.
@@ -345,6 +347,9 @@ func (s *search) askBlock(r *round, b *batch, first uint16) {
 // that needs no right is denied by a policy, whatever the port.
 func (s *search) noteUntried(t host.Tried, l host.Limits) {
 	for _, a := range t.Attempts {
+		if (a.Outcome == host.NoAddress || a.Outcome == host.NoFamily) && !impliesIPv4(s.need, a) {
+			s.missing = &a
+		}
 		if a.Outcome == host.Failed || a.Outcome == host.Denied && int(a.Port) >= l.UnprivilegedFrom {
 			s.untried = &a
 		}
@@ -471,6 +476,9 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	}
 	if why := s.whyDenied(); why != "" && len(s.chosen) < wanted {
 		unseen = append(unseen, Notice{Code: config.Degraded, Message: why})
+	}
+	if s.missing != nil && len(s.chosen) < wanted {
+		unseen = append(unseen, Notice{Code: config.Degraded, Message: fmt.Sprintf("%s can't be bound: %s", address(s.missing.Endpoint), unavailableCause(*s.missing))})
 	}
 	for _, g := range r.unseen {
 		n := Notice{Code: config.Degraded, Message: gapText(g)}

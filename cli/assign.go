@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -116,6 +117,9 @@ func (a *app) jobOf(name string) (job, error) {
 		name = ci.Identity(a.env)
 	}
 	if name != "" {
+		if strings.TrimSpace(name) == "" {
+			return job{}, usageError(fmt.Errorf("the job has the name %q, which nobody can see: give it another one with --job or PORTCHECK_JOB", name), "")
+		}
 		return job{name: name, place: name}, nil
 	}
 	here, err := os.Getwd()
@@ -123,6 +127,9 @@ func (a *app) jobOf(name string) (job, error) {
 		return job{}, unknownError(fmt.Errorf("this job has no name: %w; give it one with --job", err))
 	}
 	dir := workTree(here)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real // a shell says by which link it got here
+	}
 	// Containers on the host's network may have different directories of one name.
 	return job{dir + directoryID(dir), dir, true}, nil
 }
@@ -313,20 +320,33 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		what, others, them := "the port", "give others to choose from with --range 20000-20999", "it"
-		if len(unmet.Need.Range) > 0 {
-			what, others, them = "the ports", "give the need a wider `range`", "one of them"
-			if unmet.Need.At.IsFlag() {
-				others = "give a wider --range"
-			}
-		}
-		hint := fmt.Sprintf("end what has %s, %s, or wait for %s with --wait 10m; `portcheck leases` lists all leases", what, others, them)
-		if unmet.Denied {
-			hint = "give portcheck and the app the right to bind " + what + ", or " + others
-		}
-		return assignment, failure{err, exitUnmet, hint}
+		return assignment, failure{err, exitUnmet, unmetHint(unmet)}
 	}
 	return assignment, unknownError(err)
+}
+
+// unmetHint returns what a person can do about a need that gets no port.
+func unmetHint(e check.UnmetError) string {
+	what, others, them := "the port", "give others to choose from with --range 20000-20999", "it"
+	if len(e.Need.Range) > 0 {
+		what, others, them = "the ports", "give the need a wider `range`", "one of them"
+		if e.Need.At.IsFlag() {
+			others = "give a wider --range"
+		}
+	}
+	switch fixed := len(e.Need.Range) == 0; {
+	case e.Status == check.Unavailable:
+		return "no other port would help: give the need an address, and a device if it names one, that is there"
+	case e.Denied:
+		return "give portcheck and the app the right to bind " + what + ", or " + others
+	case fixed && e.Claimed:
+		return "give one of the two needs another port, or " + others
+	case fixed && e.Status == check.OSReserved:
+		return others
+	case fixed && e.Passing:
+		return "wait until the last connections have timed out with --wait 60s, or " + others
+	}
+	return fmt.Sprintf("end what has %s, %s, or wait for %s with --wait 10m; `portcheck leases` lists all leases", what, others, them)
 }
 
 // leaseIDLength is the length of the ID of a lease.
@@ -434,7 +454,21 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	if o.write {
 		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
-	return assignment, joinFailures(failures...)
+	if err = joinFailures(failures...); err != nil {
+		a.logf("the ports stay leased to %s until %s, or until `%s`", check.LeaseWord(assignment.Lease.Job), assignment.Lease.Expires.UTC().Format(time.RFC3339), releaseCommand(assignment, targets))
+	}
+	return assignment, err
+}
+
+// releaseCommand returns the command line that ends the lease of an assignment.
+func releaseCommand(assignment check.Assignment, targets []targetSpec) string {
+	words := []string{"portcheck release", report.Safe(assignment.Lease.ID)}
+	for _, t := range targets {
+		if t.spec != "local" {
+			words = append(words, "-t", report.Safe(t.spec))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // watchable returns an error if no lease can end with a process.

@@ -24,11 +24,12 @@ const (
 	exitUnknown    = 3
 	exitBug        = 70
 	exitInterrupt  = 130
+	exitQuit       = 131
 	exitTerminated = 143
 )
 
 // exitCodes lists every code that portcheck itself chooses.
-var exitCodes = []int{exitOK, exitUnmet, exitUsage, exitUnknown, exitBug, exitInterrupt, exitTerminated}
+var exitCodes = []int{exitOK, exitUnmet, exitUsage, exitUnknown, exitBug, exitInterrupt, exitQuit, exitTerminated}
 
 // verdictOptions are the flags that decide which results fail a run.
 type verdictOptions struct {
@@ -82,6 +83,8 @@ func exitCode(r check.Report, o verdictOptions, err error) int {
 	switch {
 	case errors.As(err, &cause) && (cause.signal == os.Signal(syscall.SIGTERM) || cause.signal == os.Signal(syscall.SIGHUP)):
 		return exitTerminated
+	case errors.As(err, &cause) && cause.signal == os.Signal(syscall.SIGQUIT):
+		return exitQuit
 	case errors.As(err, &cause), errors.Is(err, context.Canceled):
 		return exitInterrupt
 	}

@@ -89,6 +89,7 @@ func TestExitCodes(t *testing.T) {
 		"not written, fewer, usage":   {err: joinFailures(lost, few, usage), want: exitUsage},
 		"all written":                 failed(exitOK, joinFailures(nil, nil), verdictOptions{}, free),
 		"interrupt":                   {err: signalError{os.Interrupt}, want: exitInterrupt},
+		"quit":                        {err: signalError{syscall.SIGQUIT}, want: exitQuit},
 		"terminated":                  {err: signalError{syscall.SIGTERM}, want: exitTerminated},
 		"terminated, unmet":           failed(exitTerminated, signalError{syscall.SIGTERM}, verdictOptions{}, taken),
 		"cancelled by a caller":       {err: context.Canceled, want: exitInterrupt},

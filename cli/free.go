@@ -77,9 +77,10 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 				Name: "free", Expect: config.Free, Protocols: protocols, Addresses: []port.Address{addr},
 				Ports: port.Range{First: 1, Last: uint16(block)}, Range: ranges.set, Exclude: exclude.set, Wait: wait.Duration,
 			}}
+			t.Job = "" // a port that is leased to this job is none for something new
 			p := a.startProgress(1)
 			defer p.close()
-			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Job: a.ownJob(), Alternatives: count, Timeout: connect.timeout, Progress: p})
+			ports, unseen, err := check.FreePorts(cmd.Context(), need, t, check.Options{Alternatives: count, Timeout: connect.timeout, Progress: p})
 			if cmd.Context().Err() != nil {
 				return err
 			}

@@ -407,3 +407,196 @@ func TestVerifyKnowsOtherUsers(t *testing.T) {
 		_ = server.Wait()
 	}
 }
+
+// processIs waits until a process is in a state of proc_pid_stat(5).
+func processIs(t *testing.T, pid int, state string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && strings.Contains(string(stat), ") "+state+" ") {
+			return
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("process %d is not in state %s: %s, %v", pid, state, stat, err)
+		}
+	}
+}
+
+// TestVerifyOfStoppedKeepers checks that a port of which nobody answers is not said to be
+// nobody's.
+func TestVerifyOfStoppedKeepers(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	mustInDir(t, dir, "assign", "--job", "mine", "-p", "8000")
+	l, _ := lease.Look(port.TCP, 8000, time.Now().Add(10*time.Second))
+	if err := syscall.Kill(l.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	processIs(t, l.PID, "T")
+	want := fmt.Sprintf("the process that holds 8000/tcp (pid %d) does not answer", l.PID)
+	if _, err := inDir(dir, nil, "verify", "--job", "mine", "-p", "8000"); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if err := syscall.Kill(l.PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inDir(dir, nil, "verify", "--job", "mine", "-p", "8001"); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("a port that the job does not have: %v", err)
+	}
+}
+
+// TestFlagsOfVerify checks that no flag is taken that changes nothing.
+func TestFlagsOfVerify(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "portcheck.yml"), "version: 1\napp: shop\nports: [{name: web, port: 8080}, {name: db, port: 5432, expect: listening}]\n")
+	mustInDir(t, dir, "assign", "--job", "mine")
+	l, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	db, err := net.Listen("tcp", ":5433")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, args := range [][]string{{"--set", "web=8080"}, {"--set", "shop/web=8080", "--set", "db=5433"}, {"--offset", "1"}} {
+		if out, err := inDir(dir, nil, append([]string{"verify", "--job", "mine"}, args...)...); err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(out, "verify checks web on the port that the job holds for it") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	mustInDir(t, dir, "verify", "--job", "mine", "--set", "db=5433")
+	mustInDir(t, dir, "verify", "--job", "mine", "--offset", "1", "--only", "db")
+}
+
+// TestFreeLeavesOutOwnLeases checks that a port which free prints is for something new.
+func TestFreeLeavesOutOwnLeases(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	mustInDir(t, ".", "assign", "--job", "mine", "-p", "36000", "-p", "36000/udp")
+	for _, protocol := range []string{"tcp", "udp", "tcp,udp"} {
+		out, err := inDir(".", []string{"PORTCHECK_JOB=mine"}, "free", "--range", "36000-36001", "--protocol", protocol)
+		if err != nil || out != "36001\n" {
+			t.Errorf("%s: %q, %v", protocol, out, err)
+		}
+	}
+}
+
+// TestWhyNoPortIsFree checks that free and assign name the cause if no port would do, and
+// that the advice fits it.
+func TestWhyNoPortIsFree(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "away.yml"), "version: 1\nports: [{name: web, port: 8080, address: 10.9.9.9}]\n")
+	writeText(t, filepath.Join(dir, "both.yml"), "version: 1\nports: [{name: web, port: 8080}, {name: api, port: 8080}]\n")
+	mustInDir(t, dir, "assign", "--job", "other", "-p", "8081")
+	for _, c := range []struct {
+		args []string
+		code string
+		want []string
+	}{
+		{[]string{"free", "--range", "8000-8009", "--address", "10.9.9.9"}, "1", []string{"10.9.9.9 can't be bound: the address is not on this host\n", "8000-8009 has no free tcp port\n"}},
+		{[]string{"assign", "away.yml"}, "1", []string{"the address is not on this host\nno other port would help: give the need an address"}},
+		{[]string{"assign", "both.yml"}, "1", []string{"another need of this run, has 8080\ngive one of the two needs another port"}},
+		{[]string{"assign", "-p", "8081"}, "1", []string{"\nend what has the port, give others"}},
+	} {
+		_, err := inDir(dir, nil, c.args...)
+		if err == nil || !strings.Contains(err.Error(), "exit status "+c.code) {
+			t.Errorf("%v: %v", c.args, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: no %q in %v", c.args, want, err)
+			}
+		}
+	}
+	if out := mustInDir(t, dir, "free", "--range", "8000-8009"); out != "8000\n" {
+		t.Errorf("free: %q", out)
+	}
+}
+
+// TestNamesOfJobs checks that a job can't be named by nothing that can be seen, and that
+// what a keeper says can't go on with a sentence or a table.
+func TestNamesOfJobs(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	for _, c := range []struct{ env, args []string }{{nil, []string{"assign", "-p", "8000", "--job", " "}}, {[]string{"PORTCHECK_JOB=  "}, []string{"assign", "-p", "8000"}}, {nil, []string{"release", "--job", " "}}} {
+		if _, err := inDir(".", c.env, c.args...); err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "which nobody can see") {
+			t.Errorf("%v %v: %v", c.env, c.args, err)
+		}
+	}
+	mustInDir(t, ".", "assign", "-p", "8000", "--job", "root-job (held by pid 1, uid 0) until 2099-01-01T00:00:00Z; run x")
+	const quoted = `"root-job (held by pid 1, uid 0) until 2099-01-01T00:00:00Z; run x"`
+	if x := reportOf(t, nil, "-p", "8000")["tcp-8000/tcp"]; !strings.Contains(x.Message, "is leased to "+quoted+" (held by pid ") || x.Lease == nil || x.Lease.Job != strings.Trim(quoted, `"`) {
+		t.Errorf("check: %+v", x)
+	}
+	if out := mustInDir(t, ".", "leases"); !strings.Contains(out, "  "+quoted+"  ") {
+		t.Errorf("leases:\n%s", out)
+	}
+	mustInDir(t, ".", "release", "--all")
+
+	// A lease that ends with a process.
+	mustInDir(t, ".", "assign", "-p", "8000", "--job", "mine", "--until-exit", fmt.Sprint(os.Getpid()))
+	if x, want := reportOf(t, nil, "-p", "8000")["tcp-8000/tcp"], fmt.Sprintf(" until process %d ends, ", os.Getpid()); !strings.Contains(x.Message, want) {
+		t.Errorf("%q, want %q", x.Message, want)
+	}
+}
+
+// TestLeaseUntilAZombieExits checks that a process which has ended, and that nobody has
+// waited for, is none that a lease could end with.
+func TestLeaseUntilAZombieExits(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	zombie := exec.Command("/bin/true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = zombie.Wait() }()
+	processIs(t, zombie.Process.Pid, "Z")
+	if _, err := inDir(".", nil, "assign", "-p", "8000", "--until-exit", fmt.Sprint(zombie.Process.Pid)); err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), "there is no such process here") {
+		t.Error(err)
+	}
+}
+
+// TestPortsThatCanNotBeWritten checks that it is said how to release what is leased and
+// could not be written.
+func TestPortsThatCanNotBeWritten(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		testbed.Missing(t, err.Error())
+		return
+	}
+	defer full.Close()
+	for _, c := range []struct {
+		stdout *os.File
+		args   []string
+	}{{full, nil}, {nil, []string{"-o", "dotenv=/dev/full"}}} {
+		code, stderr := runsInto(t, c.stdout, nil, append([]string{"assign", "-p", "8000", "--job", "mine"}, c.args...)...)
+		l, leased := lease.Look(port.TCP, 8000, time.Now().Add(10*time.Second))
+		if want := "portcheck: the ports stay leased to mine until "; code != exitUnknown || !leased || !strings.Contains(stderr, want) || !strings.Contains(stderr, ", or until `portcheck release "+l.ID+"`\n") {
+			t.Errorf("%v: exit code %d, leased: %t\n%s", c.args, code, leased, stderr)
+		}
+		mustInDir(t, ".", "release", l.ID)
+	}
+}

@@ -77,9 +77,25 @@ func (a *app) tryStage(ctx context.Context, e edit) error {
 	r, err := openReplacement(ctx, e.file, a.writeBounds())
 	if err == nil {
 		defer r.close()
+		if !a.isAsRead(e.file, r.old) {
+			return unknownError(fmt.Errorf("%s was edited while it was read, so no port is chosen: run the command again", report.Safe(e.file)))
+		}
 		err = r.stage(e.before, nil)
 	}
 	return manifestFailure(e.file, err)
+}
+
+// isAsRead reports whether a file is the one of that name which this run has read first,
+// and was not written to since then. Of two jobs that have both read a manifest, one may
+// have replaced it before the other takes down its text.
+func (a *app) isAsRead(name string, f *os.File) bool {
+	i := slices.IndexFunc(a.inputs, func(in input) bool { return in.name == name })
+	if i < 0 {
+		return true
+	}
+	read := a.inputs[i].info
+	info, err := f.Stat()
+	return err == nil && os.SameFile(read, info) && read.ModTime().Equal(info.ModTime()) && read.Size() == info.Size()
 }
 
 // manifestFailure returns the failure of a manifest that can't be written, or nil.

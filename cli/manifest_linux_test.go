@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -197,4 +198,80 @@ func TestManifestsAreWrittenAllOrNone(t *testing.T) {
 	}
 	notWritten(t, exitUnknown, "portcheck: the ports in b.yml could not be written: device or resource busy", mounted, "a.yml", "b.yml", "sub/c.yml")
 	mustInDir(t, ".", "release", "--all")
+}
+
+// Of two jobs that have both read a manifest, one may replace it before the other takes
+// down its text: then the other has to read it again.
+func TestManifestIsReplacedAfterItWasRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "portcheck.yml")
+	const text = "version: 1\napp: shop\nports:\n  - {name: web, port: auto, range: 3000-3100}\n"
+	for name, replace := range map[string]func(){
+		"by a new file": func() {
+			writeText(t, file+".new", strings.Replace(text, "auto", "3007", 1))
+			if err := os.Rename(file+".new", file); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"in place": func() { writeText(t, file, strings.Replace(text, "auto", "3007", 1)) },
+	} {
+		writeText(t, file, text)
+		a := &app{env: ci.Env{}, stderr: io.Discard}
+		o := &assignOptions{connectOptions: connectOptions{evidence: "full", timeout: patience, sshOptions: sshOptions{client: "auto"}}}
+		needs, _, err := a.readAssignNeeds(t.Context(), []string{file}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.mayWrite(t.Context(), needs, o); err != nil {
+			t.Errorf("as it was: %v", err)
+		}
+		replace()
+		if _, err := a.mayWrite(t.Context(), needs, o); err == nil || !strings.Contains(err.Error(), "was edited while it was read") {
+			t.Errorf("replaced %s: %v", name, err)
+		}
+	}
+}
+
+// Of jobs that write one manifest at once, one alone replaces what all have read.
+func TestWriteAtOnce(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "portcheck.yml")
+	for range often(6) {
+		writeText(t, file, "version: 1\napp: shop\nports:\n  - {name: web, port: auto, range: 7000-7999}\n  - {name: api, port: auto, range: 7000-7999}\n")
+		var jobs sync.WaitGroup
+		var got [8]check.Assignment
+		for i := range got {
+			jobs.Go(func() {
+				out, err := inDir(dir, nil, "assign", "-q", "--write", "-f", "json", "--job", fmt.Sprint("j", i))
+				switch {
+				case err == nil:
+					err = json.Unmarshal([]byte(out), &got[i])
+				case strings.Contains(err.Error(), "exit status 3") && strings.Contains(err.Error(), "was edited while"),
+					strings.Contains(err.Error(), "gets no port"): // it has read another's
+					return
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		jobs.Wait()
+		// Who comes later reads the ports of the first, and has others instead.
+		for _, need := range []int{0, 1} {
+			first := -1
+			for i, a := range got {
+				switch {
+				case len(a.Ports) == 0 || a.Ports[need].Declared != 0:
+				case first >= 0:
+					t.Errorf("jobs %d and %d have both replaced auto: %+v, %+v", first, i, got[first].Ports, a.Ports)
+				default:
+					first = i
+				}
+			}
+		}
+		mustInDir(t, dir, "release", "--all")
+	}
 }

@@ -133,6 +133,12 @@ func leasesToRelease(ctx context.Context, t *check.Opened, ids []string, all boo
 
 // silentFailure returns the failure for leases that may have been meant.
 func silentFailure(t *check.Opened, held []host.Lease) error {
+	text := silentText(t, held)
+	return failure{fmt.Errorf("not every lease could be asked, so some that were meant may stay: the process that holds %s does not answer", text), exitUnknown, "if it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`"}
+}
+
+// silentText names leases of which the keepers have not answered.
+func silentText(t *check.Opened, held []host.Lease) string {
 	var texts []string
 	for _, l := range check.LeasesOf(t.Name, held).Leases {
 		texts = append(texts, portsOf(l)+keeperOf(l))
@@ -142,7 +148,7 @@ func silentFailure(t *check.Opened, held []host.Lease) error {
 	if more := len(texts) - len(some); more > 0 {
 		text += fmt.Sprintf("; %d more", more)
 	}
-	return failure{fmt.Errorf("not every lease could be asked, so some that were meant may stay: the process that holds %s does not answer", text), exitUnknown, "if it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`"}
+	return text
 }
 
 // keeperOf names the process of a lease.

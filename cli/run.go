@@ -58,12 +58,39 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		err = context.Cause(ctx) // err is a consequence of it
 	}
 	if err != nil {
+		a.failShell(args)
 		a.printError(err)
 	}
 	if errs.stuck.Load() {
 		err = context.Cause(ctx)
 	}
 	return exitCode(a.report, a.verdict, err)
+}
+
+// failShell prints a command that fails if the output is for a shell to run: the exit code
+// of what is inside of eval "$(...)" is lost.
+func (a *app) failShell(args []string) {
+	if len(args) == 0 || args[0] != "assign" {
+		return
+	}
+	for i, arg := range args {
+		if arg == "--" {
+			return
+		}
+		switch strings.TrimLeft(arg, "-") {
+		case "fshell", "f=shell", "format=shell":
+		case "f", "format":
+			if i+1 == len(args) || args[i+1] != "shell" {
+				continue
+			}
+		default:
+			continue
+		}
+		if strings.HasPrefix(arg, "-") {
+			_, _ = fmt.Fprintln(a.stdout, "false") // the error that follows is what counts
+			return
+		}
+	}
 }
 
 // printPanic prints a panic as a bug to report.

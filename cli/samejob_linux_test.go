@@ -2,7 +2,9 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -139,5 +141,38 @@ func TestOneJobAtOnceAndAgain(t *testing.T) {
 			t.Errorf("the job has %+v", l)
 		}
 		mustInDir(t, dir, "release", "--all")
+	}
+}
+
+// TestOneDirectoryByTwoPaths checks that the job of a directory does not depend on the
+// links that led there.
+func TestOneDirectoryByTwoPaths(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	parent := t.TempDir()
+	if err := errors.Join(os.MkdirAll(filepath.Join(parent, "tree/.git"), 0o755), os.WriteFile(filepath.Join(parent, "tree/.git/HEAD"), []byte("ref: refs/heads/main\n"), 0o644), os.Mkdir(filepath.Join(parent, "plain"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tree", "plain"} {
+		if err := os.Symlink(name, filepath.Join(parent, name+"-link")); err != nil {
+			t.Fatal(err)
+		}
+		var said [2]string
+		for i, dir := range []string{name, name + "-link"} {
+			cmd := program(nil, "assign", "-p", "8000")
+			cmd.Dir = filepath.Join(parent, dir)
+			cmd.Env = append(os.Environ(), "PWD="+cmd.Dir) // as a shell says it
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%s: %v\n%s", dir, err, out)
+			}
+			said[i] = string(out)
+		}
+		if said[0] != said[1] {
+			t.Errorf("%s and\n%s", said[0], said[1])
+		}
+		mustInDir(t, parent, "release", "--all")
 	}
 }

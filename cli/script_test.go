@@ -156,7 +156,7 @@ func elapsed(ts *testscript.TestScript, _ bool, args []string) {
 // the exit code: signals INT CODE WORD PROGRAM ARGS. With the word - it sends the
 // signal once the command has read from its stdin, which stays open.
 func signals(ts *testscript.TestScript, _ bool, args []string) {
-	signal := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}[args[0]]
+	signal := map[string]os.Signal{"INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "TERM": syscall.SIGTERM}[args[0]]
 	stderr := runUntil(ts, args[1], args[2], func(p *os.Process) error { return p.Signal(signal) }, args[3:])
 	if !strings.Contains(stderr, "cancelled by signal") {
 		ts.Fatalf("stderr does not name the signal")

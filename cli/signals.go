@@ -18,7 +18,7 @@ type signalError struct{ signal os.Signal }
 
 func (s signalError) Error() string { return "cancelled by signal: " + s.signal.String() }
 
-// WithSignals returns a context that SIGINT, SIGTERM and SIGHUP cancel. A second signal
+// WithSignals returns a context that SIGINT, SIGTERM, SIGQUIT and SIGHUP cancel. A second signal
 // ends the process at once, apart from SIGHUP: the kernel and the shell may both send
 // one when a terminal closes. SIGHUP stays ignored if it was, as nohup has it. SIGPIPE
 // does nothing: the reader of stdout may be gone, and the exit code still has to be the
@@ -26,7 +26,7 @@ func (s signalError) Error() string { return "cancelled by signal: " + s.signal.
 func WithSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	hangups := make(chan os.Signal, 1)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(hangups, syscall.SIGHUP)

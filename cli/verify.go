@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +93,7 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if !o.allowTargets {
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
+	problems = append(problems, o.withoutEffect(needs)...)
 	if len(problems) > 0 {
 		return a.writeReport(ctx, out, check.Report{Version: 1, Tool: tool(), Problems: problems}, o.verdictOptions)
 	}
@@ -132,20 +135,40 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 
+// withoutEffect returns a problem for each flag that would give another port to needs of
+// which the job holds the port.
+func (o needOptions) withoutEffect(needs []check.Need) []config.Problem {
+	var problems []config.Problem
+	refuse := func(flag string, n check.Need) {
+		problems = append(problems, config.Problem{Position: config.Position{File: flag}, Message: fmt.Sprintf("verify checks %s on the port that the job holds for it, whatever it declares: leave the flag out, or give it to assign", n.Name)})
+	}
+	for _, s := range o.set {
+		name, _, _ := strings.Cut(s, "=")
+		if i := slices.IndexFunc(needs, func(n check.Need) bool {
+			return n.Expect == config.Free && (n.Name == name || n.App+"/"+n.Name == name)
+		}); i >= 0 {
+			refuse("--set "+s, needs[i])
+		}
+	}
+	if i := slices.IndexFunc(needs, func(n check.Need) bool { return n.Expect == config.Free && !n.Auto }); o.offset != 0 && i >= 0 {
+		refuse(fmt.Sprintf("--offset %d", o.offset), needs[i])
+	}
+	return problems
+}
+
 // startedNeeds returns needs of which those for a free port have the ports that the job
 // holds for them. It returns an error if one has none.
 func startedNeeds(ctx context.Context, needs []check.Need, opened []*check.Opened) ([]check.Need, error) {
-	held, byName := map[string][]host.Lease{}, map[string]*check.Opened{}
+	held, silent, byName := map[string][]host.Lease{}, map[string][]host.Lease{}, map[string]*check.Opened{}
 	for _, t := range opened {
 		byName[t.Name] = t
 		if t.Err != nil {
 			continue // which the run reports
 		}
-		leases, err := t.Leases(ctx, host.OwnLeases)
-		if err != nil {
+		var err error
+		if held[t.Name], silent[t.Name], err = t.OwnLeases(ctx); err != nil {
 			return nil, unknownError(err)
 		}
-		held[t.Name] = leases
 	}
 	started, missing := check.Started(needs, func(target string) []host.Lease { return held[target] })
 	var failures []error
@@ -155,6 +178,9 @@ func startedNeeds(ctx context.Context, needs []check.Need, opened []*check.Opene
 		case !missing[i]:
 		case t.Err != nil:
 			started[i].Expect = config.Listening
+		case len(silent[t.Name]) > 0:
+			message := fmt.Sprintf("%s: which port the job %s holds for it is unknown: the process that holds %s does not answer", n.Name, t.Job, silentText(t, silent[t.Name]))
+			failures = append(failures, failure{config.Problem{Position: n.At, Message: message}, exitUnknown, "if it is stopped, `kill -CONT` it and verify again"})
 		default:
 			on := ""
 			if t.Name != "local" {

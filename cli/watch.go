@@ -47,7 +47,7 @@ func (a *app) watch() *cobra.Command {
 		Short: "Print a line for each port that is taken, freed or changes hands, and for each need that is met or not any more",
 		Long: `Asks the targets again and again, and prints what has changed. Without a MANIFEST
 or --port it watches listeners alone. It changes nothing, stores nothing, and ends
-by SIGINT, SIGTERM or SIGHUP with the exit code 0.`,
+by SIGINT, SIGQUIT, SIGTERM or SIGHUP with the exit code 0.`,
 		Example: `  portcheck watch
   portcheck watch shop.yml -f json >> ports.log
   portcheck watch -t ssh://deploy@app1 -t ssh://deploy@app2 --interval 30s

@@ -148,7 +148,7 @@ func results() map[string]check.Result {
 		"in-use":        taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),
 		"shadowed":      taken(check.Shadowed, "tcp 8080 would be shared with python3 (pid 4711)", python()),
 		"redirected":    taken(check.Redirected, "tcp 8080 can be bound, but callers by eth0 are sent to 10.0.0.5:80 of container shop-db-1 by a NAT rule in chain PREROUTING of table ip nat (shop/db)", behindRule()),
-		"leased":        taken(check.Leased, "tcp 8080 is leased to GitHub Actions/7/1/e2e/runner 3 (held by pid 812, uid 1000) until 2026-01-02T15:04:05Z"),
+		"leased":        taken(check.Leased, "tcp 8080 is leased to \"GitHub Actions/7/1/e2e/runner 3\" (held by pid 812, uid 1000) until 2026-01-02T15:04:05Z"),
 		"denied":        need(check.Denied, "tcp 80 may not be bound: ports below 1024 need CAP_NET_BIND_SERVICE"),
 		"unavailable":   need(check.Unavailable, "192.0.2.1 is not an address of this host"),
 		"os-reserved":   taken(check.OSReserved, "tcp 8080 is in the excluded range 8000-8099"),

@@ -54,7 +54,7 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
-		row := []string{orUnknown(x.ID), orUnknown(x.Job), orUnknown(x.App), orUnknown(pid), orUnknown(user), until(x.Lease), leasedPorts(x.Ports)}
+		row := []string{orUnknown(x.ID), leaseWord(x.Job), leaseWord(x.App), orUnknown(pid), orUnknown(user), until(x.Lease), leasedPorts(x.Ports)}
 		if several {
 			row = slices.Insert(row, 0, orUnknown(x.Target))
 		}
@@ -62,6 +62,14 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 	}
 	_, err := w.Write(g.fitting(o))
 	return err
+}
+
+// leaseWord returns a text that a keeper has said, "?" for none.
+func leaseWord(text string) string {
+	if text == "" {
+		return orUnknown(text)
+	}
+	return orUnknown(check.LeaseWord(text))
 }
 
 // until returns when a lease ends.
@@ -84,7 +92,7 @@ func leasedPorts(ports []check.LeasedPort) string {
 		r := port.Range{First: first.Port, Last: ports[n-1].Port}
 		text := fmt.Sprintf("%s/%s", r, Safe(string(first.Protocol)))
 		if first.Name != "" {
-			text = Safe(first.Name) + " " + text
+			text = Safe(check.LeaseWord(first.Name)) + " " + text
 		}
 		parts = append(parts, text)
 		ports = ports[n:]

@@ -252,6 +252,3 @@ func Release(protocol port.Protocol, n uint16, deadline time.Time) bool {
 	}
 	return false
 }
-
-// Runs reports whether there is a process with which a lease can end.
-func Runs(pid int) bool { return !ended(pid) }

@@ -350,13 +350,3 @@ const (
 	releaseRequest = `{"release":true}` + "\n"
 	releaseReply   = `{"released":true}` + "\n"
 )
-
-// Runs reports whether there is a process with which a lease can end.
-func Runs(pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) // the last two: a thread
-	}
-	unix.Close(fd)
-	return true
-}
