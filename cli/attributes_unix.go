@@ -21,9 +21,9 @@ func lockFile(f *os.File) error {
 	}
 }
 
-// beforeReplacing does nothing: a file can be replaced while it is open, and is locked
-// until it is closed.
-func beforeReplacing(*os.File) {}
+// closeToReplace is false: a file can be replaced while it is open, and is locked until it
+// is closed.
+const closeToReplace = false
 
 // linksOf returns how many names a file has.
 func linksOf(info fs.FileInfo) uint64 {

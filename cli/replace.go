@@ -125,8 +125,11 @@ func (r *replacement) undo() error { return r.rename(&r.backup) }
 
 // rename gives a staged file the name of the old one.
 func (r *replacement) rename(staged *string) error {
-	beforeReplacing(r.old)
 	err := r.dir.Rename(*staged, r.name)
+	if err != nil && closeToReplace {
+		_ = r.old.Close() // it was only read
+		err = r.dir.Rename(*staged, r.name)
+	}
 	if err == nil {
 		*staged = ""
 	}
