@@ -42,10 +42,8 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"portcheck": func() {
-			ctx, stop := WithSignals(context.Background())
-			code := Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
-			stop()
-			os.Exit(code)
+			ctx, _ := WithSignals(context.Background()) // until the exit, as in main
+			os.Exit(Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 		},
 	})
 }
