@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func TestLeasesOfTheRunner(t *testing.T) {
 	if again := firstPort(t, v.must(t, 0, nil, assign(one)...)); again != p[0] || len(v.keepers(t)) != 2 {
 		t.Errorf("the same job again: port %d, keepers %v", again, v.keepers(t))
 	}
-	if out := v.must(t, 1, []string{"-e", "PORTCHECK_JOB=" + one}, "-t", "runner", "-p", want, "-p", spare, "--no-color"); strings.Count(out, "[leased]") != 1 || !strings.Contains(out, "is leased to "+two) {
+	if out := v.must(t, 1, []string{"-e", "PORTCHECK_JOB=" + one}, "-t", "runner", "-p", want, "-p", spare, "--no-color"); strings.Count(out, "[leased]") != 1 || !strings.Contains(out, "is leased to "+strconv.Quote(two)) {
 		t.Error(out)
 	}
 	listen(t, nil, want)
