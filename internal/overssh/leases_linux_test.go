@@ -92,7 +92,7 @@ func TestLeasesOnTwoHosts(t *testing.T) {
 	if os.Getenv("PORTCHECK_TEST_LEASES") != "" {
 		clients = append(clients, "builtin")
 	}
-	for _, client := range clients {
+	for i, client := range clients {
 		do := func(args ...string) run {
 			t.Helper()
 			return portcheck(t, nil, append(append(args, "--ssh", client, "--remote-path", testbed.Program()), p.flags...)...)
@@ -131,8 +131,8 @@ func TestLeasesOnTwoHosts(t *testing.T) {
 		}
 		// Another job's need waits on one host, and holds nothing on the other meanwhile.
 		m := p.machines[1]
-		m.Hold(t, 9000+len(client))
-		taken := fmt.Sprint(9000 + len(client))
+		m.Hold(t, 9000+i)
+		taken := fmt.Sprint(9000 + i)
 		if r := do("assign", "--job", "three", "-p", taken); r.code != 1 || !strings.Contains(r.stderr, "tcp-"+taken+" gets no port: tcp "+taken+" is in use by python3") {
 			t.Errorf("%d: %s%s", r.code, r.stdout, r.stderr)
 		}
