@@ -47,17 +47,26 @@ func (l *lingering) dump(family uint8) error {
 	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	request[header], request[header+1] = family, unix.IPPROTO_TCP
 	binary.NativeEndian.PutUint32(request[header+4:], ^uint32(0)) // all states
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+		return err
+	}
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
-	buffer := make([]byte, 64<<10)
+	buffer := make([]byte, 64<<10) // the kernel sends at most half of it
 	for {
-		n, _, err := unix.Recvfrom(fd, buffer, 0)
+		n, _, flags, from, err := unix.Recvmsg(fd, buffer, nil, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
+			continue // any process may send to a netlink socket; the kernel's is 0
+		}
+		if flags&unix.MSG_TRUNC != 0 {
+			return unix.EPROTO
 		}
 		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
 		if err != nil {
@@ -66,6 +75,9 @@ func (l *lingering) dump(family uint8) error {
 		for _, m := range messages {
 			switch m.Header.Type {
 			case unix.NLMSG_DONE:
+				if len(m.Data) >= 4 && binary.NativeEndian.Uint32(m.Data) != 0 { // an error number
+					return unix.EPROTO
+				}
 				return nil
 			case unix.NLMSG_ERROR:
 				return unix.EPROTO
