@@ -174,8 +174,9 @@ func (r *round) run(ctx context.Context) {
 // finish sets OK on every result, once no status can change any more.
 func (r *round) finish() {
 	var s Summary
+	var of []Result
 	for _, i := range r.own {
-		var of []Result
+		of = of[:0]
 		for _, proto := range r.needs[i].Protocols {
 			key := resultKey{i, proto}
 			result := r.results[key]
@@ -327,7 +328,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 
 // askBinding asks about the ports of a need on the target itself.
 func (r *round) askBinding(b *batch, key resultKey) {
-	n := r.needs[key.need]
+	n := &r.needs[key.need]
 	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
@@ -338,7 +339,7 @@ func (r *round) askBinding(b *batch, key resultKey) {
 	b.try(try, func(tried host.Tried, a answer) {
 		r.tableOnly = r.tableOnly || tried.NoBindReason != ""
 		r.boundHidden = r.boundHidden || tried.BoundHidden
-		result := r.judge(n, key.proto, tried, a)
+		result := r.judge(*n, key.proto, tried, a)
 		r.keep(key, &result)
 	})
 }

@@ -76,6 +76,7 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	for _, r := range rounds {
 		report.Targets = append(report.Targets, reportTarget(r.Name, r.facts, r.err))
 	}
+	report.Results = make([]Result, 0, len(results))
 	for i, n := range needs {
 		for _, proto := range n.Protocols {
 			report.Results = append(report.Results, *results[resultKey{i, proto}])

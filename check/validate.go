@@ -103,9 +103,13 @@ func validateTexts(f host.Facts, req host.Request) error {
 	if machine > textOfMachine {
 		return fmt.Errorf("it has more than %d bytes of text about the machine", textOfMachine)
 	}
-	attempts := slices.Clone(f.Dialed)
+	if err := validateAttempts(f.Dialed); err != nil {
+		return err
+	}
 	for _, t := range f.Tried {
-		attempts = append(attempts, t.Attempts...)
+		if err := validateAttempts(t.Attempts); err != nil {
+			return err
+		}
 		if len(t.NoBindReason) > textOfTry {
 			return fmt.Errorf("it has a reason of more than %d bytes", textOfTry)
 		}
@@ -122,11 +126,6 @@ func validateTexts(f host.Facts, req host.Request) error {
 			}
 		}
 	}
-	for _, a := range attempts {
-		if len(a.Op)+len(a.Errno) > textOfAttempt {
-			return fmt.Errorf("it has an attempt with more than %d bytes of text", textOfAttempt)
-		}
-	}
 	most := textOfAll + textOfHolder*req.MostHolders()
 	for _, s := range f.Sockets {
 		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
@@ -140,6 +139,15 @@ func validateTexts(f host.Facts, req host.Request) error {
 	}
 	if most < 0 {
 		return errors.New("it has more text about processes than any probe sends")
+	}
+	return nil
+}
+
+func validateAttempts(attempts []host.Attempt) error {
+	for _, a := range attempts {
+		if len(a.Op)+len(a.Errno) > textOfAttempt {
+			return fmt.Errorf("it has an attempt with more than %d bytes of text", textOfAttempt)
+		}
 	}
 	return nil
 }

@@ -127,7 +127,11 @@ func (t targetFlags) unused() []config.Problem {
 // expand returns a need for each port entry on each of its targets, and the
 // targets.
 func expand(manifests []config.Manifest, flags targetFlags) ([]check.Need, []targetSpec, []config.Problem) {
-	var needs []check.Need
+	ports := 0
+	for _, m := range manifests {
+		ports += len(m.Ports)
+	}
+	needs := make([]check.Need, 0, ports) // more if an entry has several targets
 	var specs []targetSpec
 	var problems []config.Problem
 	ids, index, reported := map[string]config.Position{}, map[string]int{}, map[config.Problem]bool{}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -158,6 +159,7 @@ func (m *manifest) needs(n *yaml.Node) {
 		m.report(n.Content[maxNeeds], tooManyNeeds)
 		return
 	}
+	m.Ports = slices.Grow(m.Ports, len(n.Content))
 	for i, item := range n.Content {
 		if item.Kind != yaml.AliasNode {
 			m.need(fmt.Sprintf("ports[%d]", i), item)

@@ -244,7 +244,7 @@ time.sleep(600)`
 	sock{Protocol: port.TCP, Addr: "127.0.0.1:8082"}.hold(t) // of this program
 	tcpListener("127.0.0.1:8083").hold(t)
 	p := newProbe(t.Context(), tries(t, "tcp 127.0.0.1 8080", "tcp 127.0.0.1 8081", "tcp 127.0.0.1 8082", "tcp 127.0.0.1 8083"))
-	p.askAndRead()
+	p.readAll()
 	for i, outcome := range []Outcome{InUse, OK, InUse, InUse} {
 		p.facts.Tried[i].Attempts = []Attempt{{Outcome: outcome}}
 		if len(p.seen[i]) != 1 {

@@ -70,9 +70,9 @@ type tableRead struct {
 	boundHidden bool
 }
 
-// Probe implements Host. The order is: leases, table, binds, the table again where
-// something was found, NAT rules, holders, connects. None of our own sockets is open while
-// the table is read.
+// Probe implements Host. The order is: leases and table, binds, the table again where
+// something was found, NAT rules, holders, connects. None of our own sockets on the ports
+// is open while the table is read. The search for holders begins with the binds.
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
@@ -85,12 +85,11 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if l.rules != nil {
 		p.rules = l.rules.Answer
 	}
-	p.facts.Machine = l.Machine()
-	var gaps []Gap
-	p.facts.Limits, gaps = readLimits()
-	p.addGaps(gaps)
-	if req.needsTable() {
-		p.askAndRead()
+	if !req.needsTable() {
+		p.readMachine()
+	} else {
+		p.readAll()
+		p.lookAhead()
 		p.bindAll()
 		p.recheck()
 		p.followCallers()
@@ -120,6 +119,10 @@ type probe struct {
 	strangers map[socketKey]bool
 	// leases are the leased ports of the tries.
 	leases map[protocolPort]Lease
+	// ahead is the search for holders that was begun before the binds; readAgain is true
+	// if the table was read again since then.
+	ahead     ahead
+	readAgain bool
 }
 
 func newProbe(ctx context.Context, req Request) *probe {
@@ -148,8 +151,16 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 	w[proto].AddSet(set)
 }
 
-// askAndRead asks for the leases while the first pass over the table is made.
-func (p *probe) askAndRead() {
+// readMachine reads what this machine is, and what it allows.
+func (p *probe) readMachine() {
+	p.facts.Machine = Local{}.Machine()
+	limits, gaps := readLimits()
+	p.facts.Limits = limits
+	p.addGaps(gaps)
+}
+
+// readAll makes the first pass over the table, and what takes no part in it meanwhile.
+func (p *probe) readAll() {
 	var queries []query
 	var got tableRead
 	read := make(chan *panics.Panic, 1)
@@ -159,6 +170,7 @@ func (p *probe) askAndRead() {
 			got = readTable(p.ctx, queries)
 		})
 	}()
+	p.readMachine()
 	p.askLeases()
 	(<-read).Repanic()
 	p.takeFirst(queries, got)
@@ -249,17 +261,23 @@ func (p *probe) answerScans() {
 	}
 }
 
-// collectSockets adds the sockets that matter to the facts, each once.
+// collectSockets adds the sockets that matter to the facts.
 func (p *probe) collectSockets() {
 	for i, t := range p.req.Tries {
 		p.facts.Tried[i].TableOK = p.whole[t.Protocol]
 		p.facts.Tried[i].BoundHidden = p.boundHidden && t.Protocol == port.TCP
 	}
+	p.facts.Sockets = p.sockets()
+}
+
+// sockets returns those that matter as far as they are known, each once.
+func (p *probe) sockets() []Socket {
+	all := []Socket{}
 	found := map[socketKey]bool{}
 	add := func(s Socket) {
 		if k := keyOf(s); !found[k] {
 			found[k] = true
-			p.facts.Sockets = append(p.facts.Sockets, s)
+			all = append(all, s)
 		}
 	}
 	if p.req.Listeners {
@@ -277,17 +295,5 @@ func (p *probe) collectSockets() {
 	for _, s := range p.behind {
 		add(s)
 	}
-}
-
-// nameHolders finds the processes that hold the sockets that matter.
-func (p *probe) nameHolders() {
-	if len(p.facts.Sockets) == 0 {
-		return
-	}
-	pointers := make([]*Socket, len(p.facts.Sockets))
-	for i := range p.facts.Sockets {
-		pointers[i] = &p.facts.Sockets[i]
-	}
-	every := p.req.Listeners || slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Owners })
-	p.addGaps(findHolders(p.ctx, pointers, holderQuery{every, p.req.ShowCommand, !p.req.Listeners, p.req.MostHolders()}))
+	return all
 }

@@ -90,6 +90,7 @@ func (p *probe) hasConflict(i int) bool {
 
 // readTableAgain reads all states of the ports of these tries.
 func (p *probe) readTableAgain(tries []int) {
+	p.readAgain = true
 	wanted := wantedPorts{}
 	for _, i := range tries {
 		wanted.add(p.req.Tries[i].Protocol, port.Set{p.req.Tries[i].Ports})
