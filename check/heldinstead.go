@@ -51,6 +51,9 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 		}
 		r.ownLeases = reply.Leases
 	}
+	if len(r.ownLeases) == 0 {
+		return
+	}
 	for i, n := range r.needs {
 		if n.Target != r.Name {
 			continue
