@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -171,6 +172,17 @@ func TestParseDiag(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A dump is repeated only after errors that may be temporary.
+func TestMayWorkAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		netlink.ErrInterrupted: true, netlink.ErrBroken: true, unix.ENOBUFS: true, unix.EPERM: false, unix.EAGAIN: false, unix.ENOENT: false,
+	} {
+		if got := mayWorkAgain(&netlink.Error{Op: "receive from sock_diag", Err: err}); got != want {
+			t.Errorf("%v: %t, want %t", err, got, want)
+		}
 	}
 }
 

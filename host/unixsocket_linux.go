@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/netlink"
 )
 
 // ListensHere reports whether a process of our own network namespace listens on the
@@ -56,7 +58,8 @@ func unixListeners(ctx context.Context, path string) ([]uint32, error) {
 	request[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(request[4:], listen)
 	binary.NativeEndian.PutUint32(request[12:], showFile)
-	err = dump(ctx, dumpRequest{unix.SOCK_DIAG_BY_FAMILY, request}, func(message []byte) error {
+	r := netlink.Request{Type: unix.SOCK_DIAG_BY_FAMILY, Payload: request}
+	err = netlink.Dump(ctx, netlink.SockDiag, r, diagSilence, func(message []byte) error {
 		inode, device, ok := parseUnixListener(message)
 		if ok && inode == uint32(stat.Ino) && device == unix.Major(stat.Dev)<<20|unix.Minor(stat.Dev) {
 			inodes = append(inodes, binary.NativeEndian.Uint32(message[4:]))

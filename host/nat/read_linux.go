@@ -120,7 +120,7 @@ func openKernel(ctx context.Context) (*kernel, error) {
 	if k.ipvs, err = readIPVS(); err != nil {
 		return nil, err
 	}
-	n, err := openNetlink(ctx)
+	n, err := openNfnetlink(ctx)
 	if err != nil {
 		if without(err) {
 			return k, nil
