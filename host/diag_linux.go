@@ -216,18 +216,17 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 		s.UID = &uid // for a socket without an inode the kernel writes 0
 	}
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
-			return s, false, fmt.Errorf("%w: attribute of %d bytes among %d", netlink.ErrBroken, size, len(rest))
+		kind, value, behind, ok := netlink.CutAttribute(rest)
+		if !ok {
+			return s, false, fmt.Errorf("%w: no whole attribute in %d bytes", netlink.ErrBroken, len(rest))
 		}
-		value := rest[4:size]
-		switch kind := binary.NativeEndian.Uint16(rest[2:]); {
+		switch {
 		case kind == diagAttrV6Only && len(value) >= 1:
 			s.V6Only = value[0] != 0
 		case kind == diagAttrCgroup && len(value) >= 8:
 			s.Cgroup = binary.NativeEndian.Uint64(value)
 		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+		rest = behind
 	}
 	return s, true, nil
 }

@@ -67,14 +67,14 @@ func digestDiag(data []byte, proto port.Protocol, device func(uint32) string) (d
 		d.uid = binary.NativeEndian.Uint32(data[64:])
 	}
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
+		kind, value, behind, ok := netlink.CutAttribute(rest)
+		if !ok {
 			return d, false
 		}
-		if binary.NativeEndian.Uint16(rest[2:]) == diagAttrV6Only && size > 4 {
-			d.set(1, rest[4] != 0)
+		if kind == diagAttrV6Only && len(value) > 0 {
+			d.set(1, value[0] != 0)
 		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+		rest = behind
 	}
 	return d, true
 }

@@ -73,17 +73,11 @@ func unixListeners(ctx context.Context, path string) ([]uint32, error) {
 // file of a socket.
 func parseUnixListener(message []byte) (inode, device uint32, ok bool) {
 	const header, file = 16, 1 // struct unix_diag_msg, UNIX_DIAG_VFS
-	for rest := message[min(header, len(message)):]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
-			return 0, 0, false
-		}
-		if binary.NativeEndian.Uint16(rest[2:]) == file && size >= 12 {
-			return binary.NativeEndian.Uint32(rest[4:]), binary.NativeEndian.Uint32(rest[8:]), true
-		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+	value := attribute(message[min(header, len(message)):], file)
+	if len(value) < 8 {
+		return 0, 0, false
 	}
-	return 0, 0, false
+	return binary.NativeEndian.Uint32(value), binary.NativeEndian.Uint32(value[4:]), true
 }
 
 // listedByPath looks for a listener in /proc/net/unix, which has the path that it was
