@@ -135,9 +135,7 @@ func withFilter(data []byte, ports *port.Bits) []byte {
 	if code == nil {
 		return data
 	}
-	data = binary.NativeEndian.AppendUint16(data, uint16(4+len(code)))
-	data = binary.NativeEndian.AppendUint16(data, diagRequestBytecode)
-	return append(data, code...)
+	return netlink.AppendAttribute(data, diagRequestBytecode, code)
 }
 
 // portFilter returns the bytecode for "local port in one of these ranges", or

@@ -41,12 +41,7 @@ func (m diagMessage) bytes() []byte {
 	binary.NativeEndian.PutUint32(data[64:], m.uid)
 	binary.NativeEndian.PutUint32(data[68:], m.inode)
 	for _, a := range m.attrs {
-		data = binary.NativeEndian.AppendUint16(data, uint16(4+len(a.value)))
-		data = binary.NativeEndian.AppendUint16(data, a.kind)
-		data = append(data, a.value...)
-		for len(data)%4 != 0 {
-			data = append(data, 0)
-		}
+		data = netlink.AppendAttribute(data, a.kind, a.value)
 	}
 	return data
 }

@@ -91,17 +91,7 @@ func textAttribute(kind uint16, text string) attribute {
 func nest(kind uint16, inner ...attribute) attribute {
 	a := attribute{kind: kind | nestedFlag}
 	for _, i := range inner {
-		a.value = i.append(a.value)
+		a.value = netlink.AppendAttribute(a.value, i.kind, i.value)
 	}
 	return a
-}
-
-func (a attribute) append(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(a.value)))
-	b = binary.NativeEndian.AppendUint16(b, a.kind)
-	b = append(b, a.value...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
 }

@@ -73,7 +73,7 @@ func (n *nfnetlink) dump(kind uint16, family uint8, ask []attribute, each func(m
 func (n *nfnetlink) ask(kind uint16, family uint8, flags uint16, ask []attribute, each func([]byte) error) error {
 	payload := []byte{family, unix.NFNETLINK_V0, 0, 0}
 	for _, a := range ask {
-		payload = a.append(payload)
+		payload = netlink.AppendAttribute(payload, a.kind, a.value)
 	}
 	request := netlink.Request{Type: kind, Flags: flags, Payload: payload}
 	return unreadable(n.conn.Ask(n.ctx, request, silence, func(m netlink.Message) error {

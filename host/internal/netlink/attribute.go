@@ -15,3 +15,11 @@ func CutAttribute(list []byte) (kind uint16, value, rest []byte, ok bool) {
 	}
 	return binary.NativeEndian.Uint16(list[2:]) & typeMask, list[header:size:size], list[min((size+3)&^3, len(list)):], true
 }
+
+// AppendAttribute appends an attribute to a list of them.
+func AppendAttribute(list []byte, kind uint16, value []byte) []byte {
+	list = binary.NativeEndian.AppendUint16(list, uint16(4+len(value)))
+	list = binary.NativeEndian.AppendUint16(list, kind)
+	list = append(list, value...)
+	return append(list, make([]byte, -len(value)&3)...)
+}

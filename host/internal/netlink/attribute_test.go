@@ -13,7 +13,7 @@ func attribute(size, kind uint16, value ...byte) []byte {
 	return append(a, value...)
 }
 
-func TestCutAttribute(t *testing.T) {
+func TestAttributes(t *testing.T) {
 	next := attribute(4, 9)
 	for name, c := range map[string]struct {
 		list, value, rest []byte
@@ -34,6 +34,10 @@ func TestCutAttribute(t *testing.T) {
 		if kind != c.kind || !slices.Equal(value, c.value) || !slices.Equal(rest, c.rest) || ok != c.ok {
 			t.Errorf("%s: type %d, %v, %v, %t; want %d, %v, %v, %t", name, kind, value, rest, ok, c.kind, c.value, c.rest, c.ok)
 		}
+	}
+	list := AppendAttribute(AppendAttribute(nil, 7, []byte{1, 2, 3}), 8, []byte{4})
+	if want := slices.Concat(attribute(7, 7, 1, 2, 3, 0), attribute(5, 8, 4, 0, 0, 0)); !slices.Equal(list, want) {
+		t.Errorf("appended: %v, want %v", list, want)
 	}
 	if _, value, _, _ := CutAttribute(attribute(5, 7, 1, 0, 0, 0)); cap(value) != 1 {
 		t.Error("what is appended to a value is written over the next attribute")

@@ -261,9 +261,7 @@ func TestDumpsThatLackSomething(t *testing.T) {
 		request[0], request[1] = unix.AF_INET, 32
 		binary.NativeEndian.PutUint32(request[4:], 1) // the index of lo
 		for _, kind := range []uint16{unix.IFA_LOCAL, unix.IFA_ADDRESS} {
-			request = binary.NativeEndian.AppendUint16(request, 8)
-			request = binary.NativeEndian.AppendUint16(request, kind)
-			request = append(request, 127, 1, byte(n>>8), byte(n))
+			request = AppendAttribute(request, kind, []byte{127, 1, byte(n >> 8), byte(n)})
 		}
 		r := Request{Type: unix.RTM_NEWADDR, Flags: unix.NLM_F_ACK | unix.NLM_F_CREATE, Payload: request}
 		if err := other.Ask(t.Context(), r, patience, func(m Message) error { return fmt.Errorf("%+v", m) }); err != nil {
