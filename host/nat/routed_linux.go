@@ -13,12 +13,7 @@ import (
 // readRouted reads which addresses routes make local, besides those of interfaces.
 // Routes in other tables than local don't count: the kernel sends no answers from an
 // address that is not there (ip_route_output_key_hash_rcu).
-func readRouted(ctx context.Context, m machine) (spans, error) {
-	c, err := netlink.Open(netlink.Route)
-	if err != nil {
-		return nil, unreadable(err)
-	}
-	defer c.Close()
+func readRouted(ctx context.Context, c *netlink.Conn, m machine) (spans, error) {
 	// Then the kernel applies the table and the type in a request. Before Linux 4.20 it
 	// sends all routes.
 	c.CheckStrictly()
