@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -30,6 +32,7 @@ const (
 
 const (
 	diagAttempts = 3 // for a dump that is interrupted, overrun or broken
+	diagSilence  = 5 * time.Second
 	// diagFilterRanges bounds the port filter in the kernel, which compares
 	// each socket once or twice with each range.
 	diagFilterRanges = 256
@@ -53,13 +56,13 @@ func readDiag(ctx context.Context, q query, devices *devices) ([]Socket, error) 
 
 // mayWorkAgain reports whether another dump may work after this error of one.
 func mayWorkAgain(err error) bool {
-	return errors.Is(err, errDumpInterrupted) || errors.Is(err, errDumpBroken) || errors.Is(err, unix.ENOBUFS)
+	return errors.Is(err, netlink.ErrInterrupted) || errors.Is(err, netlink.ErrBroken) || errors.Is(err, unix.ENOBUFS)
 }
 
 func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, error) {
 	var all []Socket
 	for _, r := range diagRequests(q) {
-		err := dump(ctx, r, func(message []byte) error {
+		err := netlink.Dump(ctx, netlink.SockDiag, r, diagSilence, func(message []byte) error {
 			s, wanted, err := parseDiag(message, q, devices.name)
 			if wanted {
 				if len(all) == cap(all) {
@@ -69,7 +72,7 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 			}
 			return err
 		})
-		ipv6 := r.kind == diagByFamily && r.payload[0] == unix.AF_INET6
+		ipv6 := r.Type == diagByFamily && r.Payload[0] == unix.AF_INET6
 		if ipv6 && errors.Is(err, unix.ENOENT) && !haveIPv6() {
 			continue // a kernel without IPv6 has no such table
 		}
@@ -87,13 +90,13 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 // alone. For any other state it walks over all sockets that have a port, which is
 // what takes time on a host with many of them.
 // Source: inet_diag_dump_compat of net/ipv4/inet_diag.c.
-func diagRequests(q query) []dumpRequest {
+func diagRequests(q query) []netlink.Request {
 	if q.protocol == port.TCP {
-		return []dumpRequest{{diagTCP, tcpRequest(q)}}
+		return []netlink.Request{{Type: diagTCP, Payload: tcpRequest(q)}}
 	}
-	return []dumpRequest{
-		{diagByFamily, udpRequest(unix.AF_INET, q)},
-		{diagByFamily, udpRequest(unix.AF_INET6, q)},
+	return []netlink.Request{
+		{Type: diagByFamily, Payload: udpRequest(unix.AF_INET, q)},
+		{Type: diagByFamily, Payload: udpRequest(unix.AF_INET6, q)},
 	}
 }
 
@@ -132,9 +135,7 @@ func withFilter(data []byte, ports *port.Bits) []byte {
 	if code == nil {
 		return data
 	}
-	data = binary.NativeEndian.AppendUint16(data, uint16(4+len(code)))
-	data = binary.NativeEndian.AppendUint16(data, diagRequestBytecode)
-	return append(data, code...)
+	return netlink.AppendAttribute(data, diagRequestBytecode, code)
 }
 
 // portFilter returns the bytecode for "local port in one of these ranges", or
@@ -189,7 +190,7 @@ func portFilter(ports *port.Bits) []byte {
 // that the query does not select.
 func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok bool, err error) {
 	if len(data) < diagMessageLen {
-		return s, false, fmt.Errorf("%w: message of %d bytes, want %d", errDumpBroken, len(data), diagMessageLen)
+		return s, false, fmt.Errorf("%w: message of %d bytes, want %d", netlink.ErrBroken, len(data), diagMessageLen)
 	}
 	s.Protocol = q.protocol
 	s.Port = binary.BigEndian.Uint16(data[4:])
@@ -202,7 +203,7 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	case unix.AF_INET6:
 		s.Addr = netip.AddrFrom16([16]byte(data[8:24])).Unmap()
 	default:
-		return s, false, fmt.Errorf("%w: address family %d", errDumpBroken, data[0])
+		return s, false, fmt.Errorf("%w: address family %d", netlink.ErrBroken, data[0])
 	}
 	s.State = stateOf(q.protocol, data[1])
 	if index := binary.NativeEndian.Uint32(data[40:]); index != 0 {
@@ -213,18 +214,17 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 		s.UID = &uid // for a socket without an inode the kernel writes 0
 	}
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
-			return s, false, fmt.Errorf("%w: attribute of %d bytes among %d", errDumpBroken, size, len(rest))
+		kind, value, behind, ok := netlink.CutAttribute(rest)
+		if !ok {
+			return s, false, fmt.Errorf("%w: no whole attribute in %d bytes", netlink.ErrBroken, len(rest))
 		}
-		value := rest[4:size]
-		switch kind := binary.NativeEndian.Uint16(rest[2:]); {
+		switch {
 		case kind == diagAttrV6Only && len(value) >= 1:
 			s.V6Only = value[0] != 0
 		case kind == diagAttrCgroup && len(value) >= 8:
 			s.Cgroup = binary.NativeEndian.Uint64(value)
 		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+		rest = behind
 	}
 	return s, true, nil
 }

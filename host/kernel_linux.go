@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -102,17 +103,16 @@ func parseTunnel(attributes []byte) (t tunnel, ok bool) {
 
 // attribute returns the value of a netlink attribute, nil if there is none.
 func attribute(list []byte, kind uint16) []byte {
-	for len(list) >= 4 {
-		length := int(binary.NativeEndian.Uint16(list))
-		if length < 4 || length > len(list) {
+	for {
+		found, value, rest, ok := netlink.CutAttribute(list)
+		if !ok {
 			return nil
 		}
-		if binary.NativeEndian.Uint16(list[2:])&^unix.NLA_F_NESTED == kind {
-			return list[4:length]
+		if found == kind {
+			return value
 		}
-		list = list[min((length+3)&^3, len(list)):]
+		list = rest
 	}
-	return nil
 }
 
 // text returns an attribute that ends with a NUL.

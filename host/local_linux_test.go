@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
 )
@@ -101,7 +102,7 @@ func rawDump(t *testing.T, q query) []Socket {
 	t.Helper()
 	var all []Socket
 	for _, request := range diagRequests(q) {
-		err := dump(t.Context(), request, func(message []byte) error {
+		err := netlink.Dump(t.Context(), netlink.SockDiag, request, diagSilence, func(message []byte) error {
 			s, ok, err := parseDiag(message, query{protocol: q.protocol}, nameDevice)
 			if ok {
 				all = append(all, s)

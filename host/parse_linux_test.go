@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -40,12 +41,7 @@ func (m diagMessage) bytes() []byte {
 	binary.NativeEndian.PutUint32(data[64:], m.uid)
 	binary.NativeEndian.PutUint32(data[68:], m.inode)
 	for _, a := range m.attrs {
-		data = binary.NativeEndian.AppendUint16(data, uint16(4+len(a.value)))
-		data = binary.NativeEndian.AppendUint16(data, a.kind)
-		data = append(data, a.value...)
-		for len(data)%4 != 0 {
-			data = append(data, 0)
-		}
+		data = netlink.AppendAttribute(data, a.kind, a.value)
 	}
 	return data
 }
@@ -171,6 +167,17 @@ func TestParseDiag(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A dump is repeated only after errors that may be temporary.
+func TestMayWorkAgain(t *testing.T) {
+	for err, want := range map[error]bool{
+		netlink.ErrInterrupted: true, netlink.ErrBroken: true, unix.ENOBUFS: true, unix.EPERM: false, unix.EAGAIN: false, unix.ENOENT: false,
+	} {
+		if got := mayWorkAgain(&netlink.Error{Op: "receive from sock_diag", Err: err}); got != want {
+			t.Errorf("%v: %t, want %t", err, got, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -17,17 +18,17 @@ func readDigests(ctx context.Context) []uint64 {
 	all := make([]uint64, SurveyParts)
 	for _, q := range surveyQueries() {
 		for _, r := range diagRequests(q) {
-			err := dump(ctx, r, func(message []byte) error {
+			err := netlink.Dump(ctx, netlink.SockDiag, r, diagSilence, func(message []byte) error {
 				d, ok := digestDiag(message, q.protocol, devices.name)
 				if !ok {
-					return errDumpBroken
+					return netlink.ErrBroken
 				}
 				if d.port != 0 {
 					all[PartOf(d.port)] += d.sum()
 				}
 				return nil
 			})
-			ipv6 := r.kind == diagByFamily && r.payload[0] == unix.AF_INET6
+			ipv6 := r.Type == diagByFamily && r.Payload[0] == unix.AF_INET6
 			if err != nil && !(ipv6 && errors.Is(err, unix.ENOENT) && !haveIPv6()) {
 				return nil
 			}
@@ -66,14 +67,14 @@ func digestDiag(data []byte, proto port.Protocol, device func(uint32) string) (d
 		d.uid = binary.NativeEndian.Uint32(data[64:])
 	}
 	for rest := data[diagMessageLen:]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
+		kind, value, behind, ok := netlink.CutAttribute(rest)
+		if !ok {
 			return d, false
 		}
-		if binary.NativeEndian.Uint16(rest[2:]) == diagAttrV6Only && size > 4 {
-			d.set(1, rest[4] != 0)
+		if kind == diagAttrV6Only && len(value) > 0 {
+			d.set(1, value[0] != 0)
 		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+		rest = behind
 	}
 	return d, true
 }

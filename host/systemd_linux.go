@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/internal/peer"
 	"github.com/org/portcheck/port"
 )
 
@@ -157,9 +157,9 @@ func askManager(ctx context.Context, path string, validate func(*unix.Ucred) err
 	if err := conn.SetDeadline(deadline); err != nil {
 		return 0, nil, err
 	}
-	peer, err := peerOf(conn)
+	manager, err := peer.Of(conn)
 	if err == nil {
-		err = validate(peer)
+		err = validate(manager)
 	}
 	if err != nil {
 		return 0, nil, err
@@ -169,19 +169,7 @@ func askManager(ctx context.Context, path string, validate func(*unix.Ucred) err
 		return 0, nil, err
 	}
 	units, err = c.socketUnits()
-	return int(peer.Pid), units, err
-}
-
-// peerOf returns the process that listens at the other end.
-func peerOf(conn net.Conn) (*unix.Ucred, error) {
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var peer *unix.Ucred
-	var failed error
-	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	return peer, errors.Join(err, failed)
+	return int(manager.Pid), units, err
 }
 
 const systemdName = "org.freedesktop.systemd1"

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/netlink"
 )
 
 // ListensHere reports whether a process of our own network namespace listens on the
@@ -56,7 +58,8 @@ func unixListeners(ctx context.Context, path string) ([]uint32, error) {
 	request[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(request[4:], listen)
 	binary.NativeEndian.PutUint32(request[12:], showFile)
-	err = dump(ctx, dumpRequest{unix.SOCK_DIAG_BY_FAMILY, request}, func(message []byte) error {
+	r := netlink.Request{Type: unix.SOCK_DIAG_BY_FAMILY, Payload: request}
+	err = netlink.Dump(ctx, netlink.SockDiag, r, diagSilence, func(message []byte) error {
 		inode, device, ok := parseUnixListener(message)
 		if ok && inode == uint32(stat.Ino) && device == unix.Major(stat.Dev)<<20|unix.Minor(stat.Dev) {
 			inodes = append(inodes, binary.NativeEndian.Uint32(message[4:]))
@@ -70,17 +73,11 @@ func unixListeners(ctx context.Context, path string) ([]uint32, error) {
 // file of a socket.
 func parseUnixListener(message []byte) (inode, device uint32, ok bool) {
 	const header, file = 16, 1 // struct unix_diag_msg, UNIX_DIAG_VFS
-	for rest := message[min(header, len(message)):]; len(rest) >= 4; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < 4 || size > len(rest) {
-			return 0, 0, false
-		}
-		if binary.NativeEndian.Uint16(rest[2:]) == file && size >= 12 {
-			return binary.NativeEndian.Uint32(rest[4:]), binary.NativeEndian.Uint32(rest[8:]), true
-		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+	value := attribute(message[min(header, len(message)):], file)
+	if len(value) < 8 {
+		return 0, 0, false
 	}
-	return 0, 0, false
+	return binary.NativeEndian.Uint32(value), binary.NativeEndian.Uint32(value[4:]), true
 }
 
 // listedByPath looks for a listener in /proc/net/unix, which has the path that it was

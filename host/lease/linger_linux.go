@@ -1,12 +1,13 @@
 package lease
 
 import (
+	"context"
 	"encoding/binary"
-	"errors"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
@@ -35,56 +36,15 @@ func (l *lingering) has(n uint16) bool {
 
 // dump adds the sockets of a family (sock_diag(7)).
 func (l *lingering) dump(family uint8) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	const header, length = unix.SizeofNlMsghdr, unix.SizeofNlMsghdr + 56 // a struct inet_diag_req_v2
-	request := make([]byte, length)
-	binary.NativeEndian.PutUint32(request, length)
-	binary.NativeEndian.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
-	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	request[header], request[header+1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(request[header+4:], ^uint32(0)) // all states
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
-		return err
-	}
-	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	buffer := make([]byte, 64<<10) // the kernel sends at most half of it
-	for {
-		n, _, flags, from, err := unix.Recvmsg(fd, buffer, nil, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
-			continue // any process may send to a netlink socket; the kernel's is 0
-		}
-		if flags&unix.MSG_TRUNC != 0 {
-			return unix.EPROTO
-		}
-		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
-		if err != nil {
-			return err
-		}
-		for _, m := range messages {
-			switch m.Header.Type {
-			case unix.NLMSG_DONE:
-				if len(m.Data) >= 4 && binary.NativeEndian.Uint32(m.Data) != 0 { // an error number
-					return unix.EPROTO
-				}
-				return nil
-			case unix.NLMSG_ERROR:
-				return unix.EPROTO
-			}
-			l.add(m.Data)
-		}
-	}
+	const silence = time.Second
+	request := make([]byte, 56) // a struct inet_diag_req_v2
+	request[0], request[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(request[4:], ^uint32(0)) // all states
+	r := netlink.Request{Type: unix.SOCK_DIAG_BY_FAMILY, Payload: request}
+	return netlink.Dump(context.Background(), netlink.SockDiag, r, silence, func(message []byte) error {
+		l.add(message)
+		return nil
+	})
 }
 
 // add adds the socket of a struct inet_diag_msg (include/uapi/linux/inet_diag.h).

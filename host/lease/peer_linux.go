@@ -35,12 +35,7 @@ var noUser = sync.OnceValue(func() int {
 			return -1
 		}
 	}
-	if text, err := os.ReadFile("/proc/sys/kernel/overflowuid"); err == nil {
-		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-			return n
-		}
-	}
-	return 65534
+	return numberIn("/proc/sys/kernel/overflowuid", 65534)
 })
 
 func inOwnUserNamespace(pid int) bool {

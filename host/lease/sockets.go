@@ -149,13 +149,22 @@ func (place) lockMutex(ctx context.Context, deadline time.Time) (unlock func(), 
 // unprivileged is the first port that every user of this network namespace may bind
 // (ip_unprivileged_port_start, ip(7)).
 var unprivileged = sync.OnceValue(func() int {
-	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
-		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
-			return n
-		}
-	}
-	return 1024
+	return numberIn("/proc/sys/net/ipv4/ip_unprivileged_port_start", 1024)
 })
+
+// numberIn returns the number that a file of /proc has, or another one if it can't be
+// read.
+func numberIn(file string, otherwise int) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return otherwise
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return otherwise
+	}
+	return n
+}
 
 // mayHold reports whether a lock counts. Anybody can bind its name, and not all may bind
 // each port. A user's own locks count for that user.

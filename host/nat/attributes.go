@@ -3,6 +3,8 @@ package nat
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/org/portcheck/host/internal/netlink"
 )
 
 var errBroken = errors.New("broken message")
@@ -13,19 +15,15 @@ type attributes [24][]byte
 
 // eachAttribute calls each for every attribute, until it returns an error.
 func eachAttribute(data []byte, each func(kind uint16, value []byte) error) error {
-	const header, typeMask = 4, 0x3fff // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 	for len(data) > 0 {
-		if len(data) < header {
+		kind, value, rest, ok := netlink.CutAttribute(data)
+		if !ok {
 			return errBroken
 		}
-		size := int(binary.NativeEndian.Uint16(data))
-		if size < header || size > len(data) {
-			return errBroken
-		}
-		if err := each(binary.NativeEndian.Uint16(data[2:])&typeMask, data[header:size:size]); err != nil {
+		if err := each(kind, value); err != nil {
 			return err
 		}
-		data = data[min((size+3)&^3, len(data)):]
+		data = rest
 	}
 	return nil
 }
@@ -93,17 +91,7 @@ func textAttribute(kind uint16, text string) attribute {
 func nest(kind uint16, inner ...attribute) attribute {
 	a := attribute{kind: kind | nestedFlag}
 	for _, i := range inner {
-		a.value = i.append(a.value)
+		a.value = netlink.AppendAttribute(a.value, i.kind, i.value)
 	}
 	return a
-}
-
-func (a attribute) append(b []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(a.value)))
-	b = binary.NativeEndian.AppendUint16(b, a.kind)
-	b = append(b, a.value...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
 }

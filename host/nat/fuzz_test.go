@@ -6,17 +6,13 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
 
 // pack returns a netlink attribute.
 func pack(kind uint16, value []byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
-	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
+	return netlink.AppendAttribute(nil, kind, value)
 }
 
 func packNumber(kind uint16, n uint32) []byte {

@@ -14,7 +14,7 @@ import (
 // rule refers to one.
 type ipsets struct {
 	ctx      context.Context
-	netlink  *netlink
+	conn     *nfnetlink
 	byIndex  map[uint16]*ipset
 	problems map[uint16]error
 	has      map[ipsetQuestion]bool
@@ -62,8 +62,8 @@ func (k *kernel) inSet(s *ipset, key ipsetKey) (bool, error) {
 }
 
 func (i *ipsets) close() {
-	if i.netlink != nil {
-		i.netlink.close()
+	if i.conn != nil {
+		i.conn.close()
 	}
 }
 
@@ -93,8 +93,8 @@ func (i *ipsets) read(index uint16) (*ipset, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i.netlink == nil {
-		if i.netlink, err = openNetlink(i.ctx); err != nil {
+	if i.conn == nil {
+		if i.conn, err = openNfnetlink(i.ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -127,7 +127,7 @@ func ipsetAsk(name string, more ...attribute) []attribute {
 
 func (i *ipsets) header(name string) (*ipset, error) {
 	const typeName, family = 3, 5
-	message, err := i.netlink.get(ipsetCmdHeader, familyIPv4, ipsetAsk(name))
+	message, err := i.conn.get(ipsetCmdHeader, familyIPv4, ipsetAsk(name))
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (i *ipsets) header(name string) (*ipset, error) {
 func (i *ipsets) members(list string) ([]string, error) {
 	const setName, data, name = 2, 8, 18
 	var names []string
-	err := i.netlink.dump(ipsetCmdList, familyIPv4, ipsetAsk(list), func(message []byte) error {
+	err := i.conn.dump(ipsetCmdList, familyIPv4, ipsetAsk(list), func(message []byte) error {
 		_, a, err := decodeHeader(message)
 		if err != nil || a.text(setName) != list {
 			return err
@@ -161,7 +161,7 @@ func (i *ipsets) members(list string) ([]string, error) {
 func (i *ipsets) test(s *ipset, key ipsetKey) (bool, error) {
 	const data = 7
 	parts, _ := s.parts()
-	err := i.netlink.do(ipsetCmdTest, familyIPv4, ipsetAsk(s.name, nest(data, key.attributes(parts)...)))
+	err := i.conn.do(ipsetCmdTest, familyIPv4, ipsetAsk(s.name, nest(data, key.attributes(parts)...)))
 	if err != nil && !errors.Is(err, ipsetNotThere) {
 		return false, fmt.Errorf("%w: %w", errUnreadSet, err)
 	}

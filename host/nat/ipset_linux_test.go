@@ -111,14 +111,7 @@ func destroyIPSets(t *testing.T) {
 func (w *world) judgeIPSets(t *testing.T, certain, none bool, text string) {
 	t.Helper()
 	questions := everyQuestion(8080, 8081)
-	answers, err := Read(context.Background(), questions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept, err := Keep(context.Background()).Answer(context.Background(), questions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answers, kept := bothAnswers(t, questions)
 	for i, a := range answers {
 		for _, r := range a {
 			if k := find(kept[i], r.Interface, r.Addr); k == nil || k.All {

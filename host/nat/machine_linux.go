@@ -8,98 +8,112 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/netlink"
 )
 
-// readMachine reads the interfaces that are up, and the addresses of the machine.
+// readMachine reads the interfaces that are up, and the addresses of the machine. It reads
+// them again if they changed meanwhile.
 func readMachine(ctx context.Context) (machine, error) {
-	links, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
-	if err != nil {
-		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
-	}
-	addrs, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
-	if err != nil {
-		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
-	}
-	m, err := decodeMachine(links, addrs)
-	if err != nil {
-		return machine{}, &Unreadable{Op: "list interfaces", Err: err}
-	}
 	for try := 1; ; try++ {
-		m.routed, err = readRouted(ctx, m)
+		m, err := readMachineOnce(ctx)
 		if !errors.Is(err, errChanged) || try == maxTries || ctx.Err() != nil {
 			return m, err
 		}
 	}
 }
 
-func decodeMachine(links, addrs []byte) (machine, error) {
-	type link struct {
-		netInterface
-		master, link uint32
-		kind         string
-	}
-	all := map[uint32]*link{}
-	var order []uint32
-	messages, err := syscall.ParseNetlinkMessage(links)
+func readMachineOnce(ctx context.Context) (machine, error) {
+	c, err := netlink.Open(netlink.Route)
 	if err != nil {
-		return machine{}, err
+		return machine{}, unreadable(err)
 	}
-	for i := range messages {
-		data := messages[i].Data
-		if messages[i].Header.Type != unix.RTM_NEWLINK || len(data) < unix.SizeofIfInfomsg {
-			continue
-		}
-		flags := binary.NativeEndian.Uint32(data[8:])
-		l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), kind: binary.NativeEndian.Uint16(data[2:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
-		err := eachAttribute(data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
-			switch {
-			case kind == unix.IFLA_IFNAME:
-				l.name = cString(value)
-			case kind == unix.IFLA_MASTER && len(value) == 4:
-				l.master = binary.NativeEndian.Uint32(value)
-			case kind == unix.IFLA_LINK && len(value) == 4:
-				l.link = binary.NativeEndian.Uint32(value)
-			case kind == unix.IFLA_LINKINFO:
-				info, err := parseAttributes(value)
-				l.kind = info.text(unix.IFLA_INFO_KIND)
-				return err
-			}
-			return nil
-		})
-		if err != nil {
-			return machine{}, err
-		}
-		if flags&unix.IFF_UP != 0 {
-			order = append(order, l.index)
-		}
-		all[l.index] = l
+	defer c.Close()
+	l := links{all: map[uint32]*link{}}
+	request := netlink.Request{Type: unix.RTM_GETLINK, Flags: unix.NLM_F_DUMP, Payload: make([]byte, unix.SizeofIfInfomsg)}
+	if err := c.Ask(ctx, request, silence, l.addLink); err != nil {
+		return machine{}, unreadable(err)
 	}
-	if messages, err = syscall.ParseNetlinkMessage(addrs); err != nil {
-		return machine{}, err
+	request = netlink.Request{Type: unix.RTM_GETADDR, Flags: unix.NLM_F_DUMP, Payload: make([]byte, unix.SizeofIfAddrmsg)}
+	if err := c.Ask(ctx, request, silence, l.addAddr); err != nil {
+		return machine{}, unreadable(err)
 	}
-	for i := range messages {
-		data := messages[i].Data
-		if messages[i].Header.Type != unix.RTM_NEWADDR || len(data) < unix.SizeofIfAddrmsg {
-			continue
-		}
-		l := all[binary.NativeEndian.Uint32(data[4:])]
-		a, err := parseAttributes(data[unix.SizeofIfAddrmsg:])
-		if err != nil {
-			return machine{}, err
-		}
-		own := a[unix.IFA_LOCAL]
-		if own == nil {
-			own = a[unix.IFA_ADDRESS]
-		}
-		if addr, ok := netip.AddrFromSlice(own); ok && l != nil {
-			l.addrs = append(l.addrs, addr)
-		}
+	m := l.machine()
+	m.routed, err = readRouted(ctx, c, m)
+	return m, err
+}
+
+// links are the interfaces of a network namespace.
+type links struct {
+	all   map[uint32]*link
+	order []uint32 // those that are up
+}
+
+type link struct {
+	netInterface
+	master, link uint32
+	kind         string
+}
+
+// addLink adds an interface.
+func (ls *links) addLink(m netlink.Message) error {
+	data := m.Data
+	if m.Type != unix.RTM_NEWLINK || len(data) < unix.SizeofIfInfomsg {
+		return nil
 	}
+	flags := binary.NativeEndian.Uint32(data[8:])
+	l := &link{netInterface: netInterface{index: binary.NativeEndian.Uint32(data[4:]), kind: binary.NativeEndian.Uint16(data[2:]), loopback: flags&unix.IFF_LOOPBACK != 0}}
+	err := eachAttribute(data[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) error {
+		switch {
+		case kind == unix.IFLA_IFNAME:
+			l.name = cString(value)
+		case kind == unix.IFLA_MASTER && len(value) == 4:
+			l.master = binary.NativeEndian.Uint32(value)
+		case kind == unix.IFLA_LINK && len(value) == 4:
+			l.link = binary.NativeEndian.Uint32(value)
+		case kind == unix.IFLA_LINKINFO:
+			info, err := parseAttributes(value)
+			l.kind = info.text(unix.IFLA_INFO_KIND)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if flags&unix.IFF_UP != 0 {
+		ls.order = append(ls.order, l.index)
+	}
+	ls.all[l.index] = l
+	return nil
+}
+
+// addAddr adds an address to its interface.
+func (ls *links) addAddr(m netlink.Message) error {
+	data := m.Data
+	if m.Type != unix.RTM_NEWADDR || len(data) < unix.SizeofIfAddrmsg {
+		return nil
+	}
+	l := ls.all[binary.NativeEndian.Uint32(data[4:])]
+	a, err := parseAttributes(data[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return err
+	}
+	own := a[unix.IFA_LOCAL]
+	if own == nil {
+		own = a[unix.IFA_ADDRESS]
+	}
+	if addr, ok := netip.AddrFromSlice(own); ok && l != nil {
+		l.addrs = append(l.addrs, addr)
+	}
+	return nil
+}
+
+func (ls *links) machine() machine {
 	ports := map[uint32][]uint32{}
-	for index, l := range all {
+	for index, l := range ls.all {
 		if l.master != 0 {
 			ports[l.master] = append(ports[l.master], index)
 		}
@@ -107,22 +121,22 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 	var below func(index uint32, depth int) []string
 	below = func(index uint32, depth int) (names []string) {
 		next := ports[index]
-		if l := all[index]; l.kind == "vlan" || l.kind == "macvlan" || l.kind == "ipvlan" {
+		if l := ls.all[index]; l.kind == "vlan" || l.kind == "macvlan" || l.kind == "ipvlan" {
 			next = append(next[:len(next):len(next)], l.link)
 		}
 		for _, n := range next {
-			if l := all[n]; l != nil && depth < maxStacked {
+			if l := ls.all[n]; l != nil && depth < maxStacked {
 				names = append(append(names, l.name), below(n, depth+1)...)
 			}
 		}
 		return names
 	}
 	var m machine
-	for _, index := range order {
-		l := all[index]
+	for _, index := range ls.order {
+		l := ls.all[index]
 		// Packets that arrive at a port of a bridge or a bond come from the bridge. Those
 		// of a VRF keep their own interface at first.
-		if master := all[l.master]; master != nil {
+		if master := ls.all[l.master]; master != nil {
 			if master.kind != "vrf" {
 				continue
 			}
@@ -131,7 +145,7 @@ func decodeMachine(links, addrs []byte) (machine, error) {
 		l.lower = below(l.index, 0)
 		m.interfaces = append(m.interfaces, l.netInterface)
 	}
-	return m, nil
+	return m
 }
 
 // mayTranslate reports, without any rights, whether there may be NAT rules. Such

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errChanged is for rules that changed while they were read.
-var errChanged = errors.New("the rules changed while they were read")
+// errChanged is for rules, interfaces, addresses or routes that changed while they were
+// read.
+var errChanged = errors.New("the rules or the addresses changed while they were read")
 
 const maxTries = 5
 
@@ -120,7 +121,7 @@ func openKernel(ctx context.Context) (*kernel, error) {
 	if k.ipvs, err = readIPVS(); err != nil {
 		return nil, err
 	}
-	n, err := openNetlink(ctx)
+	n, err := openNfnetlink(ctx)
 	if err != nil {
 		if without(err) {
 			return k, nil

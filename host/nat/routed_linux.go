@@ -6,20 +6,17 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/netlink"
 )
 
 // readRouted reads which addresses routes make local, besides those of interfaces.
 // Routes in other tables than local don't count: the kernel sends no answers from an
 // address that is not there (ip_route_output_key_hash_rcu).
-func readRouted(ctx context.Context, m machine) (spans, error) {
-	n, err := open(ctx, unix.NETLINK_ROUTE, "NETLINK_ROUTE", "rtnetlink")
-	if err != nil {
-		return nil, err
-	}
-	defer n.close()
+func readRouted(ctx context.Context, c *netlink.Conn, m machine) (spans, error) {
 	// Then the kernel applies the table and the type in a request. Before Linux 4.20 it
 	// sends all routes.
-	_ = unix.SetsockoptInt(n.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	c.CheckStrictly()
 	own := map[netip.Addr]bool{}
 	for _, i := range m.interfaces {
 		for _, a := range i.addrs {
@@ -29,9 +26,10 @@ func readRouted(ctx context.Context, m machine) (spans, error) {
 	var all []span
 	for _, family := range []uint8{familyIPv4, familyIPv6} {
 		var problem error
-		request := []byte{family, 0, 0, 0, unix.RT_TABLE_LOCAL, 0, 0, typeLocal, 0, 0, 0, 0} // struct rtmsg
-		err := n.request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, request, func(message []byte) error {
-			s, ok, err := decodeRoute(message)
+		rtmsg := []byte{family, 0, 0, 0, unix.RT_TABLE_LOCAL, 0, 0, typeLocal, 0, 0, 0, 0}
+		request := netlink.Request{Type: unix.RTM_GETROUTE, Flags: unix.NLM_F_DUMP, Payload: rtmsg}
+		err := unreadable(c.Ask(ctx, request, silence, func(m netlink.Message) error {
+			s, ok, err := decodeRoute(m.Data)
 			switch {
 			case problem != nil:
 			case err != nil:
@@ -43,7 +41,7 @@ func readRouted(ctx context.Context, m machine) (spans, error) {
 				all = append(all, s)
 			}
 			return nil
-		})
+		}))
 		// A kernel without the family, or without its table, has no such routes.
 		if without(err) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.ENOENT) {
 			err = nil

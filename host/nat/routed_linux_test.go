@@ -84,13 +84,9 @@ func TestRoutedAddresses(t *testing.T) {
 			}
 			ask := func(addr netip.Addr) Answer {
 				questions := []Question{{Protocol: port.TCP, Addr: addr, Port: 8080}}
-				answers, err := Read(context.Background(), questions)
-				if err != nil {
-					t.Fatal(err)
-				}
-				kept, err := Keep(context.Background()).Answer(context.Background(), questions)
-				if diff := cmp.Diff(answers, kept, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
-					t.Fatalf("kept rules: %v %s", err, diff)
+				answers, kept := bothAnswers(t, questions)
+				if diff := cmp.Diff(answers, kept, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+					t.Fatalf("kept rules: %s", diff)
 				}
 				return answers[0]
 			}

@@ -305,18 +305,25 @@ type judge struct {
 	faults          []string
 }
 
-// check asks about questions and calls them. lossy is for rules that may drop
-// calls. certain is for rules after which nothing depends on the caller.
-func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certain bool) {
+// bothAnswers asks about the rules themselves, and about rules that are kept.
+func bothAnswers(t *testing.T, questions []Question) (answers, kept []Answer) {
 	t.Helper()
 	answers, err := Read(context.Background(), questions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := Keep(context.Background()).Answer(context.Background(), questions)
+	kept, err = Keep(context.Background()).Answer(context.Background(), questions)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return answers, kept
+}
+
+// check asks about questions and calls them. lossy is for rules that may drop
+// calls. certain is for rules after which nothing depends on the caller.
+func (w *world) check(t *testing.T, j *judge, questions []Question, lossy, certain bool) {
+	t.Helper()
+	answers, kept := bothAnswers(t, questions)
 	for i, a := range answers {
 		if !reflect.DeepEqual(kept[i], a) {
 			t.Fatalf("%+v: kept rules answer\n%+v, not\n%+v", questions[i], kept[i], a)

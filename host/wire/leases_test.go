@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -113,17 +112,7 @@ func TestHostWithoutLeases(t *testing.T) {
 // way round.
 func TestRepliesAboutOtherThings(t *testing.T) {
 	for reply, hold := range map[string]bool{`"facts":{}`: true, `"held":{}`: false} {
-		near, far := net.Pipe()
-		go func() {
-			defer far.Close()
-			var q request
-			if err := json.NewDecoder(far).Decode(&q); err != nil {
-				t.Error(err)
-				return
-			}
-			fmt.Fprintf(far, `{"version":%d,"id":"%s",%s}`+"\n", Version, q.ID, reply)
-		}()
-		r := NewHost(near, 4096)
+		r := replying(t, 4096, func(id string) string { return fmt.Sprintf(`{"version":%d,"id":"%s",%s}`+"\n", Version, id, reply) })
 		var err error
 		if hold {
 			_, err = host.Hold(t.Context(), r, host.LeaseRequest{Confirm: true})
@@ -133,6 +122,5 @@ func TestRepliesAboutOtherThings(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "the probe's answer has no") {
 			t.Errorf("%s: %v", reply, err)
 		}
-		r.Close()
 	}
 }

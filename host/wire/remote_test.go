@@ -101,6 +101,12 @@ func TestRemoteRefuses(t *testing.T) {
 // request's ID.
 func answerWith(t *testing.T, limit int, reply func(id string) string) (host.Facts, error) {
 	t.Helper()
+	return replying(t, limit, reply).Probe(t.Context(), host.Request{})
+}
+
+// replying returns a host that answers once.
+func replying(t *testing.T, limit int, reply func(id string) string) host.Host {
+	t.Helper()
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
@@ -112,8 +118,8 @@ func answerWith(t *testing.T, limit int, reply func(id string) string) (host.Fac
 		_, _ = io.WriteString(far, reply(q.ID)) // the client may have closed it
 	}()
 	r := NewHost(near, limit)
-	defer r.Close()
-	return r.Probe(t.Context(), host.Request{})
+	t.Cleanup(func() { r.Close() })
+	return r
 }
 
 // A reply may have as many bytes, and as many structs and lists, as the limit

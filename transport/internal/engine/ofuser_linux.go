@@ -1,12 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/org/portcheck/internal/peer"
 )
 
 // OfUser returns engines that a user of this machine may run without root, at the places
@@ -27,25 +26,14 @@ func OfUser(uid int) []*Engine {
 	return all
 }
 
-// isPeer returns an error unless a process of a user listens at the other end
-// (SO_PEERCRED, unix(7)).
+// isPeer returns an error unless a process of a user listens at the other end.
 func isPeer(conn net.Conn, uid int) error {
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		return errors.New("no unix socket")
-	}
-	raw, err := c.SyscallConn()
+	listener, err := peer.Of(conn)
 	if err != nil {
 		return err
 	}
-	var peer *unix.Ucred
-	var failed error
-	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, failed); err != nil {
-		return err
-	}
-	if int(peer.Uid) != uid {
-		return fmt.Errorf("uid %d listens there, not %d", peer.Uid, uid)
+	if int(listener.Uid) != uid {
+		return fmt.Errorf("uid %d listens there, not %d", listener.Uid, uid)
 	}
 	return nil
 }
