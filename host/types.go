@@ -360,7 +360,7 @@ type Holder struct {
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`
 	// MonitorUnit is the systemd unit, as in Unit, of the conmon that watches the
-	// container of Podman's in which the process runs.
+	// container of Podman's in which the process runs, or for which it holds the port.
 	MonitorUnit string `json:"monitor_unit,omitempty"`
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
@@ -374,7 +374,7 @@ type Holder struct {
 	// for, the parent first. The engine knows the first process of the container.
 	Parents []int `json:"parents,omitempty"`
 	// ContainerInfo is a container engine's description of the container, or has the name
-	// from the command line of a conmon of root's; nil if no engine was asked, or if it has
+	// from the command line of a conmon; nil if no engine was asked, or if it has
 	// no such container. Anybody may have written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }
