@@ -368,7 +368,8 @@ type Holder struct {
 	// LeftOver is set for a forwarder that no container needs any more.
 	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of unit and container only root's programs can have
-	// named. A user names the cgroups that he owns as he likes.
+	// named. A user names the cgroups that he owns as he likes. The container of a
+	// forwarder that a user runs is what his own conmon or engine says.
 	Vouched []string `json:"vouched,omitempty"`
 	// Parents are the ancestors of a process with a container that is not vouched
 	// for, the parent first. The engine knows the first process of the container.

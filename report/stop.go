@@ -221,10 +221,19 @@ func stopContainer(w *way, c check.Container) bool {
 			if c.NameOnly && w.holder.Forwarder != nil {
 				w.after = orItsUnit(w.holder)
 			}
+			if pod, ok := strings.CutSuffix(ref, "-infra"); ok && c.Engine == "podman" && isPodID(pod) {
+				w.after = "; it keeps the network of its pod, so `" + command + " pod stop " + pod + "` stops the others, too" + w.after
+			}
 			return true
 		}
 	}
 	return false
+}
+
+// isPodID reports whether a name is the start of a pod's ID, with which Podman names the
+// infra container of a pod.
+func isPodID(name string) bool {
+	return len(name) == 12 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 // engineCommands are the commands of engines.
