@@ -249,7 +249,7 @@ func isPodmansNetwork(file string) bool {
 func (d *details) monitor(pid, uid int) (monitor, bool) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	before, err := readStat(dir)
-	if err != nil {
+	if err != nil || d.conmons.ctx.Err() != nil {
 		return monitor{}, false
 	}
 	h := Holder{PID: pid, UID: -1}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -208,6 +209,34 @@ func TestContainerAtAPipe(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// What can't be read within the limits may be another conmon at the pipe.
+func TestConmonsBeyondTheLimits(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	b := newBed(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, "bin/rootlessport", forwardScript, nil, []*os.File{r}, false, "1000")
+	b.startConmon(t, fakeConmon{id: webID, name: "web", files: []*os.File{w}})
+	if got := served(t); got != "web" {
+		t.Fatalf("%q", got)
+	}
+	pid := onlySocket(t, probeHere(t, tries(t, "tcp any 8080"))).Holders[0].PID
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, d := range map[string]*details{"in time": newDetails(t.Context(), false), "too late": newDetails(late, false), "too many": newDetails(t.Context(), false)} {
+		if name == "too many" {
+			d.conmons.left = 5
+		}
+		if h, ok := d.of(pid); !ok || (h.Container == webID) != (name == "in time") {
+			t.Errorf("%s: container %q, %t", name, h.Container, ok)
+		}
 	}
 }
 
