@@ -259,7 +259,7 @@ func (d *details) monitor(pid, uid int) (monitor, bool) {
 	if !proven || f.Name != "conmon" || h.UID != uid {
 		return monitor{}, false
 	}
-	m, ok := ownMonitor(dir)
+	m, ok := readMonitor(dir)
 	m.pid = pid
 	after, err := readStat(dir)
 	return m, ok && err == nil && after.start == before.start

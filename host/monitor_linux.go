@@ -19,7 +19,7 @@ func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
 	ok := false
 	switch {
 	case f.Name == "conmon" && h.UID == 0:
-		m, ok = ownMonitor(dir)
+		m, ok = readMonitor(dir)
 		// One in a container's cgroup is not Podman's own.
 		ok = ok && (h.Container == "" || h.Container == m.container && strings.Contains(cgroup, "/libpod-conmon-"+m.container+".scope"))
 	case h.Container != "":
@@ -46,8 +46,8 @@ type monitor struct {
 	container, name string
 }
 
-// ownMonitor returns the container of a conmon, if Podman has started it.
-func ownMonitor(dir string) (monitor, bool) {
+// readMonitor returns the container of a conmon, if Podman has started it.
+func readMonitor(dir string) (monitor, bool) {
 	line, err := readKernelFile(dir + "cmdline")
 	if err != nil {
 		return monitor{}, false
