@@ -325,10 +325,11 @@ type Container struct {
 	Compose string `json:"compose,omitempty"` // project/service
 	Service string `json:"service,omitempty"` // the service of this CI job, if it is one
 	Engine  string `json:"engine,omitempty"`  // docker, podman, containerd, cri-o or kubernetes
-	// NameOnly is set if no engine described it.
-	NameOnly bool   `json:"-"`
-	Unit     string `json:"unit,omitempty"`   // the systemd unit that starts it, as in Holder.Unit
-	Socket   string `json:"socket,omitempty"` // the address of an engine that a user runs without root
+	// NameOnly is set if no engine described it. MonitorUnit is the unit of its conmon.
+	NameOnly    bool   `json:"-"`
+	MonitorUnit string `json:"-"`
+	Unit        string `json:"unit,omitempty"`   // the systemd unit that starts it, as in Holder.Unit
+	Socket      string `json:"socket,omitempty"` // the address of an engine that a user runs without root
 }
 
 // Notice is something worth knowing that is not the status.

@@ -444,7 +444,7 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	out.User = h.User // Windows has names alone
 	addRelations(&out, *h, s)
 	if h.Container != "" {
-		out.Container = &Container{ID: h.Container, Engine: h.Engine}
+		out.Container = &Container{ID: h.Container, Engine: h.Engine, MonitorUnit: h.MonitorUnit}
 		if h.ContainerInfo != nil {
 			out.Container.Engine, out.Container.Socket = cmp.Or(h.ContainerInfo.Engine, h.Engine), h.ContainerInfo.Socket
 			out.Container.Name, out.Container.Image, out.Container.Compose, out.Container.Service = h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose, h.ContainerInfo.Service

@@ -34,7 +34,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	defer cancel()
 	s := search{
 		descriptorReader: descriptorReader{ctx: within, wanted: map[uint64][]*Socket{}, left: math.MaxInt},
-		examined:         map[int]bool{}, details: newDetails(wanted.showCommand), most: wanted.most,
+		examined:         map[int]bool{}, details: newDetails(within, wanted.showCommand), most: wanted.most,
 	}
 	for _, socket := range sockets {
 		if socket.Inode != 0 {

@@ -806,7 +806,7 @@ func testReusedPID(t *testing.T, first int) bool {
 	}
 	s := search{
 		descriptorReader: descriptorReader{ctx: t.Context(), wanted: map[uint64][]*Socket{sockets[0].Inode: {&sockets[0]}}, left: 100},
-		missing:          1, examined: map[int]bool{}, details: newDetails(false),
+		missing:          1, examined: map[int]bool{}, details: newDetails(t.Context(), false),
 	}
 	found, err := s.socketsOf(pid)
 	if err != nil || len(found) != 1 {

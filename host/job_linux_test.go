@@ -54,7 +54,7 @@ func TestJobOfAProcess(t *testing.T) {
 		if _, err := stdout.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		d := newDetails(false)
+		d := newDetails(t.Context(), false)
 		d.jobs = limit
 		h, ok := d.of(cmd.Process.Pid)
 		if !ok {

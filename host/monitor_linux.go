@@ -9,24 +9,51 @@ import (
 // Podman's conmon has its container in its command line, also where no engine answers:
 // Podman needs no service.
 
-// nameMonitored sets the container of a conmon of Podman's that only root can have started.
-func nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
-	if f.Name != "conmon" || h.UID != 0 || slices.Contains(h.Unseen, "container") {
+// nameMonitored sets the container of a forwarder that belongs to a conmon of Podman's. What
+// a user's conmon says is that user's word, as that of his engine.
+func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
+	if slices.Contains(h.Unseen, "container") {
 		return
 	}
-	line, err := readKernelFile(dir + "cmdline")
-	if err != nil {
+	var m monitor
+	ok := false
+	switch {
+	case f.Name == "conmon" && h.UID == 0:
+		m, ok = readMonitor(dir)
+		// One in a container's cgroup is not Podman's own.
+		ok = ok && (h.Container == "" || h.Container == m.container && strings.Contains(cgroup, "/libpod-conmon-"+m.container+".scope"))
+	case h.Container != "":
+	case f.Name == "rootlessport", f.Name == "slirp4netns":
+		m, ok = d.atPipesOf(h.PID, h.UID)
+	case f.Name == "pasta":
+		m, ok = d.inNetworkOf(h.PID, h.UID)
+	}
+	if !ok {
 		return
 	}
-	id, name := parseMonitor(line)
-	// One in a container's cgroup is not Podman's own.
-	if id == "" || h.Container != "" && (h.Container != id || !strings.Contains(cgroup, "/libpod-conmon-"+id+".scope")) {
-		return
+	h.Container, h.Engine, h.ContainerInfo = m.container, "podman", &ContainerInfo{Name: m.name, Engine: "podman", NameOnly: true}
+	if m.pid != 0 {
+		h.MonitorUnit = d.unitOf(m.pid)
 	}
-	h.Container, h.Engine, h.ContainerInfo = id, f.Engine, &ContainerInfo{Name: name, Engine: f.Engine, NameOnly: true}
 	if !slices.Contains(h.Vouched, "container") {
 		h.Vouched = append(h.Vouched, "container")
 	}
+}
+
+// monitor is what the command line of a conmon says.
+type monitor struct {
+	pid             int // 0 for the holder itself
+	container, name string
+}
+
+// readMonitor returns the container of a conmon, if Podman has started it.
+func readMonitor(dir string) (monitor, bool) {
+	line, err := readKernelFile(dir + "cmdline")
+	if err != nil {
+		return monitor{}, false
+	}
+	id, name := parseMonitor(line)
+	return monitor{container: id, name: name}, id != ""
 }
 
 // parseMonitor returns the ID and the name of the container in the command line of a

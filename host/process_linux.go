@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,10 +23,11 @@ type details struct {
 	leaves  map[int]bool    // the results of leavesCopies
 	cgroups cgroupRoot
 	jobs    int // bytes of environments that may still be read for the jobs in them
+	conmons *conmons
 }
 
-func newDetails(command bool) *details {
-	d := &details{command: command, users: map[int]string{}, links: map[string]bool{}, leaves: map[int]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
+func newDetails(ctx context.Context, command bool) *details {
+	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]bool{}, leaves: map[int]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := readKernelFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -99,7 +101,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	if f, proven := ForwarderOf(h); proven {
 		h.LeftOver = f.lostParent(h)
-		nameMonitored(&h, f, dir, string(cgroup))
+		d.nameMonitored(&h, f, dir, string(cgroup))
 	} else if d.jobs > 0 {
 		h.Job = d.job(dir)
 	}
@@ -180,13 +182,18 @@ func (d *details) monitorUnit(pid int) string {
 		if parentName(p) != "conmon" {
 			continue
 		}
-		text, err := readKernelFile("/proc/" + strconv.Itoa(p) + "/cgroup")
-		if err != nil {
-			return ""
-		}
-		return parseCgroup(string(text), d.cgroups).unit
+		return d.unitOf(p)
 	}
 	return ""
+}
+
+// unitOf returns the unit of a process, empty if it is not known.
+func (d *details) unitOf(pid int) string {
+	text, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	return parseCgroup(string(text), d.cgroups).unit
 }
 
 // ticksPerSecond is USER_HZ, 100 on every architecture that Go runs on.

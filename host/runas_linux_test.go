@@ -275,7 +275,7 @@ func TestUnseenDetails(t *testing.T) {
 	pid := holder(t, tcpListener("127.0.0.1:8080")).Process.Pid
 	var h Holder
 	var ok bool
-	if _, err := asUser("nobody", func(int) { h, ok = newDetails(false).of(pid) }); err != nil {
+	if _, err := asUser("nobody", func(int) { h, ok = newDetails(t.Context(), false).of(pid) }); err != nil {
 		t.Fatal(err)
 	}
 	if !ok || h.Executable != "" || !slices.Equal(h.Unseen, []string{"executable"}) || h.UID != 0 || h.User == "" || h.Process == "" {

@@ -360,7 +360,7 @@ type Holder struct {
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`
 	// MonitorUnit is the systemd unit, as in Unit, of the conmon that watches the
-	// container of Podman's in which the process runs.
+	// container of Podman's in which the process runs, or for which it holds the port.
 	MonitorUnit string `json:"monitor_unit,omitempty"`
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
@@ -368,13 +368,14 @@ type Holder struct {
 	// LeftOver is set for a forwarder that no container needs any more.
 	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of unit and container only root's programs can have
-	// named. A user names the cgroups that he owns as he likes.
+	// named. A user names the cgroups that he owns as he likes. The container of a
+	// forwarder that a user runs is what his own conmon or engine says.
 	Vouched []string `json:"vouched,omitempty"`
 	// Parents are the ancestors of a process with a container that is not vouched
 	// for, the parent first. The engine knows the first process of the container.
 	Parents []int `json:"parents,omitempty"`
 	// ContainerInfo is a container engine's description of the container, or has the name
-	// from the command line of a conmon of root's; nil if no engine was asked, or if it has
+	// from the command line of a conmon; nil if no engine was asked, or if it has
 	// no such container. Anybody may have written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
 }

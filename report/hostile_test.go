@@ -234,7 +234,7 @@ func checkRoundTrip(t *testing.T, s string) {
 	for i := range want.Results {
 		want.Results[i].OS, want.Results[i].UID = "", nil
 		for j := range want.Results[i].Holders {
-			want.Results[i].Holders[j].Minutes = 0
+			want.Results[i].Holders[j].Minutes, want.Results[i].Holders[j].Container.MonitorUnit = 0, ""
 		}
 		want.Results[i].Hints, got.Results[i].Hints = nil, nil // made from the rest
 		want.Results[i].Asked, want.Results[i].From, want.Results[i].NoSearchReason, want.Results[i].TableErrno, want.Results[i].Unlisted, want.Results[i].Env, want.Results[i].Rivals = 0, nil, "", "", false, "", 0

@@ -221,10 +221,19 @@ func stopContainer(w *way, c check.Container) bool {
 			if c.NameOnly && w.holder.Forwarder != nil {
 				w.after = orItsUnit(w.holder)
 			}
+			if pod, ok := strings.CutSuffix(ref, "-infra"); ok && c.Engine == "podman" && isPodID(pod) {
+				w.after = "; it keeps the network of its pod, so `" + command + " pod stop " + pod + "` stops the others, too" + w.after
+			}
 			return true
 		}
 	}
 	return false
+}
+
+// isPodID reports whether a name is the start of a pod's ID, with which Podman names the
+// infra container of a pod.
+func isPodID(name string) bool {
+	return len(name) == 12 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 // engineCommands are the commands of engines.
@@ -368,17 +377,23 @@ func behind(h check.Holder, r check.Result) string {
 	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one%s", name, as, h.Port, orItsUnit(h))
 }
 
-// orItsUnit returns what to do instead if a forwarder's unit has started the container
-// that it serves. It may have been started in there by hand.
+// orItsUnit returns what to do instead if a unit has started the container that a
+// forwarder serves: that of the container's conmon, or the forwarder's. It may have been
+// started in there by hand.
 func orItsUnit(h check.Holder) string {
-	_, unit, ofUser := strings.Cut(h.Unit, "/")
-	if !ofUser {
-		unit = h.Unit
+	units := []string{h.Unit}
+	if h.Container != nil {
+		units = []string{h.Container.MonitorUnit, h.Unit}
 	}
-	if !isWord(unit) || !stoppable(unit) || unit == "podman.service" || startsOthers(unit, holderName(h)) || holderName(h)+".service" == unit {
-		return ""
+	for _, unit := range units {
+		if _, own, ofUser := strings.Cut(unit, "/"); ofUser {
+			unit = own
+		}
+		if isWord(unit) && stoppable(unit) && unit != "podman.service" && !startsOthers(unit, holderName(h)) && holderName(h)+".service" != unit {
+			return "; but if " + unit + " has started it, stop that unit, which may start it again"
+		}
 	}
-	return "; but if " + unit + " has started it, stop that unit, which may start it again"
+	return ""
 }
 
 // asUser returns for whom a command has to be run whose engine or service manager is a

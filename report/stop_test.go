@@ -45,6 +45,9 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 	startedBy := func(unit string) func(*check.Holder) {
 		return func(h *check.Holder) { h.Container.Unit = unit }
 	}
+	byConmon := func(unit string) func(*check.Holder) {
+		return func(h *check.Holder) { h.Container.NameOnly, h.Container.MonitorUnit = true, unit }
+	}
 	ofUser := func(h *check.Holder) { h.UID, h.User = &uid, "ann" }
 	own := func(h *check.Holder) { h.Forwarder.Own = true }
 	for name, c := range map[string]struct {
@@ -59,6 +62,12 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 		"podman, by a login":            {process(and(inContainer("podman", ""), startedBy("session-1.scope"))), "stop its container: `podman stop web`", "podman stop web"},
 		"podman, from cron":             {process(and(inContainer("podman", ""), startedBy("cron.service"))), "stop its container: `podman stop web`", "podman stop web"},
 		"pasta in a unit":               {process(and(forwarder("pasta", "containers", ""), ofUser, func(h *check.Holder) { h.Unit = "user@1000.service/web.service" })), "stop that one; but if web.service has started it, stop that unit", ""},
+		"conmon in a unit":              {process(and(forwarder("pasta", "containers", ""), inContainer("podman", ""), byConmon("user@1000.service/web.service"), ofUser)), "as user ann, stop its container: `podman stop web`; but if web.service has started it, stop that unit", "podman stop web"},
+		"a pod of podman":               {process(and(inContainer("podman", "unix:///run/user/1000/podman/podman.sock"), ofUser, func(h *check.Holder) { h.Container.Name = "64c1fa49f8ec-infra" })), "stop 64c1fa49f8ec-infra`; it keeps the network of its pod, so `podman --url unix:///run/user/1000/podman/podman.sock pod stop 64c1fa49f8ec` stops the others, too\x00", "podman --url unix:///run/user/1000/podman/podman.sock stop 64c1fa49f8ec-infra"},
+		"no pod of podman":              {process(and(inContainer("podman", ""), func(h *check.Holder) { h.Container.Name = "web-infra" })), "`podman stop web-infra`\x00", "podman stop web-infra"},
+		"no pod of docker":              {process(and(inContainer("docker", ""), func(h *check.Holder) { h.Container.Name = "64c1fa49f8ec-infra" })), "`docker stop 64c1fa49f8ec-infra`\x00", "docker stop 64c1fa49f8ec-infra"},
+		"conmon in no unit":             {process(and(forwarder("pasta", "containers", ""), inContainer("podman", ""), byConmon("user@1000.service"), ofUser)), "as user ann, stop its container: `podman stop web`\x00", "podman stop web"},
+		"pasta alone in a unit":         {process(and(forwarder("pasta", "containers", ""), inContainer("podman", ""), byConmon("user@1000.service"), ofUser, func(h *check.Holder) { h.Unit = "user@1000.service/web.service" })), "`podman stop web`; but if web.service has started it, stop that unit", "podman stop web"},
 		"pasta in the engine's unit":    {process(and(forwarder("pasta", "containers", ""), ofUser, func(h *check.Holder) { h.Unit = "user@1000.service/podman.service" })), "and stop that one\x00", ""},
 		"docker":                        {process(inContainer("docker", "")), "stop its container: `docker stop web`", "docker stop web"},
 		"Compose":                       {process(inCompose("docker", "shop/web")), "stop its Compose service: `docker compose -p shop stop web`", "docker compose -p shop stop web"},

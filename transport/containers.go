@@ -300,7 +300,11 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			forwarder, proven := host.ForwarderOf(*h)
 			if c < 0 && forwarder != nil && proven {
 				served := func(c container) bool { return serves(*forwarder, *h, c) }
-				c = publisher(containers, s.Endpoint, served)
+				if h.ContainerInfo != nil { // a conmon has named it
+					c = slices.IndexFunc(containers, func(c container) bool { return c.id == h.Container && served(c) })
+				} else {
+					c = publisher(containers, s.Endpoint, served)
+				}
 			}
 			switch {
 			case c >= 0:
@@ -311,7 +315,7 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			case containers != nil && h.Container == "" && proven && forwarder.Own && answer.daemon(h.PID):
 				// dockerd listens on ports of its own too, such as that of its API. Another
 				// dockerd may hold a port for a container of its own.
-			case h.ContainerInfo != nil: // its own command line has named it
+			case h.ContainerInfo != nil: // no engine lists it
 			case h.LeftOver && (answer.gap == nil || isGone(answer.gap)):
 				// An engine would have ended it with its container.
 			default:

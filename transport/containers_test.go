@@ -170,6 +170,40 @@ func TestUnitOfAContainer(t *testing.T) {
 	}
 }
 
+// Of several containers that publish a port, as those of a pod do, the forwarder's conmon
+// says which one it serves.
+func TestContainerOfAConmon(t *testing.T) {
+	published := []engine.Port{{IP: "0.0.0.0", PublicPort: 8080, Type: "tcp"}}
+	for name, c := range map[string]struct {
+		ids  []string // that the engine lists
+		user int
+		want string
+	}{
+		"listed":               {[]string{webID, dbID}, 1000, "infra trial:1"},
+		"not listed":           {[]string{webID}, 1000, "infra "},
+		"listed for another":   {[]string{webID, dbID}, 1001, "infra "},
+		"nothing is listed":    {nil, 1000, "infra "},
+		"the only one of them": {[]string{dbID}, 1000, "infra trial:1"},
+	} {
+		var entries []engine.Container
+		for _, id := range c.ids {
+			entries = append(entries, engine.Container{ID: id, Names: []string{"/infra"}, Image: "trial:1", Ports: published})
+		}
+		all := namingHost{}.containers(entries, true, c.user)
+		for i := range all {
+			all[i].info.Engine, all[i].forwarded = "podman", true
+		}
+		h := host.Holder{PID: 5, Executable: "/usr/bin/pasta", File: host.FileRoots, UID: 1000, Container: dbID, Vouched: []string{vouchedContainer}, Engine: "podman"}
+		h.ContainerInfo = &host.ContainerInfo{Name: "infra", Engine: "podman", NameOnly: true}
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", h)}
+		complete := nameHolders(sockets, engineAnswer{containers: all})
+		got := sockets[0].Holders[0]
+		if text := got.ContainerInfo.Name + " " + got.ContainerInfo.Image; text != c.want || got.Container != dbID || !complete {
+			t.Errorf("%s: %q of container %.4s, complete %t, want %q", name, text, got.Container, complete, c.want)
+		}
+	}
+}
+
 // A container of another engine that has a port of this number is not the one that the
 // forwarder serves.
 func TestForwarderOfAnotherEngine(t *testing.T) {

@@ -50,6 +50,12 @@ func TestBridgePort(t *testing.T) {
 	if r := ask("tcp dport 9999 tcp dport set 7"); r != nil {
 		t.Errorf("another port: %+v", r)
 	}
+	// What arrives by the port may be tagged, or for another address of the Ethernet.
+	for _, condition := range []string{"ether type 8021q", "ether type ip", "meta pkttype other", "meta pkttype host"} {
+		if r := ask(condition + " meta l4proto tcp th dport 8080 th dport set 7"); r == nil || r.All {
+			t.Errorf("%s: %+v", condition, r)
+		}
+	}
 	r := ask("tcp dport 8080 tcp dport set 7")
 	if r == nil || r.All || r.Reason != "it depends on the device where they arrive" {
 		t.Errorf("%+v", r)

@@ -32,6 +32,7 @@ func TestMatrix(t *testing.T) {
 		wantAll bool // there has to be a certain answer
 		// wantSome is like wantAll, for an answer that is not certain.
 		wantSome bool
+		wantNone bool // no answer may say that somebody is sent away
 	}{
 		{name: "nothing"},
 		{name: "redirect", nft: "tcp dport 8080 redirect to :9090", wantAll: true},
@@ -314,6 +315,16 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta mark 4 meta l4proto tcp redirect to :9090; }\n}\n", wantAll: true},
 		{name: "a device that keeps calls from being tracked", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 notrack; }\n}\n" +
 			"table ip t {\nchain pre { type nat hook prerouting priority -100; tcp dport 8080 redirect to :9090; }\n}\n", wantAll: true},
+		{name: "ethernet type of a port that a device rewrites", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; ether type ip tcp dport 8080 tcp dport set 9090; }\n}\n" + rewriting("tcp dport 9999 accept"), wantAll: true, drops: true},
+		{name: "another ethernet type", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; ether type ip6 tcp dport 8080 tcp dport set 9090; ether type ip6 udp dport 8080 ip6 daddr set fd02::2; ether type arp drop; }\n}\n", wantAll: true, drops: true},
+		{name: "not an ethernet type", nft: "ether type != ip accept; tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "ethernet types", script: "table inet t {\nchain pre { type nat hook prerouting priority -100; ether type { ip, ip6 } tcp dport 8080 redirect to :9090; }\nchain out { type nat hook output priority -100; ether type ip tcp dport 8081 redirect to :9090; }\n}\n", wantAll: true},
+		{name: "packets for this host", nft: "meta pkttype host tcp dport 8080 redirect to :9090", wantAll: true},
+		{name: "packets for others", nft: "meta pkttype != host accept; meta pkttype { broadcast, multicast, other } tcp dport 8080 redirect to :9090", wantNone: true},
+		{name: "a device that takes calls for others'", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; tcp dport 8080 meta pkttype set other; }\n}\n" +
+			"table ip t {\nchain pre { type nat hook prerouting priority -100; iifname wan tcp dport 8080 redirect to :9090; }\n}\n", wantNone: true, drops: true},
+		{name: "a device that takes them back", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; meta pkttype set other; tcp dport 8080 meta pkttype set host; meta pkttype other udp dport 8080 meta pkttype set host; }\n}\n" +
+			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta l4proto { tcp, udp } th dport 8080 redirect to :9090; }\n}\n", wantAll: true, drops: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},
@@ -340,6 +351,9 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			}
 			if c.wantSome && j.some == 0 {
 				t.Error("nobody may be sent away")
+			}
+			if c.wantNone && j.all+j.some > 0 {
+				t.Error("somebody is sent away")
 			}
 		})
 	}

@@ -247,7 +247,7 @@ func acts(s step) bool {
 	switch s := s.(type) {
 	case lookup:
 		return s.verdict
-	case verdict, storeMark, storePayload, noTrack, queue, tproxyRegisters, setMark, connMark, setWrite:
+	case verdict, storeMark, storeKind, storePayload, noTrack, queue, tproxyRegisters, setMark, connMark, setWrite:
 		return true
 	}
 	return false
@@ -360,10 +360,13 @@ func decodeMeta(a *attributes) (step, bool) {
 	const dreg, key, sreg = 1, 2, 3
 	if a[sreg] != nil {
 		at, ok := registerOf(a, sreg, 4)
-		if a.number(key) != metaMark {
-			return passes{"meta set"}, true
+		switch a.number(key) {
+		case metaMark:
+			return storeMark{at: at}, ok
+		case metaPkttype:
+			return storeKind{at}, ok
 		}
-		return storeMark{at: at}, ok
+		return passes{"meta set"}, true
 	}
 	length := 4
 	if k := a.number(key); k == metaIifname || k == metaOifname {

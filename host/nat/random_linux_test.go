@@ -189,7 +189,7 @@ func (g *generator) nftRule(family string, chains []string, nat bool) string {
 		add(ip+" daddr "+addr, ip+" daddr != "+addr, ip+" daddr "+network, ip+" daddr { "+addr+", "+other+" }",
 			"iifname wan", "iifname != wan", "iifname { lan, wan }", "iifname \"l*\"", "fib daddr type local", "fib daddr type != local",
 			"meta mark 1", "meta mark & 3 == 1", "meta mark != 2", "ct mark 1", "ct state new", "ct state established,related", "ct state untracked",
-			ip+" saddr "+map[bool]string{false: "10.1.0.2", true: "fd01::2"}[v6], "numgen random mod 3 < 1", "oifname lo", "ct direction original", "meta pkttype host",
+			ip+" saddr "+map[bool]string{false: "10.1.0.2", true: "fd01::2"}[v6], "numgen random mod 3 < 1", "oifname lo", "ct direction original", "meta pkttype host", "meta pkttype != host", "ether type "+ip, "ether type != "+ip,
 			protocol+" dport != { 22, 80-90 }", protocol+" dport 0-65535", protocol+" sport 0-65535", protocol+" sport != 0-65535", ip+" saddr "+everywhere, ip+" daddr != "+everywhere,
 			"ct original "+ip+" daddr "+addr, "ct reply "+ip+" saddr != "+addr, "ct original protocol "+protocol, "meta l4proto { tcp, udp }", "meta l4proto != "+protocol,
 			"ct status dnat", "ct status != assured", "iif lo", "iif != lo", "iiftype ether", "oiftype loopback", "fib saddr type local", "fib saddr type != local",

@@ -144,7 +144,7 @@ func (w *walk) replyStep(s step) effect {
 	case loadFib:
 		w.reg.storeUnknown(s.at, 16)
 		return matched
-	case storeMark, noTrack, setMark, connMark:
+	case storeMark, storeKind, noTrack, setMark, connMark:
 		return matched
 	case storePayload:
 		return effect{matched: yes, changes: s.replyChange(w)}

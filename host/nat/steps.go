@@ -28,7 +28,14 @@ const (
 	metaOiftype  = 9
 	metaSkuid    = 10
 	metaSkgid    = 11
+	metaPkttype  = 19
 	metaCgroup   = 23
+)
+
+// Kinds of packets (PACKET_* of include/uapi/linux/if_packet.h).
+const (
+	packetHost      = 0
+	packetOtherhost = 3
 )
 
 func (s loadMeta) run(w *walk) effect {
@@ -39,11 +46,7 @@ func (s loadMeta) run(w *walk) effect {
 	}
 	switch s.key {
 	case metaProtocol:
-		kind := []byte{0x08, 0x00} // ETH_P_IP
-		if w.family == familyIPv6 {
-			kind = []byte{0x86, 0xdd}
-		}
-		w.reg.storeKnown(s.at, kind)
+		w.reg.storeKnown(s.at, protocolOf(w.family))
 	case metaNfproto:
 		w.reg.storeKnown(s.at, []byte{w.family})
 	case metaL4proto:
@@ -75,6 +78,9 @@ func (s loadMeta) run(w *walk) effect {
 		if w.filter == nil && (w.hook == hookPrerouting || w.hook == hookIngress) {
 			return effect{} // no socket yet, and nft_meta_get_eval then ends the rule
 		}
+	case metaPkttype:
+		kind := w.packetKind()
+		w.reg.store(s.at, []byte{byte(kind.value)}, []byte{byte(kind.known)})
 	case metaIifname, metaOifname:
 		name, known := w.device(s.key == metaOifname)
 		if !known {
@@ -86,6 +92,32 @@ func (s loadMeta) run(w *walk) effect {
 		w.reg.storeKnown(s.at, b[:])
 	default:
 		w.reg.storeUnknown(s.at, 16)
+	}
+	return matched
+}
+
+// packetKind is for whom the packet is. A port of a bridge, or the device below a VLAN,
+// has packets for other addresses of the Ethernet than its own.
+func (w *walk) packetKind() partial {
+	switch w.hook {
+	case hookOutput, hookPrerouting, hookInput:
+	case hookIngress:
+		if w.in == nil || len(w.in.lower) > 0 {
+			return partial{}
+		}
+	default:
+		return partial{}
+	}
+	return w.state.kind
+}
+
+// storeKind sets for whom the packet is (nft_meta_set_eval).
+type storeKind struct{ at int }
+
+func (s storeKind) run(w *walk) effect {
+	kind := partial{uint32(w.reg.value[s.at]), uint32(w.reg.known[s.at]) | ^uint32(0xff)}
+	if kind.value <= packetOtherhost { // others are ignored
+		w.state.kind = kind
 	}
 	return matched
 }
@@ -176,6 +208,7 @@ type loadPayload struct {
 }
 
 const (
+	baseLink      = 0
 	baseNetwork   = 1
 	baseTransport = 2
 )
@@ -183,6 +216,10 @@ const (
 func (s loadPayload) run(w *walk) effect {
 	if w.filter != nil {
 		return s.label(w)
+	}
+	if s.base == baseLink && s.offset == etherType && s.length == 2 && w.onEthernet() {
+		w.reg.storeKnown(s.at, protocolOf(w.family))
+		return matched
 	}
 	h := &w.packet.network
 	if s.base == baseTransport {
@@ -212,6 +249,24 @@ func (s loadPayload) run(w *walk) effect {
 		}
 	}
 	return matched
+}
+
+// etherType is where an Ethernet header has the protocol.
+const etherType = 12
+
+// onEthernet reports whether the packet has an Ethernet header without a tag. Below a VLAN
+// it may have one.
+func (w *walk) onEthernet() bool {
+	const ethernet = 1 // ARPHRD_ETHER
+	return !w.reply && !w.leaving() && w.in != nil && w.in.kind == ethernet && len(w.in.lower) == 0
+}
+
+// protocolOf returns the protocol number of a family on an Ethernet (ETH_P_*).
+func protocolOf(family uint8) []byte {
+	if family == familyIPv6 {
+		return []byte{0x86, 0xdd}
+	}
+	return []byte{0x08, 0x00}
 }
 
 // label marks the called port and address for all questions at once.

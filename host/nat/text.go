@@ -12,7 +12,7 @@ import (
 
 var metaNames = map[uint32]string{
 	metaProtocol: "meta protocol", metaMark: "meta mark", metaIif: "iif", metaOif: "oif", metaIifname: "iifname", metaOifname: "oifname",
-	metaNfproto: "meta nfproto", metaL4proto: "meta l4proto", 10: "meta skuid", 11: "meta skgid",
+	metaNfproto: "meta nfproto", metaL4proto: "meta l4proto", metaIiftype: "iiftype", metaOiftype: "oiftype", 10: "meta skuid", 11: "meta skgid", metaPkttype: "meta pkttype",
 }
 
 func (d *describer) is(at int, what string) {
@@ -55,6 +55,8 @@ func (s storeMark) text(d *describer) string {
 	return "meta mark set " + d.at(s.at)
 }
 
+func (s storeKind) text(d *describer) string { return "meta pkttype set " + d.at(s.at) }
+
 func (s loadPayload) text(d *describer) string {
 	d.is(s.at, payloadName(s.base, s.offset, s.length))
 	return ""
@@ -62,6 +64,8 @@ func (s loadPayload) text(d *describer) string {
 
 func payloadName(base uint32, offset, length int) string {
 	switch {
+	case base == baseLink && length == 2 && offset == etherType:
+		return "ether type"
 	case base == baseTransport && offset == portOffset && length == 2:
 		return "dport"
 	case base == baseTransport && offset == 0 && length == 2:

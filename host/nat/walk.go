@@ -13,6 +13,7 @@ var errTooMany = errors.New("more rules than are followed")
 type state struct {
 	mark, ctMark partial
 	untracked    tri
+	kind         partial // for whom the packet is (PACKET_*)
 	// port reports whether a rule has selected the call by its port.
 	port bool
 }
@@ -30,6 +31,7 @@ func (s *states) join(t state) {
 	}
 	s.mark, s.ctMark = s.mark.join(t.mark), s.ctMark.join(t.ctMark)
 	s.untracked = s.untracked.join(t.untracked)
+	s.kind = s.kind.join(t.kind)
 	s.port = s.port && t.port
 }
 
@@ -103,7 +105,7 @@ type sending struct {
 func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 	w := &walk{call: c, rules: rules, machine: m, budget: budget, visits: maxWalk}
 	w.packet = packetOf(c)
-	w.state = state{mark: exactly(0), ctMark: exactly(0)}
+	w.state = state{mark: exactly(0), ctMark: exactly(0), kind: exactly(packetHost)}
 	var err error
 	if c.local {
 		err = w.followLocal()
@@ -166,7 +168,9 @@ func (w *walk) passDevice(hook uint32) (done bool, err error) {
 			w.unknown("it depends on the device where they arrive")
 		}
 	}
-	return false, nil
+	// ip_rcv_core and ip6_rcv_core drop what is for another host.
+	dropped := hook == hookIngress && w.state.kind == exactly(packetOtherhost)
+	return dropped, nil
 }
 
 // passes reports whether what arrives by the interface passes one of these devices.

@@ -163,7 +163,7 @@ func (p publisher) forwards(t *testing.T, forwarder string, flags ...string) {
 		}
 		without := probe(t, socket, manifestFile)
 		want, bad := check.Unknown, []string{"kill", "systemctl", "`owner: "}
-		if forwarder == "conmon" { // its command line names the container
+		if slices.Contains([]string{"conmon", "rootlessport", "slirp4netns"}, forwarder) { // the command line of its conmon names the container
 			want, bad = check.Owned, []string{"kill", "systemctl", "`owner: {process"}
 		}
 		if r := without["name"]; r.Status != want {

@@ -194,6 +194,87 @@ ports:
 	}
 }
 
+// The forwarders of a user's Podman name no container, and his conmons do.
+func TestPodmanOfAUserWithoutService(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	for _, name := range []string{"podman", "runc", "conmon", "slirp4netns", "newuidmap", "setpriv"} {
+		if _, err := exec.LookPath(name); err != nil {
+			testbed.Missing(t, err.Error())
+		}
+	}
+	const uid = 61000
+	dir, err := os.MkdirTemp("/tmp", "p") // the path of a socket there may have 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // in a temporary directory
+	root := podmanRoot(t, dir)
+	env := append(podmanConfig(t, dir, "cgroupfs", dir+"/run"), "DOCKER_HOST=", "HOME="+dir, "XDG_RUNTIME_DIR="+dir+"/r")
+	if err := os.Mkdir(dir+"/r", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"passwd": fmt.Sprintf("root:x:0:0::/root:/bin/sh\ntester:x:%d:%d::%s:/bin/sh\n", uid, uid, dir), "group": fmt.Sprintf("root:x:0:\ntester:x:%d:\n", uid),
+		"subuid": "tester:3100000:65536\n", "subgid": "tester:3100000:65536\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The user's files and the devices that he may open are those of this mount namespace.
+	const script = `
+chown -R $1:$1 "$0"
+chmod 755 "$0"
+for name in passwd group subuid subgid; do
+	[ -e "/etc/$name" ] || : >"/etc/$name"
+	mount --bind "$0/$name" "/etc/$name"
+done
+mknod -m 666 "$0/tun" c 10 200
+mount --bind "$0/tun" /dev/net/tun`
+	if out, err := exec.Command("sh", "-ec", script, dir, fmt.Sprint(uid)).CombinedOutput(); err != nil {
+		testbed.Missing(t, fmt.Sprintf("the user's files can't be mounted: %v\n%s", err, out))
+	}
+	user := place{prefix: []string{"setpriv", "--reuid", fmt.Sprint(uid), "--regid", fmt.Sprint(uid), "--clear-groups"}, env: env}
+	podman := func(args ...string) {
+		t.Helper()
+		words := append(slices.Clone(user.prefix), append([]string{"podman", "--log-level", "error"}, args...)...)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Env = append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("podman %q: %v\n%s", args, err, out)
+		}
+	}
+	for name, options := range map[string][]string{
+		"web": {"-p", "8080:80"}, "other": {"-p", "8081:80"}, "direct": {"-p", "8082:80", "--network", "slirp4netns:port_handler=slirp4netns"},
+	} {
+		words := append([]string{"run", "-d", "--stop-signal", "KILL", "--name", name}, options...)
+		podman(append(words, "-v", "/bin:/bin:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro", "-v", "/usr:/usr:ro", "--rootfs", root, "/bin/sleep", "600")...)
+	}
+	rooted := place{env: env}
+	manifest := filepath.Join(dir, "portcheck.yml")
+	text := "version: 1\napp: shop\nallow: [duplicate]\nports: [{name: owner, port: 8080, owner: {container: web}}, {name: wrong, port: 8080, owner: {container: other}}, {name: image, port: 8080, owner: {image: nginx}}]\n"
+	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]check.Status{"owner": check.Owned, "wrong": check.InUse, "image": check.Unknown}
+	for _, r := range rooted.check(t, "-t", "local", manifest) {
+		if r.Status != want[r.Name] {
+			t.Errorf("%s: %s: %s %+v", r.Name, r.Status, r.Message, r.Notices)
+		}
+	}
+	for port, want := range map[string][2]string{"8080": {"rootlessport", "web"}, "8082": {"slirp4netns", "direct"}} {
+		for _, at := range []place{rooted, user} {
+			r := at.taken(t, port)
+			wants(t, r.Message, "in use by "+want[0]+" (pid ", "container "+want[1]+")")
+			wants(t, allHints(r), "as user tester, stop its container: `podman stop "+want[1]+"`", "not", "kill", "podman ps")
+		}
+		user.follow(t, port, user.taken(t, port))
+	}
+	wants(t, rooted.taken(t, "8081").Message, "container other)")
+}
+
 // podmanRoot makes the root file system of a container, in which directories of the
 // machine are mounted.
 func podmanRoot(t *testing.T, dir string) string {
