@@ -139,7 +139,7 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 	r.Message += " is " + to
 }
 
-// leasedTo says who has a lease: "leased to job 7 (held by pid 812, uid 1000) until
+// leasedTo says who has a lease: "leased to job 7 (held by pid 812, user alice) until
 // 2026-01-02T15:04:05Z".
 func leasedTo(l host.Lease) string {
 	text := "leased to " + LeaseWord(l.Job)
@@ -150,8 +150,8 @@ func leasedTo(l host.Lease) string {
 	if l.PID > 0 {
 		who = append(who, fmt.Sprintf("held by pid %d", l.PID))
 	}
-	if l.UID >= 0 {
-		who = append(who, fmt.Sprintf("uid %d", l.UID))
+	if user := UserText(clip(l.User, 32), uidOf(l.UID)); user != "" {
+		who = append(who, user)
 	}
 	if len(who) > 0 {
 		text += " (" + list(who) + ")"

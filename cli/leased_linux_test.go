@@ -55,7 +55,7 @@ func TestLeasedPorts(t *testing.T) {
 		if x.Status != check.Leased || x.OK || x.Lease == nil || x.Lease.Job != "one" || x.Lease.PID != l.PID || x.Lease.App != "shop" || x.Lease.Expires.IsZero() {
 			t.Errorf("another job: %s is %+v", name, x)
 		}
-		if want := fmt.Sprintf("is leased to one (held by pid %d, uid 0) until ", l.PID); !strings.Contains(x.Message, want) {
+		if want := fmt.Sprintf("is leased to one (held by pid %d, user root) until ", l.PID); !strings.Contains(x.Message, want) {
 			t.Errorf("%s: %q, want %q", name, x.Message, want)
 		}
 		for _, e := range x.Endpoints {
@@ -218,7 +218,7 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 	}{
 		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\nif it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`\n", l.PID)},
 		{[]string{"release", l.ID}, fmt.Sprintf("the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
-		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of root that holds it (pid %d) does not answer\n", l.PID)},
+		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of user root that holds it (pid %d) does not answer\n", l.PID)},
 	} {
 		_, err := inDir(dir, nil, c.args...)
 		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), c.want) {
@@ -260,7 +260,7 @@ func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"tcp 8000 is leased to other (uid 0) until ", "  other  ?    ?       root  ", "portcheck: there is no lease that this user may end\n", "portcheck: released 8000/tcp\n"} {
+	for _, want := range []string{"tcp 8000 is leased to other (user root) until ", "  other  ?    ?       root  ", "portcheck: there is no lease that this user may end\n", "portcheck: released 8000/tcp\n"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

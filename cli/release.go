@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -217,11 +218,5 @@ func portsOf(l check.ListedLease) string {
 
 // ownerOf names the user of a lease.
 func ownerOf(l check.ListedLease) string {
-	switch {
-	case l.User != "":
-		return l.User
-	case l.UID != nil:
-		return fmt.Sprintf("uid %d", *l.UID)
-	}
-	return "an unknown user"
+	return cmp.Or(check.UserText(l.User, l.UID), "an unknown user")
 }

@@ -285,7 +285,7 @@ func stopUnit(w *way, h check.Holder, unit string) bool {
 		w.text = "stop its socket unit"
 	}
 	if ofUser {
-		as := "as user " + Safe(managersUser(manager, h)) + ", "
+		as := "as " + Safe(managersUser(manager, h)) + ", "
 		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
 	}
 	return true
@@ -296,9 +296,9 @@ func stopUnit(w *way, h check.Holder, unit string) bool {
 func managersUser(manager string, h check.Holder) string {
 	uid := strings.TrimSuffix(strings.TrimPrefix(manager, "user@"), ".service")
 	if h.UID == nil || strconv.Itoa(*h.UID) == uid {
-		return holderUser(h)
+		return check.UserText(h.User, h.UID)
 	}
-	return uid
+	return "uid " + uid
 }
 
 // unresolved reports whether a holder serves others, so that its own unit is that of
@@ -387,7 +387,7 @@ func asUser(h check.Holder) string {
 	if h.UID == nil || *h.UID == 0 {
 		return ""
 	}
-	return "as user " + Safe(holderUser(h)) + ", "
+	return "as " + Safe(check.UserText(h.User, h.UID)) + ", "
 }
 
 // stopProcess sets the way to stop a process that no unit and no container stops. Its

@@ -54,7 +54,7 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 	}{
 		"podman, by a unit":             {process(and(forwarder("conmon", "containers", "podman"), inContainer("podman", ""), startedBy("web.service"))), "stop its container's service: `systemctl stop web.service`", "systemctl stop web.service"},
 		"podman, by a unit of a user":   {process(and(forwarder("pasta", "containers", ""), inContainer("podman", "unix:///run/user/1000/podman/podman.sock"), startedBy("user@1000.service/web.service"), ofUser)), "as user ann, stop its container's service: `systemctl --user stop web.service`", "systemctl --user stop web.service"},
-		"a user of the container":       {process(and(inContainer("podman", ""), startedBy("user@1000.service/web.service"), func(h *check.Holder) { other := 100033; h.UID = &other })), "as user 1000, stop", "systemctl --user stop web.service"},
+		"a user of the container":       {process(and(inContainer("podman", ""), startedBy("user@1000.service/web.service"), func(h *check.Holder) { other := 100033; h.UID = &other })), "as uid 1000, stop", "systemctl --user stop web.service"},
 		"podman, by a unit of no word":  {process(and(inContainer("podman", ""), startedBy("$(reboot).service"))), "stop its container: `podman stop web`", "podman stop web"},
 		"podman, by a login":            {process(and(inContainer("podman", ""), startedBy("session-1.scope"))), "stop its container: `podman stop web`", "podman stop web"},
 		"podman, from cron":             {process(and(inContainer("podman", ""), startedBy("cron.service"))), "stop its container: `podman stop web`", "podman stop web"},

@@ -364,7 +364,7 @@ func TestClientInTheQueue(t *testing.T) {
 		case "root":
 			wants(t, r.Message, fmt.Sprintf("in use by python3 (pid %d, user root)", pid), "not", "can't be seen")
 		default:
-			wants(t, r.Message, "in use by a process of uid 0 that can't be seen")
+			wants(t, r.Message, "in use by a process of user root that can't be seen")
 			wants(t, remedy(t, r).Text, "run portcheck as root")
 		}
 	}
