@@ -170,6 +170,9 @@ type Result struct {
 	// Confined is set if portcheck runs in a container in which not even root may
 	// examine the processes of others.
 	Confined bool `json:"-"`
+	// Withheld is set if root has no such right where portcheck runs, and what withholds
+	// it is not known to be a container.
+	Withheld bool `json:"-"`
 }
 
 // Hint is what a person can do about a result, or may want to know.

@@ -824,7 +824,7 @@ func TestHoldersInMessages(t *testing.T) {
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data)":          many(3),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 1 more":  many(4),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 17 more": many(20),
-		"root (pid 5, user root)":                         {{PID: 5, Executable: "/bin/root"}},
+		"root (pid 5, user root)":                     {{PID: 5, Executable: "/bin/root"}},
 		"ghost (pid 5)":                               {{PID: 5, Process: "ghost", UID: -1}},
 		"a process (pid 5)":                           {{PID: 5, UID: -1}},
 		`app.exe (pid 5)`:                             {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},

@@ -140,6 +140,9 @@ type Machine struct {
 	// Confined is true if the probe sees the processes of the machine from a container
 	// without CAP_SYS_PTRACE, so that not even root may examine those of others.
 	Confined bool `json:"confined,omitempty"`
+	// Withheld is true if the probe sees the processes of the machine, and not even root
+	// has the capabilities there to examine those of others, whatever withholds them.
+	Withheld bool `json:"withheld,omitempty"`
 	IPv6     bool `json:"ipv6"` // an AF_INET6 socket can be made
 }
 

@@ -206,6 +206,10 @@ func remedyUnreachable(r check.Result) advice {
 // one AppArmor denies it in spite of the capabilities.
 const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined`"
 
+// withCapabilities is what to do where a container of an unknown kind, the unit of a service
+// or the like withholds them.
+const withCapabilities = "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here: its container, its unit or whatever started it has to grant them"
+
 func remedyUnknown(r check.Result) advice {
 	const pass = "; `--allow-unknown` lets the run pass without an answer"
 	errnos := []string{r.TableErrno}
@@ -248,6 +252,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.Confined:
 		return advice{text: "start the container with " + capabilities + ", with which portcheck can read more" + pass}
+	case r.Withheld:
+		return advice{text: withCapabilities + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
 	case *r.UID == 0:

@@ -442,6 +442,8 @@ func findOut(r check.Result) advice {
 		return advice{"find out which process holds it: `" + command + "` there", command}
 	case r.Confined:
 		return advice{"find out which process holds it: start the container with " + capabilities + ", or `" + command + "` on the machine itself", command}
+	case r.Withheld:
+		return advice{"find out which process holds it: " + withCapabilities + ", or `" + command + "` on the machine itself", command}
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -368,6 +370,31 @@ func TestClientInTheQueue(t *testing.T) {
 			wants(t, remedy(t, r).Text, "run portcheck as root")
 		}
 	}
+}
+
+// Where root itself has no right to look, as in a container of runc alone, running as
+// root is no advice.
+func TestRightsThatRootDoesNotHave(t *testing.T) {
+	testbed.Slow(t, "runs portcheck beside real servers")
+	testbed.NeedUsers(t)
+	if own, err := os.Readlink("/proc/self/ns/pid"); err != nil || own != "pid:[4026531836]" { // or portcheck sees few processes
+		testbed.Missing(t, "needs the PID namespace of the machine")
+	}
+	cmd, line := testbed.Start(t, "unshare", "--net", "sh", "-ec", `ip link set lo up; exec python3 -c "$0" 8080`, listenScript)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	there := []string{"nsenter", "--net", "-t", strconv.Itoa(cmd.Process.Pid), "setpriv"}
+	nobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups"}
+	for name, flags := range map[string][]string{"root": {"--bounding-set=-all"}, "nobody": append(nobody, "--bounding-set=-all")} {
+		r := place{prefix: append(slices.Clone(there), flags...)}.taken(t, "8080")
+		wants(t, remedy(t, r).Text, "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "on the machine itself", "not", "docker", "--cap-add", "run portcheck as root", "another PID namespace")
+		if len(r.Notices) == 0 || !strings.Contains(r.Notices[0].Message, "; this needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here") {
+			t.Errorf("%s: %+v", name, r.Notices)
+		}
+	}
+	with := place{prefix: append(there, "--bounding-set=-all,+sys_ptrace,+dac_read_search")}
+	wants(t, with.taken(t, "8080").Message, fmt.Sprintf("in use by python3 (pid %d, user root)", cmd.Process.Pid))
 }
 
 // The kernel's own sockets belong to no process.
