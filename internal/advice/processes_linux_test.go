@@ -394,7 +394,7 @@ func TestRightsThatRootDoesNotHave(t *testing.T) {
 		}
 	}
 	with := place{prefix: append(there, "--bounding-set=-all,+sys_ptrace,+dac_read_search")}
-	wants(t, with.taken(t, "8080").Message, fmt.Sprintf("in use by python3 (pid %d, user root)", cmd.Process.Pid))
+	wants(t, with.taken(t, "8080").Message, fmt.Sprintf(" (pid %d, user root)", cmd.Process.Pid))
 }
 
 // The kernel's own sockets belong to no process.
