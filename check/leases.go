@@ -41,6 +41,8 @@ type ListedLease struct {
 	Lease
 	Target string       `json:"target,omitempty"`
 	Ports  []LeasedPort `json:"ports"`
+	// Ours is set if the user that the target is asked as may end it.
+	Ours bool `json:"-"`
 }
 
 // LeasedPort is one port of a lease.
@@ -76,7 +78,7 @@ func LeasesOf(target string, held []host.Lease) Leases {
 		if !known {
 			i = len(all.Leases)
 			index[k] = i
-			l := ListedLease{Target: target, Lease: leaseOf(h)}
+			l := ListedLease{Target: target, Lease: leaseOf(h), Ours: h.Ours}
 			all.Leases = append(all.Leases, l)
 		}
 		l := &all.Leases[i]

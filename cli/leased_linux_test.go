@@ -270,6 +270,44 @@ func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
 	}
 }
 
+// TestReleaseFromOutsideOfAUserNamespace checks that root learns how to end a lease that
+// its keeper does not end for root, who has no number where the keeper runs.
+func TestReleaseFromOutsideOfAUserNamespace(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	usersMayRun(t)
+	nobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups", "--"}
+	if out, err := exec.Command("setpriv", append(nobody, "unshare", "--user", "--map-root-user", "true")...).CombinedOutput(); err != nil {
+		testbed.Missing(t, fmt.Sprintf("users can't make user namespaces: %v\n%s", err, out))
+	}
+	assign := exec.Command("setpriv", append(nobody, "unshare", "--user", "--map-root-user", "portcheck", "assign", "-q", "--job", "other", "-p", "8000")...)
+	assign.Dir = "/"
+	if out, err := assign.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	l, _ := lease.Look(port.TCP, 8000, time.Now().Add(10*time.Second))
+	kill := fmt.Sprintf("kill %d", l.PID)
+	_, err := inDir(t.TempDir(), nil, "release", l.ID)
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "`"+kill+"` ends the lease") {
+		t.Errorf("release: %v, want %s", err, kill)
+	}
+	if out, err := exec.Command("sh", "-ec", kill).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", kill, err, out)
+	}
+	for over := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		l, held := lease.Look(port.TCP, 8000, time.Now().Add(time.Second))
+		if !held {
+			break
+		}
+		if time.Now().After(over) {
+			t.Fatalf("after %s the lease is there: %+v", kill, l)
+		}
+	}
+}
+
 // TestReleaseAtOnce checks that a lease which somebody else ends at the same moment has
 // ended for both.
 func TestReleaseAtOnce(t *testing.T) {
