@@ -294,6 +294,10 @@ type Origin struct {
 	// Starter is the PID of the parent, if it executes the same file and this process is
 	// no copy of it. It may start another one.
 	Starter int `json:"starter,omitempty"`
+	// Shell is the parent, if it is a shell that runs a script, which may have a loop that
+	// starts the process again.
+	Shell    string `json:"shell,omitempty"`
+	ShellPID int    `json:"shell_pid,omitempty"`
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`

@@ -359,6 +359,9 @@ type Holder struct {
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
 	// Starter is the parent, if it executes the same file and this one is no copy of it.
 	Starter int `json:"starter,omitempty"`
+	// OfScript is set if the parent is a shell that runs a script. The script may have a
+	// loop that starts the process again.
+	OfScript bool `json:"of_script,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`

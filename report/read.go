@@ -269,7 +269,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 		return errors.New("alternatives: 0 is not a port")
 	}
 	for i, h := range r.Holders {
-		if h.PID < 0 || h.From().Master < 0 || h.From().Starter < 0 || h.From().SupervisorPID < 0 || h.UID != nil && *h.UID < 0 {
+		if h.PID < 0 || h.From().Master < 0 || h.From().Starter < 0 || h.From().SupervisorPID < 0 || h.From().ShellPID < 0 || h.UID != nil && *h.UID < 0 {
 			return fmt.Errorf("holders[%d]: want pids from 1 and a uid from 0", i) // `kill -1` ends every process
 		}
 	}

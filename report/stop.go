@@ -408,10 +408,9 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
 	case h.Stopped && (alone || from.LeavesCopies):
-		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
-	case alone && from.Starter > 1 && !f.pids[from.Starter]:
-		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`, then check again", from.Starter)
+		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	case alone:
+		w.after = again(from, f)
 	case from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
 		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
@@ -427,6 +426,21 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		}
 		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
 	}
+}
+
+// again returns what to do if the parent of a process starts it again; empty if that holds
+// the port as well, or is not known to do so.
+func again(from check.Origin, f family) string {
+	starter, pid := "", from.Starter
+	if pid <= 1 && from.ShellPID > 1 {
+		starter, pid = fmt.Sprintf("%s (pid %d)", Safe(from.Shell), from.ShellPID), from.ShellPID
+	} else {
+		starter = fmt.Sprintf("pid %d", pid)
+	}
+	if pid <= 1 || f.pids[pid] {
+		return ""
+	}
+	return fmt.Sprintf("; if %s, which has started it, starts another one: `kill %d`, then check again", starter, pid)
 }
 
 // findOut returns how to find the process that holds the port.

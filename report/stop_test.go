@@ -173,6 +173,10 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 	}
 	suspended := process(11, check.Origin{Master: 12, LeavesCopies: true})
 	suspended.Stopped = true
+	stopped := func(h check.Holder) check.Holder {
+		h.Stopped = true
+		return h
+	}
 	for name, c := range map[string]struct {
 		holders []check.Holder
 		want    string
@@ -184,6 +188,10 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"a hidden master":                 {[]check.Holder{process(10, check.Origin{Master: 5, MasterUnseen: true}), process(11, check.Origin{Master: 5, MasterUnseen: true})}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill 5`"},
 		"one copy":                        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true})}, "stop app: `kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"a cluster":                       {[]check.Holder{process(10, check.Origin{Starter: 5}), process(11, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 10 11`; if pid 5, which has started it, starts another one: `kill 5`, then check again"},
+		"a script":                        {[]check.Holder{process(10, check.Origin{Shell: "run\n.sh", ShellPID: 5})}, "stop app: `kill 10`; if run\\n.sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a suspended one of a script":     {[]check.Holder{stopped(process(10, check.Origin{Shell: "sh", ShellPID: 5}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a script with the socket":        {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Shell: "sh", ShellPID: 5})}, "stop app and 1 more: `kill 5 10`"},
+		"a script that is init":           {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 1})}, "stop app: `kill 10`"},
 		"a starter with the socket":       {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 5 10`"},
 	} {
 		r := taken(check.InUse, "x", c.holders...)

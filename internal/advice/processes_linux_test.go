@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -370,6 +371,72 @@ func TestClientInTheQueue(t *testing.T) {
 			wants(t, remedy(t, r).Text, "run portcheck as root")
 		}
 	}
+}
+
+// A loop of a shell starts a server again that has ended. Its remedy names the shell, and
+// ends both.
+func TestLoopOfAShell(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	script := filepath.Join(t.TempDir(), "run.sh")
+	text := "#!/bin/sh\nwhile true; do \"$@\"; done\n"
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd, line := testbed.Start(t, script, "python3", "-u", "-c", listenScript, "8080")
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	first := place{}.taken(t, "8080")
+	kill := fmt.Sprintf("kill %d", cmd.Process.Pid)
+	again := "; if run.sh (pid " + strconv.Itoa(cmd.Process.Pid) + "), which has started it, starts another one: `" + kill + "`, then check again"
+	wants(t, remedy(t, first).Text, "`kill "+strconv.Itoa(first.Holders[0].PID)+"`"+again)
+	run := func(command string) {
+		t.Helper()
+		if out, err := exec.Command("sh", "-ec", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	run(remedy(t, first).Command)
+	second := first
+	for deadline := time.Now().Add(20 * time.Second); second.Holders[0].PID == first.Holders[0].PID; {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop has started no other server")
+		}
+		await(t, "8080")
+		second = place{}.taken(t, "8080")
+	}
+	wants(t, remedy(t, second).Text, again)
+	run(kill)
+	_ = cmd.Wait() // it was killed
+	place{}.follow(t, "8080", place{}.taken(t, "8080"))
+}
+
+// What a person has started at the prompt of a shell is no part of a script.
+func TestServerOfAnInteractiveShell(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	tools := exec.Command("script", "--version")
+	if err := tools.Run(); err != nil {
+		testbed.Missing(t, "needs script(1)")
+	}
+	cmd := exec.Command("script", "-qc", "sh -i", "/dev/null")
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stdin.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := fmt.Fprintf(stdin, "python3 -c '%s' 8080\n", listenScript); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "8080")
+	wants(t, remedy(t, place{}.taken(t, "8080")).Text, "`kill ", "not", "starts another one")
 }
 
 // Where root itself has no right to look, as in a container of runc alone, running as
