@@ -57,7 +57,7 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 	}
 	for _, file := range config.FileNames() {
 		if _, err := os.Lstat(filepath.FromSlash(file)); !errors.Is(err, fs.ErrNotExist) {
-			return usageError(fmt.Errorf("%s is here already: init never overwrites a manifest", file), "")
+			return usageError(fmt.Errorf("%s is here already: init never overwrites a manifest", file), "rename it or remove it first, or run init in another directory")
 		}
 	}
 	here, err := os.Getwd()

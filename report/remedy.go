@@ -54,7 +54,11 @@ func hints(r check.Result) []check.Hint {
 		if r.Rivals > 1 {
 			which = fmt.Sprintf("all but one of the %d needs", r.Rivals+1)
 		}
-		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give " + which + " another port: only one app at a time can bind this one"})
+		text := "give " + which + " another port: only one app at a time can bind this one"
+		if r.Source.IsFlag() {
+			text = "leave this `-p` out if another need is for the same app; else " + text
+		}
+		all = append(all, check.Hint{Kind: check.HintRemedy, Text: text})
 	}
 	if hasNotice(r, config.Replicas) {
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "run one replica, or publish a range such as 8080-8089:80, from which each gets a port"})
