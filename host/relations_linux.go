@@ -101,8 +101,8 @@ func runsShell(pid int, name string) bool {
 	if base := filepath.Base(file); base != "busybox" && base != "toybox" {
 		return slices.Contains(shells, base)
 	}
-	words := readCommand(dir) // the first one names the applet
-	return len(words) > 0 && slices.Contains(shells, strings.TrimPrefix(filepath.Base(words[0]), "-"))
+	applet := strings.TrimPrefix(firstWord(dir), "-")
+	return slices.Contains(shells, applet)
 }
 
 // sameFile reports whether two paths are known to lead to one file.
