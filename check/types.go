@@ -175,6 +175,19 @@ type Result struct {
 	Withheld bool `json:"-"`
 }
 
+// reason returns the message of a result, or the one of the notice by which it is not met
+// although the port itself is as it should be.
+func (r *Result) reason() string {
+	if !r.OK && r.Met() {
+		for _, n := range r.Notices {
+			if n.Code.Excludes() {
+				return n.Message
+			}
+		}
+	}
+	return r.Message
+}
+
 // Hint is what a person can do about a result, or may want to know.
 type Hint struct {
 	Kind    HintKind `json:"kind"`
