@@ -208,7 +208,7 @@ func remedyUnreachable(r check.Result) advice {
 // capabilities are the flags with which Docker and Podman let portcheck examine the
 // processes of the machine, in a container with its PID namespace. Without the last
 // one AppArmor denies it in spite of the capabilities.
-const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined`"
+const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined` (a pod with the like in its `securityContext`)"
 
 // withCapabilities is what to do where a container of an unknown kind, the unit of a service
 // or the like withholds them.
@@ -256,7 +256,7 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.Confined:
 		return advice{text: "start the container with " + capabilities + ", with which portcheck can read more" + pass}
-	case r.Withheld:
+	case r.Withheld && len(r.Holders) > 0: // whose processes are not known
 		return advice{text: withCapabilities + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}

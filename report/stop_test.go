@@ -165,6 +165,30 @@ func TestRemedyIsBounded(t *testing.T) {
 	}
 }
 
+// What root has no right to is not advised as root.
+func TestRemedyWhereRootHasNoRights(t *testing.T) {
+	root, user := 0, 1000
+	for _, uid := range []*int{&root, &user} {
+		for name, c := range map[string]struct {
+			set  func(*check.Result)
+			want string
+		}{
+			"a container of an engine": {func(r *check.Result) { r.Confined, r.Withheld = true, true }, "start the container with `--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined` (a pod with the like in its `securityContext`)"},
+			"elsewhere":                {func(r *check.Result) { r.Withheld = true }, "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here"},
+		} {
+			inUse := taken(check.InUse, "tcp 8080 is in use by a process that can't be seen", unseen())
+			unknown := taken(check.Unknown, "tcp 8080 is in use, but whether by its owner could not be determined", unseen())
+			for _, r := range []check.Result{inUse, unknown} {
+				r.OS, r.UID, r.Method = "linux", uid, check.BindTable
+				c.set(&r)
+				if got := hints(r)[0].Text; !strings.Contains(got, c.want) || strings.Contains(got, "run portcheck as root") {
+					t.Errorf("%s, uid %d, %s: %s", name, *uid, r.Status, got)
+				}
+			}
+		}
+	}
+}
+
 // A remedy ends all holders that are known, in one line, and does not claim that these
 // are all.
 func TestRemedyOfSeveralProcesses(t *testing.T) {
