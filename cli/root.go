@@ -212,6 +212,9 @@ func otherFlag(cmd *cobra.Command, name string) string {
 			return "-p PORT/" + name
 		}
 	}
+	if (name == "o" || name == "output") && cmd.Flags().Lookup("format") != nil && cmd.Flags().Lookup("output") == nil {
+		return "-f json > FILE"
+	}
 	if (name == "p" || name == "port") && cmd.Flags().Lookup("range") != nil && cmd.Flags().Lookup("port") == nil {
 		return "--range"
 	}
