@@ -328,8 +328,10 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	switch missing := withheld(); {
 	case readMachine().Confined:
 		gap.What += "; the container lacks CAP_SYS_PTRACE, which this needs"
-	case len(missing) > 0:
+	case len(missing) > 0 && os.Geteuid() == 0:
 		gap.What += "; this needs " + strings.Join(missing, " and ") + ", which root does not have here"
+	case len(missing) > 0:
+		gap.What += "; to see every holder, run as root with " + strings.Join(missing, " and ") + ", which root does not have here"
 	case os.Geteuid() != 0:
 		gap.What += "; run as root to see every holder"
 	}

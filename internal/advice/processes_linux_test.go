@@ -456,7 +456,7 @@ func TestRightsThatRootDoesNotHave(t *testing.T) {
 	for name, flags := range map[string][]string{"root": {"--bounding-set=-all"}, "nobody": append(nobody, "--bounding-set=-all")} {
 		r := place{prefix: append(slices.Clone(there), flags...)}.taken(t, "8080")
 		wants(t, remedy(t, r).Text, "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "on the machine itself", "not", "docker", "--cap-add", "run portcheck as root", "another PID namespace")
-		if len(r.Notices) == 0 || !strings.Contains(r.Notices[0].Message, "; this needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here") {
+		if len(r.Notices) == 0 || !strings.Contains(r.Notices[0].Message, " CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here") {
 			t.Errorf("%s: %+v", name, r.Notices)
 		}
 	}
