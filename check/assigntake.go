@@ -298,6 +298,9 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		if g := a.of[i]; len(g.needs) > 1 {
 			a.moved[i] = "it can't be had on another target"
 		}
+		if j := a.claimant(i); j >= 0 && a.got[j] == a.needs[j].Ports.First {
+			a.moved[i] = a.claimText(i, j)
+		}
 		for _, r := range results[i] {
 			if !r.Status.OK() {
 				a.moved[i] = r.Message

@@ -83,10 +83,10 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 				}
 			}
 		}
-		switch o, claimed := a.claimant(i); {
+		switch j := a.claimant(i); {
 		case unmet.Message != "":
-		case claimed:
-			unmet.Message, unmet.Claimed = fmt.Sprintf("%s, another need of this run, has %s", o.title(), n.Ports), true
+		case j >= 0:
+			unmet.Message, unmet.Claimed = a.claimText(i, j), true
 		case !lastTry:
 			return unmet, nil
 		default:
@@ -118,8 +118,13 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 	return unmet, nil
 }
 
-// claimant returns another need of the run that declares a port of a need.
-func (a *assignment) claimant(i int) (Need, bool) {
+// claimText says that another need of the run has the declared ports of a need.
+func (a *assignment) claimText(i, claimant int) string {
+	return fmt.Sprintf("%s, another need of this run, has %s", a.needs[claimant].title(), a.needs[i].Ports)
+}
+
+// claimant returns another need of the run that declares a port of a need, or -1.
+func (a *assignment) claimant(i int) int {
 	n := a.needs[i]
 	for j, o := range a.needs {
 		shared := slices.ContainsFunc(o.Protocols, func(p port.Protocol) bool { return slices.Contains(n.Protocols, p) })
@@ -128,10 +133,10 @@ func (a *assignment) claimant(i int) (Need, bool) {
 		}
 		// An auto leaves out what others declare.
 		if !o.Auto && o.Ports.First <= n.Ports.Last && n.Ports.First <= o.Ports.Last {
-			return o, true
+			return j
 		}
 	}
-	return Need{}, false
+	return -1
 }
 
 // whoHas describes the leases and the processes that have ports of a need's range, and

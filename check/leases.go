@@ -41,6 +41,8 @@ type ListedLease struct {
 	Lease
 	Target string       `json:"target,omitempty"`
 	Ports  []LeasedPort `json:"ports"`
+	// Ours is set if the user that the target is asked as may end it.
+	Ours bool `json:"-"`
 }
 
 // LeasedPort is one port of a lease.
@@ -76,7 +78,7 @@ func LeasesOf(target string, held []host.Lease) Leases {
 		if !known {
 			i = len(all.Leases)
 			index[k] = i
-			l := ListedLease{Target: target, Lease: leaseOf(h)}
+			l := ListedLease{Target: target, Lease: leaseOf(h), Ours: h.Ours}
 			all.Leases = append(all.Leases, l)
 		}
 		l := &all.Leases[i]
@@ -139,7 +141,7 @@ func (n Need) addLease(r *Result, leases []host.Lease) {
 	r.Message += " is " + to
 }
 
-// leasedTo says who has a lease: "leased to job 7 (held by pid 812, uid 1000) until
+// leasedTo says who has a lease: "leased to job 7 (held by pid 812, user alice) until
 // 2026-01-02T15:04:05Z".
 func leasedTo(l host.Lease) string {
 	text := "leased to " + LeaseWord(l.Job)
@@ -150,8 +152,8 @@ func leasedTo(l host.Lease) string {
 	if l.PID > 0 {
 		who = append(who, fmt.Sprintf("held by pid %d", l.PID))
 	}
-	if l.UID >= 0 {
-		who = append(who, fmt.Sprintf("uid %d", l.UID))
+	if user := UserText(clip(l.User, 32), uidOf(l.UID)); user != "" {
+		who = append(who, user)
 	}
 	if len(who) > 0 {
 		text += " (" + list(who) + ")"

@@ -130,10 +130,10 @@ func describe(h host.Holder) string {
 		parts = append(parts, "container "+clip(h.Container, 12))
 	case h.Unit != "":
 		parts = append(parts, clip(h.Unit, 64))
-	case h.User != "":
-		parts = append(parts, "user "+clip(h.User, 32))
-	case h.UID >= 0:
-		parts = append(parts, fmt.Sprintf("uid %d", h.UID))
+	default:
+		if user := UserText(clip(h.User, 32), uidOf(h.UID)); user != "" {
+			parts = append(parts, user)
+		}
 	}
 	switch {
 	case h.LeftOver:
@@ -151,6 +151,28 @@ func describe(h host.Holder) string {
 		parts = append(parts, "with a file of its own mount namespace")
 	}
 	return fmt.Sprintf("%s (%s)", cmp.Or(processName(h), "a process"), strings.Join(parts, ", "))
+}
+
+// UserText returns a user for a message: "user www-data", else "uid 33". It is empty if
+// neither is known.
+func UserText(name string, uid *int) string {
+	switch {
+	case name != "":
+		return "user " + name
+	case uid == nil:
+		return ""
+	case *uid == 0:
+		return "user root" // on every system with user IDs
+	}
+	return fmt.Sprintf("uid %d", *uid)
+}
+
+// uidOf returns a user ID as reports have it: nil for one that is not known.
+func uidOf(uid int) *int {
+	if uid < 0 {
+		return nil
+	}
+	return &uid
 }
 
 // processName returns the name of the executable by which the process calls itself,
@@ -259,7 +281,8 @@ func unseen(s host.Socket) string {
 	case s.Kernel:
 		return "the kernel itself"
 	case s.UID != nil:
-		return fmt.Sprintf("a process of uid %d that can't be seen", *s.UID)
+		uid := int(*s.UID)
+		return fmt.Sprintf("a process of %s that can't be seen", UserText("", &uid))
 	}
 	return "a process that can't be seen"
 }

@@ -25,6 +25,9 @@ func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	if slices.Contains(supervisors, h.ParentName) || strings.HasPrefix(h.ParentName, "PM2 ") {
 		from.Supervisor, from.SupervisorPID = h.ParentName, h.Parent
 	}
+	if h.OfScript && h.ParentName != "" {
+		from.Shell, from.ShellPID = h.ParentName, h.Parent
+	}
 	if j := h.Job; j != nil {
 		from.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: j.Title(), Own: j.Own, Runs: j.Runs}
 	}

@@ -353,7 +353,7 @@ func (r *round) judge(n Need, proto port.Protocol, tried host.Tried, a answer) R
 	facts := r.limit(a.about(n.Ports))
 	result := judge(n, proto, tried, facts)
 	n.followCallers(&result, proto, tried, facts, a.byPort)
-	result.OS, result.Confined = a.Machine.OS, a.Machine.Confined
+	result.OS, result.Confined, result.Withheld = a.Machine.OS, a.Machine.Confined, a.Machine.Withheld
 	if uid := a.Machine.UID; uid >= 0 {
 		result.UID = &uid // a pointer into the answer would keep all of it in memory
 	}

@@ -23,7 +23,7 @@ func tableCases() []verdictCase {
 	one, two := []config.NoticeCode{degraded}, []config.NoticeCode{degraded, degraded}
 	cases := []verdictCase{
 		{name: "free", want: verdictWant{status: Free, message: "tcp 8080 is free", notices: one, notice: alone}},
-		{name: "a listener", sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: two, notice: "its processes can't be looked into", pids: []int{0}, partly: true}},
+		{name: "a listener", sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: InUse, message: "in use by a process of user root that can't be seen", notices: two, notice: "its processes can't be looked into", pids: []int{0}, partly: true}},
 		{name: "a listener with an owner", need: owner(config.Owner{Unit: "web.service"}), sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: two, pids: []int{0}, partly: true}},
 		{name: "udp", need: udp, sockets: unseen(socket(host.Listen, "udp 0.0.0.0:8080")), want: verdictWant{status: InUse, message: "udp 8080 is in use", notices: two, pids: []int{0}, partly: true}},
 		{name: "udp connected", need: udp, sockets: unseen(socket(host.Connected, "udp 10.0.0.1:8080")), want: verdictWant{status: InUse, message: "the local port of a connection", notices: two, pids: []int{0}, partly: true}},
@@ -31,7 +31,7 @@ func tableCases() []verdictCase {
 		{name: "udp reuse_address", need: both(udp, reuse(true)), sockets: unseen(ofUID(socket(host.Listen, "udp 0.0.0.0:8080"), 33)), want: verdictWant{status: Shadowed, message: "would share", notices: one, pids: []int{0}, partly: true}},
 		{name: "reuse_port, same user", need: reusePort, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Shadowed, message: "would share", notices: one, pids: []int{0}, partly: true}},
 		{name: "reuse_port, another user", need: reusePort, sockets: unseen(ofUID(socket(host.Listen, "[::]:8080"), 33)), want: verdictWant{status: InUse, message: "uid 33", notices: two, pids: []int{0}, partly: true}},
-		{name: "reuse_port, user not known", need: reusePort, sockets: unseen(socket(host.Listen, "[::]:8080")), facts: of(-1, false), want: verdictWant{status: InUse, message: "uid 0", notices: two, pids: []int{0}, partly: true}},
+		{name: "reuse_port, user not known", need: reusePort, sockets: unseen(socket(host.Listen, "[::]:8080")), facts: of(-1, false), want: verdictWant{status: InUse, message: "user root", notices: two, pids: []int{0}, partly: true}},
 		{name: "a connection", sockets: unseen(socket(host.Connected, "10.0.0.1:8080")), want: verdictWant{status: Unknown, message: "nothing listens there, but it is the local port of connections", notices: two, pids: []int{0}, partly: true}},
 		{name: "a connection, no reuse_address", need: reuse(false), sockets: unseen(socket(host.Connected, "10.0.0.1:8080")), want: verdictWant{status: InUse, message: "the local port of a connection", notices: two, pids: []int{0}, partly: true}},
 		{name: "a connection with an owner", need: both(reuse(false), owner(config.Owner{Unit: "web.service"})), sockets: unseen(socket(host.Connected, "10.0.0.1:8080")), want: verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: two, pids: []int{0}, partly: true}},
@@ -54,7 +54,7 @@ func tableCases() []verdictCase {
 		{name: "no IPv6, any", attempts: []string{"no-family read_/proc/net/if_inet6 ENOENT", "not-tried"}, want: verdictWant{status: Free, message: "is free", notices: []config.NoticeCode{config.NoIPv6, degraded}}},
 		{name: "no IPv6, any6", need: on(port.Any6), attempts: []string{"no-family read_/proc/net/if_inet6 ENOENT"}, want: verdictWant{status: Unavailable, message: "no IPv6", notices: one}},
 		{name: "no table", facts: table(true), want: verdictWant{status: Unknown, method: None, message: "could not determine whether a process listens there", notices: one}},
-		{name: "listening", need: listening, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Listening, message: "is served by a process of uid 0", notices: one, pids: []int{0}, partly: true}},
+		{name: "listening", need: listening, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Listening, message: "is served by a process of user root", notices: one, pids: []int{0}, partly: true}},
 		{name: "listening, an owner", need: both(listening, owner(config.Owner{Unit: "web.service"})), sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Unknown, message: "whether by its owner could not be determined", notices: one, pids: []int{0}, partly: true}},
 		{name: "listening on [::], and needed on IPv4", need: both(listening, on("127.0.0.1")), sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Unknown, message: "the socket table does not show whether it accepts IPv4 as well", pids: []int{0}, partly: true}},
 		{name: "listening on [::], and needed on both", need: both(listening, on(port.Loopback)), attempts: []string{"not-tried", "not-tried"}, sockets: unseen(socket(host.Listen, "[::]:8080")), want: verdictWant{status: Listening, message: "is served", notices: one, pids: []int{0}, partly: true}},

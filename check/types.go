@@ -170,6 +170,22 @@ type Result struct {
 	// Confined is set if portcheck runs in a container in which not even root may
 	// examine the processes of others.
 	Confined bool `json:"-"`
+	// Withheld is set if root has no such right where portcheck runs, and what withholds
+	// it is not known to be a container.
+	Withheld bool `json:"-"`
+}
+
+// reason returns the message of a result, or the one of the notice by which it is not met
+// although the port itself is as it should be.
+func (r *Result) reason() string {
+	if !r.OK && r.Met() {
+		for _, n := range r.Notices {
+			if n.Code.Excludes() {
+				return n.Message
+			}
+		}
+	}
+	return r.Message
 }
 
 // Hint is what a person can do about a result, or may want to know.
@@ -291,6 +307,10 @@ type Origin struct {
 	// Starter is the PID of the parent, if it executes the same file and this process is
 	// no copy of it. It may start another one.
 	Starter int `json:"starter,omitempty"`
+	// Shell is the parent, if it is a shell that runs a script, which may have a loop that
+	// starts the process again.
+	Shell    string `json:"shell,omitempty"`
+	ShellPID int    `json:"shell_pid,omitempty"`
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`

@@ -394,9 +394,9 @@ func verdictCases() []verdictCase {
 		},
 		{
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
-			want: verdictWant{status: InUse, message: "in use by a process of uid 0 that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
+			want: verdictWant{status: InUse, message: "in use by a process of user root that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
 		},
-		{name: "holder in another PID namespace", attempts: []string{"in-use"}, sockets: listen("[::]:8080"), want: verdictWant{status: InUse, message: "uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "holder in another PID namespace", attempts: []string{"in-use"}, sockets: listen("[::]:8080"), want: verdictWant{status: InUse, message: "user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
 		{name: "several holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker), want: verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), nginx (pid 813, nginx.service)", pids: []int{812, 813}}},
 		{name: "search stopped early", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))}, want: verdictWant{status: InUse, message: "nginx", pids: []int{812}, partly: true}},
 		{name: "in a container", attempts: []string{"in-use"}, sockets: listen("[::]:8080", boxed), want: verdictWant{status: InUse, message: "node (pid 900, container 0123456789ab)", pids: []int{900}}},
@@ -414,7 +414,7 @@ func verdictCases() []verdictCase {
 		{
 			name: "names of containers are no reason for others", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))},
 			facts: func(f *host.Facts) { f.Gaps = []host.Gap{{What: "no engine", Kind: host.GapContainers}} },
-			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "its holder can't be seen", message: "uid 0"},
+			want:  verdictWant{status: InUse, pids: []int{0}, partly: true, notices: degraded, notice: "its holder can't be seen", message: "user root"},
 		},
 		{
 			name: "many holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker, python, boxed, hidden),
@@ -514,9 +514,9 @@ func verdictCases() []verdictCase {
 			sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080", nginx)), withoutInode(socket(host.Listen, "[::]:8080", python)), withoutInode(socket(host.Listen, "[::]:8080", nginx))},
 			want:    verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), python3 (pid 77, user www-data)", pids: []int{812, 77}},
 		},
-		{name: "a listener without an inode or a holder", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080"))}, want: verdictWant{status: InUse, message: "uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
-		{name: "a connection without an inode", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Connected, "10.0.0.1:8080"))}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", pids: []int{0}}},
-		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of uid 0", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "a listener without an inode or a holder", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080"))}, want: verdictWant{status: InUse, message: "user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "a connection without an inode", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Connected, "10.0.0.1:8080"))}, want: verdictWant{status: InUse, message: "local port of a connection of a process of user root", pids: []int{0}}},
+		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
 		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
@@ -824,7 +824,7 @@ func TestHoldersInMessages(t *testing.T) {
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data)":          many(3),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 1 more":  many(4),
 		"p1 (pid 1, user www-data), p2 (pid 2, user www-data), p3 (pid 3, user www-data), 17 more": many(20),
-		"root (pid 5, uid 0)":                         {{PID: 5, Executable: "/bin/root"}},
+		"root (pid 5, user root)":                     {{PID: 5, Executable: "/bin/root"}},
 		"ghost (pid 5)":                               {{PID: 5, Process: "ghost", UID: -1}},
 		"a process (pid 5)":                           {{PID: 5, UID: -1}},
 		`app.exe (pid 5)`:                             {{PID: 5, Executable: `C:\Program Files\app.exe`, UID: -1}},

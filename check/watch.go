@@ -646,7 +646,7 @@ func (w *watched) take(results []Result, now time.Time) []Event {
 		}
 		events = append(events, Event{
 			Version: 1, Time: now.UTC(), Target: w.Name, Event: kind, Protocol: r.Protocol, Address: cmp.Or(r.Remote, strings.Join(addresses, ",")), Port: r.Port,
-			Need: r.ID, Holders: r.Holders, Before: before, Message: r.Message,
+			Need: r.ID, Holders: r.Holders, Before: before, Message: r.reason(),
 		})
 	}
 	return events

@@ -169,6 +169,9 @@ func leaseName(job string) string {
 
 // readAssignNeeds reads the needs for a free port, and the targets that they have.
 func (a *app) readAssignNeeds(ctx context.Context, args []string, o *assignOptions) ([]check.Need, []targetSpec, error) {
+	if o.exportEnv && a.env["GITHUB_ENV"] == "" {
+		return nil, nil, usageError(errors.New("--export-env: GITHUB_ENV is not set, so this is no step of GitHub Actions"), "elsewhere `eval \"$(portcheck assign -f shell)\"` sets the variables of a shell, and `-o dotenv=FILE` writes them to a file")
+	}
 	if err := o.connectOptions.validate(a.env); err != nil {
 		return nil, nil, err
 	}

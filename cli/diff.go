@@ -52,7 +52,7 @@ is an anomaly, else 3 if something could not be compared.`,
 			if len(args) == 1 || len(args) == 2 {
 				return nil
 			}
-			return usageError(fmt.Errorf("want one baseline and at most one file to compare it with, got %d arguments", len(args)), "see `portcheck diff --help`")
+			return usageError(fmt.Errorf("want one baseline and at most one file to compare it with, got %d arguments", len(args)), "`portcheck list -f json > base.json` writes a baseline, and `portcheck diff base.json` compares with it")
 		},
 	}
 	f := cmd.Flags()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
 		Args: cobra.ArbitraryArgs,
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(flagError(cmd, err), "the command and its flags come after --, as in `portcheck exec -- npm test`")
+		return usageError(a.flagError(cmd, err), "the command and its flags come after --, as in `portcheck exec -- npm test`")
 	})
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -47,10 +48,11 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		at := cmd.ArgsLenAtDash()
 		if at < 0 || at == len(args) {
-			hint := "see `portcheck exec --help`"
-			if at < 0 && len(args) > 0 {
-				if _, err := exec.LookPath(args[0]); err == nil {
-					hint = "did you mean `portcheck exec " + givenFlags(cmd) + "-- " + safeWords(strings.Join(args, " ")) + "`?"
+			hint := "as in `portcheck exec -- npm test`"
+			if at < 0 {
+				if i := slices.IndexFunc(args, isProgram); i >= 0 {
+					words := slices.Insert(slices.Clone(args), i, "--")
+					hint = "did you mean `portcheck exec " + givenFlags(cmd) + safeWords(strings.Join(words, " ")) + "`?"
 				}
 			}
 			return usageError(errors.New("no command to run: name it after --"), hint)
@@ -58,6 +60,12 @@ number is in LISTEN_FDS, and the names of their needs are in LISTEN_FDNAMES.`,
 		return a.runExec(cmd.Context(), args[:at], args[at:], o, passSockets)
 	}
 	return cmd
+}
+
+// isProgram reports whether a word is a command that can be run.
+func isProgram(word string) bool {
+	_, err := exec.LookPath(word)
+	return err == nil
 }
 
 func (a *app) runExec(ctx context.Context, manifests, command []string, o *assignOptions, passSockets bool) error {

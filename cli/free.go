@@ -67,7 +67,7 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 		case !known:
 			err = fmt.Errorf("--protocol %q: want tcp, udp or tcp,udp", protocol)
 		case format != "text" && format != "json":
-			err = fmt.Errorf("-f %q: want text or json", format)
+			return notOneOf("-f", format, []string{"json", "text"})
 		}
 		if err != nil {
 			return usageError(err, "see `portcheck free --help`")

@@ -57,7 +57,7 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 	}
 	for _, file := range config.FileNames() {
 		if _, err := os.Lstat(filepath.FromSlash(file)); !errors.Is(err, fs.ErrNotExist) {
-			return usageError(fmt.Errorf("%s is here already: init never overwrites a manifest", file), "")
+			return usageError(fmt.Errorf("%s is here already: init never overwrites a manifest", file), "rename it or remove it first, or run init in another directory")
 		}
 	}
 	here, err := os.Getwd()
@@ -83,6 +83,12 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 	if len(d.Ports) == 0 {
 		return usageError(errors.New("nothing was found that can be written as a need"+leftText(d.Left)), "")
 	}
+	var warnings []string
+	if o.from != "" { // what listens here does exist
+		if warnings, err = lostByInit(ctx, d, o.from); err != nil {
+			return err
+		}
+	}
 	if err := allowDuplicates(ctx, &d); err != nil {
 		return err
 	}
@@ -98,6 +104,9 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 	err = dir.Link(temporary, name) // unlike a rename, it replaces nothing
 	if err = errors.Join(err, dir.Remove(temporary)); err != nil {
 		return writeFailure(name, withoutPath(err))
+	}
+	for _, text := range warnings {
+		a.logf("%s", text)
 	}
 	a.logf("%s is written: `portcheck lint` checks it, and `portcheck` its ports", name)
 	if o.from == "" && !o.fromHost {
@@ -160,6 +169,47 @@ func (a *app) draftFromFile(ctx context.Context, file string) (config.Draft, err
 		err = problemsError(problems)
 	}
 	return d, err
+}
+
+// lostByInit says of which needs of a file only one can have the port or the name. The
+// manifest that is written from it has no replicas, and allows the rest.
+func lostByInit(ctx context.Context, d config.Draft, file string) ([]string, error) {
+	needs := make([]check.Need, len(d.Ports))
+	for i, p := range d.Ports {
+		needs[i] = check.Need{Port: p, App: d.App, Target: "local"}
+	}
+	r, err := check.Lint(ctx, needs, tool())
+	if err != nil {
+		return nil, err
+	}
+	const most = 10
+	var all []string
+	duplicates := false
+	for _, x := range r.Results {
+		for _, n := range x.Notices {
+			if n.Code.Excludes() {
+				all = append(all, safeWords(fmt.Sprintf("%s: warning: %s: %s [%s]", x.Source, x.Name, n.Message, n.Code)))
+				duplicates = duplicates || n.Code == config.Duplicate
+			}
+		}
+	}
+	if more := len(all) - most; more > 0 {
+		all = append(all[:most], fmt.Sprintf("%s of this kind: `portcheck lint %s` lists all", check.Counted(more, "more warning"), safeWords(file)))
+	}
+	first := map[string]int{} // the need that has a name
+	for i, name := range d.Names() {
+		p := d.Ports[i]
+		wanted := strings.ToLower(p.Name)
+		if at, taken := first[wanted]; taken && len(all) < 2*most {
+			all = append(all, safeWords(fmt.Sprintf("%s: warning: the name %q is taken by the need at %s, so this one is named %s", p.At, p.Name, d.Ports[at].At, name)))
+		} else if !taken {
+			first[wanted] = i
+		}
+	}
+	if duplicates {
+		all = append(all, "what is written has `allow: [duplicate]` where the port is needed twice: if these apps run at the same time, give each another port, and take that out")
+	}
+	return all, nil
 }
 
 // allowDuplicates lets needs that exclude each other pass lint: they were found so.

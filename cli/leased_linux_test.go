@@ -54,7 +54,7 @@ func TestLeasedPorts(t *testing.T) {
 		if x.Status != check.Leased || x.OK || x.Lease == nil || x.Lease.Job != "one" || x.Lease.PID != l.PID || x.Lease.App != "shop" || x.Lease.Expires.IsZero() {
 			t.Errorf("another job: %s is %+v", name, x)
 		}
-		if want := fmt.Sprintf("is leased to one (held by pid %d, uid 0) until ", l.PID); !strings.Contains(x.Message, want) {
+		if want := fmt.Sprintf("is leased to one (held by pid %d, user root) until ", l.PID); !strings.Contains(x.Message, want) {
 			t.Errorf("%s: %q, want %q", name, x.Message, want)
 		}
 		for _, e := range x.Endpoints {

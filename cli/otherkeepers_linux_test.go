@@ -127,7 +127,7 @@ func TestReleaseOfStoppedKeepers(t *testing.T) {
 	}{
 		{[]string{"release", "--job", "mine"}, fmt.Sprintf("portcheck: not every lease could be asked, so some that were meant may stay: the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\nif it is stopped, `kill -CONT` it and release again, or end it with `kill -KILL`\n", l.PID)},
 		{[]string{"release", l.ID}, fmt.Sprintf("the process that holds 8000/tcp, 8001/tcp (pid %d) does not answer\n", l.PID)},
-		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of root that holds it (pid %d) does not answer\n", l.PID)},
+		{[]string{"release", "--all"}, fmt.Sprintf("portcheck: the lease of 8000/tcp, 8001/tcp can't be ended: the process of user root that holds it (pid %d) does not answer\n", l.PID)},
 	} {
 		_, err := inDir(dir, nil, c.args...)
 		if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), c.want) {
@@ -195,7 +195,7 @@ func TestKeeperOfAnotherPIDNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"tcp 8000 is leased to other (uid 0) until ", "  other  ?    ?       root  ", "portcheck: there is no lease that this user may end\n", "portcheck: released 8000/tcp\n"} {
+	for _, want := range []string{"tcp 8000 is leased to other (user root) until ", "  other  ?    ?       root  ", "portcheck: there is no lease that this user may end\n", "portcheck: released 8000/tcp\n"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -315,5 +315,43 @@ func TestVerifyKnowsOtherUsers(t *testing.T) {
 		}
 		_ = server.Process.Kill()
 		_ = server.Wait()
+	}
+}
+
+// TestReleaseFromOutsideOfAUserNamespace checks that root learns how to end a lease that
+// its keeper does not end for root, who has no number where the keeper runs.
+func TestReleaseFromOutsideOfAUserNamespace(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.NeedUsers(t)
+	usersMayRun(t)
+	nobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups", "--"}
+	if out, err := exec.Command("setpriv", append(nobody, "unshare", "--user", "--map-root-user", "true")...).CombinedOutput(); err != nil {
+		testbed.Missing(t, fmt.Sprintf("users can't make user namespaces: %v\n%s", err, out))
+	}
+	assign := exec.Command("setpriv", append(nobody, "unshare", "--user", "--map-root-user", "portcheck", "assign", "-q", "--job", "other", "-p", "8000")...)
+	assign.Dir = "/"
+	if out, err := assign.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	l, _ := lease.Look(port.TCP, 8000, time.Now().Add(10*time.Second))
+	kill := fmt.Sprintf("kill %d", l.PID)
+	_, err := inDir(t.TempDir(), nil, "release", l.ID)
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "`"+kill+"` ends the lease") {
+		t.Errorf("release: %v, want %s", err, kill)
+	}
+	if out, err := exec.Command("sh", "-ec", kill).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", kill, err, out)
+	}
+	for over := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		l, held := lease.Look(port.TCP, 8000, time.Now().Add(time.Second))
+		if !held {
+			break
+		}
+		if time.Now().After(over) {
+			t.Fatalf("after %s the lease is there: %+v", kill, l)
+		}
 	}
 }

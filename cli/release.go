@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -194,9 +195,19 @@ func releaseOne(ctx context.Context, t *check.Opened, l check.ListedLease) error
 	case ended:
 		return nil
 	case l.ID == "":
-		return unknownError(fmt.Errorf("the lease of %s can't be ended: the process of %s that holds it%s does not answer", text, ownerOf(l), keeperOf(l)))
+		return failure{fmt.Errorf("the lease of %s can't be ended: the process of %s that holds it%s does not answer", text, ownerOf(l), keeperOf(l)), exitUnknown, endKeeper(l)}
+	case !l.Ours:
+		return unknownError(fmt.Errorf("the lease %s of %s can't be ended: it is a lease of %s, which that user and root may end", l.ID, text, ownerOf(l)))
 	}
-	return unknownError(fmt.Errorf("the lease %s of %s can't be ended: it is a lease of %s, or the process that holds it does not answer", l.ID, text, ownerOf(l)))
+	return failure{fmt.Errorf("the lease %s of %s can't be ended: the process of %s that holds it%s does not answer, or does not know the user that asks, who is outside of its user namespace", l.ID, text, ownerOf(l), keeperOf(l)), exitUnknown, endKeeper(l)}
+}
+
+// endKeeper returns how to end a lease by the process that holds it.
+func endKeeper(l check.ListedLease) string {
+	if l.PID <= 0 {
+		return "it runs in another PID namespace: run release in there"
+	}
+	return fmt.Sprintf("if it is stopped, `kill -CONT %d` and release again; else `kill %[1]d` ends the lease", l.PID)
 }
 
 // portsOf lists the first ports of a lease.
@@ -217,11 +228,5 @@ func portsOf(l check.ListedLease) string {
 
 // ownerOf names the user of a lease.
 func ownerOf(l check.ListedLease) string {
-	switch {
-	case l.User != "":
-		return l.User
-	case l.UID != nil:
-		return fmt.Sprintf("uid %d", *l.UID)
-	}
-	return "an unknown user"
+	return cmp.Or(check.UserText(l.User, l.UID), "an unknown user")
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ directory, else for the Compose files that Compose would read there.`,
 	root.SetErr(a.stderr)
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
+		return usageError(a.flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) }
 	a.setHelp(root)
@@ -105,14 +106,14 @@ directory, else for the Compose files that Compose would read there.`,
 
 // flagError rewords an error of pflag: it adds the flag that was probably meant,
 // or what is wrong with a value.
-func flagError(cmd *cobra.Command, err error) error {
+func (a *app) flagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		f, cause := value.GetFlag(), value.Unwrap()
 		if f.Value.Type() == "int" {
 			cause = errors.New("want a number")
 		}
-		if right := strings.NewReplacer("..", "-", ":", "-", " ", ",").Replace(value.GetValue()); f.Value.Type() == "ports" && right != value.GetValue() {
+		if right := strings.NewReplacer("..", "-", " - ", "-", ":", "-", " ", ",").Replace(value.GetValue()); f.Value.Type() == "ports" && right != value.GetValue() {
 			if _, err := port.ParseSet(right); err == nil {
 				cause = fmt.Errorf("is not how ports are given; did you mean %q?", right)
 				return fmt.Errorf("--%s %q %w", f.Name, value.GetValue(), cause)
@@ -120,10 +121,33 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return fmt.Errorf("--%s %w", f.Name, about(value.GetValue(), cause))
 	}
+	var bare *pflag.ValueRequiredError
+	if errors.As(err, &bare) {
+		flag := dashed(bare.GetSpecifiedName())
+		switch sample, _ := pflag.UnquoteUsage(bare.GetFlag()); sample {
+		case "string": // its text names no sample
+			return fmt.Errorf("%s needs a value", flag)
+		case "duration":
+			return fmt.Errorf("%s needs a value, as in %[1]s 30s", flag)
+		default:
+			return fmt.Errorf("%s needs a value, as in %[1]s %s", flag, sample)
+		}
+	}
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
-		if hint := otherFlag(cmd, unknown.GetSpecifiedName()); hint != "" {
-			return fmt.Errorf("unknown flag %s; did you mean %q?", dashed(unknown.GetSpecifiedName()), hint)
+		name := unknown.GetSpecifiedName()
+		if hint := otherFlag(cmd, name); hint != "" {
+			return fmt.Errorf("unknown flag %s; did you mean %q?", dashed(name), hint)
+		}
+		switch have := a.commandsWith(name); len(have) {
+		case 0:
+			if slices.Contains(keysAlone, name) {
+				return fmt.Errorf("unknown flag %s: it is a key of a need in a manifest, which `portcheck init` writes", dashed(name))
+			}
+		case 1:
+			return fmt.Errorf("unknown flag %s: %s has it, %s has not", dashed(name), have[0], cmd.CommandPath())
+		default:
+			return fmt.Errorf("unknown flag %s: %s have it, %s has not", dashed(name), strings.Join(have, ", "), cmd.CommandPath())
 		}
 	}
 	word, found := strings.CutPrefix(err.Error(), "unknown flag: --")
@@ -139,6 +163,29 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
+// isFile reports whether a name is that of a file.
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// commandsWith returns the first of the commands that have a flag.
+func (a *app) commandsWith(name string) []string {
+	const most = 3
+	var all []string
+	commands := a.commands()
+	for _, command := range commandNames {
+		if commands[command] == nil || len(all) == most {
+			continue
+		}
+		flags := commands[command]().Flags()
+		if len(name) == 1 && flags.ShorthandLookup(name) != nil || len(name) > 1 && flags.Lookup(name) != nil {
+			all = append(all, command)
+		}
+	}
+	return all
+}
+
 // dashed returns a flag as it is written.
 func dashed(name string) string {
 	if len(name) == 1 {
@@ -147,12 +194,29 @@ func dashed(name string) string {
 	return "--" + report.Safe(name)
 }
 
+// keysAlone are keys of a manifest's needs that are no flags.
+var keysAlone = []string{"owner", "severity", "socket", "remote", "guard", "env"}
+
 // otherFlag returns the flag of a command that does what a flag of many other programs
 // does, or "".
 func otherFlag(cmd *cobra.Command, name string) string {
 	formats := slices.Concat(report.Names(), report.AssignmentFormats.Names())
-	if f := cmd.Flags().Lookup("format"); f != nil && slices.Contains(formats, name) && slices.Contains(strings.FieldsFunc(f.Usage, func(c rune) bool { return c == ' ' || c == ',' }), name) {
+	if f := cmd.Flags().Lookup("format"); f != nil && slices.Contains(formats, name) && slices.Contains(strings.FieldsFunc(f.Usage, func(c rune) bool { return strings.ContainsRune(" ,:", c) }), name) {
 		return "-f " + name
+	}
+	if name == "udp" || name == "tcp" {
+		switch {
+		case cmd.Flags().Lookup("protocol") != nil:
+			return "--protocol " + name
+		case cmd.Flags().Lookup("port") != nil:
+			return "-p PORT/" + name
+		}
+	}
+	if (name == "o" || name == "output") && cmd.Flags().Lookup("format") != nil && cmd.Flags().Lookup("output") == nil {
+		return "-f json > FILE"
+	}
+	if (name == "p" || name == "port") && cmd.Flags().Lookup("range") != nil && cmd.Flags().Lookup("port") == nil {
+		return "--range"
 	}
 	if lower := strings.ToLower(name); len(name) == 1 && lower != name && cmd.Flags().ShorthandLookup(lower) != nil {
 		return "-" + lower
@@ -172,6 +236,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		hint = "did you mean `" + cmd.CommandPath() + " --range " + report.Safe(args[0]) + "`?"
 	} else if isPort(args[0]) && cmd.Flags().Lookup("port") != nil {
 		hint = "did you mean `" + cmd.CommandPath() + " -p " + report.Safe(args[0]) + "`?"
+	} else if cmd.Flags().Lookup("from") != nil && isFile(args[0]) {
+		hint = "did you mean `" + cmd.CommandPath() + " --from " + report.Safe(args[0]) + "`?"
 	}
 	return usageError(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), hint)
 }

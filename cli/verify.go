@@ -61,7 +61,8 @@ func (a *app) refuseOthers(r *check.Result, owned bool) {
 		case job != nil && named:
 			who = "of another job: " + ci.JobWord(job.Name)
 		case !owned && r.UID != nil && *r.UID > 0 && h.UID != nil && *h.UID > 0 && *h.UID != *r.UID:
-			who = fmt.Sprintf("of another user, uid %d (an `owner` in the manifest allows it)", *h.UID)
+			user := strings.TrimPrefix(check.UserText(h.User, h.UID), "user ")
+			who = fmt.Sprintf("of another user, %s (an `owner` in the manifest allows it)", user)
 		default:
 			continue
 		}

@@ -56,7 +56,7 @@ var composeCases = []struct {
 		`compose.yaml:5:18: profiles: "2" is a number: put it in quotes to make it text`,
 	}},
 	{"two numbers of replicas", "name: shop\nservices:\n  a:\n    scale: 2\n    deploy: {replicas: 0}\n    ports: [\"80:80\"]\n", "", []string{"compose.yaml:4:12: scale: deploy.replicas has another number: write one of them"}},
-	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port: there is nothing to check"}},
+	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port, such as ports: [\"8080:80\"]: there is nothing to check"}},
 	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},
 	{"bad names", "name: _\nservices:\n  a b:\n    ports: [\"80:80\"]\n", "", []string{
 		"compose.yaml:1:1: the project has no valid name: set name, or COMPOSE_PROJECT_NAME",

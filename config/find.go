@@ -2,8 +2,10 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +18,11 @@ import (
 // directory in one of the bounds is not read if a link leads out of them.
 func Find(dir string, o Options) ([]string, []Problem) {
 	root, err := within.OpenRoot(dir, o.Bounds)
+	if err != nil && !errors.As(err, &within.LeavesError{}) {
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			return nil, []Problem{newProblem(Position{File: dir}, isNoDirectory).Problem}
+		}
+	}
 	if err != nil {
 		return nil, []Problem{fileProblem(Position{File: dir}, err).Problem}
 	}

@@ -145,6 +145,10 @@ func (k *kubernetes) object(n *yaml.Node, depth int) {
 		return
 	}
 	kind := k.word(n, depth, "kind")
+	if kind == "" && depth == 1 { // items of a list of one kind may leave it out
+		k.report(n, noKind)
+		return
+	}
 	path, hasPods := templates[kind]
 	var all []published
 	switch {

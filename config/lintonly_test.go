@@ -67,6 +67,9 @@ k.yml:9:86: hostIP: "y" is not an address: want any, any4, any6, loopback or an 
 	{"a template in a port", "k.yml", "apiVersion: v1\nkind: Service\nspec:\n  ports:\n    - nodePort: {{ .Values.port | default 30080 }}\n", `k.yml:5:17: a template is not followed: run "helm template ... | portcheck lint --source kubernetes -"` + "\n"},
 	{"a template in quotes", "k.yml", "apiVersion: v1\nkind: Pod\nspec:\n  containers: [{ports: [{hostPort: '{{ .port }}'}]}]\n", `k.yml:4:36: a template is not followed: run "helm template ... | portcheck lint --source kubernetes -"` + "\n"},
 	{"a kustomization", "k.yml", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n", `k.yml:1:1: a kustomization is not followed: run "kubectl kustomize DIR | portcheck lint --source kubernetes -"` + "\n"},
+	{"a document without a kind", "k.yml", "apiVersion: v1\nkind: Pod\n---\nname: web\n", "k.yml:4:1: not an object of Kubernetes: kind is missing, such as kind: Deployment\n"},
+	{"a list of one kind", "k.yml", "apiVersion: v1\nkind: PodList\nitems: [{metadata: {name: a}}]\n", ""},
+	{"jobs that are none", "ci.yml", "on: push\njobs: x\n", "ci.yml:1:1: not a workflow: want jobs with a mapping\n"},
 	{"a name of many characters", "k.yml", "apiVersion: v1\nkind: Pod\nmetadata: {name: '::error::\"x'}\nspec: {containers: [{ports: [{hostPort: 1}]}]}\n", "k.yml:4:41 error---x 1 any/tcp 1\n"},
 	{"a workflow", ".github/workflows/ci.yml", `on: push
 jobs:

@@ -432,7 +432,7 @@ func TestFind(t *testing.T) {
 	if _, found := Find("missing", Options{}); lines(found) != "missing: no such file\n" {
 		t.Errorf("a missing directory: got %v", found)
 	}
-	if _, found := Find("portcheck.yml", Options{}); lines(found) != "portcheck.yml: cannot be read: not a directory\n" {
+	if _, found := Find("portcheck.yml", Options{}); lines(found) != "portcheck.yml: is no directory: name a file without --recursive\n" {
 		t.Errorf("a file: got %v", found)
 	}
 	write(t, "d/docker-compose.yml", "d/compose.yml", "d/compose.override.yml", "d/e/docker-compose.yaml", "b/compose.yaml", "compose.yaml", "d/templates/portcheck.yml", "d/f/portcheck.yml", "d/f/compose.yaml", "d/g/.github/portcheck.yml", "d/g/compose.yaml")
@@ -579,7 +579,7 @@ func TestEveryKindHasACase(t *testing.T) {
 		t.Fatalf("found only %d kinds", len(missing))
 	}
 	// These have other tests.
-	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, notLocal, outOfProject, sameService, noneBelow, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
+	for _, k := range []kind{noneInDirectory, nothingFound, noComposeFile, notLocal, outOfProject, sameService, noneBelow, isNoDirectory, sameDirectory, deepDirectory, yamlPanic, leavesBounds, tooManyFiles, tooManyBytes, tooManyMarksRun, tooManyProblems} {
 		delete(missing, k)
 	}
 	inDirectory(t, "invalid", func(t *testing.T, name string) {

@@ -40,7 +40,13 @@ func portHint(key, s string) string {
 	if first, last, ok := strings.Cut(s, ".."); ok && isPort(first) && isPort(strings.TrimLeft(last, ".")) {
 		return fmt.Sprintf("a range is written as %s-%s", first, strings.TrimLeft(last, "."))
 	}
+	if first, last, ok := strings.Cut(s, "-"); ok && strings.Contains(s, " ") && isPort(strings.TrimSpace(first)) && isPort(strings.TrimSpace(last)) {
+		return fmt.Sprintf("a range has no blanks: %s-%s", strings.TrimSpace(first), strings.TrimSpace(last))
+	}
 	if host, container, ok := strings.Cut(s, ":"); ok && isPort(host) && isPort(container) {
+		if key != "port" {
+			return fmt.Sprintf("a range is written as %s-%s", host, container)
+		}
 		return "want the host port only: " + host
 	}
 	if items := strings.Split(s, ","); len(items) > 1 {

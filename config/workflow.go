@@ -34,7 +34,11 @@ func parseWorkflow(file string, data []byte, _ Options) (Manifest, []problem) {
 	if root == nil || len(found) > 0 {
 		return w.Manifest, found
 	}
-	for _, job := range w.below(w.mappingOf("", root, 1), "jobs", 2) {
+	fields := w.mappingOf("", root, 1)
+	if f, ok := pick(fields, "jobs"); root.Kind == yaml.MappingNode && (!ok || w.follow(f.value).Kind != yaml.MappingNode) {
+		w.report(root, notAWorkflow)
+	}
+	for _, job := range w.below(fields, "jobs", 2) {
 		for _, service := range w.below(w.mappingOf("jobs", job.value, 3), "services", 4) {
 			if w.follow(service.value).Kind != yaml.MappingNode { // such as an expression
 				continue

@@ -41,15 +41,8 @@ version: 1
 
 ports:
 `)
-	names, envs := map[string]bool{}, map[string]bool{}
+	names, envs := d.Names(), map[string]bool{}
 	for i, p := range d.Ports {
-		name := strings.ToLower(needName(p.Name, "port"))
-		unique := name
-		for n := 2; names[unique]; n++ {
-			suffix := "-" + strconv.Itoa(n)
-			unique = name[:min(len(name), nameMax-len(suffix))] + suffix
-		}
-		names[unique] = true
 		if envs[p.Env] {
 			p.Env = ""
 		}
@@ -58,7 +51,7 @@ ports:
 		if i < len(d.Comments) && d.Comments[i] != "" {
 			comment = " # " + oneLine(d.Comments[i])
 		}
-		fmt.Fprintf(&b, "  - name: %s%s\n", scalarText(unique), comment)
+		fmt.Fprintf(&b, "  - name: %s%s\n", scalarText(names[i]), comment)
 		for _, line := range p.lines() {
 			fmt.Fprintf(&b, "    %s\n", line)
 		}
@@ -70,6 +63,21 @@ ports:
 		fmt.Fprintf(&b, "# - %s\n", oneLine(text))
 	}
 	return b.String()
+}
+
+// Names returns the names that the needs have in Text: valid, and each its own.
+func (d Draft) Names() []string {
+	all, taken := make([]string, len(d.Ports)), map[string]bool{}
+	for i, p := range d.Ports {
+		name := strings.ToLower(needName(p.Name, "port"))
+		all[i] = name
+		for n := 2; taken[all[i]]; n++ {
+			suffix := "-" + strconv.Itoa(n)
+			all[i] = name[:min(len(name), nameMax-len(suffix))] + suffix
+		}
+		taken[all[i]] = true
+	}
+	return all
 }
 
 // lines returns the keys of a need that are not at their defaults, without its name.

@@ -106,7 +106,7 @@ func FuzzStat(f *testing.F) {
 		if got.leads {
 			pid = got.session
 		}
-		again, err := parseStat(fmt.Appendf(nil, "%d (%s) %s %d 0 %d 0 0 %d%s %d%s %d\n", pid, got.name, got.state, got.parent, got.session, flags, strings.Repeat(" 0", 12), got.start, strings.Repeat(" 0", 5), got.stack))
+		again, err := parseStat(fmt.Appendf(nil, "%d (%s) %s %d %d %d 0 0 %d%s %d%s %d\n", pid, got.name, got.state, got.parent, got.group, got.session, flags, strings.Repeat(" 0", 12), got.start, strings.Repeat(" 0", 5), got.stack))
 		if err != nil || again != got {
 			t.Fatalf("%+v became %+v (%v)", got, again, err)
 		}

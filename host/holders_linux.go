@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -324,9 +325,13 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	default:
 		return append(gaps, markComplete(sockets)...)
 	}
-	switch {
+	switch missing := withheld(); {
 	case readMachine().Confined:
 		gap.What += "; the container lacks CAP_SYS_PTRACE, which this needs"
+	case len(missing) > 0 && os.Geteuid() == 0:
+		gap.What += "; this needs " + strings.Join(missing, " and ") + ", which root does not have here"
+	case len(missing) > 0:
+		gap.What += "; to see every holder, run as root with " + strings.Join(missing, " and ") + ", which root does not have here"
 	case os.Geteuid() != 0:
 		gap.What += "; run as root to see every holder"
 	}

@@ -31,7 +31,35 @@ func readMachine() Machine {
 		m.Elevated = caps[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
 		m.Confined = m.Namespace.AllProcesses && runsInEngine() && caps[0].Effective&(1<<unix.CAP_SYS_PTRACE) == 0
 	}
+	m.Withheld = m.Namespace.AllProcesses && len(withheld()) > 0
 	return m
+}
+
+// withheld returns the capabilities for examining the processes of others that root does
+// not have where this process runs: those that this process lacks if it is root, else
+// those that no program it starts can get (capabilities(7), the bounding set).
+func withheld() []string {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	root := os.Geteuid() == 0
+	if err := unix.Capget(&header, &caps[0]); err != nil && root {
+		return nil
+	}
+	has := func(capability uint) bool {
+		if root {
+			return caps[0].Effective&(1<<capability) != 0
+		}
+		bounded, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(capability), 0, 0, 0)
+		return err != nil || bounded == 1
+	}
+	var all []string
+	if !has(unix.CAP_SYS_PTRACE) {
+		all = append(all, "CAP_SYS_PTRACE")
+	}
+	if !has(unix.CAP_DAC_READ_SEARCH) && !has(unix.CAP_DAC_OVERRIDE) {
+		all = append(all, "CAP_DAC_READ_SEARCH")
+	}
+	return all
 }
 
 // initialNetNamespace is NET_NS_INIT_INO of the same file, the inode of the

@@ -58,6 +58,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	if parent, err := readStat("/proc/" + strconv.Itoa(before.parent) + "/"); err == nil {
 		h.ParentName = parent.name
 		h.Starter = starter(dir, before, parent)
+		h.OfScript = ofScript(before, parent)
 	}
 
 	status, err := readKernelFile(dir + "status")
@@ -200,13 +201,13 @@ func (d *details) unitOf(pid int) string {
 const ticksPerSecond = 100
 
 type stat struct {
-	name            string
-	state           string // a letter, as in ps(1)
-	parent, session int
-	copied          bool   // it was forked and has executed no file since
-	start           uint64 // ticks since boot
-	stack           uint64 // where its stack starts; 0 if that may not be read
-	leads           bool   // its session is its own
+	name                   string
+	state                  string // a letter, as in ps(1)
+	parent, group, session int
+	copied                 bool   // it was forked and has executed no file since
+	start                  uint64 // ticks since boot
+	stack                  uint64 // where its stack starts; 0 if that may not be read
+	leads                  bool   // its session is its own
 }
 
 func readStat(dir string) (stat, error) {
@@ -237,6 +238,10 @@ func parseStat(text []byte) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
+	group, err := strconv.Atoi(string(fields[2]))
+	if err != nil {
+		return stat{}, err
+	}
 	session, err := strconv.Atoi(string(fields[3]))
 	if err != nil {
 		return stat{}, err
@@ -246,7 +251,7 @@ func parseStat(text []byte) (stat, error) {
 		return stat{}, err
 	}
 	const forkedNoExec = 0x40 // PF_FORKNOEXEC of include/linux/sched.h
-	s := stat{name: string(text[open+1 : end]), state: string(fields[0]), parent: parent, session: session, copied: flags&forkedNoExec != 0, start: start}
+	s := stat{name: string(text[open+1 : end]), state: string(fields[0]), parent: parent, group: group, session: session, copied: flags&forkedNoExec != 0, start: start}
 	const startStack = 28 - 3
 	if len(fields) > startStack {
 		s.stack, _ = strconv.ParseUint(string(fields[startStack]), 10, 64) // not a number: as if it may not be read

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +77,32 @@ func starter(dir string, s, parent stat) int {
 		return 0
 	}
 	return s.parent
+}
+
+// ofScript reports whether the parent of a process is a shell that runs a script, or a
+// subshell of one. A shell that reads commands from a person puts each into a process
+// group of its own (job control, POSIX XCU 2.11), and one that runs a script does not. A
+// script that runs this program now does not wait for the other one.
+func ofScript(s, parent stat) bool {
+	return !s.copied && s.parent > 1 && s.group == parent.group && runsShell(s.parent, parent.name) && !slices.Contains(ancestors(os.Getpid()), s.parent)
+}
+
+// shells are the names of programs that run shell scripts.
+var shells = []string{"ash", "bash", "dash", "fish", "ksh", "ksh93", "mksh", "posh", "sh", "yash", "zsh"}
+
+// runsShell reports whether a process executes a shell. Where its file may not be read,
+// its name has to do.
+func runsShell(pid int, name string) bool {
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	file, err := os.Readlink(dir + "exe")
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission) && slices.Contains(shells, name)
+	}
+	if base := filepath.Base(file); base != "busybox" && base != "toybox" {
+		return slices.Contains(shells, base)
+	}
+	applet := strings.TrimPrefix(firstWord(dir), "-")
+	return slices.Contains(shells, applet)
 }
 
 // sameFile reports whether two paths are known to lead to one file.

@@ -140,6 +140,9 @@ type Machine struct {
 	// Confined is true if the probe sees the processes of the machine from a container
 	// without CAP_SYS_PTRACE, so that not even root may examine those of others.
 	Confined bool `json:"confined,omitempty"`
+	// Withheld is true if the probe sees the processes of the machine, and not even root
+	// has the capabilities there to examine those of others, whatever withholds them.
+	Withheld bool `json:"withheld,omitempty"`
 	IPv6     bool `json:"ipv6"` // an AF_INET6 socket can be made
 }
 
@@ -356,6 +359,9 @@ type Holder struct {
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
 	// Starter is the parent, if it executes the same file and this one is no copy of it.
 	Starter int `json:"starter,omitempty"`
+	// OfScript is set if the parent is a shell that runs a script. The script may have a
+	// loop that starts the process again.
+	OfScript bool `json:"of_script,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`

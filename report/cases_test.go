@@ -165,7 +165,7 @@ func results() map[string]check.Result {
 		"in-use-left-over": taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711, left over by run 123 of job e2e)", leftBehind(false)),
 		"in-use-own-job":   taken(check.InUse, "tcp 8080 is in use by python3 (pid 4711)", leftBehind(true)),
 		"in-use-container": taken(check.InUse, "tcp 8080 is in use by postgres (container shop-db-1)", postgres()),
-		"in-use-unseen":    taken(check.InUse, "tcp 8080 is in use by a process of uid 0", unseen()),
+		"in-use-unseen":    taken(check.InUse, "tcp 8080 is in use by a process of user root", unseen()),
 		"in-use-many":      taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service) and 3 more", nginx(), python(), postgres(), unseen()),
 		"in-use-time-wait": taken(check.InUse, "tcp 8080 is in use by closed connections", check.Holder{Address: "127.0.0.1", Port: 8080, State: "time-wait"}),
 		"fewer":            taken(check.InUse, "tcp 8080 is in use by nginx (pid 812, nginx.service)", nginx()),

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/org/portcheck/check"
@@ -16,15 +15,10 @@ func holderName(h check.Holder) string {
 	return h.Process
 }
 
-// holderUser returns a holder's user name or else uid, raw, empty if unknown.
-func holderUser(h check.Holder) string {
-	switch {
-	case h.User != "" || h.UID == nil:
-		return h.User
-	case *h.UID == 0:
-		return "root" // on every system with user IDs
-	}
-	return strconv.Itoa(*h.UID)
+// userCell returns a user's name or else uid for a column of users, "?" if unknown.
+func userCell(name string, uid *int) string {
+	_, text, _ := strings.Cut(check.UserText(name, uid), " ")
+	return orUnknown(text)
 }
 
 // started returns when a holder's process was started, empty if unknown.
@@ -82,8 +76,8 @@ func holderText(h check.Holder) string {
 	if h.PID > 0 {
 		facts = append(facts, fmt.Sprintf("pid %d", h.PID))
 	}
-	if user := holderUser(h); user != "" {
-		facts = append(facts, "user "+Safe(user))
+	if user := check.UserText(h.User, h.UID); user != "" {
+		facts = append(facts, Safe(user))
 	}
 	switch {
 	case h.Container != nil && h.Container.Service != "":
@@ -115,15 +109,31 @@ func holderText(h check.Holder) string {
 // commandText returns a holder's command line.
 func commandText(h check.Holder) string { return Safe(strings.Join(h.Command, " ")) }
 
+// onceEach returns holders without those that only hold another address or port than one
+// before.
+func onceEach(holders []check.Holder) []check.Holder {
+	var all []check.Holder
+	seen := map[string]bool{}
+	for _, h := range holders {
+		key := holderText(h) + "\n" + commandText(h)
+		if !seen[key] {
+			seen[key] = true
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
 const maxHolders = 10 // named where each has a line
 
-// holderLines describes holders, a line each, with the command line if the
-// report has it.
+// holderLines describes holders, each once on a line of its own, with the command line
+// if the report has it.
 func holderLines(holders []check.Holder) []string {
 	var lines []string
-	for i, h := range holders {
+	all := onceEach(holders)
+	for i, h := range all {
 		if i == maxHolders {
-			lines = append(lines, fmt.Sprintf("%d more", len(holders)-i))
+			lines = append(lines, fmt.Sprintf("%d more", len(all)-i))
 			break
 		}
 		line := holderText(h)

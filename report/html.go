@@ -244,9 +244,10 @@ func badge(r check.Result) string {
 
 func holdersHTML(holders []check.Holder) string {
 	var b strings.Builder
-	for i, h := range holders {
+	all := onceEach(holders)
+	for i, h := range all {
 		if i == maxHolders {
-			fmt.Fprintf(&b, "<p>%d more</p>", len(holders)-i)
+			fmt.Fprintf(&b, "<p>%d more</p>", len(all)-i)
 			break
 		}
 		fmt.Fprintf(&b, "<p>%s</p>", sentenceInHTML(holderText(h)))

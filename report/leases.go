@@ -46,15 +46,11 @@ func leasesText(w io.Writer, l check.Leases, o Options) error {
 		g.dropped = []int{4, 3, 5, 6, 2}
 	}
 	for _, x := range l.Leases {
-		user := x.User
-		if user == "" && x.UID != nil {
-			user = strconv.Itoa(*x.UID)
-		}
 		pid := ""
 		if x.PID > 0 {
 			pid = strconv.Itoa(x.PID)
 		}
-		row := []string{orUnknown(x.ID), leaseWord(x.Job), leaseWord(x.App), orUnknown(pid), orUnknown(user), until(x.Lease), leasedPorts(x.Ports)}
+		row := []string{orUnknown(x.ID), leaseWord(x.Job), leaseWord(x.App), orUnknown(pid), userCell(x.User, x.UID), until(x.Lease), leasedPorts(x.Ports)}
 		if several {
 			row = slices.Insert(row, 0, orUnknown(x.Target))
 		}

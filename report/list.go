@@ -45,13 +45,16 @@ func listText(w io.Writer, l check.Listing, o Options) error {
 		if h.Kernel {
 			name = "(kernel)"
 		}
+		if h.Stopped {
+			name = orUnknown(name) + " (stopped)"
+		}
 		command := ""
 		if len(h.Command) > 0 {
 			command = commandText(h)
 		}
 		g.cells = append(g.cells, []string{
 			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
-			orUnknown(name), orUnknown(pidText(h)), orUnknown(holderUser(h)), unitOrContainer(h), command,
+			orUnknown(name), orUnknown(pidText(h)), userCell(h.User, h.UID), unitOrContainer(h), command,
 		})
 	}
 	var text []byte

@@ -177,9 +177,10 @@ func verdictCell(r check.Result) string {
 
 func heldByCell(r check.Result) string {
 	var lines []string
-	for i, h := range r.Holders {
+	all := onceEach(r.Holders)
+	for i, h := range all {
 		if i == maxHeldBy {
-			lines = append(lines, strconv.Itoa(len(r.Holders)-i)+" more")
+			lines = append(lines, strconv.Itoa(len(all)-i)+" more")
 			break
 		}
 		line := cellSentence(holderText(h))

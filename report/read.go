@@ -27,6 +27,8 @@ const (
 	maxNotices = check.MostResults
 )
 
+const wantReport = "want the output of `portcheck check -f json`"
+
 // Reader reads reports that are in memory at the same time. The limits hold for all
 // of them together.
 type Reader struct{ bytes, weight, objects, values, results, notices int }
@@ -47,7 +49,7 @@ func (l *Reader) Read(r io.Reader) (check.Report, error) {
 	case len(data) > maxBytes:
 		return check.Report{}, errors.New("is larger than 16 MiB, the limit of a report")
 	case len(bytes.TrimSpace(data)) == 0:
-		return check.Report{}, errors.New("is empty: want the output of `portcheck check -f json`")
+		return check.Report{}, errors.New("is empty: " + wantReport)
 	}
 	if err := l.count(data); err != nil {
 		return check.Report{}, err
@@ -187,12 +189,12 @@ func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("is a JSON %s: want the output of `portcheck check -f json`", Safe(kind.Value))
+		return fmt.Errorf("is a JSON %s: %s", Safe(kind.Value), wantReport)
 	case errors.As(err, &kind):
 		field := strings.TrimPrefix(kind.Field, "Report.") // of the struct, not of the file
-		return fmt.Errorf("%s can't be a %s (before byte %d): want the output of `portcheck check -f json`", Safe(field), Safe(kind.Value), kind.Offset)
+		return fmt.Errorf("%s can't be a %s (before byte %d): %s", Safe(field), Safe(kind.Value), kind.Offset, wantReport)
 	case errors.As(err, &syntax):
-		return fmt.Errorf("is not JSON, or is incomplete (byte %d): %w", syntax.Offset, err)
+		return fmt.Errorf("is not JSON, or is incomplete (byte %d): %w; %s", syntax.Offset, err, wantReport)
 	}
 	return fmt.Errorf("is not a report: %s", Safe(err.Error()))
 }
@@ -202,11 +204,11 @@ func jsonError(err error) error {
 func validate(r check.Report, results int) error {
 	switch {
 	case r.Version == 0:
-		return errors.New("is not a report of portcheck: version is missing")
+		return errors.New("is not a report of portcheck: version is missing; " + wantReport)
 	case r.Version != jsonVersion:
 		return fmt.Errorf("has report version %d; this portcheck reads version %d", r.Version, jsonVersion)
 	case r.Problems == nil || r.Targets == nil || r.Results == nil:
-		return errors.New("is not a report of check: want problems, targets and results")
+		return errors.New("is not a report of check: want problems, targets and results; " + wantReport)
 	case results == 0 && len(r.Problems) == 0:
 		return errors.New("has no results")
 	case len(r.Targets) > check.MostTargets:
@@ -269,7 +271,7 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 		return errors.New("alternatives: 0 is not a port")
 	}
 	for i, h := range r.Holders {
-		if h.PID < 0 || h.From().Master < 0 || h.From().Starter < 0 || h.From().SupervisorPID < 0 || h.UID != nil && *h.UID < 0 {
+		if h.PID < 0 || h.From().Master < 0 || h.From().Starter < 0 || h.From().SupervisorPID < 0 || h.From().ShellPID < 0 || h.UID != nil && *h.UID < 0 {
 			return fmt.Errorf("holders[%d]: want pids from 1 and a uid from 0", i) // `kill -1` ends every process
 		}
 	}

@@ -54,7 +54,11 @@ func hints(r check.Result) []check.Hint {
 		if r.Rivals > 1 {
 			which = fmt.Sprintf("all but one of the %d needs", r.Rivals+1)
 		}
-		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "give " + which + " another port: only one app at a time can bind this one"})
+		text := "give " + which + " another port: only one app at a time can bind this one"
+		if r.Source.IsFlag() {
+			text = "leave this `-p` out if another need is for the same app; else " + text
+		}
+		all = append(all, check.Hint{Kind: check.HintRemedy, Text: text})
 	}
 	if hasNotice(r, config.Replicas) {
 		all = append(all, check.Hint{Kind: check.HintRemedy, Text: "run one replica, or publish a range such as 8080-8089:80, from which each gets a port"})
@@ -204,7 +208,11 @@ func remedyUnreachable(r check.Result) advice {
 // capabilities are the flags with which Docker and Podman let portcheck examine the
 // processes of the machine, in a container with its PID namespace. Without the last
 // one AppArmor denies it in spite of the capabilities.
-const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined`"
+const capabilities = "`--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined` (a pod with the like in its `securityContext`)"
+
+// withCapabilities is what to do where a container of an unknown kind, the unit of a service
+// or the like withholds them.
+const withCapabilities = "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here: its container, its unit or whatever started it has to grant them"
 
 func remedyUnknown(r check.Result) advice {
 	const pass = "; `--allow-unknown` lets the run pass without an answer"
@@ -248,6 +256,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as Administrator, who can see more" + pass}
 	case r.Confined:
 		return advice{text: "start the container with " + capabilities + ", with which portcheck can read more" + pass}
+	case r.Withheld && len(r.Holders) > 0: // whose processes are not known
+		return advice{text: withCapabilities + pass}
 	case r.UID == nil:
 		return advice{text: "its notices name what could not be found out" + pass}
 	case *r.UID == 0:

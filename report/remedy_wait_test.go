@@ -35,6 +35,10 @@ func TestAdviceForRivals(t *testing.T) {
 		if got := hints(r)[0].Text; got != want {
 			t.Errorf("%d: %s, want %s", rivals, got, want)
 		}
+		r.Source.File = "--port"
+		if got, want := hints(r)[0].Text, "leave this `-p` out if another need is for the same app; else "+want; got != want {
+			t.Errorf("%d of flags: %s, want %s", rivals, got, want)
+		}
 	}
 }
 

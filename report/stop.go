@@ -294,7 +294,7 @@ func stopUnit(w *way, h check.Holder, unit string) bool {
 		w.text = "stop its socket unit"
 	}
 	if ofUser {
-		as := "as user " + Safe(managersUser(manager, h)) + ", "
+		as := "as " + Safe(managersUser(manager, h)) + ", "
 		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
 	}
 	return true
@@ -305,9 +305,9 @@ func stopUnit(w *way, h check.Holder, unit string) bool {
 func managersUser(manager string, h check.Holder) string {
 	uid := strings.TrimSuffix(strings.TrimPrefix(manager, "user@"), ".service")
 	if h.UID == nil || strconv.Itoa(*h.UID) == uid {
-		return holderUser(h)
+		return check.UserText(h.User, h.UID)
 	}
-	return uid
+	return "uid " + uid
 }
 
 // unresolved reports whether a holder serves others, so that its own unit is that of
@@ -402,7 +402,7 @@ func asUser(h check.Holder) string {
 	if h.UID == nil || *h.UID == 0 {
 		return ""
 	}
-	return "as user " + Safe(holderUser(h)) + ", "
+	return "as " + Safe(check.UserText(h.User, h.UID)) + ", "
 }
 
 // stopProcess sets the way to stop a process that no unit and no container stops. Its
@@ -423,10 +423,9 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
 	case h.Stopped && (alone || from.LeavesCopies):
-		w.text, w.command = "stop "+name+", which is suspended and has to be continued first", resume
-	case alone && from.Starter > 1 && !f.pids[from.Starter]:
-		w.after = fmt.Sprintf("; if pid %d, which has started it, starts another one: `kill %[1]d`, then check again", from.Starter)
+		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	case alone:
+		w.after = again(from, f)
 	case from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
 		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
@@ -444,6 +443,21 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	}
 }
 
+// again returns what to do if the parent of a process starts it again; empty if that holds
+// the port as well, or is not known to do so.
+func again(from check.Origin, f family) string {
+	starter, pid := "", from.Starter
+	if pid <= 1 && from.ShellPID > 1 {
+		starter, pid = fmt.Sprintf("%s (pid %d)", Safe(from.Shell), from.ShellPID), from.ShellPID
+	} else {
+		starter = fmt.Sprintf("pid %d", pid)
+	}
+	if pid <= 1 || f.pids[pid] {
+		return ""
+	}
+	return fmt.Sprintf("; if %s, which has started it, starts another one: `kill %d`, then check again", starter, pid)
+}
+
 // findOut returns how to find the process that holds the port.
 func findOut(r check.Result) advice {
 	command := listCommand(r)
@@ -457,6 +471,8 @@ func findOut(r check.Result) advice {
 		return advice{"find out which process holds it: `" + command + "` there", command}
 	case r.Confined:
 		return advice{"find out which process holds it: start the container with " + capabilities + ", or `" + command + "` on the machine itself", command}
+	case r.Withheld:
+		return advice{"find out which process holds it: " + withCapabilities + ", or `" + command + "` on the machine itself", command}
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:

@@ -57,7 +57,7 @@ func TestRemedyOfWhatActsForOthers(t *testing.T) {
 	}{
 		"podman, by a unit":             {process(and(forwarder("conmon", "containers", "podman"), inContainer("podman", ""), startedBy("web.service"))), "stop its container's service: `systemctl stop web.service`", "systemctl stop web.service"},
 		"podman, by a unit of a user":   {process(and(forwarder("pasta", "containers", ""), inContainer("podman", "unix:///run/user/1000/podman/podman.sock"), startedBy("user@1000.service/web.service"), ofUser)), "as user ann, stop its container's service: `systemctl --user stop web.service`", "systemctl --user stop web.service"},
-		"a user of the container":       {process(and(inContainer("podman", ""), startedBy("user@1000.service/web.service"), func(h *check.Holder) { other := 100033; h.UID = &other })), "as user 1000, stop", "systemctl --user stop web.service"},
+		"a user of the container":       {process(and(inContainer("podman", ""), startedBy("user@1000.service/web.service"), func(h *check.Holder) { other := 100033; h.UID = &other })), "as uid 1000, stop", "systemctl --user stop web.service"},
 		"podman, by a unit of no word":  {process(and(inContainer("podman", ""), startedBy("$(reboot).service"))), "stop its container: `podman stop web`", "podman stop web"},
 		"podman, by a login":            {process(and(inContainer("podman", ""), startedBy("session-1.scope"))), "stop its container: `podman stop web`", "podman stop web"},
 		"podman, from cron":             {process(and(inContainer("podman", ""), startedBy("cron.service"))), "stop its container: `podman stop web`", "podman stop web"},
@@ -174,6 +174,30 @@ func TestRemedyIsBounded(t *testing.T) {
 	}
 }
 
+// What root has no right to is not advised as root.
+func TestRemedyWhereRootHasNoRights(t *testing.T) {
+	root, user := 0, 1000
+	for _, uid := range []*int{&root, &user} {
+		for name, c := range map[string]struct {
+			set  func(*check.Result)
+			want string
+		}{
+			"a container of an engine": {func(r *check.Result) { r.Confined, r.Withheld = true, true }, "start the container with `--user root --cap-add SYS_PTRACE --cap-add DAC_READ_SEARCH --security-opt apparmor=unconfined` (a pod with the like in its `securityContext`)"},
+			"elsewhere":                {func(r *check.Result) { r.Withheld = true }, "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here"},
+		} {
+			inUse := taken(check.InUse, "tcp 8080 is in use by a process that can't be seen", unseen())
+			unknown := taken(check.Unknown, "tcp 8080 is in use, but whether by its owner could not be determined", unseen())
+			for _, r := range []check.Result{inUse, unknown} {
+				r.OS, r.UID, r.Method = "linux", uid, check.BindTable
+				c.set(&r)
+				if got := hints(r)[0].Text; !strings.Contains(got, c.want) || strings.Contains(got, "run portcheck as root") {
+					t.Errorf("%s, uid %d, %s: %s", name, *uid, r.Status, got)
+				}
+			}
+		}
+	}
+}
+
 // A remedy ends all holders that are known, in one line, and does not claim that these
 // are all.
 func TestRemedyOfSeveralProcesses(t *testing.T) {
@@ -182,6 +206,10 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 	}
 	suspended := process(11, check.Origin{Master: 12, LeavesCopies: true})
 	suspended.Stopped = true
+	stopped := func(h check.Holder) check.Holder {
+		h.Stopped = true
+		return h
+	}
 	for name, c := range map[string]struct {
 		holders []check.Holder
 		want    string
@@ -193,6 +221,10 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"a hidden master":                 {[]check.Holder{process(10, check.Origin{Master: 5, MasterUnseen: true}), process(11, check.Origin{Master: 5, MasterUnseen: true})}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill 5`"},
 		"one copy":                        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true})}, "stop app: `kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"a cluster":                       {[]check.Holder{process(10, check.Origin{Starter: 5}), process(11, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 10 11`; if pid 5, which has started it, starts another one: `kill 5`, then check again"},
+		"a script":                        {[]check.Holder{process(10, check.Origin{Shell: "run\n.sh", ShellPID: 5})}, "stop app: `kill 10`; if run\\n.sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a suspended one of a script":     {[]check.Holder{stopped(process(10, check.Origin{Shell: "sh", ShellPID: 5}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a script with the socket":        {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Shell: "sh", ShellPID: 5})}, "stop app and 1 more: `kill 5 10`"},
+		"a script that is init":           {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 1})}, "stop app: `kill 10`"},
 		"a starter with the socket":       {[]check.Holder{process(5, check.Origin{}), process(10, check.Origin{Starter: 5})}, "stop app and 1 more: `kill 5 10`"},
 	} {
 		r := taken(check.InUse, "x", c.holders...)

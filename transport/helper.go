@@ -323,7 +323,7 @@ func (h *helper) Probe(ctx context.Context, req host.Request) (host.Facts, error
 		}
 	}
 	facts.Gaps = append(facts.Gaps, h.gaps...)
-	facts.Machine.Confined = false // its gaps name what the engine has refused it
+	facts.Machine.Confined, facts.Machine.Withheld = false, false // its gaps name what the engine has refused it
 	return facts, h.correct(ctx, &facts)
 }
 

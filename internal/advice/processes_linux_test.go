@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -364,10 +367,101 @@ func TestClientInTheQueue(t *testing.T) {
 		case "root":
 			wants(t, r.Message, fmt.Sprintf("in use by python3 (pid %d, user root)", pid), "not", "can't be seen")
 		default:
-			wants(t, r.Message, "in use by a process of uid 0 that can't be seen")
+			wants(t, r.Message, "in use by a process of user root that can't be seen")
 			wants(t, remedy(t, r).Text, "run portcheck as root")
 		}
 	}
+}
+
+// A loop of a shell starts a server again that has ended. Its remedy names the shell, and
+// ends both.
+func TestLoopOfAShell(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	script := filepath.Join(t.TempDir(), "run.sh")
+	text := "#!/bin/sh\nwhile true; do \"$@\"; done\n"
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd, line := testbed.Start(t, script, "python3", "-u", "-c", listenScript, "8080")
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	first := place{}.taken(t, "8080")
+	kill := fmt.Sprintf("kill %d", cmd.Process.Pid)
+	again := "; if run.sh (pid " + strconv.Itoa(cmd.Process.Pid) + "), which has started it, starts another one: `" + kill + "`, then check again"
+	wants(t, remedy(t, first).Text, "`kill "+strconv.Itoa(first.Holders[0].PID)+"`"+again)
+	run := func(command string) {
+		t.Helper()
+		if out, err := exec.Command("sh", "-ec", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	run(remedy(t, first).Command)
+	second := first
+	for deadline := time.Now().Add(20 * time.Second); second.Holders[0].PID == first.Holders[0].PID; {
+		if time.Now().After(deadline) {
+			t.Fatal("the loop has started no other server")
+		}
+		await(t, "8080")
+		second = place{}.taken(t, "8080")
+	}
+	wants(t, remedy(t, second).Text, again)
+	run(kill)
+	_ = cmd.Wait() // it was killed
+	place{}.follow(t, "8080", place{}.taken(t, "8080"))
+}
+
+// What a person has started at the prompt of a shell is no part of a script.
+func TestServerOfAnInteractiveShell(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	tools := exec.Command("script", "--version")
+	if err := tools.Run(); err != nil {
+		testbed.Missing(t, "needs script(1)")
+	}
+	cmd := exec.Command("script", "-qc", "sh -i", "/dev/null")
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stdin.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := fmt.Fprintf(stdin, "python3 -c '%s' 8080\n", listenScript); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "8080")
+	wants(t, remedy(t, place{}.taken(t, "8080")).Text, "`kill ", "not", "starts another one")
+}
+
+// Where root itself has no right to look, as in a container of runc alone, running as
+// root is no advice.
+func TestRightsThatRootDoesNotHave(t *testing.T) {
+	testbed.Slow(t, "runs portcheck beside real servers")
+	testbed.NeedUsers(t)
+	if own, err := os.Readlink("/proc/self/ns/pid"); err != nil || own != "pid:[4026531836]" { // or portcheck sees few processes
+		testbed.Missing(t, "needs the PID namespace of the machine")
+	}
+	cmd, line := testbed.Start(t, "unshare", "--net", "sh", "-ec", `ip link set lo up; exec python3 -c "$0" 8080`, listenScript)
+	if line != "ready" {
+		t.Fatal(line)
+	}
+	there := []string{"nsenter", "--net", "-t", strconv.Itoa(cmd.Process.Pid), "setpriv"}
+	nobody := []string{"--reuid", "65534", "--regid", "65534", "--clear-groups"}
+	for name, flags := range map[string][]string{"root": {"--bounding-set=-all"}, "nobody": append(nobody, "--bounding-set=-all")} {
+		r := place{prefix: append(slices.Clone(there), flags...)}.taken(t, "8080")
+		wants(t, remedy(t, r).Text, "start portcheck as root with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "on the machine itself", "not", "docker", "--cap-add", "run portcheck as root", "another PID namespace")
+		if len(r.Notices) == 0 || !strings.Contains(r.Notices[0].Message, " CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, which root does not have here") {
+			t.Errorf("%s: %+v", name, r.Notices)
+		}
+	}
+	with := place{prefix: append(there, "--bounding-set=-all,+sys_ptrace,+dac_read_search")}
+	wants(t, with.taken(t, "8080").Message, fmt.Sprintf(" (pid %d, user root)", cmd.Process.Pid))
 }
 
 // The kernel's own sockets belong to no process.
