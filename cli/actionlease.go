@@ -78,7 +78,7 @@ func (a *app) writeGitHubAssignment(ctx context.Context, assignment check.Assign
 	if err == nil {
 		summary, broken := render(ctx, report.AssignmentFormats["markdown"], assignment, report.Options{})
 		if broken == nil {
-			broken = ci.AppendSummary(a.env, string(summary))
+			broken = ci.AppendSummary(a.env, summary.String())
 		}
 		failed = errors.Join(failed, broken)
 	}

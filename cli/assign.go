@@ -441,7 +441,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 	}
 	text, err := render(ctx, format, assignment, report.Options{Width: a.width(a.stdout)})
 	if err == nil {
-		_, err = a.stdout.Write(text)
+		err = text.writeTo(a.stdout)
 	}
 	failures := append([]error{writeFailure("the ports", err)}, writeFiles(ctx, a, files, assignment, report.Options{}, o.quiet)...)
 	if o.exportEnv {

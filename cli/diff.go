@@ -146,7 +146,7 @@ func lookupDiff(name string) (report.Writer[check.Diff], error) {
 func (a *app) writeDiff(ctx context.Context, write report.Writer[check.Diff], files []outputFile[check.Diff], d check.Diff, o *diffOptions) error {
 	text, err := render(ctx, write, d, report.Options{Color: a.color(a.stdout, o.noColor), Width: a.width(a.stdout)})
 	if err == nil {
-		if _, err = a.stdout.Write(text); readerGone(err) {
+		if err = text.writeTo(a.stdout); readerGone(err) {
 			err = nil // the reader, such as head, has seen enough
 		}
 	}

@@ -187,7 +187,7 @@ func TestWriteFileReplacesAtomically(t *testing.T) {
 	dir := t.TempDir()
 	name := dir + "/a/b/report.json"
 	for _, text := range []string{"long text", "short"} {
-		if err := writeFile(t.Context(), name, []byte(text), nil); err != nil {
+		if err := writeFile(t.Context(), name, page{[]byte(text)}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(name); err != nil || string(got) != text {
@@ -201,7 +201,7 @@ func TestWriteFileReplacesAtomically(t *testing.T) {
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 		t.Errorf("%v, %v", info, err)
 	}
-	if err := writeFile(t.Context(), dir+"/a", []byte("x"), nil); err == nil {
+	if err := writeFile(t.Context(), dir+"/a", page{[]byte("x")}, nil); err == nil {
 		t.Error("a directory was replaced")
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {

@@ -26,7 +26,7 @@ func (a *app) writeGitHub(ctx context.Context, out *outputs, r check.Report, o r
 	if out.format != "github" {
 		text, err := render(ctx, report.Formats["github"], r, o)
 		if err == nil {
-			_, err = annotations.Write(text)
+			err = text.writeTo(annotations)
 		}
 		if err != nil {
 			return err
@@ -41,7 +41,7 @@ func (a *app) writeGitHub(ctx context.Context, out *outputs, r check.Report, o r
 		file = "" // the other outputs are still useful
 		err = fmt.Errorf("report: %w", err)
 	}
-	err = errors.Join(err, ci.AppendSummary(a.env, string(summary)), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
+	err = errors.Join(err, ci.AppendSummary(a.env, summary.String()), ci.WriteOutputs(a.env, actionOutputs(r, file)...))
 	if err != nil {
 		a.warnOfOutputs(err)
 	}

@@ -97,7 +97,7 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 		return writeFailure(name, withoutPath(err))
 	}
 	defer dir.Close()
-	temporary, err := createIn(dir, ".portcheck-", "", []byte(d.Text()), readable)
+	temporary, err := createIn(dir, ".portcheck-", "", page{[]byte(d.Text())}, readable)
 	if err != nil {
 		return writeFailure(name, withoutPath(err))
 	}

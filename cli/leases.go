@@ -50,7 +50,7 @@ not say within a second is left out.`,
 		}
 		text, failed := render(ctx, write, all, report.Options{Width: a.width(a.stdout)})
 		if failed == nil {
-			_, failed = a.stdout.Write(text)
+			failed = text.writeTo(a.stdout)
 		}
 		return joinFailures(err, writeFailure("the leases", failed))
 	}

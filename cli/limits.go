@@ -11,7 +11,7 @@ import (
 )
 
 // Limits of a run, on what a short manifest can multiply. Below them, a run takes
-// less than 300 MB.
+// less than 250 MB.
 const (
 	// A fleet of 1,000 hosts with 30 ports each has 30,000 results.
 	mostResults = check.MostResults

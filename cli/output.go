@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -132,7 +133,7 @@ func (a *app) writeReport(ctx context.Context, out *outputs, r check.Report, v v
 	if !out.quiet || out.format != "text" || !r.OK {
 		text, err := render(ctx, out.stdout, r, options)
 		if err == nil {
-			_, err = a.stdout.Write(text)
+			err = text.writeTo(a.stdout)
 		}
 		failures = append(failures, writeFailure("the report", err))
 	}
@@ -197,7 +198,7 @@ func writeFiles[D any](ctx context.Context, a *app, files []outputFile[D], docum
 }
 
 // render returns a document in a format, unless ctx ends first.
-func render[D any](ctx context.Context, f report.Writer[D], document D, o report.Options) ([]byte, error) {
+func render[D any](ctx context.Context, f report.Writer[D], document D, o report.Options) (page, error) {
 	type rendered struct {
 		text page
 		err  error
@@ -212,14 +213,27 @@ func render[D any](ctx context.Context, f report.Writer[D], document D, o report
 	return out.text, out.err
 }
 
-// page is what a format writes. Formats write once, so it does not grow like a
-// bytes.Buffer, which would take twice the memory.
-type page []byte
+// page is what a format writes, in its parts: a bytes.Buffer takes twice the memory while
+// it grows.
+type page [][]byte
 
 func (p *page) Write(text []byte) (int, error) {
-	*p = slices.Concat(*p, text)
+	*p = append(*p, bytes.Clone(text))
 	return len(text), nil
 }
+
+// writeTo writes the parts to a stream.
+func (p page) writeTo(w io.Writer) error {
+	for _, part := range p {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// String returns all parts as one text.
+func (p page) String() string { return string(bytes.Join(p, nil)) }
 
 // writeFailure returns the failure of output that could not be written, or nil.
 func writeFailure(what string, err error) error {

@@ -9,6 +9,9 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/internal/panics"
@@ -58,7 +61,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		err = context.Cause(ctx) // err is a consequence of it
 	}
 	if err != nil {
-		a.failShell(args)
+		a.failShell(root, args)
 		a.printError(err)
 	}
 	if errs.stuck.Load() {
@@ -69,29 +72,34 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 
 // failShell prints a command that fails if the output is for a shell to run: the exit code
 // of what is inside of eval "$(...)" is lost.
-func (a *app) failShell(args []string) {
-	if len(args) == 0 || args[0] != "assign" {
-		return
-	}
-	for i, arg := range args {
-		if arg == "--" {
-			return
-		}
-		switch strings.TrimLeft(arg, "-") {
-		case "fshell", "f=shell", "format=shell":
-		case "f", "format":
-			if i+1 == len(args) || args[i+1] != "shell" {
-				continue
-			}
-		default:
-			continue
-		}
-		if strings.HasPrefix(arg, "-") {
-			_, _ = fmt.Fprintln(a.stdout, "false") // the error that follows is what counts
-			return
-		}
+func (a *app) failShell(root *cobra.Command, args []string) {
+	cmd, args, err := root.Find(args)
+	if err == nil && cmd.Name() == "assign" && valueIn(args, cmd.Flags(), "format") == "shell" {
+		_, _ = fmt.Fprintln(a.stdout, "false") // the error that follows is what counts
 	}
 }
+
+// valueIn returns the value that arguments give to a flag, empty if they give none. Other
+// flags may be unknown, or have values that are wrong.
+func valueIn(args []string, flags *pflag.FlagSet, name string) string {
+	lenient := pflag.NewFlagSet("", pflag.ContinueOnError)
+	lenient.SetOutput(io.Discard)
+	lenient.ParseErrorsAllowlist.UnknownFlags = true
+	values := map[string]*anyValue{}
+	flags.VisitAll(func(f *pflag.Flag) {
+		values[f.Name] = new(anyValue)
+		lenient.AddFlag(&pflag.Flag{Name: f.Name, Shorthand: f.Shorthand, NoOptDefVal: f.NoOptDefVal, Value: values[f.Name]})
+	})
+	_ = lenient.Parse(args) // the last flag may lack its value
+	return values[name].String()
+}
+
+// anyValue is the value of a flag that takes any text.
+type anyValue string
+
+func (v *anyValue) String() string        { return string(*v) }
+func (v *anyValue) Set(text string) error { *v = anyValue(text); return nil }
+func (v *anyValue) Type() string          { return "string" }
 
 // printPanic prints a panic as a bug to report.
 func printPanic(w io.Writer, value any, stack []byte) int {

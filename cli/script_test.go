@@ -42,7 +42,8 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"portcheck": func() {
-			ctx, _ := WithSignals(context.Background()) // until the exit, as in main
+			CollectLate()                               // as in main
+			ctx, _ := WithSignals(context.Background()) // until the exit
 			os.Exit(Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 		},
 	})

@@ -45,31 +45,12 @@ needs are checked as check does it.`,
 	return cmd
 }
 
-// refuseOthers makes a result unmet if a process of another job serves the port, or of
-// another user, unless the need says whose it is. Engines serve as root for all users, and
-// root starts services of all users.
-func (a *app) refuseOthers(r *check.Result, owned bool) {
-	if r.Status != check.Listening {
-		return
+// outsiderText says whose the process is that serves a port instead of the job's.
+func outsiderText(o check.Outsider) string {
+	if o.Job != nil {
+		return ", which is a process of another job: " + ci.JobWord(o.Job.Name)
 	}
-	named := a.env[ci.JobVariable] != "" || ci.Identity(a.env) != ""
-	for _, h := range r.Holders {
-		who := ""
-		switch job := h.From().Job; {
-		case job != nil && job.Own:
-			continue
-		case job != nil && named:
-			who = "of another job: " + ci.JobWord(job.Name)
-		case !owned && r.UID != nil && *r.UID > 0 && h.UID != nil && *h.UID > 0 && *h.UID != *r.UID:
-			user := strings.TrimPrefix(check.UserText(h.User, h.UID), "user ")
-			who = fmt.Sprintf("of another user, %s (an `owner` in the manifest allows it)", user)
-		default:
-			continue
-		}
-		r.Status, r.OK = check.WrongOwner, false
-		r.Message += ", which is a process " + who
-		return
-	}
+	return fmt.Sprintf(", which is a process of another user, %s (an `owner` in the manifest allows it)", strings.TrimPrefix(o.User, "user "))
 }
 
 func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, jobName string) error {
@@ -122,17 +103,11 @@ func (a *app) runVerify(ctx context.Context, args []string, o *checkOptions, job
 	if err != nil {
 		return err
 	}
-	owned := map[string]bool{}
-	for _, n := range needs {
-		for _, proto := range n.Protocols {
-			owned[n.ID(proto)] = len(n.Owner) > 0
-		}
-	}
 	for i := range r.Results {
-		a.refuseOthers(&r.Results[i], owned[r.Results[i].ID])
 		r.Results[i].WaitFlag = true // whoever runs verify may not be who writes manifests
 	}
-	r.Finish()
+	named := a.env[ci.JobVariable] != "" || ci.Identity(a.env) != ""
+	r.RefuseOutsiders(needs, named, outsiderText)
 	return a.writeReport(ctx, out, r, o.verdictOptions)
 }
 

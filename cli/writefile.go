@@ -22,7 +22,7 @@ const special = fs.ModeDevice | fs.ModeNamedPipe
 // process may be root, and the owner of the directory may replace it at any time.
 // Devices, pipes and open files of this process are written into instead, until ctx
 // ends.
-func writeFile(ctx context.Context, name string, data []byte, bounds []within.Dir) error {
+func writeFile(ctx context.Context, name string, data page, bounds []within.Dir) error {
 	if within.IsDescriptor(name) {
 		return writeInto(ctx, data, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0) })
 	}
@@ -49,14 +49,13 @@ func writeFile(ctx context.Context, name string, data []byte, bounds []within.Di
 
 // writeInto writes data to the file that open opens, unless ctx ends first: both wait
 // while nobody reads a pipe.
-func writeInto(ctx context.Context, data []byte, open func() (*os.File, error)) error {
+func writeInto(ctx context.Context, data page, open func() (*os.File, error)) error {
 	err, cancelled := untilCancelled(ctx, func() error {
 		f, err := open()
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(data)
-		return errors.Join(err, f.Close())
+		return errors.Join(data.writeTo(f), f.Close())
 	})
 	return cmp.Or(cancelled, err)
 }
@@ -79,12 +78,12 @@ const readable fs.FileMode = 0o644
 
 // createIn creates a file with a new name in a directory, and returns the name. The
 // owner of the directory can replace it.
-func createIn(dir *os.Root, prefix, suffix string, data []byte, mode fs.FileMode) (string, error) {
+func createIn(dir *os.Root, prefix, suffix string, data page, mode fs.FileMode) (string, error) {
 	name, f, err := newIn(dir, prefix, suffix)
 	if err != nil {
 		return "", err
 	}
-	if _, err = f.Write(data); err == nil {
+	if err = data.writeTo(f); err == nil {
 		err = f.Chmod(mode)
 	}
 	if err == nil {

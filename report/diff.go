@@ -40,7 +40,7 @@ func diffJSON(w io.Writer, d check.Diff, _ Options) error {
 	d.Version = jsonVersion
 	targets := targetsJSON([]check.TargetReport{d.Base, d.Now})
 	d.Base, d.Now = targets[0], targets[1]
-	d.Warnings, d.Unknown = listOf(d.Warnings), listOf(d.Unknown)
+	d.Warnings, d.Unknown = orEmpty(d.Warnings), listOf(d.Unknown)
 	for i, x := range d.Unknown {
 		d.Unknown[i] = changeJSON(x)
 	}
@@ -51,7 +51,7 @@ func diffJSON(w io.Writer, d check.Diff, _ Options) error {
 
 // changeJSON returns x with empty lists instead of nil.
 func changeJSON(x check.Change) check.Change {
-	x.Holders, x.Before = listOf(x.Holders), listOf(x.Before)
+	x.Holders, x.Before = orEmpty(x.Holders), orEmpty(x.Before)
 	return x
 }
 

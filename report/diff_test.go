@@ -145,6 +145,7 @@ func TestReadList(t *testing.T) {
 		start + `{"protocol": "tcp", "address": "::1", "port": 0}]}`:                                   "sockets[0]: port: want a number from 1 to 65535",
 		start + `{"protocol": "tcp", "address": "::1", "port": 1, "pid": -1}]}`:                        "sockets[0]: want a pid from 1 and a uid from 0",
 		start + strings.Repeat("{},", mostListed) + "{}]}":                                             "base.json:1:98379: has more than 32,768 sockets, the limit of a list",
+		start + strings.Repeat("null,", maxObjects+1) + "{}]}":                                         "has too many values",
 		start + strings.Repeat("{},", maxObjects+1) + "{}]}":                                           "has too many values",
 		"\ufeff":                        "base.json: is empty: want the output",
 		"\ufeff{\n  \"a\": [1,}":        "base.json:2:11: is not JSON, or is incomplete",

@@ -52,6 +52,9 @@ func escape(s string, limit int) string {
 // visible reports whether a reader sees that r is there. Some letters of width 0,
 // such as the filler U+3164, are printable by their category.
 func visible(r rune) bool {
+	if r < utf8.RuneSelf {
+		return ' ' <= r && r <= '~'
+	}
 	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 

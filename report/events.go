@@ -19,7 +19,7 @@ var EventFormats = Table[check.Event]{
 
 // eventJSON writes an event as one line, as schema/event.schema.json describes it.
 func eventJSON(w io.Writer, e check.Event, _ Options) error {
-	e.Holders, e.Before = listOf(e.Holders), listOf(e.Before)
+	e.Holders, e.Before = orEmpty(e.Holders), orEmpty(e.Before)
 	line, err := InlineJSON(struct {
 		Version int    `json:"version"`
 		Time    string `json:"time"` // always as long, so that lines can be sorted as text

@@ -98,23 +98,27 @@ func warningFindings(r check.Report) []finding {
 	return all
 }
 
-// worstFirst sorts results: errors before warnings, unknown ones last within
-// each, and met ones at the end.
+// worstFirst sorts results by weight.
 func worstFirst(results []check.Result) []check.Result {
-	weight := func(r check.Result) int {
-		switch {
-		case r.OK:
-			return 4
-		case r.Severity == config.SeverityWarning && r.Status == check.Unknown:
-			return 3
-		case r.Severity == config.SeverityWarning:
-			return 2
-		case r.Status == check.Unknown:
-			return 1
-		}
-		return 0
+	results = slices.Clone(results)
+	slices.SortStableFunc(results, func(a, b check.Result) int { return weight(a) - weight(b) })
+	return results
+}
+
+// weight is smaller the worse a result is: errors come before warnings, unknown ones last
+// within each, and met ones at the end.
+func weight(r check.Result) int {
+	switch {
+	case r.OK:
+		return 4
+	case r.Severity == config.SeverityWarning && r.Status == check.Unknown:
+		return 3
+	case r.Severity == config.SeverityWarning:
+		return 2
+	case r.Status == check.Unknown:
+		return 1
 	}
-	return slices.SortedStableFunc(slices.Values(results), func(a, b check.Result) int { return weight(a) - weight(b) })
+	return 0
 }
 
 func newFinding(r check.Result, by naming, s config.Severity, message, code string) finding {

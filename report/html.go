@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	"cmp"
 	"crypto/sha256"
 	_ "embed" // of the page's style and script
@@ -26,7 +27,7 @@ var pageScript string
 // browser to load anything else. The script only filters: without it the page
 // is complete.
 func htmlPage(w io.Writer, r check.Report, _ Options) error {
-	p := &htmlWriter{report: r, by: namesOf(r)}
+	p := &htmlWriter{bufio.NewWriterSize(w, pieceOf), r, namesOf(r)}
 	p.head()
 	p.problems()
 	p.results()
@@ -36,8 +37,7 @@ func htmlPage(w io.Writer, r check.Report, _ Options) error {
 	p.targets()
 	p.add("</main>\n<footer class=\"soft\"><p>Written by %s. This file loads nothing from elsewhere.</p></footer>\n", inHTML(cmp.Or(r.Tool, "portcheck")))
 	p.add("<script>%s</script>\n</body>\n</html>\n", pageScript)
-	_, err := io.WriteString(w, p.String())
-	return err
+	return p.Flush()
 }
 
 // inHTML makes text from outside safe within an element, and for terminals and
@@ -49,14 +49,14 @@ func sentenceInHTML(s string) string { return html.EscapeString(sentence(s)) }
 
 // htmlWriter builds a page.
 type htmlWriter struct {
-	strings.Builder
+	*bufio.Writer
 	report check.Report
 	by     naming
 }
 
 // add writes elements. The format is trusted, the arguments are not: callers
 // escape them.
-func (p *htmlWriter) add(format string, args ...any) { fmt.Fprintf(&p.Builder, format, args...) }
+func (p *htmlWriter) add(format string, args ...any) { fmt.Fprintf(p, format, args...) }
 
 // hashOf returns the source of a style or a script for the policy.
 func hashOf(s string) string {
@@ -311,17 +311,20 @@ func (p *htmlWriter) matrix() {
 	}
 	targets := distinct(p.report.Results, func(r check.Result) string { return r.Target })
 	var rows []row
-	cells := map[row]map[string][]check.Result{}
-	for _, r := range p.report.Results {
-		k := row{r.Name, appOf(r), r.Protocol, stablePorts(r), r.Ports(), r.Remote}
+	cells := map[row]map[string]*check.Result{} // the worst one
+	for i := range p.report.Results {
+		r := &p.report.Results[i]
+		k := row{r.Name, appOf(*r), r.Protocol, stablePorts(*r), r.Ports(), r.Remote}
 		if r.Auto {
 			k.ports = port.Range{} // another one on each target
 		}
 		if cells[k] == nil {
-			cells[k] = map[string][]check.Result{}
+			cells[k] = map[string]*check.Result{}
 			rows = append(rows, k)
 		}
-		cells[k][r.Target] = append(cells[k][r.Target], r)
+		if worst := cells[k][r.Target]; worst == nil || weight(*r) < weight(*worst) {
+			cells[k][r.Target] = r
+		}
 	}
 	if len(rows) == 0 {
 		return
@@ -350,12 +353,12 @@ func (p *htmlWriter) matrix() {
 		}
 		p.add("<tr><th scope=\"row\">%s</th><td>%s</td>", html.EscapeString(where), inHTML(k.name))
 		for _, t := range targets {
-			found := worstFirst(cells[k][t])
-			if len(found) == 0 {
+			r := cells[k][t]
+			if r == nil {
 				p.add("<td class=\"soft\"><span aria-hidden=\"true\">-</span><span class=\"unseen\">not needed</span></td>")
 				continue
 			}
-			p.add("<td class=\"%s\"><span aria-hidden=\"true\">%s</span> %s</td>", colour(found[0]), symbol(found[0]), inHTML(verdict(found[0])))
+			p.add("<td class=\"%s\"><span aria-hidden=\"true\">%s</span> %s</td>", colour(*r), symbol(*r), inHTML(verdict(*r)))
 		}
 		p.add("</tr>\n")
 	}

@@ -27,11 +27,11 @@ func jsonReport(w io.Writer, r check.Report, _ Options) error {
 // resultJSON returns r with empty lists instead of nil. A report of lint has no
 // endpoints.
 func resultJSON(r check.Result, lint bool) check.Result {
-	r.Address = listOf(r.Address)
-	r.Holders = listOf(r.Holders)
-	r.Alternatives = listOf(r.Alternatives)
-	r.Notices = listOf(r.Notices)
-	r.Endpoints, r.Hints = listOf(r.Endpoints), nil
+	r.Address = orEmpty(r.Address)
+	r.Holders = orEmpty(r.Holders)
+	r.Alternatives = orEmpty(r.Alternatives)
+	r.Notices = orEmpty(r.Notices)
+	r.Endpoints, r.Hints = orEmpty(r.Endpoints), nil
 	if lint {
 		r.Endpoints = nil
 	}
@@ -51,7 +51,7 @@ func hintsJSON(r check.Result) []check.Hint {
 func targetsJSON(targets []check.TargetReport) []check.TargetReport {
 	targets = listOf(targets)
 	for i := range targets {
-		targets[i].Notices = listOf(targets[i].Notices)
+		targets[i].Notices = orEmpty(targets[i].Notices)
 	}
 	return targets
 }

@@ -23,7 +23,7 @@ func List(w io.Writer, l check.Listing, format string, o Options) error {
 func listJSON(w io.Writer, l check.Listing, _ Options) error {
 	l.Version = jsonVersion
 	l.Targets = targetsJSON(l.Targets)
-	l.Sockets = listOf(l.Sockets)
+	l.Sockets = orEmpty(l.Sockets)
 	return writeJSON(w, l)
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // logCommand is a text by which a program speaks to the system that shows its
@@ -119,7 +120,7 @@ func (c *commandStart) completedBy(r rune) bool {
 	// The agents of GitHub and Azure search by the rules of a language, by which some
 	// marks, such as U+FE0F, and the letters of ignored are as good as absent.
 	// https://learn.microsoft.com/en-us/dotnet/core/extensions/globalization-icu
-	if r == ' ' && c.count == 0 || visible(r) && (unicode.Is(unicode.M, r) || strings.ContainsRune(ignored, r)) {
+	if r == ' ' && c.count == 0 || r >= utf8.RuneSelf && visible(r) && (unicode.Is(unicode.M, r) || strings.ContainsRune(ignored, r)) {
 		return false
 	}
 	twice := r == c.last

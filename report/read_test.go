@@ -189,6 +189,7 @@ func TestReadLimits(t *testing.T) {
 	for name, c := range map[string]struct{ most, over, want string }{
 		"bytes":    {base + strings.Repeat(" ", maxBytes-len(base)), base + strings.Repeat(" ", maxBytes-len(base)+1), "is larger than 16 MiB"},
 		"objects":  {withLater(objects, "{}"), withLater(objects+1, "{}"), "has too many values"},
+		"nulls":    {withLater(objects, "null"), withLater(objects+1, "null"), "has too many values"},
 		"values":   {withLater(zeros, "0"), withLater(zeros+1, "0"), "has too many values"},
 		"problems": {problems(check.MostProblems), problems(check.MostProblems + 1), "has 4097 problems, and at most 4096 are read"},
 		"targets":  {targets(4096), targets(4097), "has more than 4096 targets"},
