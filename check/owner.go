@@ -109,7 +109,7 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 			result = foreign
 		}
 	}
-	if namesContainer(o) && h.Container != "" && !slices.Contains(h.Vouched, "container") {
+	if namesContainer(o) && h.Container != "" && !slices.Contains(h.Vouched, "container") && !(saidByUser(h) && o.User != "") {
 		result = min(result, unproven)
 	}
 	// The container of a CI service has a random name, and the service's name in
@@ -121,6 +121,12 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
 	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
 	return result
+}
+
+// saidByUser reports whether a conmon of another user's is all that tells for which
+// container a process holds the port. That counts for an owner that names the user.
+func saidByUser(h host.Holder) bool {
+	return h.ContainerInfo != nil && h.ContainerInfo.NameOnly && h.UID > 0 && !slices.Contains(h.Vouched, "container")
 }
 
 // executableName returns the base name of a holder's executable.

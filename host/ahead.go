@@ -24,8 +24,8 @@ func (p *probe) lookAhead() {
 		return // that is long, and what recheck finds is part of it
 	}
 	sockets := p.sockets()
-	if len(sockets) == 0 || len(sockets) > mostAhead {
-		return
+	if len(sockets) == 0 || len(sockets) > mostAhead || slices.ContainsFunc(sockets, couldBeCheck) {
+		return // because of those the table is read again
 	}
 	for i := range sockets {
 		sockets[i].Holders = slices.Clone(sockets[i].Holders) // recheck reads them

@@ -17,39 +17,62 @@ import (
 // Without root, Podman's ports are held by processes that don't name their container.
 // The kernel shows to which conmon they belong.
 
-// descriptorsOfConmons is how many descriptors and processes of conmons are read in a
-// search. A conmon has twenty.
-const descriptorsOfConmons = 1 << 16
+// What a search for conmons may cost, counted in descriptors. A conmon has twenty. One
+// user's processes can't keep those of others from being found.
+const (
+	costOfConmons = 1 << 16
+	costOfUser    = 1 << 14
+	costOfConmon  = 16  // to find out what a process executes
+	costOfText    = 256 // bytes of a file that are read at the cost of a descriptor
+)
 
 // conmons finds the conmons of users.
 type conmons struct {
 	ctx    context.Context
-	all    []int // processes of that name; nil until they are needed
-	failed bool  // there may be more
-	left   int   // of descriptorsOfConmons
+	all    []called // of that name; nil until they are needed
+	failed bool     // there may be more
+	left   int      // of costOfConmons
 	byUser map[int]*watch
 }
 
 func newConmons(ctx context.Context) *conmons {
-	return &conmons{ctx: ctx, left: descriptorsOfConmons, byUser: map[int]*watch{}}
+	return &conmons{ctx: ctx, left: costOfConmons, byUser: map[int]*watch{}}
 }
+
+// called is a process of that name.
+type called struct{ pid, uid int }
 
 // watch is what the conmons of one user have.
 type watch struct {
-	writers  map[uint64][]int     // conmons by the pipes into which they can write
+	writers  map[uint64][]monitor // conmons by the pipes into which they can write
 	networks map[uint64][]watched // what they watch, by network namespaces
 	complete bool
+	left     int // of costOfUser
 }
 
 // watched is a process that a conmon has started.
-type watched struct{ pid, conmon int }
+type watched struct {
+	pid    int
+	conmon monitor
+}
 
-// of returns what the conmons of a user have.
-func (c *conmons) of(uid int) *watch {
+// spend counts what something costs.
+func (c *conmons) spend(w *watch, cost int) error {
+	c.left -= cost
+	w.left -= cost
+	if c.left < 0 || w.left < 0 || c.ctx.Err() != nil {
+		return errTooMany
+	}
+	return nil
+}
+
+// watchOf returns what the conmons of a user have.
+func (d *details) watchOf(uid int) *watch {
+	c := d.conmons
 	if w := c.byUser[uid]; w != nil {
 		return w
 	}
-	w := &watch{writers: map[uint64][]int{}, networks: map[uint64][]watched{}}
+	w := &watch{writers: map[uint64][]monitor{}, networks: map[uint64][]watched{}, left: costOfUser}
 	c.byUser[uid] = w
 	if c.all == nil && !c.failed {
 		c.list()
@@ -57,12 +80,11 @@ func (c *conmons) of(uid int) *watch {
 	if c.failed {
 		return w
 	}
-	for _, pid := range c.all {
-		dir := "/proc/" + strconv.Itoa(pid) + "/"
-		if user, err := effectiveUID(dir); err == nil && user != uid || !runs(dir) {
+	for _, p := range c.all {
+		if p.uid != uid {
 			continue
 		}
-		if err := c.add(w, pid); err != nil && runs(dir) {
+		if err := d.addConmon(w, p.pid, uid); err != nil && runs("/proc/"+strconv.Itoa(p.pid)+"/") {
 			return w
 		}
 	}
@@ -70,47 +92,64 @@ func (c *conmons) of(uid int) *watch {
 	return w
 }
 
-// list lists the processes that are called conmon. The file comm is read faster than stat.
+// list lists the processes that are called conmon.
 func (c *conmons) list() {
 	pids, err := processes()
 	c.failed = err != nil
-	c.all = []int{}
+	c.all = []called{}
 	for _, pid := range pids {
 		if c.ctx.Err() != nil {
 			c.failed = true
 			return
 		}
-		if name, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/comm"); err == nil && string(name) == "conmon\n" {
-			c.all = append(c.all, pid)
+		if parentName(pid) != "conmon" {
+			continue
+		}
+		if uid, err := effectiveUID("/proc/" + strconv.Itoa(pid) + "/"); err == nil {
+			c.all = append(c.all, called{pid, uid})
+		} else if runs("/proc/" + strconv.Itoa(pid) + "/") {
+			c.failed = true
+			return
 		}
 	}
 }
 
-// add adds what a conmon has. One in another PID namespace is a process of a container.
-func (c *conmons) add(w *watch, pid int) error {
-	inside, err := namespaceInode("/proc/" + strconv.Itoa(pid) + "/ns/pid")
+// addConmon adds what a process has if it executes the machine's conmon. One in another
+// PID namespace is a process of a container.
+func (d *details) addConmon(w *watch, pid, uid int) error {
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	if err := d.conmons.spend(w, costOfConmon); err != nil {
+		return err
+	}
+	inside, err := namespaceInode(dir + "ns/pid")
 	own, ownErr := namespaceInode("/proc/self/ns/pid")
 	if err := errors.Join(err, ownErr); err != nil || inside != own {
 		return err
 	}
-	err = c.eachDescriptor(pid, func(at, link string) {
+	m, proven, err := d.monitor(pid, uid)
+	if err != nil || !proven {
+		return err
+	}
+	err = d.conmons.eachDescriptor(w, pid, func(at, link string) {
 		if pipe, ok := parsePipeLink(link); ok && opened(at)&unix.S_IWUSR != 0 {
-			w.writers[pipe] = append(w.writers[pipe], pid)
+			if all := w.writers[pipe]; len(all) == 0 || all[len(all)-1].pid != pid {
+				w.writers[pipe] = append(all, m)
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
 	children, err := childrenOf(pid)
-	if c.left -= len(children); err != nil || c.left < 0 {
-		return errors.Join(err, errTooMany)
+	if err := errors.Join(err, d.conmons.spend(w, len(children))); err != nil {
+		return err
 	}
 	for _, child := range children {
 		dir := "/proc/" + strconv.Itoa(child) + "/"
 		network, err := namespaceInode(dir + "ns/net")
 		switch {
 		case err == nil:
-			w.networks[network] = append(w.networks[network], watched{child, pid})
+			w.networks[network] = append(w.networks[network], watched{child, m})
 		case runs(dir):
 			return err
 		}
@@ -133,7 +172,7 @@ func effectiveUID(dir string) (int, error) {
 }
 
 // eachDescriptor calls do with the path and the target of each descriptor of a process.
-func (c *conmons) eachDescriptor(pid int, do func(at, link string)) error {
+func (c *conmons) eachDescriptor(w *watch, pid int, do func(at, link string)) error {
 	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
 	if err != nil {
 		return err
@@ -141,8 +180,8 @@ func (c *conmons) eachDescriptor(pid int, do func(at, link string)) error {
 	defer dir.Close()
 	for {
 		names, err := dir.Readdirnames(512)
-		if c.left -= len(names); c.left < 0 || c.ctx.Err() != nil {
-			return errTooMany
+		if err := c.spend(w, len(names)); err != nil {
+			return err
 		}
 		for _, name := range names {
 			at := path.Join(dir.Name(), name)
@@ -182,60 +221,55 @@ func opened(at string) uint32 {
 // reads. Podman gives that end to the conmon of the container alone, and the forwarder
 // ends when it is closed.
 func (d *details) atPipesOf(pid, uid int) (monitor, bool) {
-	var pipes []uint64
-	err := d.conmons.eachDescriptor(pid, func(at, link string) {
-		if pipe, ok := parsePipeLink(link); ok && opened(at)&unix.S_IRUSR != 0 {
-			pipes = append(pipes, pipe)
-		}
-	})
-	user := d.conmons.of(uid)
-	if err != nil || !user.complete {
+	user := d.watchOf(uid)
+	if !user.complete {
 		return monitor{}, false
 	}
-	var found []monitor
-	for _, pipe := range pipes {
-		for _, writer := range user.writers[pipe] {
-			m, ok := d.monitor(writer, uid)
-			if !ok {
-				return monitor{}, false
-			}
-			found = append(found, m)
+	pipes := map[uint64]bool{}
+	err := d.conmons.eachDescriptor(user, pid, func(at, link string) {
+		if pipe, ok := parsePipeLink(link); ok && opened(at)&unix.S_IRUSR != 0 {
+			pipes[pipe] = true
+		}
+	})
+	var found monitors
+	for pipe := range pipes {
+		for _, m := range user.writers[pipe] {
+			found.add(m)
 		}
 	}
-	return onlyContainer(found)
+	return found.only(err)
 }
 
 // inNetworkOf returns the conmon of the container whose network namespace a forwarder
 // has open. Other containers may have joined it: Podman mounts the files of the first
 // one there.
 func (d *details) inNetworkOf(pid, uid int) (monitor, bool) {
+	user := d.watchOf(uid)
 	device, ok := deviceOfNamespaces()
-	var networks []uint64
-	err := d.conmons.eachDescriptor(pid, func(at, link string) {
+	if !user.complete || !ok {
+		return monitor{}, false
+	}
+	networks := map[uint64]bool{}
+	err := d.conmons.eachDescriptor(user, pid, func(at, link string) {
 		if isPodmansNetwork(link) {
 			if inode, err := namespaceAt(at, device); err == nil {
-				networks = append(networks, inode)
+				networks[inode] = true
 			}
 		}
 	})
-	user := d.conmons.of(uid)
-	if err != nil || !ok || !user.complete {
-		return monitor{}, false
-	}
-	var found []monitor
-	for _, network := range networks {
+	var found monitors
+	for network := range networks {
 		for _, w := range user.networks[network] {
-			m, ok := d.monitor(w.conmon, uid)
-			text, err := readKernelFile("/proc/" + strconv.Itoa(w.pid) + "/mountinfo")
-			if !ok || err != nil {
+			text, readErr := readKernelFile("/proc/" + strconv.Itoa(w.pid) + "/mountinfo")
+			if err = errors.Join(err, readErr, d.conmons.spend(user, 1+len(text)/costOfText)); err != nil {
 				return monitor{}, false
 			}
-			if ids := parseNetworkFiles(string(text)); len(ids) == 1 && ids[0] == m.container {
-				found = append(found, m)
+			if ids := parseNetworkFiles(string(text)); len(ids) == 1 && ids[0] == w.conmon.container || !w.conmon.podmans {
+				found.add(w.conmon)
 			}
 		}
 	}
-	return onlyContainer(found)
+	return found.only(err)
 }
 
 // isPodmansNetwork reports whether a file is where Podman mounts a network namespace that
@@ -245,32 +279,50 @@ func isPodmansNetwork(file string) bool {
 	return ok && strings.HasPrefix(file, "/") && len(uuid) == 36 && isHex(strings.ReplaceAll(uuid, "-", ""))
 }
 
-// monitor returns what the command line of a conmon says, if it is the machine's.
-func (d *details) monitor(pid, uid int) (monitor, bool) {
+// monitor returns what the command line of a conmon says. proven is false if the process
+// executes something else.
+func (d *details) monitor(pid, uid int) (m monitor, proven bool, err error) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	before, err := readStat(dir)
-	if err != nil || d.conmons.ctx.Err() != nil {
-		return monitor{}, false
+	if err != nil {
+		return monitor{}, false, err
 	}
-	h := Holder{PID: pid, UID: -1}
-	h.Executable, h.File, _ = d.executable(dir)
-	h.UID, _ = effectiveUID(dir)
-	f, proven := ForwarderOf(h)
-	if !proven || f.Name != "conmon" || h.UID != uid {
-		return monitor{}, false
+	h := Holder{PID: pid, UID: uid}
+	if h.Executable, h.File, err = d.executable(dir); err != nil {
+		return monitor{}, false, err
 	}
-	m, ok := readMonitor(dir)
+	if f, proven := ForwarderOf(h); !proven || f.Name != "conmon" {
+		return monitor{}, false, nil
+	}
+	if m, err = readMonitor(dir); err != nil {
+		return monitor{}, false, err
+	}
 	m.pid = pid
+	now, err := effectiveUID(dir)
+	if err != nil {
+		return monitor{}, false, err
+	}
 	after, err := readStat(dir)
-	return m, ok && err == nil && after.start == before.start
+	m.podmans = m.podmans && now == uid && after.start == before.start
+	return m, true, err
 }
 
-// onlyContainer returns the container of conmons, if it is one.
-func onlyContainer(found []monitor) (monitor, bool) {
-	if len(found) == 0 || slices.ContainsFunc(found, func(m monitor) bool { return m.container != found[0].container || m.name != found[0].name }) {
+// monitors are conmons, those of one container once.
+type monitors []monitor
+
+func (all *monitors) add(m monitor) {
+	known := slices.ContainsFunc(*all, func(x monitor) bool { return x.container == m.container && x.name == m.name })
+	if !known && len(*all) < 2 { // two are as good as more
+		*all = append(*all, m)
+	}
+}
+
+// only returns the one that there is, if it is Podman's.
+func (all monitors) only(err error) (monitor, bool) {
+	if err != nil || len(all) != 1 || !all[0].podmans {
 		return monitor{}, false
 	}
-	return found[0], true
+	return all[0], true
 }
 
 // deviceOfNamespaces returns the device on which the inodes of namespaces are.

@@ -2,12 +2,14 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,8 @@ import (
 // forwardScript listens at a port for ever, like rootlessport and pasta.
 const forwardScript = `
 import os, signal, socket, sys
+for _ in range(int(os.environ.get("COPIES", 0))):
+    os.dup(3)
 os.setresuid(int(sys.argv[1]), int(sys.argv[1]), int(sys.argv[1]))
 s = socket.socket()
 s.bind(("", 8080))
@@ -27,7 +31,11 @@ signal.pause()
 
 // conmonScript starts the processes of its environment, like conmon, and watches them.
 const conmonScript = `
-import os, signal, subprocess
+import os, resource, signal, subprocess
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for _ in range(int(os.environ.get("COPIES", 0))):
+    os.dup(3)
 for command in os.environ["WATCHED"].splitlines():
     p = subprocess.Popen(["/bin/sh", "-ec", "exec " + command], stdout=subprocess.PIPE)
     p.stdout.readline()
@@ -110,6 +118,7 @@ type fakeConmon struct {
 	files    []*os.File
 	watched  []string
 	inside   bool // a container
+	copies   int  // of the first file
 }
 
 func (b bed) startConmon(t *testing.T, c fakeConmon) {
@@ -124,7 +133,7 @@ func (b bed) startConmon(t *testing.T, c fakeConmon) {
 	if c.uid != 0 {
 		uid = "1001"
 	}
-	b.start(t, or(c.file, "bin/conmon"), conmonScript, []string{"AS=" + uid, "WATCHED=" + strings.Join(c.watched, "\n")}, c.files, c.inside,
+	b.start(t, or(c.file, "bin/conmon"), conmonScript, []string{"AS=" + uid, "WATCHED=" + strings.Join(c.watched, "\n"), fmt.Sprint("COPIES=", c.copies)}, c.files, c.inside,
 		"--api-version", "1", "-c", c.id, "-u", c.id, "-n", c.name, "--exit-command", or(c.exit, "/usr/bin/podman"))
 }
 
@@ -142,7 +151,8 @@ func served(t *testing.T) string {
 		}
 		return ""
 	}
-	if h.ContainerInfo.Engine != "podman" || !h.ContainerInfo.NameOnly || !slices.Contains(h.Vouched, "container") || h.Container == "" {
+	// To root it is the word of a user.
+	if h.ContainerInfo.Engine != "podman" || !h.ContainerInfo.NameOnly || slices.Contains(h.Vouched, "container") || h.Container == "" {
 		t.Errorf("%+v %+v", h, h.ContainerInfo)
 	}
 	return h.ContainerInfo.Name
@@ -237,6 +247,42 @@ func TestConmonsBeyondTheLimits(t *testing.T) {
 		if h, ok := d.of(pid); !ok || (h.Container == webID) != (name == "in time") {
 			t.Errorf("%s: container %q, %t", name, h.Container, ok)
 		}
+	}
+}
+
+// A user who opens many descriptors does not make the search long.
+func TestConmonsWithManyDescriptors(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	b := newBed(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const copies = 800 // a process of the tests may have 1,024
+	b.start(t, "bin/rootlessport", forwardScript, []string{fmt.Sprint("COPIES=", copies)}, []*os.File{r}, false, "1000")
+	b.startConmon(t, fakeConmon{id: webID, name: "web", files: []*os.File{w}, copies: copies})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := newDetails(ctx, false)
+	pid := onlySocket(t, probeHere(t, tries(t, "tcp any 8080"))).Holders[0].PID
+	if h, _ := d.of(pid); h.Container != webID {
+		t.Errorf("container %q", h.Container)
+	}
+	if least := costOfUser - 2*copies - 200; d.conmons.byUser[1000].left < least {
+		t.Errorf("%d is left, want %d: each descriptor counts once", d.conmons.byUser[1000].left, least)
+	}
+	// Those of another user's don't count for this one.
+	for range costOfUser/8000 + 1 {
+		b.startConmon(t, fakeConmon{id: dbID, name: "db", files: []*os.File{w}, uid: 1001, copies: 8000})
+	}
+	d = newDetails(t.Context(), false)
+	if d.watchOf(1001).complete {
+		t.Error("there is no limit")
+	}
+	if h, _ := d.of(pid); h.Container != webID {
+		t.Errorf("beside those of another user: container %q", h.Container)
 	}
 }
 

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"io"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -9,8 +11,8 @@ import (
 // Podman's conmon has its container in its command line, also where no engine answers:
 // Podman needs no service.
 
-// nameMonitored sets the container of a forwarder that belongs to a conmon of Podman's. What
-// a user's conmon says is that user's word, as that of his engine.
+// nameMonitored sets the container of a forwarder that belongs to a conmon of Podman's. The
+// conmons of another user say what that user likes.
 func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
 	if slices.Contains(h.Unseen, "container") {
 		return
@@ -19,7 +21,8 @@ func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
 	ok := false
 	switch {
 	case f.Name == "conmon" && h.UID == 0:
-		m, ok = readMonitor(dir)
+		m, _ = readMonitor(dir) // what can't be read names nothing
+		ok = m.podmans
 		// One in a container's cgroup is not Podman's own.
 		ok = ok && (h.Container == "" || h.Container == m.container && strings.Contains(cgroup, "/libpod-conmon-"+m.container+".scope"))
 	case h.Container != "":
@@ -35,25 +38,34 @@ func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
 	if m.pid != 0 {
 		h.MonitorUnit = d.unitOf(m.pid)
 	}
-	if !slices.Contains(h.Vouched, "container") {
+	if ours := h.UID == 0 || h.UID == os.Geteuid(); ours && !slices.Contains(h.Vouched, "container") {
 		h.Vouched = append(h.Vouched, "container")
 	}
 }
 
 // monitor is what the command line of a conmon says.
 type monitor struct {
-	pid             int // 0 for the holder itself
-	container, name string
+	pid             int    // 0 for the holder itself
+	podmans         bool   // Podman has started it for a container
+	container, name string // of Podman's
 }
 
-// readMonitor returns the container of a conmon, if Podman has started it.
-func readMonitor(dir string) (monitor, bool) {
-	line, err := readKernelFile(dir + "cmdline")
+// monitorLimit is how many bytes of a command line are read. Podman writes some thousand.
+const monitorLimit = 64 << 10
+
+// readMonitor returns what the command line of a conmon says.
+func readMonitor(dir string) (monitor, error) {
+	f, err := os.Open(dir + "cmdline")
 	if err != nil {
-		return monitor{}, false
+		return monitor{}, err
+	}
+	defer f.Close()
+	line, err := io.ReadAll(io.LimitReader(f, monitorLimit+1))
+	if err != nil || len(line) > monitorLimit {
+		return monitor{}, err
 	}
 	id, name := parseMonitor(line)
-	return monitor{container: id, name: name}, id != ""
+	return monitor{podmans: id != "", container: strings.Clone(id), name: strings.Clone(name)}, nil
 }
 
 // parseMonitor returns the ID and the name of the container in the command line of a

@@ -292,6 +292,9 @@ func ownerHint(r check.Result) string {
 func holderOwner(h check.Holder) string {
 	switch o := OwnerOf(h); {
 	case o.Container != "":
+		if o.User != "" {
+			return "{container: " + yamlString(o.Container) + ", user: " + yamlString(o.User) + "}"
+		}
 		return "{container: " + yamlString(o.Container) + "}"
 	case o.Compose != "":
 		return "{compose: " + yamlString(o.Compose) + "}"
@@ -311,6 +314,11 @@ func OwnerOf(h check.Holder) config.Owner {
 		return config.Owner{Container: h.Container.Service}
 	case h.Container != nil && inCompose(*h.Container):
 		return config.Owner{Compose: h.Container.Compose}
+	case h.Container != nil && isWord(h.Container.Name) && h.Container.NameOnly && h.UID != nil && *h.UID > 0:
+		if !isWord(h.User) {
+			return config.Owner{}
+		}
+		return config.Owner{Container: h.Container.Name, User: h.User} // it is this user's word
 	case h.Container != nil && isWord(h.Container.Name):
 		return config.Owner{Container: h.Container.Name}
 	case isUnit(h.From().SocketUnit):

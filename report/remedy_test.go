@@ -320,3 +320,25 @@ func TestMissingAddressIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// A container that only its user's conmon names is suggested as an owner together with the
+// user: without that the owner would be unknown.
+func TestOwnerIsAUsersWord(t *testing.T) {
+	zero, uid := 0, 1000
+	c := func(nameOnly bool) *check.Container {
+		return &check.Container{Name: "web", Engine: "podman", NameOnly: nameOnly}
+	}
+	for name, test := range map[string]struct {
+		holder check.Holder
+		want   config.Owner
+	}{
+		"root's":            {check.Holder{UID: &zero, User: "root", Container: c(true)}, config.Owner{Container: "web"}},
+		"the engine's word": {check.Holder{UID: &uid, User: "deploy", Container: c(false)}, config.Owner{Container: "web"}},
+		"a user's":          {check.Holder{UID: &uid, User: "deploy", Container: c(true)}, config.Owner{Container: "web", User: "deploy"}},
+		"of no name":        {check.Holder{UID: &uid, Container: c(true)}, config.Owner{}},
+	} {
+		if got := OwnerOf(test.holder); got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+}

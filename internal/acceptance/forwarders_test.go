@@ -163,8 +163,11 @@ func (p publisher) forwards(t *testing.T, forwarder string, flags ...string) {
 		}
 		without := probe(t, socket, manifestFile)
 		want, bad := check.Unknown, []string{"kill", "systemctl", "`owner: "}
-		if slices.Contains([]string{"conmon", "rootlessport", "slirp4netns"}, forwarder) { // the command line of its conmon names the container
+		switch forwarder { // the command line of a conmon names the container
+		case "conmon":
 			want, bad = check.Owned, []string{"kill", "systemctl", "`owner: {process"}
+		case "rootlessport", "slirp4netns": // but a user has written it
+			bad = []string{"kill", "systemctl", "`owner: {process", "`owner: {container: \"web\"}"}
 		}
 		if r := without["name"]; r.Status != want {
 			t.Errorf("without its engine: %s, want %s: %s", r.Status, want, r.Message)

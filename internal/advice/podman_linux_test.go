@@ -254,14 +254,27 @@ mount --bind "$0/tun" /dev/net/tun`
 	}
 	rooted := place{env: env}
 	manifest := filepath.Join(dir, "portcheck.yml")
-	text := "version: 1\napp: shop\nallow: [duplicate]\nports: [{name: owner, port: 8080, owner: {container: web}}, {name: wrong, port: 8080, owner: {container: other}}, {name: image, port: 8080, owner: {image: nginx}}]\n"
+	text := "version: 1\napp: shop\nallow: [duplicate]\nports: [{name: owner, port: 8080, owner: {container: web}}, {name: wrong, port: 8080, owner: {container: other}}, {name: image, port: 8080, owner: {image: nginx}}, {name: user, port: 8080, owner: {container: web, user: tester}}, {name: another, port: 8080, owner: {container: web, user: root}}]\n"
 	if err := os.WriteFile(manifest, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]check.Status{"owner": check.Owned, "wrong": check.InUse, "image": check.Unknown}
-	for _, r := range rooted.check(t, "-t", "local", manifest) {
-		if r.Status != want[r.Name] {
-			t.Errorf("%s: %s: %s %+v", r.Name, r.Status, r.Message, r.Notices)
+	for name, c := range map[string]struct {
+		at   place
+		want map[string]check.Status
+	}{
+		// To root it is the word of a user that the container is web.
+		"root":     {rooted, map[string]check.Status{"owner": check.Unknown, "wrong": check.InUse, "image": check.Unknown, "user": check.Owned, "another": check.InUse}},
+		"the user": {user, map[string]check.Status{"owner": check.Owned, "wrong": check.InUse, "image": check.Unknown, "user": check.Owned, "another": check.InUse}},
+	} {
+		for _, r := range c.at.check(t, "-t", "local", manifest) {
+			if r.Status != c.want[r.Name] {
+				t.Errorf("%s, %s: %s: %s %+v", name, r.Name, r.Status, r.Message, r.Notices)
+			}
+			if r.Name == "owner" && r.Status == check.Unknown && !slices.ContainsFunc(r.Notices, func(n check.Notice) bool {
+				return strings.Contains(n.Message, "only a process of user tester says that pid ") && strings.Contains(n.Message, "an owner with `user` as well accepts that")
+			}) {
+				t.Errorf("%+v", r.Notices)
+			}
 		}
 	}
 	for port, want := range map[string][2]string{"8080": {"rootlessport", "web"}, "8082": {"slirp4netns", "direct"}} {
