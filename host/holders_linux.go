@@ -294,16 +294,18 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 	if s.cut {
 		gaps = append(gaps, moreHolders(s.most))
 	}
-	late := s.ctx.Err() != nil
-	if late {
-		for inode := range s.wanted {
-			s.leaveOut(inode)
-		}
-		left := 0
+	left := 0
+	if s.ctx.Err() != nil {
 		for _, pid := range s.all() {
 			if !s.examined[pid] {
 				left++
 			}
+		}
+	}
+	late := left > 0 || s.ctx.Err() != nil && s.unlisted != nil
+	if late {
+		for inode := range s.wanted {
+			s.leaveOut(inode)
 		}
 		gaps = append(gaps, Gap{
 			What: fmt.Sprintf("%d of %d processes were not examined, because the search for holders took too long", left, len(s.pids)),

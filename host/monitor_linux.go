@@ -93,11 +93,17 @@ func parseMonitor(line []byte) (id, name string) {
 			i++
 		}
 	}
-	if !podman || len(id) != 64 || !isHex(id) || len(name) > nameLimit {
+	if !podman || len(id) != 64 || !isHex(id) || len(name) > nameLimit || !isPodmansName(name) {
 		return "", ""
 	}
 	return id, name
 }
 
-// nameLimit is what a name of Podman's can have at most, and more.
+// isPodmansName reports whether Podman takes a name for a container, or there is none.
+func isPodmansName(name string) bool {
+	const first = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return name == "" || strings.Contains(first, name[:1]) && strings.Trim(name, first+"_.-") == ""
+}
+
+// nameLimit is more than a name of Podman's can have.
 const nameLimit = 512

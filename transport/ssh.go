@@ -243,11 +243,19 @@ func (h *sshHost) Hold(ctx context.Context, req host.LeaseRequest) (host.LeaseRe
 	return reply, h.explain(ctx, err)
 }
 
+// lastWords is how long to wait for the rest of stderr after the end of stdout.
+const lastWords = time.Second
+
 // explain adds the step to the error of a request, and what the host has written to
 // stderr.
 func (h *sshHost) explain(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
+	}
+	if errors.Is(err, wire.ErrEnded) {
+		ended, cancel := context.WithTimeout(ctx, lastWords)
+		_ = h.session.Wait(ended) // then stderr, which says why, is read to its end
+		cancel()
 	}
 	if stderr := oneLine(h.session.Stderr()); stderr != "" {
 		err = fmt.Errorf("%w; stderr of the host: %s", err, stderr)

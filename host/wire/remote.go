@@ -14,6 +14,9 @@ import (
 	"github.com/org/portcheck/host"
 )
 
+// ErrEnded is for a probe that has ended before its answer was whole.
+var ErrEnded = errors.New("the probe ended")
+
 // remote is the client of a Serve.
 type remote struct {
 	mu     sync.Mutex
@@ -84,16 +87,16 @@ func (r *remote) ask(q request) (Reply, error) {
 	}
 	switch _, err := r.stream.Write(append(line, '\n')); {
 	case errors.Is(err, io.EOF):
-		return Reply{}, errors.New("the probe ended before the request")
+		return Reply{}, fmt.Errorf("%w before the request", ErrEnded)
 	case err != nil:
 		return Reply{}, fmt.Errorf("send to the probe: %w", err)
 	}
 	text, err := readLine(r.lines, r.limit)
 	switch {
 	case errors.Is(err, io.EOF) && len(text) == 0:
-		return Reply{}, errors.New("the probe ended without an answer")
+		return Reply{}, fmt.Errorf("%w without an answer", ErrEnded)
 	case errors.Is(err, io.EOF):
-		return Reply{}, errors.New("the probe ended in the middle of its answer")
+		return Reply{}, fmt.Errorf("%w in the middle of its answer", ErrEnded)
 	case err != nil:
 		return Reply{}, fmt.Errorf("the probe's answer: %w", err)
 	}
