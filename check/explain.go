@@ -319,7 +319,7 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		for _, h := range s.Holders {
 			switch {
 			case saidByUser(h):
-				n.notify(r, config.Degraded, "only a process of %s says that pid %d holds the port for container %s, and no container engine that was asked has it: an owner with `user` as well accepts that", UserText(clip(h.User, 32), uidOf(h.UID)), h.PID, clip(cmp.Or(h.ContainerInfo.Name, h.Container), 64))
+				n.notify(r, config.Degraded, "only a process of %s says that pid %d holds the port for container %s, and no container engine that was asked has it: add `user` to the owner to accept that", UserText(clip(h.User, 32), uidOf(h.UID)), h.PID, clip(cmp.Or(h.ContainerInfo.Name, h.Container), 64))
 			case h.Container != "" && !slices.Contains(h.Vouched, "container"):
 				n.notify(r, config.Degraded, "pid %d runs in a cgroup with a container's ID that its user can have chosen, and no container engine confirmed it", h.PID)
 			case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Image+o.Compose != "" }):

@@ -160,6 +160,9 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 	if hint := config.DidYouMean("--"+word, flagNames(cmd)); hint != "" {
 		return fmt.Errorf("unknown flag --%s; %s", report.Safe(word), hint)
 	}
+	if hint := config.DidYouMean(word, keysAlone); hint != "" {
+		return fmt.Errorf("unknown flag --%s; %s That is a key of a need in a manifest, which `portcheck init` writes", report.Safe(word), hint)
+	}
 	return err
 }
 

@@ -40,6 +40,9 @@ func (p *probe) lookAhead() {
 // nameHolders finds the processes that hold the sockets that matter.
 func (p *probe) nameHolders() {
 	found := p.foundAhead()
+	if len(p.facts.Sockets) == 0 {
+		return
+	}
 	if slices.ContainsFunc(p.facts.Sockets, func(s Socket) bool { _, known := found[keyOf(s)]; return !known }) {
 		p.addGaps(p.search(p.facts.Sockets))
 		return

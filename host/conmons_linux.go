@@ -31,6 +31,7 @@ type conmons struct {
 	ctx    context.Context
 	all    []called // of that name; nil until they are needed
 	failed bool     // there may be more
+	inside uint64   // the PID namespace of this process
 	left   int      // of costOfConmons
 	byUser map[int]*watch
 }
@@ -94,9 +95,13 @@ func (d *details) watchOf(uid int) *watch {
 
 // list lists the processes that are called conmon.
 func (c *conmons) list() {
-	pids, err := processes()
-	c.failed = err != nil
 	c.all = []called{}
+	own, ownErr := namespaceInode("/proc/self/ns/pid")
+	pids, err := processes()
+	if c.failed = errors.Join(ownErr, err) != nil; c.failed {
+		return
+	}
+	c.inside = own
 	for _, pid := range pids {
 		if c.ctx.Err() != nil {
 			c.failed = true
@@ -121,9 +126,7 @@ func (d *details) addConmon(w *watch, pid, uid int) error {
 	if err := d.conmons.spend(w, costOfConmon); err != nil {
 		return err
 	}
-	inside, err := namespaceInode(dir + "ns/pid")
-	own, ownErr := namespaceInode("/proc/self/ns/pid")
-	if err := errors.Join(err, ownErr); err != nil || inside != own {
+	if inside, err := namespaceInode(dir + "ns/pid"); err != nil || inside != d.conmons.inside {
 		return err
 	}
 	m, proven, err := d.monitor(pid, uid)

@@ -328,7 +328,7 @@ func (s *search) gaps(sockets []*Socket) []Gap {
 		return append(gaps, markComplete(sockets)...)
 	}
 	switch missing := withheld(); {
-	case readMachine().Confined:
+	case confined() && readNamespace().AllProcesses:
 		gap.What += "; the container lacks CAP_SYS_PTRACE, which this needs"
 	case len(missing) > 0 && os.Geteuid() == 0:
 		gap.What += "; this needs " + strings.Join(missing, " and ") + ", which root does not have here"

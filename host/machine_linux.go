@@ -25,29 +25,41 @@ func readMachine() Machine {
 	if id, err := readKernelFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		m.BootID = string(bytes.TrimSpace(id))
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if err := unix.Capget(&header, &caps[0]); err == nil {
-		m.Elevated = caps[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
-		m.Confined = m.Namespace.AllProcesses && runsInEngine() && caps[0].Effective&(1<<unix.CAP_SYS_PTRACE) == 0
-	}
+	effective, _ := effectiveCapabilities() // none is in effect that can't be read
+	m.Elevated = effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
+	m.Confined = m.Namespace.AllProcesses && confined()
 	m.Withheld = m.Namespace.AllProcesses && len(withheld()) > 0
 	return m
+}
+
+// effectiveCapabilities returns the capabilities that this process has in effect, those
+// below 32, as a set of bits.
+func effectiveCapabilities() (uint32, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	err := unix.Capget(&header, &caps[0])
+	return caps[0].Effective, err
+}
+
+// confined reports whether this process runs in a container of an engine, without the
+// capability for examining the processes of others.
+func confined() bool {
+	effective, err := effectiveCapabilities()
+	return err == nil && effective&(1<<unix.CAP_SYS_PTRACE) == 0 && runsInEngine()
 }
 
 // withheld returns the capabilities for examining the processes of others that root does
 // not have where this process runs: those that this process lacks if it is root, else
 // those that no program it starts can get (capabilities(7), the bounding set).
 func withheld() []string {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
 	root := os.Geteuid() == 0
-	if err := unix.Capget(&header, &caps[0]); err != nil && root {
+	effective, err := effectiveCapabilities()
+	if err != nil && root {
 		return nil
 	}
 	has := func(capability uint) bool {
 		if root {
-			return caps[0].Effective&(1<<capability) != 0
+			return effective&(1<<capability) != 0
 		}
 		bounded, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(capability), 0, 0, 0)
 		return err != nil || bounded == 1

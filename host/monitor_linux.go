@@ -1,7 +1,6 @@
 package host
 
 import (
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -55,13 +54,8 @@ const monitorLimit = 64 << 10
 
 // readMonitor returns what the command line of a conmon says.
 func readMonitor(dir string) (monitor, error) {
-	f, err := os.Open(dir + "cmdline")
-	if err != nil {
-		return monitor{}, err
-	}
-	defer f.Close()
-	line, err := io.ReadAll(io.LimitReader(f, monitorLimit+1))
-	if err != nil || len(line) > monitorLimit {
+	line, cut, err := readCmdline(dir, monitorLimit)
+	if err != nil || cut {
 		return monitor{}, err
 	}
 	id, name := parseMonitor(line)

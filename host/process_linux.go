@@ -121,24 +121,34 @@ const (
 // readCommand returns the command line of a process, with an ellipsis at the end if
 // it is cut.
 func readCommand(dir string) []string {
-	f, err := os.Open(dir + "cmdline")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	line, err := io.ReadAll(io.LimitReader(f, commandLimit+1))
+	line, cut, err := readCmdline(dir, commandLimit)
 	if err != nil || len(line) == 0 {
 		return nil
 	}
 	end := ""
-	if len(line) > commandLimit {
-		line, end = line[:commandLimit], "…"
+	if cut {
+		end = "…"
 	}
 	words := strings.Split(strings.TrimSuffix(string(line), "\x00")+end, "\x00")
 	if len(words) > argumentsMax {
 		words = append(words[:argumentsMax:argumentsMax], "…")
 	}
 	return words
+}
+
+// readCmdline returns the first bytes of a process's command line, at most limit, and
+// whether there are more.
+func readCmdline(dir string, limit int) (line []byte, cut bool, err error) {
+	f, err := os.Open(dir + "cmdline")
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	line, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if len(line) > limit {
+		return line[:limit], true, err
+	}
+	return line, false, err
 }
 
 // sizeOfCommand returns about how many bytes a command line takes in memory.

@@ -24,9 +24,11 @@ func haveManySockets() bool {
 		if err != nil {
 			continue // a kernel without IPv6 has no sockstat6, and gVisor has neither
 		}
-		s.add(text)
+		if s.add(text); s.cost() >= fewSockets {
+			return true
+		}
 	}
-	return s.cost() >= fewSockets
+	return false
 }
 
 // sockstat is what /proc/net/sockstat and sockstat6 count. Source: sockstat_seq_show

@@ -169,7 +169,9 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 			return nil, &needsPassphrase{d.o.name(passphraseVariable), missing}
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
-		if errors.Is(err, x509.IncorrectPasswordError) {
+		// The old format has no checksum: one wrong passphrase of 256 decrypts it to
+		// bytes that are no key.
+		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && block.Headers["DEK-Info"] != "" {
 			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", d.o.name(passphraseVariable))
 		}
 	}
