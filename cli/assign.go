@@ -122,6 +122,12 @@ func (a *app) jobOf(name string) (job, error) {
 		}
 		return job{name: name, place: name}, nil
 	}
+	a.here.Do(func() { a.here.job, a.here.err = jobHere() })
+	return a.here.job, a.here.err
+}
+
+// jobHere returns the job of the working directory.
+func jobHere() (job, error) {
 	here, err := os.Getwd()
 	if err != nil {
 		return job{}, unknownError(fmt.Errorf("this job has no name: %w; give it one with --job", err))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,6 +26,14 @@ type app struct {
 	inAction       bool // started as a container action
 	stdin          io.Reader
 	stdout, stderr io.Writer
+
+	// here is the job of the working directory. All targets ask for it, and the directory
+	// may be on a slow file system.
+	here struct {
+		sync.Once
+		job
+		err error
+	}
 
 	// claimed are the needs that flags left out. No other need may get their ports.
 	claimed []check.Need
