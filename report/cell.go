@@ -28,20 +28,11 @@ func cellMessage(s string) string {
 
 // cellHint is cellSentence for a hint, whose commands become code.
 func cellHint(h check.Hint) string {
-	parts := strings.Split(sentence(h.Text), "`")
-	if h.Kind == check.HintNote || len(parts)%2 == 0 { // it has names from outside
-		return cellMessage(h.Text)
-	}
-	var b strings.Builder
+	parts := hintParts(h.Text)
 	for i, part := range parts {
-		switch {
-		case i == 0:
-		case i%2 == 1:
-			b.WriteString("<code>")
-		default:
-			b.WriteString("</code>")
+		if parts[i] = markup.Replace(part); i%2 == 1 {
+			parts[i] = "<code>" + parts[i] + "</code>"
 		}
-		b.WriteString(markup.Replace(part))
 	}
-	return b.String()
+	return strings.Join(parts, "")
 }

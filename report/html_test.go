@@ -165,7 +165,7 @@ func TestPageMarksNoNameAsACommand(t *testing.T) {
 		t.Errorf("the remedy is no command:\n%s", out)
 	}
 	r.Holders[0].Process = "x`reboot`"
-	if out := inAllFormats(t, reportOf(r), Options{})["html"]; strings.Contains(out, `class="command"`) || !strings.Contains(out, "stop x`reboot`: `kill 4711`") {
+	if out := inAllFormats(t, reportOf(r), Options{})["html"]; !strings.Contains(out, `stop x&#39;reboot&#39;: <code class="command">kill 4711</code>`) {
 		t.Errorf("a name is a command:\n%s", out)
 	}
 }
