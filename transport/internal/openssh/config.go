@@ -279,20 +279,15 @@ func readConfig(file string) (string, fs.FileInfo, error) {
 	return string(text), info, err
 }
 
-// systemDir returns the directory of the system's configuration.
-func (c *Client) systemDir() string {
-	if runtime.GOOS == "windows" {
-		return filepath.Join(c.o.Env["PROGRAMDATA"], "ssh")
-	}
-	return "/etc/ssh"
-}
-
 // includeSystem adds the system's configuration. In a file that -F names, ssh looks
 // for the relative names of an Include in ~/.ssh, so a file with such names is
 // copied, and the names made absolute. A file is also copied if Include would refuse
 // it for its owner or mode, which ssh does not check for its own.
 func (c *Client) includeSystem(f *files, b *strings.Builder) error {
-	dir := c.systemDir()
+	dir := remote.SystemDir(c.o.Env)
+	if dir == "" {
+		return nil
+	}
 	file := filepath.Join(dir, "ssh_config")
 	text, info, err := readConfig(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

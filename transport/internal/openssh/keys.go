@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 // mayNameKeys returns false if no configuration file names a key. Then ssh need not
@@ -17,7 +19,8 @@ func (c *Client) mayNameKeys() bool {
 		if c.o.ConfigFile != "" {
 			file = c.o.ConfigFile
 		}
-		c.namesKeys = mayNameKeys(file, user, &left) || mayNameKeys(filepath.Join(c.systemDir(), "ssh_config"), c.systemDir(), &left)
+		system := remote.SystemDir(c.o.Env)
+		c.namesKeys = mayNameKeys(file, user, &left) || system != "" && mayNameKeys(filepath.Join(system, "ssh_config"), system, &left)
 	})
 	return c.namesKeys
 }

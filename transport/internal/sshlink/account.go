@@ -5,7 +5,6 @@ import (
 	"net"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/org/portcheck/config"
@@ -47,16 +46,4 @@ func (d *Dialer) inHome(names ...string) string {
 		return ""
 	}
 	return filepath.Join(home, filepath.Join(names...))
-}
-
-// systemDir returns the directory of the system's SSH configuration, "" if there
-// is none.
-func (d *Dialer) systemDir() string {
-	if runtime.GOOS != "windows" {
-		return "/etc/ssh"
-	}
-	if data := d.o.Env["PROGRAMDATA"]; data != "" {
-		return filepath.Join(data, "ssh")
-	}
-	return ""
 }

@@ -57,7 +57,7 @@ func (d *Dialer) knownFiles() (files []string, addTo string) {
 	if home := d.inHome(".ssh"); home != "" {
 		files = append(files, filepath.Join(home, "known_hosts"), filepath.Join(home, "known_hosts2"))
 	}
-	if dir := d.systemDir(); dir != "" {
+	if dir := remote.SystemDir(d.o.Env); dir != "" {
 		files = append(files, filepath.Join(dir, "ssh_known_hosts"), filepath.Join(dir, "ssh_known_hosts2"))
 	}
 	if _, renamed := d.o.Names[knownHostsVariable]; renamed || len(files) == 0 {
