@@ -247,7 +247,11 @@ func draftFromHost(ctx context.Context, t check.Target, o check.Options) (config
 	if err != nil {
 		return config.Draft{}, unknownError(err)
 	}
-	d := listened(listing.Sockets)
+	ephemeral, err := port.ParseRange(listing.Targets[0].Ephemeral)
+	if err != nil {
+		ephemeral = port.Range{} // not known there
+	}
+	d := listened(listing.Sockets, ephemeral)
 	var needs []check.Need
 	for i, p := range d.Ports {
 		p.Name = fmt.Sprint(i)
@@ -273,8 +277,9 @@ func draftFromHost(ctx context.Context, t check.Target, o check.Options) (config
 	return kept, nil
 }
 
-// listened returns a need for each port and owners of sockets.
-func listened(sockets []check.Holder) config.Draft {
+// listened returns a need for each port and owners of sockets, but for ports that the
+// system chooses.
+func listened(sockets []check.Holder, ephemeral port.Range) config.Draft {
 	type place struct {
 		protocol port.Protocol
 		port     uint16
@@ -296,7 +301,6 @@ func listened(sockets []check.Holder) config.Draft {
 	}
 	var d config.Draft
 	need := map[string]int{} // by port and owners
-	ephemeral := port.Range{First: 32768, Last: 60999}
 	for _, s := range all {
 		text := fmt.Sprintf("%s %s port %d", s.protocol, s.address, s.port)
 		var owners []config.Owner

@@ -105,6 +105,27 @@ func (o needOptions) validate() error {
 	return nil
 }
 
+// withoutNeeds returns a problem for each flag that has no effect where nothing names
+// needs.
+func (o needOptions) withoutNeeds() []config.Problem {
+	var problems []config.Problem
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"--only", len(o.only) > 0}, {"--skip", len(o.skip) > 0}, {"--set", len(o.set) > 0}, {"--offset", o.offset != 0}, {"--source", o.source != ""},
+		{"--env-file", len(o.envFiles) > 0}, {"--profile", len(o.profiles) > 0}, {"--project", o.project != ""},
+	} {
+		if f.set {
+			problems = append(problems, config.Problem{
+				Position: config.Position{File: f.name},
+				Message:  "has no effect: there are no needs: name a MANIFEST or use --port",
+			})
+		}
+	}
+	return problems
+}
+
 func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variables) ([]check.Need, []targetSpec, []config.Problem) {
 	manifests, problems := a.manifests(args, o, vars)
 	if m, bad := portFlagManifest(o.ports, cmp.Or(config.Expect(o.expect), config.Free)); len(m.Ports) > 0 || len(bad) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -119,13 +120,25 @@ func (o *watchOptions) namesNeeds(args []string) bool {
 func (a *app) watchedNeeds(ctx context.Context, args []string, o *watchOptions) ([]check.Need, []targetSpec, error) {
 	auto := transport.Auto(a.transportJob())
 	if !o.namesNeeds(args) {
-		flags, problems := parseTargetFlags(o.targets, auto)
+		if err := o.needOptions.validate(); err != nil {
+			return nil, nil, err
+		}
+		problems := o.withoutNeeds()
+		flags, bad := parseTargetFlags(o.targets, auto)
+		problems = append(problems, bad...)
 		specs := flags.all
-		for name, spec := range flags.byName {
-			specs = append(specs, flags.newSpec(name, spec, targetFlag))
+		for _, name := range slices.Sorted(maps.Keys(flags.byName)) {
+			specs = append(specs, flags.newSpec(name, flags.byName[name], targetFlag))
 		}
 		if len(specs) == 0 {
 			specs = []targetSpec{flags.newSpec("", "auto", targetFlag)}
+		}
+		total := newTotals()
+		for _, s := range specs {
+			if exceeded := total.addTarget(s); exceeded != nil {
+				problems = append(problems, *exceeded)
+				break
+			}
 		}
 		return nil, specs, problemsError(problems)
 	}
