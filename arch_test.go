@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"cli":              {"check", "ci", "config", "host", "host/lease", "host/wire", "internal/metrics", "internal/panics", "internal/within", "port", "report", "transport"},
 	"report":           {"check", "config", "port"},
 	"check":            {"config", "host", "host/lease", "internal/panics", "port"},
-	"transport":        {"config", "host", "host/wire", "internal/peer", "internal/within", "port"},
+	"transport":        {"config", "host", "host/wire", "internal/panics", "internal/peer", "internal/within", "port"},
 	"config":           {"internal/within", "port"},
 	"host":             {"ci", "host/lease", "host/nat", "internal/panics", "internal/peer", "port"},
 	"host/nat":         {"host/internal/netlink", "port"},

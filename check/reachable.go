@@ -74,6 +74,9 @@ func isRefusal(a host.Attempt) bool {
 	return a.Errno == "ECONNREFUSED" || a.Errno == "WSAECONNREFUSED"
 }
 
+// timedOut reports whether a connect got no answer in its time.
+func timedOut(a host.Attempt) bool { return a.Errno == "ETIMEDOUT" || a.Errno == "WSAETIMEDOUT" }
+
 // describeDial returns the message for a need of one port.
 func describeDial(n Need, a host.Attempt) string {
 	subject := fmt.Sprintf("%s port %d", n.remote(), a.Port)
@@ -88,7 +91,7 @@ func describeDial(n Need, a host.Attempt) string {
 		return fmt.Sprintf("%s can't be resolved (%s)", n.remote(), a.Errno)
 	case isRefusal(a):
 		return subject + " refuses connections: nothing listens there"
-	case a.Errno == "ETIMEDOUT":
+	case timedOut(a):
 		return subject + " does not answer (timeout): it is down, or a firewall drops the packets"
 	}
 	return fmt.Sprintf("%s can't be reached (%s)", subject, a.Errno)
@@ -147,7 +150,7 @@ func dialFailure(a host.Attempt) string {
 		return fmt.Sprintf("%s: %s", a.Op, a.Errno)
 	case isRefusal(a):
 		return "connection refused: nothing listens there"
-	case a.Errno == "ETIMEDOUT":
+	case timedOut(a):
 		return "no answer: it is down, or a firewall drops the packets"
 	}
 	return a.Errno

@@ -188,9 +188,6 @@ func (r *round) askConnect(b *batch, c connect) {
 	}
 }
 
-// timedOut reports whether a connect got no answer in its time.
-func timedOut(a host.Attempt) bool { return a.Errno == "ETIMEDOUT" }
-
 // waitOver reports whether a need has nothing to wait for: it is met, or what is
 // in its way does not change with time.
 func (r *round) waitOver(i int) bool {

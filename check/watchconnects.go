@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 )
 
 // How long a round waits for the connects that it has started. They go on beside the
@@ -19,8 +20,14 @@ const (
 // connecting judges needs that connect, beside the rounds of a watch. It has a host of
 // its own, because a host answers one request at a time.
 type connecting struct {
-	results chan []Result // nil unless a judgement is under way
+	results chan judged // nil unless a judgement is under way
 	host    host.Host
+}
+
+// judged is the outcome of a judgement.
+type judged struct {
+	results []Result
+	panic   *panics.Panic
 }
 
 // start begins to judge needs, unless that is under way.
@@ -28,24 +35,31 @@ func (c *connecting) start(ctx context.Context, t Target, needs []Need, o Option
 	if len(needs) == 0 || c.results != nil {
 		return
 	}
-	c.results = make(chan []Result, 1)
-	open := t.Open
-	go func(to chan<- []Result) {
-		t.Open = func(ctx context.Context) (host.Host, error) {
-			if c.host == nil {
-				var err error
-				if c.host, err = open(ctx); err != nil {
-					return nil, err
-				}
-			}
-			return borrowed{c.host}, nil
-		}
-		report, err := Run(ctx, needs, []Target{t}, o)
-		if err != nil || slices.ContainsFunc(report.Results, func(r Result) bool { return r.Status == Unknown }) {
-			c.forget() // it may not answer any more: the next judgement opens it again
-		}
-		to <- report.Results
+	c.results = make(chan judged, 1)
+	go func(to chan<- judged) {
+		var j judged
+		j.panic = panics.Catch(func() { j.results = c.judge(ctx, t, needs, o) })
+		to <- j
 	}(c.results)
+}
+
+// judge makes a judgement.
+func (c *connecting) judge(ctx context.Context, t Target, needs []Need, o Options) []Result {
+	open := t.Open
+	t.Open = func(ctx context.Context) (host.Host, error) {
+		if c.host == nil {
+			var err error
+			if c.host, err = open(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return borrowed{c.host}, nil
+	}
+	report, err := Run(ctx, needs, []Target{t}, o)
+	if err != nil || slices.ContainsFunc(report.Results, func(r Result) bool { return r.Status == Unknown }) {
+		c.forget() // it may not answer any more: the next judgement opens it again
+	}
+	return report.Results
 }
 
 // take returns the results of a judgement if it ends within some time.
@@ -54,9 +68,10 @@ func (c *connecting) take(ctx context.Context, within time.Duration) []Result {
 		return nil
 	}
 	select {
-	case results := <-c.results:
+	case j := <-c.results:
 		c.results = nil
-		return results
+		j.panic.Repanic()
+		return j.results
 	case <-ctx.Done():
 	case <-time.After(within):
 	}
@@ -67,7 +82,7 @@ func (c *connecting) take(ctx context.Context, within time.Duration) []Result {
 // the host.
 func (c *connecting) close() {
 	if c.results != nil {
-		<-c.results
+		(<-c.results).panic.Repanic()
 	}
 	c.forget()
 }

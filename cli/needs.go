@@ -113,8 +113,14 @@ func (o needOptions) withoutNeeds() []config.Problem {
 		name string
 		set  bool
 	}{
-		{"--only", len(o.only) > 0}, {"--skip", len(o.skip) > 0}, {"--set", len(o.set) > 0}, {"--offset", o.offset != 0}, {"--source", o.source != ""},
-		{"--env-file", len(o.envFiles) > 0}, {"--profile", len(o.profiles) > 0}, {"--project", o.project != ""},
+		{"--only", len(o.only) > 0},
+		{"--skip", len(o.skip) > 0},
+		{"--set", len(o.set) > 0},
+		{"--offset", o.offset != 0},
+		{"--source", o.source != ""},
+		{"--env-file", len(o.envFiles) > 0},
+		{"--profile", len(o.profiles) > 0},
+		{"--project", o.project != ""},
 	} {
 		if f.set {
 			problems = append(problems, config.Problem{

@@ -12,6 +12,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 )
 
 func (a *app) release() *cobra.Command {
@@ -162,17 +163,20 @@ func keeperOf(l check.ListedLease) string {
 
 // releaseOn ends leases of a target, side by side: a keeper may not answer.
 func (a *app) releaseOn(ctx context.Context, t *check.Opened, leases []check.ListedLease) error {
-	failures := make([]error, len(leases))
+	failures, caught := make([]error, len(leases)), make([]*panics.Panic, len(leases))
 	var running sync.WaitGroup
 	slots := make(chan struct{}, leaseParallel)
 	for i, l := range leases {
 		slots <- struct{}{}
 		running.Go(func() {
 			defer func() { <-slots }()
-			failures[i] = releaseOne(ctx, t, l)
+			caught[i] = panics.Catch(func() { failures[i] = releaseOne(ctx, t, l) })
 		})
 	}
 	running.Wait()
+	for _, p := range caught {
+		p.Repanic()
+	}
 	for i, l := range leases {
 		if failures[i] == nil {
 			a.logf("released %s", safeWords(portsOf(l)))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/transport/internal/engine"
 )
@@ -33,9 +34,13 @@ func (n namingHost) askAllocated(ctx context.Context, req host.Request) func() e
 	if !slices.ContainsFunc(req.Tries, func(t host.Try) bool { return t.Callers }) {
 		return func() engineList { return engineList{} }
 	}
-	answer := make(chan engineList, 1)
-	go func() { answer <- n.listAllocated(ctx) }()
-	return func() engineList { return <-answer }
+	var list engineList
+	done := make(chan *panics.Panic, 1)
+	go func() { done <- panics.Catch(func() { list = n.listAllocated(ctx) }) }()
+	return func() engineList {
+		(<-done).Repanic()
+		return list
+	}
 }
 
 func (n namingHost) listAllocated(ctx context.Context) engineList {

@@ -16,6 +16,7 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/wire"
+	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/transport/internal/engine"
 )
 
@@ -257,11 +258,13 @@ func (h *helper) start(ctx context.Context, spec engine.Spec, own *os.File) erro
 	type result struct {
 		stream *engine.Stream
 		err    error
+		panic  *panics.Panic
 	}
 	done := make(chan result, 1)
 	go func() {
-		stream, err := h.run(uncanceled, spec, own)
-		done <- result{stream, err}
+		var r result
+		r.panic = panics.Catch(func() { r.stream, r.err = h.run(uncanceled, spec, own) })
+		done <- r
 	}()
 	var r result
 	select {
@@ -273,6 +276,7 @@ func (h *helper) start(ctx context.Context, spec engine.Spec, own *os.File) erro
 		}
 		r.err = cmp.Or(r.err, ctx.Err())
 	}
+	r.panic.Repanic()
 	h.stream = r.stream
 	if r.err != nil {
 		h.remove()

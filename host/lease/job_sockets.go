@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,9 @@ func lockJob(ctx context.Context, job, token string, deadline time.Time) (unlock
 	}
 }
 
+// mostWaiting is how many connections a lock has at the same time: anybody may connect.
+const mostWaiting = 128
+
 // serveJob answers those that wait for a lock until it ends.
 func serveJob(l net.Listener, token string) (unlock func()) {
 	var mu sync.Mutex
@@ -65,6 +69,10 @@ func serveJob(l net.Listener, token string) (unlock func()) {
 			}
 			_, _ = c.Write([]byte(token + "\n")) // it fits in the socket's buffer, or c is gone
 			mu.Lock()
+			if len(waiting) == mostWaiting { // the first one, if it still waits, connects again
+				waiting[0].Close()
+				waiting = slices.Delete(waiting, 0, 1)
+			}
 			if ended {
 				c.Close()
 			} else {

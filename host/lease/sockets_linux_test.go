@@ -320,3 +320,50 @@ func TestKeeperEnds(t *testing.T) {
 		}
 	}
 }
+
+// Anybody may connect to the lock of a job. That takes a bounded number of descriptors, and
+// who waits for the lock gets it when it ends.
+func TestConnectionsToAJob(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if _, ok := LockJob(t.Context(), "shop", "first", soon()); !ok {
+		t.Fatal("not locked")
+	}
+	before := open()
+	got := make(chan bool)
+	go func() {
+		_, ok := LockJob(t.Context(), "shop", "second", time.Now().Add(time.Minute))
+		got <- ok
+	}()
+	for range 4 * mostWaiting {
+		c, err := net.Dial("unix", fmt.Sprintf("@%sjob/%d/%s", lockPrefix[1:], os.Geteuid(), jobHash("shop")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 64)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	if more := open() - before; more > mostWaiting+16 {
+		t.Errorf("%d descriptors more", more)
+	}
+	select {
+	case ok := <-got:
+		t.Fatalf("another one got the lock: %t", ok)
+	default:
+	}
+	UnlockJob("first")
+	if !<-got {
+		t.Error("who waits did not get the lock")
+	}
+	UnlockJob("second")
+}
