@@ -36,17 +36,19 @@ func (p *probe) askLeases() {
 		}
 	}
 	var held []lease.Held
+	var err error
 	if len(locks) <= mostLooked {
-		held = lease.LookAll(locks, start.Add(budget))
+		held, err = lease.LookAll(locks, start.Add(budget))
 	} else {
-		all, err := lease.List(start.Add(budget))
-		if err != nil {
-			p.addGaps([]Gap{{What: "leases of ports could not be listed: " + err.Error()}})
-		}
+		var all []lease.Held
+		all, err = lease.List(start.Add(budget))
 		held = slices.DeleteFunc(all, func(h lease.Held) bool {
 			bits := wanted[h.Protocol]
 			return bits == nil || !bits.Has(h.Port)
 		})
+	}
+	if err != nil {
+		p.addGaps([]Gap{{What: "leases of ports could not be listed: " + err.Error()}})
 	}
 	p.facts.Leases = describeLeases(held, p.req.Job)
 	for _, l := range p.facts.Leases {

@@ -149,12 +149,12 @@ func (Local) Hold(ctx context.Context, req LeaseRequest) (LeaseReply, error) {
 		for _, l := range req.Look {
 			held = append(held, lease.Held{Protocol: l.Protocol, Port: l.Port})
 		}
-		held = lease.LookAll(held, deadline)
+		held, err = lease.LookAll(held, deadline)
 	default:
-		err = fmt.Errorf("leases can't be selected by %.20q", req.List)
+		return LeaseReply{}, fmt.Errorf("leases can't be selected by %.20q", req.List)
 	}
 	if err != nil {
-		return LeaseReply{}, err
+		return LeaseReply{}, fmt.Errorf("leases can't be listed: %w", err)
 	}
 	return LeaseReply{Leases: describeLeases(held, req.Job), Silent: describeLeases(silent, ""), Waited: time.Since(start)}, nil
 }

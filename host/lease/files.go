@@ -157,11 +157,11 @@ type written struct {
 
 // LookAll returns those of the ports that are leased to this user, with their leases.
 // There is nobody to wait for.
-func LookAll(ports []Held, _ time.Time) []Held {
+func LookAll(ports []Held, _ time.Time) ([]Held, error) {
 	all := []Held{}
 	root, err := openDirectory(directory())
 	if err != nil {
-		return all // nothing is leased, or not to this user
+		return all, nil // nothing is leased, or not to this user
 	}
 	defer root.Close()
 	for _, h := range ports {
@@ -169,7 +169,7 @@ func LookAll(ports []Held, _ time.Time) []Held {
 			all = append(all, h)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // look reports whether a port is leased, and fills in what its file says.
@@ -214,7 +214,7 @@ func List(deadline time.Time) ([]Held, error) {
 		}
 	}
 	slices.SortFunc(all, byNumber)
-	return LookAll(all, deadline), nil
+	return LookAll(all, deadline)
 }
 
 // ListOwn is List: there are no leases of others.

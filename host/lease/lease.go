@@ -119,9 +119,13 @@ func Name(text string) string {
 }
 
 // Look returns the lease of a port, and reports whether there is one. It waits for the
-// keeper's line until the deadline. What it does not learn by then is zero.
+// keeper's line until the deadline. What it does not learn by then is zero. A port that
+// can't be asked for may be leased.
 func Look(protocol port.Protocol, n uint16, deadline time.Time) (Lease, bool) {
-	all := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
+	all, err := LookAll([]Held{{Protocol: protocol, Port: n}}, deadline)
+	if err != nil {
+		return Lease{UID: -1}, true
+	}
 	if len(all) == 0 {
 		return Lease{}, false
 	}

@@ -33,7 +33,7 @@ func list(uid int, deadline time.Time) ([]Held, error) {
 		return nil, err
 	}
 	// A socket of a file can have the same name in the list, so the locks are asked.
-	return lookAll(names, uid, deadline), nil
+	return lookAll(names, uid, deadline)
 }
 
 // listening returns the ports that /proc/net/unix, read from r, has listening locks

@@ -65,7 +65,7 @@ func (c *connector) connect(name string) (int, error) {
 	if !c.open {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
-			return -1, err
+			return -1, noSocket{err}
 		}
 		c.fd, c.open = fd, true
 	}
@@ -75,6 +75,12 @@ func (c *connector) connect(name string) (int, error) {
 	c.open = false
 	return c.fd, nil
 }
+
+// noSocket is the error of a process that gets no socket, which says nothing of a name.
+type noSocket struct{ error }
+
+func (e noSocket) Error() string { return "socket: " + e.error.Error() }
+func (e noSocket) Unwrap() error { return e.error }
 
 func (c *connector) close() {
 	if c.open {
@@ -172,44 +178,69 @@ func (h Held) mayHold() bool {
 	return int(h.Port) >= unprivileged() || h.UID == 0 || h.UID == os.Geteuid()
 }
 
-// mostAsked is how many locks are asked at the same time. Each is a descriptor.
-const mostAsked = 256
+// mostAsked is how many locks are asked at the same time. Each is a descriptor, of which
+// the rest of a probe needs some.
+var mostAsked = sync.OnceValue(func() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 1
+	}
+	return int(min(max(limit.Cur/4, 1), 256))
+})
 
-// leastTime is how long at least the keepers of mostAsked locks have for an answer,
+// leastTime is how long at least the keepers of that many locks have for an answer,
 // whatever others did before.
 const leastTime = 20 * time.Millisecond
 
 // LookAll returns those of the ports that are leased, with their leases. It waits for
 // the lines of all keepers together until about the deadline: one that does not
-// answer does not keep it from learning what the others say.
-func LookAll(ports []Held, deadline time.Time) []Held { return lookAll(ports, -1, deadline) }
+// answer does not keep it from learning what the others say. An error says that some
+// could not be asked for, such as without descriptors or without AF_UNIX.
+func LookAll(ports []Held, deadline time.Time) ([]Held, error) {
+	return lookAll(ports, -1, deadline)
+}
 
 // lookAll is LookAll for the leases of one user, or of all for -1. Other users' keepers
 // are not waited for.
-func lookAll(ports []Held, uid int, deadline time.Time) []Held {
+func lookAll(ports []Held, uid int, deadline time.Time) ([]Held, error) {
 	all := []Held{}
 	for len(ports) > 0 {
-		n := min(len(ports), mostAsked)
-		all = append(all, lookSome(ports[:n], uid, deadline)...)
+		some, n, err := lookSome(ports[:min(len(ports), mostAsked())], uid, deadline)
+		all = append(all, some...)
+		if n == 0 {
+			return all, err
+		}
 		ports = ports[n:]
 		if soonest := time.Now().Add(leastTime); deadline.Before(soonest) {
 			deadline = soonest
 		}
 	}
-	return all
+	return all, nil
 }
 
-func lookSome(ports []Held, uid int, deadline time.Time) []Held {
+// lookSome asks for the first of the ports, and returns for how many. It is fewer if this
+// process gets no more sockets, and none if it gets none or may not connect: err says why.
+func lookSome(ports []Held, uid int, deadline time.Time) (kept []Held, done int, err error) {
 	var all []Held
 	var asked []int // descriptors, -1 for a full backlog
 	var c connector
 	defer c.close()
 	for _, h := range ports {
-		fd, err := c.connect(lockName(h.Protocol, h.Port))
+		fd, failed := c.connect(lockName(h.Protocol, h.Port))
 		h.Lease = Lease{UID: -1}
+		var none noSocket
+		if err = failed; errors.As(err, &none) {
+			break
+		}
+		done++
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 		case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+			if nobody, other := connect(lockPrefix + "nobody"); other == nil {
+				unix.Close(nobody)
+			} else if errors.Is(other, err) {
+				return nil, 0, fmt.Errorf("connect: %w", err) // no name can be asked
+			}
 			// A security module forbids the connection. It can't be known if root
 			// holds the name.
 			if int(h.Port) >= unprivileged() {
@@ -239,20 +270,20 @@ func lookSome(ports []Held, uid int, deadline time.Time) []Held {
 			continue
 		}
 		h := &all[i]
-		var err error
-		if asked[i], err = connectBefore(lockName(h.Protocol, h.Port), deadline); err == nil {
+		var failed error
+		if asked[i], failed = connectBefore(lockName(h.Protocol, h.Port), deadline); failed == nil {
 			read(i)
-		} else if !errors.Is(err, unix.EAGAIN) {
+		} else if errors.Is(failed, unix.ECONNREFUSED) {
 			gone[i] = true
 		}
 	}
-	kept := all[:0]
+	kept = all[:0]
 	for i, h := range all {
 		if !gone[i] && h.mayHold() && (uid < 0 || h.UID == uid) {
 			kept = append(kept, h)
 		}
 	}
-	return kept
+	return kept, done, err
 }
 
 // isOver reports whether a lease has ended of which the keeper has closed the connection

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,16 @@ import (
 
 // mechanismPrograms are the programs of the tests below.
 var mechanismPrograms = map[string]func([]string) error{
+	"look": func([]string) error {
+		var ports []Held
+		for n := range lookedFor {
+			ports = append(ports, Held{Protocol: port.UDP, Port: uint16(8000 + n)})
+		}
+		all, err := LookAll(ports, soon())
+		_, leased := Look(port.UDP, 8000, soon())
+		fmt.Println(len(all), leased, err)
+		return nil
+	},
 	"squatter": func(args []string) error {
 		fd, err := bindName(lockName(port.TCP, atoi(args[0])))
 		if err == nil && args[1] == "listen" {
@@ -122,7 +133,11 @@ func TestHostileHoldersOfLocks(t *testing.T) {
 		among = append(among, Held{Protocol: port.TCP, Port: n})
 	}
 	var leased []uint16
-	for _, h := range LookAll(among, time.Now().Add(time.Second/5)) {
+	answered, err := LookAll(among, time.Now().Add(time.Second/5))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, h := range answered {
 		leased = append(leased, h.Port)
 	}
 	if want := []uint16{8001, 8002, 8003, 8004, 8005, 8006, 8007}; !slices.Equal(leased, want) {
@@ -366,4 +381,38 @@ func TestConnectionsToAJob(t *testing.T) {
 		t.Error("who waits did not get the lock")
 	}
 	UnlockJob("second")
+}
+
+// lookedFor is how many ports the program "look" asks for. Half of them are leased.
+const lookedFor = 400
+
+// What can't be asked for is not taken for free: a process with few descriptors asks for
+// one port after the other, and one without any, or without AF_UNIX, gets an error.
+func TestLeasesThatCantBeAskedFor(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	mustStart(t, request("a", wantUDP(8000, 8000, lookedFor/2, false)))
+	files := func(n int) testbed.Faults { return testbed.Faults{MoreFiles: &n} }
+	deny := func(call uintptr, arg int, errno syscall.Errno) testbed.Faults {
+		return testbed.Faults{Deny: []testbed.Denial{{Call: call, Arg: arg, Errno: errno}}}
+	}
+	for name, c := range map[string]struct {
+		faults testbed.Faults
+		want   string
+	}{
+		"nothing denied":     {testbed.Faults{}, "200 true <nil>"},
+		"100 descriptors":    {files(100), "200 true <nil>"},
+		"10 descriptors":     {files(10), "200 true <nil>"},
+		"no descriptor":      {files(0), "0 true socket: too many open files"},
+		"no AF_UNIX":         {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EAFNOSUPPORT), "0 true socket: address family not supported by protocol"},
+		"AF_UNIX is denied":  {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EPERM), "0 true socket: operation not permitted"},
+		"connects forbidden": {deny(unix.SYS_CONNECT, -1, syscall.EACCES), "0 true connect: permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.TrimSpace(string(testbed.RunProgram(t, "look", c.faults))); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
 }
