@@ -24,7 +24,7 @@ func withAllocated(sockets []host.Socket, allocated []host.Allocation) []host.So
 		all = slices.DeleteFunc(all, func(s host.Socket) bool {
 			return len(s.Holders) == 0 && !isAllocated(s) && holdsPort(s) && s.Overlaps(a.Endpoint) && s.UID != nil && int(*s.UID) == a.User
 		})
-		h := host.Holder{UID: -1, Container: a.Container, ContainerInfo: a.ContainerInfo, Vouched: []string{"container"}}
+		h := host.Holder{UID: -1, Container: a.Container, ContainerInfo: a.ContainerInfo, Vouched: []string{host.FactContainer}}
 		all = append(all, host.Socket{Endpoint: a.Endpoint, State: host.Allocated, Holders: []host.Holder{h}, Complete: true})
 	}
 	return all

@@ -177,7 +177,7 @@ func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment 
 
 // groupsOf returns the groups of needs, and that of each need.
 func groupsOf(needs []Need) (all []*group, of []*group) {
-	byEntry := map[string]*group{}
+	byEntry := map[entry]*group{}
 	for i, n := range needs {
 		key := n.entry()
 		if byEntry[key] == nil {
@@ -189,9 +189,6 @@ func groupsOf(needs []Need) (all []*group, of []*group) {
 	}
 	return all, of
 }
-
-// entry returns a text that is the same for one need on several targets, and no others.
-func (n Need) entry() string { return n.title() + "\x00" + n.At.String() }
 
 // each calls do for all targets side by side. It returns the first error of them, in
 // their order.

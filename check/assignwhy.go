@@ -33,12 +33,17 @@ func (r *Result) isPassing() bool {
 	return slices.ContainsFunc(r.Notices, func(n Notice) bool { return n.Code == config.TimeWait })
 }
 
-// title returns the name of a need with its app.
-func (n Need) title() string {
-	if n.App != "" {
-		return n.App + "/" + n.Name
+func (n Need) title() string { return titleOf(n.App, n.Name) }
+
+// Title returns the name of the port's need with its app.
+func (p AssignedPort) Title() string { return titleOf(p.App, p.Name) }
+
+// titleOf returns the name of a need with its app.
+func titleOf(app, name string) string {
+	if app != "" {
+		return app + "/" + name
 	}
-	return n.Name
+	return name
 }
 
 // leaseText returns a text about a lease that another job has of a need's declared ports, or ""

@@ -136,10 +136,10 @@ func (a *autos) pending() []*autoPort {
 		if !n.Auto || n.chosen || r.err != nil {
 			continue
 		}
-		x := byEntry[entryOf(n)]
+		x := byEntry[n.entry()]
 		if x == nil {
 			x = &autoPort{needs: map[*round]int{}}
-			byEntry[entryOf(n)] = x
+			byEntry[n.entry()] = x
 			all = append(all, x)
 		}
 		x.needs[r] = i
@@ -308,7 +308,7 @@ func (x *autoPort) ask(r *round, b *batch, first uint16) {
 	i := x.needs[r]
 	n := r.needs[i].at(x.search.block(first))
 	for _, proto := range n.Protocols {
-		b.try(n.try(r, proto), func(tried host.Tried, a answer) {
+		b.try(n.try(proto, r.boundHidden), func(tried host.Tried, a answer) {
 			result := r.judge(n, proto, tried, a)
 			if result.Status != Free || len(result.Holders) > 0 {
 				x.search.fail(first)
@@ -331,15 +331,6 @@ func (x *autoPort) ask(r *round, b *batch, first uint16) {
 func (n Need) at(ports port.Range) Need {
 	n.Ports, n.chosen = ports, true
 	return n
-}
-
-// try asks for a bind that proves that nobody has the port: see askBlock.
-func (n Need) try(r *round, proto port.Protocol) host.Try {
-	try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
-	if r.boundHidden && proto == port.TCP {
-		try.ReuseAddress = false
-	}
-	return try
 }
 
 // explain finds out why entries have no port, and sets their results. An entry for
@@ -423,7 +414,7 @@ func (x *autoPort) askSamples(batches map[*round]*batch, left map[*round]int) {
 			n := r.needs[i].at(port.One(p))
 			for _, proto := range n.Protocols {
 				key := resultKey{i, proto}
-				batches[r].try(n.try(r, proto), func(tried host.Tried, a answer) {
+				batches[r].try(n.try(proto, r.boundHidden), func(tried host.Tried, a answer) {
 					s := autoSample{Result: r.judge(n, proto, tried, a)}
 					table := byPort(a.about(n.Ports).Sockets)
 					for _, at := range tried.Attempts {

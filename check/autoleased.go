@@ -48,8 +48,7 @@ func (a *autos) takeLeased(ctx context.Context, pending []*autoPort) (map[*autoP
 			own[r] = append(own[r], i)
 			n := r.needs[i].at(block)
 			for _, proto := range n.Protocols {
-				try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
-				batches[r].try(try, func(tried host.Tried, f answer) {
+				batches[r].try(n.try(proto, false), func(tried host.Tried, f answer) {
 					result := r.judge(n, proto, tried, f)
 					results[x][resultKey{i, proto}] = &result
 				})

@@ -341,7 +341,7 @@ func behindRoute(x host.Route, proto port.Protocol, table socketsByPort) []host.
 		s := host.Socket{Endpoint: port.Endpoint{Protocol: proto, Addr: to.Addr, Port: to.Port}, State: host.Allocated, Complete: true}
 		switch {
 		case to.Container != "":
-			s.Holders = []host.Holder{{UID: -1, Container: to.Container, ContainerInfo: to.ContainerInfo, Vouched: []string{"container"}}}
+			s.Holders = []host.Holder{{UID: -1, Container: to.Container, ContainerInfo: to.ContainerInfo, Vouched: []string{host.FactContainer}}}
 			all = append(all, s)
 		case to.Here:
 			all = append(all, behindRange(to, proto, table)...)

@@ -320,7 +320,7 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket, gaps []host.Gap) {
 			switch {
 			case saidByUser(h):
 				n.notify(r, config.Degraded, "only a process of %s says that pid %d holds the port for container %s, and no container engine that was asked has it: add `user` to the owner to accept that", UserText(clip(h.User, 32), uidOf(h.UID)), h.PID, clip(cmp.Or(h.ContainerInfo.Name, h.Container), 64))
-			case h.Container != "" && !slices.Contains(h.Vouched, "container"):
+			case h.Container != "" && !slices.Contains(h.Vouched, host.FactContainer):
 				n.notify(r, config.Degraded, "pid %d runs in a cgroup with a container's ID that its user can have chosen, and no container engine confirmed it", h.PID)
 			case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Image+o.Compose != "" }):
 				n.notify(r, config.Degraded, "of container %s only the name is known%s", clip(h.ContainerInfo.Name, 64), because(gaps, host.GapContainers))
@@ -328,8 +328,8 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket, gaps []host.Gap) {
 				n.notify(r, config.Degraded, "the executable of pid %d could not be compared with the machine's file of the same path", h.PID)
 			case h.User != "" && !madeBy(s, h):
 				n.notify(r, config.Degraded, "pid %d holds a socket that another user made (uid %d)", h.PID, *s.UID)
-			case slices.Contains(h.Unseen, "unit") && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Unit != "" }),
-				slices.Contains(h.Unseen, "container") && slices.ContainsFunc(n.Owner, namesContainer):
+			case slices.Contains(h.Unseen, host.FactUnit) && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Unit != "" }),
+				slices.Contains(h.Unseen, host.FactContainer) && slices.ContainsFunc(n.Owner, namesContainer):
 				n.notify(r, config.Degraded, "the cgroup of pid %d, which has its unit and container, can't be read, or portcheck runs in a cgroup namespace of its own (start its container with --cgroupns host)", h.PID)
 			default:
 				continue

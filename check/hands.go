@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/org/portcheck/host"
 )
 
 // relation is what is known of two holders: whether they are the same, apart from
@@ -94,13 +96,13 @@ func programOf(h Holder) program {
 		}
 		return text
 	}
-	p := program{executable: value(h.Executable, "executable")}
+	p := program{executable: value(h.Executable, host.FactExecutable)}
 	if p.executable == "" {
 		p.executable = cmp.Or(h.Process, notSeen) // on systems that show names alone
 	}
 	c := h.Container
 	if c == nil {
-		p.container, p.unit = value("", "container"), lastingUnit(value(h.Unit, "unit"))
+		p.container, p.unit = value("", host.FactContainer), lastingUnit(value(h.Unit, host.FactUnit))
 		return p
 	}
 	// An engine gives a container another ID each time that it makes it, and its unit

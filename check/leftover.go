@@ -35,14 +35,19 @@ func (o Options) isOwn(j host.Job) bool {
 	return j.Identity != ""
 }
 
-// describeJob returns what a process has to do with the job that started it: "left over
+// holderJob returns the job of a process as reports have it.
+func holderJob(j host.Job) HolderJob {
+	return HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: j.Title(), Own: j.Own, Runs: j.Runs}
+}
+
+// Describe returns what a process has to do with the job that started it: "left over
 // by run 123 of job e2e".
-func describeJob(j host.Job) string {
+func (j HolderJob) Describe() string {
 	switch {
 	case j.Own:
 		return "of an earlier step of this job"
 	case j.Runs:
-		return "of " + j.Title()
+		return "of " + j.Text
 	}
-	return "left over by " + j.Title()
+	return "left over by " + j.Text
 }

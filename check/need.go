@@ -25,11 +25,7 @@ type Need struct {
 
 // ID is the ID of the need's result for one protocol.
 func (n Need) ID(proto port.Protocol) string {
-	id := n.Name
-	if n.App != "" {
-		id = n.App + "/" + n.Name
-	}
-	return fmt.Sprintf("%s@%s/%s", id, n.Target, proto)
+	return fmt.Sprintf("%s@%s/%s", n.title(), n.Target, proto)
 }
 
 // Endpoints returns how many endpoints the need has on its target.
@@ -38,6 +34,16 @@ func (n Need) Endpoints() int {
 		return n.Ports.Len()
 	}
 	return n.Ports.Len() * len(n.Protocols) * len(n.Binding(port.TCP).At(1))
+}
+
+// try asks for binds at the need's ports as its app makes them. boundHidden excludes
+// sockets that the table does not show: see askBlock.
+func (n Need) try(proto port.Protocol, boundHidden bool) host.Try {
+	try := host.Try{Binding: n.Binding(proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
+	if boundHidden && proto == port.TCP {
+		try.ReuseAddress = false
+	}
+	return try
 }
 
 // result returns a result of the need without a verdict.
@@ -139,7 +145,7 @@ func describe(h host.Holder) string {
 	case h.LeftOver:
 		parts = append(parts, "left over")
 	case h.Job != nil && !h.Job.Own: // reports name the own job
-		parts = append(parts, clip(describeJob(*h.Job), 100))
+		parts = append(parts, clip(holderJob(*h.Job).Describe(), 100))
 	}
 	if h.Stopped {
 		parts = append(parts, "stopped")

@@ -76,9 +76,9 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	}
 	byName := o.Process != "" && matchesName(o.Process, h, m)
 	if o.Process != "" && !byName {
-		match(o.Process, executableName(h), "executable") // it is unseen, or another
+		match(o.Process, executableName(h), host.FactExecutable) // it is unseen, or another
 	}
-	byPath := match(o.Executable, h.Executable, "executable")
+	byPath := match(o.Executable, h.Executable, host.FactExecutable)
 	if (byName || byPath) && !pathOfContainer(o, h, m) {
 		switch h.File {
 		case host.FileMachine, host.FileRoots:
@@ -88,10 +88,10 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 			result = min(result, unproven)
 		}
 	}
-	if !heldForUnit(o.Unit, h, s) && match(o.Unit, h.Unit, "unit") && !slices.Contains(h.Vouched, "unit") {
+	if !heldForUnit(o.Unit, h, s) && match(o.Unit, h.Unit, host.FactUnit) && !slices.Contains(h.Vouched, host.FactUnit) {
 		result = min(result, unproven)
 	}
-	if match(o.User, h.User, "user") && !madeBy(s, h) {
+	if match(o.User, h.User, host.FactUser) && !madeBy(s, h) {
 		result = min(result, unproven)
 	}
 	// The kernel has only a container's ID: name, image and Compose service
@@ -103,13 +103,13 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 			result = min(result, unproven)
 		case h.ContainerInfo != nil:
 			match(pattern, field(*h.ContainerInfo), "")
-		case slices.Contains(h.Unseen, "container"), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
+		case slices.Contains(h.Unseen, host.FactContainer), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
 		default:
 			result = foreign
 		}
 	}
-	if namesContainer(o) && h.Container != "" && !slices.Contains(h.Vouched, "container") && !(saidByUser(h) && o.User != "") {
+	if namesContainer(o) && h.Container != "" && !slices.Contains(h.Vouched, host.FactContainer) && !(saidByUser(h) && o.User != "") {
 		result = min(result, unproven)
 	}
 	// The container of a CI service has a random name, and the service's name in
@@ -126,7 +126,7 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 // saidByUser reports whether a conmon of another user's is all that tells for which
 // container a process holds the port. That counts for an owner that names the user.
 func saidByUser(h host.Holder) bool {
-	return h.ContainerInfo != nil && h.ContainerInfo.NameOnly && h.UID > 0 && !slices.Contains(h.Vouched, "container")
+	return h.ContainerInfo != nil && h.ContainerInfo.NameOnly && h.UID > 0 && !slices.Contains(h.Vouched, host.FactContainer)
 }
 
 // executableName returns the base name of a holder's executable.
@@ -144,7 +144,7 @@ func executableName(h host.Holder) string {
 //
 // On Windows names of files have no case, and ".exe" may be left out.
 func matchesName(pattern string, h host.Holder, m host.Machine) bool {
-	if slices.Contains(h.Unseen, "executable") {
+	if slices.Contains(h.Unseen, host.FactExecutable) {
 		return false
 	}
 	if m.OS == "windows" {
@@ -157,14 +157,14 @@ func matchesName(pattern string, h host.Holder, m host.Machine) bool {
 // heldForUnit reports whether systemd holds a socket for a unit, and the holder is
 // systemd or a service that it starts with the socket.
 func heldForUnit(pattern string, h host.Holder, s host.Socket) bool {
-	return pattern != "" && slices.Contains(s.Units, h.Unit) && slices.Contains(h.Vouched, "unit") &&
+	return pattern != "" && slices.Contains(s.Units, h.Unit) && slices.Contains(h.Vouched, host.FactUnit) &&
 		slices.ContainsFunc(s.Units, func(unit string) bool { return matches(pattern, unit) })
 }
 
 // pathOfContainer reports whether the path of a holder's executable is meant to be
 // that of a container: the owner names the container, or the ports are those of one.
 func pathOfContainer(o config.Owner, h host.Holder, m host.Machine) bool {
-	return namesContainer(o) || m.Namespace.Kind == host.NamespaceContainer && slices.Contains(h.Vouched, "container")
+	return namesContainer(o) || m.Namespace.Kind == host.NamespaceContainer && slices.Contains(h.Vouched, host.FactContainer)
 }
 
 func namesContainer(o config.Owner) bool { return o.Container+o.Image+o.Compose != "" }

@@ -28,8 +28,9 @@ func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	if h.OfScript && h.ParentName != "" {
 		from.Shell, from.ShellPID = h.ParentName, h.Parent
 	}
-	if j := h.Job; j != nil {
-		from.Job = &HolderJob{Name: cmp.Or(j.Named, j.Identity), Text: j.Title(), Own: j.Own, Runs: j.Runs}
+	if h.Job != nil {
+		job := holderJob(*h.Job)
+		from.Job = &job
 	}
 	if from != (Origin{}) {
 		out.Origin = &from

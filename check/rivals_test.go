@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +27,7 @@ func rivalsByPort(needs []Need) map[resultKey][]string {
 						o.Target != n.Target || !o.Ports.Contains(uint16(p)) || !bothHave(n, o, proto) {
 						continue
 					}
-					if n.Binding(proto).ConflictsWith(o.Binding(proto)) {
+					if conflict(n.Binding(proto), o.Binding(proto)) {
 						found[j] = true
 						rivals[resultKey{i, proto}] = append(rivals[resultKey{i, proto}], o.Name)
 					}
@@ -35,6 +36,19 @@ func rivalsByPort(needs []Need) map[resultKey][]string {
 		}
 	}
 	return rivals
+}
+
+// conflict reports whether two bindings can't both be opened at one port.
+func conflict(a, b port.Binding) bool {
+	if a.MayShareWith(b) {
+		return false
+	}
+	for _, e := range a.At(1) {
+		if slices.ContainsFunc(b.At(1), e.Overlaps) {
+			return true
+		}
+	}
+	return false
 }
 
 func bothHave(a, b Need, proto port.Protocol) bool {

@@ -329,7 +329,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 // askBinding asks about the ports of a need on the target itself.
 func (r *round) askBinding(b *batch, key resultKey) {
 	n := &r.needs[key.need]
-	try := host.Try{Binding: n.Binding(key.proto), Ports: n.Ports, RunAs: n.RunAs, Owners: len(n.Owner) > 0, Callers: true}
+	try := n.try(key.proto, false)
 	if n.Expect == config.Listening {
 		try.Look, try.RunAs = true, ""
 	}

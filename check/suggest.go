@@ -35,7 +35,8 @@ type entry struct {
 	app, name string
 }
 
-func entryOf(n Need) entry { return entry{n.At, n.App, n.Name} }
+// entry returns what is the same for one need on several targets, and no others.
+func (n Need) entry() entry { return entry{n.At, n.App, n.Name} }
 
 // onlyEphemeral is the message of the notice on alternatives of which some are
 // ephemeral. Merge recognizes the notice in reports by these words, those of
@@ -52,7 +53,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 		onTarget[r.Name] = append(onTarget[r.Name], r)
 	}
 	for _, n := range needs {
-		ofEntry[entryOf(n)] = append(ofEntry[entryOf(n)], onTarget[n.Target]...)
+		ofEntry[n.entry()] = append(ofEntry[n.entry()], onTarget[n.Target]...)
 	}
 	searches := map[entry]*search{}
 	offers := make([]*search, len(needs))
@@ -67,8 +68,8 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 		helps := slices.ContainsFunc(n.Protocols, func(proto port.Protocol) bool {
 			return movable(results[resultKey{i, proto}])
 		})
-		if key := entryOf(n); o.Alternatives > 0 && helps && searches[key] == nil {
-			searches[key] = newSearch(n, ofEntry[entryOf(n)], claims, o.Alternatives, newChoice)
+		if key := n.entry(); o.Alternatives > 0 && helps && searches[key] == nil {
+			searches[key] = newSearch(n, ofEntry[n.entry()], claims, o.Alternatives, newChoice)
 			all = append(all, searches[key])
 		}
 		if o.Candidates > 0 && n.Expect == config.Free {
@@ -83,7 +84,7 @@ func suggest(ctx context.Context, needs []Need, rounds []*round, results map[res
 	for i, n := range needs {
 		for _, proto := range n.Protocols {
 			r := results[resultKey{i, proto}]
-			if s := searches[entryOf(n)]; s != nil && movable(r) {
+			if s := searches[n.entry()]; s != nil && movable(r) {
 				r.Asked, r.From, r.NoSearchReason = o.Alternatives, n.Range, s.reason
 				if len(s.chosen) == 0 {
 					r.NoSearchReason = cmp.Or(s.reason, s.whyUntried(), s.whyDenied())

@@ -109,7 +109,7 @@ func (a *app) actionArgs() (args, unused []string, err error) {
 		}
 	})
 	if job := ci.Input(a.env, "job"); job != "" && flags.Lookup("job") == nil {
-		a.env["PORTCHECK_JOB"] = job
+		a.env[ci.JobVariable] = job
 	}
 	for _, input := range actionInputs(a) {
 		uses := flags.Lookup(input) != nil || slices.Contains(command.inputs, input)

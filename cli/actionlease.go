@@ -27,7 +27,7 @@ func (a *app) announceJob(o *assignOptions, specs []targetSpec) error {
 	if err != nil {
 		return err
 	}
-	if ci.Act(a.env) && o.job == "" && a.env["PORTCHECK_JOB"] == "" {
+	if ci.Act(a.env) && o.job == "" && a.env[ci.JobVariable] == "" {
 		j.name += "/" + strings.ToLower(rand.Text()[:12])
 	}
 	o.job = j.name
@@ -40,7 +40,7 @@ func (a *app) announceJob(o *assignOptions, specs []targetSpec) error {
 		targets = append(targets, target)
 	}
 	err = ci.SaveState(a.env, ci.Output{Name: stateJob, Value: j.name}, ci.Output{Name: stateTargets, Value: strings.Join(targets, "\n")})
-	if err = errors.Join(err, ci.ExportVariables(a.env, ci.Output{Name: "PORTCHECK_JOB", Value: j.name})); err != nil {
+	if err = errors.Join(err, ci.ExportVariables(a.env, ci.Output{Name: ci.JobVariable, Value: j.name})); err != nil {
 		return unknownError(fmt.Errorf("nothing was leased, since the end of this job could not release it: %w", err))
 	}
 	return nil
@@ -51,7 +51,7 @@ func (a *app) announceJob(o *assignOptions, specs []targetSpec) error {
 func (a *app) post(ctx context.Context) error {
 	job, targets := a.env["STATE_"+stateJob], a.env["STATE_"+stateTargets]
 	if job == "" && ci.Act(a.env) { // which gives container actions no state
-		job, targets = a.env["PORTCHECK_JOB"], ci.Input(a.env, "target")
+		job, targets = a.env[ci.JobVariable], ci.Input(a.env, "target")
 	}
 	if job == "" {
 		return nil
@@ -64,7 +64,7 @@ func (a *app) post(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	failures, _ := splitFailures(err)
+	failures := splitFailures(err)
 	for _, f := range failures {
 		a.annotateWarning(f.Error())
 	}

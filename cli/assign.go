@@ -111,7 +111,7 @@ type job struct {
 // of the working directory, else that directory.
 func (a *app) jobOf(name string) (job, error) {
 	if name == "" {
-		name = a.env["PORTCHECK_JOB"]
+		name = a.env[ci.JobVariable]
 	}
 	if name == "" {
 		name = ci.Identity(a.env)

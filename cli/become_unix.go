@@ -15,8 +15,8 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// openSocket opens a socket at an endpoint. It returns nil for an IPv6 address on a
-// host without IPv6, unless that stands for every address.
+// openSocket opens a socket at an endpoint. On a host without IPv6 it returns nil for
+// ::1, and a socket at 0.0.0.0 for a [::] that serves IPv4 as well.
 func openSocket(ctx context.Context, e port.Endpoint, b port.Binding) (*os.File, error) {
 	network := string(e.Protocol)
 	switch {

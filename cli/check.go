@@ -211,8 +211,8 @@ func (o *checkOptions) validate(env ci.Env) error {
 	if err := validCount("candidates", o.candidates, port.MaxPort); err != nil {
 		return err
 	}
-	if o.parallel < 1 || o.parallel > maxParallel {
-		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
+	if err := validParallel(o.parallel); err != nil {
+		return err
 	}
 	if o.connectTimeout.given && o.connectTimeout.Duration == 0 {
 		return usageError(errors.New("--connect-timeout 0s: want a duration above 0, such as 2s"), "")
@@ -230,6 +230,13 @@ func (o *checkOptions) validate(env ci.Env) error {
 		return err
 	}
 	return o.verdictOptions.validate()
+}
+
+func validParallel(n int) error {
+	if n < 1 || n > maxParallel {
+		return usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", n, maxParallel), "")
+	}
+	return nil
 }
 
 func validCount(flag string, n, most int) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
@@ -31,6 +32,10 @@ type diffOptions struct {
 
 // explainOptions are the flags that name what is expected to listen.
 type explainOptions struct{ allow, manifests []string }
+
+func (o *explainOptions) allowFileFlag(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
+}
 
 func (a *app) diff() *cobra.Command {
 	o := &diffOptions{}
@@ -57,7 +62,7 @@ is an anomaly, else 3 if something could not be compared.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
+	o.allowFileFlag(f)
 	f.StringArrayVar(&o.manifests, "manifest", nil, "take the listeners for no anomalies that are on the port of a need of the manifest `FILE` and match its owner (repeatable)")
 	f.BoolVar(&o.ephemeralUDP, "ephemeral-udp", false, "compare UDP sockets on ephemeral ports as well; most are those of clients")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for listeners whose holders could not be compared")
@@ -192,11 +197,7 @@ func (a *app) explanations(ctx context.Context, o explainOptions) (check.Explana
 	}
 	a.inputs = append(a.inputs, r.inputs...)
 	a.addInputs(o.allow...)
-	var failures []error
-	for _, p := range r.problems {
-		failures = append(failures, usageError(p, ""))
-	}
-	return r.Explanations, joinFailures(failures...)
+	return r.Explanations, problemsError(r.problems)
 }
 
 // readList reads one list. The error is that of a wrong command line.

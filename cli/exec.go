@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/report"
 )
 
@@ -86,7 +87,7 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 	if err != nil {
 		return unknownError(err)
 	}
-	a.env["PORTCHECK_PORTS"], a.env["PORTCHECK_JOB"] = string(line), assignment.Lease.Job
+	a.env["PORTCHECK_PORTS"], a.env[ci.JobVariable] = string(line), assignment.Lease.Job
 	for _, p := range assignment.Ports {
 		a.env[p.Env] = fmt.Sprint(p.Port)
 	}

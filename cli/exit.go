@@ -65,14 +65,14 @@ func joinFailures(errs ...error) error {
 	return multierror.Append(nil, errs...).ErrorOrNil()
 }
 
-// splitFailures returns the errors that joinFailures has aggregated, and whether
-// it has.
-func splitFailures(err error) ([]error, bool) {
+// splitFailures returns the errors that joinFailures has aggregated, else the error
+// itself.
+func splitFailures(err error) []error {
 	var several *multierror.Error
 	if errors.As(err, &several) {
-		return several.Errors, true
+		return several.Errors
 	}
-	return []error{err}, false
+	return []error{err}
 }
 
 // exitCode returns the exit code of a run from its report, which is empty if the
@@ -90,8 +90,7 @@ func exitCode(r check.Report, o verdictOptions, err error) int {
 	}
 	codes := []int{reportCode(r, o)}
 	if err != nil {
-		failures, _ := splitFailures(err)
-		for _, f := range failures {
+		for _, f := range splitFailures(err) {
 			codes = append(codes, failureCode(f))
 		}
 	}
@@ -162,7 +161,7 @@ func failureCode(err error) int {
 
 // printError prints the error that a run ended with.
 func (a *app) printError(err error) {
-	failures, _ := splitFailures(err)
+	failures := splitFailures(err)
 	var hints []string
 	for _, one := range failures {
 		a.logf("%s", safeWords(one.Error()))

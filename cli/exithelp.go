@@ -58,7 +58,7 @@ var exitsOf = map[string]meanings{
 		"nothing differs that is not explained", "an anomaly", "a file or the command line is wrong: nothing was compared", "something could not be compared, or the comparison not be written",
 	},
 	"portcheck watch": {
-		"--until came true, or SIGINT, SIGQUIT or SIGTERM ended a watch without --until met or unmet", "a need was unmet at the end of the duration of --until", "a manifest or the command line is wrong: nothing was watched", "a need was unknown at the end of that duration, or the events could not be written, or the metrics not be served",
+		"--until came true, or SIGINT, SIGQUIT, SIGTERM or SIGHUP ended a watch without --until met or unmet", "a need was unmet at the end of the duration of --until", "a manifest or the command line is wrong: nothing was watched", "a need was unknown at the end of that duration, or the events could not be written, or the metrics not be served",
 	},
 	"portcheck init": {
 		"portcheck.yml is written", "", "a manifest is here already, the file of --from or the command line is wrong, or there is no port to write", "the machine could not be read, or the file not be written",
@@ -94,9 +94,9 @@ func ExitMeanings(cmd *cobra.Command) []ExitMeaning {
 			all = append(all, ExitMeaning{fmt.Sprint(c.code), c.meaning})
 		}
 	}
-	cancelled := "cancelled by SIGINT, SIGQUIT or SIGTERM"
+	cancelled := "cancelled by SIGINT, SIGQUIT, SIGTERM (or SIGHUP)"
 	if cmd.Name() == "watch" {
-		cancelled = "SIGINT, SIGQUIT or SIGTERM came before --until met or unmet had come true, or while nobody read the events"
+		cancelled = "SIGINT, SIGQUIT, SIGTERM (or SIGHUP) came before --until met or unmet had come true, or while nobody read the events"
 	}
 	return append(all, ExitMeaning{fmt.Sprintf("%d, %d, %d", exitInterrupt, exitQuit, exitTerminated), cancelled})
 }

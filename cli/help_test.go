@@ -60,6 +60,11 @@ func TestHelpHasExitCodes(t *testing.T) {
 				t.Errorf("%s: no exit code %s", cmd.CommandPath(), code)
 			}
 		}
+		for _, signal := range []string{"SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"} {
+			if !strings.Contains(codes, signal) {
+				t.Errorf("%s: no exit code for %s", cmd.CommandPath(), signal)
+			}
+		}
 		_, own := exitsOf[cmd.CommandPath()]
 		if texts := []string{"version", "help", "completion"}; cmd.HasParent() && !own && !slices.Contains(texts, cmd.Name()) && cmd.Parent().Name() != "completion" {
 			t.Errorf("%s: what its exit codes mean is missing", cmd.CommandPath())

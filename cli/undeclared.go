@@ -22,7 +22,7 @@ func (o *undeclaredOptions) undeclaredFlags(f *pflag.FlagSet) {
 }
 
 func (o *undeclaredOptions) validate() error {
-	severities := []string{string(config.SeverityError), string(config.SeverityWarning)}
+	severities := wordsOf(config.Severities)
 	switch {
 	case o.undeclared != "" && !slices.Contains(severities, o.undeclared):
 		return notOneOf("--undeclared", o.undeclared, severities)

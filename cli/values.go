@@ -18,7 +18,7 @@ import (
 func (a *app) completeValues(root *cobra.Command) {
 	words := map[string][]string{
 		"fail-on":    failOnWords,
-		"undeclared": {"error", "warning"},
+		"undeclared": wordsOf(config.Severities),
 		"source":     config.SourceNames(),
 		"expect":     config.Expects(),
 		"evidence":   wordsOf(transport.Evidences),
@@ -107,8 +107,15 @@ func withSuffix(words []string, suffix string) []string {
 
 // targetCompletions are the kinds of targets, and the containers that run.
 func (a *app) targetCompletions(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	const container = "container:"
-	all := []cobra.Completion{"auto", "local", "runner", "job", "ssh://"}
+	var all []cobra.Completion
+	container := ""
+	for _, k := range config.TargetKinds {
+		if k.Name == "container" {
+			container = k.Prefix
+		} else {
+			all = append(all, k.Prefix)
+		}
+	}
 	for _, name := range transport.ContainerNames(cmd.Context(), a.env) {
 		if report.Safe(name) == name { // others belong to no shell
 			all = append(all, container+name)

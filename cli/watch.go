@@ -63,7 +63,7 @@ by SIGINT, SIGQUIT, SIGTERM or SIGHUP with the exit code 0.`,
 	f.StringVarP(&o.format, "format", "f", "text", "text or json: one event a line")
 	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus' metrics at `[ADDRESS]:PORT`, /metrics and /healthz; without ADDRESS on loopback alone")
 	f.StringVar(&o.baseline, "baseline", "", "count in the metrics what differs from `FILE`, which portcheck list -f json has written")
-	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
+	o.allowFileFlag(f)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "nothing on stderr but errors and warnings")
 	groupReport.addTo(f)
 	o.needFlags(f, "watch")
@@ -71,7 +71,7 @@ by SIGINT, SIGQUIT, SIGTERM or SIGHUP with the exit code 0.`,
 	groupReport.addTo(f)
 	o.connectFlags(f)
 	f.IntVar(&o.parallel, "parallel", 16, "number of targets to open at the same time, 1 to 256")
-	f.BoolVar(&o.allowTargets, "allow-manifest-targets", false, "connect to the targets and remotes that manifests name, even in jobs for pull requests, and for manifests that -r has found")
+	allowTargetsFlag(f, &o.allowTargets)
 	groupWhere.addTo(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runWatch(cmd.Context(), args, o) }
 	return cmd
@@ -87,8 +87,8 @@ func (o *watchOptions) validate(hasNeeds bool) (duration time.Duration, err erro
 	if _, known := report.EventFormats[o.format]; !known {
 		return 0, notOneOf("-f", o.format, report.EventFormats.Names())
 	}
-	if o.parallel < 1 || o.parallel > maxParallel {
-		return 0, usageError(fmt.Errorf("--parallel %d: want a number from 1 to %d", o.parallel, maxParallel), "")
+	if err := validParallel(o.parallel); err != nil {
+		return 0, err
 	}
 	switch {
 	case o.baseline != "" && o.metrics == "":

@@ -21,8 +21,8 @@ type Target struct {
 // SSHAddress is [USER@]HOST[:PORT]. Parts that are not given are empty.
 type SSHAddress struct{ User, Host, Port string }
 
-// TargetKind is one kind of target. Help, error messages and the test of the
-// manifest's schema take their words from TargetKinds.
+// TargetKind is one kind of target. Help, completions, error messages and the test of
+// the manifest's schema take their words from TargetKinds.
 type TargetKind struct {
 	Name    string
 	Syntax  string // for people: "container:NAME"
@@ -31,20 +31,20 @@ type TargetKind struct {
 	// to, or the container that is joined, so that the author of the text chooses
 	// from where probes are made.
 	Connects bool
+	Prefix   string // of the text; the whole text if nothing may follow
 
-	prefix string // of the text; the whole text if parse is nil
-	parse  func(t *Target, rest string) error
+	parse func(t *Target, rest string) error // nil if nothing may follow
 }
 
 // TargetKinds lists every kind of target. The transport package has an opener
-// for each.
+// for each but auto.
 var TargetKinds = []TargetKind{
-	{Name: "auto", Syntax: "auto", Example: "auto", prefix: "auto"},
-	{Name: "local", Syntax: "local", Example: "local", prefix: "local"},
-	{Name: "runner", Syntax: "runner", Example: "runner", prefix: "runner"},
-	{Name: "job", Syntax: "job", Example: "job", prefix: "job"},
-	{Name: "container", Syntax: "container:NAME", Example: "container:shop-web-1", Connects: true, prefix: "container:", parse: parseContainer},
-	{Name: "ssh", Syntax: sshSyntax, Example: "ssh://deploy@app1:22", Connects: true, prefix: "ssh://", parse: parseSSH},
+	{Name: "auto", Syntax: "auto", Example: "auto", Prefix: "auto"},
+	{Name: "local", Syntax: "local", Example: "local", Prefix: "local"},
+	{Name: "runner", Syntax: "runner", Example: "runner", Prefix: "runner"},
+	{Name: "job", Syntax: "job", Example: "job", Prefix: "job"},
+	{Name: "container", Syntax: "container:NAME", Example: "container:shop-web-1", Connects: true, Prefix: "container:", parse: parseContainer},
+	{Name: "ssh", Syntax: sshSyntax, Example: "ssh://deploy@app1:22", Connects: true, Prefix: "ssh://", parse: parseSSH},
 }
 
 const (
@@ -70,7 +70,7 @@ var errPassword = errors.New("a password in a target is not supported: use " + s
 // text, since it may contain a secret in the wrong place.
 func ParseTarget(text string) (Target, error) {
 	for _, k := range TargetKinds {
-		rest, ok := strings.CutPrefix(text, k.prefix)
+		rest, ok := strings.CutPrefix(text, k.Prefix)
 		if !ok || k.parse == nil && rest != "" {
 			continue
 		}

@@ -74,6 +74,9 @@ const (
 	SeverityWarning Severity = "warning"
 )
 
+// Severities lists the severities.
+var Severities = []Severity{SeverityError, SeverityWarning}
+
 // Manifest is one parsed manifest. All defaults are applied to its Ports.
 type Manifest struct {
 	File    string // as named on the command line

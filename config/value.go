@@ -96,7 +96,7 @@ func (w *walker) expectWord(key string, n *yaml.Node) (Expect, bool) {
 }
 
 func (w *walker) severityWord(key string, n *yaml.Node) (Severity, bool) {
-	return word(w, key, n, []Severity{SeverityError, SeverityWarning})
+	return word(w, key, n, Severities)
 }
 
 func (w *walker) notice(key string, n *yaml.Node) (NoticeCode, bool) {

@@ -23,6 +23,9 @@ import (
 //	readTable(ctx, []query) tableRead
 //	settleV6Only(table, []Try)
 //	findHolders(ctx, []*Socket, holderQuery) []Gap
+//	readDigests(ctx) []uint64
+//	haveManySockets() bool
+//	deviceNameOf(index int) (string, error)
 type Local struct {
 	// rules are the NAT rules that Confine has read; nil: they are read when they are
 	// needed.

@@ -13,7 +13,7 @@ import (
 // nameMonitored sets the container of a forwarder that belongs to a conmon of Podman's. The
 // conmons of another user say what that user likes.
 func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
-	if slices.Contains(h.Unseen, "container") {
+	if slices.Contains(h.Unseen, FactContainer) {
 		return
 	}
 	var m monitor
@@ -37,8 +37,8 @@ func (d *details) nameMonitored(h *Holder, f *Forwarder, dir, cgroup string) {
 	if m.pid != 0 {
 		h.MonitorUnit = d.unitOf(m.pid)
 	}
-	if ours := h.UID == 0 || h.UID == os.Geteuid(); ours && !slices.Contains(h.Vouched, "container") {
-		h.Vouched = append(h.Vouched, "container")
+	if ours := h.UID == 0 || h.UID == os.Geteuid(); ours && !slices.Contains(h.Vouched, FactContainer) {
+		h.Vouched = append(h.Vouched, FactContainer)
 	}
 }
 

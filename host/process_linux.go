@@ -50,7 +50,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	h.Stopped = before.state == "T"
 	h.Executable, h.File, err = d.executable(dir)
-	unseen("executable", err)
+	unseen(FactExecutable, err)
 	h.Names = d.otherNames(dir, before.name, h)
 	h.Master, h.MasterUnseen = master(dir, before)
 	h.LeavesCopies = h.Master > 0 && !h.MasterUnseen && d.leavesCopies(h.Master)
@@ -68,22 +68,22 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	if err == nil {
 		h.User, err = d.user(h.UID)
 	}
-	unseen("user", err)
+	unseen(FactUser, err)
 
 	cgroup, err := readKernelFile(dir + "cgroup")
 	if err == nil {
 		names := parseCgroup(string(cgroup), d.cgroups)
 		h.Unit, h.Container, h.Engine = names.unit, names.container, names.engine
 		if names.unitUnknown {
-			h.Unseen = append(h.Unseen, "unit")
+			h.Unseen = append(h.Unseen, FactUnit)
 		} else {
-			h.Vouched = append(h.Vouched, "unit")
+			h.Vouched = append(h.Vouched, FactUnit)
 		}
 		switch {
 		case names.containerUnknown:
-			h.Unseen = append(h.Unseen, "container")
+			h.Unseen = append(h.Unseen, FactContainer)
 		case names.enginesOwn:
-			h.Vouched = append(h.Vouched, "container")
+			h.Vouched = append(h.Vouched, FactContainer)
 		case h.Container != "":
 			h.Parents = ancestors(before.parent)
 		}
@@ -91,8 +91,8 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 			h.MonitorUnit = d.monitorUnit(before.parent)
 		}
 	}
-	unseen("unit", err)
-	unseen("container", err)
+	unseen(FactUnit, err)
+	unseen(FactContainer, err)
 
 	if !d.boot.IsZero() {
 		h.Started = d.boot.Add(time.Duration(before.start) * (time.Second / ticksPerSecond)).UTC()

@@ -41,12 +41,12 @@ func (d *details) read(pid int) Holder {
 	h := Holder{PID: pid, UID: -1}
 	h.Process, _ = p.NameWithContext(d.ctx) // if it can't be read, neither can the executable
 	if h.Executable, err = p.ExeWithContext(d.ctx); err != nil || h.Executable == "" {
-		h.Unseen = append(h.Unseen, "executable")
+		h.Unseen = append(h.Unseen, FactExecutable)
 	} else {
 		h.File = FileMachine // no user of these systems can give a file another path
 	}
 	if h.UID, h.User, err = owner(d.ctx, p); err != nil {
-		h.Unseen = append(h.Unseen, "user")
+		h.Unseen = append(h.Unseen, FactUser)
 	}
 	started, err := p.CreateTimeWithContext(d.ctx)
 	if err == nil && started > 0 {

@@ -69,7 +69,7 @@ func addOwnManager(ctx context.Context, sockets []*Socket, d *details) {
 func withSocketUnit(h Holder, s *Socket, units []socketUnit) Holder {
 	of := slices.DeleteFunc(slices.Clone(units), func(u socketUnit) bool { return !u.listensAt(s.Endpoint) })
 	if len(of) != 1 {
-		h.Unseen = append(slices.Clone(h.Unseen), "unit")
+		h.Unseen = append(slices.Clone(h.Unseen), FactUnit)
 		return h
 	}
 	manager, _, ofUser := strings.Cut(h.Unit, "/")

@@ -341,7 +341,7 @@ type Holder struct {
 	Container string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
 	Started   time.Time `json:"started,omitzero"`
 	Command   []string  `json:"command,omitempty"`
-	Unseen    []string  `json:"unseen,omitempty"` // of: executable, user, unit, container, ContainerName
+	Unseen    []string  `json:"unseen,omitempty"` // of the Facts and ContainerName
 	// Job is the job that started the process, as its environment says; nil if that names
 	// none.
 	Job *Job `json:"job,omitempty"`
@@ -373,7 +373,7 @@ type Holder struct {
 	Engine string `json:"engine,omitempty"`
 	// LeftOver is set for a forwarder that no container needs any more.
 	LeftOver bool `json:"left_over,omitempty"`
-	// Vouched lists which of unit and container only root's programs can have
+	// Vouched lists which of FactUnit and FactContainer only root's programs can have
 	// named. A user names the cgroups that he owns as he likes. The container of a
 	// forwarder that a user runs is what his own conmon or engine says.
 	Vouched []string `json:"vouched,omitempty"`
@@ -414,6 +414,15 @@ const (
 	FileOther   FileProof = "other"   // not the machine's file of that path
 	FileMachine FileProof = "machine" // the machine's file of that path, or the one that an update replaced
 	FileRoots   FileProof = "roots"   // the same, and only root can write to it
+)
+
+// The words of Unseen and Vouched for what is known about a process. Unseen is in
+// listings, too.
+const (
+	FactExecutable = "executable"
+	FactUser       = "user"
+	FactUnit       = "unit"
+	FactContainer  = "container"
 )
 
 // ContainerName is in Unseen if an engine should have described the container,

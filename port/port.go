@@ -152,22 +152,6 @@ func (e Endpoint) Compare(o Endpoint) int {
 	)
 }
 
-// ConflictsWith reports whether two bindings can't both be opened at one port,
-// because some of their endpoints overlap and they don't both share the port.
-func (b Binding) ConflictsWith(o Binding) bool {
-	if b.MayShareWith(o) {
-		return false
-	}
-	for _, e := range b.At(1) {
-		for _, f := range o.At(1) {
-			if e.Overlaps(f) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // MayShareWith reports whether both bindings have an option that lets them share a
 // port.
 func (b Binding) MayShareWith(o Binding) bool {

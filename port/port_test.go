@@ -295,33 +295,23 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
-func TestExclude(t *testing.T) {
-	b := func(proto Protocol, addr Address) Binding {
-		return Binding{Protocol: proto, Addresses: []Address{addr}}
-	}
-	share := func(b Binding, address, port bool) Binding {
-		b.ReuseAddress, b.ReusePort = address, port
-		return b
+func TestMayShareWith(t *testing.T) {
+	b := func(proto Protocol, address, port bool) Binding {
+		return Binding{Protocol: proto, Addresses: []Address{Any}, ReuseAddress: address, ReusePort: port}
 	}
 	for _, c := range []struct {
 		name string
 		a, b Binding
 		want bool
 	}{
-		{"the same", b(TCP, Any), b(TCP, Any), true},
-		{"any and one", b(TCP, Any), b(TCP, "127.0.0.1"), true},
-		{"tcp and udp", b(TCP, Any), b(UDP, Any), false},
-		{"two loopbacks", b(TCP, "127.0.0.1"), b(TCP, "127.0.0.2"), false},
-		{"any4 and any6", b(TCP, Any4), b(TCP, Any6), false},
-		{"any4 and ::1", b(TCP, Any4), b(TCP, "::1"), false},
-		{"loopback and ::1", b(TCP, Loopback), b(TCP, "::1"), true},
-		{"tcp reuse_address", share(b(TCP, Any), true, false), share(b(TCP, Any), true, false), true},
-		{"udp reuse_address", share(b(UDP, Any), true, false), share(b(UDP, Any), true, false), false},
-		{"udp, one of them", share(b(UDP, Any), true, false), b(UDP, Any), true},
-		{"both reuse_port", share(b(TCP, Any), true, true), share(b(TCP, Any), true, true), false},
-		{"one reuse_port", share(b(TCP, Any), true, true), share(b(TCP, Any), true, false), true},
+		{"neither", b(TCP, false, false), b(TCP, false, false), false},
+		{"tcp reuse_address", b(TCP, true, false), b(TCP, true, false), false},
+		{"udp reuse_address", b(UDP, true, false), b(UDP, true, false), true},
+		{"udp, one of them", b(UDP, true, false), b(UDP, false, false), false},
+		{"both reuse_port", b(TCP, true, true), b(TCP, true, true), true},
+		{"one reuse_port", b(TCP, true, true), b(TCP, true, false), false},
 	} {
-		if c.a.ConflictsWith(c.b) != c.want || c.b.ConflictsWith(c.a) != c.want {
+		if c.a.MayShareWith(c.b) != c.want || c.b.MayShareWith(c.a) != c.want {
 			t.Errorf("%s: want %t", c.name, c.want)
 		}
 	}

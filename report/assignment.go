@@ -56,10 +56,7 @@ func assignmentText(w io.Writer, a check.Assignment, o Options) error {
 	g := grid{all: []column{{least: 8}, {least: 10}, {least: 10}, {least: 20}}} // why it is another port comes last
 	several := slices.ContainsFunc(a.Ports, func(p check.AssignedPort) bool { return p.Target != a.Ports[0].Target })
 	for _, p := range a.Ports {
-		name := p.Name
-		if p.App != "" {
-			name = p.App + "/" + p.Name
-		}
+		name := p.Title()
 		if several {
 			name += "@" + p.Target
 		}

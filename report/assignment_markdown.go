@@ -15,10 +15,7 @@ func assignmentMarkdown(w io.Writer, a check.Assignment, _ Options) error {
 		targets[p.Target] = true
 	}
 	for i, p := range a.Ports {
-		name := p.Name
-		if p.App != "" {
-			name = p.App + "/" + p.Name
-		}
+		name := p.Title()
 		if len(targets) > 1 {
 			name += " on " + p.Target
 		}

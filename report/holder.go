@@ -90,12 +90,10 @@ func holderText(h check.Holder) string {
 	switch job := h.From().Job; {
 	case h.Forwarder != nil && h.Forwarder.LeftOver:
 		facts = append(facts, "left over")
-	case job != nil && job.Own:
-		facts = append(facts, "of an earlier step of this job")
-	case job != nil && job.Runs:
-		facts = append(facts, "of "+Safe(job.Text))
 	case job != nil:
-		facts = append(facts, "left over by "+Safe(job.Text))
+		safe := *job
+		safe.Text = Safe(safe.Text)
+		facts = append(facts, safe.Describe())
 	}
 	if h.Stopped {
 		facts = append(facts, "stopped")

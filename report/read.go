@@ -33,9 +33,6 @@ const wantReport = "want the output of `portcheck check -f json`"
 // of them together.
 type Reader struct{ bytes, weight, objects, values, results, notices int }
 
-// Read reads a report with a Reader of its own.
-func Read(r io.Reader) (check.Report, error) { return new(Reader).Read(r) }
-
 // Read reads a report of check as -f json writes it, from a source that need not
 // be trusted. Every format can write what it returns: lists are not nil, ports
 // are valid, and each result belongs to one of the targets. Unknown fields are

@@ -31,7 +31,7 @@ func readable(r check.Report) check.Report {
 
 func read(t *testing.T, text string) (check.Report, error) {
 	t.Helper()
-	return Read(strings.NewReader(text))
+	return new(Reader).Read(strings.NewReader(text))
 }
 
 // document returns a case in JSON after replacements: old, new, old, new.
@@ -158,7 +158,7 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("%.300s: %v, want %s", c.text, err, c.want)
 		}
 	}
-	if _, err := Read(iotest.ErrReader(fmt.Errorf("read /x: %w", iotest.ErrTimeout))); err == nil || err.Error() != "cannot be read: timeout" {
+	if _, err := new(Reader).Read(iotest.ErrReader(fmt.Errorf("read /x: %w", iotest.ErrTimeout))); err == nil || err.Error() != "cannot be read: timeout" {
 		t.Error(err)
 	}
 }
@@ -229,7 +229,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(inAllFormats(f, readable(r), Options{})["json"]))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := Read(bytes.NewReader(data))
+		r, err := new(Reader).Read(bytes.NewReader(data))
 		if err != nil {
 			if len(err.Error()) > 700 {
 				t.Errorf("an error of %d bytes: %s", len(err.Error()), err)
@@ -240,7 +240,7 @@ func FuzzRead(f *testing.F) {
 		for format, out := range outputs {
 			checkInert(t, format, out)
 		}
-		again, err := Read(strings.NewReader(outputs["json"]))
+		again, err := new(Reader).Read(strings.NewReader(outputs["json"]))
 		if err != nil {
 			t.Fatalf("Read refuses the output of a format: %v\n%s", err, outputs["json"])
 		}

@@ -309,8 +309,8 @@ func nameHolders(sockets []host.Socket, answer engineAnswer) bool {
 			switch {
 			case c >= 0:
 				h.Container, h.ContainerInfo, h.LeftOver = containers[c].id, containers[c].infoFor(*h), false
-				if !slices.Contains(h.Vouched, vouchedContainer) {
-					h.Vouched = append(slices.Clone(h.Vouched), vouchedContainer)
+				if !slices.Contains(h.Vouched, host.FactContainer) {
+					h.Vouched = append(slices.Clone(h.Vouched), host.FactContainer)
 				}
 			case containers != nil && h.Container == "" && proven && forwarder.Own && answer.daemon(h.PID):
 				// dockerd listens on ports of its own too, such as that of its API. Another
@@ -350,14 +350,11 @@ func serves(f host.Forwarder, h host.Holder, c container) bool {
 	return sameKind && f.ServesEngine(h, c.user)
 }
 
-// vouchedContainer is the word in host.Holder.Vouched for the container.
-const vouchedContainer = "container"
-
 // runsIn reports whether a process runs in the container that its cgroup names. A
 // user can choose the name of a cgroup that he owns. There the engine decides: the
 // container's first process has to be the process or an ancestor of it.
 func runsIn(h host.Holder, id string, first func(id string) int) bool {
-	if slices.Contains(h.Vouched, vouchedContainer) {
+	if slices.Contains(h.Vouched, host.FactContainer) {
 		return true
 	}
 	pid := first(id)

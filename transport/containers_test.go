@@ -65,7 +65,7 @@ var (
 
 // inside returns a process in a container of root's engine.
 func inside(id string) host.Holder {
-	return host.Holder{PID: 9, Executable: "/app", File: host.FileOther, Container: id, Vouched: []string{"unit", vouchedContainer}}
+	return host.Holder{PID: 9, Executable: "/app", File: host.FileOther, Container: id, Vouched: []string{"unit", host.FactContainer}}
 }
 
 func TestNameHolders(t *testing.T) {
@@ -121,7 +121,7 @@ func TestNameHolders(t *testing.T) {
 			for _, h := range sockets[0].Holders {
 				got = strings.Join(h.Unseen, " ")
 				if h.ContainerInfo != nil {
-					if !slices.Contains(h.Vouched, vouchedContainer) {
+					if !slices.Contains(h.Vouched, host.FactContainer) {
 						t.Error("named, but not vouched for")
 					}
 					got = strings.Join([]string{h.Container, h.ContainerInfo.Name, h.ContainerInfo.Image, h.ContainerInfo.Compose}, " ")
@@ -159,7 +159,7 @@ func TestUnitOfAContainer(t *testing.T) {
 	} {
 		all := namingHost{}.containers([]engine.Container{{ID: dbID, Names: []string{"/db"}, Labels: map[string]string{"PODMAN_SYSTEMD_UNIT": c.label}}}, true, 0)
 		all[0].info.Engine = c.engine
-		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:80", host.Holder{PID: 1, Container: dbID, Vouched: []string{vouchedContainer}, Unit: c.unit, MonitorUnit: c.monitor})}
+		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:80", host.Holder{PID: 1, Container: dbID, Vouched: []string{host.FactContainer}, Unit: c.unit, MonitorUnit: c.monitor})}
 		nameHolders(sockets, engineAnswer{containers: all})
 		if got := sockets[0].Holders[0].ContainerInfo; got == nil || got.Unit != c.want || got.Name != "db" {
 			t.Errorf("%s: %+v, want unit %q", name, got, c.want)
@@ -193,7 +193,7 @@ func TestContainerOfAConmon(t *testing.T) {
 		for i := range all {
 			all[i].info.Engine, all[i].forwarded = "podman", true
 		}
-		h := host.Holder{PID: 5, Executable: "/usr/bin/pasta", File: host.FileRoots, UID: 1000, Container: dbID, Vouched: []string{vouchedContainer}, Engine: "podman"}
+		h := host.Holder{PID: 5, Executable: "/usr/bin/pasta", File: host.FileRoots, UID: 1000, Container: dbID, Vouched: []string{host.FactContainer}, Engine: "podman"}
 		h.ContainerInfo = &host.ContainerInfo{Name: "infra", Engine: "podman", NameOnly: true}
 		sockets := []host.Socket{listener(port.TCP, "0.0.0.0:8080", h)}
 		complete := nameHolders(sockets, engineAnswer{containers: all})

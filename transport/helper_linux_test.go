@@ -359,7 +359,6 @@ func TestContainersAreProbedByAHelper(t *testing.T) {
 		{"container:web", "container:" + webID, host.NamespaceUnknown, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
 		{"container:web", "container:" + webID, host.NamespaceHost, host.Namespace{Kind: host.NamespaceHost}},
 		{"job", "container:" + webID, host.NamespaceContainer, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
-		{"auto", "container:" + webID, host.NamespaceContainer, host.Namespace{Kind: host.NamespaceContainer, Reason: "a helper has joined that of web"}},
 		{"runner", "host", host.NamespaceContainer, host.Namespace{Kind: host.NamespaceHost, Reason: "according to the container engine"}},
 	} {
 		e.facts.Machine = host.Machine{BootID: host.Local{}.Machine().BootID, Namespace: host.Namespace{Kind: c.kind}}
@@ -411,7 +410,7 @@ func TestTargetsThatNeedAnEngine(t *testing.T) {
 		"a job without one":    {"job", nil, []string{"this job has no container of its own"}},
 		"no engine":            {"container:web", func(_ *fakeEngine, o *Options) { o.Env = map[string]string{"DOCKER_HOST": "ssh://x"} }, []string{"DOCKER_HOST is a ssh:// address"}},
 		"runner":               {"runner", func(e *fakeEngine, _ *Options) { e.fail(500, "broken", "GET /containers/"+selfID+"/json") }, []string{"this would test the container, not the runner: the engine refused: broken"}},
-		"runner by auto":       {"auto", func(e *fakeEngine, o *Options) { e.details, o.Job.Action = nil, true }, []string{"this would test the container, not the runner", "has no record of this container", "(`target: local` tests this container's ports)"}},
+		"runner by auto":       {"runner", func(e *fakeEngine, o *Options) { e.details, o.Job.Chosen = nil, true }, []string{"this would test the container, not the runner", "has no record of this container", "(`target: local` tests this container's ports)"}},
 		"rootless, unknown":    {"runner", func(e *fakeEngine, _ *Options) { e.fail(500, "broken", "GET /info") }, []string{"the engine refused: broken"}},
 	} {
 		runIn(t, selfID)
@@ -422,7 +421,7 @@ func TestTargetsThatNeedAnEngine(t *testing.T) {
 		}
 		_, err := probe(t, c.target, o)
 		checkError(t, name, err, c.want...)
-		if err != nil && c.target == "runner" && strings.Contains(err.Error(), "target: local") {
+		if err != nil && c.target == "runner" && !o.Job.Chosen && strings.Contains(err.Error(), "target: local") {
 			t.Errorf("%s: %v: the user chose the target", name, err)
 		}
 	}
@@ -880,16 +879,17 @@ func TestWarningOfAContainer(t *testing.T) {
 		return
 	}
 	for name, c := range map[string]struct {
-		self, target string
-		system       string
-		warned       bool
+		self   string
+		chosen bool // that is, not named
+		system string
+		warned bool
 	}{
-		"chosen":        {selfID, "auto", "GitLab", true},
-		"named":         {selfID, "local", "GitLab", false},
-		"no CI system":  {selfID, "auto", "", true},
-		"own choice":    {selfID, "local", "", false},
-		"no containers": {"", "auto", "GitLab", false},
-		"a namespace":   {"", "auto", "", false}, // as by ip netns
+		"chosen":        {selfID, true, "GitLab", true},
+		"named":         {selfID, false, "GitLab", false},
+		"no CI system":  {selfID, true, "", true},
+		"own choice":    {selfID, false, "", false},
+		"no containers": {"", true, "GitLab", false},
+		"a namespace":   {"", true, "", false}, // as by ip netns
 	} {
 		if c.self == "" {
 			if _, inside := host.OwnContainer(); inside {
@@ -897,7 +897,7 @@ func TestWarningOfAContainer(t *testing.T) {
 			}
 		}
 		runIn(t, c.self)
-		facts, err := probe(t, c.target, Options{Job: Job{System: c.system}})
+		facts, err := probe(t, "local", Options{Job: Job{System: c.system, Chosen: c.chosen}})
 		if err != nil {
 			t.Fatal(err)
 		}

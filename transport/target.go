@@ -56,9 +56,8 @@ type Job struct {
 	Chosen bool
 }
 
-// openers has one entry for each of config.TargetKinds.
+// openers has one entry for each of config.TargetKinds but auto.
 var openers = map[string]func(context.Context, config.Target, Options) (host.Host, error){
-	"auto":      openAuto,
 	"local":     openLocal,
 	"runner":    openRunner,
 	"job":       openJob,
@@ -76,17 +75,6 @@ func Auto(job Job) string {
 		return "runner"
 	}
 	return "local"
-}
-
-func openAuto(ctx context.Context, target config.Target, o Options) (host.Host, error) {
-	o.Job.Chosen = true
-	switch Auto(o.Job) {
-	case "job":
-		return openJob(ctx, target, o)
-	case "runner":
-		return openRunner(ctx, target, o)
-	}
-	return openLocal(ctx, target, o)
 }
 
 func openLocal(_ context.Context, _ config.Target, o Options) (host.Host, error) {
@@ -149,11 +137,15 @@ func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	return nil
 }
 
-// Open opens the target with the given text.
+// Open opens the target with the given text, which is what Auto returns for "auto".
 func Open(ctx context.Context, text string, o Options) (host.Host, error) {
 	target, err := config.ParseTarget(text)
 	if err != nil {
 		return nil, err
 	}
-	return openers[target.Kind](ctx, target, o)
+	open, known := openers[target.Kind]
+	if !known {
+		return nil, fmt.Errorf("%s was not replaced by the target that it stands for", text)
+	}
+	return open(ctx, target, o)
 }

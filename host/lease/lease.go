@@ -18,7 +18,8 @@ import (
 )
 
 // Lease is what the keeper of a port says about itself. ID, Job, App and Name are
-// text of strangers. PID and UID are from the kernel.
+// text of strangers. PID and UID are from the kernel where locks are sockets. Where
+// they are files, all of them are this user's, and the file says the PID.
 type Lease struct {
 	ID      string    `json:"id,omitempty"`
 	Job     string    `json:"job,omitempty"`

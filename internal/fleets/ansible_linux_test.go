@@ -195,7 +195,7 @@ func (f *fleet) onEach(t *testing.T) check.Report {
 		if err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
 		}
-		r, err := report.Read(bytes.NewReader(out))
+		r, err := new(report.Reader).Read(bytes.NewReader(out))
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -218,7 +218,7 @@ func (f *fleet) merged(t *testing.T) check.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := report.Read(bytes.NewReader(text))
+	r, err := new(report.Reader).Read(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func (f *fleet) fanOut(t *testing.T) check.Report {
 	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Fatalf("%v\n%s%s", err, out, &errs)
 	}
-	r, err := report.Read(bytes.NewReader(out))
+	r, err := new(report.Reader).Read(bytes.NewReader(out))
 	if err != nil {
 		t.Fatalf("%v\n%s%s", err, out, &errs)
 	}

@@ -29,8 +29,7 @@ const (
 type messages struct {
 	mu      sync.Mutex
 	step    string
-	proxies int // commands that were started to reach the host
-	jumps   int // those that are an ssh with a log of its own
+	jumps   int // commands to reach the host that are an ssh with a log of its own
 	logins  int // "Authenticated to"
 	reached bool
 	hostKey string   // "TYPE FINGERPRINT"
@@ -96,7 +95,6 @@ func (m *messages) add(line string) {
 func (m *messages) debug(text string) {
 	word := func(prefix string) (rest string, found bool) { return strings.CutPrefix(text, prefix) }
 	if command, ok := word("Executing proxy command: "); ok {
-		m.proxies++
 		if strings.Contains(command, " -v -W '[") {
 			m.jumps++
 		}
@@ -346,21 +344,9 @@ func (m *messages) hostKeyReason() string {
 		}
 		return fmt.Sprintf("the key has changed: %s%s. This may be an attack; if the host was reinstalled, compare the key with the host's own and replace that line", m.hostKey, place)
 	case m.find("host key is known for") != "", len(m.own) == 1: // without a file of known hosts, ssh gives no reason
-		return fmt.Sprintf("the key %s is unknown: compare it with the output of `ssh-keygen -lf %s` on the host", m.hostKey, ownKeyFile(m.hostKey))
+		return fmt.Sprintf("the key %s is unknown: %s", m.hostKey, remote.CompareKey(m.hostKey))
 	}
 	return ""
-}
-
-// ownKeyFile returns the file in which a host has a key of that type.
-func ownKeyFile(key string) string {
-	kind := "ed25519"
-	switch {
-	case strings.HasPrefix(key, "ecdsa-"):
-		kind = "ecdsa"
-	case strings.HasPrefix(key, "ssh-rsa"):
-		kind = "rsa"
-	}
-	return "/etc/ssh/ssh_host_" + kind + "_key.pub"
 }
 
 // unknownKey returns the fingerprint of the target's key, if it is an unknown one.

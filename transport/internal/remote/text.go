@@ -35,6 +35,19 @@ func NotSSH(line string) string {
 	return fmt.Sprintf("what listens there does not speak SSH: it has sent %.60q; name the port of the host's SSH server", line)
 }
 
+// CompareKey returns the advice how to verify that a key is the host's. The text of key
+// begins with its type.
+func CompareKey(key string) string {
+	kind := "ed25519"
+	switch {
+	case strings.HasPrefix(key, "ecdsa-"):
+		kind = "ecdsa"
+	case strings.HasPrefix(key, "ssh-rsa"):
+		kind = "rsa"
+	}
+	return "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_" + kind + "_key.pub` on the host"
+}
+
 // Head keeps the first 4 KiB that are written to it.
 type Head struct {
 	mu   sync.Mutex

@@ -222,7 +222,7 @@ func (k *hostKeys) keyError(keyName string, key ssh.PublicKey, err error) error 
 	}
 	old := unlike.Want[own]
 	return fmt.Errorf("the key has changed: %s instead of %s, which %s has for the host. This may be an attack; if the host was reinstalled, %s and replace that line",
-		describe(key), describe(old.Key), k.where(old), compare(key))
+		describe(key), describe(old.Key), k.where(old), remote.CompareKey(key.Type()))
 }
 
 // unknownError is the error for a host without a known key.
@@ -231,7 +231,7 @@ type unknownError struct{ text string }
 func (e *unknownError) Error() string { return e.text }
 
 func (k *hostKeys) unknown(keyName string, key ssh.PublicKey) error {
-	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), compare(key), k.addTo, xknownhosts.Line([]string{keyName}, key))
+	text := fmt.Sprintf("the key %s is unknown: %s, then add this line to %s: %s", describe(key), remote.CompareKey(key.Type()), k.addTo, xknownhosts.Line([]string{keyName}, key))
 	if n := len(k.invalid); n > 0 {
 		text += fmt.Sprintf(" (%d of the known_hosts lines can't be parsed, the first is %s)", n, k.invalid[0])
 	}
@@ -244,15 +244,3 @@ func (k *hostKeys) where(known xknownhosts.KnownKey) string {
 
 // describe returns a key's type and fingerprint as ssh-keygen -l prints them.
 func describe(key ssh.PublicKey) string { return key.Type() + " " + ssh.FingerprintSHA256(key) }
-
-// compare returns the advice how to verify that a key is the host's.
-func compare(key ssh.PublicKey) string {
-	kind := "ed25519"
-	switch {
-	case strings.HasPrefix(key.Type(), "ecdsa-"):
-		kind = "ecdsa"
-	case key.Type() == ssh.KeyAlgoRSA:
-		kind = "rsa"
-	}
-	return fmt.Sprintf("compare it with the output of `ssh-keygen -lf %s` on the host", "/etc/ssh/ssh_host_"+kind+"_key.pub")
-}

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/org/portcheck/transport/internal/remote"
 )
 
 func publicKeys(t *testing.T) (ed, ec, rs ssh.PublicKey) {
@@ -82,7 +84,7 @@ func TestHostKeyAlgorithms(t *testing.T) {
 func TestCompare(t *testing.T) {
 	ed, ec, rs := publicKeys(t)
 	for file, k := range map[string]ssh.PublicKey{"ed25519": ed, "ecdsa": ec, "rsa": rs} {
-		if got, want := compare(k), "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_"+file+"_key.pub` on the host"; got != want {
+		if got, want := remote.CompareKey(k.Type()), "compare it with the output of `ssh-keygen -lf /etc/ssh/ssh_host_"+file+"_key.pub` on the host"; got != want {
 			t.Errorf("%s: %s; want %s", file, got, want)
 		}
 		if got, want := describe(k), k.Type()+" "+ssh.FingerprintSHA256(k); got != want {

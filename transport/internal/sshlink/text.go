@@ -9,7 +9,7 @@ import (
 )
 
 // brief returns the message of a library's error, which may quote the other
-// side, as shorten does.
+// side, as remote.Shorten does.
 func brief(err error) string {
 	if errors.Is(err, io.EOF) {
 		return "the connection has ended"
