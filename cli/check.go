@@ -167,9 +167,8 @@ func (o *checkOptions) override(needs []check.Need) []config.Problem {
 		if o.exclude.set != nil {
 			n.Exclude = o.exclude.set
 		}
-		p := config.Problem{Position: n.At, Message: "port: auto can't be met: there is " + n.RoomError()}
-		if !n.Place() && !slices.Contains(problems, p) {
-			problems = append(problems, p)
+		if !n.Place() && !slices.Contains(problems, n.NoRoom()) {
+			problems = append(problems, n.NoRoom())
 		}
 	}
 	return config.Shortened(problems)

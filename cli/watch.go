@@ -150,9 +150,8 @@ func (a *app) watchedNeeds(ctx context.Context, args []string, o *watchOptions) 
 		problems = append(problems, a.refuseStrangers(needs, specs)...)
 	}
 	for i := range needs {
-		p := config.Problem{Position: needs[i].At, Message: "port: auto can't be met: there is " + needs[i].RoomError()}
-		if !needs[i].Place() {
-			problems = append(problems, p)
+		if n := &needs[i]; !n.Place() && !slices.Contains(problems, n.NoRoom()) {
+			problems = append(problems, n.NoRoom())
 		}
 	}
 	return needs, specs, problemsError(problems)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -43,7 +44,7 @@ func (m *manifest) checkAuto(p *Port, fields map[string]field) {
 	case len(p.Range) == 0:
 		m.report(at, autoNoRange)
 	case !p.Place():
-		m.report(at, autoNoRoom, p.RoomError())
+		m.report(at, autoNoRoom, p.roomError())
 	}
 }
 
@@ -89,8 +90,13 @@ func (p Port) portText() string {
 	return auto
 }
 
-// RoomError returns why Place has found no place.
-func (p *Port) RoomError() string {
+// NoRoom returns the problem of an auto for which Place has found no place.
+func (p *Port) NoRoom() Problem {
+	return Problem{Position: p.At, Message: fmt.Sprintf(string(autoNoRoom), p.roomError())}
+}
+
+// roomError returns why Place has found no place.
+func (p *Port) roomError() string {
 	what := "no port"
 	if n := p.Ports.Len(); n > 1 {
 		what = "no block of " + strconv.Itoa(n) + " ports"
