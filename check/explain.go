@@ -264,6 +264,8 @@ func (n Need) explainUnknown(r *Result, e evidence) {
 // the end of a sentence.
 func (n Need) failure(a host.Attempt) string {
 	switch {
+	case a.Op == "setresuid" && a.Errno == "EINVAL": // setresuid(2)
+		return fmt.Sprintf(" as %s: portcheck runs in a user namespace that has no such user (setresuid: EINVAL)", n.RunAs)
 	case a.Op == "setresuid":
 		return fmt.Sprintf(" as %s: portcheck has no right to change its user (setresuid: %s)", n.RunAs, a.Errno)
 	case a.Op == "look up user" && n.RunAs != "":

@@ -240,6 +240,8 @@ func remedyUnknown(r check.Result) advice {
 	case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "setresuid" }):
 		leaveOut := ", or leave " + runAsKey(r) + " out"
 		switch {
+		case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Errno == "EINVAL" }):
+			return advice{text: "run portcheck outside of its user namespace (a rootless container or `unshare -U`), name a user that it has" + leaveOut + pass}
 		case r.OS != "linux" && r.OS != "":
 			return advice{text: "run portcheck as that user: only on Linux it can try a port as another one" + leaveOut + pass}
 		case r.UID != nil && *r.UID == 0:

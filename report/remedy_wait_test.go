@@ -57,9 +57,11 @@ func TestAdviceForAnUnknownUser(t *testing.T) {
 		{"look up user", "linux", &root, file, true, "name a user that the target has, or its number, in `x-portcheck: {run_as: USER}` or `--run-as`; "},
 		{"setresuid", "linux", &user, flag, false, "run portcheck as root, which can try a port as another user, or leave `--run-as` out; "},
 		{"setresuid", "linux", &root, file, false, "give portcheck CAP_SETUID and CAP_SETGID, or leave `run_as: USER` or `--run-as` out; "},
+		{"setresuid: EINVAL", "linux", &root, flag, false, "run portcheck outside of its user namespace (a rootless container or `unshare -U`), name a user that it has, or leave `--run-as` out; "},
 		{"setresuid", "darwin", &user, flag, false, "run portcheck as that user: only on Linux it can try a port as another one, or leave `--run-as` out; "},
 	} {
-		r := check.Result{Status: check.Unknown, Method: check.Bind, Endpoints: []check.Endpoint{{Op: c.op}}, Source: c.at, Compose: c.compose, OS: c.os, UID: c.uid}
+		op, errno, _ := strings.Cut(c.op, ": ")
+		r := check.Result{Status: check.Unknown, Method: check.Bind, Endpoints: []check.Endpoint{{Op: op, Errno: errno}}, Source: c.at, Compose: c.compose, OS: c.os, UID: c.uid}
 		if got := hints(r)[0].Text; !strings.HasPrefix(got, c.want) {
 			t.Errorf("%+v: %s", c, got)
 		}
