@@ -203,6 +203,7 @@ func (s virtualService) run(w *walk) effect {
 	if s.perhaps {
 		result = min(result, maybe)
 	}
+	result = min(result, w.state.kind.equals(packetHost, ^uint32(0))) // ip_vs_in leaves others alone
 	e := ifMatched(result, "it depends on IPVS")
 	if result == no {
 		return e

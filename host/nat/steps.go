@@ -116,7 +116,10 @@ type storeKind struct{ at int }
 
 func (s storeKind) run(w *walk) effect {
 	kind := partial{uint32(w.reg.value[s.at]), uint32(w.reg.known[s.at]) | ^uint32(0xff)}
-	if kind.value <= packetOtherhost { // others are ignored
+	switch { // others are ignored
+	case kind != exactly(kind.value):
+		w.state.kind = w.state.kind.join(kind)
+	case kind.value <= packetOtherhost:
 		w.state.kind = kind
 	}
 	return matched

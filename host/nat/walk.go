@@ -196,11 +196,32 @@ func (i *netInterface) passes(devices []string) tri {
 
 // enter takes the call to the sockets of the machine.
 func (w *walk) enter() error {
+	if w.loses(Target{Here: true}) {
+		return nil
+	}
 	done, err := w.pass(hookInput, notNAT)
 	if err == nil && !done {
 		w.result.stays = true
 	}
 	return err
+}
+
+// loses reports whether the kernel drops the call on its way to a target, because it is not
+// for this host. tcp_v4_rcv and tcp_v6_rcv drop such a call here, and ip_forward and
+// ip6_forward on the way to another machine. Nobody asks about a datagram for this one.
+func (w *walk) loses(t Target) bool {
+	// With br_netfilter, a packet of a bridge is for this host again after NAT.
+	if w.hook != hookPrerouting || w.in == nil || len(w.in.lower) > 0 || w.state.kind.equals(packetHost, ^uint32(0)) != no {
+		return false
+	}
+	return w.protocol == protocolTCP || !t.Here && t.Addr.IsValid() && !w.machine.isOwn(t.Addr)
+}
+
+// mayTakeBack reports whether a later rule may say that the call is for this host.
+func (w *walk) mayTakeBack() bool {
+	return slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool {
+		return b.hook == hookPrerouting && !b.nat && b.priority >= w.chain.priority && w.rules.setsKind(b.table)
+	})
 }
 
 func notNAT(b baseChain) bool { return !b.nat }
@@ -478,8 +499,9 @@ func (w *walk) unknown(reason string) {
 	}
 }
 
-// send records that a rule sends callers away.
+// send records that a rule sends callers away, unless they are lost.
 func (w *walk) send(r *rule, e effect) {
+	e.sent = slices.DeleteFunc(slices.Clone(e.sent), func(t Target) bool { return w.loses(t) && !w.mayTakeBack() })
 	if len(e.sent) == 0 {
 		return
 	}
