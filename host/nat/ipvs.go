@@ -22,6 +22,8 @@ const (
 	priorityIPVSRouted = 1 << 20 // behind all chains of prerouting
 )
 
+func (b baseChain) isIPVS() bool { return b.priority == priorityIPVSRouted }
+
 // virtualService is a service of IPVS and a step that sends calls to its servers.
 type virtualService struct {
 	protocol   uint8

@@ -102,7 +102,7 @@ func (w *walk) packetKind() partial {
 	switch w.hook {
 	case hookOutput, hookPrerouting, hookInput:
 	case hookIngress:
-		if w.in == nil || len(w.in.lower) > 0 {
+		if w.below {
 			return partial{}
 		}
 	default:
@@ -163,7 +163,7 @@ func (w *walk) device(leaves bool) (name string, known bool) {
 		return "lo", true
 	case leaves != w.leaving():
 		return "", true
-	case w.in == nil || w.reply && w.in.vrf != "":
+	case w.arrival() == nil || w.reply && w.in.vrf != "":
 		return "", false
 	}
 	return w.in.name, true
@@ -177,7 +177,7 @@ func (w *walk) index(leaves bool) (index uint32, known bool) {
 		return 1, true // lo is the first of every namespace (net/core/dev.c)
 	case leaves != w.leaving():
 		return 0, true
-	case w.in == nil || w.reply && w.in.vrf != "":
+	case w.arrival() == nil || w.reply && w.in.vrf != "":
 		return 0, false
 	}
 	return w.in.index, true
@@ -410,7 +410,7 @@ func (s loadFib) run(w *walk) effect {
 		here = yes
 	case w.filter != nil:
 	case s.flags&fibFlagDaddr != 0 && limited == fibFlagIif && w.hook == hookPrerouting:
-		here = w.isOn(w.in)
+		here = w.isOn(w.arrival())
 	case s.flags&fibFlagDaddr != 0 && limited == fibFlagOif && w.hook == hookOutput:
 		here = w.isOn(nil)
 	case s.flags&fibFlagSaddr != 0 && limited == 0:
