@@ -71,7 +71,8 @@ func TestBridgePort(t *testing.T) {
 	}
 }
 
-// deviceRules are rules about x0. The order of chains and the kind of packets decide about them.
+// deviceRules are rules about x0, of which the order of chains, the Ethernet type or the kind of
+// packets decides.
 var deviceRules = []struct{ name, ingress, raw, nat string }{
 	{name: "none"},
 	{name: "a redirect", nat: "th dport 8080 redirect to :9090"},
@@ -86,6 +87,11 @@ var deviceRules = []struct{ name, ingress, raw, nat string }{
 	{name: "an Ethernet broadcast in raw", raw: "th dport 8080 meta pkttype set broadcast", nat: "th dport 8080 redirect to :9090"},
 	{name: "an Ethernet broadcast in raw and another address", raw: "th dport 8080 meta pkttype set broadcast", nat: "th dport 8080 dnat ip to 10.9.0.9:9090\nth dport 8080 dnat ip6 to [fd09::9]:9090"},
 	{name: "an Ethernet broadcast in raw and the port of another address", raw: "th dport 8080 meta pkttype set broadcast", nat: "th dport 8080 dnat ip to 10.9.0.9\nth dport 8080 dnat ip6 to fd09::9"},
+	{name: "an Ethernet type", nat: "ether type { ip, ip6 } th dport 8080 redirect to :9090"},
+	{name: "another Ethernet type", nat: "ether type 8021q th dport 8080 redirect to :9090"},
+	{name: "an Ethernet type of a device", ingress: "ether type { ip, ip6 } th dport 8080 meta mark set 4", nat: "meta mark != 4 th dport 8080 redirect to :9090"},
+	{name: "another Ethernet type of a device", ingress: "ether type != { ip, ip6 } accept\nth dport 8080 th dport set 9090"},
+	{name: "a VLAN", nat: "vlan id 7 th dport 8080 redirect to :9090"},
 }
 
 // TestOrderOnDevices compares answers with callers where br_netfilter takes packets of a bridge

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,7 +124,9 @@ func (ls *links) addAddr(m netlink.Message) error {
 
 func (ls *links) machine() machine {
 	ports := map[uint32][]uint32{}
+	vlans := map[string]bool{}
 	for index, l := range ls.all {
+		vlans[l.name] = l.kind == "vlan"
 		if l.master != 0 {
 			ports[l.master] = append(ports[l.master], index)
 		}
@@ -162,6 +165,7 @@ func (ls *links) machine() machine {
 			l.vrf = master.name
 		}
 		l.lower = below(l.index, 0)
+		l.tagged = l.kind == "vlan" || slices.ContainsFunc(l.lower, func(name string) bool { return vlans[name] })
 		if b := bridge(l, 0); b != nil && b.kind == "bridge" {
 			c := calls()
 			l.early4, l.early6, l.upon = c.has4(b), c.has6(b), b != l

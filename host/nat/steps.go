@@ -258,10 +258,10 @@ func (s loadPayload) run(w *walk) effect {
 const etherType = 12
 
 // onEthernet reports whether the packet has an Ethernet header without a tag. Below a VLAN
-// it may have one.
+// it may have one, and above it, too, if the VLAN does not reorder headers.
 func (w *walk) onEthernet() bool {
 	const ethernet = 1 // ARPHRD_ETHER
-	return !w.reply && !w.leaving() && w.in != nil && w.in.kind == ethernet && len(w.in.lower) == 0
+	return !w.reply && !w.leaving() && w.in != nil && w.in.kind == ethernet && !w.in.tagged && !w.below
 }
 
 // protocolOf returns the protocol number of a family on an Ethernet (ETH_P_*).
