@@ -88,6 +88,8 @@ func (memory) ipset(index uint16) (*ipset, error) {
 
 func (memory) mayChangeReplies(tableKey) bool { return true }
 
+func (memory) setsKind(tableKey) bool { return false }
+
 func (memory) inSet(s *ipset, k ipsetKey) (bool, error) { return k.port == 8080, nil }
 
 var someIPSets = []*ipset{

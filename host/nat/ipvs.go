@@ -22,6 +22,8 @@ const (
 	priorityIPVSRouted = 1 << 20 // behind all chains of prerouting
 )
 
+func (b baseChain) isIPVS() bool { return b.priority == priorityIPVSRouted }
+
 // virtualService is a service of IPVS and a step that sends calls to its servers.
 type virtualService struct {
 	protocol   uint8
@@ -203,6 +205,7 @@ func (s virtualService) run(w *walk) effect {
 	if s.perhaps {
 		result = min(result, maybe)
 	}
+	result = min(result, w.state.kind.equals(packetHost, ^uint32(0))) // ip_vs_in leaves others alone
 	e := ifMatched(result, "it depends on IPVS")
 	if result == no {
 		return e

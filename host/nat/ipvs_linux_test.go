@@ -51,6 +51,8 @@ func TestIPVS(t *testing.T) {
 		{name: "a mark", shell: "ipvsadm -A -f 7 -s rr\nipvsadm -a -f 7 -r 10.2.0.2:9090 -m\niptables-nft -t mangle -A PREROUTING -d 10.1.0.1 -p tcp --dport 8080 -j MARK --set-mark 7", wantAll: true},
 		{name: "another address", shell: "ipvsadm -A -t 10.9.9.9:8080 -s rr\nipvsadm -a -t 10.9.9.9:8080 -r 10.2.0.2:9090 -m"},
 		{name: "behind NAT", shell: "ipvsadm -A -t 10.1.0.1:8080 -s rr\nipvsadm -a -t 10.1.0.1:8080 -r 10.2.0.2:9090 -m\niptables-nft -t nat -A PREROUTING -d 10.1.0.1 -p tcp --dport 8080 -j DNAT --to 10.2.0.3:9091", wantAll: true},
+		{name: "UDP that is an Ethernet broadcast", shell: "ipvsadm -A -u 10.1.0.1:8080 -s rr\nipvsadm -a -u 10.1.0.1:8080 -r 10.2.0.2:8080 -m\n" +
+			"nft 'table ip d { chain pre { type filter hook prerouting priority -300; udp dport 8080 meta pkttype set broadcast; }\n}'", wantAll: true, drops: true},
 		{name: "IPv6", shell: "ipvsadm -A -t [fd01::1]:8080 -s rr\nipvsadm -a -t [fd01::1]:8080 -r [fd02::2]:9090 -m", wantAll: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,6 +145,18 @@ func TestAnswersOfIPVS(t *testing.T) {
 	checkIPVS(t, someQuestions()[0], answers()[0], "all unknown virtual service tcp 192.0.2.1:8080")
 	k.ipvs = append(k.ipvs, "  -> C0000201:1F90      Local   1      0          0\n"...)
 	checkIPVS(t, someQuestions()[0], answers()[0], "")
+}
+
+// IPVS leaves alone what is not for this host.
+func TestIPVSLeavesOthersAlone(t *testing.T) {
+	a := netip.MustParseAddr("192.0.2.1")
+	s := virtualService{protocol: protocolUDP, addr: a, port: 8080, servers: []realServer{{netip.MustParseAddr("10.2.0.2"), 9090, true, 1}}}
+	for kind, want := range map[partial]tri{exactly(packetHost): yes, exactly(1): no, exactly(packetOtherhost): no, {}: maybe} {
+		w := &walk{call: call{family: familyIPv4, protocol: protocolUDP, addr: a, port: 8080}, machine: someMachine, state: state{kind: kind}}
+		if e := s.run(w); e.matched != want {
+			t.Errorf("%v: %v, want %v", kind, e.matched, want)
+		}
+	}
 }
 
 // checkIPVS wants an answer for each way to the one address, or none.

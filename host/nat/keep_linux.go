@@ -17,6 +17,7 @@ type Rules struct {
 	err        error // why they could not be read
 	base       []baseChain
 	rewriting  []rewriter
+	kinds      map[tableKey]bool
 	names      map[uint8][]string
 	tables     map[tableKey]legacyBytes
 	rules      map[chainKey][][]byte
@@ -42,7 +43,7 @@ func Keep(ctx context.Context) *Rules {
 		}
 		defer k.close()
 		r := &Rules{
-			base: k.base, rewriting: k.rewriting, names: k.names, ipvs: k.ipvs, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
+			base: k.base, rewriting: k.rewriting, kinds: k.kinds, names: k.names, ipvs: k.ipvs, noNftables: k.source == nil, tables: map[tableKey]legacyBytes{},
 			rules: map[chainKey][][]byte{}, sets: map[chainKey][]byte{}, elements: map[chainKey][][]byte{},
 		}
 		if err := r.readAll(k); err != nil {
@@ -64,7 +65,7 @@ func (r *Rules) Answer(ctx context.Context, questions []Question) ([]Answer, err
 	if r.err != nil {
 		return nil, r.err
 	}
-	k := &kernel{base: r.base, rewriting: r.rewriting, names: r.names, ipvs: r.ipvs, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
+	k := &kernel{base: r.base, rewriting: r.rewriting, kinds: r.kinds, names: r.names, ipvs: r.ipvs, readTable: func(family uint8, name string) (legacyInfo, []byte, error) {
 		t := r.tables[tableKey{family, name, true}]
 		return t.info, t.entries, nil
 	}}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +57,7 @@ type link struct {
 	netInterface
 	master, link uint32
 	kind         string
+	call4, call6 bool // options of a bridge: br_netfilter has its packets
 }
 
 // addLink adds an interface.
@@ -76,7 +79,15 @@ func (ls *links) addLink(m netlink.Message) error {
 		case kind == unix.IFLA_LINKINFO:
 			info, err := parseAttributes(value)
 			l.kind = info.text(unix.IFLA_INFO_KIND)
-			return err
+			if err != nil || l.kind != "bridge" {
+				return err
+			}
+			return eachAttribute(info[unix.IFLA_INFO_DATA], func(kind uint16, value []byte) error {
+				on := len(value) == 1 && value[0] != 0
+				l.call4 = l.call4 || kind == unix.IFLA_BR_NF_CALL_IPTABLES && on
+				l.call6 = l.call6 || kind == unix.IFLA_BR_NF_CALL_IP6TABLES && on
+				return nil
+			})
 		}
 		return nil
 	})
@@ -113,7 +124,9 @@ func (ls *links) addAddr(m netlink.Message) error {
 
 func (ls *links) machine() machine {
 	ports := map[uint32][]uint32{}
+	vlans := map[string]bool{}
 	for index, l := range ls.all {
+		vlans[l.name] = l.kind == "vlan"
 		if l.master != 0 {
 			ports[l.master] = append(ports[l.master], index)
 		}
@@ -131,6 +144,15 @@ func (ls *links) machine() machine {
 		}
 		return names
 	}
+	// A macvlan upon a bridge has what the bridge has.
+	var bridge func(l *link, depth int) *link
+	bridge = func(l *link, depth int) *link {
+		if l != nil && (l.kind == "macvlan" || l.kind == "ipvlan") && depth < maxStacked {
+			return bridge(ls.all[l.link], depth+1)
+		}
+		return l
+	}
+	calls := sync.OnceValue(readBridgeCalls)
 	var m machine
 	for _, index := range ls.order {
 		l := ls.all[index]
@@ -143,10 +165,29 @@ func (ls *links) machine() machine {
 			l.vrf = master.name
 		}
 		l.lower = below(l.index, 0)
+		l.tagged = l.kind == "vlan" || slices.ContainsFunc(l.lower, func(name string) bool { return vlans[name] })
+		if b := bridge(l, 0); b != nil && b.kind == "bridge" {
+			c := calls()
+			l.early4, l.early6, l.upon = c.has4(b), c.has6(b), b != l
+		}
 		m.interfaces = append(m.interfaces, l.netInterface)
 	}
 	return m
 }
+
+// bridgeCalls are the settings of br_netfilter. Each bridge has options beside them.
+type bridgeCalls struct{ loaded, all4, all6 bool }
+
+func readBridgeCalls() bridgeCalls {
+	v4, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	v6, err6 := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+	on := func(text []byte) bool { return strings.TrimSpace(string(text)) != "0" }
+	return bridgeCalls{err == nil && err6 == nil, on(v4), on(v6)}
+}
+
+func (c bridgeCalls) has4(l *link) bool { return c.loaded && (c.all4 || l.call4) }
+
+func (c bridgeCalls) has6(l *link) bool { return c.loaded && (c.all6 || l.call6) }
 
 // mayTranslate reports, without any rights, whether there may be NAT rules. Such
 // rules need conntrack, and that then counts connections on loopback, too, unless a

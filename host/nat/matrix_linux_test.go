@@ -14,6 +14,16 @@ func rewriting(rules string) string {
 		"ip saddr 10.2.0.2 ip saddr set 10.1.0.1\ntcp sport 9090 tcp sport set 8080\nudp sport 9091 udp sport set 8080\n}\n}\n"
 }
 
+// kindSet returns a table that sets, before NAT, for whom calls are.
+func kindSet(kind string) string {
+	return "table inet d {\nchain pre { type filter hook prerouting priority raw; meta l4proto { tcp, udp } th dport 8080 meta pkttype set " + kind + "; }\n}\n"
+}
+
+// sentAway returns a table that redirects calls of other machines.
+func sentAway(protocol string) string {
+	return "table inet t {\nchain pre {\ntype nat hook prerouting priority -100\n" + protocol + " dport 8080 redirect to :9090\n}\n}\n"
+}
+
 // TestMatrix compares answers about real rules with what real callers reach.
 func TestMatrix(t *testing.T) {
 	if !testbed.Isolated(t) {
@@ -33,6 +43,8 @@ func TestMatrix(t *testing.T) {
 		// wantSome is like wantAll, for an answer that is not certain.
 		wantSome bool
 		wantNone bool // no answer may say that somebody is sent away
+		// wantArrived wants callers who are sent away to reach a server.
+		wantArrived bool
 	}{
 		{name: "nothing"},
 		{name: "redirect", nft: "tcp dport 8080 redirect to :9090", wantAll: true},
@@ -325,6 +337,24 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			"table ip t {\nchain pre { type nat hook prerouting priority -100; iifname wan tcp dport 8080 redirect to :9090; }\n}\n", wantNone: true, drops: true},
 		{name: "a device that takes them back", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; meta pkttype set other; tcp dport 8080 meta pkttype set host; meta pkttype other udp dport 8080 meta pkttype set host; }\n}\n" +
 			"table ip t {\nchain pre { type nat hook prerouting priority -100; meta l4proto { tcp, udp } th dport 8080 redirect to :9090; }\n}\n", wantAll: true, drops: true},
+		{name: "calls that are an Ethernet broadcast", script: kindSet("broadcast"), wantNone: true, drops: true},
+		{name: "calls that are an Ethernet multicast", script: kindSet("multicast"), wantNone: true, drops: true},
+		{name: "calls that are for others", script: kindSet("other"), wantNone: true, drops: true},
+		{name: "TCP that is an Ethernet broadcast before a redirect", script: kindSet("broadcast") + sentAway("tcp"), wantNone: true, drops: true},
+		{name: "TCP that is an Ethernet multicast before a redirect", script: kindSet("multicast") + sentAway("tcp"), wantNone: true, drops: true},
+		{name: "TCP that is for others before a redirect", script: kindSet("other") + sentAway("tcp"), wantNone: true, drops: true},
+		{name: "UDP that is an Ethernet broadcast before a redirect", script: kindSet("broadcast") + sentAway("udp"), wantAll: true, wantArrived: true, drops: true},
+		{name: "UDP that is an Ethernet multicast before a redirect", script: kindSet("multicast") + sentAway("udp"), wantAll: true, wantArrived: true, drops: true},
+		{name: "UDP that is for others before a redirect", script: kindSet("other") + sentAway("udp"), wantAll: true, wantArrived: true, drops: true},
+		{name: "UDP that is an Ethernet broadcast on the way to another machine", script: kindSet("broadcast") + "table inet t {\nchain pre {\ntype nat hook prerouting priority -100\nudp dport 8080 dnat ip to 10.2.0.2:9090\nudp dport 8080 dnat ip6 to [fd02::2]:9090\n}\n}\n", wantNone: true, drops: true},
+		{name: "a device that makes calls an Ethernet broadcast", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; meta l4proto { tcp, udp } th dport 8080 meta pkttype set broadcast; }\n}\n" +
+			"table inet t {\nchain pre {\ntype nat hook prerouting priority -100\niifname wan tcp dport 8080 redirect to :9090\n}\n}\n", wantNone: true, drops: true},
+		{name: "a device that makes datagrams an Ethernet broadcast", script: "table netdev d {\nchain i { type filter hook ingress device wan priority 0; meta l4proto { tcp, udp } th dport 8080 meta pkttype set broadcast; }\n}\n" +
+			"table inet t {\nchain pre {\ntype nat hook prerouting priority -100\niifname wan udp dport 8080 redirect to :9090\n}\n}\n", wantAll: true, wantArrived: true, drops: true},
+		{name: "calls that are for this host again", script: kindSet("broadcast") + sentAway("tcp") + "table inet u {\nchain late { type filter hook prerouting priority 0; tcp dport 9090 meta pkttype set host; }\n}\n", wantAll: true, wantArrived: true, drops: true},
+		{name: "calls that may be for this host again", script: kindSet("broadcast") + sentAway("tcp") + "table inet u {\nchain re { meta pkttype set host; }\nchain late { type filter hook prerouting priority 0; tcp dport 9999 jump re; }\n}\n", wantAll: true, drops: true},
+		{name: "one caller's calls that are an Ethernet broadcast", script: "table ip d {\nchain pre { type filter hook prerouting priority raw; ip saddr 10.1.0.2 meta pkttype set broadcast; }\n}\n" + sentAway("tcp"), wantAll: true, wantArrived: true, drops: true},
+		{name: "TPROXY of an Ethernet broadcast", script: kindSet("broadcast"), shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantNone: true, drops: true},
 		{name: "TPROXY", shell: `iptables-nft -t mangle -A PREROUTING -p tcp --dport 8080 -j TPROXY --on-port 9090`, wantAll: true, drops: true},
 		{name: "tproxy of nft", script: `table ip t { chain pre { type filter hook prerouting priority -150; tcp dport 8080 tproxy to :9090 accept; }
 }`, vague: true, drops: true},
@@ -351,6 +381,9 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 			}
 			if c.wantSome && j.some == 0 {
 				t.Error("nobody may be sent away")
+			}
+			if c.wantArrived && j.arrived == 0 {
+				t.Error("nobody who is sent away reaches a server")
 			}
 			if c.wantNone && j.all+j.some > 0 {
 				t.Error("somebody is sent away")

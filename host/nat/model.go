@@ -116,6 +116,8 @@ type ruleset interface {
 	rewriters() []rewriter
 	// mayChangeReplies reports whether a table has rules that may change replies.
 	mayChangeReplies(t tableKey) bool
+	// setsKind reports whether a table has rules without NAT that set for whom packets are.
+	setsKind(t tableKey) bool
 	// set returns a set of nf_tables.
 	set(t tableKey, name string) (*set, error)
 	// element returns the element of a set with exactly this key, or nil.

@@ -155,6 +155,12 @@ type netInterface struct {
 	// lower are the devices by which its packets may arrive first: the ports of a bridge,
 	// the device below a VLAN.
 	lower []string
+	// tagged reports whether it is a VLAN, or one is below it.
+	tagged bool
+	// early4 and early6 report whether br_netfilter takes packets of the family through
+	// prerouting at the ports of a bridge, before the chains of the interface itself.
+	early4, early6 bool
+	upon           bool // the interface is not that bridge, but a macvlan upon it
 }
 
 // reaches reports whether callers from outside can reach an address of the

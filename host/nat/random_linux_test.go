@@ -145,6 +145,10 @@ func (g *generator) nft(number int) string {
 		for range 1 + g.IntN(4) {
 			b.WriteString(g.nftRule(family, use, nat) + "\n")
 		}
+		if !nat && hook == "prerouting" && g.IntN(4) == 0 {
+			g.drops = true
+			b.WriteString(g.one("", "iifname wan ", "tcp dport 8080 ", "udp dport 8000-8081 ", "meta mark 1 ") + "meta pkttype set " + g.one("host", "broadcast", "multicast", "other") + "\n")
+		}
 		b.WriteString("}\n")
 	}
 	if g.IntN(3) == 0 {

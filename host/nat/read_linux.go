@@ -79,6 +79,7 @@ type kernel struct {
 	generation uint32
 	base       []baseChain
 	rewriting  []rewriter
+	kinds      map[tableKey]bool  // tables for setsKind
 	names      map[uint8][]string // of the tables of x_tables, by family
 	readTable  func(family uint8, name string) (legacyInfo, []byte, error)
 	legacy     map[tableKey]legacyTable
@@ -236,6 +237,7 @@ func (k *kernel) readBases() error {
 // followed at the hooks where there is no NAT of the called end.
 func (k *kernel) readRewriters() error {
 	found := map[tableKey]bool{}
+	k.kinds = map[tableKey]bool{}
 	for _, b := range k.base {
 		if _, read := found[b.table]; read || b.nat {
 			continue
@@ -281,6 +283,8 @@ func (k *kernel) rewritersOf(t tableKey) ([]rewriter, error) {
 					if s.verdict && !slices.Contains(maps, s.set) {
 						maps = append(maps, s.set)
 					}
+				case storeKind:
+					k.kinds[t] = true
 				}
 			}
 			return err
@@ -310,6 +314,8 @@ func (k *kernel) rewritersOf(t tableKey) ([]rewriter, error) {
 }
 
 func (k *kernel) rewriters() []rewriter { return k.rewriting }
+
+func (k *kernel) setsKind(t tableKey) bool { return k.kinds[t] }
 
 func (k *kernel) mayChangeReplies(t tableKey) bool {
 	return slices.ContainsFunc(k.rewriting, func(r rewriter) bool { return r.table == t }) ||

@@ -24,7 +24,7 @@ func (w *walk) followReplies(c call) error {
 	}
 	for _, r.hook = range hooks {
 		for _, b := range r.rules.bases(r.family) {
-			if b.nat || b.hook != r.hook || !r.rules.mayChangeReplies(b.table) || len(b.devices) > 0 && r.in.passes(b.devices) == no {
+			if b.nat || b.hook != r.hook || !r.rules.mayChangeReplies(b.table) || len(b.devices) > 0 && r.in != nil && !lists(b.devices, r.in.name) && !r.in.isAbove(b.devices) {
 				continue
 			}
 			r.chain = b

@@ -123,7 +123,7 @@ type rewriter struct {
 }
 
 // decodeRewriters returns what a rule changes, something for each family, and its steps.
-// Those are nil that neither change headers nor lead to another chain.
+// Those are nil that neither change a packet nor lead to another chain.
 func decodeRewriters(t tableKey, message []byte) (all []rewriter, steps []step, err error) {
 	const handle, expressions = 3, 4
 	_, a, err := decodeHeader(message)
@@ -138,7 +138,7 @@ func decodeRewriters(t tableKey, message []byte) (all []rewriter, steps []step, 
 		x, err := parseAttributes(data)
 		var s step
 		switch x.text(expressionName) {
-		case "immediate", "payload", "lookup":
+		case "immediate", "payload", "lookup", "meta":
 			s, err = decodeExpression(data)
 		}
 		steps = append(steps, s)

@@ -207,7 +207,7 @@ func (s redirect) run(w *walk) effect {
 	switch {
 	case w.hook == hookOutput:
 		candidates = []netip.Addr{loopback}
-	case w.in != nil:
+	case w.arrival() != nil:
 		for _, a := range w.in.addrs {
 			if a.Is4() == (w.family == familyIPv4) && (a.Is4() || a.IsLinkLocalUnicast() == w.addr.IsLinkLocalUnicast()) {
 				candidates = append(candidates, a)

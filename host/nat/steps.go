@@ -102,7 +102,7 @@ func (w *walk) packetKind() partial {
 	switch w.hook {
 	case hookOutput, hookPrerouting, hookInput:
 	case hookIngress:
-		if w.in == nil || len(w.in.lower) > 0 {
+		if w.below {
 			return partial{}
 		}
 	default:
@@ -116,7 +116,10 @@ type storeKind struct{ at int }
 
 func (s storeKind) run(w *walk) effect {
 	kind := partial{uint32(w.reg.value[s.at]), uint32(w.reg.known[s.at]) | ^uint32(0xff)}
-	if kind.value <= packetOtherhost { // others are ignored
+	switch { // others are ignored
+	case kind != exactly(kind.value):
+		w.state.kind = w.state.kind.join(kind)
+	case kind.value <= packetOtherhost:
 		w.state.kind = kind
 	}
 	return matched
@@ -160,7 +163,7 @@ func (w *walk) device(leaves bool) (name string, known bool) {
 		return "lo", true
 	case leaves != w.leaving():
 		return "", true
-	case w.in == nil || w.reply && w.in.vrf != "":
+	case w.arrival() == nil || w.reply && w.in.vrf != "":
 		return "", false
 	}
 	return w.in.name, true
@@ -174,7 +177,7 @@ func (w *walk) index(leaves bool) (index uint32, known bool) {
 		return 1, true // lo is the first of every namespace (net/core/dev.c)
 	case leaves != w.leaving():
 		return 0, true
-	case w.in == nil || w.reply && w.in.vrf != "":
+	case w.arrival() == nil || w.reply && w.in.vrf != "":
 		return 0, false
 	}
 	return w.in.index, true
@@ -255,10 +258,10 @@ func (s loadPayload) run(w *walk) effect {
 const etherType = 12
 
 // onEthernet reports whether the packet has an Ethernet header without a tag. Below a VLAN
-// it may have one.
+// it may have one, and above it, too, if the VLAN does not reorder headers.
 func (w *walk) onEthernet() bool {
 	const ethernet = 1 // ARPHRD_ETHER
-	return !w.reply && !w.leaving() && w.in != nil && w.in.kind == ethernet && len(w.in.lower) == 0
+	return !w.reply && !w.leaving() && w.in != nil && w.in.kind == ethernet && !w.in.tagged && !w.below
 }
 
 // protocolOf returns the protocol number of a family on an Ethernet (ETH_P_*).
@@ -407,7 +410,7 @@ func (s loadFib) run(w *walk) effect {
 		here = yes
 	case w.filter != nil:
 	case s.flags&fibFlagDaddr != 0 && limited == fibFlagIif && w.hook == hookPrerouting:
-		here = w.isOn(w.in)
+		here = w.isOn(w.arrival())
 	case s.flags&fibFlagDaddr != 0 && limited == fibFlagOif && w.hook == hookOutput:
 		here = w.isOn(nil)
 	case s.flags&fibFlagSaddr != 0 && limited == 0:

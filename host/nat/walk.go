@@ -63,6 +63,7 @@ type walk struct {
 	visits     int
 
 	hook   uint32
+	below  bool // at a device below that by which the call arrives
 	chain  baseChain
 	packet packet
 	reg    registers
@@ -123,9 +124,18 @@ func follow(c call, rules ruleset, m machine, budget *int) (outcome, error) {
 
 // followOutside follows a call that arrives by an interface.
 func (w *walk) followOutside() error {
-	done, err := w.passDevice(hookIngress)
+	early := w.early()
+	done, err := false, w.passBelow()
+	if err == nil && early {
+		done, err = w.pass(hookPrerouting, func(b baseChain) bool { return !b.isIPVS() })
+		w.state.kind = w.state.kind.join(exactly(packetHost)) // as it is after NAT to another address
+	}
 	if err == nil && !done {
-		done, err = w.pass(hookPrerouting, func(b baseChain) bool { return true })
+		done, err = w.passDevice(hookIngress)
+	}
+	if err == nil && !done {
+		// ip_sabotage_in lets those in a VRF pass again.
+		done, err = w.pass(hookPrerouting, func(b baseChain) bool { return !early || b.isIPVS() || w.in.vrf != "" && !b.nat })
 	}
 	if err != nil || done {
 		return err
@@ -133,74 +143,104 @@ func (w *walk) followOutside() error {
 	return w.enter()
 }
 
+// early reports whether the call passes prerouting before the chains of its own interface.
+func (w *walk) early() bool {
+	return w.in != nil && (w.family == familyIPv4 && w.in.early4 || w.family == familyIPv6 && w.in.early6)
+}
+
+// arrival returns the interface that rules see, or nil if it is not known: upon a bridge with
+// br_netfilter, it is the bridge's in prerouting.
+func (w *walk) arrival() *netInterface {
+	if w.hook == hookPrerouting && w.early() && w.in.upon {
+		return nil
+	}
+	return w.in
+}
+
 // passDevice takes the call through the chains of the device by which it arrives or
 // leaves. done reports that no caller is left.
 func (w *walk) passDevice(hook uint32) (done bool, err error) {
 	w.hook = hook
-	var all, some []baseChain
+	var own []baseChain
 	for _, b := range w.rules.bases(w.family) {
-		if b.hook != hook {
-			continue
-		}
-		switch w.in.passes(b.devices) {
-		case yes:
-			all = append(all, b)
-		case maybe:
-			some = append(some, b)
+		if b.hook == hook && w.in != nil && lists(b.devices, w.in.name) {
+			own = append(own, b)
 		}
 	}
-	if goesOn, err := w.either(all); err != nil || !goesOn {
+	if goesOn, err := w.either(own); err != nil || !goesOn {
 		return true, err
-	}
-	for _, b := range some {
-		var on states
-		on.join(w.state)
-		before := len(w.result.away)
-		goesOn, err := w.inOrder([]baseChain{b})
-		if err != nil {
-			return false, err
-		}
-		if goesOn {
-			on.join(w.state)
-		}
-		if w.state = on.state; len(w.result.away) > before {
-			w.result.stays = true
-			w.unknown("it depends on the device where they arrive")
-		}
 	}
 	// ip_rcv_core and ip6_rcv_core drop what is for another host.
 	dropped := hook == hookIngress && w.state.kind == exactly(packetOtherhost)
 	return dropped, nil
 }
 
-// passes reports whether what arrives by the interface passes one of these devices.
-func (i *netInterface) passes(devices []string) tri {
-	if i == nil {
-		return maybe
+// passBelow takes the call through the chains of devices by which it may have arrived before.
+func (w *walk) passBelow() error {
+	w.hook, w.below = hookIngress, true
+	defer func() { w.below = false }()
+	for _, b := range w.rules.bases(w.family) {
+		if b.hook != hookIngress || w.in != nil && !w.in.isAbove(b.devices) {
+			continue
+		}
+		var on states
+		on.join(w.state)
+		before := len(w.result.away)
+		goesOn, err := w.inOrder([]baseChain{b})
+		if err != nil {
+			return err
+		}
+		if goesOn {
+			on.join(w.state)
+		}
+		if w.state = on.state; len(w.result.away) > before {
+			w.unknown("it depends on the device where they arrive")
+		}
 	}
-	result := no
-	for _, d := range devices {
-		is := func(name string) bool {
-			prefix, all := strings.CutSuffix(d, "*")
-			return name == d || all && strings.HasPrefix(name, prefix)
-		}
-		if is(i.name) {
-			return yes
-		}
-		if slices.ContainsFunc(i.lower, is) {
-			result = maybe
-		}
-	}
-	return result
+	return nil
+}
+
+// isAbove reports whether what arrives by the interface may arrive by one of these devices first.
+func (i *netInterface) isAbove(devices []string) bool {
+	return slices.ContainsFunc(i.lower, func(name string) bool { return lists(devices, name) })
+}
+
+// lists reports whether a name is among those of a chain's devices.
+func lists(devices []string, name string) bool {
+	return slices.ContainsFunc(devices, func(d string) bool {
+		prefix, all := strings.CutSuffix(d, "*")
+		return name == d || all && strings.HasPrefix(name, prefix)
+	})
 }
 
 // enter takes the call to the sockets of the machine.
 func (w *walk) enter() error {
+	if w.loses(Target{Here: true}) {
+		return nil
+	}
 	done, err := w.pass(hookInput, notNAT)
 	if err == nil && !done {
 		w.result.stays = true
 	}
 	return err
+}
+
+// loses reports whether the kernel drops the call on its way to a target, because it is not
+// for this host. tcp_v4_rcv and tcp_v6_rcv drop such a call here, and ip_forward and
+// ip6_forward on the way to another machine. Nobody asks about a datagram for this one.
+func (w *walk) loses(t Target) bool {
+	if w.in == nil || w.state.kind.equals(packetHost, ^uint32(0)) != no {
+		return false
+	}
+	return w.protocol == protocolTCP || !t.Here && t.Addr.IsValid() && !w.machine.isOwn(t.Addr)
+}
+
+// mayTakeBack reports whether the call may be for this host again, by a later rule or by
+// br_nf_pre_routing_finish.
+func (w *walk) mayTakeBack() bool {
+	return w.hook != hookPrerouting || w.early() || slices.ContainsFunc(w.rules.bases(w.family), func(b baseChain) bool {
+		return b.hook == hookPrerouting && !b.nat && b.priority >= w.chain.priority && w.rules.setsKind(b.table)
+	})
 }
 
 func notNAT(b baseChain) bool { return !b.nat }
@@ -478,8 +518,9 @@ func (w *walk) unknown(reason string) {
 	}
 }
 
-// send records that a rule sends callers away.
+// send records that a rule sends callers away, unless they are lost.
 func (w *walk) send(r *rule, e effect) {
+	e.sent = slices.DeleteFunc(slices.Clone(e.sent), func(t Target) bool { return w.loses(t) && !w.mayTakeBack() })
 	if len(e.sent) == 0 {
 		return
 	}

@@ -212,7 +212,7 @@ func (s addrType) run(w *walk) effect {
 		here := yes
 		switch {
 		case s.flags&limitIn != 0:
-			here = w.isOn(w.in)
+			here = w.isOn(w.arrival())
 		case s.flags&limitOut != 0:
 			here = w.isOn(nil)
 		}
@@ -289,7 +289,7 @@ func (s markMatch) run(w *walk) effect {
 
 // met reports whether conntrack has met the packet at another hook.
 func (w *walk) met() bool {
-	return (w.hook == hookPrerouting || w.hook == hookIngress) && w.in != nil && w.in.loopback || w.hook == hookEgress || w.hook == hookInput || w.hook == hookPostrouting
+	return (w.hook == hookPrerouting || w.hook == hookIngress) && w.in != nil && w.in.loopback || w.hook == hookIngress && !w.below && w.early() || w.hook == hookEgress || w.hook == hookInput || w.hook == hookPostrouting
 }
 
 // tracked reports whether the call has a connection here. Before the connection is
