@@ -326,7 +326,7 @@ func (n Need) noteUnproven(r *Result, sockets []host.Socket, gaps []host.Gap) {
 				n.notify(r, config.Degraded, "pid %d runs in a cgroup with a container's ID that its user can have chosen, and no container engine confirmed it", h.PID)
 			case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Image+o.Compose != "" }):
 				n.notify(r, config.Degraded, "of container %s only the name is known%s", clip(h.ContainerInfo.Name, 64), because(gaps, host.GapContainers))
-			case h.Executable != "" && h.File == "":
+			case h.Executable != "" && (h.File == "" || slices.Contains(h.Unseen, host.NamesUnseen) && slices.ContainsFunc(n.Owner, func(o config.Owner) bool { return o.Process != "" })):
 				n.notify(r, config.Degraded, "the executable of pid %d could not be compared with the machine's file of the same path", h.PID)
 			case h.User != "" && !madeBy(s, h):
 				n.notify(r, config.Degraded, "pid %d holds a socket that another user made (uid %d)", h.PID, *s.UID)

@@ -76,7 +76,7 @@ func newListed(s host.Socket, p *host.Holder, m host.Machine) Holder {
 		return h
 	}
 	h.Names = func() []string { return p.Names }
-	h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName })
+	h.Unseen = slices.DeleteFunc(slices.Clone(p.Unseen), func(what string) bool { return what == host.ContainerName || what == host.NamesUnseen })
 	h.Proves = func(o config.Owner) bool { return !s.MoreHolders && isOwner(o, *p, s, m) == proven }
 	return h
 }

@@ -75,7 +75,9 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 		return true
 	}
 	byName := o.Process != "" && matchesName(o.Process, h, m)
-	if o.Process != "" && !byName {
+	if o.Process != "" && !byName && slices.Contains(h.Unseen, host.NamesUnseen) {
+		result = min(result, unproven)
+	} else if o.Process != "" && !byName {
 		match(o.Process, executableName(h), host.FactExecutable) // it is unseen, or another
 	}
 	byPath := match(o.Executable, h.Executable, host.FactExecutable)

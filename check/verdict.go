@@ -116,6 +116,11 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return OSReserved
 	case host.NoAddress, host.NoFamily:
 		return Unavailable
+	case host.Failed:
+		if !filtered(a) || !tried.TableOK || !slices.ContainsFunc(sockets, holdsPort) || n.Binding(a.Protocol).MayTake(f.Machine.OS) {
+			return Unknown
+		}
+		status = InUse
 	default:
 		return Unknown
 	}
@@ -129,6 +134,12 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 		return Unknown
 	}
 	return status
+}
+
+// filtered reports whether portcheck may not make sockets of an address family that the
+// host has. The app may, so that what the table shows is in its way.
+func filtered(a host.Attempt) bool {
+	return a.Outcome == host.Failed && a.Op == "socket" && a.Errno == "EAFNOSUPPORT"
 }
 
 // excludes reports whether a bind that worked proves by itself that no other socket

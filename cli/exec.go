@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,7 +114,36 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return unknownError(fmt.Errorf("%s can't be run: %w", report.Safe(path), become(path, command, a.environ(), sockets)))
+	env := a.environ()
+	err = become(path, command, env, sockets)
+	if errors.Is(err, syscall.E2BIG) {
+		err = errors.New(tooLong(command, env))
+	}
+	return unknownError(fmt.Errorf("%s can't be run: %w", report.Safe(path), err))
+}
+
+// tooLong says what of a command is longer than the kernel takes, and what to do. Linux
+// has a limit for each argument and variable, and one for all of them (execve(2)).
+func tooLong(command, env []string) string {
+	const fewer = "ask for fewer ports in one exec, or for blocks of them (8000-8099)"
+	longest := 32 * os.Getpagesize() // MAX_ARG_STRLEN, with the byte at the end
+	sum := 0
+	for i, text := range slices.Concat(env, command) {
+		sum += len(text) + 1
+		if runtime.GOOS != "linux" || len(text) < longest {
+			continue
+		}
+		if i >= len(env) {
+			return fmt.Sprintf("an argument has %d bytes, and the kernel takes less than %d", len(text), longest)
+		}
+		name, _, _ := strings.Cut(text, "=")
+		return fmt.Sprintf("the variable %s has %d bytes, and the kernel takes less than %d: %s", report.Safe(name), len(text), longest, fewer)
+	}
+	text := fmt.Sprintf("its arguments and variables have %d bytes together, more than the kernel takes: %s", sum, fewer)
+	if runtime.GOOS == "linux" {
+		text += ", or raise the limit of the stack (`ulimit -s`), a quarter of which is theirs"
+	}
+	return text
 }
 
 // onlyPort reports whether the command gets one port, by --port. It has no name of

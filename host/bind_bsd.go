@@ -21,3 +21,6 @@ func newSocket(family, kind int) (int, error) {
 }
 
 func bindToDevice(int, string) error { return errNoDevices }
+
+// kernelHasIPv6 is for Linux, where a filter can forbid a process what the kernel has.
+func kernelHasIPv6() bool { return false }

@@ -97,6 +97,9 @@ func classify(op string, err error) (Outcome, string) {
 	}
 	switch {
 	case op == "socket" && errno == unix.EAFNOSUPPORT:
+		if kernelHasIPv6() {
+			return Failed, name // a filter, as systemd's RestrictAddressFamilies
+		}
 		return NoFamily, name
 	case op == opDevice && errno == unix.ENODEV:
 		return NoAddress, name
@@ -114,11 +117,12 @@ func classify(op string, err error) (Outcome, string) {
 	return Failed, name
 }
 
-// haveIPv6 reports whether an IPv6 socket can be opened.
+// haveIPv6 reports whether this machine has IPv6. That this process can't open such a
+// socket does not say that others can't.
 func haveIPv6() bool {
 	fd, err := newSocket(unix.AF_INET6, unix.SOCK_DGRAM)
 	if err != nil {
-		return !errors.Is(err, unix.EAFNOSUPPORT)
+		return !errors.Is(err, unix.EAFNOSUPPORT) || kernelHasIPv6()
 	}
 	return unix.Close(fd) == nil
 }

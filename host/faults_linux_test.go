@@ -196,8 +196,10 @@ func TestNoIPv6(t *testing.T) {
 	if !inParallel(t) {
 		return
 	}
+	testbed.NeedRoot(t)
 	holder(t, tcpListener("127.0.0.1:8080"))
-	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyIPv6}}, tries(t,
+	// Without /proc, nothing shows that the kernel has IPv6.
+	facts := probeWith(t, testbed.Faults{HideProc: true, Deny: []testbed.Denial{denyIPv6}}, tries(t,
 		"tcp any 8080", "tcp any 8081", "tcp loopback 8081", "tcp any6 8081", "tcp ::1 8081", "udp any 8080-8081", "tcp any4 8080"))
 	for i, want := range []string{"no-family in-use", "no-family ok", "ok no-family", "no-family", "no-family", "no-family ok no-family ok", "in-use"} {
 		if got := outcomes(facts.Tried[i].Attempts); got != want {
@@ -215,6 +217,29 @@ func TestNoIPv6(t *testing.T) {
 		t.Error("the machine has IPv6, want none")
 	}
 	if got, want := describe(facts.Sockets), "127.0.0.1:8080 listen"; got != want {
+		t.Errorf("sockets %s, want %s", got, want)
+	}
+}
+
+// Where a filter forbids IPv6 sockets to portcheck, the machine has IPv6 all the same, and
+// nothing says that an IPv6 endpoint is free.
+func TestIPv6Filtered(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	holder(t, sock{Protocol: "tcp", Addr: "[::]:8080", V6Only: true, Listen: true}, tcpListener("[::1]:8081"))
+	facts := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyIPv6}}, tries(t,
+		"tcp any 8080", "tcp loopback 8081", "udp any 8082", "tcp any4 8080"))
+	const failed = "failed(socket EAFNOSUPPORT)"
+	for i, want := range []string{failed, "ok " + failed, failed, "ok"} {
+		if got := outcomes(facts.Tried[i].Attempts); got != want || !facts.Tried[i].TableOK {
+			t.Errorf("try %d: %s, table %t, want %s", i, got, facts.Tried[i].TableOK, want)
+		}
+	}
+	if !facts.Machine.IPv6 {
+		t.Error("the machine has no IPv6")
+	}
+	if got, want := describe(facts.Sockets), "[::1]:8081 listen, [::]:8080 listen v6only"; got != want {
 		t.Errorf("sockets %s, want %s", got, want)
 	}
 }

@@ -51,7 +51,8 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	h.Stopped = before.state == "T"
 	h.Executable, h.File, err = d.executable(dir)
 	unseen(FactExecutable, err)
-	h.Names = d.otherNames(dir, before.name, h)
+	h.Names, err = d.otherNames(dir, before.name, h)
+	unseen(NamesUnseen, err)
 	h.Master, h.MasterUnseen = master(dir, before)
 	h.LeavesCopies = h.Master > 0 && !h.MasterUnseen && d.leavesCopies(h.Master)
 	h.Parent = before.parent

@@ -101,8 +101,8 @@ func runsShell(pid int, name string) bool {
 	if base := filepath.Base(file); base != "busybox" && base != "toybox" {
 		return slices.Contains(shells, base)
 	}
-	applet := strings.TrimPrefix(firstWord(dir), "-")
-	return slices.Contains(shells, applet)
+	applet, err := firstWord(dir)
+	return err == nil && slices.Contains(shells, strings.TrimPrefix(applet, "-"))
 }
 
 // sameFile reports whether two paths are known to lead to one file.

@@ -341,7 +341,7 @@ type Holder struct {
 	Container string    `json:"container,omitempty"` // container ID; for a proxy that of the container behind it
 	Started   time.Time `json:"started,omitzero"`
 	Command   []string  `json:"command,omitempty"`
-	Unseen    []string  `json:"unseen,omitempty"` // of the Facts and ContainerName
+	Unseen    []string  `json:"unseen,omitempty"` // of the Facts, ContainerName and NamesUnseen
 	// Job is the job that started the process, as its environment says; nil if that names
 	// none.
 	Job *Job `json:"job,omitempty"`
@@ -428,6 +428,10 @@ const (
 // ContainerName is in Unseen if an engine should have described the container,
 // and did not.
 const ContainerName = "container name"
+
+// NamesUnseen is in Unseen if it could not be found out whether Names has all names of
+// the executable.
+const NamesUnseen = "names"
 
 // ContainerInfo describes a container.
 type ContainerInfo struct {

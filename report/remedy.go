@@ -234,6 +234,15 @@ func remedyUnknown(r check.Result) advice {
 			return advice{text: "the system ran out of file descriptors: raise `sysctl " + limit + "`, or close files" + pass}
 		}
 	}
+	for _, e := range r.Endpoints {
+		if e.Op == "socket" && e.Errno == "EAFNOSUPPORT" {
+			family, allow, other := "IPv4", "AF_INET", "IPv6"
+			if strings.Contains(e.Address, ":") {
+				family, allow, other = "IPv6", "AF_INET6", "IPv4"
+			}
+			return advice{text: fmt.Sprintf("portcheck may not make %s sockets, though this host has %s: add %s to RestrictAddressFamilies of its unit, or to whatever else filters its system calls; if the app uses %s alone, name an address of it", family, family, allow, other) + pass}
+		}
+	}
 	switch {
 	case slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return e.Op == "look up user" }):
 		return advice{text: "name a user that the target has, or its number, in " + runAsKey(r) + pass}

@@ -221,6 +221,17 @@ func TestRemediesOfADuplicate(t *testing.T) {
 	}
 }
 
+// A filter of system calls is no matter of rights.
+func TestRemedyForFilteredFamily(t *testing.T) {
+	for address, want := range map[string]string{"::1": "IPv6 sockets, though this host has IPv6: add AF_INET6 to", "127.0.0.1": "IPv4 sockets, though this host has IPv4: add AF_INET to"} {
+		r := need(check.Unknown, "x")
+		r.Endpoints = []check.Endpoint{{Address: address, Port: 8080, Outcome: "failed", Op: "socket", Errno: "EAFNOSUPPORT"}}
+		if got := strings.Join(texts(r), "\n"); !strings.Contains(got, want) || strings.Contains(got, "as root") || !strings.Contains(got, "--allow-unknown") {
+			t.Errorf("%s: %s", address, got)
+		}
+	}
+}
+
 // The limit of open files is the same for root.
 func TestRemedyForTooManyFiles(t *testing.T) {
 	for errno, want := range map[string]string{"EMFILE": "ulimit -n", "WSAEMFILE": "ran out of sockets", "ENFILE": "sysctl fs.file-max", "EPERM": "run portcheck as root"} {

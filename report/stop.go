@@ -358,9 +358,9 @@ func behind(h check.Holder, r check.Result) string {
 	protocol := plain(string(r.Protocol))
 	switch {
 	case f.For == "units" && h.Unit != "":
-		return fmt.Sprintf("%s holds it for one of its socket units, and which one is not known: `systemctl list-sockets` names it; stop that one", name)
+		return fmt.Sprintf("%s holds it for one of its socket units, and which one is not known: %s names it; stop that one", name, listSockets(h))
 	case f.For == "units":
-		return fmt.Sprintf("%s holds it for one of its socket units: `systemctl list-sockets` names it; stop that one", name)
+		return fmt.Sprintf("%s holds it for one of its socket units: %s names it; stop that one", name, listSockets(h))
 	case f.For == "services":
 		return fmt.Sprintf("%s holds it for a service in its configuration (/etc/inetd.conf or /etc/xinetd.d): take the line of port %d out, and reload it with `systemctl reload`", name, h.Port)
 	case f.Own && f.Name == "dockerd":
@@ -375,6 +375,20 @@ func behind(h check.Holder, r check.Result) string {
 		return fmt.Sprintf("%s holds it for a container, and which one is not known: %s`podman ps --format '{{.Names}} {{.Ports}}'` shows the one with port %d; stop that one%s", name, as, h.Port, orItsUnit(h))
 	}
 	return fmt.Sprintf("%s holds it for a container, and which one is not known: %sask the engine (`docker ps`, `podman ps` or `nerdctl ps`) for the one with port %d, and stop that one%s", name, as, h.Port, orItsUnit(h))
+}
+
+// listSockets returns the command that lists the socket units of a service manager, with
+// the user whose it is.
+func listSockets(h check.Holder) string {
+	manager, _, ofUser := strings.Cut(h.Unit, "/")
+	switch {
+	case h.Container != nil || h.PID == 1:
+	case ofUser && isUserManager(manager):
+		return "as " + plain(managersUser(manager, h)) + ", `systemctl --user list-sockets`"
+	case asUser(h) != "":
+		return asUser(h) + "`systemctl --user list-sockets`"
+	}
+	return "`systemctl list-sockets`"
 }
 
 // orItsUnit returns what to do instead if a unit has started the container that a

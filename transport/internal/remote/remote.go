@@ -98,8 +98,8 @@ func (e *StepError) Error() string {
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// LateError is the error of a context that ended while a person may have been waited
-// for.
+// LateError is the error of a context that ended while a person or an agent may have
+// been waited for.
 type LateError struct {
 	WaitedFor string
 	Cause     error

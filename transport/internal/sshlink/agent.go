@@ -20,6 +20,7 @@ type keyAgent struct {
 	conn    net.Conn
 	timeout time.Duration // of the login, for messages
 	failed  error         // of the last signature
+	late    bool          // the time was up before it answered
 }
 
 func openAgent(ctx context.Context, socket string, timeout time.Duration) (*keyAgent, error) {
@@ -55,6 +56,7 @@ func (a *keyAgent) keys() ([]key, error) {
 
 func (a *keyAgent) agentError(what string, err error) error {
 	if a.ctx.Err() != nil {
+		a.late = true
 		return fmt.Errorf("the agent did not answer within %s", a.timeout)
 	}
 	return fmt.Errorf("the agent can't %s: %s", what, brief(err))

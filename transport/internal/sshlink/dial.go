@@ -35,7 +35,7 @@ func (d *Dialer) Dial(ctx context.Context, target config.SSHAddress) (*Link, err
 // has passed, the error has the step of err.
 func contextError(ctx context.Context, err error) error {
 	var failed *remote.StepError
-	if ctx.Err() == nil || remote.IsUnread(err) {
+	if ctx.Err() == nil || remote.IsUnread(err) || errors.As(err, &remote.LateError{}) {
 		return err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.As(err, &failed) {
@@ -62,6 +62,9 @@ func (d *Dialer) dial(ctx context.Context, a account) (*ssh.Client, error) {
 	client, err := d.handshake(ctx, conn, a, keys, in)
 	if err != nil {
 		_ = conn.Close() // the first error is the one to report
+		if in.agent != nil && in.agent.late && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = remote.At("authentication", remote.LateError{WaitedFor: "the agent at SSH_AUTH_SOCK", Cause: ctx.Err()})
+		}
 	}
 	return client, err
 }

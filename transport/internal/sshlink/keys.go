@@ -170,8 +170,8 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
 		// The old format has no checksum: one wrong passphrase of 256 decrypts it to
-		// bytes that are no key.
-		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && block.Headers["DEK-Info"] != "" {
+		// bytes that are no ASN.1, and package x509 has that error as text alone.
+		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && block.Headers["DEK-Info"] != "" && strings.Contains(err.Error(), "asn1:") {
 			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", d.o.name(passphraseVariable))
 		}
 	}
