@@ -56,6 +56,9 @@ while True:
     workers.remove(pid)
     start()`
 
+// gracefulPool is a pool whose master waits for its workers to end.
+var gracefulPool = strings.Replace(pool, "signal.SIGKILL)\n", "signal.SIGTERM)\n    while workers:\n        workers.remove(os.wait()[0])\n", 1)
+
 // copies shares a socket with three forked copies of itself. It handles no signal, so
 // they outlive it. With an argument it ends, and leaves them orphans.
 const copies = `
@@ -117,6 +120,23 @@ func TestRemediesOfProcesses(t *testing.T) {
 		}, []string{"stop python3", "and 2 more: `kill "}},
 		{"copies with sockets of their own", func(t *testing.T) int { return python(t, leaver) }, []string{"stop the processes of python3", "of which they are copies: `kill PID ", "not", "starts another"}},
 		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
+		{"a server that is suspended with its workers", func(t *testing.T) int {
+			pid := startNginx(t)
+			suspend(t, pid)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"suspended", "`kill -CONT PID ", " && kill PID`"}},
+		{"a server with suspended workers", func(t *testing.T) int {
+			pid := startNginx(t)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"workers are suspended", "`kill -CONT PID ", " && kill PID`"}},
+		{"suspended workers with sockets of their own", func(t *testing.T) int {
+			pid := python(t, gracefulPool, "3")
+			suspend(t, pid)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"stop the master of python3", "`kill -CONT PID ", " && kill PID`"}},
 		{"processes that share a socket", func(t *testing.T) int {
 			return python(t, "import os, subprocess, sys\nimport socket\ns = socket.create_server(('', 8080))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint('ready', flush=True)\nchild.wait()")
 		}, []string{"and 1 more", "`kill PID "}},
@@ -507,6 +527,37 @@ func suspend(t *testing.T, pid int) {
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		t.Fatalf("%v, %v", status, err)
+	}
+}
+
+// suspendChildren stops the children of a process and waits until they are.
+func suspendChildren(t *testing.T, pid int) {
+	t.Helper()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Fields(string(children))
+	if len(words) == 0 {
+		t.Fatal("no children")
+	}
+	for _, child := range words {
+		number, err := strconv.Atoi(child)
+		if err == nil {
+			err = syscall.Kill(number, syscall.SIGSTOP)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			stat, err := os.ReadFile("/proc/" + child + "/stat")
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("pid %s does not stop: %v", child, err)
+			}
+			if strings.Contains(string(stat), ") T ") {
+				break
+			}
+		}
 	}
 }
 
