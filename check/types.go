@@ -242,8 +242,10 @@ type Holder struct {
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
 	Stopped    bool       `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	Kernel     bool       `json:"kernel,omitempty"`  // the kernel itself has the socket
-	*Listed               // in `portcheck list` only
+	// IgnoresTerm is set if SIGTERM does nothing to the process.
+	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	Kernel      bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	*Listed          // in `portcheck list` only
 }
 
 // HolderJob is the job that started a process, as the process's environment says.
@@ -301,8 +303,8 @@ type Origin struct {
 	Master int `json:"master,omitempty"`
 	// MasterUnseen is set if the user that checks can't see the master.
 	MasterUnseen bool `json:"master_unseen,omitempty"`
-	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
-	// copies would not.
+	// LeavesCopies is set if the master does not handle SIGTERM: whatever ends it does not
+	// end its copies.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
 	// Starter is the PID of the parent, if it executes the same file and this process is
 	// no copy of it. It may start another one.

@@ -428,6 +428,8 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case from.Supervisor != "":
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, plain(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
+	case h.IgnoresTerm && alone:
+		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
 	case alone && len(f.stopped[h.PID]) > 0:
 		w.text = fmt.Sprintf("stop %s, whose workers are suspended and have to be continued first", name)
 		if h.Stopped {
@@ -435,7 +437,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		}
 		w.after = again(from, f)
 		continueFirst(w, f.stopped[h.PID])
-	case h.Stopped && (alone || from.LeavesCopies):
+	case h.Stopped && (alone || from.LeavesCopies) && !h.IgnoresTerm:
 		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	case alone:
 		w.after = again(from, f)
@@ -445,14 +447,25 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		continueFirst(w, f.stopped[from.Master])
 	case workers > 1 && from.LeavesCopies:
 		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
-		w.many, w.before = w.text, strconv.Itoa(from.Master)
+		w.before = strconv.Itoa(from.Master)
+		if h.IgnoresTerm {
+			w.text, w.command = w.text+allAtOnce, forced
+		}
+		w.many = w.text
 	case workers > 1:
 		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
 		continueFirst(w, f.stopped[from.Master])
 	default:
 		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
 		other := fmt.Sprintf("kill %d", from.Master)
-		if h.Stopped {
+		switch {
+		case h.IgnoresTerm:
+			name += atOnce
+			w.command = fmt.Sprintf("%s %d", forced, h.PID)
+			if from.LeavesCopies {
+				other = fmt.Sprintf("%s %d", forced, from.Master)
+			}
+		case h.Stopped:
 			name += ", which is suspended and has to be continued first"
 			w.command, other = fmt.Sprintf("%s %d && %s", resume, h.PID, w.command), fmt.Sprintf("%s %d && %s", resume, from.Master, other)
 		}
@@ -462,6 +475,14 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		}
 	}
 }
+
+// forced ends a process that ignores SIGTERM.
+const forced = "kill -KILL"
+
+const (
+	atOnce    = " by its own means, or end it at once, since it ignores SIGTERM"
+	allAtOnce = " by their own means, or end them at once, since they ignore SIGTERM"
+)
 
 // continueFirst makes a way that ends a master continue it and the stopped ones of its
 // workers: it waits for these to end. Whether it is stopped itself is not known if it

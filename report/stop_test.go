@@ -216,10 +216,23 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		h.Stopped = true
 		return h
 	}
+	ignoring := func(h check.Holder) check.Holder {
+		h.IgnoresTerm = true
+		return h
+	}
+	const itself, them = " by its own means, or end it at once, since it ignores SIGTERM: ", " by their own means, or end them at once, since they ignore SIGTERM: "
 	for name, c := range map[string]struct {
 		holders []check.Holder
 		want    string
 	}{
+		"one that ignores SIGTERM":        {[]check.Holder{ignoring(process(10, check.Origin{}))}, "stop app" + itself + "`kill -KILL 10`"},
+		"a suspended one that ignores it": {[]check.Holder{ignoring(stopped(process(10, check.Origin{})))}, "stop app" + itself + "`kill -KILL 10`"},
+		"one of a script that ignores it": {[]check.Holder{ignoring(process(10, check.Origin{Shell: "sh", ShellPID: 5}))}, "stop app" + itself + "`kill -KILL 10`; if sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a master that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{})), ignoring(process(11, check.Origin{Master: 10, LeavesCopies: true}))}, "stop app and the others" + them + "`kill -KILL 10 11`"},
+		"copies that ignore it":           {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true})), ignoring(stopped(process(11, check.Origin{Master: 5, LeavesCopies: true})))}, "stop the processes of app and the one of which they are copies" + them + "`kill -KILL 5 10 11`"},
+		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill -KILL 5`, then check again"},
+		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`"},
+		"one of two that ignores it":      {[]check.Holder{process(10, check.Origin{}), ignoring(process(11, check.Origin{}))}, "stop app: `kill 10`; then stop app" + itself + "`kill -KILL 11`"},
 		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
 		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
 		"a suspended copy":                {[]check.Holder{suspended, process(12, check.Origin{})}, "stop app: `kill 12`; then stop app, which is suspended and has to be continued first: `kill -CONT 11 && kill 11`"},

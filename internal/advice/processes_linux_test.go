@@ -89,6 +89,12 @@ for _ in range(3):
 print("ready", flush=True)
 time.sleep(600)`
 
+// What a script does about SIGTERM.
+const (
+	ignoring = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+	handling = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+)
+
 // sessions makes each forked copy leave its master's session.
 func sessions(script string) string {
 	for _, at := range []string{"    if pid == 0:\n", "    if os.fork() == 0:\n"} {
@@ -137,6 +143,23 @@ func TestRemediesOfProcesses(t *testing.T) {
 			suspendChildren(t, pid)
 			return pid
 		}, []string{"stop the master of python3", "`kill -CONT PID ", " && kill PID`"}},
+		{"a process that ignores SIGTERM", func(t *testing.T) int { return python(t, ignoring+listenScript, "8080") }, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
+		{"the first process of a PID namespace", func(t *testing.T) int {
+			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", listenScript, "8080")
+			if line != "ready" {
+				t.Fatal(line)
+			}
+			return childrenOf(t, cmd.Process.Pid)[0]
+		}, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
+		{"one of a PID namespace that handles SIGTERM", func(t *testing.T) int {
+			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", handling+listenScript, "8080")
+			if line != "ready" {
+				t.Fatal(line)
+			}
+			return childrenOf(t, cmd.Process.Pid)[0]
+		}, []string{"stop python3: `kill PID`"}},
+		{"copies that ignore SIGTERM, as their process does", func(t *testing.T) int { return python(t, ignoring+copies) }, []string{"ignore SIGTERM: `kill -KILL PID "}},
+		{"copies with sockets of their own that ignore SIGTERM", func(t *testing.T) int { return python(t, ignoring+leaver) }, []string{"of which they are copies by their own means", "ignore SIGTERM: `kill -KILL PID "}},
 		{"processes that share a socket", func(t *testing.T) int {
 			return python(t, "import os, subprocess, sys\nimport socket\ns = socket.create_server(('', 8080))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint('ready', flush=True)\nchild.wait()")
 		}, []string{"and 1 more", "`kill PID "}},
@@ -533,32 +556,40 @@ func suspend(t *testing.T, pid int) {
 // suspendChildren stops the children of a process and waits until they are.
 func suspendChildren(t *testing.T, pid int) {
 	t.Helper()
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	words := strings.Fields(string(children))
-	if len(words) == 0 {
-		t.Fatal("no children")
-	}
-	for _, child := range words {
-		number, err := strconv.Atoi(child)
-		if err == nil {
-			err = syscall.Kill(number, syscall.SIGSTOP)
-		}
-		if err != nil {
+	for _, child := range childrenOf(t, pid) {
+		if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			stat, err := os.ReadFile("/proc/" + child + "/stat")
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 			if err != nil || time.Now().After(deadline) {
-				t.Fatalf("pid %s does not stop: %v", child, err)
+				t.Fatalf("pid %d does not stop: %v", child, err)
 			}
 			if strings.Contains(string(stat), ") T ") {
 				break
 			}
 		}
 	}
+}
+
+// childrenOf returns the children of a process, at least one.
+func childrenOf(t *testing.T, pid int) (all []int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range strings.Fields(string(text)) {
+		child, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, child)
+	}
+	if len(all) == 0 {
+		t.Fatalf("pid %d has no children", pid)
+	}
+	return all
 }
 
 // awaitEnd waits until a process has ended, and leaves its status to be waited for.
