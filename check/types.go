@@ -151,6 +151,9 @@ type Result struct {
 	// ForksUnseen is set if a process that has forked a holder, or was forked by one,
 	// could not be examined: it most likely has the socket open, too.
 	ForksUnseen bool `json:"-"`
+	// Ended is set if a process held the port and most likely has ended since: its socket
+	// was there, and no process has it.
+	Ended bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 	// Compose is set if the need is from a Compose file.

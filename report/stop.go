@@ -57,7 +57,11 @@ func stop(r check.Result) advice {
 		}
 	}
 	if len(ways) == 0 {
-		return findOut(r)
+		a := findOut(r)
+		if r.Ended {
+			a.text = "check again: what held it has most likely ended, as a server that restarts does; if this stays so, " + a.text
+		}
+		return a
 	}
 	var a advice
 	var parts []string
