@@ -626,3 +626,36 @@ func await(t *testing.T, port string) {
 		t.Fatalf("%s: %s", r.Status, r.Message)
 	}
 }
+
+// A rule that other ports need is not to be deleted for one.
+func TestRemediesForRules(t *testing.T) {
+	for rules, want := range map[string]string{
+		"tcp dport 8080 redirect to :8081":               "delete the rule: ",
+		"tcp dport 8000-8080 redirect to :8081":          "take the port out of the rule, which may serve other ports, too: `sudo nft -a list chain ip r c`",
+		"tcp dport { 443, 8080 } redirect to :8081":      "take the port out of the set or map of the rule, which may serve other ports, too: ",
+		"tcp dport 443 goto a; tcp dport 8080 goto a":    "take the port out of the rules that lead to this one, which names none and may serve other ports, too, or delete it if it does not: `sudo nft -a list table ip r`",
+		"tcp dport vmap { 443 : goto a, 8080 : goto a }": "take the port out of the rules that lead to this one, ",
+		"tcp dport 8080 goto a":                          "take the port out of the rules that lead to this one, ",
+	} {
+		t.Run(rules, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			if _, err := exec.LookPath("nft"); err != nil {
+				testbed.Missing(t, err.Error())
+			}
+			cmd := exec.Command("nft", "-f", "-")
+			cmd.Stdin = strings.NewReader("table ip r {\nchain a { meta l4proto tcp redirect to :8081; }\nchain c { type nat hook output priority -100; " + rules + "; }\nchain p { type nat hook prerouting priority -100; " + rules + "; }\n}\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			r := place{}.check(t, "--port", "0.0.0.0:8080")[0]
+			if r.Status != check.Redirected {
+				t.Fatalf("%s: %s", r.Status, r.Message)
+			}
+			if got := remedy(t, r).Text; !strings.HasPrefix(got, want) {
+				t.Error(got)
+			}
+		})
+	}
+}
