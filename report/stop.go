@@ -457,7 +457,8 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		}
 		w.many = w.text
 	case workers > 1:
-		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
+		// It may as well be a program that has forked a server and does something else.
+		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
 		continueFirst(w, f.stopped[from.Master])
 	default:
 		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
@@ -498,7 +499,7 @@ func continueFirst(w *way, stopped []string) {
 	w.command = strings.TrimSuffix(w.command, "kill") + resume
 	w.resumed = stopped[:min(len(stopped), mostWords)]
 	if left := len(stopped) - len(w.resumed); left > 0 {
-		w.after += fmt.Sprintf("; then continue the others that are stopped (%d), which the JSON report lists", left)
+		w.after = fmt.Sprintf("; then continue the others that are stopped (%d), which the JSON report lists", left) + w.after
 	}
 }
 

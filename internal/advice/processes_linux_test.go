@@ -180,6 +180,37 @@ func TestRemediesOfProcesses(t *testing.T) {
 	}
 }
 
+// A program that has forked two servers and serves another port itself can't be told from a
+// master, and handles SIGTERM without ending them.
+func TestRemedyOfServersOfAnotherServer(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	parent := python(t, `
+import os, signal, socket, sys, time
+s = socket.create_server(("", 8080))
+for _ in range(2):
+    if os.fork() == 0:
+        os.closerange(0, 3)
+        time.sleep(600)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+s.close()
+other = socket.create_server(("", 8081))
+print("ready", flush=True)
+time.sleep(600)`)
+	kill := fmt.Sprintf("`kill %d`", parent)
+	r := place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "which may start another worker when one ends: "+kill+", then check again", "not", "which starts")
+	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	awaitEnd(t, parent)
+	r = place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "stop python3", "and 1 more: `kill ", "not", "master")
+	place{}.follow(t, "8080", r)
+}
+
 // A master with a single worker can't be told from a program that has forked a
 // server, so the worker comes first.
 func TestRemedyOfASingleWorker(t *testing.T) {
