@@ -124,6 +124,11 @@ func TestRemediesOfProcesses(t *testing.T) {
 			awaitEnd(t, pid)
 			return pid
 		}, []string{"stop python3", "and 2 more: `kill "}},
+		{"orphans with sessions of their own that share a socket", func(t *testing.T) int {
+			pid := python(t, sessions(copies), "end")
+			awaitEnd(t, pid)
+			return pid
+		}, []string{"stop python3", "and 2 more: `kill "}},
 		{"copies with sockets of their own", func(t *testing.T) int { return python(t, leaver) }, []string{"stop the processes of python3", "of which they are copies: `kill PID ", "not", "starts another"}},
 		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
 		{"a server that is suspended with its workers", func(t *testing.T) int {
