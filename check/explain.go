@@ -288,6 +288,7 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		switch {
 		case len(s.Holders) > 0 || !canBeHeld || s.Kernel:
 		case s.Complete:
+			r.Ended = s.Inode != 0 && holdsPort(s)
 			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
 			return
 		case mayBeKernels(s):

@@ -151,6 +151,9 @@ type Result struct {
 	// ForksUnseen is set if a process that has forked a holder, or was forked by one,
 	// could not be examined: it most likely has the socket open, too.
 	ForksUnseen bool `json:"-"`
+	// Ended is set if a process held the port and most likely has ended since: its socket
+	// was there, and no process has it.
+	Ended bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
 	// Compose is set if the need is from a Compose file.
@@ -242,8 +245,10 @@ type Holder struct {
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
 	Stopped    bool       `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	Kernel     bool       `json:"kernel,omitempty"`  // the kernel itself has the socket
-	*Listed               // in `portcheck list` only
+	// IgnoresTerm is set if SIGTERM does nothing to the process.
+	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	Kernel      bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	*Listed          // in `portcheck list` only
 }
 
 // HolderJob is the job that started a process, as the process's environment says.
@@ -301,8 +306,8 @@ type Origin struct {
 	Master int `json:"master,omitempty"`
 	// MasterUnseen is set if the user that checks can't see the master.
 	MasterUnseen bool `json:"master_unseen,omitempty"`
-	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
-	// copies would not.
+	// LeavesCopies is set if the master does not handle SIGTERM: whatever ends it does not
+	// end its copies.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
 	// Starter is the PID of the parent, if it executes the same file and this process is
 	// no copy of it. It may start another one.

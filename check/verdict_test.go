@@ -1000,3 +1000,27 @@ func TestUnreadTable(t *testing.T) {
 		}
 	}
 }
+
+// A holder that has most likely ended is one that no process has, and that the kernel does
+// not have either.
+func TestEnded(t *testing.T) {
+	kernels := socket(host.Listen, "[::]:8080")
+	kernels.Kernel = true
+	for name, c := range map[string]struct {
+		socket host.Socket
+		want   bool
+	}{
+		"a listener without a holder":   {socket(host.Listen, "[::]:8080"), true},
+		"a listener with one":           {socket(host.Listen, "[::]:8080", nginx), false},
+		"not all processes were seen":   {incomplete(socket(host.Listen, "[::]:8080")), false},
+		"no process can have it":        {withoutInode(socket(host.Listen, "[::]:8080")), false},
+		"the kernel has it":             {kernels, false},
+		"a connection without a holder": {socket(host.Connected, "[::]:8080"), false},
+	} {
+		var r Result
+		Need{}.noteUnseen(&r, []host.Socket{c.socket}, nil)
+		if r.Ended != c.want {
+			t.Errorf("%s: %v", name, r.Ended)
+		}
+	}
+}

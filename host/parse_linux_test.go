@@ -590,3 +590,25 @@ func TestParseMonitor(t *testing.T) {
 		}
 	}
 }
+
+func TestOnTerm(t *testing.T) {
+	for text, want := range map[string][2]bool{
+		"NSpid:\t29\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n":     {false, false},
+		"NSpid:\t29\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000004000\n":     {true, false},
+		"NSpid:\t29\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000004000\nSigCgt:\t0000000000000000\n":     {false, true},
+		"NSpid:\t29\nSigBlk:\t0000000000004000\nSigIgn:\t0000000000004000\nSigCgt:\t0000000000000000\n":     {true, false},
+		"NSpid:\t29\t11\nSigBlk:\t0000000000000000\nSigIgn:\t0000000001001000\nSigCgt:\t0000000000000002\n": {false, false},
+		"NSpid:\t29\t1\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000002\n":  {false, true},
+		"NSpid:\t29\t1\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000004002\n":  {true, false},
+		"SigBlk:\t0000000000000000\nSigIgn:\t0000000000004000\nSigCgt:\t0000000000000000\n":                 {false, true},
+	} {
+		if handled, ignored, err := onTerm([]byte(text)); err != nil || [2]bool{handled, ignored} != want {
+			t.Errorf("%q: %v, %v, %v", text, handled, ignored, err)
+		}
+	}
+	for _, text := range []string{"", "SigBlk:\t0\nSigIgn:\t0\n", "SigBlk:\t0\nSigIgn:\tx\nSigCgt:\t0\n", "SigBlk:\t0\nSigIgn:\nSigCgt:\t0\n"} {
+		if handled, ignored, err := onTerm([]byte(text)); err == nil || handled || ignored {
+			t.Errorf("%q: %v, %v, %v", text, handled, ignored, err)
+		}
+	}
+}

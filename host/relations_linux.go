@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,24 +50,42 @@ func (d *details) leavesCopies(pid int) bool {
 	return leaves
 }
 
-// leavesCopies reports whether SIGTERM ends a process before it could end its forked
-// copies: it neither handles nor ignores the signal, nor waits for it with sigwait(3).
+// leavesCopies reports whether a process ends, by SIGTERM or what it takes instead, before
+// it could end its forked copies: it does not handle the signal.
 func leavesCopies(pid int) bool {
-	const term = 1 << (unix.SIGTERM - 1)
 	status, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return false
 	}
+	handled, _, err := onTerm(status)
+	return err == nil && !handled
+}
+
+// onTerm returns from /proc/PID/status whether a process handles SIGTERM, or waits for it
+// with sigwait(3), and whether the signal does nothing at all. The first process of a PID
+// namespace gets no signal that it does not handle, unless it is SIGKILL from outside
+// (pid_namespaces(7)).
+func onTerm(status []byte) (handled, ignored bool, err error) {
+	const term = 1 << (unix.SIGTERM - 1)
+	in := map[string]bool{}
 	for _, mask := range []string{"SigBlk:", "SigIgn:", "SigCgt:"} {
 		fields, err := statusLine(status, mask)
-		if err != nil || len(fields) != 1 {
-			return false
+		if err == nil && len(fields) != 1 {
+			err = fmt.Errorf("%d fields behind %s", len(fields), mask)
 		}
-		if set, err := strconv.ParseUint(string(fields[0]), 16, 64); err != nil || set&term != 0 {
-			return false
+		if err != nil {
+			return false, false, err
 		}
+		set, err := strconv.ParseUint(string(fields[0]), 16, 64)
+		if err != nil {
+			return false, false, err
+		}
+		in[mask] = set&term != 0
 	}
-	return true
+	handled = in["SigBlk:"] || in["SigCgt:"]
+	pids, err := statusLine(status, "NSpid:") // not there without PID namespaces
+	first := err == nil && len(pids) > 0 && string(pids[len(pids)-1]) == "1"
+	return handled, !handled && (in["SigIgn:"] || first), nil
 }
 
 // starter returns the parent of a process if both execute the same file by the same

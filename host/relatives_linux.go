@@ -33,32 +33,63 @@ func relatives(pid int, groups *cgroups, orphans siblings) (kin, mates, forks []
 	return append(children, stat.parent), append(brothers, mates...), forks, known && err == nil && siblingsErr == nil
 }
 
-// siblings are the children of processes that are known to have many, by parent and
-// session. An orphan has a parent that did not start it, init or a subreaper
-// (PR_SET_CHILD_SUBREAPER), but is still in the session in which it was started.
-type siblings map[int]map[int][]int
+// siblings are the children of processes that are known to have many, by parent. An orphan
+// has a parent that did not start it, init or a subreaper (PR_SET_CHILD_SUBREAPER), but is
+// still in the session in which it was started, unless it has made one of its own. Its
+// stack is then at the address of those of the other copies.
+type siblings map[int]*brood
 
-// of returns the children of a process's parent in its session, each session's once. A
-// program that was started by a parent which still runs shares no socket with them.
+// brood is the children of a process, by session, and the forked copies of others among
+// them by the address of their stack, once they are asked for.
+type brood struct {
+	all      []int
+	sessions map[int][]int
+	stacks   map[uint64][]int
+}
+
+// of returns the children of a process's parent in its session, and those that are copies
+// as it is one, each group once. A program that was started by a parent which still runs
+// shares no socket with them.
 func (all siblings) of(s stat) ([]int, error) {
-	if s.parent <= 0 || !s.copied && inSession(s.parent, s.session) {
+	under := inSession(s.parent, s.session)
+	if s.parent <= 0 || !s.copied && under {
 		return nil, nil
 	}
-	if all[s.parent] == nil {
+	b := all[s.parent]
+	if b == nil {
 		children, err := childrenOf(s.parent)
 		if err != nil {
 			return nil, err
 		}
-		all[s.parent] = map[int][]int{}
+		b = &brood{all: children, sessions: map[int][]int{}}
+		all[s.parent] = b
 		for _, pid := range children {
 			if session, err := unix.Getsid(pid); err == nil {
-				all[s.parent][session] = append(all[s.parent][session], pid)
+				b.sessions[session] = append(b.sessions[session], pid)
 			}
 		}
 	}
-	found := all[s.parent][s.session]
-	delete(all[s.parent], s.session)
+	found := b.sessions[s.session]
+	delete(b.sessions, s.session)
+	if s.copied && s.stack != 0 && !under {
+		found = append(found, b.copies(s.stack)...)
+	}
 	return found, nil
+}
+
+// copies returns the children that are forked copies with a stack at an address.
+func (b *brood) copies(stack uint64) []int {
+	if b.stacks == nil {
+		b.stacks = map[uint64][]int{}
+		for _, pid := range b.all {
+			if s, err := readStat("/proc/" + strconv.Itoa(pid) + "/"); err == nil && s.copied {
+				b.stacks[s.stack] = append(b.stacks[s.stack], pid)
+			}
+		}
+	}
+	found := b.stacks[stack]
+	delete(b.stacks, stack)
+	return found
 }
 
 func inSession(pid, session int) bool {

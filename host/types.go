@@ -349,13 +349,15 @@ type Holder struct {
 	// directories that leads to it, and the process calls itself so.
 	Names   []string `json:"names,omitempty"`
 	Stopped bool     `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	// IgnoresTerm is set if SIGTERM does nothing to the process.
+	IgnoresTerm bool `json:"ignores_term,omitempty"`
 	// Master is the process of which this one is a forked copy, 0 if it is none. A
 	// server that runs workers replaces one that ends.
 	Master int `json:"master,omitempty"`
 	// MasterUnseen is set if /proc hides the master (mount option hidepid).
 	MasterUnseen bool `json:"master_unseen,omitempty"`
-	// LeavesCopies is set if the master does not handle SIGTERM: it would end, and its
-	// copies would not.
+	// LeavesCopies is set if the master does not handle SIGTERM: whatever ends it does not
+	// end its copies.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
 	// Starter is the parent, if it executes the same file and this one is no copy of it.
 	Starter int `json:"starter,omitempty"`

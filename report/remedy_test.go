@@ -275,6 +275,22 @@ func TestRemedyForSocketsThatAreNotListed(t *testing.T) {
 	}
 }
 
+// A server that restarts is found by another check.
+func TestRemedyForAHolderThatHasEnded(t *testing.T) {
+	root := 0
+	for _, uid := range []*int{nil, &root} {
+		r := taken(check.InUse, "x", unseen())
+		r.OS, r.UID, r.Ended = "linux", uid, true
+		if got := hints(r)[0]; !strings.HasPrefix(got.Text, "check again: what held it has most likely ended, as a server that restarts does; if this stays so, find out which process holds it") || got.Command != "sudo ss -tlnp sport = :8080" {
+			t.Errorf("uid %v: %+v", uid, got)
+		}
+		r.Ended = false
+		if got := hints(r)[0]; strings.Contains(got.Text, "check again") {
+			t.Errorf("uid %v: %+v", uid, got)
+		}
+	}
+}
+
 func TestRemedyForUnreachable(t *testing.T) {
 	r := results()["unreachable"]
 	for errno, want := range map[string]string{"ECONNREFUSED": "start the service on db.internal", "WSAECONNREFUSED": "start the service on db.internal", "ETIMEDOUT": "no firewall is in between"} {

@@ -12,11 +12,12 @@ import (
 
 // way is a way to end a holder: a sentence, or a command with the words that it takes.
 type way struct {
-	text    string // "stop its service", or all of it if there is no word
-	command string // without the word
-	word    string // such as a PID
-	before  string // a word that several ways have in common, and that comes before theirs
-	after   string // what to do next; it ends the sentence
+	text    string   // "stop its service", or all of it if there is no word
+	command string   // without the word
+	word    string   // such as a PID
+	before  string   // a word that several ways have in common, and that comes before theirs
+	after   string   // what to do next; it ends the sentence
+	resumed []string // further words, of processes that are only continued first
 	holder  check.Holder
 	many    string // text for several words; "" for text and a count
 }
@@ -56,7 +57,11 @@ func stop(r check.Result) advice {
 		}
 	}
 	if len(ways) == 0 {
-		return findOut(r)
+		a := findOut(r)
+		if r.Ended {
+			a.text = "check again: what held it has most likely ended, as a server that restarts does; if this stays so, " + a.text
+		}
+		return a
 	}
 	var a advice
 	var parts []string
@@ -93,16 +98,21 @@ func stop(r check.Result) advice {
 
 // family is how the processes among holders descend from each other.
 type family struct {
-	pids   map[int]bool
-	copies map[int]int // forked copies of a process, by its PID
+	pids    map[int]bool
+	copies  map[int]int      // forked copies of a process, by its PID
+	stopped map[int][]string // the PIDs of those that it ends and that a signal has stopped
 }
 
 func familyOf(holders []check.Holder) family {
-	f := family{map[int]bool{}, map[int]int{}}
+	f := family{map[int]bool{}, map[int]int{}, map[int][]string{}}
 	for _, h := range holders {
 		if h.PID > 0 && !f.pids[h.PID] {
 			f.pids[h.PID] = true
-			f.copies[h.From().Master]++
+			from := h.From()
+			f.copies[from.Master]++
+			if h.Stopped && from.Master > 1 && !from.LeavesCopies {
+				f.stopped[from.Master] = append(f.stopped[from.Master], strconv.Itoa(h.PID))
+			}
 		}
 	}
 	return f
@@ -135,7 +145,7 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	}
 	for _, w := range ways {
 		switch {
-		case w.command != first.command || w.after != first.after || w.before != first.before:
+		case w.command != first.command || w.after != first.after || w.before != first.before || !slices.Equal(w.resumed, first.resumed):
 			rest = append(rest, w)
 		case len(words) == mostWords:
 			more++
@@ -151,8 +161,8 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	}
 	all := strings.Join(words, " ")
 	command = first.command + " " + all
-	if first.command == resume {
-		command += " && kill " + all
+	if ended, found := strings.CutSuffix(first.command, resume); found {
+		command = strings.Join(append([]string{command}, first.resumed...), " ") + " && " + ended + "kill " + all
 	}
 	return text + ": `" + command + "`" + first.after, command, more, rest
 }
@@ -436,24 +446,74 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case from.Supervisor != "":
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, plain(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
-	case h.Stopped && (alone || from.LeavesCopies):
+	case h.IgnoresTerm && alone:
+		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
+	case alone && len(f.stopped[h.PID]) > 0:
+		w.text = fmt.Sprintf("stop %s, whose workers are suspended and have to be continued first", name)
+		if h.Stopped {
+			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
+		}
+		w.after = again(from, f)
+		continueFirst(w, f.stopped[h.PID])
+	case h.Stopped && (alone || from.LeavesCopies) && !h.IgnoresTerm:
 		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	case alone:
 		w.after = again(from, f)
 	case from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
 		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
+		continueFirst(w, f.stopped[from.Master])
 	case workers > 1 && from.LeavesCopies:
 		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
-		w.many, w.before = w.text, strconv.Itoa(from.Master)
+		w.before = strconv.Itoa(from.Master)
+		if h.IgnoresTerm {
+			w.text, w.command = w.text+allAtOnce, forced
+		}
+		w.many = w.text
 	case workers > 1:
-		w.text, w.word = fmt.Sprintf("stop the master of %s, which starts another worker when one ends", name), strconv.Itoa(from.Master)
+		// It may as well be a program that has forked a server and does something else.
+		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
+		continueFirst(w, f.stopped[from.Master])
 	default:
-		w.text = fmt.Sprintf("stop %s: `kill %d`; if pid %d, of which it is a copy, starts another one: `kill %d`", name, h.PID, from.Master, from.Master)
+		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
+		other := fmt.Sprintf("kill %d", from.Master)
+		switch {
+		case h.IgnoresTerm:
+			name += atOnce
+			w.command = fmt.Sprintf("%s %d", forced, h.PID)
+			if from.LeavesCopies {
+				other = fmt.Sprintf("%s %d", forced, from.Master)
+			}
+		case h.Stopped:
+			name += ", which is suspended and has to be continued first"
+			w.command, other = fmt.Sprintf("%s %d && %s", resume, h.PID, w.command), fmt.Sprintf("%s %d && %s", resume, from.Master, other)
+		}
+		w.text = fmt.Sprintf("stop %s: `%s`; if pid %d, of which it is a copy, starts another one: `%s`", name, w.command, from.Master, other)
 		if from.LeavesCopies {
 			w.text += ", then check again"
 		}
-		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
+	}
+}
+
+// forced ends a process that ignores SIGTERM.
+const forced = "kill -KILL"
+
+const (
+	atOnce    = " by its own means, or end it at once, since it ignores SIGTERM"
+	allAtOnce = " by their own means, or end them at once, since they ignore SIGTERM"
+)
+
+// continueFirst makes a way that ends a master continue it and the stopped ones of its
+// workers: it waits for these to end. Whether it is stopped itself is not known if it
+// does not hold the port, and to continue a process that runs changes nothing.
+func continueFirst(w *way, stopped []string) {
+	if len(stopped) == 0 {
+		return
+	}
+	w.command = strings.TrimSuffix(w.command, "kill") + resume
+	w.resumed = stopped[:min(len(stopped), mostWords)]
+	if left := len(stopped) - len(w.resumed); left > 0 {
+		w.after = fmt.Sprintf("; then continue the others that are stopped (%d), which the JSON report lists", left) + w.after
 	}
 }
 

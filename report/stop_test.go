@@ -169,7 +169,13 @@ func TestRemedyIsBounded(t *testing.T) {
 		t.Errorf("workers: %+v", got)
 	}
 	for i := range r.Holders {
-		r.Holders[i].Origin = nil
+		r.Holders[i].Stopped = true
+	}
+	if got := hints(r)[0]; len(strings.Fields(got.Command)) != 3+mostWords+3 || !strings.HasSuffix(got.Command, " && kill 5") || !strings.Contains(got.Text, fmt.Sprintf("`; then continue the others that are stopped (%d), which the JSON report lists", mostHolders-mostWords)) {
+		t.Errorf("stopped workers: %+v", got)
+	}
+	for i := range r.Holders {
+		r.Holders[i].Origin, r.Holders[i].Stopped = nil, false
 	}
 	got := hints(r)[0]
 	if words := strings.Fields(got.Command); len(words) != 1+mostWords || !strings.Contains(got.Text, fmt.Sprintf("stop the others (%d), which the JSON report lists", 5000-mostWords)) {
@@ -213,13 +219,33 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		h.Stopped = true
 		return h
 	}
+	ignoring := func(h check.Holder) check.Holder {
+		h.IgnoresTerm = true
+		return h
+	}
+	const itself, them = " by its own means, or end it at once, since it ignores SIGTERM: ", " by their own means, or end them at once, since they ignore SIGTERM: "
 	for name, c := range map[string]struct {
 		holders []check.Holder
 		want    string
 	}{
+		"one that ignores SIGTERM":        {[]check.Holder{ignoring(process(10, check.Origin{}))}, "stop app" + itself + "`kill -KILL 10`"},
+		"a suspended one that ignores it": {[]check.Holder{ignoring(stopped(process(10, check.Origin{})))}, "stop app" + itself + "`kill -KILL 10`"},
+		"one of a script that ignores it": {[]check.Holder{ignoring(process(10, check.Origin{Shell: "sh", ShellPID: 5}))}, "stop app" + itself + "`kill -KILL 10`; if sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
+		"a master that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{})), ignoring(process(11, check.Origin{Master: 10, LeavesCopies: true}))}, "stop app and the others" + them + "`kill -KILL 10 11`"},
+		"copies that ignore it":           {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true})), ignoring(stopped(process(11, check.Origin{Master: 5, LeavesCopies: true})))}, "stop the processes of app and the one of which they are copies" + them + "`kill -KILL 5 10 11`"},
+		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill -KILL 5`, then check again"},
+		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`"},
+		"one of two that ignores it":      {[]check.Holder{process(10, check.Origin{}), ignoring(process(11, check.Origin{}))}, "stop app: `kill 10`; then stop app" + itself + "`kill -KILL 11`"},
 		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
 		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
 		"a suspended copy":                {[]check.Holder{suspended, process(12, check.Origin{})}, "stop app: `kill 12`; then stop app, which is suspended and has to be continued first: `kill -CONT 11 && kill 11`"},
+		"a suspended master":              {[]check.Holder{stopped(process(10, check.Origin{})), stopped(process(11, check.Origin{Master: 10})), process(12, check.Origin{Master: 10})}, "stop app, which is suspended and has to be continued first, with its workers: `kill -CONT 10 11 && kill 10`"},
+		"suspended workers":               {[]check.Holder{process(10, check.Origin{}), stopped(process(11, check.Origin{Master: 10})), stopped(process(12, check.Origin{Master: 10}))}, "stop app, whose workers are suspended and have to be continued first: `kill -CONT 10 11 12 && kill 10`"},
+		"suspended workers of another":    {[]check.Holder{stopped(process(11, check.Origin{Master: 10})), process(12, check.Origin{Master: 10})}, "stop the master of app, which may start another worker when one ends: `kill -CONT 10 11 && kill 10`, then check again"},
+		"workers of another":              {[]check.Holder{process(11, check.Origin{Master: 10}), process(12, check.Origin{Master: 10})}, "stop the master of app, which may start another worker when one ends: `kill 10`, then check again"},
+		"suspended ones of a hidden one":  {[]check.Holder{stopped(process(10, check.Origin{Master: 5, MasterUnseen: true}))}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill -CONT 5 10 && sudo kill 5`"},
+		"one suspended copy":              {[]check.Holder{stopped(process(10, check.Origin{Master: 5}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if pid 5, of which it is a copy, starts another one: `kill -CONT 5 && kill 5`"},
+		"a suspended one of two masters":  {[]check.Holder{process(10, check.Origin{}), stopped(process(11, check.Origin{Master: 10})), process(20, check.Origin{})}, "stop app, whose workers are suspended and have to be continued first: `kill -CONT 10 11 && kill 10`; then stop app: `kill 20`"},
 		"a master without a socket":       {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true}), process(11, check.Origin{Master: 5, LeavesCopies: true})}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`"},
 		"a hidden master":                 {[]check.Holder{process(10, check.Origin{Master: 5, MasterUnseen: true}), process(11, check.Origin{Master: 5, MasterUnseen: true})}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill 5`"},
 		"one copy":                        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true})}, "stop app: `kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},

@@ -56,6 +56,9 @@ while True:
     workers.remove(pid)
     start()`
 
+// gracefulPool is a pool whose master waits for its workers to end.
+var gracefulPool = strings.Replace(pool, "signal.SIGKILL)\n", "signal.SIGTERM)\n    while workers:\n        workers.remove(os.wait()[0])\n", 1)
+
 // copies shares a socket with three forked copies of itself. It handles no signal, so
 // they outlive it. With an argument it ends, and leaves them orphans.
 const copies = `
@@ -86,6 +89,12 @@ for _ in range(3):
 print("ready", flush=True)
 time.sleep(600)`
 
+// What a script does about SIGTERM.
+const (
+	ignoring = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+	handling = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+)
+
 // sessions makes each forked copy leave its master's session.
 func sessions(script string) string {
 	for _, at := range []string{"    if pid == 0:\n", "    if os.fork() == 0:\n"} {
@@ -115,8 +124,47 @@ func TestRemediesOfProcesses(t *testing.T) {
 			awaitEnd(t, pid)
 			return pid
 		}, []string{"stop python3", "and 2 more: `kill "}},
+		{"orphans with sessions of their own that share a socket", func(t *testing.T) int {
+			pid := python(t, sessions(copies), "end")
+			awaitEnd(t, pid)
+			return pid
+		}, []string{"stop python3", "and 2 more: `kill "}},
 		{"copies with sockets of their own", func(t *testing.T) int { return python(t, leaver) }, []string{"stop the processes of python3", "of which they are copies: `kill PID ", "not", "starts another"}},
 		{"nginx", startNginx, []string{"stop nginx: `kill PID`", "not", "more"}},
+		{"a server that is suspended with its workers", func(t *testing.T) int {
+			pid := startNginx(t)
+			suspend(t, pid)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"suspended", "`kill -CONT PID ", " && kill PID`"}},
+		{"a server with suspended workers", func(t *testing.T) int {
+			pid := startNginx(t)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"workers are suspended", "`kill -CONT PID ", " && kill PID`"}},
+		{"suspended workers with sockets of their own", func(t *testing.T) int {
+			pid := python(t, gracefulPool, "3")
+			suspend(t, pid)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"stop the master of python3", "`kill -CONT PID ", " && kill PID`"}},
+		{"a process that ignores SIGTERM", func(t *testing.T) int { return python(t, ignoring+listenScript, "8080") }, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
+		{"the first process of a PID namespace", func(t *testing.T) int {
+			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", listenScript, "8080")
+			if line != "ready" {
+				t.Fatal(line)
+			}
+			return childrenOf(t, cmd.Process.Pid)[0]
+		}, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
+		{"one of a PID namespace that handles SIGTERM", func(t *testing.T) int {
+			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", handling+listenScript, "8080")
+			if line != "ready" {
+				t.Fatal(line)
+			}
+			return childrenOf(t, cmd.Process.Pid)[0]
+		}, []string{"stop python3: `kill PID`"}},
+		{"copies that ignore SIGTERM, as their process does", func(t *testing.T) int { return python(t, ignoring+copies) }, []string{"ignore SIGTERM: `kill -KILL PID "}},
+		{"copies with sockets of their own that ignore SIGTERM", func(t *testing.T) int { return python(t, ignoring+leaver) }, []string{"of which they are copies by their own means", "ignore SIGTERM: `kill -KILL PID "}},
 		{"processes that share a socket", func(t *testing.T) int {
 			return python(t, "import os, subprocess, sys\nimport socket\ns = socket.create_server(('', 8080))\nchild = subprocess.Popen(['sleep', '600'], pass_fds=[s.fileno()])\nprint('ready', flush=True)\nchild.wait()")
 		}, []string{"and 1 more", "`kill PID "}},
@@ -135,6 +183,37 @@ func TestRemediesOfProcesses(t *testing.T) {
 			place{}.follow(t, "8080", r)
 		})
 	}
+}
+
+// A program that has forked two servers and serves another port itself can't be told from a
+// master, and handles SIGTERM without ending them.
+func TestRemedyOfServersOfAnotherServer(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	parent := python(t, `
+import os, signal, socket, sys, time
+s = socket.create_server(("", 8080))
+for _ in range(2):
+    if os.fork() == 0:
+        os.closerange(0, 3)
+        time.sleep(600)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+s.close()
+other = socket.create_server(("", 8081))
+print("ready", flush=True)
+time.sleep(600)`)
+	kill := fmt.Sprintf("`kill %d`", parent)
+	r := place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "which may start another worker when one ends: "+kill+", then check again", "not", "which starts")
+	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	awaitEnd(t, parent)
+	r = place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "stop python3", "and 1 more: `kill ", "not", "master")
+	place{}.follow(t, "8080", r)
 }
 
 // A master with a single worker can't be told from a program that has forked a
@@ -510,6 +589,45 @@ func suspend(t *testing.T, pid int) {
 	}
 }
 
+// suspendChildren stops the children of a process and waits until they are.
+func suspendChildren(t *testing.T, pid int) {
+	t.Helper()
+	for _, child := range childrenOf(t, pid) {
+		if err := syscall.Kill(child, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("pid %d does not stop: %v", child, err)
+			}
+			if strings.Contains(string(stat), ") T ") {
+				break
+			}
+		}
+	}
+}
+
+// childrenOf returns the children of a process, at least one.
+func childrenOf(t *testing.T, pid int) (all []int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range strings.Fields(string(text)) {
+		child, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, child)
+	}
+	if len(all) == 0 {
+		t.Fatalf("pid %d has no children", pid)
+	}
+	return all
+}
+
 // awaitEnd waits until a process has ended, and leaves its status to be waited for.
 func awaitEnd(t *testing.T, pid int) {
 	t.Helper()
@@ -542,5 +660,38 @@ func await(t *testing.T, port string) {
 	}
 	if r := (place{}).check(t, manifest, "--wait", "20s")[0]; r.Status != check.Listening {
 		t.Fatalf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// A rule that other ports need is not to be deleted for one.
+func TestRemediesForRules(t *testing.T) {
+	for rules, want := range map[string]string{
+		"tcp dport 8080 redirect to :8081":               "delete the rule: ",
+		"tcp dport 8000-8080 redirect to :8081":          "take the port out of the rule, which may serve other ports, too: `sudo nft -a list chain ip r c`",
+		"tcp dport { 443, 8080 } redirect to :8081":      "take the port out of the set or map of the rule, which may serve other ports, too: ",
+		"tcp dport 443 goto a; tcp dport 8080 goto a":    "take the port out of the rules that lead to this one, which names none and may serve other ports, too, or delete it if it does not: `sudo nft -a list table ip r`",
+		"tcp dport vmap { 443 : goto a, 8080 : goto a }": "take the port out of the rules that lead to this one, ",
+		"tcp dport 8080 goto a":                          "take the port out of the rules that lead to this one, ",
+	} {
+		t.Run(rules, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			if _, err := exec.LookPath("nft"); err != nil {
+				testbed.Missing(t, err.Error())
+			}
+			cmd := exec.Command("nft", "-f", "-")
+			cmd.Stdin = strings.NewReader("table ip r {\nchain a { meta l4proto tcp redirect to :8081; }\nchain c { type nat hook output priority -100; " + rules + "; }\nchain p { type nat hook prerouting priority -100; " + rules + "; }\n}\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			r := place{}.check(t, "--port", "0.0.0.0:8080")[0]
+			if r.Status != check.Redirected {
+				t.Fatalf("%s: %s", r.Status, r.Message)
+			}
+			if got := remedy(t, r).Text; !strings.HasPrefix(got, want) {
+				t.Error(got)
+			}
+		})
 	}
 }
