@@ -464,7 +464,7 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	r.facts = facts
 	b.take(ctx, facts)
 	for _, g := range facts.Gaps {
-		if g.Kind == host.GapNamespace {
+		if g.Kind == host.GapNamespace || g.Kind == host.GapLeases {
 			unseen = append(unseen, Notice{Code: config.Degraded, Severity: config.SeverityWarning, Message: gapText(g)})
 		}
 	}

@@ -224,7 +224,7 @@ var (
 		host.NoFamily: true, host.Excluded: true, host.Failed: true, host.NotTried: true,
 	}
 	knownStates = map[host.State]bool{host.Listen: true, host.Bound: true, host.Connected: true, host.TimeWait: true, host.Closing: true}
-	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapHolders: true, host.GapContainers: true, host.GapRules: true, host.GapAllocated: true, host.GapNamespace: true}
+	knownGaps   = map[host.GapKind]bool{"": true, host.GapSockets: true, host.GapLeases: true, host.GapHolders: true, host.GapContainers: true, host.GapRules: true, host.GapAllocated: true, host.GapNamespace: true}
 	knownKinds  = map[host.NamespaceKind]bool{"": true, host.NamespaceHost: true, host.NamespaceContainer: true, host.NamespaceUnknown: true}
 )
 

@@ -523,6 +523,23 @@ func TestFreeWhereNothingCanBeBound(t *testing.T) {
 	}
 }
 
+// Where leases can't be asked for, free and check say so.
+func TestLeasesThatAreNotKnown(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	testbed.Deny(t, testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_UNIX, Errno: unix.EAFNOSUPPORT})
+	const want = "leases of ports could not be listed, so some may be leased to another job: socket: address family not supported by protocol"
+	if code, stderr := runsInto(t, nil, nil, "free", "--range", "8000-8009", "--protocol", "udp"); code != exitOK || !strings.Contains(stderr, want) {
+		t.Errorf("free: exit code %d, %s", code, stderr)
+	}
+	cmd := program(nil, "check", "-p", "8000/udp")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "target local: warning: "+want) {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+}
+
 // A port that is bound is not handed out, even if no table shows it.
 func TestFreeWhereBoundSocketsAreHidden(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,9 @@ func (p *probe) lookAhead() {
 	if p.everyHolder() {
 		return // that is long, and what recheck finds is part of it
 	}
+	if fewDescriptors() {
+		return // a bind could get none meanwhile
+	}
 	sockets := p.sockets()
 	if len(sockets) == 0 || len(sockets) > mostAhead || slices.ContainsFunc(sockets, couldBeCheck) {
 		return // because of those the table is read again

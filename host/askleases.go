@@ -48,7 +48,7 @@ func (p *probe) askLeases() {
 		})
 	}
 	if err != nil {
-		p.addGaps([]Gap{{What: "leases of ports could not be listed: " + err.Error()}})
+		p.addGaps([]Gap{{Kind: GapLeases, What: "leases of ports could not be listed, so some may be leased to another job: " + err.Error()}})
 	}
 	p.facts.Leases = describeLeases(held, p.req.Job)
 	for _, l := range p.facts.Leases {

@@ -144,3 +144,11 @@ func parseSocketLink(link []byte) (inode uint64, ok bool) {
 	}
 	return inode, true
 }
+
+// fewDescriptors reports whether this process may have so few that two parts of a probe
+// could take them from each other.
+func fewDescriptors() bool {
+	const enough = 256
+	var limit unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur < enough
+}

@@ -166,13 +166,16 @@ func (p *probe) readMachine() {
 func (p *probe) readAll() {
 	var queries []query
 	var got tableRead
+	table := func() {
+		queries = p.queries()
+		got = readTable(p.ctx, queries)
+	}
 	read := make(chan *panics.Panic, 1)
-	go func() {
-		read <- panics.Catch(func() {
-			queries = p.queries()
-			got = readTable(p.ctx, queries)
-		})
-	}()
+	if fewDescriptors() {
+		read <- panics.Catch(table)
+	} else {
+		go func() { read <- panics.Catch(table) }()
+	}
 	p.readMachine()
 	p.askLeases()
 	(<-read).Repanic()

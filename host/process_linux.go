@@ -64,7 +64,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 
 	status, err := readKernelFile(dir + "status")
 	if err == nil {
-		_, h.IgnoresTerm, _ = onTerm(status) // false if it is not known
+		h.IgnoresTerm = ignoresTerm(pid, status)
 		h.UID, err = parseEffectiveUID(status)
 	}
 	if err == nil {

@@ -58,13 +58,36 @@ func leavesCopies(pid int) bool {
 		return false
 	}
 	handled, _, err := onTerm(status)
-	return err == nil && !handled
+	return err == nil && !handled && !waitsForSignals(pid)
 }
 
-// onTerm returns from /proc/PID/status whether a process handles SIGTERM, or waits for it
-// with sigwait(3), and whether the signal does nothing at all. The first process of a PID
-// namespace gets no signal that it does not handle, unless it is SIGKILL from outside
-// (pid_namespaces(7)).
+// ignoresTerm reports whether SIGTERM does nothing to a process of that status; false if
+// it is not known.
+func ignoresTerm(pid int, status []byte) bool {
+	_, ignored, err := onTerm(status)
+	return err == nil && ignored && !waitsForSignals(pid)
+}
+
+// waitsForSignals reports whether a thread of a process waits in sigwait(3), or may do so.
+// Meanwhile the kernel has the signals that it waits for in none of its masks
+// (do_sigtimedwait of kernel/signal.c).
+func waitsForSignals(pid int) bool {
+	const most = 64
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil || len(threads) > most {
+		return true
+	}
+	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
+		where, err := readKernelFile(dir + "/" + thread.Name() + "/wchan")
+		return unlessEnded(err, dir+"/"+thread.Name()) != nil || strings.Contains(string(where), "sigtimedwait")
+	})
+}
+
+// onTerm returns from /proc/PID/status whether a process handles SIGTERM, or blocks it, as
+// those do that read it from a signalfd(2), and whether the signal does nothing at all. The
+// first process of a PID namespace gets no signal that it does not handle, unless it is
+// SIGKILL from outside (pid_namespaces(7)).
 func onTerm(status []byte) (handled, ignored bool, err error) {
 	const term = 1 << (unix.SIGTERM - 1)
 	in := map[string]bool{}

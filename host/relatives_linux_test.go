@@ -1,11 +1,13 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -113,6 +115,31 @@ func TestRootCgroup(t *testing.T) {
 	if path, _ := parseUnifiedCgroup(string(text)); path == "/" {
 		if mates, known := groups.matesOf(os.Getpid()); len(mates) > 0 || !known {
 			t.Errorf("root cgroup: %v, known %t", mates, known)
+		}
+	}
+}
+
+// A process that waits in sigwait takes signals that it neither handles nor blocks.
+func TestWaitsForSignals(t *testing.T) {
+	for wait, want := range map[string]bool{"signal.sigwait({signal.SIGTERM})": true, "signal.pause()": false} {
+		cmd, line := testbed.Python(t, `
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+`+wait)
+		if line != "ready" {
+			t.Fatal(line)
+		}
+		pid := cmd.Process.Pid
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); waitsForSignals(pid) != want && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		if got := ignoresTerm(pid, status); got == want {
+			t.Errorf("%s: ignores SIGTERM: %t", wait, got)
 		}
 	}
 }

@@ -467,6 +467,7 @@ type GapKind string
 // The kinds of gaps.
 const (
 	GapSockets    GapKind = "sockets"         // sockets are missing
+	GapLeases     GapKind = "leases"          // leases of ports are missing
 	GapHolders    GapKind = "holders"         // holders of sockets are missing
 	GapContainers GapKind = "container-names" // the descriptions of containers, of holders with ContainerName in Unseen
 	GapRules      GapKind = "nat-rules"       // NAT rules
