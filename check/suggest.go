@@ -147,12 +147,15 @@ func (c claims) of(target string, proto port.Protocol) *port.Bits {
 // claimsOf returns the claims of needs, and of those that are not checked.
 func (o Options) claimsOf(needs []Need) claims {
 	c := claims{}
-	for _, n := range slices.Concat(needs, o.Claimed) {
-		if n.Expect.Connects() || n.Auto && !n.chosen {
-			continue // its port is the remote's, or none
-		}
-		for _, proto := range n.Protocols {
-			c.add(n.Target, proto, n.Ports)
+	for _, list := range [][]Need{needs, o.Claimed} {
+		for i := range list {
+			n := &list[i]
+			if n.Expect.Connects() || n.Auto && !n.chosen {
+				continue // its port is the remote's, or none
+			}
+			for _, proto := range n.Protocols {
+				c.add(n.Target, proto, n.Ports)
+			}
 		}
 	}
 	return c

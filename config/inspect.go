@@ -1,6 +1,10 @@
 package config
 
-import "gopkg.in/yaml.v3"
+import (
+	"bytes"
+
+	"gopkg.in/yaml.v3"
+)
 
 // The limits of one manifest.
 const (
@@ -25,7 +29,7 @@ const (
 // manifest, not even under x- keys. It stops at the first limit.
 type inspector struct {
 	walker
-	starts   map[lineColumn]*yaml.Node
+	starts   map[lineColumn]*yaml.Node // nil: the text has no tags
 	nodes    int
 	exceeded bool // a limit was reported
 }
@@ -35,7 +39,10 @@ type lineColumn struct{ line, column int }
 // inspect inspects all nodes below root and reports whether they are within the
 // limits.
 func (w *walker) inspect(root *yaml.Node, data []byte) bool {
-	i := inspector{walker: walker{file: w.file}, starts: map[lineColumn]*yaml.Node{}}
+	i := inspector{walker: walker{file: w.file}}
+	if bytes.IndexByte(data, '!') >= 0 {
+		i.starts = map[lineColumn]*yaml.Node{}
+	}
 	i.visit(root, 1)
 	i.findTags(data)
 	w.found = append(w.found, i.found...)
@@ -56,7 +63,9 @@ func (i *inspector) visit(n *yaml.Node, depth int) {
 		i.report(n, tooDeep)
 		return
 	}
-	i.starts[lineColumn{n.Line, n.Column}] = n
+	if i.starts != nil {
+		i.starts[lineColumn{n.Line, n.Column}] = n
+	}
 	if n.Anchor != "" {
 		i.report(n, hasAnchor, quote(n.Anchor))
 	}
@@ -75,6 +84,9 @@ func (i *inspector) visit(n *yaml.Node, depth int) {
 // the library drops the tag "!", and because a block mapping has the position of
 // its first key, so that a node does not show which of the two has the tag.
 func (i *inspector) findTags(data []byte) {
+	if i.starts == nil {
+		return
+	}
 	at := lineColumn{1, 1}
 	for k, r := range string(data) {
 		switch {

@@ -160,9 +160,10 @@ func (m *manifest) needs(n *yaml.Node) {
 		return
 	}
 	m.Ports = slices.Grow(m.Ports, len(n.Content))
+	r := newNeedReader(m)
 	for i, item := range n.Content {
 		if item.Kind != yaml.AliasNode {
-			m.need(fmt.Sprintf("ports[%d]", i), item)
+			r.need(fmt.Sprintf("ports[%d]", i), item)
 		}
 	}
 }

@@ -8,29 +8,31 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// need reads one entry of ports.
-func (m *manifest) need(key string, n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode && !isNull(n) {
-		sample := "8080"
-		if _, err := port.ParseRange(n.Value); err == nil {
-			sample = n.Value
-		}
-		m.report(n, bareNeed, key, sample, describe(n))
-		return
+// needReader reads needs, one after the other. Its entries store into one Port, and are
+// made once: a manifest may have thousands of needs.
+type needReader struct {
+	*manifest
+	p       Port
+	options map[string]field // the keys of the need's socket
+	entries []entry
+}
+
+func newNeedReader(m *manifest) *needReader {
+	r := &needReader{manifest: m}
+	p := &r.p
+	socket := []entry{
+		{"reuse_address", func(key string, n *yaml.Node) { p.ReuseAddress = m.optional(key, n) }},
+		{"reuse_port", into(&p.ReusePort, m.boolean)},
+		{"device", into(&p.Device, m.device)},
 	}
-	p := Port{
-		Protocols: m.protocols, Addresses: m.addresses, Expect: Free, Severity: m.severity,
-		Range: m.ranges, Exclude: m.exclude, Wait: m.wait, Allow: m.allow,
-	}
-	var reuse map[string]field
-	fields := m.mapping(key, "", n, []entry{
+	r.entries = []entry{
 		{"name", into(&p.Name, m.needName)},
-		{"port", func(key string, n *yaml.Node) { m.needPort(key, n, &p) }},
+		{"port", func(key string, n *yaml.Node) { m.needPort(key, n, p) }},
 		{"protocol", into(&p.Protocols, m.protocolList)},
 		{"address", into(&p.Addresses, m.addressList)},
 		{"expect", into(&p.Expect, m.expectWord)},
 		{"owner", into(&p.Owner, m.ownerList)},
-		{"socket", func(key string, n *yaml.Node) { reuse = m.socket(key, n, &p) }},
+		{"socket", func(key string, n *yaml.Node) { r.options = m.mapping(key, key+".", n, socket) }},
 		{"run_as", into(&p.RunAs, m.user)},
 		{"range", into(&p.Range, m.ports)},
 		{"exclude", into(&p.Exclude, m.portsOrNone)},
@@ -43,36 +45,46 @@ func (m *manifest) need(key string, n *yaml.Node) {
 		{"remote", into(&p.Remote, m.remote)},
 		{"connect_timeout", into(&p.ConnectTimeout, m.connectTimeout)},
 		{"only", into(&p.Only, m.boolean)},
-	})
+	}
+	return r
+}
+
+// need reads one entry of ports.
+func (r *needReader) need(key string, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && !isNull(n) {
+		sample := "8080"
+		if _, err := port.ParseRange(n.Value); err == nil {
+			sample = n.Value
+		}
+		r.report(n, bareNeed, key, sample, describe(n))
+		return
+	}
+	r.options, r.p = nil, Port{
+		Protocols: r.protocols, Addresses: r.addresses, Expect: Free, Severity: r.severity,
+		Range: r.ranges, Exclude: r.exclude, Wait: r.wait, Allow: r.allow,
+	}
+	p := &r.p
+	fields := r.mapping(key, "", n, r.entries)
 	if n.Kind != yaml.MappingNode {
 		return
 	}
 	for _, required := range []string{"name", "port"} {
 		if _, ok := fields[required]; !ok {
-			m.report(n, missingKey, required)
+			r.report(n, missingKey, required)
 		}
 	}
 	if p.Expect.Connects() {
-		m.checkReachable(&p, fields)
+		r.checkReachable(p, fields)
 	} else {
-		m.checkBindable(p, fields, reuse)
+		r.checkBindable(*p, fields, r.options)
 	}
 	if p.Auto {
-		m.checkAuto(&p, fields)
+		r.checkAuto(p, fields)
 	}
 	if f, ok := fields["port"]; ok {
-		p.At = m.at(f.value)
+		p.At = r.at(f.value)
 	}
-	m.Ports = append(m.Ports, p)
-}
-
-// socket reads the socket options that the app sets before bind.
-func (m *manifest) socket(key string, n *yaml.Node, p *Port) map[string]field {
-	return m.mapping(key, key+".", n, []entry{
-		{"reuse_address", func(key string, n *yaml.Node) { p.ReuseAddress = m.optional(key, n) }},
-		{"reuse_port", into(&p.ReusePort, m.boolean)},
-		{"device", into(&p.Device, m.device)},
-	})
+	r.Ports = append(r.Ports, *p)
 }
 
 // checkBindable checks the combination of keys of a need that the app binds.

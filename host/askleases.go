@@ -24,7 +24,7 @@ func (p *probe) askLeases() {
 	for _, t := range p.req.Tries {
 		wanted.add(t.Protocol, port.Set{t.Ports})
 	}
-	var locks []lease.Held
+	locks := make([]lease.Held, 0, len(p.req.Tries))
 	for _, proto := range port.Protocols {
 		if bits := wanted[proto]; bits != nil {
 			for n := bits.Next(1); n <= port.MaxPort; n = bits.Next(uint16(n + 1)) {

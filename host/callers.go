@@ -30,8 +30,8 @@ const (
 // followCallers follows the callers of tries through NAT rules, as far as a verdict
 // may depend on it, and finds the sockets behind the rules.
 func (p *probe) followCallers() {
-	var questions []nat.Question
-	var tries []int // of each question
+	questions := make([]nat.Question, 0, len(p.req.Tries))
+	tries := make([]int, 0, len(p.req.Tries)) // of each question
 	for i, t := range p.req.Tries {
 		if !t.Callers || p.ctx.Err() != nil {
 			continue

@@ -157,9 +157,17 @@ type naming struct {
 
 func namesOf(r check.Report) naming {
 	by := naming{len(r.Targets) > 1, map[string]bool{}}
+	several := false
+	for i := range r.Results {
+		x, first := &r.Results[i], &r.Results[0]
+		by.targets = by.targets || x.Target != first.Target
+		several = several || appOf(*x) != appOf(*first)
+	}
+	if !several {
+		return by
+	}
 	apps := map[string]string{} // the first one that has the name
 	for _, x := range r.Results {
-		by.targets = by.targets || x.Target != r.Results[0].Target
 		switch app := appOf(x); {
 		case app == "" || app == x.Source.File: // the place says it
 		case apps[x.Name] == "":
