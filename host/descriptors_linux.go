@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -37,15 +38,18 @@ func processes() ([]int, error) {
 	return pids, nil
 }
 
-// descriptor is a descriptor of a socket, which proves that the process has the
-// socket open.
+// descriptor is a descriptor of a socket, or of an io_uring with which the socket is
+// registered. It proves that the process has the socket open.
 type descriptor struct {
 	inode uint64
-	path  string // /proc/PID/fd/N
+	path  string // /proc/PID/fd/N, or /proc/PID/fdinfo/N of an io_uring
 }
 
 // stillOpen reports whether the descriptor still is one of the same socket.
 func (d descriptor) stillOpen() bool {
+	if filepath.Base(filepath.Dir(d.path)) == "fdinfo" {
+		return slices.Contains(registeredSockets(d.path), d.inode)
+	}
 	link, err := os.Readlink(d.path)
 	inode, ok := parseSocketLink([]byte(link))
 	return err == nil && ok && inode == d.inode
@@ -113,9 +117,20 @@ func (r *descriptorReader) socketsIn(path string) (found []descriptor, open int,
 			if err != nil {
 				return found, open, err
 			}
-			if inode, ok := parseSocketLink(link[:n]); ok && r.wanted[inode] != nil && !known[inode] {
+			var all []uint64
+			at := path + "/" + name
+			if inode, ok := parseSocketLink(link[:n]); ok {
+				all = append(all, inode)
+			} else if string(link[:n]) == ringLink {
+				at = filepath.Dir(path) + "/fdinfo/" + name
+				all = registeredSockets(at)
+			}
+			for _, inode := range all {
+				if r.wanted[inode] == nil || known[inode] {
+					continue
+				}
 				known[inode] = true
-				if found = append(found, descriptor{inode, path + "/" + name}); len(found) == len(r.wanted) {
+				if found = append(found, descriptor{inode, at}); len(found) == len(r.wanted) {
 					return found, open, nil
 				}
 			}

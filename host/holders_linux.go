@@ -53,6 +53,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	s.missing = len(s.wanted)
 	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)
+		s.examineThreads()
 		s.findForks()
 	} else {
 		s.examineLikely()
@@ -133,6 +134,7 @@ func (s *search) examineLikely() {
 	s.examine(creators, s.nothingMissing)
 	if s.missing > 0 {
 		s.examine(s.all(), s.nothingMissing)
+		s.examineThreads()
 	}
 	s.left = descriptorsOfRelatives
 	s.examineRelatives(groups)

@@ -520,6 +520,55 @@ ctypes.CDLL(None).pthread_exit(None)`)
 	}
 }
 
+// Sockets that the directory of a process's descriptors does not list: one is registered
+// with an io_uring and its descriptor is closed, and one is that of a thread with
+// descriptors of its own.
+func TestUnlistedDescriptors(t *testing.T) {
+	for name, script := range map[string]string{
+		"io_uring": `
+SETUP, REGISTER, REGISTER_FILES = 425, 427, 2
+def hide(s):
+    ring = libc.syscall(SETUP, 4, ctypes.create_string_buffer(120))
+    if ring < 0 or libc.syscall(REGISTER, ring, REGISTER_FILES, (ctypes.c_int * 1)(s.fileno()), 1) < 0:
+        raise OSError(ctypes.get_errno(), "io_uring")
+    s.close()
+s = listen()
+hide(s)
+print("ready", flush=True)
+time.sleep(600)`,
+		"thread": `
+def run():
+    CLONE_FILES = 0x400
+    if libc.unshare(CLONE_FILES) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    s = listen()
+    print("ready", flush=True)
+    time.sleep(600)
+threading.Thread(target=run, daemon=True).start()
+time.sleep(600)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !inParallel(t) {
+				return
+			}
+			cmd, _ := testbed.StartWith(t, func(*exec.Cmd) {}, "/usr/bin/python3", "-c", `
+import ctypes, socket, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def listen():
+    s = socket.socket()
+    s.bind(("127.0.0.1", 8080))
+    s.listen()
+    return s
+`+script)
+			for _, req := range []Request{tries(t, "tcp any 8080"), {Listeners: true}} {
+				if s := onlySocket(t, probeHere(t, req)); !slices.Equal(pidsOf(s), []int{cmd.Process.Pid}) {
+					t.Errorf("%+v: held by %v, want %d", req, pidsOf(s), cmd.Process.Pid)
+				}
+			}
+		})
+	}
+}
+
 // A descriptor is one of a socket as long as its link is the same.
 func TestStillOpen(t *testing.T) {
 	for link, want := range map[string]bool{"socket:[5]": true, "socket:[6]": false, "pipe:[5]": false, "": false} {

@@ -20,8 +20,9 @@ import (
 // interfaces are known by their port. The others, such as WireGuard's and those of an
 // NFS server, are those that no process has open although every process was examined,
 // and that are still there: the process of another one may have ended meanwhile. That is
-// not enough by itself. A socket on its way between processes, one in an io_uring, or one
-// that each of a chain of short processes hands on, has no process either.
+// not enough by itself. A socket on its way between processes, one in an io_uring of an
+// older kernel, or one that each of a chain of short processes hands on, has no process
+// either.
 func markKernels(ctx context.Context, sockets []*Socket) {
 	ownerless := map[uint64][]*Socket{}
 	ports := wantedPorts{}
