@@ -242,6 +242,9 @@ func (r *Result) unreadTable(where string, gaps []host.Gap) {
 func (n Need) explainUnknown(r *Result, e evidence) {
 	x := e.blamed[0]
 	switch {
+	case x.mayBeLeased:
+		r.LeasesUnknown = true
+		r.Message = fmt.Sprintf("%s: could not determine whether another job has leased it%s", e.where, because(e.facts.Gaps, host.GapLeases))
 	case x.Outcome == host.Failed:
 		r.Message = fmt.Sprintf("%s could not be tried%s", e.where, n.failure(x.Attempt))
 	case !e.tried.TableOK:

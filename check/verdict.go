@@ -33,7 +33,11 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			noIPv6 = true
 			continue
 		}
-		verdicts = append(verdicts, endpointVerdict{a, sockets, judgeEndpoint(n, a, tried, sockets, f)})
+		v := endpointVerdict{Attempt: a, sockets: sockets, status: judgeEndpoint(n, a, tried, sockets, f)}
+		if v.status == Free && leasesUnknown(f) {
+			v.status, v.mayBeLeased = Unknown, true
+		}
+		verdicts = append(verdicts, v)
 	}
 	r.Status = Unavailable
 	for _, rank := range ranks {
@@ -56,8 +60,9 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 // endpointVerdict is the verdict on one endpoint of a need.
 type endpointVerdict struct {
 	host.Attempt
-	sockets []host.Socket
-	status  Status
+	sockets     []host.Socket
+	status      Status
+	mayBeLeased bool // it would be free, and another job may have leased it
 }
 
 // impliesIPv4 reports whether an IPv6 endpoint belongs to an address of the need

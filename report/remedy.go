@@ -259,6 +259,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as root, which can try a port as another user" + leaveOut + pass}
 	case r.Expect.Connects() && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
 		return advice{text: "allow more time with `--timeout`, or need fewer ports" + pass}
+	case r.LeasesUnknown:
+		return advice{text: "let portcheck find out which ports other jobs have leased: the message says what it lacks" + pass}
 	case r.Method == check.None:
 		return advice{text: "nothing was probed" + pass}
 	case r.TableOnly:

@@ -250,12 +250,13 @@ func TestRemedyForTooManyFiles(t *testing.T) {
 }
 
 func TestRemedyForUnknown(t *testing.T) {
-	unprobed, tableOnly := need(check.Unknown, "x"), need(check.Unknown, "x")
+	unprobed, tableOnly, leases := need(check.Unknown, "x"), need(check.Unknown, "x"), need(check.Unknown, "x")
+	leases.LeasesUnknown = true
 	unprobed.Method = check.None
 	tableOnly.TableOnly = true
 	noTime := results()["unreachable"]
 	noTime.Status, noTime.Endpoints[0].Errno = check.Unknown, "--timeout leaves too little time"
-	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck run on the target": tableOnly, "allow more time with `--timeout`": noTime} {
+	for want, r := range map[string]check.Result{"nothing was probed": unprobed, "let portcheck find out which ports other jobs have leased: the message says": leases, "let portcheck run on the target": tableOnly, "allow more time with `--timeout`": noTime} {
 		if got := strings.Join(texts(r), "\n"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}
