@@ -122,7 +122,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.NoAddress, host.NoFamily:
 		return Unavailable
 	case host.Failed:
-		if !filtered(a) || !tried.TableOK || !slices.ContainsFunc(sockets, holdsPort) || n.Binding(a.Protocol).MayTake(f.Machine.OS) {
+		if !takenUntried(n.Binding(a.Protocol), a, tried, sockets, f.Machine) {
 			return Unknown
 		}
 		status = InUse
@@ -141,10 +141,14 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	return status
 }
 
-// filtered reports whether portcheck may not make sockets of an address family that the
-// host has. The app may, so that what the table shows is in its way.
-func filtered(a host.Attempt) bool {
-	return a.Outcome == host.Failed && a.Op == "socket" && a.Errno == "EAFNOSUPPORT"
+// takenUntried reports whether portcheck could not come to the bind, because of a filter of
+// system calls for example, and the table shows what is in the way of the app.
+func takenUntried(b port.Binding, a host.Attempt, tried host.Tried, sockets []host.Socket, m host.Machine) bool {
+	early := a.Outcome == host.Failed && slices.Contains([]string{"setresuid", "socket", "setsockopt"}, a.Op)
+	return early && tried.TableOK && !b.MayTake(m.OS) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+		bindsBeside := s.State == host.Bound && s.Protocol == port.TCP && b.ReuseAddress
+		return holdsPort(s) && !bindsBeside
+	})
 }
 
 // excludes reports whether a bind that worked proves by itself that no other socket

@@ -553,6 +553,30 @@ func TestLeasesThatCantBeAskedFor(t *testing.T) {
 	}
 }
 
+// Where portcheck may not make IPv6 sockets, what the table shows is in the app's way all the
+// same, and the advice is about the filter.
+func TestIPv6SocketsAreForbidden(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	l, err := net.Listen("tcp", "[::]:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	testbed.Deny(t, testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_INET6, Errno: unix.EPERM})
+	out, _ := program(nil, "check", "-p", "8080", "-p", "8081").CombinedOutput()
+	for _, want := range []string{
+		"tcp 8080 is in use by ", fmt.Sprintf("(pid %d,", os.Getpid()),
+		"tcp 8081 could not be tried (socket: EPERM)", "portcheck may not make IPv6 sockets (EPERM): add AF_INET6 to RestrictAddressFamilies", "1 conflict, 1 unknown",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("not %q in\n%s", want, out)
+		}
+	}
+}
+
 // A port that is bound is not handed out, even if no table shows it.
 func TestFreeWhereBoundSocketsAreHidden(t *testing.T) {
 	t.Parallel()

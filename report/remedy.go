@@ -235,12 +235,12 @@ func remedyUnknown(r check.Result) advice {
 		}
 	}
 	for _, e := range r.Endpoints {
-		if e.Op == "socket" && e.Errno == "EAFNOSUPPORT" {
+		if e.Op == "socket" && slices.Contains([]string{"EAFNOSUPPORT", "EPERM", "EACCES"}, e.Errno) {
 			family, allow, other := "IPv4", "AF_INET", "IPv6"
 			if strings.Contains(e.Address, ":") {
 				family, allow, other = "IPv6", "AF_INET6", "IPv4"
 			}
-			return advice{text: fmt.Sprintf("portcheck may not make %s sockets, though this host has %s: add %s to RestrictAddressFamilies of its unit, or to whatever else filters its system calls; if the app uses %s alone, name an address of it", family, family, allow, other) + pass}
+			return advice{text: fmt.Sprintf("portcheck may not make %s sockets (%s): add %s to RestrictAddressFamilies of its unit, or allow it in whatever else filters its system calls; if the app uses %s alone, name an address of it", family, e.Errno, allow, other) + pass}
 		}
 	}
 	switch {
