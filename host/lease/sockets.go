@@ -210,13 +210,7 @@ func (h Held) mayHold() bool {
 
 // mostAsked is how many locks are asked at the same time. Each is a descriptor, of which
 // the rest of a probe needs some.
-var mostAsked = sync.OnceValue(func() int {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 1
-	}
-	return int(min(max(limit.Cur/4, 1), 256))
-})
+func mostAsked() int { return int(min(max(Descriptors()/4, 1), 256)) }
 
 // leastTime is how long at least the keepers of that many locks have for an answer,
 // whatever others did before.
