@@ -242,8 +242,15 @@ func (r *Result) unreadTable(where string, gaps []host.Gap) {
 func (n Need) explainUnknown(r *Result, e evidence) {
 	x := e.blamed[0]
 	switch {
-	case x.Outcome == host.Failed:
+	case x.mayBeLeased:
+		r.LeasesUnknown = true
+		r.Message = fmt.Sprintf("%s: could not determine whether another job has leased it%s", e.where, because(e.facts.Gaps, host.GapLeases))
+	case x.Outcome == host.Failed && !takenUntried(n.Binding(x.Protocol), x.Attempt, e.tried, x.sockets, e.facts.Machine):
 		r.Message = fmt.Sprintf("%s could not be tried%s", e.where, n.failure(x.Attempt))
+		if holding := holdingPort(e.sockets); len(holding) > 0 && e.tried.TableOK {
+			n.listHolders(r, holding, e.facts.Gaps)
+			n.notify(r, config.Claimed, "%s has bound it", describeAll(holding))
+		}
 	case !e.tried.TableOK:
 		r.unreadTable(e.where, e.facts.Gaps)
 	case e.tried.NoBindReason != "" && (len(x.sockets) == 0 || onlyConnections(n.Binding(x.Protocol), x.sockets)):

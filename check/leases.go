@@ -107,6 +107,12 @@ func leasedToOthers(leases []host.Lease, e port.Endpoint) *host.Lease {
 	return nil
 }
 
+// leasesUnknown reports whether another job may have leased a port without being in the
+// leases of f.
+func leasesUnknown(f host.Facts) bool {
+	return slices.ContainsFunc(f.Gaps, func(g host.Gap) bool { return g.Kind == host.GapLeases })
+}
+
 // leasedStatus returns the verdict on a port that another job has leased. That job's
 // own server may listen already, or a stranger that has not asked.
 func leasedStatus(sockets []host.Socket) Status {

@@ -212,12 +212,14 @@ func describeAll(sockets []host.Socket) string {
 	}
 	var names []string
 	seen := map[process]bool{}
-	unknown := ""
+	var unknown []string // what differs: the kernel has one, and a process may have another
 	// Clients in the accept queue of a listener belong to no process yet.
 	anyHolds := slices.ContainsFunc(sockets, holdsPort)
 	for _, s := range sockets {
-		if len(s.Holders) == 0 && unknown == "" && s.State != host.TimeWait && (holdsPort(s) || !anyHolds) {
-			unknown = unseen(s)
+		if len(s.Holders) == 0 && s.State != host.TimeWait && (holdsPort(s) || !anyHolds) {
+			if text := unseen(s); !slices.Contains(unknown, text) {
+				unknown = append(unknown, text)
+			}
 		}
 		for i := range s.Holders {
 			h := &s.Holders[i]
@@ -233,12 +235,8 @@ func describeAll(sockets []host.Socket) string {
 			}
 		}
 	}
-	total := len(seen)
-	if unknown != "" {
-		if total++; total <= most {
-			names = append(names, unknown)
-		}
-	}
+	total := len(seen) + len(unknown)
+	names = append(names, unknown[:min(len(unknown), max(most-len(seen), 0))]...)
 	if total > most {
 		names = append(names, fmt.Sprintf("%d more", total-most))
 	}

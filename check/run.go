@@ -112,7 +112,7 @@ func reportTarget(name string, f host.Facts, err error) TargetReport {
 		switch g.Kind {
 		case host.GapHolders, host.GapContainers:
 			continue // a notice on the results where a holder is missing
-		case host.GapNamespace, host.GapLeases:
+		case host.GapNamespace:
 			n.Severity = config.SeverityWarning
 		}
 		t.Notices = append(t.Notices, n)

@@ -555,6 +555,19 @@ func TestFreePorts(t *testing.T) {
 	if _, _, err = FreePorts(context.Background(), n, targetOf("local", canned(f)), Options{Alternatives: 1}); err == nil || !strings.Contains(err.Error(), "EPERM") {
 		t.Errorf("without a table: %v, want EPERM", err)
 	}
+	_, _, err = FreePorts(context.Background(), n, targetOf("local", withoutLeases{&sim{}}), Options{Alternatives: 1})
+	if want := "which ports other jobs have leased could not be determined: leases of ports could not be listed: socket"; err == nil || err.Error() != want {
+		t.Errorf("without leases: %v, want %s", err, want)
+	}
+}
+
+// withoutLeases is a host on which leases can't be asked for.
+type withoutLeases struct{ *sim }
+
+func (h withoutLeases) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
+	f, err := h.sim.Probe(ctx, req)
+	noLeases(&f)
+	return f, err
 }
 
 func TestFreePortsFails(t *testing.T) {
@@ -688,6 +701,7 @@ func TestNoAlternativesWithoutEveryTarget(t *testing.T) {
 	}{
 		"not reached": {unreachable("app2", "no route"), "they must be free on every target, and app2 could not be probed"},
 		"by table":    {targetOf("app2", files), "no port can be test-bound on app2"},
+		"no leases":   {targetOf("app2", withoutLeases{&sim{}}), "which ports other jobs have leased on app2 could not be determined"},
 	} {
 		on := func(target string) func(*Need) { return func(n *Need) { n.Target = target } }
 		needs := []Need{needOf("a.yml", "web", inRange("20000-20010"), on("app1")), needOf("a.yml", "web", inRange("20000-20010"), on("app2"))}

@@ -196,6 +196,8 @@ func poolOf(n Need, rounds []*round, c claims) (p pool, reason string) {
 				return none, fmt.Sprintf("they must be free on every target, and %s could not be probed", r.Name)
 			case r.tableOnly && !n.Auto:
 				return none, fmt.Sprintf("no port can be test-bound on %s", r.Name)
+			case leasesUnknown(r.facts) && !n.Auto:
+				return none, fmt.Sprintf("which ports other jobs have leased on %s could not be determined", r.Name)
 			}
 			p.open = append(p.open, &found.bits)
 			if claimed := c[claimKey{r.Name, proto}]; claimed != nil {
@@ -339,7 +341,7 @@ func (s *search) askBlock(r *round, b *batch, first uint16) {
 			try.ReuseAddress = false
 		}
 		b.try(try, func(tried host.Tried, a answer) {
-			if !bindable(s.need, tried, a.about(try.Ports).Sockets) || len(s.need.away(proto, tried, nil)) > 0 {
+			if leasesUnknown(a.Facts) || !bindable(s.need, tried, a.about(try.Ports).Sockets) || len(s.need.away(proto, tried, nil)) > 0 {
 				s.fail(first)
 				s.noteUntried(tried, a.Limits)
 			}
@@ -455,6 +457,9 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	if err == nil {
 		err = wholeTable(facts)
 	}
+	if err == nil && leasesUnknown(facts) {
+		err = errors.New("which ports other jobs have leased could not be determined" + because(facts.Gaps, host.GapLeases))
+	}
 	for i := 0; err == nil && i < len(facts.Tried); i++ {
 		if why := facts.Tried[i].NoBindReason; why != "" {
 			err = errors.New("no port can be test-bound there: " + why)
@@ -467,7 +472,7 @@ func (r *round) freePorts(ctx context.Context, n Need, wanted int) (ports []uint
 	r.facts = facts
 	b.take(ctx, facts)
 	for _, g := range facts.Gaps {
-		if g.Kind == host.GapNamespace || g.Kind == host.GapLeases {
+		if g.Kind == host.GapNamespace {
 			unseen = append(unseen, Notice{Code: config.Degraded, Severity: config.SeverityWarning, Message: gapText(g)})
 		}
 	}

@@ -145,6 +145,8 @@ type Result struct {
 	// TableErrno is the error number for which the socket table could not be
 	// read; empty if it was read.
 	TableErrno string `json:"-"`
+	// LeasesUnknown is set if the port could be bound, and another job may have leased it.
+	LeasesUnknown bool `json:"-"`
 	// Unlisted is set if the port is held by a socket that the socket table can't
 	// show on that system.
 	Unlisted bool `json:"-"`

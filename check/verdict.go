@@ -33,7 +33,11 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			noIPv6 = true
 			continue
 		}
-		verdicts = append(verdicts, endpointVerdict{a, sockets, judgeEndpoint(n, a, tried, sockets, f)})
+		v := endpointVerdict{Attempt: a, sockets: sockets, status: judgeEndpoint(n, a, tried, sockets, f)}
+		if v.status == Free && leasesUnknown(f) {
+			v.status, v.mayBeLeased = Unknown, true
+		}
+		verdicts = append(verdicts, v)
 	}
 	r.Status = Unavailable
 	for _, rank := range ranks {
@@ -56,8 +60,9 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 // endpointVerdict is the verdict on one endpoint of a need.
 type endpointVerdict struct {
 	host.Attempt
-	sockets []host.Socket
-	status  Status
+	sockets     []host.Socket
+	status      Status
+	mayBeLeased bool // it would be free, and another job may have leased it
 }
 
 // impliesIPv4 reports whether an IPv6 endpoint belongs to an address of the need
@@ -117,7 +122,7 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.NoAddress, host.NoFamily:
 		return Unavailable
 	case host.Failed:
-		if !filtered(a) || !tried.TableOK || !slices.ContainsFunc(sockets, holdsPort) || n.Binding(a.Protocol).MayTake(f.Machine.OS) {
+		if !takenUntried(n.Binding(a.Protocol), a, tried, sockets, f.Machine) {
 			return Unknown
 		}
 		status = InUse
@@ -136,10 +141,14 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	return status
 }
 
-// filtered reports whether portcheck may not make sockets of an address family that the
-// host has. The app may, so that what the table shows is in its way.
-func filtered(a host.Attempt) bool {
-	return a.Outcome == host.Failed && a.Op == "socket" && a.Errno == "EAFNOSUPPORT"
+// takenUntried reports whether portcheck could not come to the bind, because of a filter of
+// system calls for example, and the table shows what is in the way of the app.
+func takenUntried(b port.Binding, a host.Attempt, tried host.Tried, sockets []host.Socket, m host.Machine) bool {
+	early := a.Outcome == host.Failed && slices.Contains([]string{"setresuid", "socket", "setsockopt"}, a.Op)
+	return early && tried.TableOK && !b.MayTake(m.OS) && slices.ContainsFunc(sockets, func(s host.Socket) bool {
+		bindsBeside := s.State == host.Bound && s.Protocol == port.TCP && b.ReuseAddress
+		return holdsPort(s) && !bindsBeside
+	})
 }
 
 // excludes reports whether a bind that worked proves by itself that no other socket

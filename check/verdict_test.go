@@ -306,6 +306,10 @@ func table(err bool) func(*host.Facts) {
 	}
 }
 
+func noLeases(f *host.Facts) {
+	f.Gaps = []host.Gap{{What: "leases of ports could not be listed: socket", Kind: host.GapLeases}}
+}
+
 // noPrivileges sets net.ipv4.ip_unprivileged_port_start to 0, as in containers.
 func noPrivileges(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }
 
@@ -449,6 +453,17 @@ func verdictCases() []verdictCase {
 		{name: "IPv6 sockets are forbidden to portcheck, and a process listens", attempts: []string{"failed socket EAFNOSUPPORT"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
 		{name: "IPv6 sockets are forbidden to portcheck, and its owner listens", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"failed socket EAFNOSUPPORT"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: Owned, method: Table, message: "nginx", pids: []int{812}}},
 		{name: "IPv6 sockets are forbidden to portcheck, and a connection has the port", attempts: []string{"failed socket EAFNOSUPPORT"}, sockets: []host.Socket{socket(host.TimeWait, "[::1]:8080")}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried (socket: EAFNOSUPPORT)"}},
+		{name: "a filter denies IPv6 sockets, and a process listens", attempts: []string{"failed socket EPERM"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "a filter denies IPv6 sockets of UDP, and a process has one", need: udp, attempts: []string{"failed socket EACCES"}, sockets: listen("udp [::]:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "a filter denies IPv6 sockets", attempts: []string{"failed socket EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EPERM)"}},
+		{name: "a filter denies IPv6 sockets, and a process has bound the port", attempts: []string{"failed socket EPERM"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", nginx)}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EPERM)", notices: []config.NoticeCode{config.Claimed}, notice: "nginx", pids: []int{812}}},
+		{name: "a filter denies IPv6 sockets, and a process has bound the port of an app that can't share it", need: func(n *Need) { n.ReuseAddress = new(false) }, attempts: []string{"failed socket EPERM"}, sockets: []host.Socket{socket(host.Bound, "[::]:8080", nginx)}, want: verdictWant{status: InUse, method: Table, message: "bound by nginx", pids: []int{812}}},
+		{name: "a filter denies IPv6 sockets, and a process listens that may be the owner", need: owner(config.Owner{Process: "x"}), attempts: []string{"failed socket EPERM"}, sockets: listen("[::]:8080"), want: verdictWant{status: Unknown, method: Table, message: "whether by its owner could not be determined", notices: degraded, pids: []int{0}}},
+		{name: "a filter denies IPv6 sockets, and there is no table", attempts: []string{"failed socket EPERM"}, facts: table(true), want: verdictWant{status: Unknown, method: None, message: "tcp 8080 could not be tried (socket: EPERM)"}},
+		{name: "run_as without the right, and a process listens", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, sockets: listen("[::]:8080", nginx), want: verdictWant{status: InUse, method: Table, message: "in use by nginx", pids: []int{812}}},
+		{name: "leases are not known", attempts: []string{"ok"}, facts: noLeases, want: verdictWant{status: Unknown, message: "tcp 8080: could not determine whether another job has leased it: leases of ports could not be listed: socket"}},
+		{name: "leases of UDP are not known", need: udp, attempts: []string{"ok"}, facts: noLeases, want: verdictWant{status: Unknown, message: "udp 8080: could not determine whether another job has leased it"}},
+		{name: "leases are not known, and the port is taken", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx), facts: noLeases, want: verdictWant{status: InUse, message: "in use by nginx", pids: []int{812}}},
 		{name: "run_as without the right", need: runAs("www-data"), attempts: []string{"failed setresuid EPERM"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as www-data: portcheck has no right to change its user (setresuid: EPERM)"}},
 		{name: "run_as a user that the namespace lacks", need: runAs("4000"), attempts: []string{"failed setresuid EINVAL"}, want: verdictWant{status: Unknown, method: Table, message: "could not be tried as 4000: portcheck runs in a user namespace that has no such user (setresuid: EINVAL)"}},
 		{name: "run_as and something else", need: runAs("www-data"), attempts: []string{"failed socket EMFILE"}, want: verdictWant{status: Unknown, method: Table, message: "tcp 8080 could not be tried (socket: EMFILE)"}},

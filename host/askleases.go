@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -47,8 +48,12 @@ func (p *probe) askLeases() {
 			return bits == nil || !bits.Has(h.Port)
 		})
 	}
-	if err != nil {
-		p.addGaps([]Gap{{Kind: GapLeases, What: "leases of ports could not be listed, so some may be leased to another job: " + err.Error()}})
+	var listed lease.Listed
+	switch {
+	case errors.As(err, &listed):
+		p.addGaps([]Gap{{What: "it could not be asked which jobs have leased ports: " + err.Error()}})
+	case err != nil:
+		p.addGaps([]Gap{{Kind: GapLeases, What: "leases of ports could not be listed: " + err.Error()}})
 	}
 	p.facts.Leases = describeLeases(held, p.req.Job)
 	for _, l := range p.facts.Leases {

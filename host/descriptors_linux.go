@@ -12,6 +12,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/lease"
 )
 
 // processes returns the PIDs in /proc in ascending order.
@@ -164,6 +166,5 @@ func parseSocketLink(link []byte) (inode uint64, ok bool) {
 // could take them from each other.
 func fewDescriptors() bool {
 	const enough = 256
-	var limit unix.Rlimit
-	return unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur < enough
+	return lease.Descriptors() < enough
 }

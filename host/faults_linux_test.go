@@ -150,12 +150,32 @@ func TestNoTable(t *testing.T) {
 			t.Errorf("sock_diag is not mentioned: %s", encode(facts.Gaps))
 		}
 	}
+	for _, g := range facts.Gaps {
+		if g.Kind == GapLeases {
+			t.Errorf("leases need no table: %s", g.What)
+		}
+	}
 	wantGap(t, facts, Gap{Op: "read /proc/sys/net/ipv4/ip_unprivileged_port_start", Errno: "ENOENT"})
 	if facts.Limits.Ephemeral != defaultEphemeral || facts.Limits.UnprivilegedFrom != defaultUnprivilegedFrom {
 		t.Errorf("%+v", facts.Limits)
 	}
 	if facts.Machine.Namespace.Kind != NamespaceUnknown {
 		t.Errorf("%+v", facts.Machine.Namespace)
+	}
+}
+
+// Without AF_UNIX the kernel's list shows that nothing is leased. Without that it is not known.
+func TestLeasesAreNotKnown(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	testbed.NeedRoot(t)
+	denyUnix := testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_UNIX, Errno: unix.EAFNOSUPPORT}
+	for _, hidden := range []bool{false, true} {
+		facts := probeWith(t, testbed.Faults{HideProc: hidden, Deny: []testbed.Denial{denyUnix}}, tries(t, "udp any 8080"))
+		if got := slices.ContainsFunc(facts.Gaps, func(g Gap) bool { return g.Kind == GapLeases && strings.Contains(g.What, "allow portcheck AF_UNIX") }); got != hidden {
+			t.Errorf("/proc is hidden: %t: %s", hidden, encode(facts.Gaps))
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ var codes = []code{
 	{
 		string(check.Unknown), "StateUnknown", "The state of the port is unknown",
 		"The target could not be probed, or did not show enough for a verdict. The port may be taken.",
-		"The socket table can't be read, the check lacks the privilege to bind as the `run_as` user, the target can't be reached, file descriptors ran out, or the verdict depends on a holder that can't be identified.",
+		"The socket table or the leases of other jobs can't be read, the check lacks the privilege to bind as the `run_as` user, the target can't be reached, file descriptors ran out, or the verdict depends on a holder that can't be identified.",
 		"Run portcheck as root, on Windows as Administrator, if the message names a missing privilege. `--allow-unknown` lets the run pass without an answer.", config.SeverityError,
 	},
 	{

@@ -284,7 +284,7 @@ func checkRoundTrip(t *testing.T, s string) {
 			want.Results[i].Holders[j].Minutes, want.Results[i].Holders[j].Container.MonitorUnit = 0, ""
 		}
 		want.Results[i].Hints, got.Results[i].Hints = nil, nil // made from the rest
-		want.Results[i].Asked, want.Results[i].From, want.Results[i].NoSearchReason, want.Results[i].TableErrno, want.Results[i].Unlisted, want.Results[i].Env, want.Results[i].Rivals = 0, nil, "", "", false, "", 0
+		want.Results[i].Asked, want.Results[i].From, want.Results[i].NoSearchReason, want.Results[i].TableErrno, want.Results[i].Unlisted, want.Results[i].LeasesUnknown, want.Results[i].Env, want.Results[i].Rivals = 0, nil, "", "", false, false, "", 0
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%q does not come back from JSON (-want +got):\n%s", s, diff)

@@ -21,7 +21,7 @@ func readable(r check.Report) check.Report {
 		x := &r.Results[i]
 		x.Name = fmt.Sprintf("%s-%d", x.Name, i)
 		x.ID = fmt.Sprintf("shop/%s@%s/%s", x.Name, x.Target, x.Protocol)
-		x.Asked, x.From, x.NoSearchReason, x.TableErrno, x.Unlisted, x.Env = 0, nil, "", "", false, ""
+		x.Asked, x.From, x.NoSearchReason, x.TableErrno, x.Unlisted, x.LeasesUnknown, x.Env = 0, nil, "", "", false, false, ""
 		*x = resultJSON(*x, false)
 	}
 	r.Problems, r.Targets, r.Results = listOf(r.Problems), targetsJSON(r.Targets), listOf(r.Results)

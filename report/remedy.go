@@ -235,12 +235,12 @@ func remedyUnknown(r check.Result) advice {
 		}
 	}
 	for _, e := range r.Endpoints {
-		if e.Op == "socket" && e.Errno == "EAFNOSUPPORT" {
+		if e.Op == "socket" && slices.Contains([]string{"EAFNOSUPPORT", "EPERM", "EACCES"}, e.Errno) {
 			family, allow, other := "IPv4", "AF_INET", "IPv6"
 			if strings.Contains(e.Address, ":") {
 				family, allow, other = "IPv6", "AF_INET6", "IPv4"
 			}
-			return advice{text: fmt.Sprintf("portcheck may not make %s sockets, though this host has %s: add %s to RestrictAddressFamilies of its unit, or to whatever else filters its system calls; if the app uses %s alone, name an address of it", family, family, allow, other) + pass}
+			return advice{text: fmt.Sprintf("portcheck may not make %s sockets (%s): add %s to RestrictAddressFamilies of its unit, or allow it in whatever else filters its system calls; if the app uses %s alone, name an address of it", family, e.Errno, allow, other) + pass}
 		}
 	}
 	switch {
@@ -259,6 +259,8 @@ func remedyUnknown(r check.Result) advice {
 		return advice{text: "run portcheck as root, which can try a port as another user" + leaveOut + pass}
 	case r.Expect.Connects() && slices.ContainsFunc(errnos, func(e string) bool { return strings.Contains(e, "--timeout") }):
 		return advice{text: "allow more time with `--timeout`, or need fewer ports" + pass}
+	case r.LeasesUnknown:
+		return advice{text: "let portcheck find out which ports other jobs have leased: the message says what it lacks" + pass}
 	case r.Method == check.None:
 		return advice{text: "nothing was probed" + pass}
 	case r.TableOnly:

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,17 +39,21 @@ func stop(r check.Result) advice {
 	f := familyOf(holders)
 	var ways []way
 	index := map[[3]string]int{}
-	unseen, killed := false, false
+	killed, kernels := false, true
+	var unseen []string // the addresses of those that can't be seen
 	for _, h := range f.mastersFirst(holders) {
 		if f.pids[h.From().Master] && !h.From().LeavesCopies {
 			continue // the master is among them, and ends them
 		}
 		w := stopHolder(h, r, f)
 		key := [3]string{w.text, w.command, w.word}
+		kernels = kernels && (h.Kernel || w.text == "")
 		killed = killed || strings.HasPrefix(w.command, "kill") || w.command == "taskkill"
 		switch i, known := index[key]; {
 		case w.text == "":
-			unseen = true
+			if at := plain(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))); !slices.Contains(unseen, at) {
+				unseen = append(unseen, at)
+			}
 		case !known:
 			index[key] = len(ways)
 			ways = append(ways, w)
@@ -88,7 +93,12 @@ func stop(r check.Result) advice {
 		a.text = name + " has run since " + since + "; " + a.text
 	}
 	switch {
-	case unseen:
+	case len(unseen) > 0 && kernels:
+		if more := len(unseen) - mostWords; more > 0 {
+			unseen = append(unseen[:mostWords], fmt.Sprintf("%d more", more))
+		}
+		a.text += "; that does not free " + strings.Join(unseen, " and ") + ", which something else holds: " + findOut(r).text
+	case len(unseen) > 0:
 		a.text += "; then check again: not every process that holds it can be seen"
 	case killed && r.ForksUnseen:
 		a.text += "; other processes may hold it, too"

@@ -119,6 +119,12 @@ func Name(text string) string {
 	return strings.ToValidUTF8(clean[:min(len(clean), mostName-len(suffix))], "") + suffix
 }
 
+// Listed is the error of asking for leases where it is known all the same which ports are
+// leased, but not to whom.
+type Listed struct{ error }
+
+func (e Listed) Unwrap() error { return e.error }
+
 // Look returns the lease of a port, and reports whether there is one. It waits for the
 // keeper's line until the deadline. What it does not learn by then is zero. A port that
 // can't be asked for may be leased.

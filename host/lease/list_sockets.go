@@ -23,17 +23,22 @@ func List(deadline time.Time) ([]Held, error) { return list(-1, deadline) }
 func ListOwn(deadline time.Time) ([]Held, error) { return list(os.Geteuid(), deadline) }
 
 func list(uid int, deadline time.Time) ([]Held, error) {
-	f, err := os.Open("/proc/net/unix")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := listening(f)
+	names, err := listNames()
 	if err != nil {
 		return nil, err
 	}
 	// A socket of a file can have the same name in the list, so the locks are asked.
 	return lookAll(names, uid, deadline)
+}
+
+// listNames returns the ports of which the kernel lists a lock.
+func listNames() ([]Held, error) {
+	f, err := os.Open("/proc/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return listening(f)
 }
 
 // listening returns the ports that /proc/net/unix, read from r, has listening locks

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,9 +35,17 @@ func lockName(protocol port.Protocol, n uint16) string {
 // directory returns nothing: the locks are no files.
 func directory() string { return "" }
 
+func newSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, noSocket{err}
+	}
+	return fd, nil
+}
+
 // bindName binds a new unix socket to an abstract name. It does not listen.
 func bindName(name string) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := newSocket()
 	if err != nil {
 		return -1, err
 	}
@@ -63,9 +72,9 @@ type connector struct {
 
 func (c *connector) connect(name string) (int, error) {
 	if !c.open {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		fd, err := newSocket()
 		if err != nil {
-			return -1, noSocket{err}
+			return -1, err
 		}
 		c.fd, c.open = fd, true
 	}
@@ -79,8 +88,29 @@ func (c *connector) connect(name string) (int, error) {
 // noSocket is the error of a process that gets no socket, which says nothing of a name.
 type noSocket struct{ error }
 
-func (e noSocket) Error() string { return "socket: " + e.error.Error() }
+func (e noSocket) Error() string {
+	text := "socket: " + e.error.Error()
+	switch {
+	case errors.Is(e.error, unix.EMFILE):
+		return text + "; raise the limit of open files (`ulimit -n`)"
+	case errors.Is(e.error, unix.ENFILE):
+		return text + "; raise `sysctl fs.file-max`, or close files"
+	case errors.Is(e.error, unix.EAFNOSUPPORT), errors.Is(e.error, unix.EPERM), errors.Is(e.error, unix.EACCES):
+		return text + "; allow portcheck AF_UNIX sockets (in RestrictAddressFamilies of its unit, or in whatever else filters its system calls)"
+	}
+	return text
+}
+
 func (e noSocket) Unwrap() error { return e.error }
+
+// noConnection is the error of a process that may connect to no name at all.
+type noConnection struct{ error }
+
+func (e noConnection) Error() string {
+	return "connect: " + e.error.Error() + "; allow portcheck connections to abstract unix sockets in the filter or security module that denies them"
+}
+
+func (e noConnection) Unwrap() error { return e.error }
 
 func (c *connector) close() {
 	if c.open {
@@ -180,13 +210,7 @@ func (h Held) mayHold() bool {
 
 // mostAsked is how many locks are asked at the same time. Each is a descriptor, of which
 // the rest of a probe needs some.
-var mostAsked = sync.OnceValue(func() int {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 1
-	}
-	return int(min(max(limit.Cur/4, 1), 256))
-})
+func mostAsked() int { return int(min(max(Descriptors()/4, 1), 256)) }
 
 // leastTime is how long at least the keepers of that many locks have for an answer,
 // whatever others did before.
@@ -195,7 +219,8 @@ const leastTime = 20 * time.Millisecond
 // LookAll returns those of the ports that are leased, with their leases. It waits for
 // the lines of all keepers together until about the deadline: one that does not
 // answer does not keep it from learning what the others say. An error says that some
-// could not be asked for, such as without descriptors or without AF_UNIX.
+// could not be asked for, such as without descriptors or without AF_UNIX. If it is Listed,
+// these are returned as well.
 func LookAll(ports []Held, deadline time.Time) ([]Held, error) {
 	return lookAll(ports, -1, deadline)
 }
@@ -208,6 +233,10 @@ func lookAll(ports []Held, uid int, deadline time.Time) ([]Held, error) {
 		some, n, err := lookSome(ports[:min(len(ports), mostAsked())], uid, deadline)
 		all = append(all, some...)
 		if n == 0 {
+			some, err = lookInList(ports, err)
+			if uid < 0 {
+				all = append(all, some...)
+			}
 			return all, err
 		}
 		ports = ports[n:]
@@ -216,6 +245,35 @@ func lookAll(ports []Held, uid int, deadline time.Time) ([]Held, error) {
 		}
 	}
 	return all, nil
+}
+
+// lookInList returns those of the ports that can't be asked for, because of err, of which the
+// kernel lists the locks. Whose they are is not known.
+func lookInList(ports []Held, err error) ([]Held, error) {
+	names, failed := listNames()
+	if failed != nil {
+		return nil, err
+	}
+	var all []Held
+	whole := true
+	for _, h := range ports {
+		if _, there := slices.BinarySearchFunc(names, h, byNumber); !there {
+			continue
+		}
+		h.Lease = Lease{UID: -1}
+		if h.mayHold() {
+			all = append(all, h)
+		} else {
+			whole = false // it counts only if root or this user holds it
+		}
+	}
+	switch {
+	case !whole:
+		return all, err
+	case len(all) > 0:
+		return all, Listed{err}
+	}
+	return nil, nil
 }
 
 // lookSome asks for the first of the ports, and returns for how many. It is fewer if this
@@ -239,7 +297,7 @@ func lookSome(ports []Held, uid int, deadline time.Time) (kept []Held, done int,
 			if nobody, other := connect(lockPrefix + "nobody"); other == nil {
 				unix.Close(nobody)
 			} else if errors.Is(other, err) {
-				return nil, 0, fmt.Errorf("connect: %w", err) // no name can be asked
+				return nil, 0, noConnection{err}
 			}
 			// A security module forbids the connection. It can't be known if root
 			// holds the name.

@@ -22,12 +22,18 @@ import (
 
 // mechanismPrograms are the programs of the tests below.
 var mechanismPrograms = map[string]func([]string) error{
-	"look": func([]string) error {
+	"look": func(more []string) error {
 		var ports []Held
 		for n := range lookedFor {
 			ports = append(ports, Held{Protocol: port.UDP, Port: uint16(8000 + n)})
 		}
+		for _, n := range more {
+			ports = append(ports, Held{Protocol: port.TCP, Port: atoi(n)})
+		}
 		all, err := LookAll(ports, soon())
+		if errors.As(err, new(Listed)) {
+			fmt.Print("listed: ")
+		}
 		_, leased := Look(port.UDP, 8000, soon())
 		fmt.Println(len(all), leased, err)
 		return nil
@@ -387,32 +393,54 @@ func TestConnectionsToAJob(t *testing.T) {
 const lookedFor = 400
 
 // What can't be asked for is not taken for free: a process with few descriptors asks for
-// one port after the other, and one without any, or without AF_UNIX, gets an error.
+// one port after the other, and one without AF_UNIX finds in the kernel's list which ports
+// are leased. Without that, and for a port that not all may lease, it gets an error.
 func TestLeasesThatCantBeAskedFor(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	mustStart(t, request("a", wantUDP(8000, 8000, lookedFor/2, false)))
+	mustStart(t, request("a", wantUDP(8000, 8000, lookedFor/2, false), want(80, 80)))
 	files := func(n int) testbed.Faults { return testbed.Faults{MoreFiles: &n} }
 	deny := func(call uintptr, arg int, errno syscall.Errno) testbed.Faults {
 		return testbed.Faults{Deny: []testbed.Denial{{Call: call, Arg: arg, Errno: errno}}}
 	}
+	noUnix := deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EAFNOSUPPORT)
+	noList := noUnix
+	noList.HideProc = true
 	for name, c := range map[string]struct {
 		faults testbed.Faults
+		more   string // a TCP port that is asked for as well
 		want   string
 	}{
-		"nothing denied":     {testbed.Faults{}, "200 true <nil>"},
-		"100 descriptors":    {files(100), "200 true <nil>"},
-		"10 descriptors":     {files(10), "200 true <nil>"},
-		"no descriptor":      {files(0), "0 true socket: too many open files"},
-		"no AF_UNIX":         {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EAFNOSUPPORT), "0 true socket: address family not supported by protocol"},
-		"AF_UNIX is denied":  {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EPERM), "0 true socket: operation not permitted"},
-		"connects forbidden": {deny(unix.SYS_CONNECT, -1, syscall.EACCES), "0 true connect: permission denied"},
+		"nothing denied":        {testbed.Faults{}, "80", "201 true <nil>"},
+		"100 descriptors":       {files(100), "80", "201 true <nil>"},
+		"10 descriptors":        {files(10), "80", "201 true <nil>"},
+		"no descriptor":         {files(0), "8080", "0 true socket: too many open files; raise the limit of open files (`ulimit -n`)"},
+		"no AF_UNIX":            {noUnix, "8080", "listed: 200 true socket: address family not supported by protocol; allow portcheck AF_UNIX sockets"},
+		"AF_UNIX is denied":     {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EPERM), "81", "listed: 200 true socket: operation not permitted; allow portcheck AF_UNIX sockets"},
+		"connects forbidden":    {deny(unix.SYS_CONNECT, -1, syscall.EACCES), "8080", "listed: 200 true connect: permission denied; allow portcheck connections"},
+		"a port of root's":      {noUnix, "80", "200 true socket: address family not supported by protocol; allow portcheck AF_UNIX sockets"},
+		"no list of the kernel": {noList, "8080", "0 true socket: address family not supported by protocol; allow portcheck AF_UNIX sockets"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := strings.TrimSpace(string(testbed.RunProgram(t, "look", c.faults))); got != c.want {
+			if c.faults.HideProc {
+				testbed.NeedRoot(t)
+			}
+			if got := strings.TrimSpace(string(testbed.RunProgram(t, "look", c.faults, c.more))); !strings.HasPrefix(got, c.want) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Where nothing is leased, no lock has to be asked.
+func TestNoLeasesWithoutUnixSockets(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	deny := testbed.Denial{Call: unix.SYS_SOCKET, Arg: unix.AF_UNIX, Errno: syscall.EAFNOSUPPORT}
+	got := strings.TrimSpace(string(testbed.RunProgram(t, "look", testbed.Faults{Deny: []testbed.Denial{deny}}, "80")))
+	if want := "0 false <nil>"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -567,6 +567,28 @@ func TestKernelSocket(t *testing.T) {
 	place{}.follow(t, "4789/udp", r)
 }
 
+// The kernel has one address family of the port, and a process that can't be seen the other.
+func TestKernelSocketBesideAnother(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	for _, args := range []string{"link set lo up", "link add vx0 type vxlan id 5 dstport 4789 local ::1 remote ::1 dev lo", "link set vx0 up"} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			testbed.Missing(t, fmt.Sprintf("no VXLAN: %v\n%s", err, out))
+		}
+	}
+	python(t, `
+import socket, signal
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 4789))
+print("ready", flush=True)
+signal.pause()
+`)
+	r := place{prefix: []string{"unshare", "--pid", "--fork", "--mount-proc"}}.taken(t, "4789/udp")
+	wants(t, r.Message, "the kernel itself (vx0)", "a process of user root that can't be seen")
+	wants(t, remedy(t, r).Text, "`ip link del vx0`; that does not free 0.0.0.0:4789, which something else holds: find out which process holds it", "not", "check again")
+}
+
 // python starts a script and returns its PID.
 func python(t *testing.T, script string, args ...string) int {
 	t.Helper()
