@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -244,12 +245,13 @@ type Holder struct {
 	Command    []string   `json:"command,omitempty"` // with --show-command only
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
-	Stopped    bool       `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	// IgnoresTerm is set if SIGTERM does nothing to the process.
-	IgnoresTerm bool `json:"ignores_term,omitempty"`
-	Kernel      bool `json:"kernel,omitempty"` // the kernel itself has the socket
-	*Listed          // in `portcheck list` only
+	Condition
+	Kernel  bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	*Listed      // in `portcheck list` only
 }
+
+// Condition is what decides how a process can be ended.
+type Condition = host.Condition
 
 // HolderJob is the job that started a process, as the process's environment says.
 type HolderJob struct {
@@ -316,6 +318,8 @@ type Origin struct {
 	// starts the process again.
 	Shell    string `json:"shell,omitempty"`
 	ShellPID int    `json:"shell_pid,omitempty"`
+	// Condition is that of the master, else of the starter or the shell.
+	Condition
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`

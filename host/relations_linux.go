@@ -40,32 +40,39 @@ func master(dir string, s stat) (found int, unseen bool) {
 	return found, false
 }
 
-// leavesCopies is leavesCopies, once for a process: it may have a thousand copies.
-func (d *details) leavesCopies(pid int) bool {
-	leaves, known := d.leaves[pid]
-	if !known {
-		leaves = leavesCopies(pid)
-		d.leaves[pid] = leaves
-	}
-	return leaves
+// above is what is known of a process that may start a holder again.
+type above struct {
+	Condition
+	leavesCopies bool
 }
 
-// leavesCopies reports whether a process ends, by SIGTERM or what it takes instead, before
-// it could end its forked copies: it does not handle the signal.
-func leavesCopies(pid int) bool {
-	status, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return false
+// above reads about a process once: it may have a thousand copies. What is not known is
+// false.
+func (d *details) above(pid int) above {
+	a, known := d.seenAbove[pid]
+	if known {
+		return a
 	}
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	if s, err := readStat(dir); err == nil {
+		status, _ := readKernelFile(dir + "status") // without it nothing is known
+		a = above{conditionOf(pid, s, status), leavesCopies(pid, status)}
+	}
+	d.seenAbove[pid] = a
+	return a
+}
+
+// leavesCopies reports whether a process of that status ends, by SIGTERM or what it takes
+// instead, before it could end its forked copies: it does not handle the signal.
+func leavesCopies(pid int, status []byte) bool {
 	handled, _, err := onTerm(status)
 	return err == nil && !handled && !waitsForSignals(pid)
 }
 
-// ignoresTerm reports whether SIGTERM does nothing to a process of that status; false if
-// it is not known.
-func ignoresTerm(pid int, status []byte) bool {
+// conditionOf returns the condition of a process of that status. What is not known is false.
+func conditionOf(pid int, s stat, status []byte) Condition {
 	_, ignored, err := onTerm(status)
-	return err == nil && ignored && !waitsForSignals(pid)
+	return Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid)}
 }
 
 // waitsForSignals reports whether a thread of a process waits in sigwait(3), or may do so.

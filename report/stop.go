@@ -101,15 +101,18 @@ type family struct {
 	pids    map[int]bool
 	copies  map[int]int      // forked copies of a process, by its PID
 	stopped map[int][]string // the PIDs of those that it ends and that a signal has stopped
+	// suspended has the processes of which a signal has stopped a copy.
+	suspended map[int]bool
 }
 
 func familyOf(holders []check.Holder) family {
-	f := family{map[int]bool{}, map[int]int{}, map[int][]string{}}
+	f := family{map[int]bool{}, map[int]int{}, map[int][]string{}, map[int]bool{}}
 	for _, h := range holders {
 		if h.PID > 0 && !f.pids[h.PID] {
 			f.pids[h.PID] = true
 			from := h.From()
 			f.copies[from.Master]++
+			f.suspended[from.Master] = f.suspended[from.Master] || h.Stopped
 			if h.Stopped && from.Master > 1 && !from.LeavesCopies {
 				f.stopped[from.Master] = append(f.stopped[from.Master], strconv.Itoa(h.PID))
 			}
@@ -454,45 +457,68 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
 		}
 		w.after = again(from, f)
-		continueFirst(w, f.stopped[h.PID])
-	case h.Stopped && (alone || from.LeavesCopies) && !h.IgnoresTerm:
+		continueFirst(w, f.stopped[h.PID], h.Stopped)
+	case h.Stopped && alone:
 		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	case alone:
 		w.after = again(from, f)
 	case from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
 		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
-		continueFirst(w, f.stopped[from.Master])
+		continueFirst(w, f.stopped[from.Master], false)
 	case workers > 1 && from.LeavesCopies:
 		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
 		w.before = strconv.Itoa(from.Master)
-		if h.IgnoresTerm {
+		switch {
+		case h.IgnoresTerm:
 			w.text, w.command = w.text+allAtOnce, forced
+		case from.IgnoresTerm:
+			w.text, w.before = fmt.Sprintf("stop the processes of %s, and before them at once the one of which they are copies, since it ignores SIGTERM", name), ""
+			w.command = fmt.Sprintf("%s %d && kill", forced, from.Master)
+		case from.Stopped || f.suspended[from.Master]:
+			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
 		}
 		w.many = w.text
 	case workers > 1:
 		// It may as well be a program that has forked a server and does something else.
 		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
-		continueFirst(w, f.stopped[from.Master])
+		continueFirst(w, f.stopped[from.Master], from.Stopped)
 	default:
-		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
-		other := fmt.Sprintf("kill %d", from.Master)
 		switch {
 		case h.IgnoresTerm:
 			name += atOnce
-			w.command = fmt.Sprintf("%s %d", forced, h.PID)
-			if from.LeavesCopies {
-				other = fmt.Sprintf("%s %d", forced, from.Master)
-			}
 		case h.Stopped:
 			name += ", which is suspended and has to be continued first"
-			w.command, other = fmt.Sprintf("%s %d && %s", resume, h.PID, w.command), fmt.Sprintf("%s %d && %s", resume, from.Master, other)
 		}
-		w.text = fmt.Sprintf("stop %s: `%s`; if pid %d, of which it is a copy, starts another one: `%s`", name, w.command, from.Master, other)
+		w.command, w.word = end(h.PID, h.Condition), ""
+		w.text = fmt.Sprintf("stop %s: `%s`", name, w.command) + orAgain(fmt.Sprintf("pid %d", from.Master), "of which it is a copy", from.Master, from.Condition)
 		if from.LeavesCopies {
 			w.text += ", then check again"
 		}
 	}
+}
+
+// end returns the command that ends a process.
+func end(pid int, c check.Condition) string {
+	switch {
+	case c.IgnoresTerm:
+		return fmt.Sprintf("%s %d", forced, pid)
+	case c.Stopped:
+		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
+	}
+	return fmt.Sprintf("kill %d", pid)
+}
+
+// orAgain returns what to do if another process starts a holder again; relation says what
+// the two are to each other.
+func orAgain(name, relation string, pid int, c check.Condition) string {
+	switch {
+	case c.IgnoresTerm:
+		relation += " and which ignores SIGTERM"
+	case c.Stopped:
+		relation += " and which is suspended"
+	}
+	return fmt.Sprintf("; if %s, %s, starts another one: `%s`", name, relation, end(pid, c))
 }
 
 // forced ends a process that ignores SIGTERM.
@@ -504,10 +530,10 @@ const (
 )
 
 // continueFirst makes a way that ends a master continue it and the stopped ones of its
-// workers: it waits for these to end. Whether it is stopped itself is not known if it
-// does not hold the port, and to continue a process that runs changes nothing.
-func continueFirst(w *way, stopped []string) {
-	if len(stopped) == 0 {
+// workers, if it is stopped itself or some of them are: it waits for these to end. To
+// continue a process that runs changes nothing.
+func continueFirst(w *way, stopped []string, itself bool) {
+	if len(stopped) == 0 && !itself {
 		return
 	}
 	w.command = strings.TrimSuffix(w.command, "kill") + resume
@@ -529,7 +555,7 @@ func again(from check.Origin, f family) string {
 	if pid <= 1 || f.pids[pid] {
 		return ""
 	}
-	return fmt.Sprintf("; if %s, which has started it, starts another one: `kill %d`, then check again", starter, pid)
+	return orAgain(starter, "which has started it", pid, from.Condition) + ", then check again"
 }
 
 // findOut returns how to find the process that holds the port.

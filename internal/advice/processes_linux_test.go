@@ -59,6 +59,9 @@ while True:
 // gracefulPool is a pool whose master waits for its workers to end.
 var gracefulPool = strings.Replace(pool, "signal.SIGKILL)\n", "signal.SIGTERM)\n    while workers:\n        workers.remove(os.wait()[0])\n", 1)
 
+// deafPool is a pool whose master ignores SIGTERM.
+var deafPool = strings.Replace(pool, "SIGTERM, stop)", "SIGTERM, signal.SIG_IGN)", 1)
+
 // copies shares a socket with three forked copies of itself. It handles no signal, so
 // they outlive it. With an argument it ends, and leaves them orphans.
 const copies = `
@@ -148,6 +151,22 @@ func TestRemediesOfProcesses(t *testing.T) {
 			suspendChildren(t, pid)
 			return pid
 		}, []string{"stop the master of python3", "`kill -CONT PID ", " && kill PID`"}},
+		{"a suspended master of workers with sockets of their own", func(t *testing.T) int {
+			pid := python(t, gracefulPool, "3")
+			suspend(t, pid)
+			return pid
+		}, []string{"stop the master of python3", "`kill -CONT PID && kill PID`"}},
+		{"a master without a socket that ignores SIGTERM", func(t *testing.T) int { return python(t, deafPool, "3") }, []string{"at once the one of which they are copies, since it ignores SIGTERM: `kill -KILL PID && kill "}},
+		{"copies with sockets of their own of a suspended process", func(t *testing.T) int {
+			pid := python(t, leaver)
+			suspend(t, pid)
+			return pid
+		}, []string{"of which some are suspended and have to be continued first: `kill -CONT PID ", " && kill PID "}},
+		{"suspended copies with sockets of their own", func(t *testing.T) int {
+			pid := python(t, leaver)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"of which some are suspended and have to be continued first: `kill -CONT PID ", " && kill PID "}},
 		{"a process that ignores SIGTERM", func(t *testing.T) int { return python(t, ignoring+listenScript, "8080") }, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
 		{"the first process of a PID namespace", func(t *testing.T) int {
 			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", listenScript, "8080")
@@ -242,6 +261,58 @@ func TestRemedyOfASingleWorker(t *testing.T) {
 	}
 	if r.Status != check.Free {
 		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// What starts a server again may ignore SIGTERM or be suspended, and its command is one that
+// ends it then.
+func TestRemedyOfWhatStartsItAgain(t *testing.T) {
+	const handlingAgain = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_DFL)\n" + listenScript
+	loop := func(t *testing.T, trap string, words ...string) int {
+		script := trap + `; while :; do python3 -u -c "$0" 8080; sleep 0.1; done`
+		cmd, line := testbed.Start(t, words[0], append(words[1:], "-c", script, handlingAgain)...)
+		if line != "ready" {
+			t.Fatal(line)
+		}
+		return cmd.Process.Pid
+	}
+	for name, c := range map[string]struct {
+		start func(t *testing.T) (pid int)
+		want  string // PID stands for the one that start returns
+	}{
+		"a master that ignores SIGTERM": {func(t *testing.T) int { return python(t, deafPool, "1") }, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a suspended master": {func(t *testing.T) int {
+			pid := python(t, gracefulPool, "1")
+			suspend(t, pid)
+			return pid
+		}, "which is suspended, starts another one: `kill -CONT PID && kill PID`"},
+		"a script that ignores SIGTERM": {func(t *testing.T) int { return loop(t, `trap "" TERM`, "bash") }, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a script that is the first process of a PID namespace": {func(t *testing.T) int {
+			return childrenOf(t, loop(t, ":", "unshare", "--pid", "--fork", "--kill-child", "bash"))[0]
+		}, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a suspended script": {func(t *testing.T) int {
+			pid := loop(t, ":", "bash")
+			suspend(t, pid)
+			return pid
+		}, "which is suspended, starts another one: `kill -CONT PID && kill PID`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			pid := c.start(t)
+			r := place{}.taken(t, "8080")
+			want := strings.ReplaceAll(c.want, "PID", fmt.Sprint(pid))
+			wants(t, remedy(t, r).Text, want)
+			_, last, _ := strings.Cut(want, "`")
+			if out, err := exec.Command("sh", "-ec", strings.TrimSuffix(last, "`")).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if r := (place{}).check(t, "--port", "8080", "--wait", "1s")[0]; r.Status == check.InUse { // the server itself is left
+				place{}.follow(t, "8080", r)
+			}
+		})
 	}
 }
 
