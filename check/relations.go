@@ -19,6 +19,9 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	out.Condition = h.Condition
 	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter, Condition: h.Above}
+	if h.AboveServes != nil {
+		from.Serves = h.AboveServes.String()
+	}
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
 		from.SocketUnit = s.Units[0]
 	}

@@ -318,6 +318,9 @@ type Origin struct {
 	// starts the process again.
 	Shell    string `json:"shell,omitempty"`
 	ShellPID int    `json:"shell_pid,omitempty"`
+	// Serves is another endpoint at which the master or the starter serves, if it does not
+	// hold this port: what ends it ends that, too.
+	Serves string `json:"serves,omitempty"`
 	// Condition is that of the master, else of the starter or the shell.
 	Condition
 	// Supervisor is the parent, if it is a program that starts services again.

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
 )
 
 // master returns the process of which a process is a forked copy: both execute the
@@ -152,6 +156,68 @@ func runsShell(pid int, name string) bool {
 	}
 	applet, err := firstWord(dir)
 	return err == nil && slices.Contains(shells, strings.TrimPrefix(applet, "-"))
+}
+
+// addServed adds to the holders of a socket what those serve that would start them again
+// and don't hold it themselves: to end one of them ends that, too.
+func addServed(ctx context.Context, sockets []*Socket) {
+	const most = 64 // servers that are masters are few
+	served := map[int][]*Socket{}
+	var reader descriptorReader
+	for _, s := range sockets {
+		held := map[int]bool{}
+		for _, h := range s.Holders {
+			held[h.PID] = true
+		}
+		for i := range s.Holders {
+			h := &s.Holders[i]
+			pid := cmp.Or(h.Master, h.Starter)
+			if pid <= 1 || h.MasterUnseen || held[pid] {
+				continue
+			}
+			all, known := served[pid]
+			if !known && len(served) < most {
+				if reader.wanted == nil {
+					reader = descriptorReader{ctx: ctx, wanted: listeners(ctx)}
+				}
+				all = reader.servedBy(pid)
+				served[pid] = all
+			}
+			if len(all) > 0 && !slices.ContainsFunc(all, func(o *Socket) bool { return o.Inode == s.Inode }) {
+				h.AboveServes = &all[0].Endpoint
+			}
+		}
+	}
+}
+
+// listeners returns the sockets that serve here, by inode. A UDP socket at an ephemeral
+// port is most likely a client.
+func listeners(ctx context.Context) map[uint64][]*Socket {
+	all := map[uint64][]*Socket{}
+	limits, _ := readLimits() // else the defaults
+	for _, q := range surveyQueries() {
+		sockets, err := readDiag(ctx, q, newDevices())
+		if err != nil {
+			continue // then it is not known what they serve
+		}
+		for i, s := range sockets {
+			if s.Inode != 0 && s.State == Listen && !(s.Protocol == port.UDP && limits.Ephemeral.Contains(s.Port)) {
+				all[s.Inode] = append(all[s.Inode], &sockets[i])
+			}
+		}
+	}
+	return all
+}
+
+// servedBy returns the sockets at which a process serves, the lowest port first.
+func (r *descriptorReader) servedBy(pid int) (all []*Socket) {
+	r.left = descriptorsOfRelatives
+	found, _ := r.socketsOf(pid) // without a right to read them none
+	for _, d := range found {
+		all = append(all, r.wanted[d.inode]...)
+	}
+	slices.SortFunc(all, func(a, b *Socket) int { return a.Compare(b.Endpoint) })
+	return all
 }
 
 // sameFile reports whether two paths are known to lead to one file.

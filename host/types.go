@@ -365,6 +365,9 @@ type Holder struct {
 	// Above is the condition of whoever may start another one: the master, else the starter
 	// or the shell.
 	Above Condition `json:"above,omitzero"`
+	// AboveServes is the first other endpoint at which the master or the starter serves, if
+	// it does not hold this socket.
+	AboveServes *port.Endpoint `json:"above_serves,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`

@@ -449,24 +449,11 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case from.Supervisor != "":
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, plain(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
-	case h.IgnoresTerm && alone:
-		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
-	case alone && len(f.stopped[h.PID]) > 0:
-		w.text = fmt.Sprintf("stop %s, whose workers are suspended and have to be continued first", name)
-		if h.Stopped {
-			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
-		}
-		w.after = again(from, f)
-		continueFirst(w, f.stopped[h.PID], h.Stopped)
-	case h.Stopped && alone:
-		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
-	case alone:
-		w.after = again(from, f)
-	case from.MasterUnseen:
+	case !alone && from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
 		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
 		continueFirst(w, f.stopped[from.Master], false)
-	case workers > 1 && from.LeavesCopies:
+	case !alone && workers > 1 && from.Serves == "" && from.LeavesCopies:
 		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
 		w.before = strconv.Itoa(from.Master)
 		switch {
@@ -479,22 +466,23 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
 		}
 		w.many = w.text
-	case workers > 1:
+	case !alone && workers > 1 && from.Serves == "":
 		// It may as well be a program that has forked a server and does something else.
 		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
 		continueFirst(w, f.stopped[from.Master], from.Stopped)
+	case h.IgnoresTerm:
+		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
+	case len(f.stopped[h.PID]) > 0:
+		w.text = fmt.Sprintf("stop %s, whose workers are suspended and have to be continued first", name)
+		if h.Stopped {
+			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
+		}
+		w.after = again(from, f)
+		continueFirst(w, f.stopped[h.PID], h.Stopped)
+	case h.Stopped:
+		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
 	default:
-		switch {
-		case h.IgnoresTerm:
-			name += atOnce
-		case h.Stopped:
-			name += ", which is suspended and has to be continued first"
-		}
-		w.command, w.word = end(h.PID, h.Condition), ""
-		w.text = fmt.Sprintf("stop %s: `%s`", name, w.command) + orAgain(fmt.Sprintf("pid %d", from.Master), "of which it is a copy", from.Master, from.Condition)
-		if from.LeavesCopies {
-			w.text += ", then check again"
-		}
+		w.after = again(from, f)
 	}
 }
 
@@ -507,18 +495,6 @@ func end(pid int, c check.Condition) string {
 		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
 	}
 	return fmt.Sprintf("kill %d", pid)
-}
-
-// orAgain returns what to do if another process starts a holder again; relation says what
-// the two are to each other.
-func orAgain(name, relation string, pid int, c check.Condition) string {
-	switch {
-	case c.IgnoresTerm:
-		relation += " and which ignores SIGTERM"
-	case c.Stopped:
-		relation += " and which is suspended"
-	}
-	return fmt.Sprintf("; if %s, %s, starts another one: `%s`", name, relation, end(pid, c))
 }
 
 // forced ends a process that ignores SIGTERM.
@@ -543,19 +519,31 @@ func continueFirst(w *way, stopped []string, itself bool) {
 	}
 }
 
-// again returns what to do if the parent of a process starts it again; empty if that holds
-// the port as well, or is not known to do so.
+// again returns what to do if another process starts this one again; empty if that holds
+// the port as well, or none is known to do so.
 func again(from check.Origin, f family) string {
-	starter, pid := "", from.Starter
-	if pid <= 1 && from.ShellPID > 1 {
-		starter, pid = fmt.Sprintf("%s (pid %d)", plain(from.Shell), from.ShellPID), from.ShellPID
-	} else {
-		starter = fmt.Sprintf("pid %d", pid)
+	pid, relation := from.Master, "of which it is a copy"
+	if pid <= 1 {
+		pid, relation = from.Starter, "which has started it"
+	}
+	name := fmt.Sprintf("pid %d", pid)
+	if pid <= 1 {
+		pid = from.ShellPID
+		name = fmt.Sprintf("%s (pid %d)", plain(from.Shell), pid)
 	}
 	if pid <= 1 || f.pids[pid] {
 		return ""
 	}
-	return orAgain(starter, "which has started it", pid, from.Condition) + ", then check again"
+	if from.Serves != "" {
+		relation += " and which serves " + plain(from.Serves) + ", too"
+	}
+	switch {
+	case from.IgnoresTerm:
+		relation += " and which ignores SIGTERM"
+	case from.Stopped:
+		relation += " and which is suspended"
+	}
+	return fmt.Sprintf("; if %s, %s, starts another one: `%s`, then check again", name, relation, end(pid, from.Condition))
 }
 
 // findOut returns how to find the process that holds the port.

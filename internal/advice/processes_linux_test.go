@@ -204,14 +204,9 @@ func TestRemediesOfProcesses(t *testing.T) {
 	}
 }
 
-// A program that has forked two servers and serves another port itself can't be told from a
-// master, and handles SIGTERM without ending them.
-func TestRemedyOfServersOfAnotherServer(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
-	bystander(t)
-	parent := python(t, `
+// otherServer has forked two servers and serves another port itself. It handles SIGTERM
+// without ending them.
+const otherServer = `
 import os, signal, socket, sys, time
 s = socket.create_server(("", 8080))
 for _ in range(2):
@@ -222,17 +217,55 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 s.close()
 other = socket.create_server(("", 8081))
 print("ready", flush=True)
-time.sleep(600)`)
-	kill := fmt.Sprintf("`kill %d`", parent)
+time.sleep(600)`
+
+// A process that serves another port, and not this one, goes on.
+func TestRemedyOfServersOfAnotherServer(t *testing.T) {
+	for name, c := range map[string]struct{ script, protocol string }{
+		"handles SIGTERM": {otherServer, "tcp"},
+		"default signals": {strings.Replace(otherServer, "signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n", "", 1), "tcp"},
+		"a single server": {strings.Replace(otherServer, "range(2)", "range(1)", 1), "tcp"},
+		"serves by UDP":   {strings.Replace(otherServer, `socket.create_server(("", 8081))`, `socket.socket(socket.AF_INET, socket.SOCK_DGRAM); other.bind(("0.0.0.0", 8081))`, 1), "udp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			parent := python(t, c.script)
+			r := place{}.taken(t, "8080")
+			wants(t, remedy(t, r).Text, "stop python3", "`kill ", fmt.Sprintf("; if pid %d, of which it is a copy and which serves ", parent), ":8081, too, starts another one: `kill ", "not", "master", fmt.Sprintf("`kill %d ", parent))
+			place{}.follow(t, "8080", r)
+			other := place{}.taken(t, "8081/"+c.protocol)
+			if other.Holders[0].PID != parent {
+				t.Errorf("the other port is held by %+v", other.Holders)
+			}
+			place{}.follow(t, "8081/"+c.protocol, other)
+		})
+	}
+}
+
+// A master that replaces its workers and serves another port, such as that of its metrics,
+// is known by the next check.
+func TestRemedyOfAMasterWithAnotherPort(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	master := python(t, strings.Replace(pool, "workers = []", `workers = []; metrics = socket.create_server(("127.0.0.1", 8081))`, 1), "3")
 	r := place{}.taken(t, "8080")
-	wants(t, remedy(t, r).Text, "which may start another worker when one ends: "+kill+", then check again", "not", "which starts")
-	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+	wants(t, remedy(t, r).Text, "and 2 more: `kill ", fmt.Sprintf("; if pid %d, of which it is a copy and which serves tcp 127.0.0.1:8081, too, starts another one: `kill %d`, then check again", master, master))
+	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d", master)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	awaitEnd(t, parent)
-	r = place{}.taken(t, "8080")
-	wants(t, remedy(t, r).Text, "stop python3", "and 1 more: `kill ", "not", "master")
-	place{}.follow(t, "8080", r)
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+	// With both ports in one run it is the same.
+	master = python(t, strings.Replace(pool, "workers = []", `workers = []; metrics = socket.create_server(("127.0.0.1", 8081))`, 1), "3")
+	all := place{}.check(t, "--port", "8080", "--port", "8081")
+	wants(t, remedy(t, all[0]).Text, "which serves tcp 127.0.0.1:8081, too")
+	wants(t, remedy(t, all[1]).Text, fmt.Sprintf("`kill %d`", master))
 }
 
 // A master with a single worker can't be told from a program that has forked a
