@@ -74,9 +74,38 @@ func leavesCopies(pid int, status []byte) bool {
 }
 
 // conditionOf returns the condition of a process of that status. What is not known is false.
+// Many processes wait in the kernel for a moment, or are stopped at each call (strace).
 func conditionOf(pid int, s stat, status []byte) Condition {
 	_, ignored, err := onTerm(status)
-	return Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid)}
+	c := Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid)}
+	if s.state != "D" && s.state != "t" {
+		return c
+	}
+	if now, err := readStat("/proc/" + strconv.Itoa(pid) + "/"); err == nil && now.state == s.state {
+		c.Blocked, c.TraceStopped = s.state == "D", s.state == "t"
+	}
+	if c.TraceStopped {
+		c.Tracer = tracerOf(status)
+	}
+	return c
+}
+
+// tracerOf returns the process that traces the one of that status, 0 if it is not known.
+func tracerOf(status []byte) int32 {
+	fields, err := statusLine(status, "TracerPid:")
+	if err != nil || len(fields) != 1 || string(fields[0]) == "0" {
+		return 0
+	}
+	// It is the thread that traces.
+	status, err = readKernelFile("/proc/" + string(fields[0]) + "/status")
+	if err == nil {
+		fields, err = statusLine(status, "Tgid:")
+	}
+	if err != nil || len(fields) != 1 {
+		return 0
+	}
+	pid, _ := strconv.ParseInt(string(fields[0]), 10, 32) // 0 with an error
+	return int32(pid)
 }
 
 // waitsForSignals reports whether a thread of a process waits in sigwait(3), or may do so.

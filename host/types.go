@@ -397,6 +397,12 @@ type Condition struct {
 	Stopped bool `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	// IgnoresTerm is set if SIGTERM does nothing to the process.
 	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	// Blocked is set if it waits in the kernel and takes no signal meanwhile.
+	Blocked bool `json:"blocked,omitempty"`
+	// TraceStopped is set if its tracer has stopped it, a debugger for example: it takes no
+	// signal but SIGKILL. Tracer is the tracer's PID, 0 if /proc does not show that.
+	TraceStopped bool  `json:"trace_stopped,omitempty"`
+	Tracer       int32 `json:"tracer,omitempty"`
 }
 
 // Job is a job of a CI system, or of portcheck's own. All of it is text that the process

@@ -464,12 +464,25 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.command = fmt.Sprintf("%s %d && kill", forced, from.Master)
 		case from.Stopped || f.suspended[from.Master]:
 			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
+		case unable(from.Condition) != "":
+			w.text += ", which " + unable(from.Condition)
 		}
 		w.many = w.text
 	case !alone && workers > 1 && from.Serves == "":
 		// It may as well be a program that has forked a server and does something else.
 		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
+		if why := unable(from.Condition); why != "" {
+			w.text += ", and which " + why
+		}
 		continueFirst(w, f.stopped[from.Master], from.Stopped)
+	case unable(h.Condition) != "":
+		w.text, w.after = "stop "+name+", which "+unable(h.Condition), again(from, f)
+		if h.IgnoresTerm {
+			w.command = forced
+		}
+		if h.Blocked {
+			w.after = " once, then check again (SIGKILL ends some such waits at once)" + w.after
+		}
 	case h.IgnoresTerm:
 		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
 	case len(f.stopped[h.PID]) > 0:
@@ -495,6 +508,21 @@ func end(pid int, c check.Condition) string {
 		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
 	}
 	return fmt.Sprintf("kill %d", pid)
+}
+
+// unable returns why a process takes no signal now, the end of a sentence about it; empty if
+// it does. SIGKILL ends one that its tracer has stopped.
+func unable(c check.Condition) string {
+	switch {
+	case c.Blocked:
+		return "waits in the kernel and ends only when that returns"
+	case c.TraceStopped && c.IgnoresTerm:
+	case c.TraceStopped && c.Tracer > 0:
+		return fmt.Sprintf("pid %d traces and has stopped (detach or end that first)", c.Tracer)
+	case c.TraceStopped:
+		return "a tracer has stopped (detach or end that first)"
+	}
+	return ""
 }
 
 // forced ends a process that ignores SIGTERM.
@@ -537,7 +565,9 @@ func again(from check.Origin, f family) string {
 	if from.Serves != "" {
 		relation += " and which serves " + plain(from.Serves) + ", too"
 	}
-	switch {
+	switch why := unable(from.Condition); {
+	case why != "":
+		relation += " and which " + why
 	case from.IgnoresTerm:
 		relation += " and which ignores SIGTERM"
 	case from.Stopped:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -381,6 +382,80 @@ while True:
 				t.Errorf("%s: %s", r.Status, r.Message)
 			}
 		})
+	}
+}
+
+// A process that its tracer has stopped takes no signal, so the tracer comes first.
+func TestRemedyOfATracedProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		start func(t *testing.T) (pid int)
+		want  []string // PID stands for the one that start returns
+	}{
+		"a process": {func(t *testing.T) int { return python(t, handling+listenScript, "8080") }, []string{"stop python3, which pid TRACER traces and has stopped (detach or end that first): `kill PID`"}},
+		"a master":  {func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "and which pid TRACER traces and has stopped (detach or end that first): `kill PID`"}},
+		"copies":    {func(t *testing.T) int { return python(t, leaver) }, []string{"the one of which they are copies, which pid TRACER traces and has stopped (detach or end that first): `kill PID "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			pid := c.start(t)
+			runtime.LockOSThread() // it is the thread that traces
+			defer runtime.UnlockOSThread()
+			if err := unix.PtraceAttach(pid); err != nil {
+				testbed.Missing(t, err.Error())
+			}
+			if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
+				t.Fatal(err)
+			}
+			r := place{}.taken(t, "8080")
+			for _, part := range c.want {
+				wants(t, remedy(t, r).Text, strings.NewReplacer("TRACER", fmt.Sprint(os.Getpid()), "PID", fmt.Sprint(pid)).Replace(part))
+			}
+			if err := unix.PtraceDetach(pid); err != nil {
+				t.Fatal(err)
+			}
+			place{}.follow(t, "8080", r)
+		})
+	}
+}
+
+// A process that waits in the kernel ends when that returns.
+func TestRemedyOfABlockedProcess(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	// posix_spawn blocks signals and waits for the new process, which waits for a writer.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pid := python(t, `
+import os, socket, sys
+s = socket.create_server(("", 8080))
+print("ready", flush=True)
+os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_CLOSE, s.fileno()), (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])
+os.read(os.open(sys.argv[2], os.O_RDONLY), 1)`, pipe, pipe)
+	var r check.Result
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if r = (place{}).taken(t, "8080"); strings.Contains(remedy(t, r).Text, "the kernel") || time.Now().After(deadline) {
+			break
+		}
+	}
+	wants(t, remedy(t, r).Text, fmt.Sprintf("stop python3, which waits in the kernel and ends only when that returns: `kill %d` once, then check again", pid))
+	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, remedy(t, place{}.taken(t, "8080")).Text, "waits in the kernel")
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
 	}
 }
 
