@@ -19,7 +19,7 @@ type details struct {
 	boot      time.Time // zero if unknown
 	users     map[int]string
 	mounts    func() []mount  // of the machine
-	links     map[string]bool // the results of leadsTo, by name and path
+	links     map[string]link // the results of leadsTo, by name and path
 	seenAbove map[int]above   // the results of above
 	cgroups   cgroupRoot
 	jobs      int // bytes of environments that may still be read for the jobs in them
@@ -27,7 +27,7 @@ type details struct {
 }
 
 func newDetails(ctx context.Context, command bool) *details {
-	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]bool{}, seenAbove: map[int]above{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
+	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]link{}, seenAbove: map[int]above{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := readKernelFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
