@@ -152,8 +152,8 @@ type Result struct {
 	// ForksUnseen is set if a process that has forked a holder, or was forked by one,
 	// could not be examined: it most likely has the socket open, too.
 	ForksUnseen bool `json:"-"`
-	// Ended is set if a process held the port and most likely has ended since: its socket
-	// was there, and no process has it.
+	// Ended is set if a process held the port and has most likely ended since, or keeps the
+	// socket without a descriptor: it was there, and no process has it.
 	Ended bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`

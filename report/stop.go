@@ -57,11 +57,10 @@ func stop(r check.Result) advice {
 		}
 	}
 	if len(ways) == 0 {
-		a := findOut(r)
 		if r.Ended {
-			a.text = "check again: what held it has most likely ended, as a server that restarts does; if this stays so, " + a.text
+			return ended()
 		}
-		return a
+		return findOut(r)
 	}
 	var a advice
 	var parts []string
@@ -576,6 +575,13 @@ func again(from check.Origin, f family) string {
 	return fmt.Sprintf("; if %s, %s, starts another one: `%s`, then check again", name, relation, end(pid, from.Condition))
 }
 
+// ended returns what to do about a socket that no process has: which of both it is can't be
+// told at once.
+func ended() advice {
+	const command = "sudo grep -s 'scm_fds:.*[1-9]' /proc/[0-9]*/fdinfo/*"
+	return advice{"check again: what held it may have ended, as a server that restarts does; if this stays so, it was sent through a unix socket and nobody has taken it yet, or is kept in an io_uring: `" + command + "` lists the processes (/proc/PID) with unix sockets in which descriptors wait; end the one whose it is, or let it take them", command}
+}
+
 // findOut returns how to find the process that holds the port.
 func findOut(r check.Result) advice {
 	command := listCommand(r)
@@ -594,7 +600,7 @@ func findOut(r check.Result) advice {
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
-		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, the kernel itself, or one that has sent it through a unix socket from which nobody has taken it yet: `" + command + "` on the machine itself", command}
 	}
 	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
 }

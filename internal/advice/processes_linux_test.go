@@ -459,6 +459,28 @@ os.read(os.open(sys.argv[2], os.O_RDONLY), 1)`, pipe, pipe)
 	}
 }
 
+// A socket that was sent and not yet received has no process. The remedy says that it may be
+// so, and where to look for it.
+func TestRemedyOfASocketOnItsWay(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	pid := python(t, `
+import socket, time
+s = socket.create_server(("", 8080))
+a, b = socket.socketpair()
+socket.send_fds(a, [b"x"], [s.fileno()])
+s.close()
+print("ready", flush=True)
+time.sleep(600)`)
+	r := place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "sent", "through a unix socket", "nobody has taken it yet", "not", "most likely ended")
+	if command, found := strings.CutPrefix(remedy(t, r).Command, "sudo grep "); found { // every process can be read here
+		out, _ := exec.Command("sh", "-c", "grep "+command).Output() // with an error if a process ends meanwhile
+		wants(t, string(out), fmt.Sprintf("/proc/%d/fdinfo/", pid))
+	}
+}
+
 // A daemon that has left its parent is nobody's copy, also where a process that runs the same
 // file has become its parent.
 func TestRemedyOfAnAdoptedDaemon(t *testing.T) {
