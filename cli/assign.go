@@ -464,7 +464,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
 	if err = joinFailures(failures...); err != nil {
-		a.logf("the ports stay leased to %s until %s, or until `%s`", check.LeaseWord(assignment.Lease.Job), assignment.Lease.Expires.UTC().Format(time.RFC3339), releaseCommand(assignment, targets))
+		a.logf("the ports stay leased to %s until %s, or until `%s`", report.Safe(check.LeaseWord(assignment.Lease.Job)), assignment.Lease.Expires.UTC().Format(time.RFC3339), releaseCommand(assignment, targets))
 	}
 	return assignment, err
 }
