@@ -32,17 +32,16 @@ type assignOptions struct {
 	job             string
 
 	// These are of assign alone.
-	format       string
-	fileSpecs    []string
-	exportEnv    bool
-	write        bool
-	lifetime     time.Duration
-	untilExit    int
-	untilGiven   bool
-	forGiven     bool
-	allowTargets bool
-	localOnly    string // why the target has to be local if untilExit is set
-	quiet        bool
+	format     string
+	fileSpecs  []string
+	exportEnv  bool
+	write      bool
+	lifetime   time.Duration
+	untilExit  int
+	untilGiven bool
+	forGiven   bool
+	localOnly  string // why the target has to be local if untilExit is set
+	quiet      bool
 }
 
 func (a *app) assign() *cobra.Command {
