@@ -75,9 +75,13 @@ const mostWas = 5
 // the same program, unit, container and user is no change.
 func Compare(before, now Listing, o CompareOptions) Comparison {
 	var c Comparison
-	old, ignored := listenersOf(before, o)
+	ephemeral := new(port.Bits) // then or now
+	for _, t := range slices.Concat(before.Targets, now.Targets) {
+		ephemeral.Join(t.EphemeralPorts())
+	}
+	old, ignored := listenersOf(before, ephemeral, o)
 	c.Ignored += ignored
-	current, ignored := listenersOf(now, o)
+	current, ignored := listenersOf(now, ephemeral, o)
 	c.Ignored += ignored
 	for key := range old {
 		c.compare(old[key], current[key])
@@ -118,15 +122,11 @@ type listener struct {
 
 // listenersOf returns the listeners of each port, in the order of their first sockets, and
 // how many sockets were left out.
-func listenersOf(l Listing, o CompareOptions) (all map[socketKey][]*listener, ignored int) {
+func listenersOf(l Listing, ephemeral *port.Bits, o CompareOptions) (all map[socketKey][]*listener, ignored int) {
 	all = map[socketKey][]*listener{}
 	index := map[socketKey]map[string]*listener{}
-	var ephemeral port.Range
-	if len(l.Targets) > 0 {
-		ephemeral, _ = port.ParseRange(l.Targets[0].Ephemeral) // none, if it is not known
-	}
 	for _, h := range l.Sockets {
-		if h.Protocol == port.UDP && h.Port >= ephemeral.First && h.Port <= ephemeral.Last && !h.Kernel && !o.EphemeralUDP {
+		if h.Protocol == port.UDP && ephemeral.Has(h.Port) && !h.Kernel && !o.EphemeralUDP {
 			ignored++
 			continue
 		}

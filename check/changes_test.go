@@ -172,6 +172,26 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A list of a portcheck that did not write reserved ports, and one of a machine with other
+// ephemeral ports, are compared as if those of both were ephemeral.
+func TestCompareWithOtherEphemeralPorts(t *testing.T) {
+	server := []Holder{{Listed: &Listed{}, Protocol: port.UDP, Address: "0.0.0.0", Port: 40000, State: "listen", PID: 7, Process: "dns", Executable: "/usr/sbin/dns"}}
+	for _, c := range []struct {
+		before, now TargetReport
+		want        string
+	}{
+		{TargetReport{Ephemeral: "32768-60999"}, TargetReport{Ephemeral: "32768-60999", Reserved: "40000"}, "(1 ignored)"},
+		{TargetReport{Ephemeral: "32768-60999"}, TargetReport{Ephemeral: "50000-60999"}, "(1 ignored)"},
+		{TargetReport{Ephemeral: "50000-60999"}, TargetReport{Ephemeral: "32768-60999"}, "(1 ignored)"},
+		{TargetReport{Ephemeral: "32768-60999", Reserved: "40000"}, TargetReport{Ephemeral: "32768-60999", Reserved: "39999-40001"}, "appeared udp 0.0.0.0:40000"},
+	} {
+		before, now := Listing{Targets: []TargetReport{c.before}}, Listing{Targets: []TargetReport{c.now}, Sockets: server}
+		if got := changesText(Compare(before, now, CompareOptions{})); got != c.want {
+			t.Errorf("%+v, %+v: got %s, want %s", c.before, c.now, got, c.want)
+		}
+	}
+}
+
 func listingOf(sockets []Holder) Listing {
 	return Listing{Version: 1, Targets: []TargetReport{{Name: "local", Ephemeral: "32768-60999"}}, Sockets: sockets}
 }

@@ -140,7 +140,7 @@ func targetsOf(parts []Part) ([]TargetReport, []config.Problem) {
 }
 
 func (t TargetReport) equal(o TargetReport) bool {
-	return t.Name == o.Name && t.OS == o.OS && t.Namespace == o.Namespace && t.Ephemeral == o.Ephemeral && slices.Equal(t.Notices, o.Notices)
+	return t.Name == o.Name && t.OS == o.OS && t.Namespace == o.Namespace && t.Ephemeral == o.Ephemeral && t.Reserved == o.Reserved && slices.Equal(t.Notices, o.Notices)
 }
 
 func resultsOf(parts []Part) ([]Result, []config.Problem) {
@@ -205,10 +205,7 @@ func (r *Report) arrange() {
 func (r *Report) realign(ctx context.Context, wanted int) {
 	t := tables{ephemeral: map[string]*port.Bits{}, claims: claims{}}
 	for _, target := range r.Targets {
-		t.ephemeral[target.Name] = new(port.Bits)
-		if ephemeral, err := port.ParseRange(target.Ephemeral); err == nil {
-			t.ephemeral[target.Name].AddSet(port.Set{ephemeral})
-		}
+		t.ephemeral[target.Name] = target.EphemeralPorts()
 	}
 	for _, x := range r.Results {
 		if !x.Expect.Connects() && (!x.Auto || x.OK) {

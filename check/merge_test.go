@@ -281,6 +281,7 @@ func TestMergeComparesTargets(t *testing.T) {
 		"os":        func(r *TargetReport) { r.OS = "darwin" },
 		"namespace": func(r *TargetReport) { r.Namespace.Inode++ },
 		"ephemeral": func(r *TargetReport) { r.Ephemeral = "1-2" },
+		"reserved":  func(r *TargetReport) { r.Reserved = "1-2" },
 		"notices":   func(r *TargetReport) { r.Notices = []Notice{{Code: config.Degraded, Message: "x"}} },
 	} {
 		if _, clashes, _ := Merge(t.Context(), []Part{part("one", func(*TargetReport) {}), part("two", change)}, "", 3); len(clashes) != 1 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
 )
 
 // Target is a host, and its name in reports.
@@ -95,6 +96,17 @@ func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report
 	return report, nil
 }
 
+// EphemeralPorts returns the ports that the target's system gives to outgoing connections,
+// none if they are not known.
+func (t TargetReport) EphemeralPorts() *port.Bits {
+	ephemeral, err := port.ParseRange(t.Ephemeral)
+	if err != nil {
+		return new(port.Bits)
+	}
+	reserved, _ := port.ParseSet(t.Reserved) // none, as in a report of an older portcheck
+	return host.Limits{Ephemeral: ephemeral, Reserved: reserved}.EphemeralPorts()
+}
+
 // reportTarget returns a target's part of the report, with what could not be seen.
 func reportTarget(name string, f host.Facts, err error) TargetReport {
 	t := TargetReport{
@@ -104,6 +116,7 @@ func reportTarget(name string, f host.Facts, err error) TargetReport {
 	if f.Limits.Ephemeral.Last > 0 {
 		t.Ephemeral = f.Limits.Ephemeral.String()
 	}
+	t.Reserved = f.Limits.Reserved.Without(func(p uint16) bool { return p == 0 }).String() // a host may say 0
 	if err != nil {
 		t.Notices = append(t.Notices, Notice{Code: config.Degraded, Message: err.Error()})
 	}

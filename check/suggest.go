@@ -247,11 +247,7 @@ func (p *plan) excluded(set port.Set) *port.Bits {
 // It is called after the last probe of needs.
 func (r *round) ephemeral() *port.Bits {
 	if r.ephemeralPorts == nil {
-		limits := r.facts.Limits
-		r.ephemeralPorts = new(port.Bits)
-		var reserved port.Bits
-		reserved.AddSet(limits.Reserved)
-		r.ephemeralPorts.AddSet(port.Set{limits.Ephemeral}.Without(reserved.Has))
+		r.ephemeralPorts = r.facts.Limits.EphemeralPorts()
 	}
 	return r.ephemeralPorts
 }

@@ -94,6 +94,7 @@ type TargetReport struct {
 	OS        string    `json:"os,omitempty"`
 	Namespace Namespace `json:"namespace,omitzero"`
 	Ephemeral string    `json:"ephemeral,omitempty"`
+	Reserved  string    `json:"reserved,omitempty"` // a port.Set; never ephemeral
 	Notices   []Notice  `json:"notices"`
 }
 

@@ -35,11 +35,11 @@ func (r *round) undeclared(ctx context.Context) []Result {
 	}
 	byPort := map[socketKey][]host.Socket{}
 	var keys []socketKey
-	declared := r.declared()
+	declared, ephemeral := r.declared(), facts.Limits.EphemeralPorts()
 	for _, s := range facts.Sockets {
-		ephemeral := s.Protocol == port.UDP && facts.Limits.Ephemeral.Contains(s.Port) && !s.Kernel
+		client := s.Protocol == port.UDP && ephemeral.Has(s.Port) && !s.Kernel
 		key := socketKey{s.Protocol, s.Port}
-		if s.State != host.Listen || ephemeral || declared.has(s.Endpoint) {
+		if s.State != host.Listen || client || declared.has(s.Endpoint) {
 			continue
 		}
 		if byPort[key] == nil {

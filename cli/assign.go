@@ -32,17 +32,16 @@ type assignOptions struct {
 	job             string
 
 	// These are of assign alone.
-	format       string
-	fileSpecs    []string
-	exportEnv    bool
-	write        bool
-	lifetime     time.Duration
-	untilExit    int
-	untilGiven   bool
-	forGiven     bool
-	allowTargets bool
-	localOnly    string // why the target has to be local if untilExit is set
-	quiet        bool
+	format     string
+	fileSpecs  []string
+	exportEnv  bool
+	write      bool
+	lifetime   time.Duration
+	untilExit  int
+	untilGiven bool
+	forGiven   bool
+	localOnly  string // why the target has to be local if untilExit is set
+	quiet      bool
 }
 
 func (a *app) assign() *cobra.Command {
@@ -464,7 +463,7 @@ func (a *app) runAssign(ctx context.Context, args []string, o *assignOptions) (c
 		failures = append(failures, a.writeManifests(ctx, assignment, texts, o.quiet))
 	}
 	if err = joinFailures(failures...); err != nil {
-		a.logf("the ports stay leased to %s until %s, or until `%s`", check.LeaseWord(assignment.Lease.Job), assignment.Lease.Expires.UTC().Format(time.RFC3339), releaseCommand(assignment, targets))
+		a.logf("the ports stay leased to %s until %s, or until `%s`", report.Safe(check.LeaseWord(assignment.Lease.Job)), assignment.Lease.Expires.UTC().Format(time.RFC3339), releaseCommand(assignment, targets))
 	}
 	return assignment, err
 }

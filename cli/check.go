@@ -32,7 +32,6 @@ type checkOptions struct {
 	alternatives    int
 	candidates      int
 	parallel        int
-	allowTargets    bool // and remotes that manifests name
 	showCommand     bool
 	undeclaredOptions
 }

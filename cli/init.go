@@ -247,11 +247,7 @@ func draftFromHost(ctx context.Context, t check.Target, o check.Options) (config
 	if err != nil {
 		return config.Draft{}, unknownError(err)
 	}
-	ephemeral, err := port.ParseRange(listing.Targets[0].Ephemeral)
-	if err != nil {
-		ephemeral = port.Range{} // not known there
-	}
-	d := listened(listing.Sockets, ephemeral)
+	d := listened(listing.Sockets, listing.Targets[0].EphemeralPorts())
 	var needs []check.Need
 	for i, p := range d.Ports {
 		p.Name = fmt.Sprint(i)
@@ -279,7 +275,7 @@ func draftFromHost(ctx context.Context, t check.Target, o check.Options) (config
 
 // listened returns a need for each port and owners of sockets, but for ports that the
 // system chooses.
-func listened(sockets []check.Holder, ephemeral port.Range) config.Draft {
+func listened(sockets []check.Holder, ephemeral *port.Bits) config.Draft {
 	type place struct {
 		protocol port.Protocol
 		port     uint16
@@ -324,7 +320,7 @@ func listened(sockets []check.Holder, ephemeral port.Range) config.Draft {
 		case !known:
 			d.Left = append(d.Left, text+": no owner is known")
 			continue
-		case ephemeral.Contains(s.port):
+		case ephemeral.Has(s.port):
 			d.Left = append(d.Left, text+": the system has chosen the port (ephemeral), so it is another one after each start")
 			continue
 		case err != nil:

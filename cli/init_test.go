@@ -22,7 +22,11 @@ func TestListenersOnEphemeralPorts(t *testing.T) {
 		{port.Range{First: 49152, Last: 65535}, []uint16{40000}},
 		{port.Range{}, []uint16{40000, 61000}},
 	} {
-		d := listened(sockets, c.ephemeral)
+		ephemeral := new(port.Bits)
+		if c.ephemeral.First > 0 {
+			ephemeral.AddSet(port.Set{c.ephemeral})
+		}
+		d := listened(sockets, ephemeral)
 		var got []uint16
 		for _, p := range d.Ports {
 			got = append(got, p.Ports.First)

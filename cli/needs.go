@@ -26,6 +26,8 @@ type needOptions struct {
 	recursive []string
 	source    string
 	lint      bool // not a flag
+	// allowTargets is also for remotes that manifests name. Not every command has the flag.
+	allowTargets bool
 	composeOptions
 }
 
@@ -121,6 +123,7 @@ func (o needOptions) withoutNeeds() []config.Problem {
 		{"--env-file", len(o.envFiles) > 0},
 		{"--profile", len(o.profiles) > 0},
 		{"--project", o.project != ""},
+		{allowFlag, o.allowTargets},
 	} {
 		if f.set {
 			problems = append(problems, config.Problem{

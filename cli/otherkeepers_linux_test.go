@@ -300,7 +300,7 @@ func TestVerifyKnowsOtherUsers(t *testing.T) {
 		uid, want string
 		code      int
 	}{
-		{"1235", "which is a process of another user, uid 1235 (an `owner` in the manifest allows it)", exitUnmet},
+		{"1235", "which is a process of another user, uid 1235 (an 'owner' in the manifest allows it)", exitUnmet},
 		{"1234", "1 ok", exitOK},
 		{"0", "1 ok", exitOK},
 	} {

@@ -27,15 +27,14 @@ type watchOptions struct {
 	needOptions
 	connectOptions
 	explainOptions
-	baseline     string
-	interval     time.Duration
-	until        string
-	format       string
-	metrics      string
-	parallel     int
-	allowTargets bool
-	showCommand  bool
-	quiet        bool
+	baseline    string
+	interval    time.Duration
+	until       string
+	format      string
+	metrics     string
+	parallel    int
+	showCommand bool
+	quiet       bool
 }
 
 // leastInterval limits how often watch asks.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/org/portcheck/check"
+	"github.com/org/portcheck/ci"
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/internal/testbed"
@@ -701,4 +705,25 @@ func TestWatchBesideChanges(t *testing.T) {
 			t.Errorf("port %d: %q, want %q", 2000+at, got, want)
 		}
 	}
+}
+
+// TestWatchRefusesFlagsOfNeeds checks that without needs each flag is refused which only
+// chooses or changes needs.
+func TestWatchRefusesFlagsOfNeeds(t *testing.T) {
+	named := []string{"port", "recursive", "compose-file"} // they name needs
+	other := []string{
+		"target", "expect", "until", "interval", "format", "metrics", "baseline", "allow", "quiet", "show-command", "parallel",
+		"timeout", "evidence", "agent-cache", "agent-dir", "identity", "known-hosts", "remote-path", "ssh", "ssh-config", "ssh-log", "sudo", "no-color", "help",
+	}
+	(&app{env: ci.Env{}}).watch().Flags().VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(named, f.Name) || slices.Contains(other, f.Name) {
+			return
+		}
+		value := map[string]string{"offset": "1", "source": "compose", "set": "web=1", "allow-manifest-targets": "true"}[f.Name]
+		var out, errs bytes.Buffer
+		args := []string{"watch", "--until", "1ms", "--" + f.Name + "=" + cmp.Or(value, "x")}
+		if code := Run(t.Context(), args, nil, strings.NewReader(""), &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "--"+f.Name+": has no effect: there are no needs") {
+			t.Errorf("%s: exit code %d\n%s%s", args, code, &out, &errs)
+		}
+	})
 }

@@ -148,7 +148,7 @@ var files = []struct {
 	},
 	{
 		name: "one problem in the middle of a large file", files: map[string]string{"a.yml": "\n" + numbered("k%d: 1\n", 5_000) + "x: @\n" + numbered("l%d: 1\n", 5_000)}, load: []string{"a.yml"},
-		want: []string{"a.yml:5002:1: not valid YAML: found character that cannot start any token: text that starts with @, % or ` needs quotes, and tabs cannot indent"},
+		want: []string{"a.yml:5002:1: not valid YAML: found character that cannot start any token: text that starts with @, % or a backtick needs quotes, and tabs cannot indent"},
 	},
 	{
 		name: "a syntax error without a line in a large file", files: map[string]string{"a.yml": "x: 1\ny: *z\n" + numbered("k%d: 1\n", 10_000)}, load: []string{"a.yml"},

@@ -151,7 +151,7 @@ var hints = map[string]string{
 	"mapping values are not allowed in this context": `text that contains ": " needs quotes`,
 	"did not find expected alphabetic or numeric":    "text that starts with * or & needs quotes",
 	"unknown anchor": "text that starts with * needs quotes",
-	"found character that cannot start any token":         "text that starts with @, % or ` needs quotes, and tabs cannot indent",
+	"found character that cannot start any token":         "text that starts with @, % or a backtick needs quotes, and tabs cannot indent",
 	"did not find expected key":                           "is this line indented like the keys above it?",
 	"did not find expected '-' indicator":                 "is this line indented like the list above it?",
 	"did not find expected ',' or ']'":                    "a [ is not closed, or a comma is missing",

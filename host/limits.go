@@ -54,6 +54,18 @@ func limitsFrom(read func(path string) (string, error)) (Limits, []Gap) {
 	return limits, gaps
 }
 
+// EphemeralPorts returns the ports that the system gives to outgoing connections: reserved
+// ones are never given.
+func (l Limits) EphemeralPorts() *port.Bits {
+	var reserved port.Bits
+	reserved.AddSet(l.Reserved)
+	ephemeral := new(port.Bits)
+	if l.Ephemeral.First > 0 { // else it is not known
+		ephemeral.AddSet(port.Set{l.Ephemeral}.Without(reserved.Has))
+	}
+	return ephemeral
+}
+
 // parseEphemeral parses "32768\t60999".
 func parseEphemeral(s string) (port.Range, error) {
 	fields := strings.Fields(s)

@@ -23,11 +23,11 @@ func alternatives(r check.Result) string {
 	case found == 0 && len(r.From) == 0:
 		return "no alternatives: no range is set; set one with `range: 20000-20999` in the manifest or `--range 20000-20999`"
 	case found == 0 && r.NoSearchReason != "":
-		return "no alternatives: " + plain(r.NoSearchReason)
+		return "no alternatives: " + Safe(r.NoSearchReason)
 	case found == 0:
-		return fmt.Sprintf("no alternatives: no port in %s can be bound now", plain(from.String()))
+		return fmt.Sprintf("no alternatives: no port in %s can be bound now", Safe(from.String()))
 	case found < r.Asked && len(r.From) > 0:
-		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, plain(from.String()))
+		return fmt.Sprintf("use instead: %s (only %d of %d found in %s)", alternativePorts(r), found, r.Asked, Safe(from.String()))
 	default:
 		return "use instead: " + alternativePorts(r)
 	}

@@ -34,6 +34,7 @@ func assignmentOf(a check.Assignment) check.Assignment {
 	a.Ports = listOf(slices.Clone(a.Ports))
 	a.Lease.Expires = a.Lease.Expires.UTC().Truncate(time.Second)
 	for i, p := range a.Ports {
+		a.Ports[i].Reason = noCode(p.Reason)
 		if p.Lease != nil {
 			l := *p.Lease
 			l.Expires = l.Expires.UTC().Truncate(time.Second)

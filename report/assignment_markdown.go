@@ -23,7 +23,7 @@ func assignmentMarkdown(w io.Writer, a check.Assignment, _ Options) error {
 		if p.Declared != 0 {
 			why = fmt.Sprintf("instead of %d: %s", p.Declared, p.Reason)
 		}
-		rows[i] = fmt.Sprintf("| %s | %s | %s | %s |\n", cell(name), cell(fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))), cell(p.Env), cellMessage(why))
+		rows[i] = fmt.Sprintf("| %s | %s | %s | %s |\n", cell(name), cell(fmt.Sprintf("%s/%s", port.Range{First: p.Port, Last: max(p.Port, p.PortLast)}, protocolNames(p.Protocol))), cell(p.Env), cellSentence(why))
 	}
 	p := &page{}
 	p.always(fmt.Sprintf("## portcheck: %s leased\n\n%s\n", check.Counted(len(a.Ports), "port"), cellSentence(fmt.Sprintf("Leased to %s until %s.", a.Lease.Job, endOf(a.Lease)))))

@@ -22,7 +22,7 @@ func blockLines(r check.Result) []string {
 	byPort := map[uint16][]string{}
 	seen := map[string]bool{}
 	for _, h := range r.Holders {
-		text := strings.ReplaceAll(holderText(h), "`", "'") // as plain
+		text := holderText(h)
 		key := fmt.Sprintf("%d %s", h.Port, text)
 		if seen[key] {
 			continue // the same process, at two addresses

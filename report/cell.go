@@ -21,18 +21,5 @@ func cell(s string) string { return markup.Replace(Safe(s)) }
 // cellSentence is cell for a message, which may quote several names.
 func cellSentence(s string) string { return markup.Replace(sentence(s)) }
 
-// cellMessage is cellSentence for a message, in which a backtick would be shown as such.
-func cellMessage(s string) string {
-	return markup.Replace(strings.ReplaceAll(sentence(s), "`", "'"))
-}
-
 // cellHint is cellSentence for a hint, whose commands become code.
-func cellHint(h check.Hint) string {
-	parts := hintParts(h.Text)
-	for i, part := range parts {
-		if parts[i] = markup.Replace(part); i%2 == 1 {
-			parts[i] = "<code>" + parts[i] + "</code>"
-		}
-	}
-	return strings.Join(parts, "")
-}
+func cellHint(h check.Hint) string { return hintMarkup(h, "", markup.Replace) }

@@ -40,7 +40,10 @@ func diffJSON(w io.Writer, d check.Diff, _ Options) error {
 	d.Version = jsonVersion
 	targets := targetsJSON([]check.TargetReport{d.Base, d.Now})
 	d.Base, d.Now = targets[0], targets[1]
-	d.Warnings, d.Unknown = orEmpty(d.Warnings), listOf(d.Unknown)
+	d.Warnings, d.Unknown = listOf(d.Warnings), listOf(d.Unknown)
+	for i, text := range d.Warnings {
+		d.Warnings[i] = noCode(text)
+	}
 	for i, x := range d.Unknown {
 		d.Unknown[i] = changeJSON(x)
 	}
@@ -157,7 +160,7 @@ func changeStory(x check.Change) string {
 	}
 	text := strings.Join(parts, "; ")
 	if x.ExplainedBy != "" {
-		text += "; explained by " + escape(x.ExplainedBy, unlimited)
+		text += "; explained by " + whole(x.ExplainedBy)
 	}
 	return text
 }

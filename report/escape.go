@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/org/portcheck/check"
 )
 
 const (
@@ -16,26 +18,41 @@ const (
 
 // Safe returns text from outside on one line that no terminal and no CI log
 // reads as a command: characters that are not visible are escaped as in Go
-// strings (\n, \x1b, \u202e), the starts of log commands are broken up, and the
-// text is cut to 200 characters. Safe does not change a safe text.
-func Safe(s string) string { return escape(s, nameLimit) }
-
-// plain is Safe for a name in a hint, where backticks are for commands alone.
-func plain(s string) string { return strings.ReplaceAll(Safe(s), "`", "'") }
-
-// hintParts splits the text of a hint: those with an odd index are commands. A text that
-// was cut within a command is one part.
-func hintParts(text string) []string {
-	text = sentence(text)
-	parts := strings.Split(text, "`")
-	if len(parts)%2 == 0 {
-		return []string{strings.ReplaceAll(text, "`", "'")}
-	}
-	return parts
-}
+// strings (\n, \x1b, \u202e), the starts of log commands are broken up, backticks
+// become apostrophes, and the text is cut to 200 characters. Safe does not change
+// any other text.
+func Safe(s string) string { return noCode(escape(s, nameLimit)) }
 
 // sentence is Safe for a message, which may quote several names.
-func sentence(s string) string { return escape(s, messageLimit) }
+func sentence(s string) string { return noCode(escape(s, messageLimit)) }
+
+// whole is Safe for text that is not cut.
+func whole(s string) string { return noCode(escape(s, unlimited)) }
+
+// noCode replaces backticks, which are for the commands of hints alone. Others would make
+// a name look like a command, here or where the text is pasted.
+func noCode(s string) string { return strings.ReplaceAll(s, "`", "'") }
+
+// hintText is sentence for a hint, with its commands in backticks. The names in it are
+// Safe already.
+func hintText(h check.Hint) string { return escape(h.Text, messageLimit) }
+
+// hintMarkup returns a hint for a language of markup: each part is escaped, and commands
+// are in the element code with these attributes. A text that was cut within a command has
+// none.
+func hintMarkup(h check.Hint, attributes string, escape func(string) string) string {
+	text := hintText(h)
+	parts := strings.Split(text, "`")
+	if len(parts)%2 == 0 {
+		return escape(noCode(text))
+	}
+	for i, part := range parts {
+		if parts[i] = escape(part); i%2 == 1 {
+			parts[i] = "<code" + attributes + ">" + parts[i] + "</code>"
+		}
+	}
+	return strings.Join(parts, "")
+}
 
 func escape(s string, limit int) string {
 	var b strings.Builder

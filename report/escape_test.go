@@ -26,6 +26,7 @@ func TestSafe(t *testing.T) {
 		"::error::x":              `:\x3aerror::x`,
 		"  ::error::x":            `  :\x3aerror::x`,
 		"[::1]:80 a::b":           "[::1]:80 a::b",
+		"a`reboot`b":              "a'reboot'b",
 	} {
 		if got := Safe(in); got != want {
 			t.Errorf("Safe(%q) = %s, want %s", in, got, want)

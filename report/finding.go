@@ -185,11 +185,11 @@ func (f finding) lines() []string {
 	first := sentence(f.message)
 	if f.subject != "" {
 		// Escaped as a whole: a subject ":" would make it start with "::".
-		first = escape(Safe(f.subject)+": "+first, unlimited)
+		first = whole(Safe(f.subject) + ": " + first)
 	}
 	lines := []string{first}
 	for _, h := range f.hints {
-		lines = append(lines, sentence(h.Text))
+		lines = append(lines, hintText(h))
 	}
 	return lines
 }
@@ -199,7 +199,7 @@ func (f finding) lines() []string {
 func writeFinding(b *bytes.Buffer, f finding, o Options) {
 	if at := f.at.String(); at != "" {
 		// Escaped as a whole: a file named ":" would make it start with "::".
-		b.WriteString(escape(at+": ", unlimited))
+		b.WriteString(whole(at + ": "))
 	}
 	b.WriteString(severityWord(f.severity, o.Color) + ": ")
 	if f.subject != "" {
@@ -211,7 +211,7 @@ func writeFinding(b *bytes.Buffer, f finding, o Options) {
 	}
 	b.WriteByte('\n')
 	for _, h := range f.hints {
-		b.WriteString(indent + sentence(h.Text) + "\n")
+		b.WriteString(indent + hintText(h) + "\n")
 	}
 }
 

@@ -105,7 +105,7 @@ func annotationLines(f finding) []string {
 	}
 	lines := []string{line}
 	for _, h := range f.hints {
-		lines = append(lines, sentence(h.Text))
+		lines = append(lines, hintText(h))
 	}
 	return lines
 }

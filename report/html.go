@@ -274,13 +274,7 @@ func adviceHTML(r check.Result) string {
 
 // hintHTML marks the commands of a hint as code.
 func hintHTML(h check.Hint) string {
-	parts := hintParts(h.Text)
-	for i, part := range parts {
-		if parts[i] = html.EscapeString(part); i%2 == 1 {
-			parts[i] = "<code class=\"command\">" + parts[i] + "</code>"
-		}
-	}
-	return strings.Join(parts, "")
+	return hintMarkup(h, ` class="command"`, html.EscapeString)
 }
 
 // maxMatrix bounds the cells of the table of ports by target. A table of 1,000

@@ -101,7 +101,7 @@ func readPage(t *testing.T, r check.Report, out string) {
 		for _, f := range slices.Concat(unmetFindings(x, naming{}), noteFindings(x, naming{})) {
 			wants = append(wants, sentence(f.message))
 			for _, h := range f.hints {
-				wants = append(wants, sentence(h.Text))
+				wants = append(wants, hintText(h))
 			}
 		}
 		for i, h := range x.Holders {

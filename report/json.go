@@ -12,6 +12,9 @@ const jsonVersion = 1
 func jsonReport(w io.Writer, r check.Report, _ Options) error {
 	r.Version = jsonVersion
 	r.Problems = listOf(r.Problems)
+	for i := range r.Problems {
+		r.Problems[i].Message = noCode(r.Problems[i].Message)
+	}
 	r.Targets = targetsJSON(r.Targets)
 	results := r.Results
 	r.Results = []check.Result{}
@@ -30,7 +33,7 @@ func resultJSON(r check.Result, lint bool) check.Result {
 	r.Address = orEmpty(r.Address)
 	r.Holders = orEmpty(r.Holders)
 	r.Alternatives = orEmpty(r.Alternatives)
-	r.Notices = orEmpty(r.Notices)
+	r.Message, r.Notices = noCode(r.Message), noticesJSON(r.Notices)
 	r.Endpoints, r.Hints = orEmpty(r.Endpoints), nil
 	if lint {
 		r.Endpoints = nil
@@ -42,7 +45,7 @@ func resultJSON(r check.Result, lint bool) check.Result {
 func hintsJSON(r check.Result) []check.Hint {
 	all := listOf(hints(r))
 	for i := range all {
-		all[i].Text = sentence(all[i].Text)
+		all[i].Text = hintText(all[i])
 	}
 	return all
 }
@@ -51,7 +54,17 @@ func hintsJSON(r check.Result) []check.Hint {
 func targetsJSON(targets []check.TargetReport) []check.TargetReport {
 	targets = listOf(targets)
 	for i := range targets {
-		targets[i].Notices = orEmpty(targets[i].Notices)
+		targets[i].Notices = noticesJSON(targets[i].Notices)
+		targets[i].Namespace.Reason = noCode(targets[i].Namespace.Reason)
 	}
 	return targets
+}
+
+// noticesJSON returns notices with messages as the text shows them.
+func noticesJSON(notices []check.Notice) []check.Notice {
+	notices = listOf(notices)
+	for i := range notices {
+		notices[i].Message = noCode(notices[i].Message)
+	}
+	return notices
 }

@@ -102,7 +102,7 @@ func (d *junitDoc) problem(at string, f finding) {
 	const suite = "manifest"
 	name := cmp.Or(sentence(f.message), suite)
 	if at != "" {
-		name = escape(at, unlimited) + ": " + name
+		name = whole(at) + ": " + name
 	}
 	d.add(d.suite(suite), f, junitCase{Class: suite, Name: name, Error: d.reason(f)})
 }

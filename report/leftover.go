@@ -19,7 +19,7 @@ func leftOver(r check.Result) []string {
 		if job == nil || h.PID == 0 {
 			continue
 		}
-		name := plain(holderName(h))
+		name := Safe(holderName(h))
 		if name == "" {
 			name = "the process"
 		}
@@ -28,9 +28,9 @@ func leftOver(r check.Result) []string {
 		case job.Own:
 			text = name + " was started by an earlier step of this job: end it in that step, or give this one another port"
 		case job.Runs:
-			text = fmt.Sprintf("%s was started by %s, which still has a lease: use another port, or wait until that job ends", name, plain(job.Text))
+			text = fmt.Sprintf("%s was started by %s, which still has a lease: use another port, or wait until that job ends", name, Safe(job.Text))
 		default:
-			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, plain(job.Text))
+			text = fmt.Sprintf("%s was started by %s: end it only if that job is over", name, Safe(job.Text))
 		}
 		if !slices.Contains(all, text) {
 			all = append(all, text)

@@ -68,7 +68,7 @@ func listText(w io.Writer, l check.Listing, o Options) error {
 // fitting returns the grid in lines that fit a terminal, if there is one.
 func (g grid) fitting(o Options) []byte {
 	if o.Width == 0 {
-		return g.plain()
+		return g.Safe()
 	}
 	var b bytes.Buffer
 	g.write(&b, max(o.Width, minTableWidth))

@@ -123,7 +123,7 @@ func listItem(f finding) string {
 	if f.subject != "" {
 		s += cell(f.subject) + ": "
 	}
-	s += cellMessage(f.message)
+	s += cellSentence(f.message)
 	if f.code != "" {
 		s += ` \[` + cell(f.code) + `\]`
 	}
@@ -152,7 +152,7 @@ func endpointCell(r check.Result) string {
 func verdictCell(r check.Result) string {
 	var lines []string
 	for i, f := range unmetFindings(r, naming{}) {
-		line := cellMessage(f.message)
+		line := cellSentence(f.message)
 		if f.code != "" {
 			line = "**" + cell(f.code) + "**: " + line
 		}

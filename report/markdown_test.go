@@ -107,7 +107,7 @@ func TestCell(t *testing.T) {
 		"my_app":               `my\_app`,
 		"a|b":                  "a&#124;b",
 		"<b>&lt;":              "&lt;b&gt;&amp;lt;",
-		"`x`":                  "\\`x\\`",
+		"`x`":                  "'x'",
 		"@org/team":            "@&#8203;org/team",
 		"https://example.com/": "https&#58;//example.com/",
 		"a\nb":                 `a\\nb`,

@@ -177,7 +177,7 @@ func nameFor(f, other finding) string {
 	if (f.subject == other.subject && f.at != other.at || f.at.File != other.at.File) && !other.at.IsFlag() {
 		return Safe(other.at.String())
 	}
-	return other.subject
+	return Safe(other.subject)
 }
 
 func noteKeyOf(f finding) noteKey { return noteKey{f.code, f.message, f.severity} }

@@ -21,7 +21,7 @@ func assignmentCompose(w io.Writer, a check.Assignment, _ Options) error {
 	for _, p := range a.Ports {
 		s := p.Service
 		if s == nil {
-			return fmt.Errorf("%s: %s is not published by a Compose file", escape(p.Source.String(), unlimited), Safe(p.Name))
+			return fmt.Errorf("%s: %s is not published by a Compose file", whole(p.Source.String()), Safe(p.Name))
 		}
 		ports := assigned[s]
 		if ports == nil {
@@ -29,12 +29,12 @@ func assignmentCompose(w io.Writer, a check.Assignment, _ Options) error {
 			assigned[s], services = ports, append(services, s)
 		}
 		if s.OnHost && p.Declared != 0 {
-			return fmt.Errorf("%s: %s has port %d instead of %d, but is in the host's network, where no override file can move it", escape(p.Source.String(), unlimited), Safe(p.Name), p.Port, p.Declared)
+			return fmt.Errorf("%s: %s has port %d instead of %d, but is in the host's network, where no override file can move it", whole(p.Source.String()), Safe(p.Name), p.Port, p.Declared)
 		}
 		for n := range int(max(p.Port, p.PortLast)-p.Port) + 1 {
 			got, before := p.Port+uint16(n), ports[p.Entry+n]
 			if before != 0 && before != got {
-				return fmt.Errorf("%s: %s has port %d on one target and %d on another, which one override file can't hold", escape(p.Source.String(), unlimited), Safe(p.Name), before, got)
+				return fmt.Errorf("%s: %s has port %d on one target and %d on another, which one override file can't hold", whole(p.Source.String()), Safe(p.Name), before, got)
 			}
 			ports[p.Entry+n] = got
 		}

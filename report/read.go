@@ -252,6 +252,9 @@ func validateTarget(t check.TargetReport, known map[string]bool) error {
 	if _, err := port.ParseRange(t.Ephemeral); t.Ephemeral != "" && err != nil {
 		return fmt.Errorf("ephemeral: %s", Safe(err.Error()))
 	}
+	if err := validateSet("reserved", t.Reserved); err != nil {
+		return err
+	}
 	return validateNotices(t.Notices)
 }
 
@@ -286,14 +289,14 @@ func validateResult(r check.Result, targets, ids map[string]bool) error {
 			return fmt.Errorf("holders[%d]: want pids from 1 and a uid from 0", i) // `kill -1` ends every process
 		}
 	}
-	if err := validateCandidates(r.Candidates); err != nil {
+	if err := validateSet("candidates", r.Candidates); err != nil {
 		return err
 	}
 	return validateNotices(r.Notices)
 }
 
-// validateCandidates bounds the number of ports, which are iterated over.
-func validateCandidates(text string) error {
+// validateSet bounds the number of ports, which are iterated over.
+func validateSet(name, text string) error {
 	if text == "" {
 		return nil
 	}
@@ -304,9 +307,9 @@ func validateCandidates(text string) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("candidates: %s", Safe(err.Error()))
+		return fmt.Errorf("%s: %s", name, Safe(err.Error()))
 	case count > port.MaxPort:
-		return errors.New("candidates: a port occurs more than once")
+		return fmt.Errorf("%s: a port occurs more than once", name)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func onTarget(r check.Result) string {
 	if r.Target == "" || r.Target == localTarget {
 		return ""
 	}
-	return "on " + plain(r.Target) + ": "
+	return "on " + Safe(r.Target) + ": "
 }
 
 func remedyInUse(r check.Result) advice {
@@ -161,15 +161,15 @@ func remedyUnavailable(r check.Result) advice {
 	case r.Compose:
 		instead = "publish the port without a host IP"
 	}
-	return advice{text: "check that " + plain(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead, command: list}
+	return advice{text: "check that " + Safe(missing) + " belongs to an interface that is up (`" + list + "` lists them), or " + instead, command: list}
 }
 
 func remedyReserved(r check.Result) advice {
 	if r.OS == "windows" {
-		command := "netsh int ipv4 show excludedportrange protocol=" + plain(string(r.Protocol))
+		command := "netsh int ipv4 show excludedportrange protocol=" + Safe(string(r.Protocol))
 		return advice{"use another port: the system reserves this one (`" + command + "` lists reserved ports)", command}
 	}
-	return advice{text: fmt.Sprintf("use another port: the system reserves this one (on Windows, `netsh int ipv4 show excludedportrange protocol=%s` lists reserved ports)", plain(string(r.Protocol)))}
+	return advice{text: fmt.Sprintf("use another port: the system reserves this one (on Windows, `netsh int ipv4 show excludedportrange protocol=%s` lists reserved ports)", Safe(string(r.Protocol)))}
 }
 
 func remedyNotListening(r check.Result) advice {
@@ -179,23 +179,23 @@ func remedyNotListening(r check.Result) advice {
 func remedyExposed(r check.Result) advice {
 	var allowed []string
 	for _, a := range r.Address {
-		allowed = append(allowed, plain(string(a)))
+		allowed = append(allowed, Safe(string(a)))
 	}
 	return advice{text: fmt.Sprintf("let it listen on %s alone: set the address in its configuration, or the one that its container's port is published on", strings.Join(allowed, ", "))}
 }
 
 // remedyUndeclared does not say how to stop what may be needed, such as an SSH server.
 func remedyUndeclared(r check.Result) advice {
-	return advice{text: fmt.Sprintf("declare it as a need with port: %d, protocol: %s, expect: listening and an owner in a manifest of this run, or stop it if it should not be there", r.Port, plain(string(r.Protocol)))}
+	return advice{text: fmt.Sprintf("declare it as a need with port: %d, protocol: %s, expect: listening and an owner in a manifest of this run, or stop it if it should not be there", r.Port, Safe(string(r.Protocol)))}
 }
 
 // remedyReachable is for a need that expects its remote to be unreachable.
 func remedyReachable(r check.Result) advice {
-	return advice{text: fmt.Sprintf("stop the service on %s, or close the firewall for this target; if it takes a while to stop, %s", plain(bracketed(r.Remote)), waitHint(r, "30s"))}
+	return advice{text: fmt.Sprintf("stop the service on %s, or close the firewall for this target; if it takes a while to stop, %s", Safe(bracketed(r.Remote)), waitHint(r, "30s"))}
 }
 
 func remedyUnreachable(r check.Result) advice {
-	remote := plain(bracketed(r.Remote))
+	remote := Safe(bracketed(r.Remote))
 	if slices.ContainsFunc(r.Endpoints, func(e check.Endpoint) bool { return strings.HasSuffix(e.Errno, "ECONNREFUSED") }) {
 		return advice{text: fmt.Sprintf("start the service on %s; if it takes a while to start, %s", remote, waitHint(r, "30s"))}
 	}
@@ -437,7 +437,7 @@ func keyOf(r check.Result, text string) string {
 
 // protocolPort returns "tcp 8080" or "tcp 8000-8003".
 func protocolPort(r check.Result) string {
-	return plain(string(r.Protocol)) + " " + r.Ports().String()
+	return Safe(string(r.Protocol)) + " " + r.Ports().String()
 }
 
 func hasNotice(r check.Result, code config.NoticeCode) bool {

@@ -51,7 +51,7 @@ func stop(r check.Result) advice {
 		killed = killed || strings.HasPrefix(w.command, "kill") || w.command == "taskkill"
 		switch i, known := index[key]; {
 		case w.text == "":
-			if at := plain(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))); !slices.Contains(unseen, at) {
+			if at := Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))); !slices.Contains(unseen, at) {
 				unseen = append(unseen, at)
 			}
 		case !known:
@@ -85,7 +85,7 @@ func stop(r check.Result) advice {
 	}
 	a.text = strings.Join(parts, "; then ")
 	if since := started(first); since != "" {
-		name := plain(holderName(first))
+		name := Safe(holderName(first))
 		if name == "" {
 			name = "it"
 		}
@@ -193,7 +193,7 @@ func stopHolder(h check.Holder, r check.Result, f family) way {
 	case c != nil && stopContainersUnit(&w, h):
 	case c != nil && stopContainer(&w, *c):
 	case h.Forwarder != nil && h.Forwarder.LeftOver && h.PID > 1:
-		w.text, w.command, w.word = "stop "+plain(holderName(h))+", which is left over from a container that is gone", "kill", strconv.Itoa(h.PID)
+		w.text, w.command, w.word = "stop "+Safe(holderName(h))+", which is left over from a container that is gone", "kill", strconv.Itoa(h.PID)
 	case !unresolved(h) && stopUnit(&w, h, h.Unit):
 	case h.Forwarder != nil:
 		w.text = behind(h, r)
@@ -316,7 +316,7 @@ func stopUnit(w *way, h check.Holder, unit string) bool {
 		w.text = "stop its socket unit"
 	}
 	if ofUser {
-		as := "as " + plain(managersUser(manager, h)) + ", "
+		as := "as " + Safe(managersUser(manager, h)) + ", "
 		w.text, w.many, w.command = as+w.text, as+w.many, "systemctl --user stop"
 	}
 	return true
@@ -375,9 +375,9 @@ func isUserManager(unit string) bool {
 // behind returns how to find out for what a forwarder holds the port. It is never a
 // reason to end the forwarder itself, on which others depend.
 func behind(h check.Holder, r check.Result) string {
-	name, f := plain(holderName(h)), h.Forwarder
+	name, f := Safe(holderName(h)), h.Forwarder
 	as := asUser(h)
-	protocol := plain(string(r.Protocol))
+	protocol := Safe(string(r.Protocol))
 	switch {
 	case f.For == "units" && h.Unit != "":
 		return fmt.Sprintf("%s holds it for one of its socket units, and which one is not known: %s names it; stop that one", name, listSockets(h))
@@ -406,7 +406,7 @@ func listSockets(h check.Holder) string {
 	switch {
 	case h.Container != nil || h.PID == 1:
 	case ofUser && isUserManager(manager):
-		return "as " + plain(managersUser(manager, h)) + ", `systemctl --user list-sockets`"
+		return "as " + Safe(managersUser(manager, h)) + ", `systemctl --user list-sockets`"
 	case asUser(h) != "":
 		return asUser(h) + "`systemctl --user list-sockets`"
 	}
@@ -438,13 +438,13 @@ func asUser(h check.Holder) string {
 	if h.UID == nil || *h.UID == 0 {
 		return ""
 	}
-	return "as " + plain(check.UserText(h.User, h.UID)) + ", "
+	return "as " + Safe(check.UserText(h.User, h.UID)) + ", "
 }
 
 // stopProcess sets the way to stop a process that no unit and no container stops. Its
 // master, if it has one, does not hold the port or does not end its copies.
 func stopProcess(w *way, h check.Holder, r check.Result, f family) {
-	name := plain(holderName(h))
+	name := Safe(holderName(h))
 	if name == "" {
 		name = "its process"
 	}
@@ -456,7 +456,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case r.OS == "windows":
 		w.command, w.word = "taskkill", "/PID "+strconv.Itoa(h.PID)
 	case from.Supervisor != "":
-		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, plain(from.Supervisor), from.SupervisorPID)
+		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, Safe(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
 	case !alone && from.MasterUnseen:
 		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
@@ -566,13 +566,13 @@ func again(from check.Origin, f family) string {
 	name := fmt.Sprintf("pid %d", pid)
 	if pid <= 1 {
 		pid = from.ShellPID
-		name = fmt.Sprintf("%s (pid %d)", plain(from.Shell), pid)
+		name = fmt.Sprintf("%s (pid %d)", Safe(from.Shell), pid)
 	}
 	if pid <= 1 || f.pids[pid] {
 		return ""
 	}
 	if from.Serves != "" {
-		relation += " and which serves " + plain(from.Serves) + ", too"
+		relation += " and which serves " + Safe(from.Serves) + ", too"
 	}
 	switch why := unable(from.Condition); {
 	case why != "":

@@ -87,7 +87,7 @@ type grid struct {
 }
 
 // plain returns the grid in lines of any width.
-func (g grid) plain() []byte {
+func (g grid) Safe() []byte {
 	var b bytes.Buffer
 	g.write(&b, math.MaxInt32)
 	return b.Bytes()

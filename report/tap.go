@@ -33,7 +33,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 	for _, p := range r.Problems {
 		description := "manifest"
 		if at := p.Position.String(); at != "" {
-			description = escape(at, unlimited)
+			description = whole(at)
 		}
 		point(false, description, "")
 		if err := writeDiagnostics(&b, check.Result{}, []finding{problemFinding(p)}); err != nil {
@@ -54,7 +54,7 @@ func tap(w io.Writer, r check.Report, _ Options) error {
 			}
 		}
 		for _, f := range noteFindings(x, by) {
-			fmt.Fprintf(&b, "# note: %s\n", escape(f.lines()[0]+" ["+Safe(f.code)+"]", unlimited))
+			fmt.Fprintf(&b, "# note: %s\n", whole(f.lines()[0]+" ["+Safe(f.code)+"]"))
 		}
 	}
 	for _, t := range r.Targets {
@@ -84,7 +84,7 @@ func writeDiagnostics(b *bytes.Buffer, r check.Result, unmet []finding) error {
 	}
 	var hints []string
 	for _, h := range f.hints {
-		hints = append(hints, sentence(h.Text))
+		hints = append(hints, hintText(h))
 	}
 	b.WriteString("  ---\n")
 	for _, d := range []struct {

@@ -47,8 +47,8 @@ func TestNoEngine(t *testing.T) {
 		flags  []string
 		want   []string
 	}{
-		"directory":         {directory, nil, []string{"it is a directory", "`target: local`"}},
-		"no socket":         {"-", nil, []string{"there is no socket: mount the engine's socket", "`target: local`"}},
+		"directory":         {directory, nil, []string{"it is a directory", "'target: local'"}},
+		"no socket":         {"-", nil, []string{"there is no socket: mount the engine's socket", "'target: local'"}},
 		"permission":        {forbidden, []string{"-u", "1000:1000"}, []string{"run as root, or as a member of the group"}},
 		"unknown container": {stranger, nil, []string{"has no record of this container", "mount the socket of that engine"}},
 	} {

@@ -271,7 +271,7 @@ mount --bind "$0/tun" /dev/net/tun`
 				t.Errorf("%s, %s: %s: %s %+v", name, r.Name, r.Status, r.Message, r.Notices)
 			}
 			if r.Name == "owner" && r.Status == check.Unknown && !slices.ContainsFunc(r.Notices, func(n check.Notice) bool {
-				return strings.Contains(n.Message, "only a process of user tester says that pid ") && strings.Contains(n.Message, "add `user` to the owner to accept that")
+				return strings.Contains(n.Message, "only a process of user tester says that pid ") && strings.Contains(n.Message, "add 'user' to the owner to accept that")
 			}) {
 				t.Errorf("%+v", r.Notices)
 			}

@@ -100,7 +100,7 @@ func TestSSHThatHangs(t *testing.T) {
 	}
 	r := portcheck(t, []string{"PATH=" + hangs + ":" + os.Getenv("PATH")}, "-t", "ssh://nowhere.invalid", "-p", "8080")
 	r.checkUnknown(t, "could not be checked: resolve: ")
-	r.checkUnknown(t, "which is used because `"+hangs+"/ssh -V` did not end within 4s, reads no ssh_config(5)")
+	r.checkUnknown(t, "which is used because '"+hangs+"/ssh -V' did not end within 4s, reads no ssh_config(5)")
 	if r.took > 9*time.Second {
 		t.Errorf("it took %s", r.took)
 	}

@@ -35,7 +35,7 @@ type messages struct {
 	hostKey string   // "TYPE FINGERPRINT"
 	offered []string // keys
 	signs   string   // the key that the host would accept
-	touch   string   // the security key that may wait to be touched
+	waits   string   // what ssh itself may wait for
 	method  string   // of authentication
 	tickets string   // why Kerberos was of no use
 	said    string   // the first line that the host has sent, until it is seen to speak SSH
@@ -43,6 +43,9 @@ type messages struct {
 	log     []string // the last lines before the login
 	stderr  *remote.Head
 }
+
+// theAgent is what ssh waits for when it lists keys, and when it signs with one.
+const theAgent = "the agent (SSH_AUTH_SOCK, or IdentityAgent in the configuration)"
 
 func newMessages() *messages { return &messages{step: "config", stderr: &remote.Head{}} }
 
@@ -102,15 +105,18 @@ func (m *messages) debug(text string) {
 		return
 	}
 	if key, ok := word("Offering public key: "); ok {
-		m.step, m.touch = "authentication", ""
+		m.step, m.waits = "authentication", ""
 		if key = remote.Shorten(key); len(m.offered) < maxOffered {
 			m.offered = append(m.offered, key)
 		}
 		return
 	}
 	if key, ok := word("Server accepts key: "); ok {
-		if m.signs = remote.Shorten(key); isSecurityKey(m.signs) {
-			m.touch = m.signs
+		switch m.signs = remote.Shorten(key); {
+		case isSecurityKey(m.signs):
+			m.waits = "a touch of the security key " + m.signs
+		case strings.HasSuffix(m.signs, " agent"):
+			m.waits = theAgent
 		}
 		return
 	}
@@ -119,7 +125,6 @@ func (m *messages) debug(text string) {
 		return
 	}
 	if strings.HasPrefix(text, "Authentications that can continue: ") {
-		m.touch = ""
 		if m.usesTickets() && m.tickets == "" {
 			m.tickets = "the host does not let the owner of the ticket in as this user: see the user's ~/.k5login there"
 		}
@@ -147,8 +152,14 @@ func (m *messages) debug(text string) {
 		{"SSH2_MSG_SERVICE_ACCEPT received", "authentication"},
 	} {
 		if strings.HasPrefix(text, s.prefix) {
-			m.step, m.said = s.step, ""
+			m.step, m.said, m.waits = s.step, "", ""
 		}
+	}
+	switch {
+	case strings.HasPrefix(text, "SSH2_MSG_NEWKEYS received"): // it asks the agent before it goes on with the host
+		m.waits = theAgent
+	case strings.HasPrefix(text, "Will attempt key: "):
+		m.waits = ""
 	}
 	if strings.HasPrefix(text, "mux_client_request_session: master session id") {
 		m.reach()
@@ -162,7 +173,7 @@ func (m *messages) login() {
 		return
 	}
 	m.step, m.hostKey, m.offered, m.signs, m.own = "proxy", "", nil, "", nil
-	m.touch, m.method, m.tickets = "", "", ""
+	m.waits, m.method, m.tickets = "", "", ""
 }
 
 // usesTickets reports whether ssh tries to log in by Kerberos.
@@ -219,13 +230,13 @@ func (m *messages) current() (step, waitsFor string) {
 	if m.reached {
 		return "", ""
 	}
-	if m.touch != "" {
-		waitsFor = "a touch of the security key " + m.touch
+	switch {
+	case m.logins < m.jumps:
+		return "proxy", m.waits
+	case m.waits == theAgent:
+		return "authentication", m.waits
 	}
-	if m.logins < m.jumps {
-		return "proxy", waitsFor
-	}
-	return m.step, waitsFor
+	return m.step, m.waits
 }
 
 // failure returns the error of an ssh that did not run the command.

@@ -44,6 +44,31 @@ func TestStderrOfACommand(t *testing.T) {
 	}
 }
 
+// The agent is named only while ssh may wait for it: afterwards it waits for the host.
+func TestWhatIsWaitedFor(t *testing.T) {
+	m := newMessages()
+	for _, c := range []struct{ said, step, waitsFor string }{
+		{"Server host key: ssh-ed25519 SHA256:x", "host key", ""},
+		{"SSH2_MSG_NEWKEYS sent", "host key", ""},
+		{"SSH2_MSG_NEWKEYS received", "authentication", theAgent},
+		{"rekey in after 134217728 blocks", "authentication", theAgent},
+		{"get_agent_identities: bound agent to hostkey", "authentication", theAgent},
+		{"Will attempt key: k ED25519 SHA256:x agent", "host key", ""},
+		{"SSH2_MSG_SERVICE_ACCEPT received", "authentication", ""},
+		{"Offering public key: k ED25519 SHA256:x agent", "authentication", ""},
+		{"Server accepts key: k ED25519 SHA256:x agent", "authentication", theAgent},
+		{"Authentications that can continue: publickey", "authentication", ""},
+		{"Server accepts key: f ED25519 SHA256:y explicit", "authentication", ""},
+		{"Server accepts key: s ED25519-SK SHA256:z agent", "authentication", "a touch of the security key s ED25519-SK SHA256:z agent"},
+		{"Offering public key: l ED25519 SHA256:x", "authentication", ""},
+	} {
+		m.add("debug1: " + c.said + "\r\n")
+		if step, waitsFor := m.current(); step != c.step || waitsFor != c.waitsFor {
+			t.Errorf("after %q: %s, %q", c.said, step, waitsFor)
+		}
+	}
+}
+
 // The reason of a failure is what ssh says first of it, not what follows from that.
 func TestReasons(t *testing.T) {
 	const key = "debug1: Connecting to h\ndebug1: Connection established.\ndebug1: Server host key: ssh-ed25519 SHA256:x\n"

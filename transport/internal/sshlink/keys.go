@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -158,8 +161,11 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 	// CI systems change line endings, and remove the last one.
 	text = append(bytes.TrimSpace(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))), '\n')
 	block, _ := pem.Decode(text)
-	if block == nil {
+	switch {
+	case block == nil:
 		return nil, notPrivate(text)
+	case isCut(block):
+		return nil, errDamaged
 	}
 	private, err := ssh.ParseRawPrivateKey(text)
 	var missing *ssh.PassphraseMissingError
@@ -170,8 +176,8 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
 		// The old format has no checksum: one wrong passphrase of 256 decrypts it to
-		// bytes that are no ASN.1, and package x509 has that error as text alone.
-		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && block.Headers["DEK-Info"] != "" && strings.Contains(err.Error(), "asn1:") {
+		// bytes that are no ASN.1.
+		if (errors.Is(err, x509.IncorrectPasswordError) || isNoASN1(err)) && !fitsStart(block, passphrase) {
 			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", d.o.name(passphraseVariable))
 		}
 	}
@@ -181,6 +187,9 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 			return signer, nil
 		}
 	}
+	if errors.Is(err, x509.IncorrectPasswordError) || isNoASN1(err) {
+		return nil, errDamaged
+	}
 	switch block.Type {
 	case "ENCRYPTED PRIVATE KEY":
 		return nil, errors.New("is encrypted as PKCS #8: convert it by `ssh-keygen -p`")
@@ -188,6 +197,74 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 		return nil, errPublic
 	}
 	return nil, errors.New("contains no usable private key: RSA, ECDSA and Ed25519 are supported, security keys in an agent alone, DSA not at all")
+}
+
+// isNoASN1 reports whether a text is not of the form that its kind of key has. Package
+// x509 has that error as text alone.
+func isNoASN1(err error) bool { return err != nil && strings.Contains(err.Error(), "asn1:") }
+
+// isCut reports whether a part of a key is missing, as far as that shows without its
+// passphrase.
+func isCut(block *pem.Block) bool {
+	if block.Type == "OPENSSH PRIVATE KEY" { // PROTOCOL.key of OpenSSH
+		rest, found := bytes.CutPrefix(block.Bytes, []byte("openssh-key-v1\x00"))
+		return !found || ssh.Unmarshal(rest, &struct {
+			Cipher, KDF, KDFOptions string
+			Keys                    uint32
+			Public, Private         []byte
+			Rest                    []byte `ssh:"rest"`
+		}{}) != nil
+	}
+	size := cipherBlock(block)
+	return size > 0 && (len(block.Bytes) == 0 || len(block.Bytes)%size != 0)
+}
+
+// cipherBlock returns the block size of the cipher of a key in the old encrypted format,
+// which is the length of the IV. It is 0 for other keys.
+func cipherBlock(block *pem.Block) int {
+	_, text, _ := strings.Cut(block.Headers["DEK-Info"], ",")
+	iv, err := hex.DecodeString(text)
+	if err != nil {
+		return 0
+	}
+	return len(iv)
+}
+
+// fitsStart reports whether a passphrase decrypts the start of a key in the old format to
+// what every such key starts with. If it does not decrypt the rest, the file is damaged.
+func fitsStart(block *pem.Block, passphrase string) bool {
+	size := cipherBlock(block)
+	if size < 8 || len(block.Bytes) < size { // of DES
+		return false
+	}
+	// Package x509 gives nothing out without a valid padding, which one block of 256
+	// decrypts to.
+	for i := range 1 << 14 {
+		tail := binary.BigEndian.AppendUint64(make([]byte, size-8, size), uint64(i))
+		//lint:ignore SA1019 it is deprecated because the format is weak, which is the user's to decide
+		text, err := x509.DecryptPEMBlock(&pem.Block{Headers: block.Headers, Bytes: slices.Concat(block.Bytes[:size], tail)}, []byte(passphrase))
+		if err == nil {
+			return startsAsKey(text[:size])
+		}
+		if !errors.Is(err, x509.IncorrectPasswordError) {
+			return false
+		}
+	}
+	return false
+}
+
+// startsAsKey reports whether a text starts as RSA and EC keys in ASN.1 do: with a sequence
+// of a version and an integer or octets.
+func startsAsKey(text []byte) bool {
+	if text[0] != 0x30 {
+		return false
+	}
+	length := 1
+	if text[1] > 0x80 {
+		length += int(text[1] - 0x80)
+	}
+	text = text[min(1+length, len(text)):]
+	return bytes.HasPrefix(text, []byte{2, 1, 0, 2}) || bytes.HasPrefix(text, []byte{2, 1, 1, 4})
 }
 
 // needsPassphrase is the error for an encrypted key without a passphrase. The
@@ -203,7 +280,10 @@ func (e *needsPassphrase) Error() string {
 
 func (e *needsPassphrase) Unwrap() error { return e.missing }
 
-var errPublic = errors.New("is a public key: the private one is needed")
+var (
+	errPublic  = errors.New("is a public key: the private one is needed")
+	errDamaged = errors.New("is damaged: a part of it is missing or changed; copy the whole file again")
+)
 
 // notPrivate returns the error for a text that is not PEM.
 func notPrivate(text []byte) error {
@@ -215,6 +295,9 @@ func notPrivate(text []byte) error {
 	}
 	if bytes.HasPrefix(text, []byte("/")) && bytes.Count(text, []byte("\n")) == 1 { // such as a GitLab variable of type file
 		return errors.New("contains the name of a file instead of a private key: pass that name by --identity")
+	}
+	if bytes.Contains(text, []byte("-----BEGIN ")) && bytes.Contains(text, []byte("-----END ")) { // no base64 between them
+		return errDamaged
 	}
 	return errors.New("is not a private key: it must be complete, from -----BEGIN to -----END")
 }
