@@ -167,7 +167,7 @@ func (w *walk) fewCallerPorts(s step) (of, invert bool) {
 		if err != nil || set == nil || set.flags&setDynamic != 0 || !fits(s.at, set.keyLength) || !slices.Contains(w.reg.is[s.at:s.at+set.keyLength], ofCallerPort) || w.readAll(set) != nil {
 			return false, false
 		}
-		return !slices.ContainsFunc(set.elements, func(e *element) bool { return e.wide(set, &w.reg, s.at, ofCallerPort, fewPorts) }) && set.size() <= fewPorts, s.invert
+		return set.countPorts(&w.reg, s.at, ofCallerPort, func(*element) bool { return true }) <= fewPorts, s.invert
 	}
 	return false, false
 }

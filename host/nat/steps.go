@@ -486,16 +486,18 @@ func (s compare) run(w *walk) effect {
 		return ifMatched(s.prune(w), "")
 	}
 	s.mark(w)
-	var result tri
+	isPort := len(s.want) == 2 && w.reg.holds(ofPort, s.at, 2)
 	switch s.op {
-	case opEqual:
-		result = w.equalBits(s, value, known)
-		if result == yes && w.reg.selectsPort(s.at, len(s.want)) {
-			w.state.port = true
+	case opEqual, opNotEqual:
+		e := ifMatched(w.equalBits(s, value, known).xor(s.op == opNotEqual), depends)
+		if isPort {
+			e.ofPorts(1, s.op == opNotEqual)
+		} else {
+			e.selects = s.op == opEqual && w.reg.selectsPort(s.at, len(s.want))
 		}
-	case opNotEqual:
-		result = w.equalBits(s, value, known).not()
+		return e
 	default:
+		var result tri
 		less, equal, greater := compareBits(value, known, s.want)
 		some, others := less, greater
 		if s.op >= opGreater {
@@ -512,12 +514,12 @@ func (s compare) run(w *walk) effect {
 		case some:
 			result = yes
 		}
-		// One bound is a selection only with the other one.
-		if result == yes && w.reg.selectsPort(s.at, len(s.want)) && len(s.want) == 2 {
-			w.state.port = w.state.port || w.bounded(s.op, binary.BigEndian.Uint16(s.want))
+		e := ifMatched(result, depends)
+		if isPort {
+			w.bound(&e, s.op, int(binary.BigEndian.Uint16(s.want)))
 		}
+		return e
 	}
-	return ifMatched(result, depends)
 }
 
 // equalBits compares. A caller on the machine has one of its addresses.
@@ -540,25 +542,35 @@ func (w *walk) equalBits(s compare, value, known []byte) tri {
 	return result
 }
 
-// narrow is the largest number of ports that a condition for ports leaves. Service
-// meshes take more.
-const narrow, everyNumber = 1 << 15, 1 << 16
+// unprivileged is how many ports need no privilege. A condition that as many meet is
+// one for every port, as service meshes and transparent proxies have it.
+const everyNumber, unprivileged = 1 << 16, everyNumber - 1024
 
-// leaves is for conditions on the called port that are met: they leave so many
-// ports, or all others.
-func (w *walk) leaves(ports int, others bool) {
+// ofPorts is for conditions that so many called ports meet, or all others.
+func (e *effect) ofPorts(ports int, others bool) {
 	if others {
 		ports = everyNumber - ports
 	}
-	w.state.port = w.state.port || ports <= narrow
+	e.selects, e.selectsRest = ports < unprivileged, everyNumber-ports < unprivileged
 }
 
-// bounded reports whether a bound leaves a narrow range of ports.
-func (w *walk) bounded(op uint32, bound uint16) bool {
-	if op == opLess || op == opLessOrEqual {
-		return bound <= narrow
+// bound is ofPorts for one bound, with those that the rule has had before: nft writes a
+// range as two of them.
+func (w *walk) bound(e *effect, op uint32, bound int) {
+	met, rest := w.bounds, w.bounds
+	switch op {
+	case opLessOrEqual, opGreater:
+		bound++
 	}
-	return bound >= narrow
+	if op == opLess || op == opLessOrEqual {
+		met.end, rest.first = min(met.end, bound), max(rest.first, bound)
+	} else {
+		met.first, rest.end = max(met.first, bound), min(rest.end, bound)
+	}
+	e.selects, e.selectsRest = met.end-met.first < unprivileged, rest.end-rest.first < unprivileged
+	if e.matched == yes {
+		w.bounds = met
+	}
 }
 
 // mark records which called addresses the condition names.
@@ -604,16 +616,15 @@ func (s inRange) run(w *walk) effect {
 	value, known := w.reg.value[s.at:s.at+len(s.low)], w.reg.known[s.at:s.at+len(s.low)]
 	result := within(value, known, s.low, s.high).xor(s.invert)
 	w.mark(s.at, s.low, s.high)
+	e := ifMatched(result, depends)
 	if len(s.low) == 2 && w.reg.holds(ofPort, s.at, 2) {
 		low, high := binary.BigEndian.Uint16(s.low), binary.BigEndian.Uint16(s.high)
 		if w.filter != nil && !s.invert {
 			return ifMatched(w.filter.mayBePort(low, high), "")
 		}
-		if result == yes {
-			w.leaves(int(high)-int(low)+1, s.invert)
-		}
+		e.ofPorts(int(high)-int(low)+1, s.invert)
 	}
-	return ifMatched(result, depends)
+	return e
 }
 
 // bitwise computes (value & mask) ^ xor, or shifts.
@@ -739,8 +750,8 @@ func (s lookup) run(w *walk) effect {
 		return e
 	}
 	e := ifMatched(found.matched.xor(s.invert), depends)
-	if e.matched == yes && found.ports > 0 {
-		w.leaves(found.ports, s.invert)
+	if found.byPort {
+		e.ofPorts(found.ports, s.invert)
 	}
 	if e.matched == no || s.invert {
 		return e

@@ -18,6 +18,9 @@ type state struct {
 	port bool
 }
 
+// bounds are those of ports, from first to before end.
+type bounds struct{ first, end int }
+
 // states joins the states of callers that come together.
 type states struct {
 	state
@@ -67,6 +70,7 @@ type walk struct {
 	chain  baseChain
 	packet packet
 	reg    registers
+	bounds bounds // of the called port, in this rule
 	state  state
 	path   []string // comments of the rules that jumped here
 	// written are the sets of ipset that rules so far have changed, by their index.
@@ -386,6 +390,7 @@ func tableIndex(chains []baseChain, t tableKey) int {
 func (w *walk) inOrder(chains []baseChain) (goesOn bool, err error) {
 	for _, b := range chains {
 		w.chain, w.accepted, w.path = b, states{}, nil
+		before := w.state
 		through, s, err := w.run(b.name, w.state, 0)
 		if err != nil {
 			return false, err
@@ -396,7 +401,7 @@ func (w *walk) inOrder(chains []baseChain) (goesOn bool, err error) {
 		if !w.accepted.any {
 			return false, nil
 		}
-		w.state = w.accepted.state
+		w.state = w.accepted.selectedSince(before)
 	}
 	return true, nil
 }
@@ -437,7 +442,7 @@ func (w *walk) run(chain string, s state, depth int) (through bool, _ state, err
 // exits.
 func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ state, err error) {
 	w.state = s
-	w.reg = registers{}
+	w.reg, w.bounds = registers{}, bounds{0, everyNumber}
 	chain := w.current.chain
 	var on states // the callers that go on to the next rule
 	var changed change
@@ -452,12 +457,15 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		}
 		switch e.matched {
 		case no:
-			on.join(w.state)
+			rest := w.state.selectedSince(s)
+			rest.port = rest.port || e.selectsRest && r.decides()
+			on.join(rest)
 			return true, on.state, nil
 		case maybe:
 			w.unknown(e.reason)
-			on.join(w.state)
+			on.join(w.state.selectedSince(s))
 		}
+		w.state.port = w.state.port || e.selects
 		if len(e.sent) > 0 || e.back != no {
 			w.moved = w.moved || e.back != no
 			w.send(r, e)
@@ -473,7 +481,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if len(e.verdicts) == 0 {
 			continue
 		}
-		entered, loaded, further := w.state, w.reg, false
+		entered, loaded, bounds, further := w.state, w.reg, w.bounds, false
 		for _, v := range e.verdicts {
 			switch v.code {
 			case verdictDrop:
@@ -482,7 +490,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 			case verdictContinue:
 				further = true
 			case verdictBreak:
-				on.join(entered)
+				on.join(entered.selectedSince(s))
 			case verdictReturn:
 				exits.join(entered)
 			case verdictJump, verdictGoto:
@@ -495,6 +503,8 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 				switch {
 				case through && v.code == verdictGoto:
 					exits.join(after)
+				case through && after == entered:
+					on.join(after.selectedSince(s))
 				case through:
 					on.join(after)
 				}
@@ -503,13 +513,23 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if !further {
 			return on.any, on.state, nil
 		}
-		w.state, w.reg, w.current.chain, w.current.rule = entered, loaded, chain, r
+		w.state, w.reg, w.bounds, w.current.chain, w.current.rule = entered, loaded, bounds, chain, r
 	}
 	if changed.any() && w.rewrite(r, changed, !on.any) {
 		return on.any, on.state, nil
 	}
-	on.join(w.state)
+	on.join(w.state.selectedSince(s))
 	return true, on.state, nil
+}
+
+// selectedSince returns the state of callers for whom a rule or a chain has decided
+// nothing: it selects them only by what it has changed.
+func (s state) selectedSince(before state) state {
+	port := before.port
+	if before.port = s.port; before == s {
+		s.port = port
+	}
+	return s
 }
 
 func (w *walk) unknown(reason string) {
