@@ -135,11 +135,14 @@ func (w *walk) inSet(s *setMatch, set *ipset) (result tri, ports int, err error)
 		switch p {
 		case "iface":
 			// Where a packet has no such device, no key is the packet's.
-			name, is := w.device(!src)
-			if is && name == "" {
+			switch device := w.device(!src); device {
+			case noDevice:
 				return no, 0, nil
+			case nil:
+				known = false
+			default:
+				key.device = device.name
 			}
-			key.device, known = name, known && is
 		case "mark":
 			key.mark, known = w.state.mark.value, known && w.state.mark.known == ^uint32(0)
 		default:

@@ -57,19 +57,11 @@ func (s loadMeta) run(w *walk) effect {
 		}
 	case metaMark:
 		w.reg.storeNumber(s.at, w.state.mark)
-	case metaIif:
-		index, known := w.index(false)
-		if !known {
-			w.reg.storeUnknown(s.at, 4)
+	case metaIif, metaOif:
+		if device := w.device(s.key == metaOif); device != nil {
+			w.reg.storeNumber(s.at, exactly(device.index))
 		} else {
-			w.reg.storeNumber(s.at, exactly(index))
-		}
-	case metaOif:
-		index, known := w.index(true)
-		if !known {
 			w.reg.storeUnknown(s.at, 4)
-		} else {
-			w.reg.storeNumber(s.at, exactly(index))
 		}
 	case metaIiftype, metaOiftype:
 		return s.loadType(w)
@@ -82,13 +74,13 @@ func (s loadMeta) run(w *walk) effect {
 		kind := w.packetKind()
 		w.reg.store(s.at, []byte{byte(kind.value)}, []byte{byte(kind.known)})
 	case metaIifname, metaOifname:
-		name, known := w.device(s.key == metaOifname)
-		if !known {
+		device := w.device(s.key == metaOifname)
+		if device == nil {
 			w.reg.storeUnknown(s.at, nameLength)
 			break
 		}
 		var b [nameLength]byte
-		copy(b[:], name)
+		copy(b[:], device.name)
 		w.reg.storeKnown(s.at, b[:])
 	default:
 		w.reg.storeUnknown(s.at, 16)
@@ -127,7 +119,6 @@ func (s storeKind) run(w *walk) effect {
 
 // loadType loads the type of an interface (ARPHRD_*).
 func (s loadMeta) loadType(w *walk) effect {
-	const loopback = 772
 	leaves := s.key == metaOiftype
 	in := w.in
 	switch {
@@ -136,7 +127,7 @@ func (s loadMeta) loadType(w *walk) effect {
 	case leaves != w.leaving():
 		return effect{} // no interface
 	case leaves && !w.reply:
-		in = &netInterface{kind: loopback}
+		in = loDevice
 	}
 	if in == nil || in.kind == 0 {
 		w.reg.storeUnknown(s.at, 2)
@@ -153,34 +144,28 @@ func (w *walk) leaving() bool {
 	return w.hook == hookOutput || w.hook == hookPostrouting || w.hook == hookEgress
 }
 
-// device returns the name of the interface by which the packet arrives or leaves.
-// It is empty at the hooks that have none.
-func (w *walk) device(leaves bool) (name string, known bool) {
-	switch {
-	case w.filter != nil:
-		return "", false
-	case leaves && w.leaving() && !w.reply:
-		return "lo", true
-	case leaves != w.leaving():
-		return "", true
-	case w.arrival() == nil || w.reply && w.in.vrf != "":
-		return "", false
-	}
-	return w.in.name, true
-}
+// noDevice is what rules see of an interface at the hooks that have none.
+var noDevice = &netInterface{}
 
-func (w *walk) index(leaves bool) (index uint32, known bool) {
+// loDevice is the first of every namespace (net/core/dev.c).
+var loDevice = &netInterface{name: loopbackDevice, index: 1, kind: typeLoopback, loopback: true}
+
+const typeLoopback = 772 // ARPHRD_LOOPBACK
+
+// device returns the interface by which the packet arrives or leaves, or nil if it is
+// not known.
+func (w *walk) device(leaves bool) *netInterface {
 	switch {
 	case w.filter != nil:
-		return 0, false
+		return nil
 	case leaves && w.leaving() && !w.reply:
-		return 1, true // lo is the first of every namespace (net/core/dev.c)
+		return loDevice
 	case leaves != w.leaving():
-		return 0, true
-	case w.arrival() == nil || w.reply && w.in.vrf != "":
-		return 0, false
+		return noDevice
+	case w.reply && w.in != nil && w.in.vrf != "":
+		return nil
 	}
-	return w.in.index, true
+	return w.arrival()
 }
 
 // storeMark sets the mark of the packet or of the connection.

@@ -275,7 +275,7 @@ func (w *walk) followLocal() error {
 // arriveByLo makes the call arrive at the machine that it comes from.
 func (w *walk) arriveByLo() {
 	w.local = false
-	w.in = &netInterface{name: "lo", index: 1, loopback: true}
+	w.in = loDevice
 	for i := range w.machine.interfaces {
 		if w.machine.interfaces[i].loopback {
 			w.in = &w.machine.interfaces[i]
