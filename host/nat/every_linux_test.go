@@ -30,7 +30,6 @@ var portForms = []struct {
 	{"nft tcp dport 1025-65535", false},
 	{"nft tcp dport 600-65000", false},
 	{"nft tcp dport 600-65400", true},
-	{"nft tcp dport >= 600 tcp dport <= 65000", false},
 	{"nft tcp dport != 22", true},
 	{"nft tcp dport != 0-1023", true},
 	{"nft tcp dport != 0-1024", false},

@@ -501,7 +501,7 @@ func (s compare) run(w *walk) effect {
 		}
 		e := ifMatched(result, depends)
 		if isPort {
-			w.bound(&e, s.op, int(binary.BigEndian.Uint16(s.want)))
+			e.bound(s.op, int(binary.BigEndian.Uint16(s.want)))
 		}
 		return e
 	}
@@ -539,23 +539,12 @@ func (e *effect) ofPorts(ports int, others bool) {
 	e.selects, e.selectsRest = ports < unprivileged, everyNumber-ports < unprivileged
 }
 
-// bound is ofPorts for one bound, with those that the rule has had before: nft writes a
-// range as two of them.
-func (w *walk) bound(e *effect, op uint32, bound int) {
-	met, rest := w.bounds, w.bounds
-	switch op {
-	case opLessOrEqual, opGreater:
+// bound is ofPorts for a bound.
+func (e *effect) bound(op uint32, bound int) {
+	if op == opLessOrEqual || op == opGreater {
 		bound++
 	}
-	if op == opLess || op == opLessOrEqual {
-		met.end, rest.first = min(met.end, bound), max(rest.first, bound)
-	} else {
-		met.first, rest.end = max(met.first, bound), min(rest.end, bound)
-	}
-	e.selects, e.selectsRest = met.end-met.first < unprivileged, rest.end-rest.first < unprivileged
-	if e.matched == yes {
-		w.bounds = met
-	}
+	e.ofPorts(bound, op >= opGreater)
 }
 
 // mark records which called addresses the condition names.

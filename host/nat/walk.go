@@ -18,9 +18,6 @@ type state struct {
 	port bool
 }
 
-// bounds are those of ports, from first to before end.
-type bounds struct{ first, end int }
-
 // states joins the states of callers that come together.
 type states struct {
 	state
@@ -70,7 +67,6 @@ type walk struct {
 	chain  baseChain
 	packet packet
 	reg    registers
-	bounds bounds // of the called port, in this rule
 	state  state
 	path   []string // comments of the rules that jumped here
 	// written are the sets of ipset that rules so far have changed, by their index.
@@ -442,7 +438,7 @@ func (w *walk) run(chain string, s state, depth int) (through bool, _ state, err
 // exits.
 func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ state, err error) {
 	w.state = s
-	w.reg, w.bounds = registers{}, bounds{0, everyNumber}
+	w.reg = registers{}
 	chain := w.current.chain
 	var on states // the callers that go on to the next rule
 	var changed change
@@ -481,7 +477,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if len(e.verdicts) == 0 {
 			continue
 		}
-		entered, loaded, bounds, further := w.state, w.reg, w.bounds, false
+		entered, loaded, further := w.state, w.reg, false
 		for _, v := range e.verdicts {
 			switch v.code {
 			case verdictDrop:
@@ -513,7 +509,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		if !further {
 			return on.any, on.state, nil
 		}
-		w.state, w.reg, w.bounds, w.current.chain, w.current.rule = entered, loaded, bounds, chain, r
+		w.state, w.reg, w.current.chain, w.current.rule = entered, loaded, chain, r
 	}
 	if changed.any() && w.rewrite(r, changed, !on.any) {
 		return on.any, on.state, nil
