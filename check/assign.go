@@ -96,6 +96,8 @@ type site struct {
 	busy       bool // another one does, which is the process chooser there if that is known
 	chooser    int
 	unmet      int // a need that could not be met, or -1
+	// notices are about what was not seen when the ports were judged that it holds.
+	notices []Notice
 	err        error
 }
 
@@ -152,7 +154,13 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 	}
 	for _, s := range a.sites {
 		if s.scan != nil {
-			result.Targets = append(result.Targets, reportTarget(s.Name, s.scan.facts, nil))
+			t := reportTarget(s.Name, s.scan.facts, nil)
+			for _, n := range s.notices {
+				if !slices.Contains(t.Notices, n) {
+					t.Notices = append(t.Notices, n)
+				}
+			}
+			result.Targets = append(result.Targets, t)
 		}
 	}
 	return result, nil

@@ -331,6 +331,9 @@ func (a *assignment) judge(ctx context.Context, p *site, some []int, first []uin
 	if err != nil {
 		return nil, err
 	}
+	if first != nil {
+		p.notices = report.Targets[0].Notices
+	}
 	results, at := map[int][]Result{}, 0
 	for k, i := range some {
 		results[i] = report.Results[at : at+len(needs[k].Protocols)]

@@ -321,7 +321,7 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	}
 	assignment, err := check.Assign(ctx, needs, targets, options)
 	for _, t := range assignment.Targets {
-		a.warnOf(t.Name, t.Notices, map[string]bool{})
+		a.tell(t.Name+": ", t.Notices)
 	}
 	var unmet check.UnmetError
 	switch {

@@ -87,9 +87,7 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 			if err != nil {
 				return unknownError(err)
 			}
-			for _, n := range unseen {
-				a.logf("%s: %s", cmp.Or(n.Severity, "note"), safeWords(n.Message))
-			}
+			a.tell("", unseen)
 			lost := writeFailure("the ports", a.printPorts(ports, block, format))
 			if len(ports) < count {
 				if lost != nil {
@@ -101,6 +99,13 @@ before your app does. To hold a port for a job, use "portcheck assign".`,
 		})
 	}
 	return cmd
+}
+
+// tell writes notices about a target from which ports are chosen to stderr.
+func (a *app) tell(target string, notices []check.Notice) {
+	for _, n := range notices {
+		a.logf("%s: %s", cmp.Or(n.Severity, "note"), safeWords(target+n.Message))
+	}
 }
 
 // parseProtocols parses protocols with commas between them, each once.

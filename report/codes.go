@@ -180,7 +180,7 @@ var codes = []code{
 	{
 		string(config.NAT), "NatRules", "A NAT rule may send some callers elsewhere",
 		"A NAT rule applies to the port. It sends away only some of its callers, or it is not known which, or it sends away those of every port.",
-		"The rule depends on the caller's address, on a mark, on a user or on chance, it takes the calls of every port as a service mesh does, or it has a condition that portcheck does not understand. A rule of nf_tables can also change packets without NAT, and answers may then be lost.",
+		"The rule depends on the caller's address, on a mark, on a user or on chance, it takes the calls of every port as a service mesh does (a rule with a condition that at least 64,512 ports meet, as many as need no privilege, is one for every port), or it has a condition that portcheck does not understand. A rule of nf_tables can also change packets without NAT, and answers may then be lost.",
 		"Check that the callers of the app are not among them. Alternatives are ports without such a rule.", note,
 	},
 }

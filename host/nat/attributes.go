@@ -11,7 +11,7 @@ var errBroken = errors.New("broken message")
 
 // attributes are the attributes of a netlink message by their type. Those of a
 // type that this package never needs are dropped.
-type attributes [24][]byte
+type attributes [25][]byte
 
 // eachAttribute calls each for every attribute, until it returns an error.
 func eachAttribute(data []byte, each func(kind uint16, value []byte) error) error {

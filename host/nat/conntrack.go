@@ -59,21 +59,29 @@ func (s connMatch) run(w *walk) effect {
 	also(connStatus, s.status(w))
 	for i, name := range connEnds {
 		also(1<<(2+i), name.addr(s, w, i))
-		if s.ports {
-			also(connSourcePort<<i, name.port(s, w, i))
+		if s.ports && !name.called {
+			also(connSourcePort<<i, ofSource(s.portRange(i)))
 		}
+	}
+	if s.ports {
+		known |= connSourcePort<<1 | connSourcePort<<2
 	}
 	if s.match&^known != 0 {
 		result = min(result, maybe)
 	}
-	if result == yes && s.ports {
-		for i, name := range connEnds {
-			if flag := uint16(connSourcePort << i); name.called && s.match&flag != 0 {
-				w.leaves(countPorts([][2]uint16{s.portRange(i)}), s.inverts(flag))
-			}
+	e := effect{reason: "it depends on the connection"}
+	for i, name := range connEnds {
+		flag := uint16(connSourcePort << i)
+		if !s.ports || !name.called || s.match&flag == 0 {
+			continue
 		}
+		var end effect
+		end.ofPorts(countPorts(s.portRange(i)), s.inverts(flag))
+		e.selects, e.selectsRest = e.selects || end.selects, end.selectsRest && result == yes
+		also(flag, triOf(holds(s.portRange(i), w.port)))
 	}
-	return ifMatched(result, "it depends on the connection")
+	e.matched = result
+	return e
 }
 
 // A connEnd is one of the four ends of a connection that the match compares. Before
@@ -97,17 +105,6 @@ func (c connEnd) addr(s connMatch, w *walk, i int) tri {
 		known[k] = w.packet.network.known[offset+k] | ^mask[k]
 	}
 	return equalBits(value, known, want)
-}
-
-func (c connEnd) port(s connMatch, w *walk, i int) tri {
-	r := s.portRange(i)
-	switch {
-	case !c.called:
-		return ofSource(r)
-	case w.port == 0:
-		return maybe
-	}
-	return triOf(holds(r, w.port))
 }
 
 func (s connMatch) portRange(i int) [2]uint16 {

@@ -37,9 +37,13 @@ func protocolNumber(p port.Protocol) uint8 {
 	return protocolTCP
 }
 
-// mayBePort reports whether any question is about a port in a range.
+// manyPorts reports whether a rule for so many ports leaves few enough others to select them.
+func manyPorts(ports int) bool { return everyNumber-ports < unprivileged }
+
+// mayBePort reports whether any question is about a port in a range, or among the few
+// outside of it.
 func (f *filter) mayBePort(first, last uint16) tri {
-	if first <= last && f.ports.HasAny(port.Range{First: first, Last: last}) {
+	if first <= last && (f.ports.HasAny(port.Range{First: first, Last: last}) || manyPorts(int(last)-int(first)+1)) {
 		return maybe
 	}
 	return no

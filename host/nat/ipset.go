@@ -14,6 +14,7 @@ type ipset struct {
 	kind    string   // such as hash:ip,port
 	family  uint8    // 0: any
 	members []*ipset // of a list
+	ports   uint32   // how many a set of ports alone has
 }
 
 // An ipsetKey is what a set of ipset may have: those parts that its kind has.
@@ -25,7 +26,7 @@ type ipsetKey struct {
 	mark     uint32
 }
 
-const ipsetList = "list:set"
+const ipsetList, bitmapPort = "list:set", "bitmap:port"
 
 // parts returns the parts of a set's keys. ok reports whether all are known here.
 func (s *ipset) parts() (parts []string, ok bool) {
@@ -86,14 +87,15 @@ func (s *setMatch) run(w *walk) effect {
 	if w.writtenAny || w.writes(s.index, set) {
 		return ifMatched(maybe, "packets change the set "+set.name)
 	}
-	result, byPort, err := w.inSet(s, set)
+	result, ports, err := w.inSet(s, set)
 	if err != nil {
 		return ifMatched(maybe, err.Error())
 	}
-	if result == yes && byPort && !s.invert {
-		w.state.port = true
+	e := ifMatched(result.xor(s.invert), depends)
+	if ports > 0 {
+		e.ofPorts(ports, s.invert)
 	}
-	return ifMatched(result.xor(s.invert), depends)
+	return e
 }
 
 // writes reports whether a rule that the call has met changes a set, or a member of it.
@@ -102,24 +104,29 @@ func (w *walk) writes(index uint16, set *ipset) bool {
 }
 
 // inSet reports whether the call is in a set, as ip_set_test of the kernel does.
-// byPort reports whether its port selects it.
-func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err error) {
+// ports is how many the set is for, or 0 if it is not by port.
+func (w *walk) inSet(s *setMatch, set *ipset) (result tri, ports int, err error) {
 	if set.kind == ipsetList {
-		result = no
+		byPort := true // the member that decides
 		for _, member := range set.members {
-			r, p, err := w.inSet(s, member)
+			r, n, err := w.inSet(s, member)
 			if err != nil {
-				return maybe, false, err
+				return maybe, 0, err
 			}
-			if r > result {
-				result, byPort = r, p
+			if ports += n; r > result {
+				result, byPort = r, n > 0
+			} else if result == no {
+				byPort = byPort && n > 0
 			}
 		}
-		return result, byPort, nil
+		if !byPort {
+			ports = 0
+		}
+		return result, min(ports, everyNumber), nil
 	}
 	parts, known := set.parts()
 	if len(parts) > s.dims || set.family != 0 && set.family != w.family {
-		return no, false, nil
+		return no, 0, nil
 	}
 	key := ipsetKey{addr: w.addr, port: w.port, protocol: w.protocol}
 	ofCaller := false
@@ -128,33 +135,44 @@ func (w *walk) inSet(s *setMatch, set *ipset) (result tri, byPort bool, err erro
 		switch p {
 		case "iface":
 			// Where a packet has no such device, no key is the packet's.
-			name, is := w.device(!src)
-			if is && name == "" {
-				return no, false, nil
+			switch device := w.device(!src); device {
+			case noDevice:
+				return no, 0, nil
+			case nil:
+				known = false
+			default:
+				key.device = device.name
 			}
-			key.device, known = name, known && is
 		case "mark":
 			key.mark, known = w.state.mark.value, known && w.state.mark.known == ^uint32(0)
 		default:
 			ofCaller = ofCaller || src
 		}
 	}
-	byPort = slices.Contains(parts, "port")
+	byPort := slices.Contains(parts, "port")
+	switch {
+	case set.kind == bitmapPort:
+		ports = int(set.ports)
+	case byPort:
+		ports = 1
+	}
 	byAddr := len(parts) > 1 || !byPort
 	if byAddr && !ofCaller {
 		w.spots.miss()
 	}
 	if !known || ofCaller || byAddr && !w.addr.IsValid() || byPort && w.port == 0 {
-		return maybe, byPort, nil
+		return maybe, ports, nil
 	}
 	in, err := w.rules.inSet(set, key)
-	return triOf(in), byPort, err
+	return triOf(in), ports, err
 }
+
+const networkOrder = 0x4000 // NLA_F_NET_BYTEORDER
 
 // attributes returns what the kernel is asked about a key
 // (include/uapi/linux/netfilter/ipset/ip_set.h).
 func (k ipsetKey) attributes(parts []string) []attribute {
-	const ip, port, proto, mark, ip2, iface, ipv4, ipv6, networkOrder = 1, 4, 7, 10, 20, 23, 1, 2, 0x4000
+	const ip, port, proto, mark, ip2, iface, ipv4, ipv6 = 1, 4, 7, 10, 20, 23, 1, 2
 	addr := attribute{ipv4 | networkOrder, k.addr.AsSlice()}
 	if k.addr.Is6() {
 		addr.kind = ipv6 | networkOrder

@@ -132,7 +132,28 @@ func (i *ipsets) header(name string) (*ipset, error) {
 		return nil, err
 	}
 	_, a, err := decodeHeader(message)
-	return &ipset{name: name, kind: a.text(typeName), family: uint8(a.number(family))}, err
+	s := &ipset{name: name, kind: a.text(typeName), family: uint8(a.number(family))}
+	if err == nil && s.kind == bitmapPort {
+		s.ports, err = i.elements(name)
+		s.ports = max(s.ports, 1) // Linux before 4.10 does not say
+	}
+	return s, err
+}
+
+// elements returns how many elements a set has.
+func (i *ipsets) elements(name string) (n uint32, err error) {
+	const flags, data, count, listHeader = 6, 7, 24, 4 // IPSET_FLAG_LIST_HEADER
+	ask := ipsetAsk(name, attribute{flags | networkOrder, binary.BigEndian.AppendUint32(nil, listHeader)})
+	err = i.conn.dump(ipsetCmdList, familyIPv4, ask, func(message []byte) error {
+		_, a, err := decodeHeader(message)
+		if err != nil {
+			return err
+		}
+		header, err := parseAttributes(a[data])
+		n = header.number(count)
+		return err
+	})
+	return n, err
 }
 
 // members returns the names of the sets in a list.

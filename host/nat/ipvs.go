@@ -210,9 +210,7 @@ func (s virtualService) run(w *walk) effect {
 	if result == no {
 		return e
 	}
-	if byPort {
-		w.state.port = true
-	}
+	e.selects = byPort
 	back, first := no, true
 	for _, r := range s.servers {
 		if r.weight == 0 {

@@ -283,13 +283,13 @@ func (s entryHead) run(w *walk) effect {
 		if zero(mask) && !s.inverts(invert) {
 			continue
 		}
-		device, known := w.device(i == 1)
-		if !known {
+		device := w.device(i == 1)
+		if device == nil {
 			result = min(result, maybe)
 			continue
 		}
 		var b [nameLength]byte
-		copy(b[:], device)
+		copy(b[:], device.name)
 		same := true
 		for j := range b {
 			same = same && (b[j]^name[j])&mask[j] == 0

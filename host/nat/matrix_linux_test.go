@@ -247,6 +247,10 @@ chain b { type filter hook prerouting priority -290; ip daddr 10.2.0.9 ip daddr 
 		{name: "a source rewritten behind NAT to the same port", nft: "tcp dport 8080 redirect", script: "table ip s { chain pre { type filter hook prerouting priority 110; tcp dport 8080 ip saddr set 10.1.0.77; }\n}\n", vague: true, wantSome: true},
 		{name: "a port rewritten on input behind NAT to the same port", nft: "tcp dport 8080 redirect", script: "table ip s { chain in { type filter hook input priority 0; tcp dport 8080 tcp dport set 9090; }\n}\n", vague: true, wantSome: true},
 		{name: "replies sent out by another device", script: "table netdev d { chain e { type filter hook egress device wan priority 0; ip daddr 10.1.0.2 tcp sport 8080 fwd to lan; }\n}\n", vague: true, wantSome: true},
+		{name: "the source of most callers rewritten", script: "table ip t { chain pre { type filter hook prerouting priority raw; tcp sport != 77 ip saddr set 10.1.0.77; }\n}\n", vague: true, wantSome: true},
+		{name: "the source of callers without privilege rewritten", script: "table ip t { chain pre { type filter hook prerouting priority raw; udp sport 1024-65535 ip saddr set 10.1.0.77; }\n}\n", vague: true, wantSome: true},
+		{name: "the source of replies of some ports rewritten", script: "table ip t { chain pre { type filter hook prerouting priority raw; tcp sport 9095-9099 ip saddr set 10.1.0.77; }\n}\n", wantNone: true},
+		{name: "ports of calls to others rewritten on output", script: "table ip t { chain out { type filter hook output priority raw; tcp dport 9095-9099 tcp dport set 9090; }\n}\n", wantNone: true},
 		// Those of the own addresses are left alone.
 		{name: "sources of others rewritten on the way out", script: "table ip t { chain post { type filter hook postrouting priority srcnat; ip saddr 10.88.0.0/16 ip saddr set 10.1.0.9; ip saddr 10.2.0.2 ip saddr set 10.1.0.9; oifname wan0 ip saddr set 10.1.0.9; }\n}\n"},
 		{name: "replies rewritten to what they are", script: "table ip t { chain out { type filter hook output priority raw; ip saddr 10.1.0.1 tcp sport 8080 ip saddr set 10.1.0.1 tcp sport set 8080; }\n}\n"},

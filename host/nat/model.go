@@ -1,6 +1,9 @@
 package nat
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Address families as nf_tables numbers them (NFPROTO_*).
 const (
@@ -54,6 +57,21 @@ type rule struct {
 	steps   []step
 }
 
+// decides reports whether those who meet the conditions of a rule don't go on to the next.
+func (r *rule) decides() bool {
+	return slices.ContainsFunc(r.steps, func(s step) bool {
+		switch s := s.(type) {
+		case verdict:
+			return s.code != verdictJump && s.code != verdictContinue
+		case lookup:
+			return s.verdict
+		case dnat, dnatRegisters, redirect, redirectRegisters, tproxy, tproxyRegisters, queue:
+			return true
+		}
+		return false
+	})
+}
+
 // A step is a part of a rule: a condition, an action or both.
 type step interface {
 	run(w *walk) effect
@@ -67,6 +85,9 @@ type effect struct {
 	matched tri
 	// reason is why matched is maybe.
 	reason string
+	// selects reports, of a condition on the called port, that those who meet it are
+	// selected by their port, and selectsRest that the others are.
+	selects, selectsRest bool
 	// verdicts are what ends the rule. There are several if it is one of them that
 	// is not known.
 	verdicts []verdict

@@ -232,7 +232,7 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 		if c, ok := s.(comment); ok {
 			r.comment = string(c)
 		}
-		r.steps = append(r.steps, s)
+		r.steps = withBound(r.steps, s)
 		return err
 	})
 	r.steps = guarded(r.steps)
@@ -240,6 +240,19 @@ func decodeRule(message []byte, w *walk) (r rule, keep bool, err error) {
 		r.comment = c
 	}
 	return r, true, err
+}
+
+// withBound appends a step. Two bounds one after the other are a range.
+func withBound(steps []step, s step) []step {
+	high, ok := s.(compare)
+	if ok = ok && len(steps) > 0 && high.op == opLessOrEqual; ok {
+		low, isCompare := steps[len(steps)-1].(compare)
+		if isCompare && low.op == opGreaterOrEqual && low.at == high.at && len(low.want) == len(high.want) {
+			steps[len(steps)-1] = inRange{low.at, false, low.want, high.want}
+			return steps
+		}
+	}
+	return append(steps, s)
 }
 
 // acts reports whether a step ends the rule or changes something.

@@ -167,7 +167,7 @@ func (w *walk) fewCallerPorts(s step) (of, invert bool) {
 		if err != nil || set == nil || set.flags&setDynamic != 0 || !fits(s.at, set.keyLength) || !slices.Contains(w.reg.is[s.at:s.at+set.keyLength], ofCallerPort) || w.readAll(set) != nil {
 			return false, false
 		}
-		return !slices.ContainsFunc(set.elements, func(e *element) bool { return e.wide(set, &w.reg, s.at, ofCallerPort, fewPorts) }) && set.size() <= fewPorts, s.invert
+		return set.countPorts(&w.reg, s.at, ofCallerPort, func(*element) bool { return true }) <= fewPorts, s.invert
 	}
 	return false, false
 }
@@ -196,11 +196,19 @@ func (s storePayload) replyChange(w *walk) change {
 	return c
 }
 
-// selectsCallerPort reports whether a rule has a condition on the caller's port. So
-// rules for replies do.
-func (r rule) selectsCallerPort() bool {
-	return slices.ContainsFunc(r.steps, func(s step) bool {
-		p, ok := s.(loadPayload)
-		return ok && p.base == baseTransport && p.offset < portOffset
-	})
+// isForReplies reports whether a rule is for few ports of callers. So rules for replies are.
+func (w *walk) isForReplies(r *rule) bool {
+	v := *w // its registers are those of another run
+	v.reg = registers{}
+	for _, s := range r.steps {
+		switch s := s.(type) {
+		case loadPayload, bitwise, byteOrder:
+			s.run(&v)
+		case compare, inRange, lookup:
+			if of, invert := v.fewCallerPorts(s); of && !invert {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -81,7 +81,7 @@ func (w *walk) rewrite(r *rule, c change, certain bool) (gone bool) {
 		return false
 	case back == yes:
 		// Rules for replies to this machine change a source, too, by the port that it has called.
-		if !c.addr && !certain && !w.state.port && w.addr.IsValid() && r.selectsCallerPort() {
+		if !c.addr && !certain && !w.state.port && w.addr.IsValid() && w.isForReplies(r) {
 			return false
 		}
 		w.result.reason = Unanswered

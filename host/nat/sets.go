@@ -31,7 +31,6 @@ type set struct {
 	elements []*element
 	read     bool
 	problem  error
-	ports    int                 // see size
 	single   map[string]*element // by key: those that were asked for one by one, or all of them; the key "" is of the catch-all
 }
 
@@ -52,7 +51,8 @@ func (s *set) singly() bool { return s.flags&(setInterval|setAnonymous) == 0 }
 type found struct {
 	matched  tri
 	elements []*element
-	ports    int // how many the set has, or 0 if the key has no port
+	byPort   bool // the key has the called port
+	ports    int  // those with which the call would be found in the same way
 }
 
 // find looks up what is in the registers.
@@ -85,14 +85,17 @@ func (w *walk) find(l lookup) (found, error) {
 			w.mark(l.at, e.key, e.last)
 		}
 	}
+	f.byPort = w.reg.selectsPort(l.at, s.keyLength)
 	switch {
-	case !w.reg.selectsPort(l.at, s.keyLength):
-	case s.keyLength == 2 && s.read:
-		f.ports = s.size()
-	case slices.ContainsFunc(f.elements, func(e *element) bool { return e.wide(s, &w.reg, l.at, ofPort, narrow) }):
+	case !f.byPort:
+	case !s.singly():
+		f.ports = s.countPorts(&w.reg, l.at, ofPort, func(e *element) bool {
+			return f.matched == no || !l.verdict || slices.ContainsFunc(f.elements, func(o *element) bool { return o.verdict == e.verdict })
+		})
+	case slices.ContainsFunc(f.elements, func(e *element) bool { return e.flags&elementOther != 0 }):
 		f.ports = everyNumber
 	default:
-		f.ports = 1
+		f.ports = 1 // single keys are few
 	}
 	return f, nil
 }
@@ -100,41 +103,48 @@ func (w *walk) find(l lookup) (found, error) {
 // maxNumbers is the largest modulus of numgen whose numbers are all looked up.
 const maxNumbers = 1024
 
-// size returns how many ports the elements of a set have.
-func (s *set) size() int {
-	if s.ports > 0 {
-		return s.ports
+// countPorts returns how many ports of the called end or of the caller a set has, beside
+// what else is in the registers, in those elements that count.
+func (s *set) countPorts(r *registers, at int, c content, counts func(*element) bool) int {
+	known := bytes.Clone(r.known[at : at+s.keyLength])
+	first := -1
+	for i := range known {
+		if r.is[at+i] == c {
+			known[i] = 0
+			if first < 0 {
+				first = i
+			}
+		}
 	}
-	n := 0
+	value := r.value[at : at+s.keyLength]
+	if first < 0 || first+1 >= s.keyLength || r.is[at+first+1] != c {
+		return 1
+	}
+	var counted, others [][2]uint16
+	rest := false
 	for _, e := range s.elements {
-		switch {
-		case e.flags&elementOther != 0:
-			n = everyNumber
-		case len(e.key) == 2 && len(e.last) == 2:
-			n += int(binary.BigEndian.Uint16(e.last)) - int(binary.BigEndian.Uint16(e.key)) + 1
-		default:
-			n++
+		if e.flags&elementOther != 0 {
+			rest = counts(e)
+			continue
+		}
+		if e.match(s, value, known) == no {
+			continue
+		}
+		low := binary.BigEndian.Uint16(e.key[first:])
+		ports := [2]uint16{low, low}
+		if e.last != nil {
+			ports[1] = binary.BigEndian.Uint16(e.last[first:])
+		}
+		if counts(e) {
+			counted = append(counted, ports)
+		} else {
+			others = append(others, ports)
 		}
 	}
-	s.ports = min(max(n, 1), everyNumber)
-	return s.ports
-}
-
-// wide reports whether an element is for many ports of the called end or of the caller.
-func (e *element) wide(s *set, r *registers, at int, c content, many int) bool {
-	if e.flags&elementOther != 0 {
-		return true
+	if rest {
+		return everyNumber - countPorts(others...)
 	}
-	if e.last == nil {
-		return false
-	}
-	for i := 0; i+1 < len(e.key) && i+1 < len(e.last); i++ {
-		if r.is[at+i] == c && r.is[at+i+1] == c {
-			low, high := int(e.key[i])<<8|int(e.key[i+1]), int(e.last[i])<<8|int(e.last[i+1])
-			return high-low >= many
-		}
-	}
-	return false
+	return max(countPorts(counted...), 1)
 }
 
 // findNumbers looks up each number of a range.

@@ -57,19 +57,11 @@ func (s loadMeta) run(w *walk) effect {
 		}
 	case metaMark:
 		w.reg.storeNumber(s.at, w.state.mark)
-	case metaIif:
-		index, known := w.index(false)
-		if !known {
-			w.reg.storeUnknown(s.at, 4)
+	case metaIif, metaOif:
+		if device := w.device(s.key == metaOif); device != nil {
+			w.reg.storeNumber(s.at, exactly(device.index))
 		} else {
-			w.reg.storeNumber(s.at, exactly(index))
-		}
-	case metaOif:
-		index, known := w.index(true)
-		if !known {
 			w.reg.storeUnknown(s.at, 4)
-		} else {
-			w.reg.storeNumber(s.at, exactly(index))
 		}
 	case metaIiftype, metaOiftype:
 		return s.loadType(w)
@@ -82,13 +74,13 @@ func (s loadMeta) run(w *walk) effect {
 		kind := w.packetKind()
 		w.reg.store(s.at, []byte{byte(kind.value)}, []byte{byte(kind.known)})
 	case metaIifname, metaOifname:
-		name, known := w.device(s.key == metaOifname)
-		if !known {
+		device := w.device(s.key == metaOifname)
+		if device == nil {
 			w.reg.storeUnknown(s.at, nameLength)
 			break
 		}
 		var b [nameLength]byte
-		copy(b[:], name)
+		copy(b[:], device.name)
 		w.reg.storeKnown(s.at, b[:])
 	default:
 		w.reg.storeUnknown(s.at, 16)
@@ -127,7 +119,6 @@ func (s storeKind) run(w *walk) effect {
 
 // loadType loads the type of an interface (ARPHRD_*).
 func (s loadMeta) loadType(w *walk) effect {
-	const loopback = 772
 	leaves := s.key == metaOiftype
 	in := w.in
 	switch {
@@ -136,7 +127,7 @@ func (s loadMeta) loadType(w *walk) effect {
 	case leaves != w.leaving():
 		return effect{} // no interface
 	case leaves && !w.reply:
-		in = &netInterface{kind: loopback}
+		in = loDevice
 	}
 	if in == nil || in.kind == 0 {
 		w.reg.storeUnknown(s.at, 2)
@@ -153,34 +144,28 @@ func (w *walk) leaving() bool {
 	return w.hook == hookOutput || w.hook == hookPostrouting || w.hook == hookEgress
 }
 
-// device returns the name of the interface by which the packet arrives or leaves.
-// It is empty at the hooks that have none.
-func (w *walk) device(leaves bool) (name string, known bool) {
-	switch {
-	case w.filter != nil:
-		return "", false
-	case leaves && w.leaving() && !w.reply:
-		return "lo", true
-	case leaves != w.leaving():
-		return "", true
-	case w.arrival() == nil || w.reply && w.in.vrf != "":
-		return "", false
-	}
-	return w.in.name, true
-}
+// noDevice is what rules see of an interface at the hooks that have none.
+var noDevice = &netInterface{}
 
-func (w *walk) index(leaves bool) (index uint32, known bool) {
+// loDevice is the first of every namespace (net/core/dev.c).
+var loDevice = &netInterface{name: loopbackDevice, index: 1, kind: typeLoopback, loopback: true}
+
+const typeLoopback = 772 // ARPHRD_LOOPBACK
+
+// device returns the interface by which the packet arrives or leaves, or nil if it is
+// not known.
+func (w *walk) device(leaves bool) *netInterface {
 	switch {
 	case w.filter != nil:
-		return 0, false
+		return nil
 	case leaves && w.leaving() && !w.reply:
-		return 1, true // lo is the first of every namespace (net/core/dev.c)
+		return loDevice
 	case leaves != w.leaving():
-		return 0, true
-	case w.arrival() == nil || w.reply && w.in.vrf != "":
-		return 0, false
+		return noDevice
+	case w.reply && w.in != nil && w.in.vrf != "":
+		return nil
 	}
-	return w.in.index, true
+	return w.arrival()
 }
 
 // storeMark sets the mark of the packet or of the connection.
@@ -486,16 +471,18 @@ func (s compare) run(w *walk) effect {
 		return ifMatched(s.prune(w), "")
 	}
 	s.mark(w)
-	var result tri
+	isPort := len(s.want) == 2 && w.reg.holds(ofPort, s.at, 2)
 	switch s.op {
-	case opEqual:
-		result = w.equalBits(s, value, known)
-		if result == yes && w.reg.selectsPort(s.at, len(s.want)) {
-			w.state.port = true
+	case opEqual, opNotEqual:
+		e := ifMatched(w.equalBits(s, value, known).xor(s.op == opNotEqual), depends)
+		if isPort {
+			e.ofPorts(1, s.op == opNotEqual)
+		} else {
+			e.selects = s.op == opEqual && w.reg.selectsPort(s.at, len(s.want))
 		}
-	case opNotEqual:
-		result = w.equalBits(s, value, known).not()
+		return e
 	default:
+		var result tri
 		less, equal, greater := compareBits(value, known, s.want)
 		some, others := less, greater
 		if s.op >= opGreater {
@@ -512,12 +499,12 @@ func (s compare) run(w *walk) effect {
 		case some:
 			result = yes
 		}
-		// One bound is a selection only with the other one.
-		if result == yes && w.reg.selectsPort(s.at, len(s.want)) && len(s.want) == 2 {
-			w.state.port = w.state.port || w.bounded(s.op, binary.BigEndian.Uint16(s.want))
+		e := ifMatched(result, depends)
+		if isPort {
+			e.bound(s.op, int(binary.BigEndian.Uint16(s.want)))
 		}
+		return e
 	}
-	return ifMatched(result, depends)
 }
 
 // equalBits compares. A caller on the machine has one of its addresses.
@@ -540,25 +527,24 @@ func (w *walk) equalBits(s compare, value, known []byte) tri {
 	return result
 }
 
-// narrow is the largest number of ports that a condition for ports leaves. Service
-// meshes take more.
-const narrow, everyNumber = 1 << 15, 1 << 16
+// unprivileged is how many ports need no privilege. A condition that as many meet is
+// one for every port, as service meshes and transparent proxies have it.
+const everyNumber, unprivileged = 1 << 16, everyNumber - 1024
 
-// leaves is for conditions on the called port that are met: they leave so many
-// ports, or all others.
-func (w *walk) leaves(ports int, others bool) {
+// ofPorts is for conditions that so many called ports meet, or all others.
+func (e *effect) ofPorts(ports int, others bool) {
 	if others {
 		ports = everyNumber - ports
 	}
-	w.state.port = w.state.port || ports <= narrow
+	e.selects, e.selectsRest = ports < unprivileged, everyNumber-ports < unprivileged
 }
 
-// bounded reports whether a bound leaves a narrow range of ports.
-func (w *walk) bounded(op uint32, bound uint16) bool {
-	if op == opLess || op == opLessOrEqual {
-		return bound <= narrow
+// bound is ofPorts for a bound.
+func (e *effect) bound(op uint32, bound int) {
+	if op == opLessOrEqual || op == opGreater {
+		bound++
 	}
-	return bound >= narrow
+	e.ofPorts(bound, op >= opGreater)
 }
 
 // mark records which called addresses the condition names.
@@ -604,16 +590,15 @@ func (s inRange) run(w *walk) effect {
 	value, known := w.reg.value[s.at:s.at+len(s.low)], w.reg.known[s.at:s.at+len(s.low)]
 	result := within(value, known, s.low, s.high).xor(s.invert)
 	w.mark(s.at, s.low, s.high)
+	e := ifMatched(result, depends)
 	if len(s.low) == 2 && w.reg.holds(ofPort, s.at, 2) {
 		low, high := binary.BigEndian.Uint16(s.low), binary.BigEndian.Uint16(s.high)
 		if w.filter != nil && !s.invert {
 			return ifMatched(w.filter.mayBePort(low, high), "")
 		}
-		if result == yes {
-			w.leaves(int(high)-int(low)+1, s.invert)
-		}
+		e.ofPorts(int(high)-int(low)+1, s.invert)
 	}
-	return ifMatched(result, depends)
+	return e
 }
 
 // bitwise computes (value & mask) ^ xor, or shifts.
@@ -739,8 +724,8 @@ func (s lookup) run(w *walk) effect {
 		return e
 	}
 	e := ifMatched(found.matched.xor(s.invert), depends)
-	if e.matched == yes && found.ports > 0 {
-		w.leaves(found.ports, s.invert)
+	if found.byPort {
+		e.ofPorts(found.ports, s.invert)
 	}
 	if e.matched == no || s.invert {
 		return e

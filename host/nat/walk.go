@@ -271,7 +271,7 @@ func (w *walk) followLocal() error {
 // arriveByLo makes the call arrive at the machine that it comes from.
 func (w *walk) arriveByLo() {
 	w.local = false
-	w.in = &netInterface{name: "lo", index: 1, loopback: true}
+	w.in = loDevice
 	for i := range w.machine.interfaces {
 		if w.machine.interfaces[i].loopback {
 			w.in = &w.machine.interfaces[i]
@@ -386,6 +386,7 @@ func tableIndex(chains []baseChain, t tableKey) int {
 func (w *walk) inOrder(chains []baseChain) (goesOn bool, err error) {
 	for _, b := range chains {
 		w.chain, w.accepted, w.path = b, states{}, nil
+		before := w.state
 		through, s, err := w.run(b.name, w.state, 0)
 		if err != nil {
 			return false, err
@@ -396,7 +397,7 @@ func (w *walk) inOrder(chains []baseChain) (goesOn bool, err error) {
 		if !w.accepted.any {
 			return false, nil
 		}
-		w.state = w.accepted.state
+		w.state = w.accepted.selectedSince(before)
 	}
 	return true, nil
 }
@@ -452,12 +453,15 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 		}
 		switch e.matched {
 		case no:
-			on.join(w.state)
+			rest := w.state.selectedSince(s)
+			rest.port = rest.port || e.selectsRest && r.decides()
+			on.join(rest)
 			return true, on.state, nil
 		case maybe:
 			w.unknown(e.reason)
-			on.join(w.state)
+			on.join(w.state.selectedSince(s))
 		}
+		w.state.port = w.state.port || e.selects
 		if len(e.sent) > 0 || e.back != no {
 			w.moved = w.moved || e.back != no
 			w.send(r, e)
@@ -482,7 +486,7 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 			case verdictContinue:
 				further = true
 			case verdictBreak:
-				on.join(entered)
+				on.join(entered.selectedSince(s))
 			case verdictReturn:
 				exits.join(entered)
 			case verdictJump, verdictGoto:
@@ -495,6 +499,8 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 				switch {
 				case through && v.code == verdictGoto:
 					exits.join(after)
+				case through && after == entered:
+					on.join(after.selectedSince(s))
 				case through:
 					on.join(after)
 				}
@@ -508,8 +514,18 @@ func (w *walk) one(r *rule, s state, depth int, exits *states) (goesOn bool, _ s
 	if changed.any() && w.rewrite(r, changed, !on.any) {
 		return on.any, on.state, nil
 	}
-	on.join(w.state)
+	on.join(w.state.selectedSince(s))
 	return true, on.state, nil
+}
+
+// selectedSince returns the state of callers for whom a rule or a chain has decided
+// nothing: it selects them only by what it has changed.
+func (s state) selectedSince(before state) state {
+	port := before.port
+	if before.port = s.port; before == s {
+		s.port = port
+	}
+	return s
 }
 
 func (w *walk) unknown(reason string) {

@@ -80,7 +80,7 @@ func (s portsMatch) run(w *walk) effect {
 	if w.protocol != s.protocol {
 		return effect{}
 	}
-	result := min(triOf(holds(s.ports, w.port)).xor(s.invert), ofSource(s.source).xor(s.invertSource))
+	result := ofSource(s.source).xor(s.invertSource)
 	if s.option {
 		result = min(result, maybe)
 	}
@@ -89,10 +89,10 @@ func (s portsMatch) run(w *walk) effect {
 		f := partial{uint32(w.packet.transport.value[13]), uint32(w.packet.transport.known[13])}
 		result = min(result, f.equals(uint32(s.flags), uint32(mask)).xor(s.invertFlags))
 	}
-	if result == yes {
-		w.leaves(countPorts([][2]uint16{s.ports}), s.invert)
-	}
-	return ifMatched(result, depends)
+	e := ifMatched(min(triOf(holds(s.ports, w.port)).xor(s.invert), result), depends)
+	e.ofPorts(countPorts(s.ports), s.invert)
+	e.selectsRest = e.selectsRest && result == yes
+	return e
 }
 
 func holds(r [2]uint16, p uint16) bool { return p >= r[0] && p <= r[1] }
@@ -109,7 +109,7 @@ func ofSource(r [2]uint16) tri {
 }
 
 // countPorts returns how many ports ranges have.
-func countPorts(ranges [][2]uint16) int {
+func countPorts(ranges ...[2]uint16) int {
 	ranges = slices.Clone(ranges)
 	slices.SortFunc(ranges, func(a, b [2]uint16) int { return int(a[0]) - int(b[0]) })
 	n, next := 0, 0
@@ -159,17 +159,19 @@ func (s portList) run(w *walk) effect {
 			result = max(result, ofSource(r))
 		}
 	}
+	ports := countPorts(s.ranges...)
 	if w.filter != nil {
-		if s.invert {
+		if s.invert || s.dest && manyPorts(ports) {
 			result = maybe
 		}
 		return ifMatched(result, depends)
 	}
-	result = result.xor(s.invert)
-	if result == yes && s.dest && (!s.source || s.invert) {
-		w.leaves(countPorts(s.ranges), s.invert)
+	e := ifMatched(result.xor(s.invert), depends)
+	if s.dest && (!s.source || s.invert) {
+		e.ofPorts(ports, s.invert)
+		e.selectsRest = e.selectsRest && !s.source
 	}
-	return ifMatched(result, depends)
+	return e
 }
 
 // addrType is the match addrtype. The masks have a bit for each route type.

@@ -146,6 +146,19 @@ func TestUnreadableRules(t *testing.T) {
 		t.Errorf("free: %q, %v: %s", out, err, errs.String())
 	}
 	unread("NAT rules can't be read, so it is not known whether one sends callers elsewhere: that needs root or CAP_NET_ADMIN")
+	for _, words := range [][]string{{"exec", "-t", "local", "-", "--", "sh", "-c", "echo A_PORT=$A_PORT"}, {"assign", "-t", "local", "-f", "env", "-"}} {
+		cmd := exec.Command(nobody[0], slices.Concat(nobody[1:], []string{testbed.Program()}, words)...)
+		cmd.Stdin = strings.NewReader("version: 1\nports: [{name: a, port: 8080}, {name: b, port: 8081}, {name: c, port: auto, range: 8082-8089}]\n")
+		errs.Reset()
+		cmd.Env, cmd.Stderr = append(os.Environ(), "PORTCHECK_JOB="+words[0]), &errs
+		out, err := cmd.Output()
+		if err != nil || !strings.HasPrefix(string(out), "A_PORT=80") || strings.Count(errs.String(), "portcheck: note: local: NAT rules can't be read") != 1 {
+			t.Errorf("%s: %q, %v: %s", words[0], out, err, errs.String())
+		}
+	}
+	if out, err := exec.Command(testbed.Program(), "release", "-t", "local", "--job", "assign").CombinedOutput(); err != nil {
+		t.Errorf("release: %v: %s", err, out)
+	}
 }
 
 // A need that waits is met when the rule has gone.
