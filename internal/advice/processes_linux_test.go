@@ -21,7 +21,8 @@ import (
 )
 
 // pool is a server whose workers open sockets of their own, and whose master, which
-// has none, replaces a worker that ends.
+// has none, replaces a worker that ends. It does not block in wait, which a signal that
+// comes just before does not end in Python.
 const pool = `
 import os, signal, socket, sys, time
 def work():
@@ -53,9 +54,12 @@ for started in range(int(sys.argv[1])):
     os.read(r, 1)
 os.write(out, b"ready\n")
 while True:
-    pid, _ = os.wait()
-    workers.remove(pid)
-    start()`
+    pid, _ = os.waitpid(-1, os.WNOHANG)
+    if pid:
+        workers.remove(pid)
+        start()
+    else:
+        time.sleep(0.01)`
 
 // gracefulPool is a pool whose master waits for its workers to end.
 var gracefulPool = strings.Replace(pool, "signal.SIGKILL)\n", "signal.SIGTERM)\n    while workers:\n        workers.remove(os.wait()[0])\n", 1)
