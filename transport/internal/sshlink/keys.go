@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -176,9 +174,12 @@ func (d *Dialer) parseKey(text []byte) (ssh.Signer, error) {
 		}
 		private, err = ssh.ParseRawPrivateKeyWithPassphrase(text, []byte(passphrase))
 		// The old format has no checksum: one wrong passphrase of 256 decrypts it to
-		// bytes that are no ASN.1.
-		if (errors.Is(err, x509.IncorrectPasswordError) || isNoASN1(err)) && !fitsStart(block, passphrase) {
-			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", d.o.name(passphraseVariable))
+		// bytes that are no ASN.1, and nothing tells that from a file without a line.
+		switch variable := d.o.name(passphraseVariable); {
+		case cipherBlock(block) > 0 && (errors.Is(err, x509.IncorrectPasswordError) || isNoASN1(err)):
+			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s: that is wrong, or the file is damaged", variable)
+		case errors.Is(err, x509.IncorrectPasswordError):
+			return nil, fmt.Errorf("can't be decrypted with the passphrase in %s", variable)
 		}
 	}
 	if err == nil {
@@ -228,43 +229,6 @@ func cipherBlock(block *pem.Block) int {
 		return 0
 	}
 	return len(iv)
-}
-
-// fitsStart reports whether a passphrase decrypts the start of a key in the old format to
-// what every such key starts with. If it does not decrypt the rest, the file is damaged.
-func fitsStart(block *pem.Block, passphrase string) bool {
-	size := cipherBlock(block)
-	if size < 8 || len(block.Bytes) < size { // of DES
-		return false
-	}
-	// Package x509 gives nothing out without a valid padding, which one block of 256
-	// decrypts to.
-	for i := range 1 << 14 {
-		tail := binary.BigEndian.AppendUint64(make([]byte, size-8, size), uint64(i))
-		//lint:ignore SA1019 it is deprecated because the format is weak, which is the user's to decide
-		text, err := x509.DecryptPEMBlock(&pem.Block{Headers: block.Headers, Bytes: slices.Concat(block.Bytes[:size], tail)}, []byte(passphrase))
-		if err == nil {
-			return startsAsKey(text[:size])
-		}
-		if !errors.Is(err, x509.IncorrectPasswordError) {
-			return false
-		}
-	}
-	return false
-}
-
-// startsAsKey reports whether a text starts as RSA and EC keys in ASN.1 do: with a sequence
-// of a version and an integer or octets.
-func startsAsKey(text []byte) bool {
-	if text[0] != 0x30 {
-		return false
-	}
-	length := 1
-	if text[1] > 0x80 {
-		length += int(text[1] - 0x80)
-	}
-	text = text[min(1+length, len(text)):]
-	return bytes.HasPrefix(text, []byte{2, 1, 0, 2}) || bytes.HasPrefix(text, []byte{2, 1, 1, 4})
 }
 
 // needsPassphrase is the error for an encrypted key without a passphrase. The
