@@ -97,7 +97,9 @@ var projectProblems = []struct {
 	{"variables elsewhere", map[string]string{"compose.yaml": web + "    environment:\n      - A=${NONE:?set it}\n      - ${\n    labels: {b: '${LONG:?x}'}\n"}, "compose.yaml:6:9: environment: variable \"NONE\" is required and not set: \"set it\"\ncompose.yaml:7:9: environment: \"${\" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign\ncompose.yaml:8:17: b: variable \"LONG\" is required and not set: \"x\"\n"},
 	{"a manifest as a Compose file", map[string]string{"compose.yaml": "version: 1\napp: shop\nports: [{name: web, port: 80}]\n"}, "compose.yaml:1:1: no Compose file but a manifest of portcheck: name it without --compose-file and --source\n"},
 	{"a directory", map[string]string{"compose.yaml": "include: [sub]\n", "sub/x": ""}, "compose.yaml:1:11: include names \"sub\": is a directory: name a file in it, or use --recursive\n"},
-	{"a bad .env", map[string]string{"compose.yaml": "include: [sub/b.yml]\n", "sub/b.yml": web, "sub/" + ".env": "A B\n"}, "sub/.env: is not a valid .env file: want lines such as NAME=value\n"},
+	{"a quote that is not closed in .env", map[string]string{"compose.yaml": web, "." + "env": "A=1\nB='2\n"}, ".env:2:3: this quote is not closed: write another one after the value\n"},
+	{"no reference in .env", map[string]string{"compose.yaml": web, "." + "env": "A=${\n"}, ".env:1:3: the variables in this value can't be replaced: want ${NAME} or ${NAME:-value}, or single quotes around text with a dollar sign\n"},
+	{"a bad .env", map[string]string{"compose.yaml": "include: [sub/b.yml]\n", "sub/b.yml": web, "sub/" + ".env": "A B\n"}, "sub/.env:1:1: not a line of a .env file: want NAME=value\n"},
 }
 
 func TestProjectProblems(t *testing.T) {
