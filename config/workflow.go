@@ -30,7 +30,7 @@ func parseWorkflow(file string, data []byte, _ Options) (Manifest, []problem) {
 	if found != nil {
 		return w.Manifest, found
 	}
-	root, found := readYAML(file, data)
+	root, found := readYAML(file, data, emptyWorkflow)
 	if root == nil || len(found) > 0 {
 		return w.Manifest, found
 	}
