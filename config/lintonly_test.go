@@ -155,6 +155,12 @@ func TestEmptyFilesWantWhatTheirSourceDoes(t *testing.T) {
 	}
 }
 
+func TestTextIsNoWorkflow(t *testing.T) {
+	if _, found := Load([]string{"-"}, strings.NewReader("root:x:0:0\n"), Options{Source: "workflow", Lint: true}); lines(found) != "-:1:1: not a workflow: want jobs with a mapping\n" {
+		t.Errorf("got %q", lines(found))
+	}
+}
+
 // An empty Compose file has the message of one in whichever way it is found.
 func TestEmptyComposeFileHoweverItIsFound(t *testing.T) {
 	t.Chdir(t.TempDir())

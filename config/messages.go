@@ -123,6 +123,7 @@ const (
 	helmTemplate       kind = "a template is not followed: run \"helm template ... | portcheck lint --source kubernetes -\""
 	kustomization      kind = "a kustomization is not followed: run \"kubectl kustomize DIR | portcheck lint --source kubernetes -\""
 	notAnObject        kind = "not an object of Kubernetes: want a mapping with apiVersion and kind, not %s"
+	notAComposeFile    kind = "not a Compose file: want a mapping with services, not %s"
 	noKind             kind = "not an object of Kubernetes: kind is missing, such as kind: Deployment"
 	notAWorkflow       kind = "not a workflow: want jobs with a mapping"
 	onlyLint           kind = "is for \"portcheck lint\" alone: its ports (source %s) are not those of this machine"
