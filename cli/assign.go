@@ -19,6 +19,7 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/internal/within"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -128,9 +129,9 @@ func (a *app) jobOf(name string) (job, error) {
 
 // jobHere returns the job of the working directory.
 func jobHere() (job, error) {
-	here, err := os.Getwd()
+	here, err := within.WorkingDirectory()
 	if err != nil {
-		return job{}, unknownError(fmt.Errorf("this job has no name: %w; give it one with --job", err))
+		return job{}, unknownError(fmt.Errorf("this job has no name: %w, or name the job with --job", err))
 	}
 	dir := workTree(here)
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
