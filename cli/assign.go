@@ -330,7 +330,11 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		return assignment, failure{err, exitUnmet, unmetHint(unmet)}
+		hint := unmetHint(unmet)
+		if l := unmet.Lease; fresh && l != nil && l.Job == j.name && l.UID == os.Geteuid() && len(unmet.Need.Range) == 0 {
+			hint = ownHint(o.job)
+		}
+		return assignment, failure{err, exitUnmet, hint}
 	}
 	return assignment, unknownError(err)
 }
@@ -357,6 +361,15 @@ func unmetHint(e check.UnmetError) string {
 		return "wait until the last connections have timed out with --wait 60s, or " + others
 	}
 	return fmt.Sprintf("end what has %s, %s, or wait for %s with --wait 10m; `portcheck leases` lists all leases", what, others, them)
+}
+
+// ownHint returns what to do if the job that runs exec has the port itself.
+func ownHint(named string) string {
+	flag := ""
+	if named != "" {
+		flag = " --job " + check.LeaseWord(named)
+	}
+	return fmt.Sprintf("that is this job itself, and exec needs a port of its own: start the command without `portcheck exec`, with the variables that `portcheck assign -f shell%s` prints, give exec other ports with --range 20000-20999, or end the lease first with `portcheck release%[1]s`", flag)
 }
 
 // leaseIDLength is the length of the ID of a lease.
