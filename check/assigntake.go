@@ -92,7 +92,7 @@ func (a *assignment) pause(ctx context.Context, unmet int, steps *backoff.Expone
 		if len(a.needs[unmet].Range) > 0 || !time.Now().Before(until) {
 			return nil
 		}
-		if text, err := a.leaseText(ctx, unmet); err != nil || text == "" {
+		if other, err := a.leaseOfOther(ctx, unmet); err != nil || other == nil {
 			return err
 		}
 	}
@@ -283,10 +283,13 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		if n.Auto || a.got[i] == n.Ports.First {
 			continue
 		}
-		if a.moved[i], err = a.leaseText(ctx, i); err != nil {
+		other, err := a.leaseOfOther(ctx, i)
+		switch {
+		case err != nil:
 			return -1, err
-		}
-		if a.moved[i] == "" {
+		case other != nil:
+			a.moved[i] = portLeasedTo(*other)
+		default:
 			moved = append(moved, i)
 		}
 	}

@@ -20,6 +20,8 @@ type UnmetError struct {
 	// of the run has that port, and Passing if only the last connections of a program do.
 	Status           Status
 	Claimed, Passing bool
+	// Lease is that of another job which has its declared port, if there is one.
+	Lease *host.Lease
 	// Denied is set if nobody has to end: the app's user may not bind its ports.
 	Denied bool
 }
@@ -46,9 +48,8 @@ func titleOf(app, name string) string {
 	return name
 }
 
-// leaseText returns a text about a lease that another job has of a need's declared ports, or ""
-// if there is none.
-func (a *assignment) leaseText(ctx context.Context, i int) (string, error) {
+// leaseOfOther returns a lease that another job has of a need's declared ports, or nil.
+func (a *assignment) leaseOfOther(ctx context.Context, i int) (*host.Lease, error) {
 	n := a.needs[i]
 	var locks []host.LeasePort
 	for p := range (port.Set{n.Ports}).All {
@@ -59,10 +60,14 @@ func (a *assignment) leaseText(ctx context.Context, i int) (string, error) {
 	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
 	other := slices.IndexFunc(reply.Leases, func(l host.Lease) bool { return !l.Own })
 	if err != nil || other < 0 {
-		return "", err
+		return nil, err
 	}
-	h := reply.Leases[other]
-	return fmt.Sprintf("%s %d is %s", h.Protocol, h.Port, leasedTo(h)), nil
+	return &reply.Leases[other], nil
+}
+
+// portLeasedTo says which port a job has leased.
+func portLeasedTo(l host.Lease) string {
+	return fmt.Sprintf("%s %d is %s", l.Protocol, l.Port, leasedTo(l))
 }
 
 // whyUnmet returns the error for a need that gets no port: it says what has its ports.
@@ -73,10 +78,12 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 	unmet := UnmetError{Need: n}
 	if !n.Auto {
 		var err error
-		if unmet.Message, err = a.leaseText(ctx, i); err != nil {
+		if unmet.Lease, err = a.leaseOfOther(ctx, i); err != nil {
 			return unmet, err
 		}
-		if unmet.Message == "" {
+		if unmet.Lease != nil {
+			unmet.Message = portLeasedTo(*unmet.Lease)
+		} else {
 			results, err := a.judge(ctx, a.at[i], []int{i}, nil)
 			if err != nil {
 				return unmet, err

@@ -19,6 +19,7 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/internal/within"
 	"github.com/org/portcheck/report"
 	"github.com/org/portcheck/transport"
 )
@@ -127,9 +128,9 @@ func (a *app) jobOf(name string) (job, error) {
 
 // jobHere returns the job of the working directory.
 func jobHere() (job, error) {
-	here, err := os.Getwd()
+	here, err := within.WorkingDirectory()
 	if err != nil {
-		return job{}, unknownError(fmt.Errorf("this job has no name: %w; give it one with --job", err))
+		return job{}, unknownError(fmt.Errorf("this job has no name: %w, or name the job with --job", err))
 	}
 	dir := workTree(here)
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
@@ -328,7 +329,11 @@ func (a *app) choose(ctx context.Context, needs []check.Need, specs []targetSpec
 	case err == nil || ctx.Err() != nil:
 		return assignment, err
 	case errors.As(err, &unmet) && !unmet.Unknown:
-		return assignment, failure{err, exitUnmet, unmetHint(unmet)}
+		hint := unmetHint(unmet)
+		if l := unmet.Lease; fresh && l != nil && l.Job == j.name && l.UID == os.Geteuid() && len(unmet.Need.Range) == 0 {
+			hint = ownHint(o.job)
+		}
+		return assignment, failure{err, exitUnmet, hint}
 	}
 	return assignment, unknownError(err)
 }
@@ -355,6 +360,15 @@ func unmetHint(e check.UnmetError) string {
 		return "wait until the last connections have timed out with --wait 60s, or " + others
 	}
 	return fmt.Sprintf("end what has %s, %s, or wait for %s with --wait 10m; `portcheck leases` lists all leases", what, others, them)
+}
+
+// ownHint returns what to do if the job that runs exec has the port itself.
+func ownHint(named string) string {
+	flag := ""
+	if named != "" {
+		flag = " --job " + check.LeaseWord(named)
+	}
+	return fmt.Sprintf("that is this job itself, and exec needs a port of its own: start the command without `portcheck exec`, with the variables that `portcheck assign -f shell%s` prints, give exec other ports with --range 20000-20999, or end the lease first with `portcheck release%[1]s`", flag)
 }
 
 // leaseIDLength is the length of the ID of a lease.

@@ -87,7 +87,10 @@ func (a *app) checkFlags(cmd *cobra.Command) {
 	f.IntVar(&o.parallel, "parallel", 16, "number of targets to check at the same time, 1 to 256")
 	allowTargetsFlag(f, &o.allowTargets)
 	groupWhere.addTo(f)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runCheck(cmd.Context(), args, o) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.atRoot = !cmd.HasParent()
+		return a.runCheck(cmd.Context(), args, o)
+	}
 }
 
 func (o *verdictOptions) verdictFlags(f *pflag.FlagSet) {

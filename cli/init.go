@@ -14,6 +14,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/internal/within"
 	"github.com/org/portcheck/port"
 	"github.com/org/portcheck/report"
 )
@@ -60,7 +61,7 @@ func (a *app) runInit(ctx context.Context, o *initOptions) error {
 			return usageError(fmt.Errorf("%s is here already: init never overwrites a manifest", file), "rename it or remove it first, or run init in another directory")
 		}
 	}
-	here, err := os.Getwd()
+	here, err := within.WorkingDirectory()
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type needOptions struct {
 	lint      bool // not a flag
 	// allowTargets is also for remotes that manifests name. Not every command has the flag.
 	allowTargets bool
+	atRoot    bool // not a flag: no command is named, so the first argument may be meant as one
 	composeOptions
 }
 
@@ -190,13 +191,15 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 	}
 	manifests, bad := config.Load(names, a.stdin, options)
 	for i := range bad {
-		if slices.Contains(args, bad[i].File) && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
+		if slices.Contains(args, bad[i].File) && bad[i].Line == 0 && bad[i].File != "-" && !strings.ContainsAny(filepath.Ext(bad[i].File), "abcdefghijklmnopqrstuvwxyz") {
 			if hint := config.DidYouMean(bad[i].File, commandNames); hint != "" {
 				bad[i].Message += "; " + strings.Replace(hint, "did you mean", "did you mean the command", 1)
 			} else if other := otherCommands[bad[i].File]; other != "" {
 				bad[i].Message += "; did you mean the command \"" + other + "\"?"
 			} else if spec := cmp.Or(respelled(bad[i].File), bad[i].File); isPort(spec) {
 				bad[i].Message += "; to check a port without a manifest: portcheck -p " + spec
+			} else if o.atRoot && bad[i].File == args[0] && !strings.ContainsAny(args[0], `./\`) && bad[i].Message == "no such file" {
+				bad[i].Message += ", and no command of that name: see `portcheck --help`"
 			}
 		}
 	}

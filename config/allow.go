@@ -80,16 +80,11 @@ func parseAllowed(file string, data []byte) ([]Allowed, []problem) {
 	if found != nil {
 		return nil, found
 	}
-	root, found := readYAML(file, data)
+	root, found := readYAML(file, data, emptyAllowFile)
 	m := newManifest(file, found)
 	var all []Allowed
 	switch {
 	case root == nil:
-		if len(found) == 1 && found[0].kind == emptyFile {
-			m.found[0] = newProblem(found[0].Position, emptyAllowFile)
-		}
-	case isNull(root):
-		m.found = append(m.found, newProblem(Position{file, 1, 1}, emptyAllowFile))
 	case root.Kind != yaml.MappingNode:
 		m.report(root, notAllowFile, describe(root))
 	case m.inspect(root, data):

@@ -55,7 +55,7 @@ func parseCompose(file string, data []byte, o Options) (Manifest, []problem) {
 	}
 	docs, found := readDocuments(file, data)
 	if len(docs) == 0 && len(found) == 0 {
-		found = []problem{newProblem(Position{file, 1, 1}, emptyFile)}
+		found = []problem{newProblem(Position{file, 1, 1}, emptyCompose)}
 	}
 	if o.spent == nil {
 		o.spent = new(budget)

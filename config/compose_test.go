@@ -38,7 +38,7 @@ var composeCases = []struct {
 	{"required", "name: shop\nservices:\n  a:\n    ports: [\"${SECRET:?set it}:80\"]\n", "", []string{`compose.yaml:4:13: ports: variable "SECRET" is required and not set: "set it"`}},
 	{"the reason is that of the file", "name: shop\nservices:\n  a:\n    ports: [\"${NONE?${SECRET}}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: variable "NONE" is required and not set: "${SECRET}"`}},
 	{"references to long values", "name: shop\nservices:\n  a:\n    ports: [\"$A$A:80\"]\n", "A=" + strings.Repeat("8", 4000) + "\n", []string{`compose.yaml:4:13: ports is longer than 4096 characters`}},
-	{"values that grow", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A=0123456789\n" + strings.Repeat("A=$A$A$A$A$A$A$A$A$A$A\n", 20), []string{".env: is not a valid .env file: want lines such as NAME=value"}},
+	{"values that grow", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A=0123456789\n" + strings.Repeat("A=$A$A$A$A$A$A$A$A$A$A\n", 20), []string{".env:6:3: is larger than 1 MiB, the limit of a manifest"}},
 	{"a value is not shown", "name: shop\nservices:\n  a:\n    ports: [\"${SECRET}:80\"]\n", "SECRET=hunter2\n", []string{`compose.yaml:4:13: ports: "${SECRET}:80" is not a published port: the host's port is not a number from 1 to 65535, and not a range such as 8000-8003`}},
 	{"bad variable", "name: shop\nservices:\n  a:\n    ports: [\"${\"]\n", "", []string{`compose.yaml:4:13: ports: "${" is not a valid reference to a variable: want ${NAME} or ${NAME:-value}, and $$ for a dollar sign`}},
 	{"not followed", "name: shop\ninclude: ['oci://example.com/a']\n", "", []string{
@@ -57,7 +57,7 @@ var composeCases = []struct {
 	}},
 	{"two numbers of replicas", "name: shop\nservices:\n  a:\n    scale: 2\n    deploy: {replicas: 0}\n    ports: [\"80:80\"]\n", "", []string{"compose.yaml:4:12: scale: deploy.replicas has another number: write one of them"}},
 	{"none", "name: shop\nservices:\n  a: {image: x}\n", "", []string{"compose.yaml:1:1: no service publishes a fixed port, such as ports: [\"8080:80\"]: there is nothing to check"}},
-	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env: is not a valid .env file: want lines such as NAME=value"}},
+	{"bad .env", "name: shop\nservices:\n  a:\n    ports: [\"80:80\"]\n", "A B\n", []string{".env:1:1: not a line of a .env file: want NAME=value"}},
 	{"bad names", "name: _\nservices:\n  a b:\n    ports: [\"80:80\"]\n", "", []string{
 		"compose.yaml:1:1: the project has no valid name: set name, or COMPOSE_PROJECT_NAME",
 		`compose.yaml:3:3: services: "a b" is not a name of a service: want 1 to 63 of a-z, A-Z, 0-9, "_", "." and "-", starting with a letter or digit`,

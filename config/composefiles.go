@@ -35,8 +35,13 @@ func (c *compose) documents(s *scope, roots []*yaml.Node) []document {
 	c.enter(s)
 	all := make([]document, len(roots))
 	for i, root := range roots {
-		if isNull(root) {
+		switch {
+		case isNull(root):
 			c.report(root, emptyDocument)
+		case root.Kind != yaml.MappingNode:
+			c.report(root, notAComposeFile, describe(root))
+			all[i] = document{scope: s}
+			continue
 		}
 		c.prepare("", root)
 		all[i] = document{s, c.mappingOf("", root, 1), c.resets(root, 1)}
@@ -145,6 +150,7 @@ func (c *compose) addEnv(s *scope) {
 type services struct {
 	names  []string          // in order
 	byName map[string]*layer // nil: removed
+	broken bool              // there may be more, which could not be read
 }
 
 func newServices() *services { return &services{byName: map[string]*layer{}} }
@@ -440,6 +446,8 @@ func (c *compose) extend(all *services, l *layer, depth int) {
 	c.enter(l.scope)
 	base := all.byName[name]
 	switch {
+	case base == nil && all.broken: // the error about the file is enough
+		return
 	case base == nil:
 		c.report(service, noSuchBase, quote(service.Value))
 		return
@@ -492,11 +500,15 @@ func (c *compose) fileOfBase(n *yaml.Node) *services {
 	c.addNamed("extends", n, found)
 	if len(found) == 0 {
 		all = newServices()
+		before := len(c.found)
 		for _, d := range c.documents(&scope{file, filepath.Dir(file), s.get, s.env}, docs) {
 			own, removed := c.own(d, all)
 			c.extendsOnce(own, all)
 			all.addLayers(own, removed)
 		}
+		all.broken = slices.ContainsFunc(c.found[before:], func(p problem) bool {
+			return slices.Contains([]kind{notAComposeFile, emptyDocument, wrongType}, p.kind)
+		})
 	}
 	c.bases[key] = all
 	c.enter(s)

@@ -103,25 +103,24 @@ func mayRead(dir string, bounds []within.Dir) bool {
 	})
 }
 
+// composeFile is the variable that lists the files of a project.
+const composeFile = "COMPOSE_FILE"
+
 // namedFiles returns the files that COMPOSE_FILE names, in the environment or in the
 // file .env of a directory, or none. Whoever wrote that file must not choose files
 // elsewhere: messages show parts of what is read.
 func namedFiles(dir string, o Options) ([]string, []problem) {
-	const variable = "COMPOSE_FILE"
-	at := Position{File: variable}
-	list, ok := o.getenv(variable)
+	at := Position{File: composeFile}
+	list, ok := o.getenv(composeFile)
 	separator, _ := o.getenv("COMPOSE_PATH_SEPARATOR")
 	inFile := !ok || list == ""
 	if inFile {
-		at.File = filepath.Join(dir, ".env")
-		if files := o.envFiles(); len(files) > 0 {
-			at.File = files[0]
-		}
+		o.listedAt = &at
 		get, found := o.projectEnv(dir)
 		if len(found) > 0 {
 			return nil, found
 		}
-		list, _ = get(variable)
+		list, _ = get(composeFile)
 		if separator == "" {
 			separator, _ = get("COMPOSE_PATH_SEPARATOR")
 		}

@@ -41,8 +41,8 @@ func TestDiscoverCompose(t *testing.T) {
 		},
 		{name: "COMPOSE_FILE of .env", files: []string{"compose.yaml", "a/b.yml"}, dotEnv: "COMPOSE_FILE=a/b.yml\n", want: Discovered{File: "a/b.yml", Compose: true}},
 		{
-			name: "COMPOSE_FILE of .env leads elsewhere", files: []string{"compose.yaml"}, dotEnv: "COMPOSE_FILE=/etc/passwd\n",
-			want: Discovered{Compose: true}, problems: ".env: COMPOSE_FILE names \"/etc/passwd\", which is outside of this directory: name the file on the command line\n",
+			name: "COMPOSE_FILE of .env leads elsewhere", files: []string{"compose.yaml"}, dotEnv: "COMPOSE_FILE=a.yml\r\n\r\nCOMPOSE_FILE = '/etc/passwd'\n",
+			want: Discovered{Compose: true}, problems: ".env:3:16: COMPOSE_FILE names \"/etc/passwd\", which is outside of this directory: name the file on the command line\n",
 		},
 		{
 			name: "source compose", files: []string{"portcheck.yml", "compose.yml"}, source: "compose", want: Discovered{File: "compose.yml", Compose: true},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -72,9 +73,14 @@ func readEnvFiles(names []string, o Options, get lookup) (map[string]string, []p
 		if len(found) > 0 {
 			return nil, found
 		}
-		left, err := addDotEnv(all, string(data), get)
-		if err != nil { // which is not shown: it may contain values
-			return nil, []problem{newProblem(Position{File: name}, badDotEnv)}
+		data = bytes.TrimPrefix(data, []byte("\ufeff"))
+		places := map[string]int{}
+		left, at, bad := addDotEnv(all, places, string(data), get)
+		if bad != "" { // without the text, which may be a secret
+			return nil, []problem{newProblem(position(name, data, at), bad)}
+		}
+		if at, ok := places[composeFile]; ok && o.listedAt != nil && all[composeFile] != "" {
+			*o.listedAt = position(name, data, at)
 		}
 		if o.spent != nil {
 			o.spent.bytes += len(data) + maxBytes - left
@@ -83,12 +89,11 @@ func readEnvFiles(names []string, o Options, get lookup) (map[string]string, []p
 	return all, nil
 }
 
-var errDotEnv = errors.New("not a line of a .env file")
-
 // addDotEnv adds the variables of a file .env as Compose does, also in odd cases:
 // https://github.com/compose-spec/compose-go/blob/v2.16.2/dotenv/parser.go. Values may
 // refer to earlier ones; together they have at most maxBytes bytes, less what it returns.
-func addDotEnv(env map[string]string, text string, get lookup) (left int, err error) {
+// It adds the offset of each value to places. If something is wrong, at is its offset.
+func addDotEnv(env map[string]string, places map[string]int, text string, get lookup) (left, at int, bad kind) {
 	left = maxBytes
 	variables := func(name string) (string, bool) {
 		if value, ok := get(name); ok {
@@ -100,14 +105,14 @@ func addDotEnv(env map[string]string, text string, get lookup) (left int, err er
 	expand := func(s string) (string, error) {
 		return interpolate(s, variables, left)
 	}
-	text = strings.TrimPrefix(text, "\ufeff")
+	size := len(text)
 	for {
 		if text = statement(text); text == "" {
-			return left, nil
+			return left, 0, ""
 		}
-		key, rest, inherited, err := dotEnvKey(text)
-		if err != nil {
-			return 0, err
+		key, rest, inherited, ok := dotEnvKey(text)
+		if !ok {
+			return 0, size - len(rest), badDotEnv
 		}
 		if inherited {
 			if value, ok := get(key); ok {
@@ -116,11 +121,12 @@ func addDotEnv(env map[string]string, text string, get lookup) (left int, err er
 			text = rest
 			continue
 		}
-		value, rest, err := dotEnvValue(rest, expand)
-		if err != nil {
-			return 0, err
+		places[key] = size - len(rest)
+		value, after, bad := dotEnvValue(rest, expand)
+		if bad != "" {
+			return 0, places[key], bad
 		}
-		env[key], text = value, rest
+		env[key], text = value, after
 		left -= len(value)
 	}
 }
@@ -140,37 +146,48 @@ func statement(text string) string {
 func isDotEnvSpace(r rune) bool { return strings.ContainsRune("\t\v\f\r \u0085\u00a0", r) }
 
 // dotEnvKey returns the key at the start of a text and the text after it. The value of
-// an inherited one is that of the environment.
-func dotEnvKey(text string) (key, rest string, inherited bool, err error) {
+// an inherited one is that of the environment. If there is no key, rest starts where it
+// is seen.
+func dotEnvKey(text string) (key, rest string, inherited, ok bool) {
+	start := text
 	if after, ok := strings.CutPrefix(text, "export"); ok && strings.TrimLeft(after, "\t\n\f\r ") != after {
 		text = strings.TrimLeftFunc(after, isDotEnvSpace)
 	}
 	if text == "" {
-		return "", "", false, errDotEnv
+		return "", start, false, false
 	}
 	end := strings.IndexFunc(text, func(r rune) bool {
 		return !isDotEnvSpace(r) && !strings.ContainsRune("_.-[]", r) && !unicode.IsLetter(r) && !unicode.IsNumber(r)
 	})
 	if end < 0 { // Compose takes the last line without a line break for a value
-		return "", text, false, nil
+		return "", text, false, true
 	}
 	if !strings.ContainsRune("=:\n", rune(text[end])) {
-		return "", "", false, errDotEnv
+		return "", text[end:], false, false
 	}
 	key = strings.TrimRightFunc(text[:end], unicode.IsSpace)
 	if strings.Contains(key, " ") {
-		return "", "", false, errDotEnv
+		return "", start, false, false
 	}
-	return key, strings.TrimLeftFunc(text[end+1:], isDotEnvSpace), text[end] == '\n', nil
+	return key, strings.TrimLeftFunc(text[end+1:], isDotEnvSpace), text[end] == '\n', true
 }
 
 // dotEnvValue returns the value at the start of a text and the text after it.
-func dotEnvValue(text string, expand func(string) (string, error)) (value, rest string, err error) {
+func dotEnvValue(text string, expand func(string) (string, error)) (value, rest string, bad kind) {
+	replace := func(s string) {
+		var err error
+		switch value, err = expand(s); {
+		case errors.Is(err, errTooLong):
+			bad = tooBig
+		case err != nil:
+			bad = badDotEnvValue
+		}
+	}
 	if text == "" || text[0] != '"' && text[0] != '\'' {
 		value, rest, _ = strings.Cut(text, "\n")
 		value, _, _ = strings.Cut(value, " #")
-		value, err = expand(strings.TrimRightFunc(value, unicode.IsSpace))
-		return value, rest, err
+		replace(strings.TrimRightFunc(value, unicode.IsSpace))
+		return value, rest, bad
 	}
 	quote := text[0]
 	var b strings.Builder
@@ -180,9 +197,9 @@ func dotEnvValue(text string, expand func(string) (string, error)) (value, rest 
 		case c == quote:
 			value, rest = b.String(), text[i+1:]
 			if quote == '"' {
-				value, err = expand(unescape(value))
+				replace(unescape(value))
 			}
-			return value, rest, err
+			return value, rest, bad
 		case c == '\\' && i+1 < len(text):
 			i++
 			if text[i] != quote {
@@ -193,7 +210,7 @@ func dotEnvValue(text string, expand func(string) (string, error)) (value, rest 
 			b.WriteByte(c)
 		}
 	}
-	return "", "", errDotEnv
+	return "", "", openQuote
 }
 
 // unescape replaces the escapes of a text in double quotes. A dollar sign becomes two,

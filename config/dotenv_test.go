@@ -105,6 +105,56 @@ func TestEnvFilesAreThoseOfCompose(t *testing.T) {
 	}
 }
 
+// What is wrong in a file of variables has its place there, and no value is shown.
+func TestDotEnvProblemsHaveAPlace(t *testing.T) {
+	const line = "not a line of a .env file: want NAME=value\n"
+	const quote = "this quote is not closed: write another one after the value\n"
+	const value = "the variables in this value can't be replaced: want ${NAME} or ${NAME:-value}, or single quotes around text with a dollar sign\n"
+	for text, want := range map[string]string{
+		"A=1\nB C\n":                              "2:1: " + line,
+		"A='x\ny'\r\n\r\n  secret?=1":             "4:9: " + line,
+		"\ufeff# é\n\ufeffB=1":                    "2:1: " + line,
+		"\ufeff!":                                 "1:1: " + line,
+		"A=1\nexport ":                            "2:1: " + line,
+		"export \r":                               "1:1: " + line,
+		"A=\"secret":                              "1:3: " + quote,
+		"é=1\né = 'secret\n\nB=\"":                "2:5: " + quote,
+		"A=1\nB='x' # a comment\nC=secret${A\n":   "3:3: " + value,
+		"export A=1\nB: \"${NONE:?set it}\"\nC=1": "2:4: " + value,
+		"A=$":                             "",
+		"COMPOSE_FILE=a\nCOMPOSE_FILE=\r": "",
+	} {
+		t.Chdir(t.TempDir())
+		writeFiles(t, ".", map[string]string{"compose.yaml": "include: [{path: a.yml, env_file: my.env}]\n", "a.yml": web, "my.env": text})
+		at := func(file string) string {
+			if want == "" {
+				return ""
+			}
+			return file + ":" + want
+		}
+		if _, found := Load([]string{"compose.yaml"}, nil, Options{}); lines(found) != at("my.env") {
+			t.Errorf("%q, included: got %q, want %q", text, lines(found), at("my.env"))
+		}
+		if _, found := Discover(".", Options{EnvFiles: []string{"my.env"}}); lines(found) != at("my.env") {
+			t.Errorf("%q, by --env-file: got %q, want %q", text, lines(found), at("my.env"))
+		}
+		writeFiles(t, ".", map[string]string{".env": text})
+		if _, found := Discover(".", Options{}); lines(found) != at(".env") {
+			t.Errorf("%q, beside it: got %q, want %q", text, lines(found), at(".env"))
+		}
+	}
+}
+
+// COMPOSE_FILE has the place of the file that sets it last.
+func TestPlaceOfComposeFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFiles(t, ".", map[string]string{"a.env": "COMPOSE_FILE=a.yml\n", "b.env": "A=1\nCOMPOSE_FILE=a.yml:../$A\n", "c.env": "B=1\n"})
+	want := "b.env:2:14: COMPOSE_FILE names \"../1\", which is outside of this directory: name the file on the command line\n"
+	if _, found := Discover(".", Options{EnvFiles: []string{"a.env", "b.env", "c.env"}}); lines(found) != want {
+		t.Errorf("got %q, want %q", lines(found), want)
+	}
+}
+
 // A directory with the name .env is no file of variables.
 func TestDirectoryNamedDotEnv(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -27,9 +27,14 @@ func Find(dir string, o Options) ([]string, []Problem) {
 		return nil, []Problem{fileProblem(Position{File: dir}, err).Problem}
 	}
 	defer root.Close()
-	files, found := find(root.FS(), dir, o.Source)
+	files, found := find(rootFS{root}, dir, o.Source)
 	return files, withoutKinds(found)
 }
+
+// rootFS is the file system of a root. That of os.Root refuses names that are not UTF-8.
+type rootFS struct{ *os.Root }
+
+func (r rootFS) Open(name string) (fs.File, error) { return r.Root.Open(name) }
 
 // maxDirDepth is the number of directories, one in another, below the one in which
 // Find starts. Opening a directory takes a system call for each above it.

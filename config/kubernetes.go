@@ -43,10 +43,12 @@ func parseKubernetes(file string, data []byte, _ Options) (Manifest, []problem) 
 	case err != nil:
 		return k.Manifest, []problem{yamlProblem(file, data, err)}
 	}
+	docs = slices.DeleteFunc(docs, func(doc *yaml.Node) bool { return isNull(doc.Content[0]) })
+	if len(docs) == 0 {
+		return k.Manifest, []problem{newProblem(Position{file, 1, 1}, emptyKubernetes)}
+	}
 	for _, doc := range docs {
-		if root := k.follow(doc.Content[0]); !isNull(root) {
-			k.object(root, 1)
-		}
+		k.object(k.follow(doc.Content[0]), 1)
 	}
 	// YAML takes {{ text }} for a mapping with a mapping as its key.
 	lines := bytes.Split(data, []byte("\n"))

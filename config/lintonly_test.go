@@ -129,6 +129,59 @@ func fuzzSource(f *testing.F, file string, parse func(string, []byte, Options) (
 	})
 }
 
+// emptyFiles are files without content, in each source, and what each wants.
+var emptyFiles = []struct {
+	source, want string
+	texts        []string
+}{
+	{"manifest", "the manifest is empty: want version, app and ports", []string{"", "# a\n", "---\n", "~\n"}},
+	{"compose", "the Compose file is empty: want services with ports", []string{"", "\ufeff", "# a\n\n# b\n"}},
+	{"kubernetes", "the file has no object of Kubernetes: want mappings with apiVersion and kind", []string{"", "# a\n", "---\n# a\n---\n"}},
+	{"workflow", "the workflow is empty: want jobs with a mapping", []string{"", "# a\n", "---\n", "~\n"}},
+}
+
+func TestEmptyFilesWantWhatTheirSourceDoes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range emptyFiles {
+		for _, text := range c.texts {
+			writeFiles(t, ".", map[string]string{"x.yml": text})
+			if _, found := Load([]string{"x.yml"}, nil, Options{Source: c.source, Lint: true}); lines(found) != "x.yml:1:1: "+c.want+"\n" {
+				t.Errorf("%s %q: got %q", c.source, text, lines(found))
+			}
+			if _, found := Load([]string{"-"}, strings.NewReader(text), Options{Source: c.source, Lint: true}); lines(found) != "-:1:1: "+c.want+"\n" {
+				t.Errorf("%s %q: stdin: got %q", c.source, text, lines(found))
+			}
+		}
+	}
+}
+
+func TestTextIsNoWorkflow(t *testing.T) {
+	if _, found := Load([]string{"-"}, strings.NewReader("root:x:0:0\n"), Options{Source: "workflow", Lint: true}); lines(found) != "-:1:1: not a workflow: want jobs with a mapping\n" {
+		t.Errorf("got %q", lines(found))
+	}
+}
+
+// An empty Compose file has the message of one in whichever way it is found.
+func TestEmptyComposeFileHoweverItIsFound(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFiles(t, ".", map[string]string{"compose.yaml": "", "stack.yml": "# none\n"})
+	discovered, named, below, other := Options{}, Options{}, Options{}, Options{}
+	d, bad := Discover(".", discovered)
+	discovered.SetDiscovered(".", d)
+	files, more := Find(".", below)
+	more = append(more, below.AddFound(files)...)
+	other.SetProject([]string{"stack.yml"})
+	for file, o := range map[string]Options{"discovered " + d.File: discovered, "named compose.yaml": named, "below " + strings.Join(files, " "): below, "project stack.yml": other} {
+		how, file, _ := strings.Cut(file, " ")
+		if _, found := Load([]string{file}, nil, o); lines(found) != file+":1:1: the Compose file is empty: want services with ports\n" {
+			t.Errorf("%s: got %q", how, lines(found))
+		}
+	}
+	if len(bad)+len(more) > 0 {
+		t.Errorf("%v %v", bad, more)
+	}
+}
+
 func FuzzKubernetes(f *testing.F) { fuzzSource(f, "k.yml", parseKubernetes) }
 
 func FuzzWorkflow(f *testing.F) { fuzzSource(f, "ci.yml", parseWorkflow) }

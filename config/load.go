@@ -45,6 +45,7 @@ type Options struct {
 	outside   map[string]*within.Dir // by file that another one names: what it is outside of
 	named     map[string]string      // by file that a Compose file includes or extends: that file
 	spent     *budget
+	listedAt  *Position // if set, gets where a .env file has COMPOSE_FILE
 }
 
 // SetProject makes files one Compose project: Load reads all of them if it reads the

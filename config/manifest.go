@@ -39,12 +39,10 @@ func parseManifest(file string, data []byte) (Manifest, []problem) {
 	if found != nil {
 		return Manifest{File: file}, found
 	}
-	root, found := readYAML(file, data)
+	root, found := readYAML(file, data, emptyFile)
 	m := newManifest(file, found)
 	switch {
 	case root == nil:
-	case isNull(root):
-		m.found = append(m.found, newProblem(Position{file, 1, 1}, emptyFile))
 	case root.Kind != yaml.MappingNode:
 		m.report(root, notAManifest, describe(root))
 	case m.inspect(root, data):

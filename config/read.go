@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/org/portcheck/internal/within"
 )
@@ -64,6 +65,11 @@ func fileProblem(at Position, err error) problem {
 	var leaves within.LeavesError
 	var odd within.IrregularError
 	path := (*fs.PathError)(nil)
+	if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(at.File) {
+		if _, removed := within.WorkingDirectory(); removed != nil {
+			err = removed
+		}
+	}
 	switch {
 	case errors.As(err, &leaves):
 		return newProblem(at, leavesBounds, quotePath(leaves.Dir.String()))

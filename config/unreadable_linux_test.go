@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,5 +108,25 @@ func TestLinks(t *testing.T) {
 	_, found = Load([]string{"b.yml", "loop.yml"}, nil, Options{})
 	if got, want := lines(found), "b.yml: no such file\nloop.yml: cannot be read: too many levels of symbolic links\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A name of any bytes is a name: a search goes on below it, and what is there is read.
+func TestNamesThatAreNotUTF8(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := "version: 1\napp: a\nports: [{name: web, port: 8080}]\n"
+	writeFiles(t, ".", map[string]string{
+		"caf\xe9/x\xff.txt": "", "d\xe9/portcheck.yml": text, "e/\xff/compose.yaml": web,
+		"t\xe9/templates/portcheck.yml": "spec:\n  inputs: {}\n---\n",
+	})
+	files, bad := Find(".", Options{})
+	if want := []string{"d\xe9/portcheck.yml", "e/\xff/compose.yaml"}; !slices.Equal(files, want) || len(bad) > 0 {
+		t.Fatalf("got %q, %v, want %q", files, bad, want)
+	}
+	o := Options{Project: "p"} // the directory's name has no letter for one
+	bad = o.AddFound(files)
+	all, found := Load(files, nil, o)
+	if len(bad)+len(found) > 0 || len(all) != 2 || len(all[0].Ports)+len(all[1].Ports) != 2 {
+		t.Errorf("got %v, %v %v", all, bad, found)
 	}
 }

@@ -30,12 +30,16 @@ func parseWorkflow(file string, data []byte, _ Options) (Manifest, []problem) {
 	if found != nil {
 		return w.Manifest, found
 	}
-	root, found := readYAML(file, data)
+	root, found := readYAML(file, data, emptyWorkflow)
 	if root == nil || len(found) > 0 {
 		return w.Manifest, found
 	}
+	if root.Kind != yaml.MappingNode {
+		w.report(root, notAWorkflow)
+		return w.Manifest, w.found
+	}
 	fields := w.mappingOf("", root, 1)
-	if f, ok := pick(fields, "jobs"); root.Kind == yaml.MappingNode && (!ok || w.follow(f.value).Kind != yaml.MappingNode) {
+	if f, ok := pick(fields, "jobs"); !ok || w.follow(f.value).Kind != yaml.MappingNode {
 		w.report(root, notAWorkflow)
 	}
 	for _, job := range w.below(fields, "jobs", 2) {

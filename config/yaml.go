@@ -16,18 +16,22 @@ import (
 // error.
 const locateMax = 64 << 10
 
-// readYAML returns the content of the file's only document.
-func readYAML(file string, data []byte) (*yaml.Node, []problem) {
+// readYAML returns the content of the file's only document, nil if it has none. The problem
+// is of the kind empty if that is all.
+func readYAML(file string, data []byte, empty kind) (*yaml.Node, []problem) {
 	docs, err := documents(data)
 	if err != nil {
 		return nil, []problem{yamlProblem(file, data, err)}
 	}
-	if len(docs) == 0 {
-		return nil, []problem{newProblem(Position{file, 1, 1}, emptyFile)}
+	var root *yaml.Node
+	if len(docs) > 0 && !isNull(docs[0].Content[0]) {
+		root = docs[0].Content[0]
 	}
-	root := docs[0].Content[0]
-	if len(docs) > 1 {
+	switch {
+	case len(docs) > 1:
 		return root, []problem{newProblem(Position{file, docs[1].Line, docs[1].Column}, secondDoc)}
+	case root == nil:
+		return nil, []problem{newProblem(Position{file, 1, 1}, empty)}
 	}
 	return root, nil
 }

@@ -134,6 +134,16 @@ func in[T any](d Dir, rel string, open func(*os.Root, string) (T, error)) (got T
 	return got, LeavesError{d}
 }
 
+// WorkingDirectory returns the working directory. The error says what to do if that has
+// been removed.
+func WorkingDirectory() (string, error) {
+	here, err := os.Getwd()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("the working directory has been removed: change to one that exists")
+	}
+	return here, err
+}
+
 // Repository returns the root of the git work tree that contains a directory by its
 // name, or "" if there is none. Where a link leads from one work tree into another,
 // it is the first one.
