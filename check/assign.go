@@ -78,6 +78,7 @@ type assignment struct {
 	owned   []bool   // its own server has its declared port already
 	moved   []string // why it has not got its declared port
 	claimed claims
+	chosen  map[choosing]port.Set // results of inRange
 }
 
 // site is a target of an assignment.
@@ -161,7 +162,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
 	a := &assignment{
 		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)), had: make([]AssignedLease, len(needs)),
-		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs),
+		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs), chosen: map[choosing]port.Set{},
 	}
 	byName := map[string]*site{}
 	for _, t := range opened {
