@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
 )
 
 func isAllocated(s host.Socket) bool { return s.State == host.Allocated }
@@ -14,23 +15,27 @@ func withAllocated(sockets []host.Socket, allocated []host.Allocation) []host.So
 	if len(allocated) == 0 {
 		return sockets
 	}
-	all := slices.Clone(sockets)
+	held := map[string][]host.Socket{} // by container
+	for _, s := range sockets {
+		for _, h := range s.Holders {
+			if h.Container != "" && holdsPort(s) {
+				held[h.Container] = append(held[h.Container], s)
+			}
+		}
+	}
+	unseen := map[int][]port.Endpoint{} // by user
+	var added []host.Socket
 	for _, a := range allocated {
-		known := slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.Overlaps(a.Endpoint) && holdsFor(s, a) })
-		if known {
+		if len(overlapping(held[a.Container], a.Endpoint)) > 0 {
 			continue
 		}
-		// The engine's own process for it, which can't be seen.
-		all = slices.DeleteFunc(all, func(s host.Socket) bool {
-			return len(s.Holders) == 0 && !isAllocated(s) && holdsPort(s) && s.Overlaps(a.Endpoint) && s.UID != nil && int(*s.UID) == a.User
-		})
+		unseen[a.User] = append(unseen[a.User], a.Endpoint)
 		h := host.Holder{UID: -1, Container: a.Container, ContainerInfo: a.ContainerInfo, Vouched: []string{host.FactContainer}}
-		all = append(all, host.Socket{Endpoint: a.Endpoint, State: host.Allocated, Holders: []host.Holder{h}, Complete: true})
+		added = append(added, host.Socket{Endpoint: a.Endpoint, State: host.Allocated, Holders: []host.Holder{h}, Complete: true})
 	}
-	return all
-}
-
-// holdsFor reports whether a socket is held for the container of an allocation.
-func holdsFor(s host.Socket, a host.Allocation) bool {
-	return holdsPort(s) && slices.ContainsFunc(s.Holders, func(h host.Holder) bool { return h.Container == a.Container })
+	// The engine's own process for an allocation can't be seen.
+	all := slices.DeleteFunc(slices.Clone(sockets), func(s host.Socket) bool {
+		return len(s.Holders) == 0 && holdsPort(s) && s.UID != nil && slices.ContainsFunc(unseen[int(*s.UID)], s.Overlaps)
+	})
+	return append(all, added...)
 }

@@ -78,6 +78,7 @@ type assignment struct {
 	owned   []bool   // its own server has its declared port already
 	moved   []string // why it has not got its declared port
 	claimed claims
+	chosen  map[choosing]port.Set // results of inRange
 }
 
 // site is a target of an assignment.
@@ -169,7 +170,7 @@ func Assign(ctx context.Context, needs []Need, targets []Target, o AssignOptions
 func newAssignment(needs []Need, opened []*Opened, o AssignOptions) *assignment {
 	a := &assignment{
 		AssignOptions: o, needs: needs, got: make([]uint16, len(needs)), kept: make([]bool, len(needs)), had: make([]AssignedLease, len(needs)),
-		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs),
+		owned: make([]bool, len(needs)), moved: make([]string, len(needs)), claimed: o.claimsOf(needs), chosen: map[choosing]port.Set{},
 	}
 	byName := map[string]*site{}
 	for _, t := range opened {
@@ -221,8 +222,12 @@ func (a *assignment) orCause(ctx context.Context, err error) error {
 // takeOwn gives needs the ports that leases of this job have for them.
 func (a *assignment) takeOwn() AssignedLease {
 	var had AssignedLease
+	own := map[*site]ownLeases{}
+	for _, p := range a.sites {
+		own[p] = leasesByName(p.held)
+	}
 	for _, g := range a.groups {
-		held := g.heldBy(a.needs, func(i int) []host.Lease { return a.at[i].held })
+		held := g.heldBy(a.needs, func(i int) ownLeases { return own[a.at[i]] })
 		for _, i := range g.needs {
 			h, ok := held[i]
 			if !ok {
@@ -240,7 +245,7 @@ func (a *assignment) takeOwn() AssignedLease {
 
 // heldBy returns the leases that a job has for the needs of a group. They are of the
 // port that it has on most of their targets.
-func (g *group) heldBy(needs []Need, leases func(need int) []host.Lease) map[int]host.Lease {
+func (g *group) heldBy(needs []Need, leases func(need int) ownLeases) map[int]host.Lease {
 	byPort := map[uint16]map[int]host.Lease{}
 	best := map[int]host.Lease{}
 	var order []uint16
@@ -261,34 +266,55 @@ func (g *group) heldBy(needs []Need, leases func(need int) []host.Lease) map[int
 	return best
 }
 
-// allHeldBy returns the first ports, of those that a job holds, that can be the need's.
-func (n Need) allHeldBy(held []host.Lease) []host.Lease {
-	ours := map[socketKey]bool{}
-	var all, whole []host.Lease
+// ownLeases are the leases of a job on a target, by the name of the need.
+type ownLeases map[string][]host.Lease
+
+func leasesByName(held []host.Lease) ownLeases {
+	all := ownLeases{}
 	for _, h := range held {
-		if h.App == lease.Name(n.App) && h.Name == lease.Name(n.Name) || h.Name == lease.Name(n.title()) {
-			ours[socketKey{h.Protocol, h.Port}] = true
-			if h.Protocol == n.Protocols[0] {
-				all = append(all, h)
+		all[h.Name] = append(all[h.Name], h)
+	}
+	return all
+}
+
+// allHeldBy returns the first ports, of those that a job holds, that can be the need's.
+func (n Need) allHeldBy(held ownLeases) []host.Lease {
+	app, name, title := lease.Name(n.App), lease.Name(n.Name), lease.Name(n.title())
+	candidates := slices.Clip(held[title])
+	if name != title {
+		for _, h := range held[name] {
+			if h.App == app {
+				candidates = append(candidates, h)
 			}
 		}
 	}
-	for _, h := range all {
+	if len(candidates) == 0 {
+		return nil
+	}
+	ours := map[port.Protocol]*port.Bits{}
+	for _, proto := range n.Protocols {
+		ours[proto] = new(port.Bits)
+	}
+	for _, h := range candidates {
+		if bits := ours[h.Protocol]; bits != nil {
+			bits.Add(h.Port)
+		}
+	}
+	var whole []host.Lease
+	for _, h := range candidates {
 		block := port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
-		if block.Last < block.First || !n.allows(block) {
-			continue
-		}
-		missing := false
-		for p := range (port.Set{block}).All {
-			for _, proto := range n.Protocols {
-				missing = missing || !ours[socketKey{proto, p}]
-			}
-		}
-		if !missing {
+		lacks := func(proto port.Protocol) bool { return !ours[proto].HasAll(block) }
+		if h.Protocol == n.Protocols[0] && block.First <= block.Last && !slices.ContainsFunc(n.Protocols, lacks) && n.allows(block) {
 			whole = append(whole, h)
 		}
 	}
 	return whole
+}
+
+// onAnyPort returns the need with all ports as its range.
+func (n Need) onAnyPort() Need {
+	n.Range, n.Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
+	return n
 }
 
 // Started returns needs, of which those for a free port are now such that their apps
@@ -297,13 +323,19 @@ func (n Need) allHeldBy(held []host.Lease) []host.Lease {
 // those of the job on a target.
 func Started(needs []Need, leases func(target string) []host.Lease) (started []Need, missing []bool) {
 	started, missing = slices.Clone(needs), make([]bool, len(needs))
-	anywhere := slices.Clone(needs)
-	for i := range anywhere {
-		anywhere[i].Range, anywhere[i].Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
+	anywhere := make([]Need, len(needs))
+	for i, n := range needs {
+		anywhere[i] = n.onAnyPort()
+	}
+	own := map[string]ownLeases{}
+	for _, n := range needs {
+		if own[n.Target] == nil {
+			own[n.Target] = leasesByName(leases(n.Target))
+		}
 	}
 	groups, _ := groupsOf(needs)
 	for _, g := range groups {
-		ofTarget := func(i int) []host.Lease { return leases(needs[i].Target) }
+		ofTarget := func(i int) ownLeases { return own[needs[i].Target] }
 		held := g.heldBy(needs, ofTarget)
 		if len(held) == 0 {
 			held = g.heldBy(anywhere, ofTarget)

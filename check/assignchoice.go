@@ -98,15 +98,16 @@ func (a *assignment) candidates(g *group) port.Set {
 			all = all.Without(func(p uint16) bool { return !others.Has(p) })
 		}
 	}
+	if g.unfit == (port.Bits{}) {
+		return all
+	}
 	return all.Without(g.unfit.Has)
 }
 
 // starts returns where the ports of a need may start, in order of preference: its
-// declared port, then the others from the job's own place on, those that outgoing
-// connections use, and those that browsers refuse, last.
+// declared port, then the others of its range.
 func (a *assignment) starts(i int) port.Set {
 	n := a.needs[i]
-	size := n.Ports.Len()
 	var all port.Set
 	if !n.Auto {
 		all = append(all, port.One(n.Ports.First))
@@ -114,7 +115,30 @@ func (a *assignment) starts(i int) port.Set {
 	if len(n.Range) == 0 || a.owned[i] && !a.of[i].unfit.Has(n.Ports.First) {
 		return all
 	}
-	r := a.at[i].scan
+	return append(all, a.inRange(n, a.at[i].scan)...)
+}
+
+// choosing is what makes the choice of two needs the same.
+type choosing struct {
+	scan    *round
+	scans   [2]scanKey // of each protocol
+	exclude string
+	size    int
+	unsafe  *port.Bits
+}
+
+// inRange returns where the ports of a need may start in its range: from the job's own
+// place on, with those that outgoing connections use, and those that browsers refuse, last.
+func (a *assignment) inRange(n Need, r *round) port.Set {
+	size, unsafe := n.Ports.Len(), n.unsafe()
+	key := choosing{scan: r, exclude: r.ranges.of(n.Exclude), size: size, unsafe: unsafe}
+	for k, proto := range n.Protocols {
+		key.scans[k] = r.scanKey(n, proto)
+	}
+	if found, ok := a.chosen[key]; ok {
+		return found
+	}
+	all := port.Set{}
 	var allowed, excluded port.Bits
 	allowed.AddSet(n.Range)
 	excluded.AddSet(n.Exclude)
@@ -135,7 +159,7 @@ func (a *assignment) starts(i int) port.Set {
 	usable := rotated(n.Range, int(hash(a.Place)%uint64(total))).Without(func(p uint16) bool {
 		return int(p)+size-1 > port.MaxPort || !allowed.HasAll(block(p)) || excluded.HasAny(block(p))
 	})
-	passing, unsafe := r.ephemeral(), n.unsafe()
+	passing := r.ephemeral()
 	phaseOf := func(p uint16) phase {
 		switch {
 		case passing.HasAny(block(p)):
@@ -148,6 +172,7 @@ func (a *assignment) starts(i int) port.Set {
 	for ph := range exhausted {
 		all = append(all, usable.Without(func(p uint16) bool { return phaseOf(p) != ph })...)
 	}
+	a.chosen[key] = all
 	return all
 }
 

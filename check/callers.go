@@ -20,7 +20,8 @@ func (n Need) followCallers(r *Result, proto port.Protocol, tried host.Tried, f 
 	default:
 		return
 	}
-	routes := n.away(proto, tried, f.Sockets)
+	own := byPort(f.Sockets)
+	routes := n.away(proto, tried, own)
 	var all, some []host.Route
 	for _, x := range routes {
 		if x.All {
@@ -34,19 +35,26 @@ func (n Need) followCallers(r *Result, proto port.Protocol, tried host.Tried, f 
 	case len(all) == 0 || r.Status == Shadowed:
 		n.noteCallers(r, proto, routes, table)
 	default:
-		n.judgeCallers(r, proto, tried, all, f, table)
+		n.judgeCallers(r, proto, tried, all, f, own, table)
 	}
 }
 
 // away returns the routes on which callers end at no endpoint of the need, and not
 // with a forwarder's container, if the forwarder itself holds the port. Of several
 // destinations some may be such ends.
-func (n Need) away(proto port.Protocol, tried host.Tried, sockets []host.Socket) []host.Route {
+func (n Need) away(proto port.Protocol, tried host.Tried, own socketsByPort) []host.Route {
+	if len(tried.Routes) == 0 {
+		return nil
+	}
+	attempts := map[uint16][]host.Attempt{}
+	for _, a := range tried.Attempts {
+		attempts[a.Port] = append(attempts[a.Port], a)
+	}
 	var all []host.Route
 	for _, r := range tried.Routes {
 		ends := 0
 		for _, to := range r.To {
-			if leadsBack(r, to, proto, tried) || forwards(sockets, r.Port, to) {
+			if leadsBack(r, to, proto, attempts[r.Port]) || forwards(own[r.Port], to) {
 				ends++
 			}
 		}
@@ -64,8 +72,9 @@ func (n Need) away(proto port.Protocol, tried host.Tried, sockets []host.Socket)
 	return all
 }
 
-// leadsBack reports whether a destination is an endpoint of the need.
-func leadsBack(r host.Route, to host.Destination, proto port.Protocol, tried host.Tried) bool {
+// leadsBack reports whether a destination is an endpoint of the need, which has these
+// attempts at the port.
+func leadsBack(r host.Route, to host.Destination, proto port.Protocol, attempts []host.Attempt) bool {
 	if !to.Here || to.Port != r.Port || !to.Addr.IsValid() {
 		return false
 	}
@@ -73,19 +82,19 @@ func leadsBack(r host.Route, to host.Destination, proto port.Protocol, tried hos
 		return false // the kernel drops these, unless route_localnet is set
 	}
 	there := port.Endpoint{Protocol: proto, Addr: to.Addr, Port: to.Port}
-	return slices.ContainsFunc(tried.Attempts, func(a host.Attempt) bool {
+	return slices.ContainsFunc(attempts, func(a host.Attempt) bool {
 		return a.Outcome != host.NoAddress && a.Outcome != host.NoFamily && a.Overlaps(there)
 	})
 }
 
 // forwards reports whether a destination is the container for which a forwarder
-// holds a port.
-func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
+// holds one of the sockets of a port.
+func forwards(sockets []host.Socket, to host.Destination) bool {
 	if to.Here {
 		return false
 	}
 	for _, s := range sockets {
-		if s.Port != p || !holdsPort(s) {
+		if !holdsPort(s) {
 			continue
 		}
 		for _, h := range s.Holders {
@@ -106,10 +115,15 @@ func forwards(sockets []host.Socket, p uint16, to host.Destination) bool {
 
 // judgeCallers sets the status of a need for which there are ways on which all
 // callers are sent away.
-func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, routes []host.Route, f host.Facts, table socketsByPort) {
+func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, routes []host.Route, f host.Facts, own, table socketsByPort) {
 	var behind []host.Socket
 	result := proven
+	left := mostBehind
 	for _, x := range routes {
+		if left -= countBehind(x, table); left < 0 {
+			result = min(result, unproven)
+			break
+		}
 		there := behindRoute(x, proto, table)
 		if len(n.Owner) == 0 || len(x.To) == 0 || len(there) == 0 {
 			result = foreign
@@ -118,7 +132,7 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, rou
 		}
 		behind = append(behind, there...)
 	}
-	if r.Status == NotListening && result == proven && n.unserved(tried, f.Sockets, routes) {
+	if r.Status == NotListening && result == proven && n.unserved(tried, own, routes) {
 		return
 	}
 	behind = distinct(behind)
@@ -141,14 +155,31 @@ func (n Need) judgeCallers(r *Result, proto port.Protocol, tried host.Tried, rou
 	}
 }
 
+// mostBehind is how many sockets behind rules are looked at for a need. A target that
+// can't be trusted may send every route to ports of many sockets.
+const mostBehind = 1 << 17
+
+// countBehind returns how many sockets the ports have to which a route leads.
+func countBehind(x host.Route, table socketsByPort) int {
+	count := 0
+	for _, to := range x.To {
+		if ports, ok := to.Behind(); ok {
+			for p := range (port.Set{ports}).All {
+				count += len(table[p])
+			}
+		}
+	}
+	return count
+}
+
 // unserved reports whether a port of the need has neither a listener nor a route.
-func (n Need) unserved(tried host.Tried, sockets []host.Socket, routes []host.Route) bool {
+func (n Need) unserved(tried host.Tried, own socketsByPort, routes []host.Route) bool {
 	served := new(port.Bits)
 	for _, x := range routes {
 		served.Add(x.Port)
 	}
 	for _, a := range tried.Attempts {
-		if slices.ContainsFunc(sockets, func(s host.Socket) bool { return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) }) {
+		if slices.ContainsFunc(own[a.Port], func(s host.Socket) bool { return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) }) {
 			served.Add(a.Port)
 		}
 	}
@@ -173,9 +204,11 @@ func (n Need) beforeCallers(r *Result, proto port.Protocol, routes []host.Route)
 
 func portsOf(routes []host.Route) []string {
 	var all []string
+	var seen port.Bits
 	for _, x := range routes {
-		if p := strconv.Itoa(int(x.Port)); !slices.Contains(all, p) {
-			all = append(all, p)
+		if !seen.Has(x.Port) {
+			seen.Add(x.Port)
+			all = append(all, strconv.Itoa(int(x.Port)))
 		}
 	}
 	return all
@@ -305,13 +338,11 @@ func byRule(x host.Route, routes []host.Route) string {
 	if x.Rule.Comment != "" {
 		s += fmt.Sprintf(" (%s)", clip(x.Rule.Comment, 128))
 	}
-	others := 0
-	for i, o := range routes {
-		if o.Rule != x.Rule && !slices.ContainsFunc(routes[:i], func(e host.Route) bool { return e.Rule == o.Rule }) {
-			others++
-		}
+	rules := map[host.Rule]bool{x.Rule: true}
+	for _, o := range routes {
+		rules[o.Rule] = true
 	}
-	if others > 0 {
+	if others := len(rules) - 1; others > 0 {
 		s += fmt.Sprintf(", and by %d more", others)
 	}
 	return s

@@ -359,7 +359,7 @@ func TestBaseName(t *testing.T) {
 		}
 		nginx := config.Owner{Process: "nginx*"}
 		h := Holder{PID: 7, Executable: executable}
-		if got := isHolder(nginx, h); got != strings.HasPrefix(want, "nginx") {
+		if got := isHolder(nginx, h, ""); got != strings.HasPrefix(want, "nginx") {
 			t.Errorf("%s is nginx: %t", executable, got)
 		}
 		asked := host.Holder{PID: 7, Executable: executable, Process: "nginx", File: host.FileRoots}

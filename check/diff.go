@@ -43,6 +43,7 @@ func NewDiff(base, now Listing, x Explanations, o CompareOptions) Diff {
 	c := Compare(base, now, o)
 	d := Diff{Version: 1, Base: base.Targets[0], Now: now.Targets[0], Warnings: differences(base.Targets[0], now.Targets[0]), Changes: c.Changes, Unknown: c.Unknown}
 	d.Summary.Same, d.Summary.Ignored = c.Same, c.Ignored
+	x.OS = d.Now.OS
 	for i := range d.Changes {
 		y := &d.Changes[i]
 		x.explain(y)
@@ -84,6 +85,7 @@ func differences(base, now TargetReport) []string {
 type Explanations struct {
 	Allowed []config.Allowed
 	Needs   []config.Port // those without an owner explain nothing
+	OS      string        // of the machine
 }
 
 // explain takes a change for no anomaly if every holder of the listener now is
@@ -94,14 +96,14 @@ func (x Explanations) explain(c *Change) {
 	}
 	for _, a := range x.Allowed {
 		if (a.Ports == nil || a.Ports.Contains(c.Port)) && (a.Protocols == nil || slices.Contains(a.Protocols, c.Protocol)) &&
-			(a.Addresses == nil || c.within(a.Addresses, "")) && (a.Owner == (config.Owner{}) || heldBy([]config.Owner{a.Owner}, c.Holders)) {
+			(a.Addresses == nil || c.within(a.Addresses, "")) && (a.Owner == (config.Owner{}) || heldBy([]config.Owner{a.Owner}, c.Holders, x.OS)) {
 			c.ExplainedBy, c.Anomaly = a.At.String(), false
 			return
 		}
 	}
 	for _, p := range x.Needs {
 		if len(p.Owner) > 0 && !p.Expect.Connects() && !p.Auto && p.Ports.Contains(c.Port) && slices.Contains(p.Protocols, c.Protocol) &&
-			c.within(p.Addresses, p.Device) && heldBy(p.Owner, c.Holders) {
+			c.within(p.Addresses, p.Device) && heldBy(p.Owner, c.Holders, x.OS) {
 			c.ExplainedBy, c.Anomaly = p.At.String(), false
 			return
 		}
@@ -126,31 +128,31 @@ func (h Holder) endpoint() port.Endpoint {
 
 // heldBy reports whether every holder is one of the owners. On a host that was asked
 // just now that is proven, as for a need. Of a file the text counts.
-func heldBy(owners []config.Owner, holders []Holder) bool {
+func heldBy(owners []config.Owner, holders []Holder, os string) bool {
 	return !slices.ContainsFunc(holders, func(h Holder) bool {
-		return !slices.ContainsFunc(owners, func(o config.Owner) bool { return isHolder(o, h) })
+		return !slices.ContainsFunc(owners, func(o config.Owner) bool { return isHolder(o, h, os) })
 	})
 }
 
-func isHolder(o config.Owner, h Holder) bool {
+// isHolder reports whether a row of a listing has an owner as its holder.
+func isHolder(o config.Owner, h Holder, os string) bool {
 	if proves := h.listed().Proves; proves != nil {
 		return proves(o)
 	}
-	c := Container{}
-	if h.Container != nil {
-		c = *h.Container
+	written := host.Holder{
+		PID: h.PID, UID: -1, Process: h.Process, Names: []string{h.Process}, Executable: h.Executable, Unit: h.Unit, User: h.User,
+		File: host.FileRoots, Vouched: []string{host.FactUnit, host.FactContainer},
 	}
-	match := func(pattern string, values ...string) bool {
-		return pattern == "" || slices.ContainsFunc(values, func(v string) bool { return v != "" && matches(pattern, v) })
+	if h.UID != nil && h.User == "" {
+		written.User = strconv.Itoa(*h.UID)
 	}
-	uid := ""
-	if h.UID != nil {
-		uid = strconv.Itoa(*h.UID)
+	if c := h.Container; c != nil {
+		written.Container = c.ID
+		written.ContainerInfo = &host.ContainerInfo{Name: c.Name, Image: c.Image, Compose: c.Compose, Service: c.Service}
 	}
-	name := h.Process
-	if h.Executable != "" {
-		name = BaseName(h.Executable)
+	socket := host.Socket{}
+	if unit := h.From().SocketUnit; unit != "" {
+		socket.Units = []string{unit, h.Unit}
 	}
-	return h.PID > 0 && match(o.Process, name, h.Process) && match(o.Executable, h.Executable) && match(o.Unit, h.Unit, h.From().SocketUnit) &&
-		match(o.User, h.User, uid) && (isContainerID(o.Container, c.ID) || match(o.Container, c.Name, c.Service)) && match(o.Image, c.Image) && match(o.Compose, c.Compose)
+	return h.PID > 0 && isOwner(o, written, socket, host.Machine{OS: os}) == proven
 }

@@ -49,7 +49,7 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 		if late || err != nil || validateHeld(reply, req) != nil {
 			return // the verdict is the same
 		}
-		r.ownLeases = reply.Leases
+		r.ownLeases = leasesByName(reply.Leases)
 	}
 	if len(r.ownLeases) == 0 {
 		return
@@ -58,9 +58,7 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 		if n.Target != r.Name {
 			continue
 		}
-		anywhere := n // assign may have had another range
-		anywhere.Range, anywhere.Exclude = port.Set{{First: 1, Last: port.MaxPort}}, nil
-		held := anywhere.allHeldBy(r.ownLeases)
+		held := n.onAnyPort().allHeldBy(r.ownLeases) // assign may have had another range
 		for _, proto := range n.Protocols {
 			if result := n.unmetResult(i, proto, results); result != nil && len(held) > 0 && held[0].Port != n.Ports.First {
 				block := port.Range{First: held[0].Port, Last: held[0].Port + uint16(n.Ports.Len()-1)}

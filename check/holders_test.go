@@ -9,6 +9,7 @@ import (
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/port"
 )
 
 // Anybody can give a socket to a thousand processes, and a manifest can ask about it a
@@ -130,6 +131,43 @@ func TestOwnerOnWindows(t *testing.T) {
 		}
 		if got := isOwner(config.Owner{Process: pattern}, h, host.Socket{}, host.Machine{OS: "linux"}); got == proven {
 			t.Errorf("%s matches elsewhere", pattern)
+		}
+	}
+}
+
+// An image is the owner's by whatever name the engine has for it, on a host and in the
+// listing that was written of it.
+func TestOwnerByImage(t *testing.T) {
+	for image, patterns := range map[string]struct{ match, others []string }{
+		"nginx:1.27":                      {[]string{"nginx:1.*", "*/nginx:1.*", "library/nginx:*", "docker.io/library/nginx:1.27", "docker.io/*/nginx:1.27"}, []string{"*/nginx:2.*", "inx:1.*", "docker.io/nginx:*"}},
+		"docker.io/library/nginx:1.27":    {[]string{"nginx:1.*", "*/nginx:1.*", "library/nginx:*", "*/library/nginx:*"}, []string{"*/ginx:1.*", "*/docker.io/*"}},
+		"shop/web:1":                      {[]string{"shop/web:*", "*/web:1", "docker.io/shop/*"}, []string{"web:1", "*/shop"}},
+		"docker.io/shop/web:1":            {[]string{"shop/web:*", "*/web:1"}, []string{"web:1", "library/web:1"}},
+		"registry.example:5000/a/b/web:1": {[]string{"*/web:1", "*/b/web:1", "registry.example:5000/*/b/web:*"}, []string{"web:1", "b/web:1", "docker.io/*", "registry.example:5000/web:*"}},
+		"localhost/web:1":                 {[]string{"*/web:1", "localhost/*"}, []string{"web:1", "docker.io/localhost/web:1"}},
+	} {
+		h := host.Holder{PID: 7, UID: -1, Container: webID, ContainerInfo: &host.ContainerInfo{Name: "web", Image: image}, Vouched: []string{host.FactContainer}}
+		for i, list := range [][]string{patterns.match, patterns.others} {
+			for _, pattern := range list {
+				o := config.Owner{Image: pattern}
+				asked, written := isOwner(o, h, host.Socket{}, host.Machine{}), isHolder(o, newHolder(host.Socket{}, &h), "linux")
+				if want := i == 0; written != want || (asked == proven) != want || !want && asked != foreign {
+					t.Errorf("%s, %s: %t in a listing, %v on a host, want %t", image, pattern, written, asked, want)
+				}
+			}
+		}
+	}
+}
+
+// A difference from a baseline takes what owner matches on Windows for expected, as a
+// check does.
+func TestAllowedOwnerOnWindows(t *testing.T) {
+	for os, want := range map[string]bool{"windows": true, "linux": false} {
+		base, now := listingOf(nil), listingOf([]Holder{{Protocol: port.TCP, Address: "0.0.0.0", Port: 80, State: "listen", PID: 7, Process: "Nginx.exe", Executable: `C:\nginx\Nginx.exe`}})
+		now.Targets[0].OS = os
+		d := NewDiff(base, now, Explanations{Allowed: []config.Allowed{{Owner: config.Owner{Process: "nginx"}}}}, CompareOptions{})
+		if d.OK != want {
+			t.Errorf("%s: %+v", os, d.Changes)
 		}
 	}
 }

@@ -213,11 +213,13 @@ func describeAll(sockets []host.Socket) string {
 	var names []string
 	seen := map[process]bool{}
 	var unknown []string // what differs: the kernel has one, and a process may have another
+	seenUnknown := map[string]bool{}
 	// Clients in the accept queue of a listener belong to no process yet.
 	anyHolds := slices.ContainsFunc(sockets, holdsPort)
 	for _, s := range sockets {
 		if len(s.Holders) == 0 && s.State != host.TimeWait && (holdsPort(s) || !anyHolds) {
-			if text := unseen(s); !slices.Contains(unknown, text) {
+			if text := unseen(s); !seenUnknown[text] {
+				seenUnknown[text] = true
 				unknown = append(unknown, text)
 			}
 		}
@@ -249,6 +251,8 @@ func describeEach(sockets []host.Socket) string {
 	const most = 3
 	var holders []string
 	addresses := map[string][]string{} // by holder
+	type place struct{ holder, address string }
+	seen := map[place]bool{}
 	anyHolds := slices.ContainsFunc(sockets, holdsPort)
 	for _, s := range sockets {
 		h, at := describeAll([]host.Socket{s}), netip.AddrPortFrom(s.Addr, s.Port).String()
@@ -258,7 +262,8 @@ func describeEach(sockets []host.Socket) string {
 		if addresses[h] == nil {
 			holders = append(holders, h)
 		}
-		if !slices.Contains(addresses[h], at) {
+		if !seen[place{h, at}] {
+			seen[place{h, at}] = true
 			addresses[h] = append(addresses[h], at)
 		}
 	}

@@ -98,13 +98,15 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	}
 	// The kernel has only a container's ID: name, image and Compose service
 	// come from the engine.
-	container := func(pattern string, field func(host.ContainerInfo) string) {
+	container := func(pattern string, matches func(pattern, value string) bool, field func(host.ContainerInfo) string) {
 		switch {
 		case pattern == "":
 		case h.ContainerInfo != nil && h.ContainerInfo.NameOnly && field(*h.ContainerInfo) == "":
 			result = min(result, unproven)
 		case h.ContainerInfo != nil:
-			match(pattern, field(*h.ContainerInfo), "")
+			if !matches(pattern, field(*h.ContainerInfo)) {
+				result = foreign
+			}
 		case slices.Contains(h.Unseen, host.FactContainer), slices.Contains(h.Unseen, host.ContainerName), h.Container != "":
 			result = min(result, unproven)
 		default:
@@ -118,10 +120,10 @@ func isOwner(o config.Owner, h host.Holder, s host.Socket, m host.Machine) proof
 	// the workflow.
 	service := h.ContainerInfo != nil && matches(o.Container, h.ContainerInfo.Service)
 	if !service && !isContainerID(o.Container, h.Container) {
-		container(o.Container, func(c host.ContainerInfo) string { return c.Name })
+		container(o.Container, matches, func(c host.ContainerInfo) string { return c.Name })
 	}
-	container(o.Image, func(c host.ContainerInfo) string { return c.Image })
-	container(o.Compose, func(c host.ContainerInfo) string { return c.Compose })
+	container(o.Image, matchesImage, func(c host.ContainerInfo) string { return c.Image })
+	container(o.Compose, matches, func(c host.ContainerInfo) string { return c.Compose })
 	return result
 }
 
@@ -149,11 +151,13 @@ func matchesName(pattern string, h host.Holder, m host.Machine) bool {
 	if slices.Contains(h.Unseen, host.FactExecutable) {
 		return false
 	}
-	if m.OS == "windows" {
-		name, pattern := strings.ToLower(executableName(h)), strings.ToLower(pattern)
+	return slices.ContainsFunc(append([]string{executableName(h)}, h.Names...), func(name string) bool {
+		if m.OS != "windows" {
+			return matches(pattern, name)
+		}
+		name, pattern := strings.ToLower(name), strings.ToLower(pattern)
 		return matches(pattern, name) || name != "" && matches(pattern, strings.TrimSuffix(name, ".exe"))
-	}
-	return matches(pattern, executableName(h)) || slices.ContainsFunc(h.Names, func(name string) bool { return matches(pattern, name) })
+	})
 }
 
 // heldForUnit reports whether systemd holds a socket for a unit, and the holder is
@@ -180,6 +184,33 @@ func madeBy(s host.Socket, h host.Holder) bool {
 func matches(pattern, value string) bool {
 	ok, _ := path.Match(pattern, value) // config has validated the pattern
 	return ok
+}
+
+// matchesImage reports whether a pattern matches the name of an image. One of Docker Hub
+// has a short name (nginx) and a full one (docker.io/library/nginx). A pattern that
+// starts with */ matches from any slash on.
+func matchesImage(pattern, image string) bool {
+	const hub, official = "docker.io/", "library/"
+	first, _, path := strings.Cut(image, "/")
+	full := image
+	switch {
+	case image == "":
+		return false
+	case !path:
+		full = hub + official + image
+	case !strings.ContainsAny(first, ".:") && first != "localhost":
+		full = hub + image
+	}
+	names := []string{full}
+	if short, ok := strings.CutPrefix(full, hub); ok {
+		names = append(names, short, strings.TrimPrefix(short, official))
+	}
+	if strings.HasPrefix(pattern, "*/") {
+		for _, rest, ok := strings.Cut(full, "/"); ok; _, rest, ok = strings.Cut(rest, "/") {
+			names = append(names, rest)
+		}
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return matches(pattern, name) })
 }
 
 // isContainerID reports whether a pattern is a container's ID or the start of it,

@@ -114,7 +114,7 @@ type round struct {
 	tableOnly bool
 	// ownLeases are the leases of the run's job there. They are asked for if it has entries
 	// with port: auto, or an unmet need (wantsOwn); then knowsOwn is set.
-	ownLeases          []host.Lease
+	ownLeases          ownLeases
 	wantsOwn, knowsOwn bool
 	// boundHidden is that of host.Tried, for TCP.
 	boundHidden bool
@@ -318,7 +318,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 	}
 	b.take(ctx, facts)
 	if b.OwnLeases {
-		r.ownLeases, r.knowsOwn = facts.OwnLeases, true
+		r.ownLeases, r.knowsOwn = leasesByName(facts.OwnLeases), true
 	}
 	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {
 		return // what a probe of binds could not see is worth more

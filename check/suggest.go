@@ -306,7 +306,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		if x.err == nil {
 			x.take(ctx, x.facts)
 			if x.OwnLeases {
-				r.ownLeases, r.knowsOwn = x.facts.OwnLeases, true
+				r.ownLeases, r.knowsOwn = leasesByName(x.facts.OwnLeases), true
 			}
 			for _, g := range x.facts.Gaps {
 				if g.Kind == host.GapRules || g.Kind == host.GapAllocated {

@@ -23,10 +23,11 @@ func validate(f host.Facts, req host.Request) error {
 			return err
 		}
 	}
-	for i, t := range f.Tried {
-		if err := validateRoutes(t.Routes, req.Tries[i].Ports); err != nil {
-			return err
-		}
+	if err := validateRoutes(f.Tried, req.Tries); err != nil {
+		return err
+	}
+	if err := validateAllocated(f.Allocated, req.Tries); err != nil {
+		return err
 	}
 	for i, s := range req.Scans {
 		var requested port.Bits
@@ -90,6 +91,8 @@ const (
 	textOfRoute   = 16 << 10
 	textOfHolder  = 1 << 10 // on average
 	textOfAll     = 256 << 10
+
+	textOfAllocation = 4 << 10
 )
 
 // validateTexts limits how long the texts of an answer are together: the results and
@@ -119,7 +122,7 @@ func validateTexts(f host.Facts, req host.Request) error {
 				size += len(from)
 			}
 			for _, to := range x.To {
-				size += len(to.Container)
+				size += len(to.Container) + lengthOfInfo(to.ContainerInfo)
 			}
 			if size > textOfRoute {
 				return fmt.Errorf("it has a route of more than %d bytes", textOfRoute)
@@ -127,6 +130,11 @@ func validateTexts(f host.Facts, req host.Request) error {
 		}
 	}
 	most := textOfAll + textOfHolder*req.MostHolders()
+	for _, a := range f.Allocated {
+		if len(a.Container)+lengthOfInfo(a.ContainerInfo) > textOfAllocation {
+			return fmt.Errorf("it has a container with more than %d bytes of text", textOfAllocation)
+		}
+	}
 	for _, s := range f.Sockets {
 		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
 		for _, h := range s.Holders {
@@ -150,6 +158,13 @@ func validateAttempts(attempts []host.Attempt) error {
 		}
 	}
 	return nil
+}
+
+func lengthOfInfo(c *host.ContainerInfo) int {
+	if c == nil {
+		return 0
+	}
+	return len(c.Name) + len(c.Image) + len(c.Compose) + len(c.Service) + len(c.Engine) + len(c.Unit) + len(c.Socket)
 }
 
 // lengthOf returns about how many bytes words take.
@@ -190,23 +205,64 @@ func validateTry(attempts []host.Attempt, t host.Try) error {
 	return nil
 }
 
-// validateRoutes checks routes to the ports of a try.
-func validateRoutes(routes []host.Route, ports port.Range) error {
+// validateRoutes checks the routes to the ports of tries.
+func validateRoutes(tried []host.Tried, tries []host.Try) error {
 	const most = 16 // a probe lists fewer
-	for _, r := range routes {
-		switch {
-		case !ports.Contains(r.Port):
-			return fmt.Errorf("it has a route to port %d, which was not requested", r.Port)
-		case len(r.From) > most || len(r.Addrs) > most || len(r.To) > most:
-			return fmt.Errorf("it has more than %d callers or destinations in a route to port %d", most, r.Port)
-		}
-		for _, to := range r.To {
-			if to.Addr.Zone()+to.Addrs[0].Zone()+to.Addrs[1].Zone() != "" {
-				return fmt.Errorf("it has an impossible destination for callers of port %d", r.Port)
+	total := 0
+	for i, t := range tried {
+		ofPort := map[uint16]int{}
+		for _, r := range t.Routes {
+			if len(r.From)+len(r.Addrs)+len(r.To) > 0 || r.More || r.Reason != "" || r.Rule != (host.Rule{}) {
+				total++
+			}
+			ofPort[r.Port]++
+			switch {
+			case !tries[i].Ports.Contains(r.Port):
+				return fmt.Errorf("it has a route to port %d, which was not requested", r.Port)
+			case total > host.MostRoutes || ofPort[r.Port] > host.MostRoutesOfPort:
+				return fmt.Errorf("it has more than %d routes, or more than %d to port %d", host.MostRoutes, host.MostRoutesOfPort, r.Port)
+			case len(r.From) > most || len(r.Addrs) > most || len(r.To) > most:
+				return fmt.Errorf("it has more than %d callers or destinations in a route to port %d", most, r.Port)
+			}
+			for _, to := range r.To {
+				if to.Addr.Zone()+to.Addrs[0].Zone()+to.Addrs[1].Zone() != "" {
+					return fmt.Errorf("it has an impossible destination for callers of port %d", r.Port)
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// validateAllocated checks what engines have allocated of the ports of tries.
+func validateAllocated(allocated []host.Allocation, tries []host.Try) error {
+	const most = 1024 // an address has one container, or those of one pod
+	requested := map[port.Protocol]*port.Bits{}
+	for _, t := range tries {
+		if requested[t.Protocol] == nil {
+			requested[t.Protocol] = new(port.Bits)
+		}
+		requested[t.Protocol].AddSet(port.Set{t.Ports})
+	}
+	ofPort := map[socketKey]int{}
+	for _, a := range allocated {
+		key := socketKey{a.Protocol, a.Port}
+		ofPort[key]++
+		switch bits := requested[a.Protocol]; {
+		case bits == nil || !bits.Has(a.Port):
+			return fmt.Errorf("it has an allocation of port %d, which was not requested", a.Port)
+		case ofPort[key] > most:
+			return fmt.Errorf("it has more than %d allocations of port %d", most, a.Port)
+		case !possibleEndpoint(a.Endpoint) || a.Container == "" || a.User < -1:
+			return fmt.Errorf("it has an impossible allocation of port %d", a.Port)
+		}
+	}
+	return nil
+}
+
+// possibleEndpoint reports whether a socket can have the address and device of an endpoint.
+func possibleEndpoint(e port.Endpoint) bool {
+	return e.Addr.IsValid() && e.Addr.Zone() == "" && !strings.ContainsFunc(e.Device, invalidInNames)
 }
 
 // sameEndpoint reports whether an answer is about the requested endpoint. A device
@@ -249,7 +305,7 @@ func validateMachine(f host.Facts) error {
 func validateSockets(sockets []host.Socket, most int) error {
 	holders := 0
 	for _, s := range sockets {
-		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
+		if !possibleEndpoint(s.Endpoint) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
 		if holders += len(s.Holders); holders > most+len(sockets) {
@@ -266,9 +322,9 @@ func validateSockets(sockets []host.Socket, most int) error {
 
 func invalidInNames(r rune) bool { return r <= ' ' || r > '~' }
 
-// plausible reports whether set has ordered ranges of at most 65,536 ports in
-// total, so that iterating over it is cheap, and only ports of within, if that is
-// not nil.
+// plausible reports whether no range of set ends before it starts, and they have at most
+// 65,536 ports together, so that iterating over them is cheap. If within is not nil, it
+// has to have them all.
 func plausible(set port.Set, within *port.Bits) bool {
 	count := 0
 	for _, r := range set {

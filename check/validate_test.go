@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,12 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 			s.Holders = []host.Holder{nginx}
 			change(&s)
 			f.Sockets = append(f.Sockets, s)
+		}
+	}
+	allocation := func(change func(*host.Allocation)) func(*host.Facts) {
+		return func(f *host.Facts) {
+			allocated("0.0.0.0", -1)(f)
+			change(&f.Allocated[0])
 		}
 	}
 	first := func(f *host.Facts) *host.Attempt { return &f.Tried[0].Attempts[0] }
@@ -94,6 +101,23 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 		"a hostile destination": func(f *host.Facts) {
 			f.Tried[1].Routes = []host.Route{{Port: 8082, To: []host.Destination{{Addr: netip.IPv6Loopback().WithZone("\x1b[2J")}}}}
 		},
+		"routes without end": func(f *host.Facts) {
+			for i := range host.MostRoutesOfPort + 1 {
+				f.Tried[0].Routes = append(f.Tried[0].Routes, host.Route{Port: 8080, Rule: host.Rule{Text: strconv.Itoa(i)}})
+			}
+		},
+		"an allocation of another port":      allocation(func(a *host.Allocation) { a.Port = 9999 }),
+		"an allocation of another protocol":  allocation(func(a *host.Allocation) { a.Protocol = port.UDP }),
+		"an allocation without an address":   allocation(func(a *host.Allocation) { a.Addr = netip.Addr{} }),
+		"an allocation in a hostile zone":    allocation(func(a *host.Allocation) { a.Addr = netip.IPv6Loopback().WithZone("\x1b[2J") }),
+		"an allocation on a hostile device":  allocation(func(a *host.Allocation) { a.Device = "\n::error::" }),
+		"an allocation for no container":     allocation(func(a *host.Allocation) { a.Container = "" }),
+		"an allocation of a user of its own": allocation(func(a *host.Allocation) { a.User = -2 }),
+		"an allocation with a long text":     allocation(func(a *host.Allocation) { a.ContainerInfo.Image = strings.Repeat("x", textOfAllocation) }),
+		"allocations without end": func(f *host.Facts) {
+			allocation(func(*host.Allocation) {})(f)
+			f.Allocated = slices.Repeat(f.Allocated, 1025)
+		},
 		"an allocation of its own":   held(func(s *host.Socket) { s.State = host.Allocated }),
 		"a user that there can't be": held(func(s *host.Socket) { s.Holders[0].UID = -2 }),
 	} {
@@ -130,6 +154,7 @@ func TestValidAnswers(t *testing.T) {
 			s := socket(host.Connected, "127.0.0.1:9999", host.Holder{PID: 1, UID: -1})
 			s.Device = "!~"
 			f.Sockets = []host.Socket{s}
+			f.Tried[0].Routes = slices.Repeat([]host.Route{{Port: f.Tried[0].Attempts[0].Port}}, host.MostRoutesOfPort)
 		}},
 		"a device by its name": {"fe80::1%2", func(f *host.Facts) { f.Tried[0].Attempts[0].Device = "eth0" }},
 	} {

@@ -262,11 +262,13 @@ func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Soc
 	}
 	var outside []host.Socket
 	var names []string
+	seen := map[string]bool{}
 	for p := int(n.Ports.First); p <= int(n.Ports.Last); p++ {
 		for _, s := range table[uint16(p)] {
 			if listens := s.State == host.Listen || s.State == host.Allocated; listens && s.Protocol == proto && !slices.ContainsFunc(n.Addresses, func(a port.Address) bool { return within(s, a) }) {
 				outside = append(outside, s)
-				if name := s.Endpoint.String(); !slices.Contains(names, name) {
+				if name := s.Endpoint.String(); !seen[name] {
+					seen[name] = true
 					names = append(names, name)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -113,5 +114,39 @@ func TestManyJobsForExactlyAllPorts(t *testing.T) {
 		if out := mustInDir(t, dir, "leases"); strings.Count(out, "\n") != 1 {
 			t.Fatalf("leases are left:\n%s", out)
 		}
+	}
+}
+
+// The needs of a manifest have one range: what can be chosen from it is computed once.
+func TestAssignManyNeeds(t *testing.T) {
+	if !testbed.Isolated(t) {
+		return
+	}
+	const many = 2500
+	text := "version: 1\nrange: 1024-65535\nports:\n"
+	for i := range many {
+		text += fmt.Sprintf("  - {name: n%d, port: auto}\n", i)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "many.yml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(nil, "assign", "--job", "many", "-f", "json", "many.yml")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustInDir(t, dir, "release", "--job", "many")
+	var a check.Assignment
+	if err := json.Unmarshal(out, &a); err != nil {
+		t.Fatal(err)
+	}
+	ports := map[uint16]bool{}
+	for _, p := range a.Ports {
+		ports[p.Port] = true
+	}
+	if used := cmd.ProcessState.UserTime(); len(ports) != many || used > 2500*time.Millisecond {
+		t.Errorf("%d ports for %d needs took %s of processor time", len(ports), many, used)
 	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -79,5 +78,3 @@ func leasesOf(ctx context.Context, opened []*check.Opened, which host.LeaseList)
 	}
 	return all, joinFailures(failures...)
 }
-
-var errAllAndIDs = errors.New("--all and IDs exclude each other")

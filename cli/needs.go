@@ -28,7 +28,7 @@ type needOptions struct {
 	lint      bool // not a flag
 	// allowTargets is also for remotes that manifests name. Not every command has the flag.
 	allowTargets bool
-	atRoot    bool // not a flag: no command is named, so the first argument may be meant as one
+	atRoot       bool // not a flag: no command is named, so the first argument may be meant as one
 	composeOptions
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +41,10 @@ user, and root all of them. It is no error if there is nothing to end.`,
 	connect.connectFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		if all && len(ids) > 0 {
-			return usageError(errAllAndIDs, "see `portcheck release --help`")
+			return usageError(errors.New("--all and IDs exclude each other"), "see `portcheck release --help`")
+		}
+		if cmd.Flags().Changed("job") && (all || len(ids) > 0) {
+			return usageError(errors.New("--job is about the leases of one job: it excludes --all and IDs"), "leave one of them out, see `portcheck release --help`")
 		}
 		for _, id := range ids {
 			if !isLeaseID(id) {

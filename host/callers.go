@@ -19,12 +19,15 @@ const (
 	// the time that the request has left.
 	callersTimeout = 3 * time.Second
 
-	// Bounds on the routes of an answer. What is beyond the last is listed by its port
-	// alone.
-	mostRoutes  = 2048 // in all
-	mostOfPort  = 8    // with different rules or destinations
-	mostOfRoute = 4    // interfaces, and addresses
-	mostOfRule  = 256  // bytes of a text
+	mostOfRoute = 4   // interfaces, and addresses
+	mostOfRule  = 256 // bytes of a text
+)
+
+// Bounds on the routes of an answer. What is beyond MostRoutes is listed by its port
+// alone.
+const (
+	MostRoutes       = 2048 // in all
+	MostRoutesOfPort = 8    // in a try, with different rules or destinations
 )
 
 // followCallers follows the callers of tries through NAT rules, as far as a verdict
@@ -141,7 +144,7 @@ func (p *probe) routes(questions []nat.Question, answers []nat.Answer, tries []i
 		}
 		t.Routes = append(t.Routes[:first], joinRoutes(t.Routes[first:], q, answers[i])...)
 	}
-	left := mostRoutes
+	left := MostRoutes
 	for i := range p.facts.Tried {
 		all := p.facts.Tried[i].Routes
 		kept := all[:0]
@@ -186,7 +189,7 @@ func joinRoutes(routes []Route, q nat.Question, answer nat.Answer) []Route {
 		}
 		return 1
 	})
-	return routes[:min(len(routes), mostOfPort)]
+	return routes[:min(len(routes), MostRoutesOfPort)]
 }
 
 func newRoute(q nat.Question, a nat.Route) Route {

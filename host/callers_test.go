@@ -70,7 +70,7 @@ func TestRoutesAreBounded(t *testing.T) {
 			whole++
 		}
 	}
-	if len(seen) != ports || whole != mostRoutes || len(p.facts.Tried[0].Routes) > mostRoutes+ports {
+	if len(seen) != ports || whole != MostRoutes || len(p.facts.Tried[0].Routes) > MostRoutes+ports {
 		t.Errorf("%d ports, %d routes, %d of them whole", len(seen), len(p.facts.Tried[0].Routes), whole)
 	}
 }
