@@ -148,7 +148,9 @@ func (n Need) unserved(tried host.Tried, sockets []host.Socket, routes []host.Ro
 		served.Add(x.Port)
 	}
 	for _, a := range tried.Attempts {
-		if slices.ContainsFunc(sockets, func(s host.Socket) bool { return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) }) {
+		if slices.ContainsFunc(sockets, func(s host.Socket) bool {
+			return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) && s.Reached(a.Addr)
+		}) {
 			served.Add(a.Port)
 		}
 	}

@@ -128,7 +128,7 @@ func validateTexts(f host.Facts, req host.Request) error {
 	}
 	most := textOfAll + textOfHolder*req.MostHolders()
 	for _, s := range f.Sockets {
-		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
+		most -= len(s.Device) + 64*len(s.DeviceAddrs) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
 		for _, h := range s.Holders {
 			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.MonitorUnit) + len(h.Engine)
 			if j := h.Job; j != nil {

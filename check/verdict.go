@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/org/portcheck/config"
@@ -190,12 +191,14 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		r.unreadTable(subject, f.Gaps)
 		return r
 	}
-	var listeners, others, doubtful []host.Socket
+	var listeners, others, doubtful, apart []host.Socket
 	found, maybe := map[uint16]bool{}, map[uint16]bool{}
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
 		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
+			case s.State == host.Listen && !s.Reached(a.Addr):
+				apart = append(apart, s)
 			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
@@ -224,8 +227,13 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		if len(missing) < n.Ports.Len() {
 			r.Message = fmt.Sprintf("%s: nothing listens on %s", subject, list(missing))
 		}
+		apart = distinct(slices.DeleteFunc(apart, func(s host.Socket) bool { return found[s.Port] }))
+		if len(apart) > 0 {
+			n.listHolders(&r, apart, f.Gaps)
+			r.Message += fmt.Sprintf(" for its callers: %s takes only those that come by the device %s", describeAll(apart), strings.Join(devicesOf(apart), " or "))
+		}
 		if len(others) > 0 {
-			n.listHolders(&r, others, f.Gaps)
+			n.listHolders(&r, slices.Concat(others, apart), f.Gaps)
 			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet", describeAll(others))
 		}
 		return r
@@ -254,6 +262,17 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	return r
 }
 
+// devicesOf returns the devices that sockets are bound to, each once.
+func devicesOf(sockets []host.Socket) []string {
+	var names []string
+	for _, s := range sockets {
+		if !slices.Contains(names, s.Device) {
+			names = append(names, s.Device)
+		}
+	}
+	return names
+}
+
 // judgeExposure changes the verdict on a need that only its own addresses may serve, if
 // something also listens on another one.
 func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Socket, table socketsByPort) {
@@ -280,7 +299,8 @@ func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Soc
 	r.Message = fmt.Sprintf("%s is served, but %s also listens outside of it: %s", n.subject(proto), describeAll(outside), list(names))
 }
 
-// within reports whether everything that a socket listens on belongs to an address.
+// within reports whether everything that a socket listens on belongs to an address. A
+// socket that is bound to the loopback device has the machine's own callers alone.
 func within(s host.Socket, a port.Address) bool {
 	addr := s.Addr.Unmap()
 	switch a {
@@ -291,10 +311,16 @@ func within(s host.Socket, a port.Address) bool {
 	case port.Any6:
 		return addr.Is6() && (!addr.IsUnspecified() || s.V6Only)
 	case port.Loopback:
-		return addr.IsLoopback()
+		return addr.IsLoopback() || s.OwnCallersOnly()
 	}
 	own, err := netip.ParseAddr(string(a))
-	return err == nil && own.WithZone("").Unmap() == addr && (own.Zone() == "" || own.Zone() == s.Device)
+	if err != nil {
+		return false
+	}
+	if own.IsLoopback() && addr.IsUnspecified() && s.OwnCallersOnly() {
+		return own.Unmap().Is4() == addr.Is4() && (addr.Is4() || s.V6Only)
+	}
+	return own.WithZone("").Unmap() == addr && (own.Zone() == "" || own.Zone() == s.Device)
 }
 
 func method(t host.Tried) Method {

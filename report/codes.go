@@ -72,7 +72,7 @@ var codes = []code{
 	{
 		string(check.NotListening), "NotListening", "No process listens on the port",
 		"The need expects a listener on the port, and there is none.",
-		"The need has `expect: listening`, and the service is down, has not started yet, or listens on another address.",
+		"The need has `expect: listening`, and the service is down, has not started yet, or listens on another address or for callers by another device.",
 		"Start the service, or give it time with `wait`.", config.SeverityError,
 	},
 	{

@@ -173,6 +173,9 @@ func remedyReserved(r check.Result) advice {
 }
 
 func remedyNotListening(r check.Result) advice {
+	if allHolders(r, "listen") { // it takes the callers of a device alone
+		return advice{text: "let it listen without a device (SO_BINDTODEVICE), or give the need an address at which callers come by that device"}
+	}
 	return advice{text: fmt.Sprintf("start the service that should listen on %s; if it takes a while to start, %s", protocolPort(r), waitHint(r, "30s"))}
 }
 
