@@ -26,12 +26,15 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	r.Method = method(tried)
 	r.TableOnly = tried.NoBindReason != ""
 	var verdicts []endpointVerdict
-	noIPv6 := false
+	noIPv6 := "" // why the need is judged on IPv4 alone
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
 		sockets := table.inTheWay(a)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress && a.Errno != noDevice) {
-			noIPv6 = true
+			noIPv6 = "this host has no IPv6"
+			if a.Outcome == host.NoAddress && !a.Addr.IsUnspecified() { // IPv6 may be disabled on lo alone
+				noIPv6 = "the address " + address(a.Endpoint) + " is not on this host"
+			}
 			continue
 		}
 		v := endpointVerdict{Attempt: a, sockets: sockets, status: judgeEndpoint(n, a, tried, sockets, f)}
@@ -47,8 +50,8 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			break
 		}
 	}
-	if noIPv6 {
-		n.notify(&r, config.NoIPv6, "this host has no IPv6, so the need is judged on IPv4 alone")
+	if noIPv6 != "" {
+		n.notify(&r, config.NoIPv6, "%s, so the need is judged on IPv4 alone", noIPv6)
 	}
 	if r.TableOnly {
 		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.NoBindReason)

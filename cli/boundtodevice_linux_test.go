@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -149,6 +150,21 @@ ports:
 		t.Error(out)
 	}
 	if out := mustInDir(t, ".", "list", "-f", "json"); !strings.Contains(out, `"device": "lo"`) {
+		t.Error(out)
+	}
+}
+
+// Where IPv6 is disabled on the loopback interface alone, the host is not said to have none.
+func TestNoIPv6OnLoopbackAlone(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0o644); err != nil {
+		testbed.Missing(t, err.Error())
+	}
+	out := mustInDir(t, ".", "check", "-p", "localhost:8080")
+	if !strings.Contains(out, "the address ::1 is not on this host, so the need is judged on IPv4 alone [no-ipv6]") {
 		t.Error(out)
 	}
 }

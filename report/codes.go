@@ -174,7 +174,7 @@ var codes = []code{
 	{
 		string(config.NoIPv6), "MissingIpv6", "The host has no IPv6",
 		"The host has no IPv6, so the verdict covers IPv4 alone.",
-		"IPv6 is disabled or not in the kernel, and the need has `address: any` or `loopback`.",
+		"IPv6 is disabled or not in the kernel, or the loopback interface alone has none, and the need has `address: any` or `loopback`.",
 		"Use IPv4 addresses in the need if the app needs IPv4 alone.", note,
 	},
 	{
