@@ -249,7 +249,7 @@ func validateMachine(f host.Facts) error {
 func validateSockets(sockets []host.Socket, most int) error {
 	holders := 0
 	for _, s := range sockets {
-		if !s.Addr.IsValid() || s.Addr.Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
+		if !s.Addr.IsValid() || s.Addr.Zone()+s.Peer.Addr().Zone() != "" || strings.ContainsFunc(s.Device, invalidInNames) || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
 		if holders += len(s.Holders); holders > most+len(sockets) {

@@ -480,8 +480,15 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if h == nil {
 		out.Kernel = s.Kernel
+		var from Origin
 		if len(s.KernelDevices) == 1 {
-			out.Origin = &Origin{Device: s.KernelDevices[0]}
+			from.Device = s.KernelDevices[0]
+		}
+		if s.Peer.IsValid() {
+			from.Peer = s.Peer.String()
+		}
+		if from != (Origin{}) {
+			out.Origin = &from
 		}
 		return out
 	}

@@ -199,13 +199,18 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	if s.Port == 0 || q.ports != nil && !q.ports.Has(s.Port) {
 		return s, false, nil
 	}
-	switch data[0] {
-	case unix.AF_INET:
-		s.Addr = netip.AddrFrom4([4]byte(data[8:12]))
-	case unix.AF_INET6:
-		s.Addr = netip.AddrFrom16([16]byte(data[8:24])).Unmap()
-	default:
+	addrAt := func(at int) netip.Addr {
+		if data[0] == unix.AF_INET {
+			return netip.AddrFrom4([4]byte(data[at : at+4]))
+		}
+		return netip.AddrFrom16([16]byte(data[at : at+16])).Unmap()
+	}
+	if data[0] != unix.AF_INET && data[0] != unix.AF_INET6 {
 		return s, false, fmt.Errorf("%w: address family %d", netlink.ErrBroken, data[0])
+	}
+	s.Addr = addrAt(8)
+	if awaitsPeer(q.protocol, data[1]) {
+		s.Peer = netip.AddrPortFrom(addrAt(24), binary.BigEndian.Uint16(data[6:]))
 	}
 	s.State = stateOf(q.protocol, data[1])
 	if index := binary.NativeEndian.Uint32(data[40:]); index != 0 {

@@ -280,6 +280,9 @@ type Socket struct {
 	Inode   uint64   `json:"inode,omitempty"`
 	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator; the holder may be in another
 	Holders []Holder `json:"holders,omitempty"`
+	// Peer is the other end of a TCP connection that was closed here and lasts until the
+	// peer acknowledges that.
+	Peer netip.AddrPort `json:"peer,omitzero"`
 	// DeviceAddrs are the addresses of Device that its name does not imply: of the loopback
 	// device those that are no loopback addresses, of another one those that are.
 	DeviceAddrs []netip.Addr `json:"device_addrs,omitempty"`
