@@ -179,7 +179,9 @@ func (n Need) unserved(tried host.Tried, own socketsByPort, routes []host.Route)
 		served.Add(x.Port)
 	}
 	for _, a := range tried.Attempts {
-		if slices.ContainsFunc(own[a.Port], func(s host.Socket) bool { return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) }) {
+		if slices.ContainsFunc(own[a.Port], func(s host.Socket) bool {
+			return (s.State == host.Listen || isAllocated(s)) && s.Overlaps(a.Endpoint) && s.Reached(a.Addr)
+		}) {
 			served.Add(a.Port)
 		}
 	}

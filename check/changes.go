@@ -134,7 +134,7 @@ func listenersOf(l Listing, ephemeral *port.Bits, o CompareOptions) (all map[soc
 		if index[key] == nil {
 			index[key] = map[string]*listener{}
 		}
-		address := h.place()
+		address := h.Place()
 		x := index[key][address]
 		if x == nil {
 			x = &listener{address: address, hands: newHands()}
@@ -147,8 +147,8 @@ func listenersOf(l Listing, ephemeral *port.Bits, o CompareOptions) (all map[soc
 	return all, ignored
 }
 
-// place returns the address of a socket with the device that it is bound to.
-func (h Holder) place() string {
+// Place returns the address of a socket with the device that it is bound to.
+func (h Holder) Place() string {
 	device := h.listed().Device
 	if device == "" || strings.Contains(h.Address, "%") {
 		return h.Address
@@ -232,7 +232,7 @@ func newChange(kind ChangeKind, now, before []Holder) Change {
 		at = before
 	}
 	return Change{
-		Kind: kind, Anomaly: kind.Anomaly(), Protocol: at[0].Protocol, Address: at[0].place(), Port: at[0].Port,
+		Kind: kind, Anomaly: kind.Anomaly(), Protocol: at[0].Protocol, Address: at[0].Place(), Port: at[0].Port,
 		Holders: orEmpty(now), Before: orEmpty(before),
 	}
 }

@@ -207,7 +207,7 @@ func changesText(c Comparison) string {
 		if len(x.Was) > 0 {
 			s += " was " + strings.Join(x.Was, " ")
 			for _, h := range x.Before {
-				s += ", not " + h.place()
+				s += ", not " + h.Place()
 			}
 		}
 		all = append(all, s)
@@ -283,7 +283,7 @@ func TestCompareRandomListings(t *testing.T) {
 	}
 }
 
-func endpointKey(h Holder) string { return fmt.Sprint(h.Protocol, h.Port, h.place()) }
+func endpointKey(h Holder) string { return fmt.Sprint(h.Protocol, h.Port, h.Place()) }
 
 func keysOf(sockets []Holder) map[string]bool {
 	all := map[string]bool{}

@@ -306,6 +306,9 @@ type Origin struct {
 	SocketUnit string `json:"socket_unit,omitempty"` // for which systemd holds the socket
 	// Device is the interface for which the kernel has the socket, if it is one alone.
 	Device string `json:"device,omitempty"`
+	// Peer is the other end of a connection that was closed here, and that no process has
+	// open: it lasts until the peer acknowledges that.
+	Peer string `json:"peer,omitempty"`
 	// Master is the PID of the process of which this one is a forked copy: a server
 	// replaces a worker that ends.
 	Master int `json:"master,omitempty"`

@@ -48,7 +48,7 @@ func (r *round) undeclared(ctx context.Context) []Result {
 		byPort[key] = append(byPort[key], s)
 	}
 	keys = slices.DeleteFunc(keys, func(key socketKey) bool {
-		outside := slices.ContainsFunc(byPort[key], func(s host.Socket) bool { return !s.Addr.Unmap().IsLoopback() })
+		outside := slices.ContainsFunc(byPort[key], func(s host.Socket) bool { return !s.Addr.Unmap().IsLoopback() && !s.OwnCallersOnly() })
 		return !outside && !r.UndeclaredLoopback
 	})
 	slices.SortFunc(keys, func(a, b socketKey) int {

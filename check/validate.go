@@ -136,7 +136,7 @@ func validateTexts(f host.Facts, req host.Request) error {
 		}
 	}
 	for _, s := range f.Sockets {
-		most -= len(s.Device) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
+		most -= len(s.Device) + 64*len(s.DeviceAddrs) + lengthOf(s.Units) + lengthOf(s.KernelDevices)
 		for _, h := range s.Holders {
 			most -= len(h.Process) + len(h.Executable) + len(h.User) + len(h.Unit) + len(h.Container) + len(h.ParentName) + len(h.MonitorUnit) + len(h.Engine)
 			if j := h.Job; j != nil {
@@ -305,7 +305,7 @@ func validateMachine(f host.Facts) error {
 func validateSockets(sockets []host.Socket, most int) error {
 	holders := 0
 	for _, s := range sockets {
-		if !possibleEndpoint(s.Endpoint) || !knownStates[s.State] {
+		if !possibleEndpoint(s.Endpoint) || s.Peer.Addr().Zone() != "" || !knownStates[s.State] {
 			return fmt.Errorf("it has an impossible socket on port %d", s.Port)
 		}
 		if holders += len(s.Holders); holders > most+len(sockets) {

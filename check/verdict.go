@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/org/portcheck/config"
@@ -25,12 +26,15 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 	r.Method = method(tried)
 	r.TableOnly = tried.NoBindReason != ""
 	var verdicts []endpointVerdict
-	noIPv6 := false
+	noIPv6 := "" // why the need is judged on IPv4 alone
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
 		sockets := table.inTheWay(a)
 		if impliesIPv4(n, a) && (a.Outcome == host.NoFamily || a.Outcome == host.NoAddress && a.Errno != noDevice) {
-			noIPv6 = true
+			noIPv6 = "this host has no IPv6"
+			if a.Outcome == host.NoAddress && !a.Addr.IsUnspecified() { // IPv6 may be disabled on lo alone
+				noIPv6 = "the address " + address(a.Endpoint) + " is not on this host"
+			}
 			continue
 		}
 		v := endpointVerdict{Attempt: a, sockets: sockets, status: judgeEndpoint(n, a, tried, sockets, f)}
@@ -46,8 +50,8 @@ func judgeFree(n Need, proto port.Protocol, tried host.Tried, f host.Facts) Resu
 			break
 		}
 	}
-	if noIPv6 {
-		n.notify(&r, config.NoIPv6, "this host has no IPv6, so the need is judged on IPv4 alone")
+	if noIPv6 != "" {
+		n.notify(&r, config.NoIPv6, "%s, so the need is judged on IPv4 alone", noIPv6)
 	}
 	if r.TableOnly {
 		n.notify(&r, config.Degraded, "judged by the socket table alone, since nothing could be bound: %s", tried.NoBindReason)
@@ -190,12 +194,14 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		r.unreadTable(subject, f.Gaps)
 		return r
 	}
-	var listeners, others, doubtful []host.Socket
+	var listeners, others, doubtful, apart []host.Socket
 	found, maybe := map[uint16]bool{}, map[uint16]bool{}
 	table := byPort(f.Sockets)
 	for _, a := range tried.Attempts {
 		for _, s := range table.overlapping(a.Endpoint) {
 			switch {
+			case s.State == host.Listen && !s.Reached(a.Addr):
+				apart = append(apart, s)
 			case s.State == host.Listen && s.MayBeV6Only && a.Addr.Is4():
 				doubtful = append(doubtful, s)
 				maybe[s.Port] = true
@@ -224,8 +230,13 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		if len(missing) < n.Ports.Len() {
 			r.Message = fmt.Sprintf("%s: nothing listens on %s", subject, list(missing))
 		}
+		apart = distinct(slices.DeleteFunc(apart, func(s host.Socket) bool { return found[s.Port] }))
+		if len(apart) > 0 {
+			n.listHolders(&r, apart, f.Gaps)
+			r.Message += fmt.Sprintf(" for its callers: %s takes only those that come by the device %s", describeAll(apart), strings.Join(devicesOf(apart), " or "))
+		}
 		if len(others) > 0 {
-			n.listHolders(&r, others, f.Gaps)
+			n.listHolders(&r, slices.Concat(others, apart), f.Gaps)
 			n.notify(&r, config.Claimed, "%s has bound it and does not listen yet", describeAll(others))
 		}
 		return r
@@ -252,6 +263,17 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 	n.judgeExposure(&r, proto, listeners, table)
 	n.noteUnseen(&r, listeners, f.Gaps)
 	return r
+}
+
+// devicesOf returns the devices that sockets are bound to, each once.
+func devicesOf(sockets []host.Socket) []string {
+	var names []string
+	for _, s := range sockets {
+		if !slices.Contains(names, s.Device) {
+			names = append(names, s.Device)
+		}
+	}
+	return names
 }
 
 // judgeExposure changes the verdict on a need that only its own addresses may serve, if
@@ -282,7 +304,8 @@ func (n Need) judgeExposure(r *Result, proto port.Protocol, listeners []host.Soc
 	r.Message = fmt.Sprintf("%s is served, but %s also listens outside of it: %s", n.subject(proto), describeAll(outside), list(names))
 }
 
-// within reports whether everything that a socket listens on belongs to an address.
+// within reports whether everything that a socket listens on belongs to an address. A
+// socket that is bound to the loopback device has the machine's own callers alone.
 func within(s host.Socket, a port.Address) bool {
 	addr := s.Addr.Unmap()
 	switch a {
@@ -293,10 +316,16 @@ func within(s host.Socket, a port.Address) bool {
 	case port.Any6:
 		return addr.Is6() && (!addr.IsUnspecified() || s.V6Only)
 	case port.Loopback:
-		return addr.IsLoopback()
+		return addr.IsLoopback() || s.OwnCallersOnly()
 	}
 	own, err := netip.ParseAddr(string(a))
-	return err == nil && own.WithZone("").Unmap() == addr && (own.Zone() == "" || own.Zone() == s.Device)
+	if err != nil {
+		return false
+	}
+	if own.IsLoopback() && addr.IsUnspecified() && s.OwnCallersOnly() {
+		return own.Unmap().Is4() == addr.Is4() && (addr.Is4() || s.V6Only)
+	}
+	return own.WithZone("").Unmap() == addr && (own.Zone() == "" || own.Zone() == s.Device)
 }
 
 func method(t host.Tried) Method {
@@ -453,8 +482,15 @@ func newHolder(s host.Socket, h *host.Holder) Holder {
 	}
 	if h == nil {
 		out.Kernel = s.Kernel
+		var from Origin
 		if len(s.KernelDevices) == 1 {
-			out.Origin = &Origin{Device: s.KernelDevices[0]}
+			from.Device = s.KernelDevices[0]
+		}
+		if s.Peer.IsValid() {
+			from.Peer = s.Peer.String()
+		}
+		if from != (Origin{}) {
+			out.Origin = &from
 		}
 		return out
 	}

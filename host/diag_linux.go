@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -65,6 +66,7 @@ func readDiagOnce(ctx context.Context, q query, devices *devices) ([]Socket, err
 		err := netlink.Dump(ctx, netlink.SockDiag, r, diagSilence, func(message []byte) error {
 			s, wanted, err := parseDiag(message, q, devices.name)
 			if wanted {
+				s.DeviceAddrs = devices.addrs(s)
 				if len(all) == cap(all) {
 					all = slices.Grow(all, len(all)) // append copies large slices more often
 				}
@@ -197,13 +199,18 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	if s.Port == 0 || q.ports != nil && !q.ports.Has(s.Port) {
 		return s, false, nil
 	}
-	switch data[0] {
-	case unix.AF_INET:
-		s.Addr = netip.AddrFrom4([4]byte(data[8:12]))
-	case unix.AF_INET6:
-		s.Addr = netip.AddrFrom16([16]byte(data[8:24])).Unmap()
-	default:
+	addrAt := func(at int) netip.Addr {
+		if data[0] == unix.AF_INET {
+			return netip.AddrFrom4([4]byte(data[at : at+4]))
+		}
+		return netip.AddrFrom16([16]byte(data[at : at+16])).Unmap()
+	}
+	if data[0] != unix.AF_INET && data[0] != unix.AF_INET6 {
 		return s, false, fmt.Errorf("%w: address family %d", netlink.ErrBroken, data[0])
+	}
+	s.Addr = addrAt(8)
+	if awaitsPeer(q.protocol, data[1]) {
+		s.Peer = netip.AddrPortFrom(addrAt(24), binary.BigEndian.Uint16(data[6:]))
 	}
 	s.State = stateOf(q.protocol, data[1])
 	if index := binary.NativeEndian.Uint32(data[40:]); index != 0 {
@@ -229,10 +236,13 @@ func parseDiag(data []byte, q query, device func(uint32) string) (s Socket, ok b
 	return s, true, nil
 }
 
-// devices caches the names of interfaces by their index.
-type devices struct{ names map[uint32]string }
+// devices caches the names of interfaces by their index, and what addrs returns by name.
+type devices struct {
+	names map[uint32]string
+	odd   map[string][]netip.Addr
+}
 
-func newDevices() *devices { return &devices{map[uint32]string{}} }
+func newDevices() *devices { return &devices{map[uint32]string{}, map[string][]netip.Addr{}} }
 
 func (d *devices) name(index uint32) string {
 	name, known := d.names[index]
@@ -244,4 +254,33 @@ func (d *devices) name(index uint32) string {
 		d.names[index] = name
 	}
 	return name
+}
+
+// addrs returns DeviceAddrs of a listening socket.
+func (d *devices) addrs(s Socket) []netip.Addr {
+	if s.State != Listen || s.Device == "" {
+		return nil
+	}
+	odd, known := d.odd[s.Device]
+	if !known {
+		odd = oddAddrs(s.Device)
+		d.odd[s.Device] = odd
+	}
+	return odd
+}
+
+func oddAddrs(device string) []netip.Addr {
+	it, err := net.InterfaceByName(device)
+	if err != nil {
+		return nil
+	}
+	all, _ := it.Addrs() // those that can't be read have no caller that is known
+	var odd []netip.Addr
+	for _, a := range all {
+		prefix, err := netip.ParsePrefix(a.String())
+		if addr := prefix.Addr().Unmap(); err == nil && addr.IsLoopback() != (device == loopbackDevice) {
+			odd = append(odd, addr)
+		}
+	}
+	return odd
 }

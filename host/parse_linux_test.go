@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/host/internal/netlink"
@@ -25,6 +26,7 @@ type diagMessage struct {
 	device        uint32
 	uid, inode    uint32
 	attrs         []diagAttr
+	peer          netip.AddrPort
 }
 
 type diagAttr struct {
@@ -36,7 +38,9 @@ func (m diagMessage) bytes() []byte {
 	data := make([]byte, diagMessageLen)
 	data[0], data[1] = m.family, m.state
 	binary.BigEndian.PutUint16(data[4:], m.port)
+	binary.BigEndian.PutUint16(data[6:], m.peer.Port())
 	copy(data[8:24], m.addr)
+	copy(data[24:40], m.peer.Addr().AsSlice())
 	binary.NativeEndian.PutUint32(data[40:], m.device)
 	binary.NativeEndian.PutUint32(data[64:], m.uid)
 	binary.NativeEndian.PutUint32(data[68:], m.inode)
@@ -66,7 +70,14 @@ func diagOf(s Socket) diagMessage {
 		m.uid = *s.UID
 	}
 	_, _ = fmt.Sscanf(s.Device, "if%d", &m.device)
-	m.state = map[State]byte{Listen: tcpListen, Bound: tcpBoundInactive, Connected: tcpEstablished, TimeWait: tcpTimeWait, Closing: 4}[s.State]
+	m.state = map[State]byte{Listen: tcpListen, Bound: tcpBoundInactive, Connected: tcpEstablished, TimeWait: tcpTimeWait, Closing: 5}[s.State]
+	if s.Peer.IsValid() {
+		m.state, m.peer = tcpFinWait1, s.Peer
+		if m.family == unix.AF_INET6 || s.Peer.Addr().Is6() {
+			local, peer := s.Addr.As16(), s.Peer.Addr().As16()
+			m.family, m.addr, m.peer = unix.AF_INET6, local[:], netip.AddrPortFrom(netip.AddrFrom16(peer), s.Peer.Port())
+		}
+	}
 	return m
 }
 
@@ -83,7 +94,7 @@ func withPorts(q query, ranges ...port.Range) query {
 	return q
 }
 
-var compareAddrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+var compareAddrs = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
 
 func TestParseDiag(t *testing.T) {
 	tcp, udp := query{protocol: port.TCP}, query{protocol: port.UDP}
@@ -131,8 +142,13 @@ func TestParseDiag(t *testing.T) {
 			tcp,
 			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Connected},
 		},
-		"FIN_WAIT": {
-			diagMessage{family: unix.AF_INET, state: 4, port: 80},
+		"FIN_WAIT1": {
+			diagMessage{family: unix.AF_INET, state: tcpFinWait1, port: 80, peer: netip.MustParseAddrPort("192.0.2.7:4242")},
+			tcp,
+			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Closing, Peer: netip.MustParseAddrPort("192.0.2.7:4242")},
+		},
+		"FIN_WAIT2": {
+			diagMessage{family: unix.AF_INET, state: 5, port: 80, peer: netip.MustParseAddrPort("192.0.2.7:4242")},
 			tcp,
 			Socket{Endpoint: at("tcp", "0.0.0.0:80"), State: Closing},
 		},

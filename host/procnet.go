@@ -21,9 +21,12 @@ const (
 	tcpEstablished   = 1
 	tcpSynSent       = 2
 	tcpSynRecv       = 3
+	tcpFinWait1      = 4
 	tcpTimeWait      = 6
 	tcpClose         = 7
+	tcpLastAck       = 9
 	tcpListen        = 10
+	tcpClosing       = 11
 	tcpNewSynRecv    = 12
 	tcpBoundInactive = 13
 )
@@ -64,28 +67,22 @@ func parseProcNetLine(line string, protocol port.Protocol, order binary.ByteOrde
 	if len(fields) < 10 {
 		return bad("number of fields")
 	}
-	addr, number, _ := strings.Cut(fields[1], ":")
-	n, err := strconv.ParseUint(number, 16, 16)
+	local, err := parseProcAddr(fields[1], order)
 	if err != nil {
-		return bad("port")
+		return bad(err.Error())
 	}
-	s.Port = uint16(n)
-	raw, err := hex.DecodeString(addr)
-	if err != nil || len(raw) != 4 && len(raw) != 16 {
-		return bad("address")
-	}
-	// The address is printed as 32-bit words in the machine's byte order.
-	for i := 0; i < len(raw); i += 4 {
-		order.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
-	}
-	s.Addr, _ = netip.AddrFromSlice(raw)
-	s.Addr = s.Addr.Unmap()
+	s.Addr, s.Port = local.Addr(), local.Port()
 	s.MayBeV6Only = s.Addr == netip.IPv6Unspecified()
 	state, err := strconv.ParseUint(fields[3], 16, 8)
 	if err != nil {
 		return bad("state")
 	}
 	s.State = stateOf(protocol, byte(state))
+	if awaitsPeer(protocol, byte(state)) {
+		if s.Peer, err = parseProcAddr(fields[2], order); err != nil {
+			return bad("peer: " + err.Error())
+		}
+	}
 	uid, err := strconv.ParseUint(fields[7], 10, 32)
 	if err != nil {
 		return bad("uid")
@@ -98,6 +95,31 @@ func parseProcNetLine(line string, protocol port.Protocol, order binary.ByteOrde
 		s.UID = &u
 	}
 	return s, nil
+}
+
+// parseProcAddr parses an address and a port: the address is printed as 32-bit words in
+// the machine's byte order.
+func parseProcAddr(text string, order binary.ByteOrder) (netip.AddrPort, error) {
+	addr, number, _ := strings.Cut(text, ":")
+	n, err := strconv.ParseUint(number, 16, 16)
+	if err != nil {
+		return netip.AddrPort{}, errors.New("port")
+	}
+	raw, err := hex.DecodeString(addr)
+	if err != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.AddrPort{}, errors.New("address")
+	}
+	for i := 0; i < len(raw); i += 4 {
+		order.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	}
+	ip, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(n)), nil
+}
+
+// awaitsPeer reports whether a connection in this state lasts until its peer
+// acknowledges its end. All others that nobody has open are gone within a minute.
+func awaitsPeer(protocol port.Protocol, state byte) bool {
+	return protocol == port.TCP && (state == tcpFinWait1 || state == tcpClosing || state == tcpLastAck)
 }
 
 func stateOf(protocol port.Protocol, state byte) State {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/org/portcheck/port"
@@ -279,6 +280,12 @@ type Socket struct {
 	Inode   uint64   `json:"inode,omitempty"`
 	Cgroup  uint64   `json:"cgroup,omitempty"` // cgroup v2 ID of the creator; the holder may be in another
 	Holders []Holder `json:"holders,omitempty"`
+	// Peer is the other end of a TCP connection that was closed here and lasts until the
+	// peer acknowledges that.
+	Peer netip.AddrPort `json:"peer,omitzero"`
+	// DeviceAddrs are the addresses of Device that its name does not imply: of the loopback
+	// device those that are no loopback addresses, of another one those that are.
+	DeviceAddrs []netip.Addr `json:"device_addrs,omitempty"`
 	// MayBeV6Only is true for a socket on [::] if the table does not show whether it
 	// serves IPv4 as well. V6Only is false then.
 	MayBeV6Only bool `json:"may_be_v6only,omitempty"`
@@ -302,13 +309,31 @@ type Socket struct {
 }
 
 // Shares reports whether a new socket on e could take a part of the traffic of
-// this one, if both have the options to share. A socket that is bound to a device
-// other than the loopback device receives nothing that is sent to a loopback
-// address, and so loses nothing to a socket there.
+// this one, if both have the options to share.
 func (s Socket) Shares(e port.Endpoint) bool {
-	otherDevice := s.Device != "" && s.Device != loopbackDevice && e.Addr.IsLoopback()
-	return s.State == Listen && s.Overlaps(e) && !otherDevice
+	return s.State == Listen && s.Overlaps(e) && s.Reached(e.Addr)
 }
+
+// Reached reports whether some callers of an address, or of any, come by the device
+// that the socket is bound to. Calls of a machine to its own address come by the device
+// that has the address, and calls from outside by the one where they arrive: these
+// never come by the loopback device, and never to a loopback address.
+//
+// Source: inet_sk_bound_dev_eq of Linux, and __ip_route_output_key_hash, which sets the
+// device of a call to an own address.
+func (s Socket) Reached(addr netip.Addr) bool {
+	if addr = addr.WithZone("").Unmap(); addr.IsUnspecified() {
+		addr = s.Addr
+	}
+	if s.Device == "" || addr.IsUnspecified() || addr.IsMulticast() || slices.Contains(s.DeviceAddrs, addr) {
+		return true
+	}
+	return addr.IsLoopback() == s.OwnCallersOnly()
+}
+
+// OwnCallersOnly reports whether the socket is bound to the loopback device, by which
+// no caller comes from outside.
+func (s Socket) OwnCallersOnly() bool { return s.Device == loopbackDevice }
 
 // MayBlock reports whether the socket can make a bind of e fail although the two
 // have no address in common. Linux compares 0.0.0.0 with an IPv4 address that every

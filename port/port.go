@@ -5,6 +5,7 @@ package port
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -135,13 +136,14 @@ func (e Endpoint) Overlaps(o Endpoint) bool {
 	}
 }
 
-// String returns the endpoint as "tcp 127.0.0.1:8080" or "tcp [fe80::1%eth0]:8080".
+// String returns the endpoint as "tcp 127.0.0.1:8080", "tcp 0.0.0.0%eth0:8080" or
+// "tcp [fe80::1%eth0]:8080", as `ss` does.
 func (e Endpoint) String() string {
-	addr := e.Addr
-	if addr.Is6() && e.Device != "" {
-		addr = addr.WithZone(e.Device)
+	addr := e.Addr.String()
+	if e.Device != "" && e.Addr.Zone() == "" {
+		addr += "%" + e.Device
 	}
-	return string(e.Protocol) + " " + netip.AddrPortFrom(addr, e.Port).String()
+	return string(e.Protocol) + " " + net.JoinHostPort(addr, strconv.Itoa(int(e.Port)))
 }
 
 // Compare compares endpoints by protocol, port, address and device.

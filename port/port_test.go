@@ -322,7 +322,7 @@ func TestEndpointText(t *testing.T) {
 	if e.String() != "tcp [fe80::1%eth0]:8080" {
 		t.Error(e)
 	}
-	if e = (Endpoint{UDP, netip.MustParseAddr("127.0.0.1"), 53, false, "lo"}); e.String() != "udp 127.0.0.1:53" {
+	if e = (Endpoint{UDP, netip.MustParseAddr("127.0.0.1"), 53, false, "lo"}); e.String() != "udp 127.0.0.1%lo:53" {
 		t.Error(e)
 	}
 }

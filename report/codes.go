@@ -72,7 +72,7 @@ var codes = []code{
 	{
 		string(check.NotListening), "NotListening", "No process listens on the port",
 		"The need expects a listener on the port, and there is none.",
-		"The need has `expect: listening`, and the service is down, has not started yet, or listens on another address.",
+		"The need has `expect: listening`, and the service is down, has not started yet, or listens on another address or for callers by another device.",
 		"Start the service, or give it time with `wait`.", config.SeverityError,
 	},
 	{
@@ -174,7 +174,7 @@ var codes = []code{
 	{
 		string(config.NoIPv6), "MissingIpv6", "The host has no IPv6",
 		"The host has no IPv6, so the verdict covers IPv4 alone.",
-		"IPv6 is disabled or not in the kernel, and the need has `address: any` or `loopback`.",
+		"IPv6 is disabled or not in the kernel, or the loopback interface alone has none, and the need has `address: any` or `loopback`.",
 		"Use IPv4 addresses in the need if the app needs IPv4 alone.", note,
 	},
 	{

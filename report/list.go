@@ -53,7 +53,7 @@ func listText(w io.Writer, l check.Listing, o Options) error {
 			command = commandText(h)
 		}
 		g.cells = append(g.cells, []string{
-			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Address, strconv.Itoa(int(h.Port)))), Safe(h.State),
+			Safe(string(h.Protocol)), Safe(net.JoinHostPort(h.Place(), strconv.Itoa(int(h.Port)))), Safe(h.State),
 			orUnknown(name), orUnknown(pidText(h)), userCell(h.User, h.UID), unitOrContainer(h), command,
 		})
 	}

@@ -85,7 +85,10 @@ func remedyInUse(r check.Result) advice {
 	switch {
 	case r.Auto:
 		return advice{text: "give it a wider range, or wait until one of these is free: " + waitHint(r, "60s")}
-	case hasNotice(r, config.TimeWait) || allHolders(r, "time-wait", "closing"):
+	case hasNotice(r, config.TimeWait) || allHolders(r, "time-wait", "closing") && !anyProcess(r):
+		if peers := awaitedPeers(r); peers != "" {
+			return advice{text: "let " + peers + " read what was sent, or end the program there: the connection was closed and lasts until that end acknowledges it, or until the kernel gives up (net.ipv4.tcp_orphan_retries)"}
+		}
 		return advice{text: "wait: the system releases the port within a minute; " + waitHint(r, "60s")}
 	case allHolders(r, "connected", "time-wait", "closing"):
 		a := stop(r)
@@ -93,6 +96,24 @@ func remedyInUse(r check.Result) advice {
 		return a
 	}
 	return stop(r)
+}
+
+// anyProcess reports whether a process has one of the sockets open.
+func anyProcess(r check.Result) bool {
+	return slices.ContainsFunc(r.Holders, func(h check.Holder) bool { return h.PID > 0 })
+}
+
+// awaitedPeers returns the first of the ends that have to acknowledge that their
+// connections were closed.
+func awaitedPeers(r check.Result) string {
+	const most = 3
+	var peers []string
+	for _, h := range r.Holders {
+		if peer := h.From().Peer; peer != "" && len(peers) < most && !slices.Contains(peers, plain(peer)) {
+			peers = append(peers, plain(peer))
+		}
+	}
+	return strings.Join(peers, " and ")
 }
 
 func remedyShadowed(r check.Result) advice {
@@ -173,6 +194,9 @@ func remedyReserved(r check.Result) advice {
 }
 
 func remedyNotListening(r check.Result) advice {
+	if allHolders(r, "listen") { // it takes the callers of a device alone
+		return advice{text: "let it listen without a device (SO_BINDTODEVICE), or give the need an address at which callers come by that device"}
+	}
 	return advice{text: fmt.Sprintf("start the service that should listen on %s; if it takes a while to start, %s", protocolPort(r), waitHint(r, "30s"))}
 }
 

@@ -328,13 +328,17 @@ func TestRemedyForWhatEndsByItself(t *testing.T) {
 	in := func(states ...string) check.Result {
 		r := taken(check.InUse, "x")
 		for _, s := range states {
-			r.Holders = append(r.Holders, check.Holder{Port: 8080, State: s, PID: 7, Process: "app"})
+			r.Holders = append(r.Holders, check.Holder{Port: 8080, State: strings.TrimPrefix(s, "orphan "), PID: 7, Process: "app"})
+			if s == "time-wait" || s == "orphan closing" {
+				r.Holders[len(r.Holders)-1].PID = 0
+			}
 		}
 		return r
 	}
 	for want, r := range map[string]check.Result{
-		"wait: the system releases":        in("time-wait", "closing"),
+		"wait: the system releases":        in("time-wait", "orphan closing"),
 		"wait until the connection ends (": in("time-wait", "connected"),
+		"wait until the connection ends":   in("time-wait", "closing"), // its process has not closed it
 		"stop app: `kill 7`":               in("time-wait", "listen"),
 		"check again: no table":            in(),
 	} {
