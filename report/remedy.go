@@ -109,8 +109,8 @@ func awaitedPeers(r check.Result) string {
 	const most = 3
 	var peers []string
 	for _, h := range r.Holders {
-		if peer := h.From().Peer; peer != "" && len(peers) < most && !slices.Contains(peers, plain(peer)) {
-			peers = append(peers, plain(peer))
+		if peer := h.From().Peer; peer != "" && len(peers) < most && !slices.Contains(peers, Safe(peer)) {
+			peers = append(peers, Safe(peer))
 		}
 	}
 	return strings.Join(peers, " and ")
