@@ -294,9 +294,12 @@ func (n Need) noteUnseen(r *Result, sockets []host.Socket, gaps []host.Gap) {
 		complete = complete && (s.Complete || !canBeHeld)
 		switch {
 		case len(s.Holders) > 0 || !canBeHeld || s.Kernel:
-		case s.Complete:
-			r.Ended = s.Inode != 0 && holdsPort(s)
+		case s.Complete && s.Inode == 0: // most systems other than Linux show no inodes
 			n.notify(r, config.Degraded, "no process that can be seen has it open: the one that had it has ended, or it runs in another PID namespace")
+			return
+		case s.Complete:
+			r.Ended = holdsPort(s)
+			n.notify(r, config.Degraded, "no process has it open: the one that had it has ended, or has sent it through a unix socket from which nobody has taken it yet, or keeps it in an io_uring")
 			return
 		case mayBeKernels(s):
 			n.notify(r, config.Degraded, "its holder can't be seen: no process that can be seen has it open, and the kernel itself may (for WireGuard, NFS and the like)%s", because(gaps, host.GapHolders))

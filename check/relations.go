@@ -17,8 +17,11 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 // addRelations adds to a holder what it is to other processes: for whom it holds the
 // port, and which process would replace it.
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
-	out.Stopped, out.IgnoresTerm = h.Stopped, h.IgnoresTerm
-	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter}
+	out.Condition = h.Condition
+	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter, Condition: h.Above}
+	if h.AboveServes != nil {
+		from.Serves = h.AboveServes.String()
+	}
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
 		from.SocketUnit = s.Units[0]
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/org/portcheck/config"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/port"
 )
 
@@ -153,8 +154,8 @@ type Result struct {
 	// ForksUnseen is set if a process that has forked a holder, or was forked by one,
 	// could not be examined: it most likely has the socket open, too.
 	ForksUnseen bool `json:"-"`
-	// Ended is set if a process held the port and most likely has ended since: its socket
-	// was there, and no process has it.
+	// Ended is set if a process held the port and has most likely ended since, or keeps the
+	// socket without a descriptor: it was there, and no process has it.
 	Ended bool `json:"-"`
 	// TableOnly is set if nothing could be bound there.
 	TableOnly bool `json:"-"`
@@ -246,12 +247,13 @@ type Holder struct {
 	Command    []string   `json:"command,omitempty"` // with --show-command only
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
-	Stopped    bool       `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	// IgnoresTerm is set if SIGTERM does nothing to the process.
-	IgnoresTerm bool `json:"ignores_term,omitempty"`
-	Kernel      bool `json:"kernel,omitempty"` // the kernel itself has the socket
-	*Listed          // in `portcheck list` only
+	Condition
+	Kernel  bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	*Listed      // in `portcheck list` only
 }
+
+// Condition is what decides how a process can be ended.
+type Condition = host.Condition
 
 // HolderJob is the job that started a process, as the process's environment says.
 type HolderJob struct {
@@ -318,6 +320,11 @@ type Origin struct {
 	// starts the process again.
 	Shell    string `json:"shell,omitempty"`
 	ShellPID int    `json:"shell_pid,omitempty"`
+	// Serves is another endpoint at which the master or the starter serves, if it does not
+	// hold this port: what ends it ends that, too.
+	Serves string `json:"serves,omitempty"`
+	// Condition is that of the master, else of the starter or the shell.
+	Condition
 	// Supervisor is the parent, if it is a program that starts services again.
 	Supervisor    string `json:"supervisor,omitempty"`
 	SupervisorPID int    `json:"supervisor_pid,omitempty"`

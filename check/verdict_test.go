@@ -400,7 +400,7 @@ func verdictCases() []verdictCase {
 			name: "holder not visible", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080"))}, facts: unreadable,
 			want: verdictWant{status: InUse, message: "in use by a process of user root that can't be seen", notices: degraded, notice: "EACCES", pids: []int{0}, partly: true},
 		},
-		{name: "holder in another PID namespace", attempts: []string{"in-use"}, sockets: listen("[::]:8080"), want: verdictWant{status: InUse, message: "user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "held by no process", attempts: []string{"in-use"}, sockets: listen("[::]:8080"), want: verdictWant{status: InUse, message: "user root", notices: degraded, notice: "has ended, or has sent it through a unix socket", pids: []int{0}}},
 		{name: "several holders", attempts: []string{"in-use"}, sockets: listen("[::]:8080", nginx, worker), want: verdictWant{status: InUse, message: "nginx (pid 812, nginx.service), nginx (pid 813, nginx.service)", pids: []int{812, 813}}},
 		{name: "search stopped early", attempts: []string{"in-use"}, sockets: []host.Socket{incomplete(socket(host.Listen, "[::]:8080", nginx))}, want: verdictWant{status: InUse, message: "nginx", pids: []int{812}, partly: true}},
 		{name: "in a container", attempts: []string{"in-use"}, sockets: listen("[::]:8080", boxed), want: verdictWant{status: InUse, message: "node (pid 900, container 0123456789ab)", pids: []int{900}}},
@@ -537,7 +537,7 @@ func verdictCases() []verdictCase {
 		},
 		{name: "a listener without an inode or a holder", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Listen, "[::]:8080"))}, want: verdictWant{status: InUse, message: "user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
 		{name: "a connection without an inode", attempts: []string{"in-use"}, sockets: []host.Socket{withoutInode(socket(host.Connected, "10.0.0.1:8080"))}, want: verdictWant{status: InUse, message: "local port of a connection of a process of user root", pids: []int{0}}},
-		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of user root", notices: degraded, notice: "another PID namespace", pids: []int{0}}},
+		{name: "a connection without a holder", attempts: []string{"in-use"}, sockets: []host.Socket{socket(host.Connected, "10.0.0.1:8080")}, want: verdictWant{status: InUse, message: "local port of a connection of a process of user root", notices: degraded, notice: "no process has it open", pids: []int{0}}},
 		{name: "udp in use", need: udp, attempts: []string{"in-use"}, sockets: listen("udp 127.0.0.1:8080", nginx), want: verdictWant{status: InUse, message: "udp 8080 is in use by nginx", pids: []int{812}}},
 
 		{name: "listening", need: listening, attempts: []string{"not-tried"}, sockets: listen("127.0.0.1:8080", nginx), want: verdictWant{status: Listening, method: Table, message: "tcp 8080 is served by nginx", pids: []int{812}}},
@@ -743,7 +743,7 @@ func ownerCases() []verdictCase {
 	closed := verdictCase{
 		name: "owner: a connection of no process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
 		sockets: []host.Socket{socket(host.Connected, "127.0.0.1:8080")},
-		want:    verdictWant{status: InUse, message: "local port of a connection", notices: []config.NoticeCode{config.Degraded}, notice: "no process that can be seen", pids: []int{0}},
+		want:    verdictWant{status: InUse, message: "local port of a connection", notices: []config.NoticeCode{config.Degraded}, notice: "no process has it open", pids: []int{0}},
 	}
 	anothers := verdictCase{
 		name: "owner: a connection of another process", need: owner(config.Owner{Process: "nginx"}), attempts: []string{"in-use"},
@@ -1016,8 +1016,8 @@ func TestUnreadTable(t *testing.T) {
 	}
 }
 
-// A holder that has most likely ended is one that no process has, and that the kernel does
-// not have either.
+// A holder has most likely ended if no process has its socket, and the kernel does not have
+// it either.
 func TestEnded(t *testing.T) {
 	kernels := socket(host.Listen, "[::]:8080")
 	kernels.Kernel = true

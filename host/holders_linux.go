@@ -47,7 +47,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	if len(s.wanted) == 0 {
 		return nil
 	}
-	if wanted.jobs {
+	if wanted.remedies {
 		s.details.jobs = environmentsLimit
 	}
 	s.missing = len(s.wanted)
@@ -63,6 +63,9 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	}
 	nameSocketUnits(ctx, sockets)
 	addOwnManager(ctx, sockets, s.details)
+	if wanted.remedies {
+		addServed(within, sockets)
+	}
 	gaps := s.gaps(sockets)
 	s.markForks(sockets)
 	if s.unlisted != nil {

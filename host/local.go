@@ -46,8 +46,10 @@ func (Local) Close() error { return nil }
 type holderQuery struct {
 	every       bool // all holders of each socket
 	showCommand bool
-	jobs        bool // the jobs of holders, which their environments name
-	most        int  // about how many holders of all sockets
+	// remedies asks for what only remedies need: the jobs of holders, which their
+	// environments name, and what those serve that would start them again.
+	remedies bool
+	most     int // about how many holders of all sockets
 }
 
 // query selects a part of the socket table.

@@ -32,16 +32,22 @@ func (d *details) otherNames(dir, own string, h Holder) (names []string, unseen 
 			continue
 		}
 		key := name + "\x00" + h.Executable
-		leads, known := d.links[key]
+		link, known := d.links[key]
 		if !known {
-			var err error
-			if leads, err = leadsTo(name, dir+"exe", h.Executable); err != nil {
-				unseen = err
+			var own unix.Stat_t
+			if err := unix.Stat(dir+"exe", &own); err != nil {
+				unseen = err // another process may have a file of that path
 				continue
 			}
-			d.links[key] = leads
+			link.leads, link.unseen = leadsTo(name, own, h.Executable)
+			if !passes(link.unseen) {
+				d.links[key] = link
+			}
 		}
-		if leads {
+		if link.unseen != nil {
+			unseen = link.unseen
+		}
+		if link.leads {
 			names = append(names, name)
 		}
 	}
@@ -74,19 +80,21 @@ func firstWord(dir string) (string, error) {
 	return path.Base(string(start[:end])), nil
 }
 
+// link is a result of leadsTo.
+type link struct {
+	leads  bool
+	unseen error // why it may lead there nevertheless
+}
+
 // leadsTo reports whether a name in one of the system's directories, to which only
-// root can have written it, leads to the file that exe is: the same file, or where
+// root can have written it, leads to a process's own file: the same file, or where
 // an update has replaced that, the same path.
-func leadsTo(name, exe, executable string) (bool, error) {
+func leadsTo(name string, own unix.Stat_t, executable string) (bool, error) {
 	root, err := unix.Open(machineRoot()+"/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, err
 	}
 	defer unix.Close(root)
-	var own unix.Stat_t
-	if err := unix.Stat(exe, &own); err != nil {
-		return false, err
-	}
 	var unseen error
 	for _, directory := range systemDirectories {
 		dir, err := openIn(root, directory)
@@ -120,6 +128,11 @@ func leadsTo(name, exe, executable string) (bool, error) {
 		}
 	}
 	return false, unseen
+}
+
+// passes reports whether an error may be gone at the next attempt.
+func passes(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 // notThere reports whether an error of openIn says that the name leads to no file.

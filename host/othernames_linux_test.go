@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +43,32 @@ time.sleep(600)`)
 		h := s.Holders[0]
 		if slices.Contains(h.Names, "python3") != seen || slices.Contains(h.Unseen, NamesUnseen) == seen {
 			t.Errorf("%s: %s", unix.ErrnoName(errno), encode(h))
+		}
+	}
+}
+
+// A machine that does not let its links be read is not asked again for each of a thousand
+// holders, unless that may work then.
+func TestOtherNamesAreAskedForOnce(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	d := newDetails(t.Context(), false)
+	ask := func() error {
+		cmd, _ := testbed.Python(t, "import time\nprint(flush=True)\ntime.sleep(600)")
+		dir := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
+		executable, file, err := d.executable(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, unseen := d.otherNames(dir, "another", Holder{Executable: executable, File: file})
+		return unseen
+	}
+	// The last filter decides on the error, so it is that of the last question.
+	for _, c := range []struct{ errno, want unix.Errno }{{unix.ENFILE, unix.ENFILE}, {unix.EIO, unix.EIO}, {unix.EROFS, unix.EIO}} {
+		testbed.Deny(t, testbed.Denial{Call: unix.SYS_OPENAT2, Arg: -1, Errno: c.errno})
+		if got := ask(); !errors.Is(got, c.want) {
+			t.Errorf("with %v: %v, want %v", c.errno, got, c.want)
 		}
 	}
 }

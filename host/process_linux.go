@@ -15,19 +15,19 @@ import (
 
 // details reads the details of processes.
 type details struct {
-	command bool
-	boot    time.Time // zero if unknown
-	users   map[int]string
-	mounts  func() []mount  // of the machine
-	links   map[string]bool // the results of leadsTo, by name and path
-	leaves  map[int]bool    // the results of leavesCopies
-	cgroups cgroupRoot
-	jobs    int // bytes of environments that may still be read for the jobs in them
-	conmons *conmons
+	command   bool
+	boot      time.Time // zero if unknown
+	users     map[int]string
+	mounts    func() []mount  // of the machine
+	links     map[string]link // the results of leadsTo, by name and path
+	seenAbove map[int]above   // the results of above
+	cgroups   cgroupRoot
+	jobs      int // bytes of environments that may still be read for the jobs in them
+	conmons   *conmons
 }
 
 func newDetails(ctx context.Context, command bool) *details {
-	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]bool{}, leaves: map[int]bool{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
+	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]link{}, seenAbove: map[int]above{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
 	if stat, err := readKernelFile("/proc/stat"); err == nil {
 		d.boot, _ = parseBootTime(stat)
 	}
@@ -48,23 +48,29 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 			h.Unseen = append(h.Unseen, what)
 		}
 	}
-	h.Stopped = before.state == "T"
 	h.Executable, h.File, err = d.executable(dir)
 	unseen(FactExecutable, err)
 	h.Names, err = d.otherNames(dir, before.name, h)
 	unseen(NamesUnseen, err)
 	h.Master, h.MasterUnseen = master(dir, before)
-	h.LeavesCopies = h.Master > 0 && !h.MasterUnseen && d.leavesCopies(h.Master)
 	h.Parent = before.parent
 	if parent, err := readStat("/proc/" + strconv.Itoa(before.parent) + "/"); err == nil {
 		h.ParentName = parent.name
 		h.Starter = starter(dir, before, parent)
 		h.OfScript = ofScript(before, parent)
 	}
+	switch {
+	case h.MasterUnseen:
+	case h.Master > 0:
+		a := d.above(h.Master)
+		h.Above, h.LeavesCopies = a.Condition, a.leavesCopies
+	case h.Starter > 0 || h.OfScript:
+		h.Above = d.above(h.Parent).Condition
+	}
 
 	status, err := readKernelFile(dir + "status")
+	h.Condition = conditionOf(pid, before, status)
 	if err == nil {
-		h.IgnoresTerm = ignoresTerm(pid, status)
 		h.UID, err = parseEffectiveUID(status)
 	}
 	if err == nil {

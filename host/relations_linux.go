@@ -1,6 +1,8 @@
 package host
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/port"
 )
 
 // master returns the process of which a process is a forked copy: both execute the
@@ -40,32 +44,68 @@ func master(dir string, s stat) (found int, unseen bool) {
 	return found, false
 }
 
-// leavesCopies is leavesCopies, once for a process: it may have a thousand copies.
-func (d *details) leavesCopies(pid int) bool {
-	leaves, known := d.leaves[pid]
-	if !known {
-		leaves = leavesCopies(pid)
-		d.leaves[pid] = leaves
-	}
-	return leaves
+// above is what is known of a process that may start a holder again.
+type above struct {
+	Condition
+	leavesCopies bool
 }
 
-// leavesCopies reports whether a process ends, by SIGTERM or what it takes instead, before
-// it could end its forked copies: it does not handle the signal.
-func leavesCopies(pid int) bool {
-	status, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return false
+// above reads about a process once: it may have a thousand copies. What is not known is
+// false.
+func (d *details) above(pid int) above {
+	a, known := d.seenAbove[pid]
+	if known {
+		return a
 	}
+	dir := "/proc/" + strconv.Itoa(pid) + "/"
+	if s, err := readStat(dir); err == nil {
+		status, _ := readKernelFile(dir + "status") // without it nothing is known
+		a = above{conditionOf(pid, s, status), leavesCopies(pid, status)}
+	}
+	d.seenAbove[pid] = a
+	return a
+}
+
+// leavesCopies reports whether a process of that status ends, by SIGTERM or what it takes
+// instead, before it could end its forked copies: it does not handle the signal.
+func leavesCopies(pid int, status []byte) bool {
 	handled, _, err := onTerm(status)
 	return err == nil && !handled && !waitsForSignals(pid)
 }
 
-// ignoresTerm reports whether SIGTERM does nothing to a process of that status; false if
-// it is not known.
-func ignoresTerm(pid int, status []byte) bool {
+// conditionOf returns the condition of a process of that status. What is not known is false.
+// Many processes wait in the kernel for a moment, or are stopped at each call (strace).
+func conditionOf(pid int, s stat, status []byte) Condition {
 	_, ignored, err := onTerm(status)
-	return err == nil && ignored && !waitsForSignals(pid)
+	c := Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid)}
+	if s.state != "D" && s.state != "t" {
+		return c
+	}
+	if now, err := readStat("/proc/" + strconv.Itoa(pid) + "/"); err == nil && now.state == s.state {
+		c.Blocked, c.TraceStopped = s.state == "D", s.state == "t"
+	}
+	if c.TraceStopped {
+		c.Tracer = tracerOf(status)
+	}
+	return c
+}
+
+// tracerOf returns the process that traces the one of that status, 0 if it is not known.
+func tracerOf(status []byte) int32 {
+	fields, err := statusLine(status, "TracerPid:")
+	if err != nil || len(fields) != 1 || string(fields[0]) == "0" {
+		return 0
+	}
+	// It is the thread that traces.
+	status, err = readKernelFile("/proc/" + string(fields[0]) + "/status")
+	if err == nil {
+		fields, err = statusLine(status, "Tgid:")
+	}
+	if err != nil || len(fields) != 1 {
+		return 0
+	}
+	pid, _ := strconv.ParseInt(string(fields[0]), 10, 32) // 0 with an error
+	return int32(pid)
 }
 
 // waitsForSignals reports whether a thread of a process waits in sigwait(3), or may do so.
@@ -145,6 +185,68 @@ func runsShell(pid int, name string) bool {
 	}
 	applet, err := firstWord(dir)
 	return err == nil && slices.Contains(shells, strings.TrimPrefix(applet, "-"))
+}
+
+// addServed adds to the holders of a socket what those serve that would start them again
+// and don't hold it themselves: to end one of them ends that, too.
+func addServed(ctx context.Context, sockets []*Socket) {
+	const most = 64 // servers that are masters are few
+	served := map[int][]*Socket{}
+	var reader descriptorReader
+	for _, s := range sockets {
+		held := map[int]bool{}
+		for _, h := range s.Holders {
+			held[h.PID] = true
+		}
+		for i := range s.Holders {
+			h := &s.Holders[i]
+			pid := cmp.Or(h.Master, h.Starter)
+			if pid <= 1 || h.MasterUnseen || held[pid] {
+				continue
+			}
+			all, known := served[pid]
+			if !known && len(served) < most {
+				if reader.wanted == nil {
+					reader = descriptorReader{ctx: ctx, wanted: listeners(ctx)}
+				}
+				all = reader.servedBy(pid)
+				served[pid] = all
+			}
+			if len(all) > 0 && !slices.ContainsFunc(all, func(o *Socket) bool { return o.Inode == s.Inode }) {
+				h.AboveServes = &all[0].Endpoint
+			}
+		}
+	}
+}
+
+// listeners returns the sockets that serve here, by inode. A UDP socket at an ephemeral
+// port is most likely a client.
+func listeners(ctx context.Context) map[uint64][]*Socket {
+	all := map[uint64][]*Socket{}
+	limits, _ := readLimits() // else the defaults
+	for _, q := range surveyQueries() {
+		sockets, err := readDiag(ctx, q, newDevices())
+		if err != nil {
+			continue // then it is not known what they serve
+		}
+		for i, s := range sockets {
+			if s.Inode != 0 && s.State == Listen && !(s.Protocol == port.UDP && limits.Ephemeral.Contains(s.Port)) {
+				all[s.Inode] = append(all[s.Inode], &sockets[i])
+			}
+		}
+	}
+	return all
+}
+
+// servedBy returns the sockets at which a process serves, the lowest port first.
+func (r *descriptorReader) servedBy(pid int) (all []*Socket) {
+	r.left = descriptorsOfRelatives
+	found, _ := r.socketsOf(pid) // without a right to read them none
+	for _, d := range found {
+		all = append(all, r.wanted[d.inode]...)
+	}
+	slices.SortFunc(all, func(a, b *Socket) int { return a.Compare(b.Endpoint) })
+	return all
 }
 
 // sameFile reports whether two paths are known to lead to one file.

@@ -138,7 +138,7 @@ print("ready", flush=True)
 		for deadline := time.Now().Add(10 * time.Second); waitsForSignals(pid) != want && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
-		if got := ignoresTerm(pid, status); got == want {
+		if got := conditionOf(pid, stat{}, status).IgnoresTerm; got == want {
 			t.Errorf("%s: ignores SIGTERM: %t", wait, got)
 		}
 	}

@@ -347,10 +347,8 @@ type Holder struct {
 	Job *Job `json:"job,omitempty"`
 	// Names are other names of the executable: each is a link in the system's own
 	// directories that leads to it, and the process calls itself so.
-	Names   []string `json:"names,omitempty"`
-	Stopped bool     `json:"stopped,omitempty"` // by a signal, until SIGCONT
-	// IgnoresTerm is set if SIGTERM does nothing to the process.
-	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	Names []string `json:"names,omitempty"`
+	Condition
 	// Master is the process of which this one is a forked copy, 0 if it is none. A
 	// server that runs workers replaces one that ends.
 	Master int `json:"master,omitempty"`
@@ -364,6 +362,12 @@ type Holder struct {
 	// OfScript is set if the parent is a shell that runs a script. The script may have a
 	// loop that starts the process again.
 	OfScript bool `json:"of_script,omitempty"`
+	// Above is the condition of whoever may start another one: the master, else the starter
+	// or the shell.
+	Above Condition `json:"above,omitzero"`
+	// AboveServes is the first other endpoint at which the master or the starter serves, if
+	// it does not hold this socket.
+	AboveServes *port.Endpoint `json:"above_serves,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`
@@ -386,6 +390,19 @@ type Holder struct {
 	// from the command line of a conmon; nil if no engine was asked, or if it has
 	// no such container. Anybody may have written its text.
 	ContainerInfo *ContainerInfo `json:"told,omitempty"`
+}
+
+// Condition is what decides how a process can be ended.
+type Condition struct {
+	Stopped bool `json:"stopped,omitempty"` // by a signal, until SIGCONT
+	// IgnoresTerm is set if SIGTERM does nothing to the process.
+	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	// Blocked is set if it waits in the kernel and takes no signal meanwhile.
+	Blocked bool `json:"blocked,omitempty"`
+	// TraceStopped is set if its tracer has stopped it, a debugger for example: it takes no
+	// signal but SIGKILL. Tracer is the tracer's PID, 0 if /proc does not show that.
+	TraceStopped bool  `json:"trace_stopped,omitempty"`
+	Tracer       int32 `json:"tracer,omitempty"`
 }
 
 // Job is a job of a CI system, or of portcheck's own. All of it is text that the process

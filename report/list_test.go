@@ -10,7 +10,7 @@ import (
 )
 
 func listing() check.Listing {
-	sockets := []check.Holder{nginx(), postgres(), unseen(), python(), {Address: "::1", Port: 53, State: "bound", PID: 7, Process: "a\tb\nc", Stopped: true}}
+	sockets := []check.Holder{nginx(), postgres(), unseen(), python(), {Address: "::1", Port: 53, State: "bound", PID: 7, Process: "a\tb\nc", Condition: check.Condition{Stopped: true}}}
 	for i := range sockets {
 		sockets[i].Protocol = port.TCP
 	}

@@ -62,11 +62,10 @@ func stop(r check.Result) advice {
 		}
 	}
 	if len(ways) == 0 {
-		a := findOut(r)
 		if r.Ended {
-			a.text = "check again: what held it has most likely ended, as a server that restarts does; if this stays so, " + a.text
+			return ended()
 		}
-		return a
+		return findOut(r)
 	}
 	var a advice
 	var parts []string
@@ -111,15 +110,18 @@ type family struct {
 	pids    map[int]bool
 	copies  map[int]int      // forked copies of a process, by its PID
 	stopped map[int][]string // the PIDs of those that it ends and that a signal has stopped
+	// suspended has the processes of which a signal has stopped a copy.
+	suspended map[int]bool
 }
 
 func familyOf(holders []check.Holder) family {
-	f := family{map[int]bool{}, map[int]int{}, map[int][]string{}}
+	f := family{map[int]bool{}, map[int]int{}, map[int][]string{}, map[int]bool{}}
 	for _, h := range holders {
 		if h.PID > 0 && !f.pids[h.PID] {
 			f.pids[h.PID] = true
 			from := h.From()
 			f.copies[from.Master]++
+			f.suspended[from.Master] = f.suspended[from.Master] || h.Stopped
 			if h.Stopped && from.Master > 1 && !from.LeavesCopies {
 				f.stopped[from.Master] = append(f.stopped[from.Master], strconv.Itoa(h.PID))
 			}
@@ -456,53 +458,80 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 	case from.Supervisor != "":
 		w.text = fmt.Sprintf("stop %s in %s (pid %d), which starts it again when it ends", name, plain(from.Supervisor), from.SupervisorPID)
 		w.command, w.word = "", ""
-	case h.IgnoresTerm && alone:
+	case !alone && from.MasterUnseen:
+		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
+		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
+		continueFirst(w, f.stopped[from.Master], false)
+	case !alone && workers > 1 && from.Serves == "" && from.LeavesCopies:
+		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
+		w.before = strconv.Itoa(from.Master)
+		switch {
+		case h.IgnoresTerm:
+			w.text, w.command = w.text+allAtOnce, forced
+		case from.IgnoresTerm:
+			w.text, w.before = fmt.Sprintf("stop the processes of %s, and before them at once the one of which they are copies, since it ignores SIGTERM", name), ""
+			w.command = fmt.Sprintf("%s %d && kill", forced, from.Master)
+		case from.Stopped || f.suspended[from.Master]:
+			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
+		case unable(from.Condition) != "":
+			w.text += ", which " + unable(from.Condition)
+		}
+		w.many = w.text
+	case !alone && workers > 1 && from.Serves == "":
+		// It may as well be a program that has forked a server and does something else.
+		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
+		if why := unable(from.Condition); why != "" {
+			w.text += ", and which " + why
+		}
+		continueFirst(w, f.stopped[from.Master], from.Stopped)
+	case unable(h.Condition) != "":
+		w.text, w.after = "stop "+name+", which "+unable(h.Condition), again(from, f)
+		if h.IgnoresTerm {
+			w.command = forced
+		}
+		if h.Blocked {
+			w.after = " once, then check again (SIGKILL ends some such waits at once)" + w.after
+		}
+	case h.IgnoresTerm:
 		w.text, w.many, w.command, w.after = "stop "+name+atOnce, "stop "+name+" and the others"+allAtOnce, forced, again(from, f)
-	case alone && len(f.stopped[h.PID]) > 0:
+	case len(f.stopped[h.PID]) > 0:
 		w.text = fmt.Sprintf("stop %s, whose workers are suspended and have to be continued first", name)
 		if h.Stopped {
 			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
 		}
 		w.after = again(from, f)
-		continueFirst(w, f.stopped[h.PID])
-	case h.Stopped && (alone || from.LeavesCopies) && !h.IgnoresTerm:
+		continueFirst(w, f.stopped[h.PID], h.Stopped)
+	case h.Stopped:
 		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
-	case alone:
-		w.after = again(from, f)
-	case from.MasterUnseen:
-		w.text = fmt.Sprintf("as root, stop the master of %s, which this user can't see and which may start another one when it ends", name)
-		w.command, w.word = "sudo kill", strconv.Itoa(from.Master)
-		continueFirst(w, f.stopped[from.Master])
-	case workers > 1 && from.LeavesCopies:
-		w.text = fmt.Sprintf("stop the processes of %s and the one of which they are copies", name)
-		w.before = strconv.Itoa(from.Master)
-		if h.IgnoresTerm {
-			w.text, w.command = w.text+allAtOnce, forced
-		}
-		w.many = w.text
-	case workers > 1:
-		// It may as well be a program that has forked a server and does something else.
-		w.text, w.word, w.after = fmt.Sprintf("stop the master of %s, which may start another worker when one ends", name), strconv.Itoa(from.Master), ", then check again"
-		continueFirst(w, f.stopped[from.Master])
 	default:
-		w.command, w.word = fmt.Sprintf("kill %d", h.PID), ""
-		other := fmt.Sprintf("kill %d", from.Master)
-		switch {
-		case h.IgnoresTerm:
-			name += atOnce
-			w.command = fmt.Sprintf("%s %d", forced, h.PID)
-			if from.LeavesCopies {
-				other = fmt.Sprintf("%s %d", forced, from.Master)
-			}
-		case h.Stopped:
-			name += ", which is suspended and has to be continued first"
-			w.command, other = fmt.Sprintf("%s %d && %s", resume, h.PID, w.command), fmt.Sprintf("%s %d && %s", resume, from.Master, other)
-		}
-		w.text = fmt.Sprintf("stop %s: `%s`; if pid %d, of which it is a copy, starts another one: `%s`", name, w.command, from.Master, other)
-		if from.LeavesCopies {
-			w.text += ", then check again"
-		}
+		w.after = again(from, f)
 	}
+}
+
+// end returns the command that ends a process.
+func end(pid int, c check.Condition) string {
+	switch {
+	case c.IgnoresTerm:
+		return fmt.Sprintf("%s %d", forced, pid)
+	case c.Stopped:
+		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
+	}
+	return fmt.Sprintf("kill %d", pid)
+}
+
+// unable returns why a process takes no signal now, the end of a sentence about it; empty if
+// it does. SIGKILL ends one that its tracer has stopped.
+func unable(c check.Condition) string {
+	switch {
+	case c.Blocked:
+		return "waits in the kernel and ends only when that returns"
+	case c.TraceStopped && c.IgnoresTerm:
+	case c.TraceStopped && c.Tracer > 0:
+		return fmt.Sprintf("pid %d traces and has stopped (detach or end that first)", c.Tracer)
+	case c.TraceStopped:
+		return "a tracer has stopped (detach or end that first)"
+	}
+	return ""
 }
 
 // forced ends a process that ignores SIGTERM.
@@ -514,10 +543,10 @@ const (
 )
 
 // continueFirst makes a way that ends a master continue it and the stopped ones of its
-// workers: it waits for these to end. Whether it is stopped itself is not known if it
-// does not hold the port, and to continue a process that runs changes nothing.
-func continueFirst(w *way, stopped []string) {
-	if len(stopped) == 0 {
+// workers, if it is stopped itself or some of them are: it waits for these to end. To
+// continue a process that runs changes nothing.
+func continueFirst(w *way, stopped []string, itself bool) {
+	if len(stopped) == 0 && !itself {
 		return
 	}
 	w.command = strings.TrimSuffix(w.command, "kill") + resume
@@ -527,19 +556,40 @@ func continueFirst(w *way, stopped []string) {
 	}
 }
 
-// again returns what to do if the parent of a process starts it again; empty if that holds
-// the port as well, or is not known to do so.
+// again returns what to do if another process starts this one again; empty if that holds
+// the port as well, or none is known to do so.
 func again(from check.Origin, f family) string {
-	starter, pid := "", from.Starter
-	if pid <= 1 && from.ShellPID > 1 {
-		starter, pid = fmt.Sprintf("%s (pid %d)", plain(from.Shell), from.ShellPID), from.ShellPID
-	} else {
-		starter = fmt.Sprintf("pid %d", pid)
+	pid, relation := from.Master, "of which it is a copy"
+	if pid <= 1 {
+		pid, relation = from.Starter, "which has started it"
+	}
+	name := fmt.Sprintf("pid %d", pid)
+	if pid <= 1 {
+		pid = from.ShellPID
+		name = fmt.Sprintf("%s (pid %d)", plain(from.Shell), pid)
 	}
 	if pid <= 1 || f.pids[pid] {
 		return ""
 	}
-	return fmt.Sprintf("; if %s, which has started it, starts another one: `kill %d`, then check again", starter, pid)
+	if from.Serves != "" {
+		relation += " and which serves " + plain(from.Serves) + ", too"
+	}
+	switch why := unable(from.Condition); {
+	case why != "":
+		relation += " and which " + why
+	case from.IgnoresTerm:
+		relation += " and which ignores SIGTERM"
+	case from.Stopped:
+		relation += " and which is suspended"
+	}
+	return fmt.Sprintf("; if %s, %s, starts another one: `%s`, then check again", name, relation, end(pid, from.Condition))
+}
+
+// ended returns what to do about a socket that no process has: which of both it is can't be
+// told at once.
+func ended() advice {
+	const command = "sudo grep -s 'scm_fds:.*[1-9]' /proc/[0-9]*/fdinfo/*"
+	return advice{"check again: what held it may have ended, as a server that restarts does; if this stays so, it was sent through a unix socket and nobody has taken it yet, or is kept in an io_uring: `" + command + "` lists the processes (/proc/PID) with unix sockets in which descriptors wait; end the one whose it is, or let it take them", command}
 }
 
 // findOut returns how to find the process that holds the port.
@@ -560,7 +610,7 @@ func findOut(r check.Result) advice {
 	case r.UID == nil: // of a merged report, or of a system without uids
 		return advice{"find out which process holds it: `" + command + "`", command}
 	case *r.UID == 0:
-		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, or the kernel itself: `" + command + "` on the machine itself", command}
+		return advice{"find out which process holds it: portcheck runs as root and can't see it from here, so it is one in another PID namespace (a container sees it with `--pid host`, a pod with `hostPID`), one that even root may not read, the kernel itself, or one that has sent it through a unix socket from which nobody has taken it yet: `" + command + "` on the machine itself", command}
 	}
 	return advice{"find out which process holds it: run portcheck as root, or `" + command + "`", command}
 }

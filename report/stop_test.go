@@ -223,6 +223,14 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		h.IgnoresTerm = true
 		return h
 	}
+	ignored := check.Condition{IgnoresTerm: true}
+	held := check.Condition{Stopped: true}
+	traced := check.Condition{TraceStopped: true, Tracer: 77}
+	unknown := check.Condition{TraceStopped: true}
+	in := func(c check.Condition, h check.Holder) check.Holder {
+		h.Condition = c
+		return h
+	}
 	const itself, them = " by its own means, or end it at once, since it ignores SIGTERM: ", " by their own means, or end them at once, since they ignore SIGTERM: "
 	for name, c := range map[string]struct {
 		holders []check.Holder
@@ -233,8 +241,8 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"one of a script that ignores it": {[]check.Holder{ignoring(process(10, check.Origin{Shell: "sh", ShellPID: 5}))}, "stop app" + itself + "`kill -KILL 10`; if sh (pid 5), which has started it, starts another one: `kill 5`, then check again"},
 		"a master that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{})), ignoring(process(11, check.Origin{Master: 10, LeavesCopies: true}))}, "stop app and the others" + them + "`kill -KILL 10 11`"},
 		"copies that ignore it":           {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true})), ignoring(stopped(process(11, check.Origin{Master: 5, LeavesCopies: true})))}, "stop the processes of app and the one of which they are copies" + them + "`kill -KILL 5 10 11`"},
-		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill -KILL 5`, then check again"},
-		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`"},
+		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
+		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"one of two that ignores it":      {[]check.Holder{process(10, check.Origin{}), ignoring(process(11, check.Origin{}))}, "stop app: `kill 10`; then stop app" + itself + "`kill -KILL 11`"},
 		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
 		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
@@ -244,7 +252,23 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"suspended workers of another":    {[]check.Holder{stopped(process(11, check.Origin{Master: 10})), process(12, check.Origin{Master: 10})}, "stop the master of app, which may start another worker when one ends: `kill -CONT 10 11 && kill 10`, then check again"},
 		"workers of another":              {[]check.Holder{process(11, check.Origin{Master: 10}), process(12, check.Origin{Master: 10})}, "stop the master of app, which may start another worker when one ends: `kill 10`, then check again"},
 		"suspended ones of a hidden one":  {[]check.Holder{stopped(process(10, check.Origin{Master: 5, MasterUnseen: true}))}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill -CONT 5 10 && sudo kill 5`"},
-		"one suspended copy":              {[]check.Holder{stopped(process(10, check.Origin{Master: 5}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if pid 5, of which it is a copy, starts another one: `kill -CONT 5 && kill 5`"},
+		"one suspended copy":              {[]check.Holder{stopped(process(10, check.Origin{Master: 5}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
+		"copies of one that ignores it":   {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true, Condition: ignored}), process(11, check.Origin{Master: 5, LeavesCopies: true, Condition: ignored})}, "stop the processes of app, and before them at once the one of which they are copies, since it ignores SIGTERM: `kill -KILL 5 && kill 10 11`"},
+		"one copy of one that ignores it": {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true, Condition: ignored})}, "stop app: `kill 10`; if pid 5, of which it is a copy and which ignores SIGTERM, starts another one: `kill -KILL 5`, then check again"},
+		"one copy of a suspended one":     {[]check.Holder{process(10, check.Origin{Master: 5, Condition: held})}, "stop app: `kill 10`; if pid 5, of which it is a copy and which is suspended, starts another one: `kill -CONT 5 && kill 5`, then check again"},
+		"copies of a suspended one":       {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true, Condition: held}), process(11, check.Origin{Master: 5, LeavesCopies: true, Condition: held})}, "stop the processes of app and the one of which they are copies, of which some are suspended and have to be continued first: `kill -CONT 5 10 11 && kill 5 10 11`"},
+		"suspended copies":                {[]check.Holder{stopped(process(10, check.Origin{Master: 5, LeavesCopies: true})), process(11, check.Origin{Master: 5, LeavesCopies: true})}, "stop the processes of app and the one of which they are copies, of which some are suspended and have to be continued first: `kill -CONT 5 10 11 && kill 5 10 11`"},
+		"workers of a suspended one":      {[]check.Holder{process(11, check.Origin{Master: 10, Condition: held}), process(12, check.Origin{Master: 10, Condition: held})}, "stop the master of app, which may start another worker when one ends: `kill -CONT 10 && kill 10`, then check again"},
+		"a script that ignores it":        {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 5, Condition: ignored})}, "stop app: `kill 10`; if sh (pid 5), which has started it and which ignores SIGTERM, starts another one: `kill -KILL 5`, then check again"},
+		"a suspended script":              {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 5, Condition: held})}, "stop app: `kill 10`; if sh (pid 5), which has started it and which is suspended, starts another one: `kill -CONT 5 && kill 5`, then check again"},
+		"copies of another server":        {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true, Serves: "tcp [::]:`x`"}), process(11, check.Origin{Master: 5, LeavesCopies: true, Serves: "tcp [::]:`x`"})}, "stop app and 1 more: `kill 10 11`; if pid 5, of which it is a copy and which serves tcp [::]:'x', too, starts another one: `kill 5`, then check again"},
+		"what another server starts":      {[]check.Holder{process(10, check.Origin{Starter: 5, Serves: "tcp [::]:8081"})}, "stop app: `kill 10`; if pid 5, which has started it and which serves tcp [::]:8081, too, starts another one: `kill 5`, then check again"},
+		"a traced one":                    {[]check.Holder{in(traced, process(10, check.Origin{}))}, "stop app, which pid 77 traces and has stopped (detach or end that first): `kill 10`"},
+		"traced from somewhere else":      {[]check.Holder{in(unknown, process(10, check.Origin{}))}, "stop app, which a tracer has stopped (detach or end that first): `kill 10`"},
+		"a traced one that ignores it":    {[]check.Holder{in(check.Condition{TraceStopped: true, IgnoresTerm: true}, process(10, check.Origin{}))}, "stop app" + itself + "`kill -KILL 10`"},
+		"a traced script":                 {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 5, Condition: traced})}, "stop app: `kill 10`; if sh (pid 5), which has started it and which pid 77 traces and has stopped (detach or end that first), starts another one: `kill 5`, then check again"},
+		"workers of a blocked one":        {[]check.Holder{process(11, check.Origin{Master: 10, Condition: check.Condition{Blocked: true}}), process(12, check.Origin{Master: 10, Condition: check.Condition{Blocked: true}})}, "stop the master of app, which may start another worker when one ends, and which waits in the kernel and ends only when that returns: `kill 10`, then check again"},
+		"two blocked ones":                {[]check.Holder{in(check.Condition{Blocked: true}, process(10, check.Origin{})), in(check.Condition{Blocked: true, IgnoresTerm: true}, process(11, check.Origin{}))}, "stop app, which waits in the kernel and ends only when that returns: `kill 10` once, then check again (SIGKILL ends some such waits at once); then stop app, which waits in the kernel and ends only when that returns: `kill -KILL 11` once, then check again (SIGKILL ends some such waits at once)"},
 		"a suspended one of two masters":  {[]check.Holder{process(10, check.Origin{}), stopped(process(11, check.Origin{Master: 10})), process(20, check.Origin{})}, "stop app, whose workers are suspended and have to be continued first: `kill -CONT 10 11 && kill 10`; then stop app: `kill 20`"},
 		"a master without a socket":       {[]check.Holder{process(10, check.Origin{Master: 5, LeavesCopies: true}), process(11, check.Origin{Master: 5, LeavesCopies: true})}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`"},
 		"a hidden master":                 {[]check.Holder{process(10, check.Origin{Master: 5, MasterUnseen: true}), process(11, check.Origin{Master: 5, MasterUnseen: true})}, "as root, stop the master of app, which this user can't see and which may start another one when it ends: `sudo kill 5`"},

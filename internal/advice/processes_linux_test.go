@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,9 @@ while True:
 
 // gracefulPool is a pool whose master waits for its workers to end.
 var gracefulPool = strings.Replace(pool, "signal.SIGKILL)\n", "signal.SIGTERM)\n    while workers:\n        workers.remove(os.wait()[0])\n", 1)
+
+// deafPool is a pool whose master ignores SIGTERM.
+var deafPool = strings.Replace(pool, "SIGTERM, stop)", "SIGTERM, signal.SIG_IGN)", 1)
 
 // copies shares a socket with three forked copies of itself. It handles no signal, so
 // they outlive it. With an argument it ends, and leaves them orphans.
@@ -148,6 +152,22 @@ func TestRemediesOfProcesses(t *testing.T) {
 			suspendChildren(t, pid)
 			return pid
 		}, []string{"stop the master of python3", "`kill -CONT PID ", " && kill PID`"}},
+		{"a suspended master of workers with sockets of their own", func(t *testing.T) int {
+			pid := python(t, gracefulPool, "3")
+			suspend(t, pid)
+			return pid
+		}, []string{"stop the master of python3", "`kill -CONT PID && kill PID`"}},
+		{"a master without a socket that ignores SIGTERM", func(t *testing.T) int { return python(t, deafPool, "3") }, []string{"at once the one of which they are copies, since it ignores SIGTERM: `kill -KILL PID && kill "}},
+		{"copies with sockets of their own of a suspended process", func(t *testing.T) int {
+			pid := python(t, leaver)
+			suspend(t, pid)
+			return pid
+		}, []string{"of which some are suspended and have to be continued first: `kill -CONT PID ", " && kill PID "}},
+		{"suspended copies with sockets of their own", func(t *testing.T) int {
+			pid := python(t, leaver)
+			suspendChildren(t, pid)
+			return pid
+		}, []string{"of which some are suspended and have to be continued first: `kill -CONT PID ", " && kill PID "}},
 		{"a process that ignores SIGTERM", func(t *testing.T) int { return python(t, ignoring+listenScript, "8080") }, []string{"stop python3 by its own means", "ignores SIGTERM: `kill -KILL PID`"}},
 		{"the first process of a PID namespace", func(t *testing.T) int {
 			cmd, line := testbed.Start(t, "unshare", "--pid", "--fork", "--kill-child", "/usr/bin/python3", "-u", "-c", listenScript, "8080")
@@ -185,14 +205,9 @@ func TestRemediesOfProcesses(t *testing.T) {
 	}
 }
 
-// A program that has forked two servers and serves another port itself can't be told from a
-// master, and handles SIGTERM without ending them.
-func TestRemedyOfServersOfAnotherServer(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
-	bystander(t)
-	parent := python(t, `
+// otherServer has forked two servers and serves another port itself. It handles SIGTERM
+// without ending them.
+const otherServer = `
 import os, signal, socket, sys, time
 s = socket.create_server(("", 8080))
 for _ in range(2):
@@ -203,17 +218,55 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 s.close()
 other = socket.create_server(("", 8081))
 print("ready", flush=True)
-time.sleep(600)`)
-	kill := fmt.Sprintf("`kill %d`", parent)
+time.sleep(600)`
+
+// A process that serves another port, and not this one, goes on.
+func TestRemedyOfServersOfAnotherServer(t *testing.T) {
+	for name, c := range map[string]struct{ script, protocol string }{
+		"handles SIGTERM": {otherServer, "tcp"},
+		"default signals": {strings.Replace(otherServer, "signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n", "", 1), "tcp"},
+		"a single server": {strings.Replace(otherServer, "range(2)", "range(1)", 1), "tcp"},
+		"serves by UDP":   {strings.Replace(otherServer, `socket.create_server(("", 8081))`, `socket.socket(socket.AF_INET, socket.SOCK_DGRAM); other.bind(("0.0.0.0", 8081))`, 1), "udp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			parent := python(t, c.script)
+			r := place{}.taken(t, "8080")
+			wants(t, remedy(t, r).Text, "stop python3", "`kill ", fmt.Sprintf("; if pid %d, of which it is a copy and which serves ", parent), ":8081, too, starts another one: `kill ", "not", "master", fmt.Sprintf("`kill %d ", parent))
+			place{}.follow(t, "8080", r)
+			other := place{}.taken(t, "8081/"+c.protocol)
+			if other.Holders[0].PID != parent {
+				t.Errorf("the other port is held by %+v", other.Holders)
+			}
+			place{}.follow(t, "8081/"+c.protocol, other)
+		})
+	}
+}
+
+// A master that replaces its workers and serves another port, such as that of its metrics,
+// is known by the next check.
+func TestRemedyOfAMasterWithAnotherPort(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	master := python(t, strings.Replace(pool, "workers = []", `workers = []; metrics = socket.create_server(("127.0.0.1", 8081))`, 1), "3")
 	r := place{}.taken(t, "8080")
-	wants(t, remedy(t, r).Text, "which may start another worker when one ends: "+kill+", then check again", "not", "which starts")
-	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+	wants(t, remedy(t, r).Text, "and 2 more: `kill ", fmt.Sprintf("; if pid %d, of which it is a copy and which serves tcp 127.0.0.1:8081, too, starts another one: `kill %d`, then check again", master, master))
+	if out, err := exec.Command("sh", "-ec", fmt.Sprintf("kill %d", master)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	awaitEnd(t, parent)
-	r = place{}.taken(t, "8080")
-	wants(t, remedy(t, r).Text, "stop python3", "and 1 more: `kill ", "not", "master")
-	place{}.follow(t, "8080", r)
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+	// With both ports in one run it is the same.
+	master = python(t, strings.Replace(pool, "workers = []", `workers = []; metrics = socket.create_server(("127.0.0.1", 8081))`, 1), "3")
+	all := place{}.check(t, "--port", "8080", "--port", "8081")
+	wants(t, remedy(t, all[0]).Text, "which serves tcp 127.0.0.1:8081, too")
+	wants(t, remedy(t, all[1]).Text, fmt.Sprintf("`kill %d`", master))
 }
 
 // A master with a single worker can't be told from a program that has forked a
@@ -242,6 +295,58 @@ func TestRemedyOfASingleWorker(t *testing.T) {
 	}
 	if r.Status != check.Free {
 		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// What starts a server again may ignore SIGTERM or be suspended, and its command is one that
+// ends it then.
+func TestRemedyOfWhatStartsItAgain(t *testing.T) {
+	const handlingAgain = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_DFL)\n" + listenScript
+	loop := func(t *testing.T, trap string, words ...string) int {
+		script := trap + `; while :; do python3 -u -c "$0" 8080; sleep 0.1; done`
+		cmd, line := testbed.Start(t, words[0], append(words[1:], "-c", script, handlingAgain)...)
+		if line != "ready" {
+			t.Fatal(line)
+		}
+		return cmd.Process.Pid
+	}
+	for name, c := range map[string]struct {
+		start func(t *testing.T) (pid int)
+		want  string // PID stands for the one that start returns
+	}{
+		"a master that ignores SIGTERM": {func(t *testing.T) int { return python(t, deafPool, "1") }, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a suspended master": {func(t *testing.T) int {
+			pid := python(t, gracefulPool, "1")
+			suspend(t, pid)
+			return pid
+		}, "which is suspended, starts another one: `kill -CONT PID && kill PID`"},
+		"a script that ignores SIGTERM": {func(t *testing.T) int { return loop(t, `trap "" TERM`, "bash") }, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a script that is the first process of a PID namespace": {func(t *testing.T) int {
+			return childrenOf(t, loop(t, ":", "unshare", "--pid", "--fork", "--kill-child", "bash"))[0]
+		}, "which ignores SIGTERM, starts another one: `kill -KILL PID`"},
+		"a suspended script": {func(t *testing.T) int {
+			pid := loop(t, ":", "bash")
+			suspend(t, pid)
+			return pid
+		}, "which is suspended, starts another one: `kill -CONT PID && kill PID`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			pid := c.start(t)
+			r := place{}.taken(t, "8080")
+			want := strings.ReplaceAll(c.want, "PID", fmt.Sprint(pid))
+			wants(t, remedy(t, r).Text, want)
+			_, last, _ := strings.Cut(want, "`")
+			if out, err := exec.Command("sh", "-ec", strings.TrimSuffix(last, "`")).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if r := (place{}).check(t, "--port", "8080", "--wait", "1s")[0]; r.Status == check.InUse { // the server itself is left
+				place{}.follow(t, "8080", r)
+			}
+		})
 	}
 }
 
@@ -277,6 +382,102 @@ while True:
 				t.Errorf("%s: %s", r.Status, r.Message)
 			}
 		})
+	}
+}
+
+// A process that its tracer has stopped takes no signal, so the tracer comes first.
+func TestRemedyOfATracedProcess(t *testing.T) {
+	for name, c := range map[string]struct {
+		start func(t *testing.T) (pid int)
+		want  []string // PID stands for the one that start returns
+	}{
+		"a process": {func(t *testing.T) int { return python(t, handling+listenScript, "8080") }, []string{"stop python3, which pid TRACER traces and has stopped (detach or end that first): `kill PID`"}},
+		"a master":  {func(t *testing.T) int { return python(t, pool, "3") }, []string{"stop the master of python3", "and which pid TRACER traces and has stopped (detach or end that first): `kill PID`"}},
+		"copies":    {func(t *testing.T) int { return python(t, leaver) }, []string{"the one of which they are copies, which pid TRACER traces and has stopped (detach or end that first): `kill PID "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !isolated(t) {
+				return
+			}
+			bystander(t)
+			pid := c.start(t)
+			runtime.LockOSThread() // it is the thread that traces
+			defer runtime.UnlockOSThread()
+			if err := unix.PtraceAttach(pid); err != nil {
+				testbed.Missing(t, err.Error())
+			}
+			if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
+				t.Fatal(err)
+			}
+			r := place{}.taken(t, "8080")
+			for _, part := range c.want {
+				wants(t, remedy(t, r).Text, strings.NewReplacer("TRACER", fmt.Sprint(os.Getpid()), "PID", fmt.Sprint(pid)).Replace(part))
+			}
+			if err := unix.PtraceDetach(pid); err != nil {
+				t.Fatal(err)
+			}
+			place{}.follow(t, "8080", r)
+		})
+	}
+}
+
+// A process that waits in the kernel ends when that returns.
+func TestRemedyOfABlockedProcess(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	bystander(t)
+	// posix_spawn blocks signals and waits for the new process, which waits for a writer.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pid := python(t, `
+import os, socket, sys
+s = socket.create_server(("", 8080))
+print("ready", flush=True)
+os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_CLOSE, s.fileno()), (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])
+os.read(os.open(sys.argv[2], os.O_RDONLY), 1)`, pipe, pipe)
+	var r check.Result
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if r = (place{}).taken(t, "8080"); strings.Contains(remedy(t, r).Text, "the kernel") || time.Now().After(deadline) {
+			break
+		}
+	}
+	wants(t, remedy(t, r).Text, fmt.Sprintf("stop python3, which waits in the kernel and ends only when that returns: `kill %d` once, then check again", pid))
+	if out, err := exec.Command("sh", "-ec", remedy(t, r).Command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, remedy(t, place{}.taken(t, "8080")).Text, "waits in the kernel")
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
+// A socket that was sent and not yet received has no process. The remedy says that it may be
+// so, and where to look for it.
+func TestRemedyOfASocketOnItsWay(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	pid := python(t, `
+import socket, time
+s = socket.create_server(("", 8080))
+a, b = socket.socketpair()
+socket.send_fds(a, [b"x"], [s.fileno()])
+s.close()
+print("ready", flush=True)
+time.sleep(600)`)
+	r := place{}.taken(t, "8080")
+	wants(t, remedy(t, r).Text, "sent", "through a unix socket", "nobody has taken it yet", "not", "most likely ended")
+	if command, found := strings.CutPrefix(remedy(t, r).Command, "sudo grep "); found { // every process can be read here
+		out, _ := exec.Command("sh", "-c", "grep "+command).Output() // with an error if a process ends meanwhile
+		wants(t, string(out), fmt.Sprintf("/proc/%d/fdinfo/", pid))
 	}
 }
 
