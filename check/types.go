@@ -173,6 +173,9 @@ type Result struct {
 	// it is not known.
 	OS  string `json:"-"`
 	UID *int   `json:"-"`
+	// UnprivilegedFrom is the first port of the target that needs no right; nil if it is not
+	// known.
+	UnprivilegedFrom *int `json:"-"`
 	// Confined is set if portcheck runs in a container in which not even root may
 	// examine the processes of others.
 	Confined bool `json:"-"`

@@ -637,7 +637,6 @@ func TestClientInTheQueue(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	asNobody := place{prefix: []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}}
 	for name, p := range map[string]place{"root": {}, "nobody": asNobody} {
 		r := p.taken(t, "8080")
 		if len(r.Holders) != 1 || r.Holders[0].State != "listen" {
