@@ -117,11 +117,13 @@ func (n Need) explainOwned(r *Result, e evidence) {
 
 func (n Need) explainShadowed(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
 	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeEach(e.sockets)) + n.mismatch(e.sockets, e.facts.Machine)
 }
 
 func (n Need) explainInUse(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
 	r.Message = inUseMessage(e.where, e.be, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
 	switch {
 	case len(e.sockets) == 0:

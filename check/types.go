@@ -251,8 +251,12 @@ type Holder struct {
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
 	Condition
-	Kernel  bool `json:"kernel,omitempty"` // the kernel itself has the socket
-	*Listed      // in `portcheck list` only
+	Kernel bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	// Owner is set for the need's owner beside a holder that is not, and MayBeOwner where it
+	// is not known.
+	Owner      bool `json:"owner,omitempty"`
+	MayBeOwner bool `json:"may_be_owner,omitempty"`
+	*Listed         // in `portcheck list` only
 }
 
 // Condition is what decides how a process can be ended.

@@ -37,15 +37,23 @@ const (
 func stop(r check.Result) advice {
 	holders := r.Holders[:min(len(r.Holders), mostHolders)]
 	f := familyOf(holders)
+	own := ownersAmong(holders)
 	var ways []way
 	index := map[[3]string]int{}
 	killed, kernels := false, true
 	var unseen []string // the addresses of those that can't be seen
 	for _, h := range f.mastersFirst(holders) {
-		if f.pids[h.From().Master] && !h.From().LeavesCopies {
+		var w way
+		switch {
+		case h.Owner || h.MayBeOwner:
+			continue
+		case own.endWith(h):
+			w = way{holder: h, text: fmt.Sprintf("let `owner` match %s (pid %d) as well: it can't be ended without the owner", plain(holderName(h)), h.PID)}
+		case f.pids[h.From().Master] && !h.From().LeavesCopies:
 			continue // the master is among them, and ends them
+		default:
+			w = stopHolder(own.without(h), r, f)
 		}
-		w := stopHolder(h, r, f)
 		key := [3]string{w.text, w.command, w.word}
 		kernels = kernels && (h.Kernel || w.text == "")
 		killed = killed || strings.HasPrefix(w.command, "kill") || w.command == "taskkill"
@@ -103,6 +111,58 @@ func stop(r check.Result) advice {
 		a.text += "; other processes may hold it, too"
 	}
 	return a
+}
+
+// owners are the holders that are the need's owner, or may be, by what a command would end.
+type owners struct {
+	pids, masters map[int]bool
+	names         map[string]bool // of units, containers and Compose services
+}
+
+func ownersAmong(holders []check.Holder) owners {
+	own := owners{map[int]bool{}, map[int]bool{}, map[string]bool{}}
+	for _, h := range holders {
+		if !h.Owner && !h.MayBeOwner {
+			continue
+		}
+		own.pids[h.PID], own.masters[h.From().Master], own.names[h.Unit] = true, true, true
+		if c := h.Container; c != nil {
+			own.names[c.ID], own.names[c.Unit], own.names[c.Compose] = true, true, true
+		}
+	}
+	delete(own.masters, 0)
+	delete(own.names, "")
+	return own
+}
+
+// endWith reports whether a holder that is not the owner can't be ended without it.
+func (o owners) endWith(h check.Holder) bool {
+	master := h.From().Master
+	return o.pids[h.PID] || o.masters[h.PID] || o.pids[master] || o.masters[master] ||
+		h.Forwarder != nil && h.Container != nil && o.names[h.Container.ID]
+}
+
+// without returns a holder without the unit and the container that it shares with the
+// owner.
+func (o owners) without(h check.Holder) check.Holder {
+	if o.names[h.Unit] {
+		h.Unit = ""
+	}
+	switch {
+	case h.Container == nil:
+	case o.names[h.Container.ID]:
+		h.Container = nil
+	default:
+		c := *h.Container
+		if o.names[c.Unit] {
+			c.Unit = ""
+		}
+		if o.names[c.Compose] {
+			c.Compose = ""
+		}
+		h.Container = &c
+	}
+	return h
 }
 
 // family is how the processes among holders descend from each other.

@@ -362,3 +362,44 @@ func TestIPv6Addresses(t *testing.T) {
 		}
 	}
 }
+
+// Of what the owner shares with another holder, nothing is stopped.
+func TestRemedyBesideTheOwner(t *testing.T) {
+	other := func(change func(own, h *check.Holder)) []check.Holder {
+		own := check.Holder{Address: "127.0.0.1", Port: 8080, State: "listen", PID: 4711, Process: "app", Executable: "/opt/app", Owner: true}
+		h := check.Holder{Address: "127.0.0.2", Port: 8080, State: "listen", PID: 4712, Process: "perl", Executable: "/usr/bin/perl"}
+		change(&own, &h)
+		return []check.Holder{own, h}
+	}
+	const together = "let `owner` match perl (pid 4712) as well: it can't be ended without the owner"
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		want    string
+	}{
+		"nothing in common":           {other(func(own, h *check.Holder) { own.Unit, h.Unit = "app.service", "perl.service" }), "stop its service: `systemctl stop perl.service`"},
+		"the unit":                    {other(func(own, h *check.Holder) { own.Unit, h.Unit = "app.service", "app.service" }), "stop perl: `kill 4712`"},
+		"an owner that is not proven": {other(func(own, h *check.Holder) { own.Owner, own.MayBeOwner = false, true }), "stop perl: `kill 4712`"},
+		"the container": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web", Engine: "docker"}
+			h.Container = own.Container
+		}), "stop perl: `kill 4712`"},
+		"the Compose service": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web-1", Compose: "shop/web", Engine: "docker"}
+			h.Container = &check.Container{ID: "4567", Name: "web-2", Compose: "shop/web", Engine: "docker"}
+		}), "stop its container: `docker stop web-2`"},
+		"the unit of the container": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web-1", Unit: "pod.service", Engine: "podman"}
+			h.Container = &check.Container{ID: "4567", Name: "web-2", Unit: "pod.service", Engine: "podman"}
+		}), "stop its container: `podman stop web-2`"},
+		"it is the owner's copy":     {other(func(_, h *check.Holder) { h.Origin = &check.Origin{Master: 4711} }), together},
+		"it is the owner's master":   {other(func(own, _ *check.Holder) { own.Origin = &check.Origin{Master: 4712} }), together},
+		"the master":                 {other(func(own, h *check.Holder) { own.Origin = &check.Origin{Master: 9}; h.Origin = own.Origin }), together},
+		"the process, by one socket": {other(func(own, h *check.Holder) { own.PID = 4712 }), together},
+	} {
+		for _, status := range []check.Status{check.InUse, check.Shadowed, check.WrongOwner} {
+			if got := texts(taken(status, "x", c.holders...))[0]; !strings.HasPrefix(got, c.want) || strings.Contains(got, "4711") {
+				t.Errorf("%s, %s: %s, want %s", status, name, got, c.want)
+			}
+		}
+	}
+}

@@ -877,9 +877,7 @@ func startNginx(t *testing.T) int {
 func await(t *testing.T, port string) {
 	t.Helper()
 	manifest := filepath.Join(t.TempDir(), "portcheck.yml")
-	if err := os.WriteFile(manifest, []byte("version: 1\napp: x\nports: [{name: x, port: "+port+", expect: listening}]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeManifest(t, manifest, "{name: x, port: "+port+", expect: listening}")
 	if r := (place{}).check(t, manifest, "--wait", "20s")[0]; r.Status != check.Listening {
 		t.Fatalf("%s: %s", r.Status, r.Message)
 	}
