@@ -182,6 +182,18 @@ func (n Need) explainDenied(r *Result, e evidence) {
 	default:
 		r.Message = fmt.Sprintf("%s may not be bound by %s: %s", e.where, n.user(), privilegeText(e.facts))
 	}
+	holding := holdingPort(e.sockets)
+	if len(holding) == 0 {
+		return
+	}
+	n.listHolders(r, holding, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
+	if len(n.Owner) > 0 && ownership(n.Owner, holding, e.facts.Machine) == proven {
+		r.Message += fmt.Sprintf("; its owner, %s, has it now", describeAll(holding))
+	} else {
+		r.Message += fmt.Sprintf("; it is in use by %s", describeAll(holding))
+	}
+	n.noteUnseen(r, holding, e.facts.Gaps)
 }
 
 // privilegeText returns the ports that need a right, and which.

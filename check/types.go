@@ -252,8 +252,8 @@ type Holder struct {
 	Origin     *Origin    `json:"origin,omitempty"`
 	Condition
 	Kernel bool `json:"kernel,omitempty"` // the kernel itself has the socket
-	// Owner is set for the need's owner beside a holder that is not, and MayBeOwner where it
-	// is not known.
+	// Owner is set for the need's owner where the need is not met all the same, and MayBeOwner
+	// where it is not known whether it is the owner.
 	Owner      bool `json:"owner,omitempty"`
 	MayBeOwner bool `json:"may_be_owner,omitempty"`
 	*Listed         // in `portcheck list` only

@@ -113,7 +113,9 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.InUse:
 		status = InUse
 	case host.Denied:
-		if !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen }) {
+		// Linux looks at the right before it looks for others (inet_bind), so run_as could
+		// not bind the port without these either. The user of portcheck may not be the app's.
+		if n.RunAs != "" || !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen }) {
 			return Denied
 		}
 		status = InUse

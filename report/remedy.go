@@ -125,6 +125,15 @@ func remedyLeased(r check.Result) advice {
 }
 
 func remedyDenied(r check.Result) advice {
+	a := grant(r)
+	if slices.ContainsFunc(r.Holders, func(h check.Holder) bool { return !h.Owner && !h.MayBeOwner }) {
+		a.text += "; it is taken, too: " + stop(r).text
+	}
+	return a
+}
+
+// grant returns how an app may get the right to bind its port.
+func grant(r check.Result) advice {
 	if r.OS != "" && r.OS != "linux" {
 		return advice{text: fmt.Sprintf("run the app as a user that may bind port %d, or use another port", r.Port)}
 	}
