@@ -397,6 +397,8 @@ type Condition struct {
 	Stopped bool `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	// IgnoresTerm is set if SIGTERM does nothing to the process.
 	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	// MasksTerm is set if the process blocks SIGTERM, and nothing shows that it reads it.
+	MasksTerm bool `json:"masks_term,omitempty"`
 	// Blocked is set if it waits in the kernel and takes no signal meanwhile.
 	Blocked bool `json:"blocked,omitempty"`
 	// TraceStopped is set if its tracer has stopped it, a debugger for example: it takes no

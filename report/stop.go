@@ -18,6 +18,7 @@ type way struct {
 	word    string   // such as a PID
 	before  string   // a word that several ways have in common, and that comes before theirs
 	after   string   // what to do next; it ends the sentence
+	force   bool     // the command may do nothing, and SIGKILL ends the process then
 	resumed []string // further words, of processes that are only continued first
 	holder  check.Holder
 	many    string // text for several words; "" for text and a count
@@ -217,7 +218,7 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	}
 	for _, w := range ways {
 		switch {
-		case w.command != first.command || w.after != first.after || w.before != first.before || !slices.Equal(w.resumed, first.resumed):
+		case w.command != first.command || w.force != first.force || w.after != first.after || w.before != first.before || !slices.Equal(w.resumed, first.resumed):
 			rest = append(rest, w)
 		case len(words) == mostWords:
 			more++
@@ -236,7 +237,15 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	if ended, found := strings.CutSuffix(first.command, resume); found {
 		command = strings.Join(append([]string{command}, first.resumed...), " ") + " && " + ended + "kill " + all
 	}
-	return text + ": `" + command + "`" + first.after, command, more, rest
+	after := first.after
+	if first.force {
+		that := "it does"
+		if len(words) > 1 {
+			that = "they do"
+		}
+		after = fmt.Sprintf("; if %s not end: `%s %s`", that, forced, all) + after
+	}
+	return text + ": `" + command + "`" + after, command, more, rest
 }
 
 // resume continues a stopped process, which handles no other signal until then.
@@ -535,6 +544,8 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
 		case unable(from.Condition) != "":
 			w.text += ", which " + unable(from.Condition)
+		default:
+			w.force = h.MasksTerm || from.MasksTerm
 		}
 		w.many = w.text
 	case !alone && workers > 1 && from.Serves == "":
@@ -544,6 +555,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text += ", and which " + why
 		}
 		continueFirst(w, f.stopped[from.Master], from.Stopped)
+		w.force = from.MasksTerm
 	case unable(h.Condition) != "":
 		w.text, w.after = "stop "+name+", which "+unable(h.Condition), again(from, f)
 		if h.IgnoresTerm {
@@ -559,12 +571,12 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		if h.Stopped {
 			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
 		}
-		w.after = again(from, f)
+		w.after, w.force = again(from, f), h.MasksTerm
 		continueFirst(w, f.stopped[h.PID], h.Stopped)
 	case h.Stopped:
-		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
+		w.text, w.command, w.after, w.force = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f), h.MasksTerm
 	default:
-		w.after = again(from, f)
+		w.after, w.force = again(from, f), h.MasksTerm
 	}
 }
 
@@ -575,6 +587,8 @@ func end(pid int, c check.Condition) string {
 		return fmt.Sprintf("%s %d", forced, pid)
 	case c.Stopped:
 		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
+	case c.MasksTerm:
+		return fmt.Sprintf("kill %d` or, if it does not end, `%s %[1]d", pid, forced)
 	}
 	return fmt.Sprintf("kill %d", pid)
 }

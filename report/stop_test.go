@@ -225,6 +225,7 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 	}
 	ignored := check.Condition{IgnoresTerm: true}
 	held := check.Condition{Stopped: true}
+	masked := check.Condition{MasksTerm: true}
 	traced := check.Condition{TraceStopped: true, Tracer: 77}
 	unknown := check.Condition{TraceStopped: true}
 	in := func(c check.Condition, h check.Holder) check.Holder {
@@ -244,6 +245,11 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"one of two that ignores it":      {[]check.Holder{process(10, check.Origin{}), ignoring(process(11, check.Origin{}))}, "stop app: `kill 10`; then stop app" + itself + "`kill -KILL 11`"},
+		"one that blocks SIGTERM":         {[]check.Holder{in(masked, process(10, check.Origin{}))}, "stop app: `kill 10`; if it does not end: `kill -KILL 10`"},
+		"two that block SIGTERM":          {[]check.Holder{in(masked, process(10, check.Origin{})), process(11, check.Origin{}), in(masked, process(12, check.Origin{}))}, "stop app and 1 more: `kill 10 12`; if they do not end: `kill -KILL 10 12`; then stop app: `kill 11`"},
+		"a suspended one that blocks it":  {[]check.Holder{in(check.Condition{MasksTerm: true, Stopped: true}, process(10, check.Origin{}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if it does not end: `kill -KILL 10`"},
+		"copies of one that blocks it":    {[]check.Holder{in(masked, process(10, check.Origin{Master: 5, LeavesCopies: true, Condition: masked})), in(masked, process(11, check.Origin{Master: 5, LeavesCopies: true, Condition: masked}))}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`; if they do not end: `kill -KILL 5 10 11`"},
+		"a script that blocks it":         {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 5, Condition: masked})}, "stop app: `kill 10`; if sh (pid 5), which has started it, starts another one: `kill 5` or, if it does not end, `kill -KILL 5`, then check again"},
 		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
 		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
 		"a suspended copy":                {[]check.Holder{suspended, process(12, check.Origin{})}, "stop app: `kill 12`; then stop app, which is suspended and has to be continued first: `kill -CONT 11 && kill 11`"},
