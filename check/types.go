@@ -252,6 +252,8 @@ type Holder struct {
 	Origin     *Origin    `json:"origin,omitempty"`
 	Condition
 	Kernel bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	// Self is set if it is the process of portcheck that has checked.
+	Self bool `json:"self,omitempty"`
 	// Owner is set for the need's owner where the need is not met all the same, and MayBeOwner
 	// where it is not known whether it is the owner.
 	Owner      bool `json:"owner,omitempty"`

@@ -377,6 +377,8 @@ type Holder struct {
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
 	Engine string `json:"engine,omitempty"`
+	// Self is set if it is the process that probes, which was started with the socket.
+	Self bool `json:"self,omitempty"`
 	// LeftOver is set for a forwarder that no container needs any more.
 	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of FactUnit and FactContainer only root's programs can have

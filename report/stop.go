@@ -255,6 +255,8 @@ const resume = "kill -CONT"
 func stopHolder(h check.Holder, r check.Result, f family) way {
 	w := way{holder: h}
 	switch c := h.Container; {
+	case h.Self:
+		w.text = "portcheck itself has been started with this socket: it is free when portcheck ends; start portcheck without it (in Python `close_fds=True`), or close it before, to check"
 	case c != nil && c.Service != "":
 		w.text = "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
 	case c != nil && c.Engine == "kubernetes":
