@@ -468,7 +468,7 @@ func (x *autoPort) unmet(r *round, n Need, key resultKey, claimed *port.Bits) Re
 		}
 		if first == nil {
 			first = &s
-			result.Method, result.OS, result.UID = s.Method, s.OS, s.UID
+			result.Method, result.OS, result.UID, result.UnprivilegedFrom = s.Method, s.OS, s.UID, s.UnprivilegedFrom
 		}
 		switch {
 		case claimed != nil && claimed.Has(p):

@@ -117,11 +117,13 @@ func (n Need) explainOwned(r *Result, e evidence) {
 
 func (n Need) explainShadowed(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
 	r.Message = fmt.Sprintf("%s can be bound, but beside %s, which would share or steal its traffic", e.where, describeEach(e.sockets)) + n.mismatch(e.sockets, e.facts.Machine)
 }
 
 func (n Need) explainInUse(r *Result, e evidence) {
 	n.listHolders(r, e.sockets, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
 	r.Message = inUseMessage(e.where, e.be, e.sockets) + n.mismatch(e.sockets, e.facts.Machine)
 	switch {
 	case len(e.sockets) == 0:
@@ -180,6 +182,18 @@ func (n Need) explainDenied(r *Result, e evidence) {
 	default:
 		r.Message = fmt.Sprintf("%s may not be bound by %s: %s", e.where, n.user(), privilegeText(e.facts))
 	}
+	holding := holdingPort(e.sockets)
+	if len(holding) == 0 {
+		return
+	}
+	n.listHolders(r, holding, e.facts.Gaps)
+	n.markOwners(r, e.facts.Machine)
+	if len(n.Owner) > 0 && ownership(n.Owner, holding, e.facts.Machine) == proven {
+		r.Message += fmt.Sprintf("; its owner, %s, has it now", describeAll(holding))
+	} else {
+		r.Message += fmt.Sprintf("; it is in use by %s", describeAll(holding))
+	}
+	n.noteUnseen(r, holding, e.facts.Gaps)
 }
 
 // privilegeText returns the ports that need a right, and which.

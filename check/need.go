@@ -150,6 +150,9 @@ func describe(h host.Holder) string {
 	if h.Stopped {
 		parts = append(parts, "stopped")
 	}
+	if h.Self {
+		parts = append(parts, "portcheck itself")
+	}
 	if h.PID == 0 { // of an engine's allocation, or behind a rule
 		return strings.Join(parts, ", ")
 	}

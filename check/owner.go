@@ -40,11 +40,7 @@ func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) pro
 			result = min(result, unproven)
 		}
 		for _, h := range s.Holders {
-			best := foreign
-			for _, o := range owners {
-				best = max(best, isOwner(o, h, s, m))
-			}
-			result = min(result, best)
+			result = min(result, isOneOf(owners, h, s, m))
 		}
 	}
 	switch {
@@ -54,6 +50,25 @@ func ownership(owners []config.Owner, sockets []host.Socket, m host.Machine) pro
 		return foreign
 	}
 	return unproven
+}
+
+// isOneOf returns how certain it is that a holder of a socket is one of the owners.
+func isOneOf(owners []config.Owner, h host.Holder, s host.Socket, m host.Machine) proof {
+	best := foreign
+	for _, o := range owners {
+		best = max(best, isOwner(o, h, s, m))
+	}
+	return best
+}
+
+// markOwners marks the holders that are the need's owner, or may be: the remedy for the
+// others leaves these alone.
+func (n Need) markOwners(r *Result, m host.Machine) {
+	for i := range r.Held {
+		if x := &r.Held[i]; x.Holder != nil {
+			x.owner = isOneOf(n.Owner, *x.Holder, *x.Socket, m)
+		}
+	}
 }
 
 // isOwner matches a holder of a socket against every key that the owner sets. What

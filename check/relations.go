@@ -17,7 +17,7 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 // addRelations adds to a holder what it is to other processes: for whom it holds the
 // port, and which process would replace it.
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
-	out.Condition = h.Condition
+	out.Condition, out.Self = h.Condition, h.Self
 	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter, Condition: h.Above}
 	if h.AboveServes != nil {
 		from.Serves = h.AboveServes.String()

@@ -354,6 +354,8 @@ func (r *round) judge(n Need, proto port.Protocol, tried host.Tried, a answer) R
 	result := judge(n, proto, tried, facts)
 	n.followCallers(&result, proto, tried, facts, a.byPort)
 	result.OS, result.Confined, result.Withheld = a.Machine.OS, a.Machine.Confined, a.Machine.Withheld
+	from := a.Limits.UnprivilegedFrom
+	result.UnprivilegedFrom = &from
 	if uid := a.Machine.UID; uid >= 0 {
 		result.UID = &uid // a pointer into the answer would keep all of it in memory
 	}

@@ -174,6 +174,9 @@ type Result struct {
 	// it is not known.
 	OS  string `json:"-"`
 	UID *int   `json:"-"`
+	// UnprivilegedFrom is the first port of the target that needs no right; nil if it is not
+	// known.
+	UnprivilegedFrom *int `json:"-"`
 	// Confined is set if portcheck runs in a container in which not even root may
 	// examine the processes of others.
 	Confined bool `json:"-"`
@@ -249,8 +252,14 @@ type Holder struct {
 	Forwarder  *Forwarder `json:"forwarder,omitempty"`
 	Origin     *Origin    `json:"origin,omitempty"`
 	Condition
-	Kernel  bool `json:"kernel,omitempty"` // the kernel itself has the socket
-	*Listed      // in `portcheck list` only
+	Kernel bool `json:"kernel,omitempty"` // the kernel itself has the socket
+	// Self is set if it is the process of portcheck that has checked.
+	Self bool `json:"self,omitempty"`
+	// Owner is set for the need's owner where the need is not met all the same, and MayBeOwner
+	// where it is not known whether it is the owner.
+	Owner      bool `json:"owner,omitempty"`
+	MayBeOwner bool `json:"may_be_owner,omitempty"`
+	*Listed         // in `portcheck list` only
 }
 
 // Condition is what decides how a process can be ended.

@@ -117,7 +117,9 @@ func judgeEndpoint(n Need, a host.Attempt, tried host.Tried, sockets []host.Sock
 	case host.InUse:
 		status = InUse
 	case host.Denied:
-		if !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen }) {
+		// Linux looks at the right before it looks for others (inet_bind), so run_as could
+		// not bind the port without these either. The user of portcheck may not be the app's.
+		if n.RunAs != "" || !slices.ContainsFunc(sockets, func(s host.Socket) bool { return s.State == host.Listen }) {
 			return Denied
 		}
 		status = InUse
@@ -254,6 +256,7 @@ func judgeListening(n Need, proto port.Protocol, tried host.Tried, f host.Facts)
 		switch ownership(n.Owner, listeners, f.Machine) {
 		case foreign:
 			r.Status = WrongOwner
+			n.markOwners(&r, f.Machine)
 			r.Message = fmt.Sprintf("%s is served by a process that is not its owner: %s%s", subject, describeAll(listeners), n.mismatch(listeners, f.Machine))
 		case unproven:
 			r.Status = Unknown
@@ -424,6 +427,7 @@ func (n Need) listHolders(r *Result, sockets []host.Socket, gaps []host.Gap) {
 type HeldSocket struct {
 	Socket *host.Socket
 	Holder *host.Holder
+	owner  proof // whether it is the need's owner
 }
 
 // setHolders sets the sockets with their processes. Connections of a process that also
@@ -444,11 +448,11 @@ func (r *Result) setHolders(sockets []host.Socket) {
 		complete = complete && (s.Complete || s.State == host.TimeWait)
 		r.ForksUnseen = r.ForksUnseen || s.ForksUnseen
 		if len(s.Holders) == 0 && (holds || len(held) == 0) {
-			r.Held = append(r.Held, HeldSocket{s, nil})
+			r.Held = append(r.Held, HeldSocket{Socket: s})
 		}
 		for k := range s.Holders {
 			if h := &s.Holders[k]; holds || !holding[h.PID] {
-				r.Held = append(r.Held, HeldSocket{s, h})
+				r.Held = append(r.Held, HeldSocket{Socket: s, Holder: h})
 			}
 		}
 	}
@@ -462,6 +466,7 @@ func (r *Result) setHolders(sockets []host.Socket) {
 func (r *Result) list(most int64) (size int64, beyond int) {
 	for i, h := range r.Held {
 		holder := newHolder(*h.Socket, h.Holder)
+		holder.Owner, holder.MayBeOwner = h.owner == proven, h.owner == unproven
 		more := bytesOf(&holder)
 		if i > 0 && size+more > most {
 			beyond = len(r.Held) - i

@@ -51,6 +51,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 		s.details.jobs = environmentsLimit
 	}
 	s.missing = len(s.wanted)
+	s.findOwn()
 	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)
 		s.examineThreads()
@@ -58,6 +59,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 	} else {
 		s.examineLikely()
 	}
+	s.addOwn()
 	for _, socket := range sockets {
 		slices.SortFunc(socket.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
 	}
@@ -104,6 +106,7 @@ type search struct {
 	holders  []int // in the order found
 	forks    []int // of holders, with what these are forks of
 	unsure   bool  // there may be more of them
+	own      ownSockets
 	hidden   []int // could not be examined
 	reason   error // why
 	details  *details
@@ -258,7 +261,7 @@ func (s *search) addHolder(pid int, found []descriptor) {
 	}
 	held := false
 	for _, d := range found {
-		if !d.stillOpen() {
+		if s.own.has(d.inode, holder) || !d.stillOpen() {
 			continue
 		}
 		same := s.wanted[d.inode]

@@ -60,7 +60,8 @@ func (d *details) above(pid int) above {
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	if s, err := readStat(dir); err == nil {
 		status, _ := readKernelFile(dir + "status") // without it nothing is known
-		a = above{conditionOf(pid, s, status), leavesCopies(pid, status)}
+		a.Condition = conditionOf(pid, s, status)
+		a.leavesCopies = a.MasksTerm || leavesCopies(pid, status)
 	}
 	d.seenAbove[pid] = a
 	return a
@@ -77,7 +78,7 @@ func leavesCopies(pid int, status []byte) bool {
 // Many processes wait in the kernel for a moment, or are stopped at each call (strace).
 func conditionOf(pid int, s stat, status []byte) Condition {
 	_, ignored, err := onTerm(status)
-	c := Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid)}
+	c := Condition{Stopped: s.state == "T", IgnoresTerm: err == nil && ignored && !waitsForSignals(pid), MasksTerm: masksTerm(pid, status)}
 	if s.state != "D" && s.state != "t" {
 		return c
 	}
@@ -129,26 +130,62 @@ func waitsForSignals(pid int) bool {
 // first process of a PID namespace gets no signal that it does not handle, unless it is
 // SIGKILL from outside (pid_namespaces(7)).
 func onTerm(status []byte) (handled, ignored bool, err error) {
-	const term = 1 << (unix.SIGTERM - 1)
 	in := map[string]bool{}
 	for _, mask := range []string{"SigBlk:", "SigIgn:", "SigCgt:"} {
-		fields, err := statusLine(status, mask)
-		if err == nil && len(fields) != 1 {
-			err = fmt.Errorf("%d fields behind %s", len(fields), mask)
-		}
-		if err != nil {
+		if in[mask], err = hasTerm(status, mask); err != nil {
 			return false, false, err
 		}
-		set, err := strconv.ParseUint(string(fields[0]), 16, 64)
-		if err != nil {
-			return false, false, err
-		}
-		in[mask] = set&term != 0
 	}
 	handled = in["SigBlk:"] || in["SigCgt:"]
 	pids, err := statusLine(status, "NSpid:") // not there without PID namespaces
 	first := err == nil && len(pids) > 0 && string(pids[len(pids)-1]) == "1"
 	return handled, !handled && (in["SigIgn:"] || first), nil
+}
+
+// hasTerm reports whether SIGTERM is in a mask of /proc/PID/status.
+func hasTerm(status []byte, mask string) (bool, error) {
+	fields, err := statusLine(status, mask)
+	if err == nil && len(fields) != 1 {
+		err = fmt.Errorf("%d fields behind %s", len(fields), mask)
+	}
+	if err != nil {
+		return false, err
+	}
+	set, err := strconv.ParseUint(string(fields[0]), 16, 64)
+	return set&(1<<(unix.SIGTERM-1)) != 0, err
+}
+
+// masksTerm reports whether every thread of a process blocks SIGTERM, and the process has no
+// signalfd(2) to read it from. The kernel gives the signal to any thread that does not block
+// it, and one that waits in sigwait(3) does not. What is not known is false.
+func masksTerm(pid int, status []byte) bool {
+	const most = 1024
+	if blocked, err := hasTerm(status, "SigBlk:"); err != nil || !blocked {
+		return false
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	threads, err := os.ReadDir(dir + "/task")
+	if err != nil || len(threads) > most {
+		return false
+	}
+	for _, thread := range threads {
+		at := dir + "/task/" + thread.Name()
+		status, err := readKernelFile(at + "/status")
+		if unlessEnded(err, at) != nil {
+			return false
+		}
+		if blocked, err := hasTerm(status, "SigBlk:"); len(status) > 0 && (err != nil || !blocked) {
+			return false
+		}
+	}
+	descriptors, err := os.ReadDir(dir + "/fd")
+	if err != nil || len(descriptors) > descriptorsOfRelatives {
+		return false
+	}
+	return !slices.ContainsFunc(descriptors, func(d os.DirEntry) bool {
+		link, err := os.Readlink(dir + "/fd/" + d.Name())
+		return err == nil && link == "anon_inode:[signalfd]"
+	})
 }
 
 // starter returns the parent of a process if both execute the same file by the same

@@ -143,3 +143,36 @@ print("ready", flush=True)
 		}
 	}
 }
+
+// A process blocks SIGTERM if no thread takes it and no descriptor gives it out.
+func TestMasksTerm(t *testing.T) {
+	const block = "import ctypes, signal, threading\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+	for name, c := range map[string]struct {
+		script string
+		want   bool
+	}{
+		"by default":             {"import signal\n", false},
+		"in its thread":          {block, true},
+		"in all threads":         {block + "threading.Thread(target=signal.pause, daemon=True).start()\n", true},
+		"in one of two":          {"import signal, threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n", false},
+		"with a signalfd":        {block + "assert ctypes.CDLL(None).signalfd(-1, ctypes.byref(ctypes.create_string_buffer((1 << 14).to_bytes(8, 'little') + bytes(120))), 0) >= 0\n", false},
+		"in a thread of sigwait": {block + "threading.Thread(target=signal.sigwait, args=({signal.SIGTERM},), daemon=True).start()\n", false},
+	} {
+		cmd, line := testbed.Python(t, c.script+"print('ready', flush=True)\nsignal.sigwait({signal.SIGUSR1})")
+		if line != "ready" {
+			t.Fatal(line)
+		}
+		pid := cmd.Process.Pid
+		got := !c.want
+		for deadline := time.Now().Add(5 * time.Second); got != c.want && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = conditionOf(pid, stat{}, status).MasksTerm
+		}
+		if got != c.want {
+			t.Errorf("SIGTERM blocked %s: %t, want %t", name, got, c.want)
+		}
+	}
+}

@@ -402,6 +402,8 @@ type Holder struct {
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
 	Engine string `json:"engine,omitempty"`
+	// Self is set if it is the process that probes, which was started with the socket.
+	Self bool `json:"self,omitempty"`
 	// LeftOver is set for a forwarder that no container needs any more.
 	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of FactUnit and FactContainer only root's programs can have
@@ -422,6 +424,8 @@ type Condition struct {
 	Stopped bool `json:"stopped,omitempty"` // by a signal, until SIGCONT
 	// IgnoresTerm is set if SIGTERM does nothing to the process.
 	IgnoresTerm bool `json:"ignores_term,omitempty"`
+	// MasksTerm is set if the process blocks SIGTERM, and nothing shows that it reads it.
+	MasksTerm bool `json:"masks_term,omitempty"`
 	// Blocked is set if it waits in the kernel and takes no signal meanwhile.
 	Blocked bool `json:"blocked,omitempty"`
 	// TraceStopped is set if its tracer has stopped it, a debugger for example: it takes no

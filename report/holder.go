@@ -98,6 +98,9 @@ func holderText(h check.Holder) string {
 	if h.Stopped {
 		facts = append(facts, "stopped")
 	}
+	if h.Self {
+		facts = append(facts, "portcheck itself")
+	}
 	if len(facts) > 0 {
 		name += " (" + strings.Join(facts, ", ") + ")"
 	}

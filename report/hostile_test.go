@@ -356,7 +356,7 @@ func checkRoundTrip(t *testing.T, s string) {
 		want.Results[i].Notices[0].Message = noCode(want.Results[i].Notices[0].Message)
 	}
 	for i := range want.Results {
-		want.Results[i].OS, want.Results[i].UID = "", nil
+		want.Results[i].OS, want.Results[i].UID, want.Results[i].UnprivilegedFrom = "", nil, nil
 		for j := range want.Results[i].Holders {
 			want.Results[i].Holders[j].Minutes, want.Results[i].Holders[j].Container.MonitorUnit = 0, ""
 		}

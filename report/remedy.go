@@ -146,11 +146,23 @@ func remedyLeased(r check.Result) advice {
 }
 
 func remedyDenied(r check.Result) advice {
+	a := grant(r)
+	if slices.ContainsFunc(r.Holders, func(h check.Holder) bool { return !h.Owner && !h.MayBeOwner }) {
+		a.text += "; it is taken, too: " + stop(r).text
+	}
+	return a
+}
+
+// grant returns how an app may get the right to bind its port.
+func grant(r check.Result) advice {
 	if r.OS != "" && r.OS != "linux" {
 		return advice{text: fmt.Sprintf("run the app as a user that may bind port %d, or use another port", r.Port)}
 	}
-	if r.Port >= 1024 {
-		return advice{text: "ports from `sysctl net.ipv4.ip_unprivileged_port_start` up need no privilege; if this is one of them, a security policy denies the bind (SELinux, AppArmor, seccomp)"}
+	switch {
+	case r.UnprivilegedFrom == nil && r.Port >= 1024: // of a merged report
+		return advice{text: "grant the app CAP_NET_BIND_SERVICE if the port is below `sysctl net.ipv4.ip_unprivileged_port_start`; else a security policy denies the bind (SELinux, AppArmor, seccomp)"}
+	case r.UnprivilegedFrom != nil && int(r.Port) >= *r.UnprivilegedFrom:
+		return advice{text: fmt.Sprintf("ports from %d up (`sysctl net.ipv4.ip_unprivileged_port_start`) need no privilege here, so a security policy denies the bind (SELinux, AppArmor, seccomp): allow port %d in it, or use another port", *r.UnprivilegedFrom, r.Port)}
 	}
 	command := fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", r.Port)
 	return advice{"grant the app CAP_NET_BIND_SERVICE (in its unit: `AmbientCapabilities=CAP_NET_BIND_SERVICE`), " +

@@ -186,8 +186,28 @@ func TestRemedyForDenied(t *testing.T) {
 	if !strings.Contains(low, "CAP_NET_BIND_SERVICE") || !strings.Contains(low, "net.ipv4.ip_unprivileged_port_start=80") {
 		t.Errorf("port 80: %s", low)
 	}
-	if strings.Contains(high, "CAP_NET_BIND_SERVICE") || !strings.Contains(high, "sysctl net.ipv4.ip_unprivileged_port_start") {
+	if !strings.Contains(high, "a security policy") || !strings.Contains(high, "sysctl net.ipv4.ip_unprivileged_port_start") {
 		t.Errorf("port 1024: %s", high)
+	}
+}
+
+// What the system's own limit is decides, not the usual one.
+func TestRemedyForDeniedWithAnotherLimit(t *testing.T) {
+	for _, c := range []struct {
+		port  uint16
+		limit int
+		want  string
+	}{
+		{8080, 20000, "CAP_NET_BIND_SERVICE"},
+		{8080, 8080, "ports from 8080 up (`sysctl net.ipv4.ip_unprivileged_port_start`) need no privilege here, so a security policy denies the bind"},
+		{80, 0, "a security policy denies the bind"},
+		{80, 81, "net.ipv4.ip_unprivileged_port_start=80"},
+	} {
+		r := need(check.Denied, "x")
+		r.Port, r.UnprivilegedFrom = c.port, &c.limit
+		if got := texts(r)[0]; !strings.Contains(got, c.want) || strings.Contains(got, "security policy") == strings.Contains(got, "CAP_NET_BIND_SERVICE") {
+			t.Errorf("port %d where privileged ports end at %d: %s", c.port, c.limit, got)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ type way struct {
 	word    string   // such as a PID
 	before  string   // a word that several ways have in common, and that comes before theirs
 	after   string   // what to do next; it ends the sentence
+	force   bool     // the command may do nothing, and SIGKILL ends the process then
 	resumed []string // further words, of processes that are only continued first
 	holder  check.Holder
 	many    string // text for several words; "" for text and a count
@@ -37,15 +38,23 @@ const (
 func stop(r check.Result) advice {
 	holders := r.Holders[:min(len(r.Holders), mostHolders)]
 	f := familyOf(holders)
+	own := ownersAmong(holders)
 	var ways []way
 	index := map[[3]string]int{}
 	killed, kernels := false, true
 	var unseen []string // the addresses of those that can't be seen
 	for _, h := range f.mastersFirst(holders) {
-		if f.pids[h.From().Master] && !h.From().LeavesCopies {
+		var w way
+		switch {
+		case h.Owner || h.MayBeOwner:
+			continue
+		case own.endWith(h):
+			w = way{holder: h, text: fmt.Sprintf("let `owner` match %s (pid %d) as well: it can't be ended without the owner", Safe(holderName(h)), h.PID)}
+		case f.pids[h.From().Master] && !h.From().LeavesCopies:
 			continue // the master is among them, and ends them
+		default:
+			w = stopHolder(own.without(h), r, f)
 		}
-		w := stopHolder(h, r, f)
 		key := [3]string{w.text, w.command, w.word}
 		kernels = kernels && (h.Kernel || w.text == "")
 		killed = killed || strings.HasPrefix(w.command, "kill") || w.command == "taskkill"
@@ -105,6 +114,58 @@ func stop(r check.Result) advice {
 	return a
 }
 
+// owners are the holders that are the need's owner, or may be, by what a command would end.
+type owners struct {
+	pids, masters map[int]bool
+	names         map[string]bool // of units, containers and Compose services
+}
+
+func ownersAmong(holders []check.Holder) owners {
+	own := owners{map[int]bool{}, map[int]bool{}, map[string]bool{}}
+	for _, h := range holders {
+		if !h.Owner && !h.MayBeOwner {
+			continue
+		}
+		own.pids[h.PID], own.masters[h.From().Master], own.names[h.Unit] = true, true, true
+		if c := h.Container; c != nil {
+			own.names[c.ID], own.names[c.Unit], own.names[c.Compose] = true, true, true
+		}
+	}
+	delete(own.masters, 0)
+	delete(own.names, "")
+	return own
+}
+
+// endWith reports whether a holder that is not the owner can't be ended without it.
+func (o owners) endWith(h check.Holder) bool {
+	master := h.From().Master
+	return o.pids[h.PID] || o.masters[h.PID] || o.pids[master] || o.masters[master] ||
+		h.Forwarder != nil && h.Container != nil && o.names[h.Container.ID]
+}
+
+// without returns a holder without the unit and the container that it shares with the
+// owner.
+func (o owners) without(h check.Holder) check.Holder {
+	if o.names[h.Unit] {
+		h.Unit = ""
+	}
+	switch {
+	case h.Container == nil:
+	case o.names[h.Container.ID]:
+		h.Container = nil
+	default:
+		c := *h.Container
+		if o.names[c.Unit] {
+			c.Unit = ""
+		}
+		if o.names[c.Compose] {
+			c.Compose = ""
+		}
+		h.Container = &c
+	}
+	return h
+}
+
 // family is how the processes among holders descend from each other.
 type family struct {
 	pids    map[int]bool
@@ -157,7 +218,7 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	}
 	for _, w := range ways {
 		switch {
-		case w.command != first.command || w.after != first.after || w.before != first.before || !slices.Equal(w.resumed, first.resumed):
+		case w.command != first.command || w.force != first.force || w.after != first.after || w.before != first.before || !slices.Equal(w.resumed, first.resumed):
 			rest = append(rest, w)
 		case len(words) == mostWords:
 			more++
@@ -176,7 +237,15 @@ func together(ways []way) (text, command string, more int, rest []way) {
 	if ended, found := strings.CutSuffix(first.command, resume); found {
 		command = strings.Join(append([]string{command}, first.resumed...), " ") + " && " + ended + "kill " + all
 	}
-	return text + ": `" + command + "`" + first.after, command, more, rest
+	after := first.after
+	if first.force {
+		that := "it does"
+		if len(words) > 1 {
+			that = "they do"
+		}
+		after = fmt.Sprintf("; if %s not end: `%s %s`", that, forced, all) + after
+	}
+	return text + ": `" + command + "`" + after, command, more, rest
 }
 
 // resume continues a stopped process, which handles no other signal until then.
@@ -186,6 +255,8 @@ const resume = "kill -CONT"
 func stopHolder(h check.Holder, r check.Result, f family) way {
 	w := way{holder: h}
 	switch c := h.Container; {
+	case h.Self:
+		w.text = "portcheck itself has been started with this socket: it is free when portcheck ends; start portcheck without it (in Python `close_fds=True`), or close it before, to check"
 	case c != nil && c.Service != "":
 		w.text = "this job's own service holds it: give it another port in the workflow's `services:`, or give the app another port"
 	case c != nil && c.Engine == "kubernetes":
@@ -475,6 +546,8 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text, w.command = w.text+", of which some are suspended and have to be continued first", resume
 		case unable(from.Condition) != "":
 			w.text += ", which " + unable(from.Condition)
+		default:
+			w.force = h.MasksTerm || from.MasksTerm
 		}
 		w.many = w.text
 	case !alone && workers > 1 && from.Serves == "":
@@ -484,6 +557,7 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 			w.text += ", and which " + why
 		}
 		continueFirst(w, f.stopped[from.Master], from.Stopped)
+		w.force = from.MasksTerm
 	case unable(h.Condition) != "":
 		w.text, w.after = "stop "+name+", which "+unable(h.Condition), again(from, f)
 		if h.IgnoresTerm {
@@ -499,12 +573,12 @@ func stopProcess(w *way, h check.Holder, r check.Result, f family) {
 		if h.Stopped {
 			w.text = fmt.Sprintf("stop %s, which is suspended and has to be continued first, with its workers", name)
 		}
-		w.after = again(from, f)
+		w.after, w.force = again(from, f), h.MasksTerm
 		continueFirst(w, f.stopped[h.PID], h.Stopped)
 	case h.Stopped:
-		w.text, w.command, w.after = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f)
+		w.text, w.command, w.after, w.force = "stop "+name+", which is suspended and has to be continued first", resume, again(from, f), h.MasksTerm
 	default:
-		w.after = again(from, f)
+		w.after, w.force = again(from, f), h.MasksTerm
 	}
 }
 
@@ -515,6 +589,8 @@ func end(pid int, c check.Condition) string {
 		return fmt.Sprintf("%s %d", forced, pid)
 	case c.Stopped:
 		return fmt.Sprintf("%s %d && kill %[2]d", resume, pid)
+	case c.MasksTerm:
+		return fmt.Sprintf("kill %d` or, if it does not end, `%s %[1]d", pid, forced)
 	}
 	return fmt.Sprintf("kill %d", pid)
 }

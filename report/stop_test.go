@@ -225,6 +225,7 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 	}
 	ignored := check.Condition{IgnoresTerm: true}
 	held := check.Condition{Stopped: true}
+	masked := check.Condition{MasksTerm: true}
 	traced := check.Condition{TraceStopped: true, Tracer: 77}
 	unknown := check.Condition{TraceStopped: true}
 	in := func(c check.Condition, h check.Holder) check.Holder {
@@ -244,6 +245,11 @@ func TestRemedyOfSeveralProcesses(t *testing.T) {
 		"one copy that ignores it":        {[]check.Holder{ignoring(process(10, check.Origin{Master: 5, LeavesCopies: true}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"one copy of one that handles it": {[]check.Holder{ignoring(process(10, check.Origin{Master: 5}))}, "stop app" + itself + "`kill -KILL 10`; if pid 5, of which it is a copy, starts another one: `kill 5`, then check again"},
 		"one of two that ignores it":      {[]check.Holder{process(10, check.Origin{}), ignoring(process(11, check.Origin{}))}, "stop app: `kill 10`; then stop app" + itself + "`kill -KILL 11`"},
+		"one that blocks SIGTERM":         {[]check.Holder{in(masked, process(10, check.Origin{}))}, "stop app: `kill 10`; if it does not end: `kill -KILL 10`"},
+		"two that block SIGTERM":          {[]check.Holder{in(masked, process(10, check.Origin{})), process(11, check.Origin{}), in(masked, process(12, check.Origin{}))}, "stop app and 1 more: `kill 10 12`; if they do not end: `kill -KILL 10 12`; then stop app: `kill 11`"},
+		"a suspended one that blocks it":  {[]check.Holder{in(check.Condition{MasksTerm: true, Stopped: true}, process(10, check.Origin{}))}, "stop app, which is suspended and has to be continued first: `kill -CONT 10 && kill 10`; if it does not end: `kill -KILL 10`"},
+		"copies of one that blocks it":    {[]check.Holder{in(masked, process(10, check.Origin{Master: 5, LeavesCopies: true, Condition: masked})), in(masked, process(11, check.Origin{Master: 5, LeavesCopies: true, Condition: masked}))}, "stop the processes of app and the one of which they are copies: `kill 5 10 11`; if they do not end: `kill -KILL 5 10 11`"},
+		"a script that blocks it":         {[]check.Holder{process(10, check.Origin{Shell: "sh", ShellPID: 5, Condition: masked})}, "stop app: `kill 10`; if sh (pid 5), which has started it, starts another one: `kill 5` or, if it does not end, `kill -KILL 5`, then check again"},
 		"a master that ends its copies":   {[]check.Holder{process(10, check.Origin{}), process(11, check.Origin{Master: 10})}, "stop app: `kill 10`"},
 		"a master that leaves its copies": {[]check.Holder{process(10, check.Origin{Master: 12, LeavesCopies: true}), process(12, check.Origin{})}, "stop app and 1 more: `kill 12 10`"},
 		"a suspended copy":                {[]check.Holder{suspended, process(12, check.Origin{})}, "stop app: `kill 12`; then stop app, which is suspended and has to be continued first: `kill -CONT 11 && kill 11`"},
@@ -358,6 +364,47 @@ func TestIPv6Addresses(t *testing.T) {
 				if strings.Contains(text, `\x3a1`) {
 					t.Errorf("%s:\n%s", format, text)
 				}
+			}
+		}
+	}
+}
+
+// Of what the owner shares with another holder, nothing is stopped.
+func TestRemedyBesideTheOwner(t *testing.T) {
+	other := func(change func(own, h *check.Holder)) []check.Holder {
+		own := check.Holder{Address: "127.0.0.1", Port: 8080, State: "listen", PID: 4711, Process: "app", Executable: "/opt/app", Owner: true}
+		h := check.Holder{Address: "127.0.0.2", Port: 8080, State: "listen", PID: 4712, Process: "perl", Executable: "/usr/bin/perl"}
+		change(&own, &h)
+		return []check.Holder{own, h}
+	}
+	const together = "let `owner` match perl (pid 4712) as well: it can't be ended without the owner"
+	for name, c := range map[string]struct {
+		holders []check.Holder
+		want    string
+	}{
+		"nothing in common":           {other(func(own, h *check.Holder) { own.Unit, h.Unit = "app.service", "perl.service" }), "stop its service: `systemctl stop perl.service`"},
+		"the unit":                    {other(func(own, h *check.Holder) { own.Unit, h.Unit = "app.service", "app.service" }), "stop perl: `kill 4712`"},
+		"an owner that is not proven": {other(func(own, h *check.Holder) { own.Owner, own.MayBeOwner = false, true }), "stop perl: `kill 4712`"},
+		"the container": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web", Engine: "docker"}
+			h.Container = own.Container
+		}), "stop perl: `kill 4712`"},
+		"the Compose service": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web-1", Compose: "shop/web", Engine: "docker"}
+			h.Container = &check.Container{ID: "4567", Name: "web-2", Compose: "shop/web", Engine: "docker"}
+		}), "stop its container: `docker stop web-2`"},
+		"the unit of the container": {other(func(own, h *check.Holder) {
+			own.Container = &check.Container{ID: "0123", Name: "web-1", Unit: "pod.service", Engine: "podman"}
+			h.Container = &check.Container{ID: "4567", Name: "web-2", Unit: "pod.service", Engine: "podman"}
+		}), "stop its container: `podman stop web-2`"},
+		"it is the owner's copy":     {other(func(_, h *check.Holder) { h.Origin = &check.Origin{Master: 4711} }), together},
+		"it is the owner's master":   {other(func(own, _ *check.Holder) { own.Origin = &check.Origin{Master: 4712} }), together},
+		"the master":                 {other(func(own, h *check.Holder) { own.Origin = &check.Origin{Master: 9}; h.Origin = own.Origin }), together},
+		"the process, by one socket": {other(func(own, h *check.Holder) { own.PID = 4712 }), together},
+	} {
+		for _, status := range []check.Status{check.InUse, check.Shadowed, check.WrongOwner} {
+			if got := texts(taken(status, "x", c.holders...))[0]; !strings.HasPrefix(got, c.want) || strings.Contains(got, "4711") {
+				t.Errorf("%s, %s: %s, want %s", status, name, got, c.want)
 			}
 		}
 	}

@@ -142,3 +142,12 @@ func allHints(r check.Result) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// writeManifest writes a manifest of needs, in YAML's short form.
+func writeManifest(t *testing.T, path string, needs ...string) {
+	t.Helper()
+	text := "version: 1\napp: x\nports: [" + strings.Join(needs, ", ") + "]\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

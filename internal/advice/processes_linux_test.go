@@ -641,7 +641,6 @@ func TestClientInTheQueue(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	asNobody := place{prefix: []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"}}
 	for name, p := range map[string]place{"root": {}, "nobody": asNobody} {
 		r := p.taken(t, "8080")
 		if len(r.Holders) != 1 || r.Holders[0].State != "listen" {
@@ -794,6 +793,27 @@ signal.pause()
 	wants(t, remedy(t, r).Text, "`ip link del vx0`; that does not free 0.0.0.0:4789, which something else holds: find out which process holds it", "not", "check again")
 }
 
+// A process that blocks SIGTERM may never take it. The remedy says what ends it then.
+func TestRemedyOfAProcessThatBlocksSIGTERM(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	pid := python(t, "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"+listenScript, "8080")
+	for range 2 { // the first signal changes nothing
+		r := place{}.taken(t, "8080")
+		wants(t, remedy(t, r).Text, fmt.Sprintf("stop python3: `kill %d`; if it does not end: `kill -KILL %[1]d`", pid))
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if r := (place{}).check(t, "--port", "8080", "--wait", "10s")[0]; r.Status != check.Free {
+		t.Errorf("%s: %s", r.Status, r.Message)
+	}
+}
+
 // python starts a script and returns its PID.
 func python(t *testing.T, script string, args ...string) int {
 	t.Helper()
@@ -882,9 +902,7 @@ func startNginx(t *testing.T) int {
 func await(t *testing.T, port string) {
 	t.Helper()
 	manifest := filepath.Join(t.TempDir(), "portcheck.yml")
-	if err := os.WriteFile(manifest, []byte("version: 1\napp: x\nports: [{name: x, port: "+port+", expect: listening}]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeManifest(t, manifest, "{name: x, port: "+port+", expect: listening}")
 	if r := (place{}).check(t, manifest, "--wait", "20s")[0]; r.Status != check.Listening {
 		t.Fatalf("%s: %s", r.Status, r.Message)
 	}
