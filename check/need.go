@@ -17,7 +17,7 @@ import (
 type Need struct {
 	config.Port
 	App      string
-	Machine  string // the manifest's host: see exclude
+	Machine  string // the manifest's host: see footprint.excludes
 	Target   string
 	chosen   bool // Ports was chosen for an auto
 	anywhere bool // of Ports only the length counts

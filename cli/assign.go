@@ -90,7 +90,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 func (o *assignOptions) assignFlags(f *pflag.FlagSet) {
 	o.needFlags(f, "hold")
 	f.Var(&o.ranges, "range", "ports to choose from if a declared one can't be had, such as `8000-8099,9443`")
-	f.Var(&o.exclude, "exclude", "ports that are never chosen, such as `8080,8090-8092`")
+	f.Var(&o.exclude, "exclude", "ports that are never chosen instead of a declared one, such as `8080,8090-8092`")
 	f.Var(&o.wait, "wait", "wait for ports that others have for this long, such as `10m`")
 	jobFlag(f, &o.job)
 	o.connectFlags(f)

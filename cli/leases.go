@@ -20,8 +20,8 @@ func (a *app) leases() *cobra.Command {
 		Use:   "leases [-f FORMAT] [-t TARGET]",
 		Short: "List the ports that jobs hold on this machine, or on a target",
 		Long: `Lists the leases of a network namespace, those of all users; on systems other than
-Linux, those of this user. A keeper is the process that holds a lease; what it does
-not say within a second is left out.`,
+Linux, those of this user. A keeper is the process that holds a lease. All of them
+together have 750 ms for an answer, and what they have not said then is left out.`,
 		Example: `  portcheck leases
   portcheck leases -f json
   portcheck leases -t ssh://deploy@app1 -t ssh://deploy@app2`,
