@@ -99,7 +99,7 @@ type site struct {
 	unmet      int // a need that could not be met, or -1
 	// notices are about what was not seen when the ports were judged that it holds.
 	notices []Notice
-	err        error
+	err     error
 }
 
 // group is a need on all of its targets, where it gets one port.
