@@ -371,3 +371,18 @@ func TestSilentKeepersCostASecond(t *testing.T) {
 		}
 	}
 }
+
+// A keeper that has ended by the time at which assign is done holds nothing.
+func TestAssignWhoseKeeperEnds(t *testing.T) {
+	h := &holding{}
+	h.refuse = func(req host.LeaseRequest) error {
+		if req.Confirm {
+			h.held = nil
+		}
+		return nil
+	}
+	needs := []Need{needOf("a.yml", "x", ports(9000, 9000))}
+	if a, err := assign(t.Context(), "1", needs, h); err == nil || !strings.Contains(err.Error(), "so they are not leased") {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -242,10 +243,21 @@ func (a *assignment) confirm(ctx context.Context) error {
 		p.confirming = true
 		_, err := p.hold(ctx, host.LeaseRequest{Confirm: true})
 		if err != nil {
-			err = fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
+			return fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
 		}
-		return err
+		return a.stillHeld(ctx, p)
 	})
+}
+
+// stillHeld returns an error if the keeper that was started on a target has ended already.
+// One that is slow to answer has not.
+func (a *assignment) stillHeld(ctx context.Context, p *site) error {
+	first := host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0]}
+	reply, err := p.hold(ctx, host.LeaseRequest{Look: []host.LeasePort{first}})
+	if err == nil && !slices.ContainsFunc(reply.Leases, func(l host.Lease) bool { return l.ID == a.LeaseID || l.ID == "" }) {
+		err = errors.New("the process that holds the ports has ended, so they are not leased: look who ends processes of this user, such as a clean-up or the OOM killer, and assign again")
+	}
+	return err
 }
 
 // appsOf returns the apps of needs, one after the other.
