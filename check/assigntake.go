@@ -46,6 +46,9 @@ func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 		}
 		// The keeper of a job that has just ended needs a moment.
 		left := max(a.needs[unmet].Wait, moment) - time.Since(start)
+		if len(a.needs[unmet].Range) == 0 && a.ownLease(unmet) != nil {
+			left = 0 // the job would wait for itself
+		}
 		if left <= 0 {
 			why, err := a.whyUnmet(ctx, unmet, lastTry)
 			if err != nil {
@@ -312,6 +315,8 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		}
 		if j := a.claimant(i); j >= 0 && a.got[j] == a.needs[j].Ports.First {
 			a.moved[i] = a.claimText(i, j)
+		} else if h := a.ownLease(i); h != nil {
+			a.moved[i] = ownText(h)
 		}
 		for _, r := range results[i] {
 			if !r.Status.OK() {
@@ -320,6 +325,28 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		}
 	}
 	return -1, nil
+}
+
+// ownLease returns a lease by which the job has a port that a need declares, and not for that
+// need: one of a name that has changed since, for example. It is nil if there is none.
+func (a *assignment) ownLease(i int) *host.Lease {
+	n, held := a.needs[i], a.at[i].held
+	k := slices.IndexFunc(held, func(h host.Lease) bool {
+		return !n.Auto && !a.kept[i] && n.Ports.Contains(h.Port) && slices.Contains(n.Protocols, h.Protocol)
+	})
+	if k < 0 {
+		return nil
+	}
+	return &held[k]
+}
+
+// ownText says that the job has a port by a lease of its own.
+func ownText(h *host.Lease) string {
+	name := h.Name
+	if !strings.Contains(name, "/") { // else it has its app
+		name = titleOf(h.App, name)
+	}
+	return fmt.Sprintf("this job holds %s %d for %s (lease %s)", h.Protocol, h.Port, LeaseWord(name), LeaseWord(h.ID))
 }
 
 // judge checks some of a target's needs, on other first ports if there are some. It

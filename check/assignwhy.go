@@ -20,6 +20,8 @@ type UnmetError struct {
 	// of the run has that port, and Passing if only the last connections of a program do.
 	Status           Status
 	Claimed, Passing bool
+	// Own is the lease by which the job itself has that port, for another need.
+	Own string
 	// Denied is set if nobody has to end: the app's user may not bind its ports.
 	Denied bool
 }
@@ -90,6 +92,9 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 		}
 		switch j := a.claimant(i); {
 		case unmet.Message != "":
+		case j < 0 && a.ownLease(i) != nil:
+			h := a.ownLease(i)
+			unmet.Message, unmet.Own = ownText(h), h.ID
 		case j >= 0:
 			unmet.Message, unmet.Claimed = a.claimText(i, j), true
 		case !lastTry:
