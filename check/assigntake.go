@@ -150,7 +150,7 @@ func (a *assignment) forgetHeld(g *group) bool {
 
 // start has a keeper of a target hold ports for its needs.
 func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.Set) error {
-	p.wanting, p.started, p.unmet = nil, false, -1
+	p.wanting, p.started, p.making, p.unmet = nil, false, nil, -1
 	var own []Need
 	for i, n := range a.needs {
 		if a.at[i] == p {
@@ -183,6 +183,11 @@ func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.S
 	p.reply, p.started = reply, true
 	for k, i := range p.wanting {
 		a.got[i] = reply.First[k]
+		for n := range a.needs[i].Ports.Len() {
+			for _, proto := range a.needs[i].Protocols {
+				p.making = append(p.making, host.LeasePort{Protocol: proto, Port: reply.First[k] + uint16(n)})
+			}
+		}
 	}
 	return nil
 }
@@ -217,7 +222,7 @@ func (a *assignment) release(ctx context.Context) {
 		if !p.started {
 			return
 		}
-		p.started = false
+		p.started, p.making = false, nil
 		end := host.LeaseRequest{Release: &host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0], ID: a.LeaseID}}
 		if _, err := p.hold(ctx, end); err == nil || !p.confirming {
 			return // elsewhere it ends with the connection at the latest
