@@ -25,6 +25,7 @@ type holding struct {
 	starts  int
 	budgets []time.Duration                 // how long keepers might be waited for, each time
 	pending bool                            // a lease is not confirmed
+	slow    bool                            // keepers do not answer in time
 	alter   func(*host.LeaseReply)          // changes the answers
 	refuse  func(host.LeaseRequest) error   // may be nil
 	unmet   func(lease.Request) (int, bool) // a want that is not met, whatever is free
@@ -34,7 +35,13 @@ func (h *holding) Probe(ctx context.Context, req host.Request) (host.Facts, erro
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.budgets = append(h.budgets, req.LeaseBudget)
-	return h.sim.Probe(ctx, req)
+	facts, err := h.sim.Probe(ctx, req)
+	for _, l := range h.held {
+		if h.slow && !slices.Contains(req.Held, host.LeasePort{Protocol: l.Protocol, Port: l.Port}) {
+			facts.Leases = append(facts.Leases, host.Lease{Protocol: l.Protocol, Port: l.Port, UID: -1})
+		}
+	}
+	return facts, err
 }
 
 func (h *holding) Hold(_ context.Context, req host.LeaseRequest) (host.LeaseReply, error) {
@@ -401,5 +408,29 @@ func TestStartedNeedsOfManyLeases(t *testing.T) {
 	}
 	if block := started[many].Ports; block != (port.Range{First: 35_000, Last: 35_000 + many - 1}) || slices.Contains(missing, true) {
 		t.Errorf("the block is %s", block)
+	}
+}
+
+// A keeper that has ended by the time at which assign is done holds nothing.
+func TestAssignWhoseKeeperEnds(t *testing.T) {
+	h := &holding{}
+	h.refuse = func(req host.LeaseRequest) error {
+		if req.Confirm {
+			h.held = nil
+		}
+		return nil
+	}
+	needs := []Need{needOf("a.yml", "x", ports(9000, 9000))}
+	if a, err := assign(t.Context(), "1", needs, h); err == nil || !strings.Contains(err.Error(), "so they are not leased") {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
+// The keeper that was just started may be late with its answers, on a busy machine.
+func TestAssignWithASlowKeeper(t *testing.T) {
+	h := &holding{slow: true}
+	needs := []Need{needOf("a.yml", "x", ports(9000, 9001)), needOf("a.yml", "y", ports(9002, 9002), inRange("9000-9009"))}
+	if a, err := assign(t.Context(), "1", needs, h); err != nil || !slices.Equal(chosen(a), []uint16{9000, 9002}) {
+		t.Errorf("got %v, %v", chosen(a), err)
 	}
 }

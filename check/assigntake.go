@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,6 +46,9 @@ func (a *assignment) takeNew(ctx context.Context) (AssignedLease, error) {
 		}
 		// The keeper of a job that has just ended needs a moment.
 		left := max(a.needs[unmet].Wait, moment) - time.Since(start)
+		if len(a.needs[unmet].Range) == 0 && a.ownLease(unmet) != nil {
+			left = 0 // the job would wait for itself
+		}
 		if left <= 0 {
 			why, err := a.whyUnmet(ctx, unmet, lastTry)
 			if err != nil {
@@ -146,7 +150,7 @@ func (a *assignment) forgetHeld(g *group) bool {
 
 // start has a keeper of a target hold ports for its needs.
 func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.Set) error {
-	p.wanting, p.started, p.unmet = nil, false, -1
+	p.wanting, p.started, p.making, p.unmet = nil, false, nil, -1
 	var own []Need
 	for i, n := range a.needs {
 		if a.at[i] == p {
@@ -179,6 +183,11 @@ func (a *assignment) start(ctx context.Context, p *site, lists map[*group]port.S
 	p.reply, p.started = reply, true
 	for k, i := range p.wanting {
 		a.got[i] = reply.First[k]
+		for n := range a.needs[i].Ports.Len() {
+			for _, proto := range a.needs[i].Protocols {
+				p.making = append(p.making, host.LeasePort{Protocol: proto, Port: reply.First[k] + uint16(n)})
+			}
+		}
 	}
 	return nil
 }
@@ -213,7 +222,7 @@ func (a *assignment) release(ctx context.Context) {
 		if !p.started {
 			return
 		}
-		p.started = false
+		p.started, p.making = false, nil
 		end := host.LeaseRequest{Release: &host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0], ID: a.LeaseID}}
 		if _, err := p.hold(ctx, end); err == nil || !p.confirming {
 			return // elsewhere it ends with the connection at the latest
@@ -242,10 +251,21 @@ func (a *assignment) confirm(ctx context.Context) error {
 		p.confirming = true
 		_, err := p.hold(ctx, host.LeaseRequest{Confirm: true})
 		if err != nil {
-			err = fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
+			return fmt.Errorf("%w; the lease %s may be left there until %s, or until `portcheck release %s`", err, a.LeaseID, a.Expires.UTC().Format(time.RFC3339), a.LeaseID)
 		}
-		return err
+		return a.stillHeld(ctx, p)
 	})
+}
+
+// stillHeld returns an error if the keeper that was started on a target has ended already.
+// One that is slow to answer has not.
+func (a *assignment) stillHeld(ctx context.Context, p *site) error {
+	first := host.LeasePort{Protocol: p.request.Wants[0].Protocols[0], Port: p.reply.First[0]}
+	reply, err := p.hold(ctx, host.LeaseRequest{Look: []host.LeasePort{first}})
+	if err == nil && !slices.ContainsFunc(reply.Leases, func(l host.Lease) bool { return l.ID == a.LeaseID || l.ID == "" }) {
+		err = errors.New("the process that holds the ports has ended, so they are not leased: look who ends processes of this user, such as a clean-up or the OOM killer, and assign again")
+	}
+	return err
 }
 
 // appsOf returns the apps of needs, one after the other.
@@ -303,6 +323,8 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		}
 		if j := a.claimant(i); j >= 0 && a.got[j] == a.needs[j].Ports.First {
 			a.moved[i] = a.claimText(i, j)
+		} else if h := a.ownLease(i); h != nil {
+			a.moved[i] = ownText(h)
 		}
 		for _, r := range results[i] {
 			if !r.Status.OK() {
@@ -311,6 +333,28 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 		}
 	}
 	return -1, nil
+}
+
+// ownLease returns a lease by which the job has a port that a need declares, and not for that
+// need: one of a name that has changed since, for example. It is nil if there is none.
+func (a *assignment) ownLease(i int) *host.Lease {
+	n, held := a.needs[i], a.at[i].held
+	k := slices.IndexFunc(held, func(h host.Lease) bool {
+		return !n.Auto && !a.kept[i] && n.Ports.Contains(h.Port) && slices.Contains(n.Protocols, h.Protocol)
+	})
+	if k < 0 {
+		return nil
+	}
+	return &held[k]
+}
+
+// ownText says that the job has a port by a lease of its own.
+func ownText(h *host.Lease) string {
+	name := h.Name
+	if !strings.Contains(name, "/") { // else it has its app
+		name = titleOf(h.App, name)
+	}
+	return fmt.Sprintf("this job holds %s %d for %s (lease %s)", h.Protocol, h.Port, LeaseWord(name), LeaseWord(h.ID))
 }
 
 // judge checks some of a target's needs, on other first ports if there are some. It

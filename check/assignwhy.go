@@ -22,6 +22,8 @@ type UnmetError struct {
 	Claimed, Passing bool
 	// Lease is that of another job which has its declared port, if there is one.
 	Lease *host.Lease
+	// Own is the lease by which the job itself has that port, for another need.
+	Own string
 	// Denied is set if nobody has to end: the app's user may not bind its ports.
 	Denied bool
 }
@@ -97,6 +99,9 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 		}
 		switch j := a.claimant(i); {
 		case unmet.Message != "":
+		case j < 0 && a.ownLease(i) != nil:
+			h := a.ownLease(i)
+			unmet.Message, unmet.Own = ownText(h), h.ID
 		case j >= 0:
 			unmet.Message, unmet.Claimed = a.claimText(i, j), true
 		case !lastTry:

@@ -198,6 +198,8 @@ const (
 // validateLeases checks the leases of an answer.
 func validateLeases(leases []host.Lease) error {
 	length := 0
+	type texts struct{ id, job, app, name, user string }
+	seen := map[texts]bool{} // a lease of many ports has the same ones for each
 	for _, l := range leases {
 		if l.Port == 0 || !slices.Contains(port.Protocols, l.Protocol) || l.PID < 0 || l.UntilExit < 0 || l.UID < -1 || !inOurTimes(l.Since) || !inOurTimes(l.Expires) {
 			return errors.New("it has an impossible lease")
@@ -207,7 +209,10 @@ func validateLeases(leases []host.Lease) error {
 				return errors.New("a text of its leases is too long, or has control characters")
 			}
 		}
-		length += len(l.ID) + len(l.Job) + len(l.App) + len(l.Name) + len(l.User)
+		if t := (texts{l.ID, l.Job, l.App, l.Name, l.User}); !seen[t] {
+			seen[t] = true
+			length += len(l.ID) + len(l.Job) + len(l.App) + len(l.Name) + len(l.User)
+		}
 	}
 	if len(leases) > mostLeases || length > textOfAll+textOfLease*min(len(leases), 4096) {
 		return errors.New("it has too many leases")

@@ -16,7 +16,8 @@ type Opened struct {
 	Target
 	Err     error // why it could not be opened
 	host    host.Host
-	timeout time.Duration // of one operation on leases
+	timeout time.Duration    // of one operation on leases
+	making  []host.LeasePort // the ports of a lease that is being made
 	asked
 }
 
@@ -83,20 +84,22 @@ func (borrowed) Close() error { return nil }
 type limited struct {
 	host.Host
 	asked *asked
+	held  []host.LeasePort // by the job that asks
 }
 
 // Probe implements host.Host.
 func (l limited) Probe(ctx context.Context, req host.Request) (host.Facts, error) {
-	req.LeaseBudget = min(req.LeaseBudget, l.asked.budget())
+	req.LeaseBudget, req.Held = min(req.LeaseBudget, l.asked.budget()), l.held
 	facts, err := l.Host.Probe(ctx, req)
 	l.asked.add(facts.LeaseTime)
 	return facts, err
 }
 
-// Shared returns the target for a run, which does not close it.
+// Shared returns the target for a run, which does not close it. The keeper of a lease that
+// is being made is not asked there: on a busy machine it may be late.
 func (t *Opened) Shared() Target {
 	shared := t.Target
-	shared.Open = func(context.Context) (host.Host, error) { return borrowed{limited{t.host, &t.asked}}, t.Err }
+	shared.Open = func(context.Context) (host.Host, error) { return borrowed{limited{t.host, &t.asked, t.making}}, t.Err }
 	return shared
 }
 

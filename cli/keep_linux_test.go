@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -87,5 +90,60 @@ func TestKeeperOfNonsense(t *testing.T) {
 		if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitUnknown || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%q: %v, %s", text, err, stderr.String())
 		}
+	}
+}
+
+// With few descriptors assign fails and says so, or its keeper stays, however many clients
+// connect.
+func TestKeeperWithFewDescriptors(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(path, dir+"/portcheck"); err != nil {
+		t.Fatal(err)
+	}
+	kept, refused := false, false
+	for limit := 20; limit <= 84; limit += 4 {
+		assign := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d; exec portcheck assign -q --job few -p 20000-20009", limit))
+		assign.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := assign.CombinedOutput()
+		if err != nil {
+			refused = true
+			if !strings.Contains(string(out), "raise the limit of open files (`ulimit -n`)") {
+				t.Errorf("with %d descriptors: %s", limit, out)
+			}
+			continue
+		}
+		kept = true
+		var clients []net.Conn
+		for range 64 {
+			c, err := net.Dial("unix", "@portcheck/1/tcp/20000")
+			if err != nil {
+				t.Fatalf("with %d descriptors: %v, after %s", limit, err, out)
+			}
+			clients = append(clients, c)
+			_ = c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+			if _, err := c.Read(make([]byte, 1024)); err != nil {
+				t.Errorf("with %d descriptors a keeper says nothing: %v", limit, err)
+			}
+		}
+		for _, c := range clients {
+			c.Close()
+		}
+		if l, leased := lease.Look(port.TCP, 20009, time.Now().Add(10*time.Second)); !leased || l.Job != "few" {
+			t.Errorf("with %d descriptors: %v %+v, after %s", limit, leased, l, out)
+		}
+		if out, err := program(nil, "release", "--job", "few").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if !kept || !refused {
+		t.Errorf("kept: %v, refused: %v", kept, refused)
 	}
 }

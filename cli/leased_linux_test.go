@@ -298,3 +298,37 @@ func TestPortsThatCanNotBeWritten(t *testing.T) {
 		mustInDir(t, ".", "release", l.ID)
 	}
 }
+
+// A job that has leased very many ports knows and releases them, also where a stranger has
+// the names of as many others.
+func TestLeasesOfVeryManyPorts(t *testing.T) {
+	t.Parallel()
+	testbed.NeedUsers(t)
+	if !testbed.Isolated(t) {
+		return
+	}
+	for n := 10000; n < 14500; n++ { // they are listed before those of the job
+		l, err := net.Listen("unix", fmt.Sprintf("@portcheck/1/tcp/%d", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	usersMayRun(t)
+	as := func(args ...string) (string, error) {
+		cmd := exec.Command("setpriv", append([]string{"--reuid", "1234", "--clear-groups", "portcheck"}, args...)...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for range 2 {
+		if out, err := as("assign", "-q", "--job", "many", "-p", "30000-35199"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	if out, err := as("release", "--all"); err != nil || !strings.Contains(out, "and 5190 more") || strings.Count(out, "released") != 1 {
+		t.Errorf("release: %v: %s", err, out)
+	}
+	if out, err := as("release", "--job", "many"); err != nil || !strings.Contains(out, "there is no lease") {
+		t.Errorf("release again: %v: %s", err, out)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -175,4 +176,43 @@ func TestOneDirectoryByTwoPaths(t *testing.T) {
 		}
 		mustInDir(t, parent, "release", "--all")
 	}
+}
+
+// A need that was renamed can't have the port that the job holds under the old name. It is
+// told so at once, and how to go on.
+func TestRenamedNeed(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	write := func(name, rest string) {
+		writeText(t, filepath.Join(dir, "portcheck.yml"), "version: 1\napp: shop\nports:\n  - {name: "+name+", port: 20000"+rest+"}\n")
+	}
+	write("web", "")
+	id := leasedBy(t, dir)
+	write("frontend", "")
+	_, err := inDir(dir, nil, "assign", "--wait", "5m")
+	if err == nil {
+		t.Fatal("two needs have one port")
+	}
+	for _, want := range []string{"shop/frontend gets no port: this job holds tcp 20000 for shop/web (lease " + id + ")", "`portcheck release " + id + "`"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+	write("frontend", ", range: 20000-20009")
+	if out := mustInDir(t, dir, "assign"); !strings.Contains(out, "instead of 20000: this job holds tcp 20000 for shop/web") {
+		t.Error(out)
+	}
+	mustInDir(t, dir, "release", id)
+	write("backend", "")
+	mustInDir(t, dir, "assign")
+}
+
+// leasedBy assigns in a directory and returns the ID of the lease.
+func leasedBy(t *testing.T, dir string) string {
+	t.Helper()
+	mustInDir(t, dir, "assign")
+	return leasesIn(t, dir)[0].ID
 }

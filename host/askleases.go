@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -25,11 +26,21 @@ func (p *probe) askLeases() {
 	for _, t := range p.req.Tries {
 		wanted.add(t.Protocol, port.Set{t.Ports})
 	}
+	known := map[lease.Held]bool{}
+	for _, h := range p.req.Held {
+		if bits := wanted[h.Protocol]; bits != nil && bits.Has(h.Port) {
+			l := lease.Held{Protocol: h.Protocol, Port: h.Port}
+			known[l] = true
+			p.leases[protocolPort{h.Protocol, h.Port}] = Lease{Protocol: h.Protocol, Port: h.Port, UID: os.Geteuid(), Own: true}
+		}
+	}
 	locks := make([]lease.Held, 0, len(p.req.Tries))
 	for _, proto := range port.Protocols {
 		if bits := wanted[proto]; bits != nil {
 			for n := bits.Next(1); n <= port.MaxPort; n = bits.Next(uint16(n + 1)) {
-				locks = append(locks, lease.Held{Protocol: proto, Port: uint16(n)})
+				if l := (lease.Held{Protocol: proto, Port: uint16(n)}); !known[l] {
+					locks = append(locks, l)
+				}
 				if n == port.MaxPort {
 					break
 				}
@@ -45,7 +56,7 @@ func (p *probe) askLeases() {
 		all, err = lease.List(start.Add(budget))
 		held = slices.DeleteFunc(all, func(h lease.Held) bool {
 			bits := wanted[h.Protocol]
-			return bits == nil || !bits.Has(h.Port)
+			return bits == nil || !bits.Has(h.Port) || known[lease.Held{Protocol: h.Protocol, Port: h.Port}]
 		})
 	}
 	var listed lease.Listed

@@ -1,15 +1,18 @@
 package host
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/internal/testbed"
+	"github.com/org/portcheck/port"
 )
 
 var (
@@ -479,5 +482,26 @@ func TestNetlinkDeniedZone(t *testing.T) {
 	}
 	if got := facts.Tried[1].Attempts[0].Device; got != "lo" {
 		t.Errorf("device %q, want lo", got)
+	}
+}
+
+// Of ports that the job is known to hold the keeper is not asked: it may be late.
+func TestKeeperThatIsLate(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	l, err := net.Listen("unix", "@portcheck/1/tcp/8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	req := tries(t, "tcp any 8080")
+	req.Job, req.LeaseBudget = "7", time.Millisecond
+	for _, held := range [][]LeasePort{nil, {{Protocol: port.TCP, Port: 8080}}} {
+		req.Held = held
+		facts := probeWith(t, testbed.Faults{}, req)
+		if got := outcomes(facts.Tried[0].Attempts); strings.Contains(got, "ok") != (held != nil) {
+			t.Errorf("held: %v: got %s", held, got)
+		}
 	}
 }

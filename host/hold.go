@@ -184,18 +184,23 @@ func release(ctx context.Context, r *LeasePort, deadline time.Time) bool {
 // Runs reports whether there is a process with which a lease can end.
 func Runs(pid int) bool { return lease.Runs(pid) }
 
-// mostDescribed limits the leased ports of an answer that have texts.
+// mostDescribed limits the leased ports of an answer that have texts, of those which the
+// user that answers may not end: strangers can bind the names of all ports.
 const mostDescribed = 4096
 
 // describeLeases returns the leases that ports have, for the job that asks.
 func describeLeases(held []lease.Held, job string) []Lease {
 	users := map[int]string{}
 	all := []Lease{}
-	for i, h := range held {
+	left := mostDescribed
+	for _, h := range held {
 		l := Lease{Protocol: h.Protocol, Port: h.Port, PID: h.PID, UID: h.UID}
 		l.Own = job != "" && h.OwnedBy(job)
 		l.Ours = os.Geteuid() == 0 || h.UID == os.Geteuid() // on Windows both are -1
-		if i < mostDescribed {
+		if !l.Ours {
+			left--
+		}
+		if l.Ours || left >= 0 {
 			name, known := users[h.UID]
 			if !known && (h.UID >= 0 || h.UID == os.Geteuid()) {
 				name, _ = userOf(h.UID) // the uid says as much

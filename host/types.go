@@ -48,6 +48,8 @@ type Request struct {
 	Scanned bool `json:"scanned,omitempty"`
 	// Job is the job that asks: ports that it has leased are bound as free ones are.
 	Job string `json:"job,omitempty"`
+	// Held are ports that Job is known to have leased: their keepers are not asked.
+	Held []LeasePort `json:"held,omitempty"`
 	// OwnLeases asks for all leases of Job.
 	OwnLeases bool `json:"own_leases,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.

@@ -4,6 +4,7 @@ package lease
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,7 @@ func bindAll(kind int, n uint16, options ...int) (int, error) {
 func bindOn(family, kind int, address unix.Sockaddr, options []int) (int, error) {
 	fd, err := unix.Socket(family, kind, 0)
 	if err != nil {
-		return -1, err
+		return -1, withRemedy(err)
 	}
 	unix.CloseOnExec(fd) // a keeper starts no other program
 	if family == unix.AF_INET6 {
@@ -43,4 +44,15 @@ func bindOn(family, kind int, address unix.Sockaddr, options []int) (int, error)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// withRemedy returns an error that says what to do if there are no more descriptors.
+func withRemedy(err error) error {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w; raise the limit of open files (`ulimit -n`)", err)
+	case errors.Is(err, unix.ENFILE):
+		return fmt.Errorf("%w; raise `sysctl fs.file-max`, or close files", err)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,20 +113,58 @@ func (h *hold) takeOne(w Want, index int, protocol port.Protocol, n uint16) erro
 	return err
 }
 
+// mostOrders is how many orders are tried in which wants take their ports.
+const mostOrders = 4
+
 // pass takes ports for all wants or for none. Of the wants that it could not meet,
-// unmet is one. It is doubtful if another request may give ports back.
+// unmet is one. It is doubtful if another request may give ports back. If one want gets
+// nothing because of the others, it comes first in the next order, and all take their
+// lowest ports, so that the blocks lie close together.
 func (h *hold) pass(ctx context.Context, wants []Want) (first []uint16, unmet int, doubtful bool, err error) {
+	order := byChoice(wants)
+	h.taken = map[numbered]bool{}
+	for n := 1; ; n++ {
+		first, unmet, doubtful, err = h.takeAll(ctx, wants, order)
+		if unmet < 0 || err != nil || doubtful || unmet == order[0] || n == mostOrders {
+			return first, unmet, doubtful, err
+		}
+		if n == 1 {
+			wants = ascending(wants)
+		}
+		k := slices.Index(order, unmet)
+		order = slices.Insert(slices.Delete(order, k, k+1), 0, unmet)
+	}
+}
+
+// byChoice returns the indexes of wants, those with the least choice first, and then the
+// longest: others can give way.
+func byChoice(wants []Want) []int {
 	order := make([]int, len(wants))
-	size := make([]int, len(wants))
+	blocks := make([]int, len(wants))
 	for i, w := range wants {
 		order[i] = i
 		for _, r := range w.Ports {
-			size[i] += r.Len()
+			blocks[i] += r.Len()
 		}
 	}
-	// Those with the least choice come first: others can give way.
-	slices.SortStableFunc(order, func(a, b int) int { return size[a] - size[b] })
-	first, h.taken = make([]uint16, len(wants)), map[numbered]bool{}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(blocks[a], blocks[b]), cmp.Compare(wants[b].Length, wants[a].Length))
+	})
+	return order
+}
+
+// ascending returns the wants with their ports in ascending order.
+func ascending(wants []Want) []Want {
+	wants = slices.Clone(wants)
+	for i := range wants {
+		wants[i].Ports = slices.SortedFunc(slices.Values(wants[i].Ports), func(a, b port.Range) int { return cmp.Compare(a.First, b.First) })
+	}
+	return wants
+}
+
+// takeAll takes ports for all wants, in that order, or for none.
+func (h *hold) takeAll(ctx context.Context, wants []Want, order []int) (first []uint16, unmet int, doubtful bool, err error) {
+	first = make([]uint16, len(wants))
 	start := h.mark()
 	for _, i := range order {
 		found := false

@@ -38,7 +38,7 @@ func guardUDP(n uint16, _ *lingering) ([]func(), error) {
 		return closers(err, all)
 	}
 	fd4, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
+	if err = withRemedy(err); err == nil {
 		err = unix.SetsockoptInt(fd4, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err == nil {

@@ -61,10 +61,8 @@ func (k *keeper) begin(ctx context.Context) (Reply, error) {
 		return Reply{Unmet: &unmet}, nil
 	}
 	k.taken = nil
-	for _, l := range k.locks {
-		if err := k.publish(l); err != nil {
-			return Reply{}, err
-		}
+	if err := k.publish(); err != nil {
+		return Reply{}, err
 	}
 	return Reply{First: first}, nil
 }

@@ -25,6 +25,7 @@ type keeper struct {
 
 // prepare opens the directory of the locks.
 func (k *keeper) prepare() error {
+	time.Sleep(time.Nanosecond) // Go opens its poller then, and ends the program if it can't later
 	if k.request.Directory == "" {
 		k.request.Directory = directory()
 	}
@@ -40,8 +41,17 @@ func (k *keeper) prepare() error {
 	return nil
 }
 
-// publish makes a lock a lease.
-func (k *keeper) publish(l lock) error {
+// publish makes the locks a lease.
+func (k *keeper) publish() error {
+	for _, l := range k.locks {
+		if err := k.publishOne(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *keeper) publishOne(l lock) error {
 	said, err := line(written{k.leaseOf(l), os.Getpid()})
 	if err != nil {
 		return err

@@ -16,6 +16,10 @@ import (
 const (
 	mostClients = 32          // clients of a keeper at the same time
 	clientTime  = time.Second // how long a client may take
+	pollerFiles = 2           // descriptors of Go's poller
+	// spareFiles are descriptors that a keeper has left for clients: one more connects before
+	// the oldest has to go, and one file is read to know who it is.
+	spareFiles = mostClients + 2
 )
 
 // keeper holds the ports of one lease and answers about it.
@@ -26,6 +30,8 @@ type keeper struct {
 	// begun and ends are when the lease begins and ends, as sinceBoot says it.
 	begun, ends time.Duration
 	poll        int            // the epoll descriptor
+	wake        int            // an event that ends the wait
+	spare       []int          // descriptors that are kept for clients while ports are taken
 	until       int32          // the pidfd of the process with which the lease ends
 	byFD        map[int32]lock // the locks
 	clients     map[int32]client
@@ -41,6 +47,21 @@ func (k *keeper) prepare() error {
 	k.byFD, k.clients = map[int32]lock{}, map[int32]client{}
 	var err error
 	if k.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return withRemedy(err)
+	}
+	if k.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return withRemedy(err)
+	}
+	if err := k.watch(k.wake); err != nil {
+		return err
+	}
+	// Go opens its poller at the first sleep, and ends the program if it can't.
+	if err := k.reserve(pollerFiles); err != nil {
+		return err
+	}
+	k.closeSpare()
+	time.Sleep(time.Nanosecond)
+	if err := k.reserve(spareFiles); err != nil {
 		return err
 	}
 	pid := k.request.UntilExit
@@ -55,13 +76,38 @@ func (k *keeper) prepare() error {
 	return k.watch(fd)
 }
 
-// publish makes a lock a lease: it listens.
-func (k *keeper) publish(l lock) error {
-	if err := unix.Listen(l.fd, 128); err != nil {
-		return err
+// reserve makes descriptors that serve nothing, so that there are some later.
+func (k *keeper) reserve(count int) error {
+	for range count {
+		fd, err := unix.FcntlInt(uintptr(k.wake), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("the lease can't be served: %w", withRemedy(err))
+		}
+		k.spare = append(k.spare, fd)
 	}
-	k.byFD[int32(l.fd)] = l
-	return k.watch(l.fd)
+	return nil
+}
+
+func (k *keeper) closeSpare() {
+	for _, fd := range k.spare {
+		unix.Close(fd)
+	}
+	k.spare = nil
+}
+
+// publish makes the locks a lease: they listen.
+func (k *keeper) publish() error {
+	for _, l := range k.locks {
+		if err := unix.Listen(l.fd, 128); err != nil {
+			return err
+		}
+		k.byFD[int32(l.fd)] = l
+		if err := k.watch(l.fd); err != nil {
+			return err
+		}
+	}
+	k.closeSpare()
+	return nil
 }
 
 func (k *keeper) watch(fd int) error {
@@ -70,14 +116,7 @@ func (k *keeper) watch(fd int) error {
 
 // serve answers clients until the lease ends.
 func (k *keeper) serve(ctx context.Context) error {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return err
-	}
-	if err := k.watch(wake); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
+	stop := context.AfterFunc(ctx, func() { _, _ = unix.Write(k.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
 	defer stop()
 	events := make([]unix.EpollEvent, 16)
 	for {
@@ -103,7 +142,7 @@ func (k *keeper) serve(ctx context.Context) error {
 				if k.read(e.Fd) {
 					return nil
 				}
-			} else if e.Fd == int32(wake) || e.Fd == k.until && k.until > 0 {
+			} else if e.Fd == int32(k.wake) || e.Fd == k.until && k.until > 0 {
 				return nil
 			} // else it is of a client that had to go
 		}

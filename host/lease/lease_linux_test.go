@@ -143,7 +143,7 @@ func TestLeaseIsHeldUntilReleased(t *testing.T) {
 	}
 	pair := want(8000, 8009)
 	pair.Protocols, pair.Length, pair.Name = []port.Protocol{port.TCP, port.UDP}, 2, "pair"
-	reply := mustStart(t, request("a", want(8000, 8009), pair))
+	reply := mustStart(t, request("a", want(8000, 8000), pair))
 	if !slices.Equal(reply.First, []uint16{8000, 8001}) {
 		t.Fatalf("got %v", reply)
 	}
@@ -494,6 +494,35 @@ func TestNamesStayDifferentAndShort(t *testing.T) {
 		now := time.Now()
 		if said, err := line(Lease{ID: worst, Job: worst, App: worst, Name: worst, Since: now, Expires: now}); err != nil || len(said) > mostLine {
 			t.Errorf("%q: %d bytes, %v", text, len(said), err)
+		}
+	}
+}
+
+// Wants that fit get their ports wherever a job starts to look.
+func TestBlocksThatJustFit(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	const first, last = 8000, 8011
+	for at := uint16(first); at <= last; at++ {
+		var wants []Want
+		for _, length := range []int{1, 5, 5} {
+			w := want(at, last)
+			if at > first {
+				w.Ports = append(w.Ports, port.Range{First: first, Last: at - 1})
+			}
+			w.Ports = w.Ports.Without(func(p uint16) bool { return int(p)+length-1 > last })
+			w.Length = length
+			wants = append(wants, w)
+		}
+		if reply := mustStart(t, request("a", wants...)); reply.Unmet != nil {
+			t.Errorf("from %d on, want %d gets nothing", at, *reply.Unmet)
+			continue
+		}
+		for n := uint16(first); n <= last; n++ {
+			if _, leased := Look(port.TCP, n, soon()); leased && !Release(port.TCP, n, soon()) {
+				t.Fatal("not released")
+			}
 		}
 	}
 }

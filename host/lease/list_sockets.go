@@ -35,7 +35,7 @@ func list(uid int, deadline time.Time) ([]Held, error) {
 func listNames() ([]Held, error) {
 	f, err := os.Open("/proc/net/unix")
 	if err != nil {
-		return nil, err
+		return nil, withRemedy(err)
 	}
 	defer f.Close()
 	return listening(f)

@@ -89,12 +89,8 @@ func (c *connector) connect(name string) (int, error) {
 type noSocket struct{ error }
 
 func (e noSocket) Error() string {
-	text := "socket: " + e.error.Error()
+	text := "socket: " + withRemedy(e.error).Error()
 	switch {
-	case errors.Is(e.error, unix.EMFILE):
-		return text + "; raise the limit of open files (`ulimit -n`)"
-	case errors.Is(e.error, unix.ENFILE):
-		return text + "; raise `sysctl fs.file-max`, or close files"
 	case errors.Is(e.error, unix.EAFNOSUPPORT), errors.Is(e.error, unix.EPERM), errors.Is(e.error, unix.EACCES):
 		return text + "; allow portcheck AF_UNIX sockets (in RestrictAddressFamilies of its unit, or in whatever else filters its system calls)"
 	}
