@@ -147,3 +147,25 @@ func TestKeeperWithFewDescriptors(t *testing.T) {
 		t.Errorf("kept: %v, refused: %v", kept, refused)
 	}
 }
+
+// A request that is too large has an error that says so, and what to do.
+func TestRequestThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	if !testbed.Isolated(t) {
+		return
+	}
+	var text strings.Builder
+	text.WriteString("version: 1\nrange: 10000-39999\nexclude: [")
+	for n := 10000; n < 40000; n += 6 {
+		fmt.Fprintf(&text, "%d, ", n)
+	}
+	text.WriteString("40000]\nports:\n")
+	for n := range 600 {
+		fmt.Fprintf(&text, "  - {name: n%d, port: auto}\n", n)
+	}
+	dir := t.TempDir()
+	writeText(t, dir+"/portcheck.yml", text.String())
+	if _, err := inDir(dir, nil, "assign", "-q", "--job", "large"); err == nil || !strings.Contains(err.Error(), "the request is larger than 16 MiB: assign fewer needs at once") {
+		t.Error(err)
+	}
+}

@@ -19,8 +19,14 @@ const (
 func Keep(ctx context.Context, in io.Reader, out io.Writer, detach func() error) error {
 	k := &keeper{since: time.Now()}
 	begun := sinceBoot()
-	if err := json.NewDecoder(io.LimitReader(in, mostRequest)).Decode(&k.request); err != nil {
-		return fmt.Errorf("the request can't be read: %w", err)
+	limited := &io.LimitedReader{R: in, N: mostRequest}
+	if err := json.NewDecoder(limited).Decode(&k.request); err != nil {
+		err = fmt.Errorf("the request can't be read: %w", err)
+		if limited.N <= 0 {
+			err = fmt.Errorf("the request is larger than %d MiB: assign fewer needs at once, or give them a range with fewer gaps", mostRequest>>20)
+		}
+		_ = json.NewEncoder(out).Encode(Reply{Error: err.Error()}) // else the exit code shows it
+		return err
 	}
 	lifetime := k.request.Lifetime
 	if lifetime == 0 {

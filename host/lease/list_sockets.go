@@ -27,8 +27,20 @@ func list(uid int, deadline time.Time) ([]Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A socket of a file can have the same name in the list, so the locks are asked.
-	return lookAll(names, uid, deadline)
+	// A socket of a file can have the same name in the list, so the locks are asked, those
+	// of this user first: strangers that do not answer take no time from them.
+	own, err := lookAll(names, os.Geteuid(), deadline)
+	if uid >= 0 {
+		return own, err
+	}
+	others := slices.DeleteFunc(names, func(h Held) bool {
+		_, found := slices.BinarySearchFunc(own, h, byNumber)
+		return found
+	})
+	all, err := lookAll(others, -1, deadline)
+	all = append(all, own...)
+	slices.SortFunc(all, byNumber)
+	return all, err
 }
 
 // listNames returns the ports of which the kernel lists a lock.
