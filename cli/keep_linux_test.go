@@ -115,7 +115,7 @@ func TestKeeperWithFewDescriptors(t *testing.T) {
 		out, err := assign.CombinedOutput()
 		if err != nil {
 			refused = true
-			if !strings.Contains(string(out), "raise the limit of open files (`ulimit -n`)") {
+			if !strings.Contains(string(out), "raise the limit of open files ('ulimit -n')") {
 				t.Errorf("with %d descriptors: %s", limit, out)
 			}
 			continue

@@ -199,7 +199,7 @@ func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config
 			} else if spec := cmp.Or(respelled(bad[i].File), bad[i].File); isPort(spec) {
 				bad[i].Message += "; to check a port without a manifest: portcheck -p " + spec
 			} else if o.atRoot && bad[i].File == args[0] && !strings.ContainsAny(args[0], `./\`) && bad[i].Message == "no such file" {
-				bad[i].Message += ", and no command of that name: see `portcheck --help`"
+				bad[i].Message += ", and no command of that name: see 'portcheck --help'"
 			}
 		}
 	}

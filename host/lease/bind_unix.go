@@ -50,9 +50,9 @@ func bindOn(family, kind int, address unix.Sockaddr, options []int) (int, error)
 func withRemedy(err error) error {
 	switch {
 	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w; raise the limit of open files (`ulimit -n`)", err)
+		return fmt.Errorf("%w; raise the limit of open files ('ulimit -n')", err)
 	case errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("%w; raise `sysctl fs.file-max`, or close files", err)
+		return fmt.Errorf("%w; raise 'sysctl fs.file-max', or close files", err)
 	}
 	return err
 }

@@ -415,7 +415,7 @@ func TestLeasesThatCantBeAskedFor(t *testing.T) {
 		"nothing denied":        {testbed.Faults{}, "80", "201 true <nil>"},
 		"100 descriptors":       {files(100), "80", "201 true <nil>"},
 		"10 descriptors":        {files(10), "80", "201 true <nil>"},
-		"no descriptor":         {files(0), "8080", "0 true socket: too many open files; raise the limit of open files (`ulimit -n`)"},
+		"no descriptor":         {files(0), "8080", "0 true socket: too many open files; raise the limit of open files ('ulimit -n')"},
 		"no AF_UNIX":            {noUnix, "8080", "listed: 200 true socket: address family not supported by protocol; allow portcheck AF_UNIX sockets"},
 		"AF_UNIX is denied":     {deny(unix.SYS_SOCKET, unix.AF_UNIX, syscall.EPERM), "81", "listed: 200 true socket: operation not permitted; allow portcheck AF_UNIX sockets"},
 		"connects forbidden":    {deny(unix.SYS_CONNECT, -1, syscall.EACCES), "8080", "listed: 200 true connect: permission denied; allow portcheck connections"},
