@@ -18,9 +18,12 @@ var supervisors = []string{"runsv", "s6-supervise", "supervise", "supervisord", 
 // port, and which process would replace it.
 func addRelations(out *Holder, h host.Holder, s host.Socket) {
 	out.Condition, out.Self = h.Condition, h.Self
-	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter, Condition: h.Above}
-	if h.AboveServes != nil {
-		from.Serves = h.AboveServes.String()
+	from := Origin{Master: h.Master, MasterUnseen: h.MasterUnseen, LeavesCopies: h.LeavesCopies, Starter: h.Starter}
+	if above := h.Above; above != nil {
+		from.Condition = above.Condition
+		if above.Serves != nil {
+			from.Serves = above.Serves.String()
+		}
 	}
 	if len(s.Units) > 0 && slices.Contains(s.Units, h.Unit) {
 		from.SocketUnit = s.Units[0]

@@ -63,9 +63,9 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	case h.MasterUnseen:
 	case h.Master > 0:
 		a := d.above(h.Master)
-		h.Above, h.LeavesCopies = a.Condition, a.leavesCopies
+		h.Above, h.LeavesCopies = a.condition(), a.leavesCopies
 	case h.Starter > 0 || h.OfScript:
-		h.Above = d.above(h.Parent).Condition
+		h.Above = d.above(h.Parent).condition()
 	}
 
 	status, err := readKernelFile(dir + "status")

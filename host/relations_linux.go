@@ -50,6 +50,14 @@ type above struct {
 	leavesCopies bool
 }
 
+// condition returns the condition, or nil if it is the usual one.
+func (a above) condition() *Above {
+	if a.Condition == (Condition{}) {
+		return nil
+	}
+	return &Above{Condition: a.Condition}
+}
+
 // above reads about a process once: it may have a thousand copies. What is not known is
 // false.
 func (d *details) above(pid int) above {
@@ -250,7 +258,11 @@ func addServed(ctx context.Context, sockets []*Socket) {
 				served[pid] = all
 			}
 			if len(all) > 0 && !slices.ContainsFunc(all, func(o *Socket) bool { return o.Inode == s.Inode }) {
-				h.AboveServes = &all[0].Endpoint
+				above := Above{Serves: &all[0].Endpoint} // the one of h is that of other sockets, too
+				if h.Above != nil {
+					above.Condition = h.Above.Condition
+				}
+				h.Above = &above
 			}
 		}
 	}

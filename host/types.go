@@ -376,25 +376,26 @@ type Holder struct {
 	// directories that leads to it, and the process calls itself so.
 	Names []string `json:"names,omitempty"`
 	Condition
-	// Master is the process of which this one is a forked copy, 0 if it is none. A
-	// server that runs workers replaces one that ends.
-	Master int `json:"master,omitempty"`
 	// MasterUnseen is set if /proc hides the master (mount option hidepid).
 	MasterUnseen bool `json:"master_unseen,omitempty"`
 	// LeavesCopies is set if the master does not handle SIGTERM: whatever ends it does not
 	// end its copies.
 	LeavesCopies bool `json:"leaves_copies,omitempty"`
-	// Starter is the parent, if it executes the same file and this one is no copy of it.
-	Starter int `json:"starter,omitempty"`
 	// OfScript is set if the parent is a shell that runs a script. The script may have a
 	// loop that starts the process again.
 	OfScript bool `json:"of_script,omitempty"`
-	// Above is the condition of whoever may start another one: the master, else the starter
-	// or the shell.
-	Above Condition `json:"above,omitzero"`
-	// AboveServes is the first other endpoint at which the master or the starter serves, if
-	// it does not hold this socket.
-	AboveServes *port.Endpoint `json:"above_serves,omitempty"`
+	// Self is set if it is the process that probes, which was started with the socket.
+	Self bool `json:"self,omitempty"`
+	// LeftOver is set for a forwarder that no container needs any more.
+	LeftOver bool `json:"left_over,omitempty"`
+	// Master is the process of which this one is a forked copy, 0 if it is none. A
+	// server that runs workers replaces one that ends.
+	Master int `json:"master,omitempty"`
+	// Starter is the parent, if it executes the same file and this one is no copy of it.
+	Starter int `json:"starter,omitempty"`
+	// Above is whoever may start another one: the master, else the starter or the shell. It
+	// is nil if nothing is known that matters.
+	Above *Above `json:"above,omitempty"`
 	// Parent and ParentName are the parent's PID and name. A name can be forged.
 	Parent     int    `json:"parent,omitempty"`
 	ParentName string `json:"parent_name,omitempty"`
@@ -404,10 +405,6 @@ type Holder struct {
 	// Engine is the container engine that the name of the cgroup belongs to: docker,
 	// podman, containerd, cri-o or kubernetes; empty if it is not known.
 	Engine string `json:"engine,omitempty"`
-	// Self is set if it is the process that probes, which was started with the socket.
-	Self bool `json:"self,omitempty"`
-	// LeftOver is set for a forwarder that no container needs any more.
-	LeftOver bool `json:"left_over,omitempty"`
 	// Vouched lists which of FactUnit and FactContainer only root's programs can have
 	// named. A user names the cgroups that he owns as he likes. The container of a
 	// forwarder that a user runs is what his own conmon or engine says.
@@ -434,6 +431,14 @@ type Condition struct {
 	// signal but SIGKILL. Tracer is the tracer's PID, 0 if /proc does not show that.
 	TraceStopped bool  `json:"trace_stopped,omitempty"`
 	Tracer       int32 `json:"tracer,omitempty"`
+}
+
+// Above is what matters of a process that may start a holder again.
+type Above struct {
+	Condition
+	// Serves is the first other endpoint at which the process serves, if it does not hold
+	// the socket.
+	Serves *port.Endpoint `json:"serves,omitempty"`
 }
 
 // Job is a job of a CI system, or of portcheck's own. All of it is text that the process
