@@ -300,11 +300,15 @@ func (n Need) allHeldBy(held ownLeases) []host.Lease {
 			bits.Add(h.Port)
 		}
 	}
+	var allowed, excluded port.Bits
+	allowed.AddSet(n.Range)
+	excluded.AddSet(n.Exclude)
 	var whole []host.Lease
 	for _, h := range candidates {
 		block := port.Range{First: h.Port, Last: h.Port + uint16(n.Ports.Len()-1)}
 		lacks := func(proto port.Protocol) bool { return !ours[proto].HasAll(block) }
-		if h.Protocol == n.Protocols[0] && block.First <= block.Last && !slices.ContainsFunc(n.Protocols, lacks) && n.allows(block) {
+		asked := !n.Auto && block == n.Ports
+		if h.Protocol == n.Protocols[0] && block.First <= block.Last && !slices.ContainsFunc(n.Protocols, lacks) && (asked || allowed.HasAll(block) && !excluded.HasAny(block)) {
 			whole = append(whole, h)
 		}
 	}

@@ -10,19 +10,6 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// allows reports whether a block may be the need's, wherever it is free.
-func (n Need) allows(block port.Range) bool {
-	if !n.Auto && block == n.Ports {
-		return true
-	}
-	for p := range (port.Set{block}).All {
-		if !n.Range.Contains(p) || n.Exclude.Contains(p) {
-			return false
-		}
-	}
-	return true
-}
-
 // look finds out which ports of a target's ranges can't be had, without a bind: only what
 // is locked is bound. It also finds the needs that have their own server already.
 func (a *assignment) look(ctx context.Context, p *site) error {

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
+	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
 )
 
@@ -327,23 +327,29 @@ func TestCompareManyPrograms(t *testing.T) {
 // The cost grows with the listeners, not with their pairs: on one port with thousands
 // of addresses, with thousands of programs on one socket, and on thousands of ports.
 func TestCompareIsLinear(t *testing.T) {
-	const n = 20000
-	before, now := make([][]Holder, 3), make([][]Holder, 3)
-	for i := range n {
-		address := fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255)
-		before[0] = append(before[0], listens(t, "127.0.0.1:80", by("nginx", 1)), listens(t, address+":80", by(fmt.Sprint("a", i), 1)))
-		now[0] = append(now[0], listens(t, "11."+address[3:]+":80", by(fmt.Sprint("a", i), 1)))
-		before[1] = append(before[1], listens(t, "0.0.0.0:80", by(fmt.Sprint("a", i), 1), without("unit")))
-		now[1] = append(now[1], listens(t, "0.0.0.0:80", by(fmt.Sprint("b", i), 1), without("container")))
-		before[2] = append(before[2], listens(t, fmt.Sprintf("0.0.0.0:%d", i+1), by("nginx", 1)))
-		now[2] = append(now[2], listens(t, fmt.Sprintf("[::]:%d", i+1)))
-	}
-	for i := range before {
-		start := time.Now()
-		c := Compare(listingOf(before[i]), listingOf(now[i]), CompareOptions{})
-		if took := time.Since(start); took > 20*time.Second { // pairs would take minutes
-			t.Errorf("case %d took %s for %d changes", i, took, len(c.Changes))
-		}
+	address := func(first byte, i int) string { return fmt.Sprintf("%d.%d.%d.%d:80", first, i>>16, i>>8&255, i&255) }
+	for name, add := range map[string]func(i int) (before, now []Holder){
+		"addresses": func(i int) (before, now []Holder) {
+			program := by(fmt.Sprint("a", i), 1)
+			return []Holder{listens(t, "127.0.0.1:80", by("nginx", 1)), listens(t, address(10, i), program)}, []Holder{listens(t, address(11, i), program)}
+		},
+		"programs": func(i int) (before, now []Holder) {
+			return []Holder{listens(t, "0.0.0.0:80", by(fmt.Sprint("a", i), 1), without("unit"))}, []Holder{listens(t, "0.0.0.0:80", by(fmt.Sprint("b", i), 1), without("container"))}
+		},
+		"ports": func(i int) (before, now []Holder) {
+			return []Holder{listens(t, fmt.Sprintf("0.0.0.0:%d", i+1), by("nginx", 1))}, []Holder{listens(t, fmt.Sprintf("[::]:%d", i+1))}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testbed.Linear(t, 20_000, func(size int) func() {
+				var before, now []Holder
+				for i := range size {
+					b, n := add(i)
+					before, now = append(before, b...), append(now, n...)
+				}
+				return func() { Compare(listingOf(before), listingOf(now), CompareOptions{}) }
+			})
+		})
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -251,14 +250,9 @@ func TestHostileProjectsEndSoon(t *testing.T) {
 		"nested": {nested, tooDeep},
 	} {
 		t.Run(name, func(t *testing.T) {
-			start := time.Now()
 			_, found := loadProject(t, c.files)
 			if !slices.ContainsFunc(found, func(p problem) bool { return p.kind == c.want }) {
 				t.Errorf("got %v", lines(withoutKinds(found)))
-			}
-			t.Logf("%v, %d problems", time.Since(start), len(found))
-			if time.Since(start) > 30*time.Second {
-				t.Error("it took too long")
 			}
 		})
 	}

@@ -1,9 +1,6 @@
 package overssh
 
 import (
-	"errors"
-	"io"
-	"net"
 	"os"
 	"testing"
 
@@ -12,21 +9,6 @@ import (
 
 	"github.com/org/portcheck/internal/testbed"
 )
-
-// lateAgent lists its keys, and does not sign before the test is over.
-type lateAgent struct {
-	agent.Agent
-	over <-chan struct{}
-}
-
-func (a lateAgent) SignWithFlags(ssh.PublicKey, []byte, agent.SignatureFlags) (*ssh.Signature, error) {
-	<-a.over
-	return nil, errors.New("late")
-}
-
-func (lateAgent) Extension(string, []byte) ([]byte, error) {
-	return nil, agent.ErrExtensionUnsupported
-}
 
 // TestAgentsThatHang checks that an agent that does not answer is named, and not the host
 // blamed, with either client.
@@ -49,13 +31,7 @@ func TestAgentsThatHang(t *testing.T) {
 	if err := keyring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
 		t.Fatal(err)
 	}
-	serve := func(talk func(net.Conn)) string {
-		l := testbed.ListenUnix(t)
-		testbed.Accept(t, l, talk)
-		return l.Addr().String()
-	}
-	silent := serve(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	signsLate := serve(func(c net.Conn) { _ = agent.ServeAgent(lateAgent{keyring, t.Context().Done()}, c) })
+	silent, signsLate := testbed.SilentAgent(t), testbed.LateAgent(t, keyring)
 	empty := write(t, "config", "")
 	for _, c := range []struct {
 		name, socket string

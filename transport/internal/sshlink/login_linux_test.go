@@ -184,21 +184,6 @@ func TestHostsThatWantMore(t *testing.T) {
 	checkStep(t, err, "authentication", "the host accepts no keys, only password")
 }
 
-// lateAgent lists its keys, and does not sign before the test is over.
-type lateAgent struct {
-	agent.Agent
-	over <-chan struct{}
-}
-
-func (a lateAgent) SignWithFlags(ssh.PublicKey, []byte, agent.SignatureFlags) (*ssh.Signature, error) {
-	<-a.over
-	return nil, errors.New("late")
-}
-
-func (lateAgent) Extension(string, []byte) ([]byte, error) {
-	return nil, agent.ErrExtensionUnsupported
-}
-
 // brokenAgent has a key with which it never signs.
 type brokenAgent struct{ agent.Agent }
 
@@ -259,9 +244,8 @@ func TestAgentsThatFail(t *testing.T) {
 		t.Errorf("a silent agent took %s", took)
 	}
 	// An earlier deadline of the run's is not the host's fault either, nor is a signature.
-	signsLate := serve(func(c net.Conn) { _ = agent.ServeAgent(lateAgent{keyring, t.Context().Done()}, c) })
 	o.HandshakeTimeout = 30 * time.Second
-	for _, socket := range []string{serve(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }), signsLate} {
+	for _, socket := range []string{testbed.SilentAgent(t), testbed.LateAgent(t, keyring)} {
 		o.Env["SSH_AUTH_SOCK"] = socket
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := New(o).Dial(ctx, address(t, "ssh://root@127.0.0.1"))
