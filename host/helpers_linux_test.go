@@ -23,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	testbed.Main(m, map[string]func([]string) error{
 		"hold": runHold, "probe": runProbe, "concurrent": runConcurrent, "listens-here": listensHere,
+		"check": runChecks,
 	})
 }
 

@@ -1,16 +1,9 @@
 package host
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/org/portcheck/port"
 )
@@ -84,78 +77,4 @@ func TestSockstat(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
-}
-
-// A server that restarts again and again beside checks of its port never fails to
-// bind, and loses no connection.
-func TestRestarts(t *testing.T) {
-	if !inParallel(t) {
-		return
-	}
-	restarts, checks := 500, 8
-	if text := os.Getenv("PORTCHECK_TEST_RESTARTS"); text != "" { // .ci/nightly has 10,000
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		restarts, checks = n, 64
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var wait sync.WaitGroup
-	// Many binds for each reading of the table: a server that starts often meets one.
-	request := tries(t, slices.Repeat([]string{"tcp any 8080", "tcp 127.0.0.1 8080"}, 100)...)
-	for range checks {
-		wait.Go(func() {
-			for ctx.Err() == nil {
-				if _, err := (Local{}).Probe(ctx, request); err != nil && ctx.Err() == nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for i := range restarts {
-		if err := serveOne(); err != nil {
-			t.Errorf("start %d: %v", i, err)
-			break
-		}
-	}
-	stop()
-	wait.Wait()
-}
-
-// serveOne starts a server, serves one client, and stops it. The client closes the
-// connection first, so that no socket of the server stays in TIME_WAIT, which would
-// keep everything from its port that binds without SO_REUSEADDR.
-func serveOne() error {
-	server, err := tcpListener("127.0.0.1:8080").open()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(server)
-	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(client)
-	if err := unix.Connect(client, &unix.SockaddrInet4{Port: 8080, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return err
-	}
-	conn, _, err := unix.Accept4(server, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(conn)
-	if _, err := unix.Write(conn, []byte{42}); err != nil {
-		return err
-	}
-	var b [1]byte
-	if _, err := unix.Read(client, b[:]); err != nil {
-		return err
-	}
-	if err := unix.Shutdown(client, unix.SHUT_WR); err != nil {
-		return err
-	}
-	_, err = unix.Read(conn, b[:]) // the end
-	return err
 }

@@ -17,7 +17,7 @@ import (
 const (
 	crowdProcesses   = 4
 	crowdListeners   = 4800
-	crowdConnections = 18000
+	crowdConnections = 23600
 	crowdFirstPort   = 1100
 	// takenPorts is the number of ports of the manifest that are taken, by a
 	// separate process with few descriptors, as a server has.
