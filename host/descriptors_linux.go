@@ -70,26 +70,37 @@ type descriptorReader struct {
 // socketsOf returns a descriptor for each of the wanted sockets that a process
 // has open. With an error, these are not all.
 func (r *descriptorReader) socketsOf(pid int) ([]descriptor, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	found, open, err := r.socketsIn(dir + "/fd")
+	found, open, err := r.socketsIn("/proc/" + strconv.Itoa(pid) + "/fd")
 	if open > 0 || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) {
 		return found, err
 	}
 	// If the main thread has ended, its directory of descriptors is empty for
 	// root and can't be read by other users. The other threads still have them.
-	threads, listErr := os.ReadDir(dir + "/task")
+	threads, listErr := otherThreads(pid)
 	if listErr != nil {
 		return nil, listErr
 	}
-	for _, thread := range threads {
-		if thread.Name() == strconv.Itoa(pid) {
-			continue
-		}
-		if found, open, err = r.socketsIn(dir + "/task/" + thread.Name() + "/fd"); open > 0 || errors.Is(err, unix.EACCES) {
+	for _, tid := range threads {
+		if found, open, err = r.socketsIn(threadDescriptors(pid, tid)); open > 0 || errors.Is(err, unix.EACCES) {
 			break
 		}
 	}
 	return found, err
+}
+
+// otherThreads returns the IDs of the threads of a process without the main one.
+func otherThreads(pid int) (tids []int, err error) {
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	for _, thread := range threads {
+		if tid, err := strconv.Atoi(thread.Name()); err == nil && tid != pid {
+			tids = append(tids, tid)
+		}
+	}
+	return tids, err
+}
+
+func threadDescriptors(pid, tid int) string {
+	return "/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(tid) + "/fd"
 }
 
 // socketsIn reads one directory of descriptors. open is the number of them.

@@ -51,7 +51,7 @@ func findHolders(ctx context.Context, sockets []*Socket, wanted holderQuery) []G
 		s.details.jobs = environmentsLimit
 	}
 	s.missing = len(s.wanted)
-	s.findOwn()
+	s.readSelf()
 	if wanted.every {
 		s.examine(s.all(), s.nothingWanted)
 		s.examineThreads()
@@ -106,7 +106,7 @@ type search struct {
 	holders  []int // in the order found
 	forks    []int // of holders, with what these are forks of
 	unsure   bool  // there may be more of them
-	own      ownSockets
+	self     self
 	hidden   []int // could not be examined
 	reason   error // why
 	details  *details
@@ -251,9 +251,9 @@ func (s *search) examineOne(pid int) {
 	}
 }
 
-// addHolder makes a process the holder of the sockets that it was found to have
-// open, if it still has them open: between two reads a process may end, and
-// another one may get its PID.
+// addHolder makes a process the holder of the sockets that it was found to have open. If
+// it may have got its PID since, it must still have them open: between two reads a process
+// may end, and another one get its PID.
 func (s *search) addHolder(pid int, found []descriptor) {
 	holder, ok := s.details.of(pid)
 	if !ok {
@@ -261,7 +261,7 @@ func (s *search) addHolder(pid int, found []descriptor) {
 	}
 	held := false
 	for _, d := range found {
-		if s.own.has(d.inode, holder) || !d.stillOpen() {
+		if s.holdsOurs(d.inode, holder) || !s.older(holder) && !d.stillOpen() {
 			continue
 		}
 		same := s.wanted[d.inode]
@@ -381,10 +381,8 @@ func initialPIDs() bool {
 // stoppedEarly reports whether there are processes that were not examined. Most often
 // this one is among them.
 func (s *search) stoppedEarly() bool {
-	if own, err := os.Readlink("/proc/self"); err == nil {
-		if pid, err := strconv.Atoi(own); err == nil && !s.examined[pid] {
-			return true
-		}
+	if s.self.pid != 0 && !s.examined[s.self.pid] {
+		return true
 	}
 	pids := s.all()
 	return len(pids) == 0 || slices.ContainsFunc(pids, func(pid int) bool { return !s.examined[pid] })

@@ -102,9 +102,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	unseen(FactUnit, err)
 	unseen(FactContainer, err)
 
-	if !d.boot.IsZero() {
-		h.Started = d.boot.Add(time.Duration(before.start) * (time.Second / ticksPerSecond)).UTC()
-	}
+	h.Started = d.started(before)
 	if d.command {
 		h.Command = readCommand(dir)
 	}
@@ -116,6 +114,14 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	after, err := readStat(dir)
 	return h, err == nil && after.start == before.start
+}
+
+// started returns when a process was started, zero if that is unknown.
+func (d *details) started(s stat) time.Time {
+	if d.boot.IsZero() {
+		return time.Time{}
+	}
+	return d.boot.Add(time.Duration(s.start) * (time.Second / ticksPerSecond)).UTC()
 }
 
 // Limits on command lines. One may have megabytes, which a process shares with its

@@ -49,17 +49,12 @@ func (s *search) examineThreads() {
 		if s.nothingMissing() || s.ctx.Err() != nil {
 			return
 		}
-		dir := "/proc/" + strconv.Itoa(pid) + "/task/"
-		threads, err := os.ReadDir(dir)
-		if err != nil || len(threads) < 2 {
-			continue
-		}
-		for _, thread := range threads {
-			tid, err := strconv.Atoi(thread.Name())
-			if err != nil || tid == pid || !ownDescriptors(pid, tid) {
+		threads, _ := otherThreads(pid) // none if it has ended
+		for _, tid := range threads {
+			if !ownDescriptors(pid, tid) {
 				continue
 			}
-			found, _, _ := s.socketsIn(dir + thread.Name() + "/fd")
+			found, _, _ := s.socketsIn(threadDescriptors(pid, tid))
 			// The others are copies of those of the process.
 			found = slices.DeleteFunc(found, func(d descriptor) bool { return len(s.wanted[d.inode][0].Holders) > 0 })
 			if len(found) > 0 {
