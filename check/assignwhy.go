@@ -50,21 +50,48 @@ func titleOf(app, name string) string {
 	return name
 }
 
-// leaseOfOther returns a lease that another job has of a need's declared ports, or nil.
-func (a *assignment) leaseOfOther(ctx context.Context, i int) (*host.Lease, error) {
-	n := a.needs[i]
-	var locks []host.LeasePort
-	for p := range (port.Set{n.Ports}).All {
-		for _, proto := range n.Protocols {
-			locks = append(locks, host.LeasePort{Protocol: proto, Port: p})
+// mostLooked is how many ports one request asks about. Jobs choose the texts of their
+// leases, and the answer has to fit into the 4 MB that a host by SSH may answer.
+const mostLooked = 1024
+
+// leasesOfOthers returns the leases that other jobs have of the declared ports of some of a
+// target's needs, one for each need that has one.
+func (a *assignment) leasesOfOthers(ctx context.Context, p *site, some []int) (map[int]*host.Lease, error) {
+	wanted := map[host.LeasePort][]int{} // needs of one run may declare the same port
+	var ports []host.LeasePort
+	for _, i := range some {
+		need := a.needs[i]
+		for n := range (port.Set{need.Ports}).All {
+			for _, proto := range need.Protocols {
+				key := host.LeasePort{Protocol: proto, Port: n}
+				if wanted[key] == nil {
+					ports = append(ports, key)
+				}
+				wanted[key] = append(wanted[key], i)
+			}
 		}
 	}
-	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
-	other := slices.IndexFunc(reply.Leases, func(l host.Lease) bool { return !l.Own })
-	if err != nil || other < 0 {
-		return nil, err
+	others := map[int]*host.Lease{}
+	for part := range slices.Chunk(ports, mostLooked) {
+		reply, err := p.hold(ctx, host.LeaseRequest{Look: part})
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range reply.Leases {
+			for _, i := range wanted[host.LeasePort{Protocol: l.Protocol, Port: l.Port}] {
+				if !l.Own && others[i] == nil {
+					others[i] = &l
+				}
+			}
+		}
 	}
-	return &reply.Leases[other], nil
+	return others, nil
+}
+
+// leaseOfOther returns a lease that another job has of a need's declared ports, or nil.
+func (a *assignment) leaseOfOther(ctx context.Context, i int) (*host.Lease, error) {
+	others, err := a.leasesOfOthers(ctx, a.at[i], []int{i})
+	return others[i], err
 }
 
 // portLeasedTo says which port a job has leased.
