@@ -20,10 +20,9 @@ type UnmetError struct {
 	// of the run has that port, and Passing if only the last connections of a program do.
 	Status           Status
 	Claimed, Passing bool
-	// Lease is that of another job which has its declared port, if there is one.
+	// Lease is the one that has its declared port, or nil: another job's, or one of the job's
+	// own for another need.
 	Lease *host.Lease
-	// Own is the lease by which the job itself has that port, for another need.
-	Own string
 	// Denied is set if nobody has to end: the app's user may not bind its ports.
 	Denied bool
 }
@@ -124,11 +123,10 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 				}
 			}
 		}
-		switch j := a.claimant(i); {
+		switch j, own := a.claimant(i), a.ownLease(i); {
 		case unmet.Message != "":
-		case j < 0 && a.ownLease(i) != nil:
-			h := a.ownLease(i)
-			unmet.Message, unmet.Own = ownText(h), h.ID
+		case j < 0 && own != nil:
+			unmet.Message, unmet.Lease = ownText(own), own
 		case j >= 0:
 			unmet.Message, unmet.Claimed = a.claimText(i, j), true
 		case !lastTry:
