@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/org/portcheck/config"
 	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/host/lease"
+	"github.com/org/portcheck/host/wire"
 	"github.com/org/portcheck/internal/testbed"
 	"github.com/org/portcheck/port"
 )
@@ -65,9 +67,13 @@ func (h *holding) Hold(_ context.Context, req host.LeaseRequest) (host.LeaseRepl
 	default:
 		for _, l := range h.held {
 			l.Own = l.Job == lease.Name(req.Job)
-			looked := slices.ContainsFunc(req.Look, func(p host.LeasePort) bool { return p.Protocol == l.Protocol && p.Port == l.Port })
-			if req.List == host.AllLeases || req.List == host.OwnLeases && l.Own || looked {
+			if req.List == host.AllLeases || req.List == host.OwnLeases && l.Own {
 				reply.Leases = append(reply.Leases, l)
+			}
+			for _, p := range req.Look {
+				if p.Protocol == l.Protocol && p.Port == l.Port {
+					reply.Leases = append(reply.Leases, l)
+				}
 			}
 		}
 	}
@@ -377,6 +383,56 @@ func TestSilentKeepersCostASecond(t *testing.T) {
 				t.Errorf("%s: budgets %v", what, h.budgets)
 			}
 		}
+	}
+}
+
+// Why needs have not got their declared ports takes as many requests for two as for many:
+// over SSH each is a round trip.
+func TestAssignAsksOnceWhoHasTheDeclaredPorts(t *testing.T) {
+	requests := func(many int) int {
+		h := &holding{}
+		var needs []Need
+		for i := range many {
+			p := uint16(10_000 + i/2) // two needs may declare one port
+			if i%2 == 0 {
+				h.lend(fmt.Sprint("job", p), p)
+			}
+			needs = append(needs, needOf("a.yml", fmt.Sprint("n", i), ports(p, p), inRange("20000-29999")))
+		}
+		a, err := assign(t.Context(), "mine", needs, h)
+		if err != nil || len(a.Ports) != many {
+			t.Fatalf("%d ports, %v", len(a.Ports), err)
+		}
+		for _, p := range a.Ports {
+			if want := fmt.Sprintf("tcp %d is leased to job%[1]d", p.Declared); !strings.HasPrefix(p.Reason, want) {
+				t.Errorf("%s has not got %d because %q, want %q", p.Name, p.Declared, p.Reason, want)
+			}
+		}
+		return len(h.budgets)
+	}
+	if few, many := requests(4), requests(100); few != many {
+		t.Errorf("%d requests for 4 needs, %d for 100", few, many)
+	}
+}
+
+// Strangers can lease all ports of a block with long texts. What a host by SSH may answer
+// has room for it all the same.
+func TestAssignOfALargeBlockOfStrangers(t *testing.T) {
+	h := &holding{}
+	for i := range 2000 {
+		h.lend(strings.Repeat("<", 96)+fmt.Sprint(i), uint16(10_000+i))
+		l := &h.held[i]
+		l.App, l.Name = l.Job, l.Job
+	}
+	target := Target{Name: "far", Job: "mine", Open: func(ctx context.Context) (host.Host, error) {
+		near, far := net.Pipe()
+		go func() { _ = wire.Serve(ctx, h, far, far) }()
+		return wire.NewHost(near, 4<<20), nil
+	}}
+	needs := []Need{needOf("a.yml", "x", ports(10_000, 11_999), func(n *Need) { n.Target = "far" })}
+	_, err := Assign(t.Context(), needs, []Target{target}, AssignOptions{LeaseID: "lease", Expires: time.Now().Add(time.Hour)})
+	if err == nil || !strings.Contains(err.Error(), `a/x gets no port: tcp 10000 is leased to "<<<`) {
+		t.Errorf("%.300v", err)
 	}
 }
 

@@ -299,19 +299,17 @@ func (a *assignment) judgeGot(ctx context.Context, p *site) (int, error) {
 	}
 	var moved []int
 	for _, i := range p.wanting {
-		n := a.needs[i]
-		if n.Auto || a.got[i] == n.Ports.First {
-			continue
-		}
-		other, err := a.leaseOfOther(ctx, i)
-		switch {
-		case err != nil:
-			return -1, err
-		case other != nil:
-			a.moved[i] = portLeasedTo(*other)
-		default:
+		if n := a.needs[i]; !n.Auto && a.got[i] != n.Ports.First {
 			moved = append(moved, i)
 		}
+	}
+	others, err := a.leasesOfOthers(ctx, p, moved)
+	if err != nil {
+		return -1, err
+	}
+	moved = slices.DeleteFunc(moved, func(i int) bool { return others[i] != nil })
+	for i, other := range others {
+		a.moved[i] = portLeasedTo(*other)
 	}
 	if results, err = a.judge(ctx, p, moved, nil); err != nil {
 		return -1, err

@@ -20,10 +20,9 @@ type UnmetError struct {
 	// of the run has that port, and Passing if only the last connections of a program do.
 	Status           Status
 	Claimed, Passing bool
-	// Lease is that of another job which has its declared port, if there is one.
+	// Lease is the one that has its declared port, or nil: another job's, or one of the job's
+	// own for another need.
 	Lease *host.Lease
-	// Own is the lease by which the job itself has that port, for another need.
-	Own string
 	// Denied is set if nobody has to end: the app's user may not bind its ports.
 	Denied bool
 }
@@ -50,21 +49,48 @@ func titleOf(app, name string) string {
 	return name
 }
 
-// leaseOfOther returns a lease that another job has of a need's declared ports, or nil.
-func (a *assignment) leaseOfOther(ctx context.Context, i int) (*host.Lease, error) {
-	n := a.needs[i]
-	var locks []host.LeasePort
-	for p := range (port.Set{n.Ports}).All {
-		for _, proto := range n.Protocols {
-			locks = append(locks, host.LeasePort{Protocol: proto, Port: p})
+// mostLooked is how many ports one request asks about. Jobs choose the texts of their
+// leases, and the answer has to fit into the 4 MB that a host by SSH may answer.
+const mostLooked = 1024
+
+// leasesOfOthers returns the leases that other jobs have of the declared ports of some of a
+// target's needs, one for each need that has one.
+func (a *assignment) leasesOfOthers(ctx context.Context, p *site, some []int) (map[int]*host.Lease, error) {
+	wanted := map[host.LeasePort][]int{} // needs of one run may declare the same port
+	var ports []host.LeasePort
+	for _, i := range some {
+		need := a.needs[i]
+		for n := range (port.Set{need.Ports}).All {
+			for _, proto := range need.Protocols {
+				key := host.LeasePort{Protocol: proto, Port: n}
+				if wanted[key] == nil {
+					ports = append(ports, key)
+				}
+				wanted[key] = append(wanted[key], i)
+			}
 		}
 	}
-	reply, err := a.at[i].hold(ctx, host.LeaseRequest{Look: locks})
-	other := slices.IndexFunc(reply.Leases, func(l host.Lease) bool { return !l.Own })
-	if err != nil || other < 0 {
-		return nil, err
+	others := map[int]*host.Lease{}
+	for part := range slices.Chunk(ports, mostLooked) {
+		reply, err := p.hold(ctx, host.LeaseRequest{Look: part})
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range reply.Leases {
+			for _, i := range wanted[host.LeasePort{Protocol: l.Protocol, Port: l.Port}] {
+				if !l.Own && others[i] == nil {
+					others[i] = &l
+				}
+			}
+		}
 	}
-	return &reply.Leases[other], nil
+	return others, nil
+}
+
+// leaseOfOther returns a lease that another job has of a need's declared ports, or nil.
+func (a *assignment) leaseOfOther(ctx context.Context, i int) (*host.Lease, error) {
+	others, err := a.leasesOfOthers(ctx, a.at[i], []int{i})
+	return others[i], err
 }
 
 // portLeasedTo says which port a job has leased.
@@ -97,11 +123,10 @@ func (a *assignment) whyUnmet(ctx context.Context, i int, lastTry bool) (UnmetEr
 				}
 			}
 		}
-		switch j := a.claimant(i); {
+		switch j, own := a.claimant(i), a.ownLease(i); {
 		case unmet.Message != "":
-		case j < 0 && a.ownLease(i) != nil:
-			h := a.ownLease(i)
-			unmet.Message, unmet.Own = ownText(h), h.ID
+		case j < 0 && own != nil:
+			unmet.Message, unmet.Lease = ownText(own), own
 		case j >= 0:
 			unmet.Message, unmet.Claimed = a.claimText(i, j), true
 		case !lastTry:

@@ -352,8 +352,8 @@ func unmetHint(e check.UnmetError) string {
 		return "no other port would help: give the need an address, and a device if it names one, that is there"
 	case e.Denied:
 		return "give portcheck and the app the right to bind " + what + ", or " + others
-	case fixed && e.Own != "":
-		return fmt.Sprintf("if the job needs it no more, `portcheck release %s` ends that lease, with all of its ports; or %s", check.LeaseWord(e.Own), others)
+	case fixed && e.Lease != nil && e.Lease.Own:
+		return fmt.Sprintf("if the job needs it no more, `portcheck release %s` ends that lease, with all of its ports; or %s", check.LeaseWord(e.Lease.ID), others)
 	case fixed && e.Claimed:
 		return "give one of the two needs another port, or " + others
 	case fixed && e.Status == check.OSReserved:
