@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,16 +199,25 @@ func serve(t *testing.T, a netip.Addr) {
 // patience is how long a caller waits for an answer that should come.
 const patience = 10 * time.Second
 
+var calls atomic.Uint32
+
 // reach calls an address and returns the server that answered. It is not valid if
 // none did within the time.
 func reach(protocol port.Protocol, from netip.Addr, to netip.AddrPort, wait time.Duration) netip.AddrPort {
 	d := net.Dialer{Timeout: wait}
 	network := string(protocol)
-	if from.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		if protocol == port.UDP {
-			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	if !from.IsValid() {
+		from = netip.IPv4Unspecified()
+		if to.Addr().Is6() {
+			from = netip.IPv6Unspecified()
 		}
+	}
+	// Where an earlier call has come from the same port, the kernel may send this one to
+	// another port of a rule's range.
+	source := netip.AddrPortFrom(from, 32768+uint16(calls.Add(1)%28000))
+	d.LocalAddr = net.TCPAddrFromAddrPort(source)
+	if protocol == port.UDP {
+		d.LocalAddr = net.UDPAddrFromAddrPort(source)
 	}
 	c, err := d.DialContext(context.Background(), network, to.String())
 	if err != nil {
