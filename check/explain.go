@@ -93,6 +93,22 @@ func (n Need) explainFree(r *Result, e evidence) {
 	if int(n.Ports.First) < e.facts.Limits.UnprivilegedFrom && e.facts.Machine.Elevated && n.RunAs == "" {
 		n.notify(r, config.Privileged, "%s", n.privilegedText(e))
 	}
+	n.noteUnreached(r, e.tried.Unreached)
+}
+
+// noteUnreached adds notices if callers don't reach the app at addresses that it can bind.
+func (n Need) noteUnreached(r *Result, unreached []host.Unreached) {
+	for _, u := range unreached {
+		family := "ipv4"
+		if u.Addr.Is6() {
+			family = "ipv6"
+		}
+		if u.Group {
+			n.notify(r, config.NoCallers, "TCP can't connect to a broadcast or multicast address, so no caller reaches the app at %s: use an address of the host", u.Addr)
+		} else {
+			n.notify(r, config.NoCallers, "this host does not have %s now, and lets the app bind it because net.%s.ip_nonlocal_bind is 1: callers don't reach the app there until the host gets the address", u.Addr, family)
+		}
+	}
 }
 
 func (n Need) privilegedText(e evidence) string {

@@ -22,6 +22,9 @@ func validate(f host.Facts, req host.Request) error {
 		if err := validateTry(f.Tried[i].Attempts, t); err != nil {
 			return err
 		}
+		if err := validateUnreached(f.Tried[i].Unreached, t.At(t.Ports.First)); err != nil {
+			return err
+		}
 	}
 	if err := validateRoutes(f.Tried, req.Tries); err != nil {
 		return err
@@ -200,6 +203,19 @@ func validateTry(attempts []host.Attempt, t host.Try) error {
 	for _, a := range attempts {
 		if !knownOutcomes[a.Outcome] {
 			return fmt.Errorf("it has the unknown outcome %.40q", a.Outcome)
+		}
+	}
+	return nil
+}
+
+// validateUnreached checks the addresses without callers of a try with these endpoints.
+func validateUnreached(unreached []host.Unreached, requested []port.Endpoint) error {
+	if len(unreached) > len(requested) {
+		return fmt.Errorf("it has %d addresses without callers, and %d were requested", len(unreached), len(requested))
+	}
+	for _, u := range unreached {
+		if !slices.ContainsFunc(requested, func(e port.Endpoint) bool { return e.Addr == u.Addr }) {
+			return errors.New("it has an address without callers that was not requested")
 		}
 	}
 	return nil

@@ -62,6 +62,12 @@ func TestAnAnswerThatDoesNotMatchIsRefused(t *testing.T) {
 		"a long rule": func(f *host.Facts) {
 			f.Tried[0].Routes = []host.Route{{Port: first(f).Port, Rule: host.Rule{Comment: strings.Repeat("x", textOfRoute+1)}}}
 		},
+		"another address without callers": func(f *host.Facts) {
+			f.Tried[0].Unreached = []host.Unreached{{Addr: netip.MustParseAddr("192.0.2.1")}}
+		},
+		"addresses without callers without end": func(f *host.Facts) {
+			f.Tried[0].Unreached = []host.Unreached{{Addr: first(f).Addr}, {Addr: first(f).Addr}}
+		},
 		"no endpoint":                 func(f *host.Facts) { f.Tried[0].Attempts = nil },
 		"another port":                func(f *host.Facts) { first(f).Port = 8090 },
 		"another protocol":            func(f *host.Facts) { first(f).Protocol = port.UDP },

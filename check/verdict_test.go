@@ -314,6 +314,7 @@ func noLeases(f *host.Facts) {
 func noPrivileges(f *host.Facts) { f.Limits.UnprivilegedFrom = 0 }
 
 func verdictCases() []verdictCase {
+	absent := func(f *host.Facts) { f.Tried[0].Unreached = []host.Unreached{{Addr: netip.MustParseAddr("192.0.2.9")}} }
 	degraded := []config.NoticeCode{config.Degraded}
 	listen := func(addr string, holders ...host.Holder) []host.Socket {
 		return []host.Socket{socket(host.Listen, addr, holders...)}
@@ -439,6 +440,8 @@ func verdictCases() []verdictCase {
 		{name: "no such device", attempts: []string{"no-address setsockopt(SO_BINDTODEVICE) ENODEV"}, want: verdictWant{status: Unavailable, method: Table, message: "tcp 8080 can't be bound: this host has no such device"}},
 		{name: "unavailable, two for two reasons", need: on("192.0.2.1", "2001:db8::1"), attempts: []string{"no-address", "no-family"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 192.0.2.1 and 2001:db8::1 can't be bound: the address is not on this host (192.0.2.1), and this host has no IPv6 (2001:db8::1)"}},
 		{name: "unavailable, one of two", need: on("127.0.0.1", "192.0.2.1"), attempts: []string{"ok", "no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 on 127.0.0.1 and 192.0.2.1: tcp 192.0.2.1:8080 can't"}},
+		{name: "an address that callers don't reach", need: on("192.0.2.9"), attempts: []string{"ok"}, facts: absent, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoCallers}, notice: "this host does not have 192.0.2.9 now"}},
+		{name: "the same, allowed", need: func(n *Need) { on("192.0.2.9")(n); allow(config.NoCallers)(n) }, attempts: []string{"ok"}, facts: absent, want: verdictWant{status: Free, message: "free"}},
 		{name: "os-reserved", attempts: []string{"excluded bind WSAEACCES"}, facts: func(f *host.Facts) { f.Machine.OS = "windows" }, want: verdictWant{status: OSReserved, message: "reserved by the operating system"}},
 		{name: "no IPv6, any", attempts: []string{"no-family", "ok"}, want: verdictWant{status: Free, message: "free", notices: []config.NoticeCode{config.NoIPv6}, notice: "no IPv6"}},
 		{name: "no [::], any", attempts: []string{"no-address"}, want: verdictWant{status: Unavailable, message: "tcp 8080 can't be bound: the address is not on this host", notices: []config.NoticeCode{config.NoIPv6}}},

@@ -193,10 +193,11 @@ const (
 	NoIPv6     NoticeCode = "no-ipv6"              // checked on IPv4 only
 	Replicas   NoticeCode = "replicas"             // several of the app want one port
 	Published  NoticeCode = "published-everywhere" // a database or the like that every address reaches
+	NoCallers  NoticeCode = "no-callers"           // an address can be bound, and callers don't reach it
 )
 
 // NoticeCodes lists every notice code.
-var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT, Replicas, Published}
+var NoticeCodes = []NoticeCode{Claimed, Ephemeral, Privileged, Duplicate, Degraded, TimeWait, Squatter, UnsafePort, NoIPv6, NAT, Replicas, Published, NoCallers}
 
 // Excludes reports whether a need with such a notice can't be met, whatever the state
 // of its port.

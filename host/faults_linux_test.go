@@ -485,6 +485,22 @@ func TestNetlinkDeniedZone(t *testing.T) {
 	}
 }
 
+// Whether the host has an address is then not known, and nothing is said.
+func TestNetlinkDeniedNonlocal(t *testing.T) {
+	if !inParallel(t) {
+		return
+	}
+	sysctl(t, "ipv4/ip_nonlocal_bind", "1")
+	req := tries(t, "tcp 192.0.2.1 8080")
+	if tried := probeHere(t, req).Tried[0]; len(tried.Unreached) != 1 {
+		t.Errorf("%+v", tried)
+	}
+	tried := probeWith(t, testbed.Faults{Deny: []testbed.Denial{denyNetlink}}, req).Tried[0]
+	if outcomes(tried.Attempts) != "ok" || len(tried.Unreached) > 0 {
+		t.Errorf("by /proc/net: %+v", tried)
+	}
+}
+
 // Of ports that the job is known to hold the keeper is not asked: it may be late.
 func TestKeeperThatIsLate(t *testing.T) {
 	if !inParallel(t) {

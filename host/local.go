@@ -25,6 +25,7 @@ import (
 //	findHolders(ctx, []*Socket, holderQuery) []Gap
 //	readDigests(ctx) []uint64
 //	haveManySockets() bool
+//	(*probe).findUnreached()
 //	deviceNameOf(index int) (string, error)
 type Local struct {
 	// rules are the NAT rules that Confine has read; nil: they are read when they are
@@ -76,7 +77,7 @@ type tableRead struct {
 }
 
 // Probe implements Host. The order is: leases and table, binds, the table again where
-// something was found, NAT rules, holders, connects. None of our own sockets on the ports
+// something was found, addresses without callers, NAT rules, holders, connects. None of our own sockets on the ports
 // is open while the table is read. The search for holders begins with the binds.
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
@@ -97,6 +98,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.lookAhead()
 		p.bindAll()
 		p.recheck()
+		p.findUnreached()
 		p.followCallers()
 		p.answerScans()
 		p.collectSockets()

@@ -79,9 +79,9 @@ func (p *procProbe) untried(t Try) []Attempt {
 // bindFailure returns NoFamily or NoAddress if the machine does not have the
 // address of an endpoint, Failed if that can't be read, and otherwise NotTried.
 func (p *procProbe) bindFailure(e port.Endpoint) (outcome Outcome, op, errno string) {
-	path, sysctl := fibTriePath, "/proc/sys/net/ipv4/ip_nonlocal_bind"
+	path, sysctl := fibTriePath, nonlocalPath(e.Addr)
 	if e.Addr.Is6() {
-		path, sysctl = ifInet6Path, "/proc/sys/net/ipv6/ip_nonlocal_bind"
+		path = ifInet6Path
 	}
 	op = "read " + path
 	switch {
@@ -103,6 +103,14 @@ func (p *procProbe) bindFailure(e port.Endpoint) (outcome Outcome, op, errno str
 		return Failed, "read " + sysctl, errnoOrText(err)
 	}
 	return NotTried, "", "" // the machine allows binding to any address
+}
+
+// nonlocalPath is that of the sysctl that allows binding to addresses of other hosts.
+func nonlocalPath(addr netip.Addr) string {
+	if addr.Is6() {
+		return "/proc/sys/net/ipv6/ip_nonlocal_bind"
+	}
+	return "/proc/sys/net/ipv4/ip_nonlocal_bind"
 }
 
 // hasAddress reports whether the machine has the address of an endpoint.

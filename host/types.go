@@ -218,6 +218,16 @@ type Tried struct {
 	NoBindReason string `json:"table_only,omitempty"`
 	// Routes are the ways on which NAT rules send callers away, by port.
 	Routes []Route `json:"routes,omitempty"`
+	// Unreached are the addresses that were bound and where no caller reaches the app.
+	Unreached []Unreached `json:"unreached,omitempty"`
+}
+
+// Unreached is an address where no caller reaches the app that binds it.
+type Unreached struct {
+	Addr netip.Addr `json:"addr"`
+	// Group is true for a broadcast or multicast address, to which TCP can't connect.
+	// Otherwise the host does not have the address now, and allows the bind all the same.
+	Group bool `json:"group,omitempty"`
 }
 
 // Route is a way to a port on which a NAT rule sends callers away. Ways with the

@@ -48,6 +48,7 @@ var notices = map[config.NoticeCode]check.Notice{
 	config.NAT:        {Code: config.NAT, Message: "some of the callers by eth0 may be sent to 10.0.0.5:80 by a NAT rule in chain PREROUTING of table ip nat: it depends on the caller"},
 	config.Replicas:   {Code: config.Replicas, Message: "tcp 8080 is published by 3 replicas: only one of them can have it"},
 	config.Published:  {Code: config.Published, Message: "tcp 8080 leads to port 6379 of the container from every address of the host, and Redis often listens there"},
+	config.NoCallers:  {Code: config.NoCallers, Message: "this host does not have 192.0.2.9 now, and lets the app bind it because net.ipv4.ip_nonlocal_bind is 1: callers don't reach the app there until the host gets the address"},
 	config.NoIPv6:     {Code: config.NoIPv6, Message: "this host has no IPv6: judged on IPv4 alone"},
 }
 

@@ -183,4 +183,10 @@ var codes = []code{
 		"The rule depends on the caller's address, on a mark, on a user or on chance, it takes the calls of every port as a service mesh does (a rule with a condition that at least 64,512 ports meet, as many as need no privilege, is one for every port), or it has a condition that portcheck does not understand. A rule of nf_tables can also change packets without NAT, and answers may then be lost.",
 		"Check that the callers of the app are not among them. Alternatives are ports without such a rule.", note,
 	},
+	{
+		string(config.NoCallers), "UnreachedAddress", "Callers don't reach the address",
+		"The app can bind an address of the need, and callers don't reach the app there now.",
+		"On Linux the host does not have the address, and net.ipv4.ip_nonlocal_bind or net.ipv6.ip_nonlocal_bind is 1, as on a standby of keepalived. Or the address is a broadcast or multicast address, to which TCP can't connect.",
+		"On a standby, nothing: callers reach the app once the host gets the address, or `allow: [no-callers]` leaves out the notice. Otherwise correct the address.", note,
+	},
 }
