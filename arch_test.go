@@ -55,7 +55,7 @@ var arrows = map[string][]string{
 // of transport uses HTTP or SSH, for example.
 var confined = map[string][]string{
 	"net/http":                           {"internal/metrics", "transport/internal/engine"},
-	"golang.org/x/crypto/ssh":            {"transport/internal/sshlink"},
+	"golang.org/x/crypto/ssh":            {"transport/internal/sshlink", "internal/testbed"},
 	"github.com/skeema/knownhosts":       {"transport/internal/sshlink"},
 	"gopkg.in/yaml.v3":                   {"config"},
 	"github.com/spf13/cobra":             {"cli"},

@@ -50,7 +50,9 @@ type Options struct {
 // order of needs. The error is the context's.
 func Run(ctx context.Context, needs []Need, targets []Target, o Options) (Report, error) {
 	report := Report{Version: 1, Tool: o.Tool}
-	needs = slices.Clone(needs) // autos get their ports
+	if slices.ContainsFunc(needs, func(n Need) bool { return n.Auto }) {
+		needs = slices.Clone(needs) // these get their ports
+	}
 	rounds := newRounds(ctx, needs, targets, o)
 	defer each(rounds, (*round).close) // not earlier: alternatives may be looked for on any target
 	each(rounds, func(r *round) { r.run(ctx) })

@@ -180,6 +180,9 @@ func (a *app) noteDegraded(r check.Report) {
 // writeFiles writes a document to files, and a line about each to stderr. A file that
 // can't be written does not stop the others.
 func writeFiles[D any](ctx context.Context, a *app, files []outputFile[D], document D, o report.Options, quiet bool) []error {
+	if len(files) == 0 {
+		return nil
+	}
 	var failures []error
 	bounds := a.writeBounds()
 	for _, f := range files {

@@ -151,18 +151,16 @@ func portFilter(ports *port.Bits) []byte {
 		return nil
 	}
 	var ranges []port.Range
-	for n := 0; n <= port.MaxPort; n++ {
-		if !ports.Has(uint16(n)) {
-			continue
-		}
-		if i := len(ranges) - 1; i >= 0 && int(ranges[i].Last) == n-1 {
-			ranges[i].Last = uint16(n)
-		} else {
-			ranges = append(ranges, port.One(uint16(n)))
-		}
+	for n := ports.Next(0); n <= port.MaxPort; {
+		beyond := ports.NextMissing(uint16(n))
+		ranges = append(ranges, port.Range{First: uint16(n), Last: uint16(beyond - 1)})
 		if len(ranges) > diagFilterRanges {
 			return nil
 		}
+		if beyond > port.MaxPort {
+			break
+		}
+		n = ports.Next(uint16(beyond))
 	}
 	const compare, jump = 8, 4
 	total := len(ranges)*(2*compare+jump) - jump

@@ -168,20 +168,18 @@ func (p *probe) readMachine() {
 
 // readAll makes the first pass over the table, and what takes no part in it meanwhile.
 func (p *probe) readAll() {
-	var queries []query
-	var got tableRead
-	table := func() {
-		queries = p.queries()
-		got = readTable(p.ctx, queries)
+	others := func() {
+		p.readMachine()
+		p.askLeases()
 	}
 	read := make(chan *panics.Panic, 1)
 	if fewDescriptors() {
-		read <- panics.Catch(table)
+		read <- panics.Catch(others)
 	} else {
-		go func() { read <- panics.Catch(table) }()
+		go func() { read <- panics.Catch(others) }()
 	}
-	p.readMachine()
-	p.askLeases()
+	queries := p.queries()
+	got := readTable(p.ctx, queries) // takes the longest mostly, so it does not start last
 	(<-read).Repanic()
 	p.takeFirst(queries, got)
 }

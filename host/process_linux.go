@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // details reads the details of processes.
@@ -28,8 +30,9 @@ type details struct {
 
 func newDetails(ctx context.Context, command bool) *details {
 	d := &details{command: command, conmons: newConmons(ctx), users: map[int]string{}, links: map[string]link{}, seenAbove: map[int]above{}, mounts: sync.OnceValue(machineMounts), cgroups: ownCgroupRoot()}
-	if stat, err := readKernelFile("/proc/stat"); err == nil {
-		d.boot, _ = parseBootTime(stat)
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err == nil {
+		d.boot = time.Now().Add(-time.Duration(up.Nano())).Truncate(time.Second) // btime of /proc/stat, without its other lines
 	}
 	return d
 }
