@@ -308,6 +308,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 	if len(b.takers) == 0 {
 		return
 	}
+	b.OwnLeasesIfTaken = r.jobOf(r.Options) != ""
 	facts, err := r.askInParts(ctx, b.Request)
 	if err != nil {
 		for _, c := range connects {
@@ -317,7 +318,7 @@ func (r *round) probe(ctx context.Context, binds []int, connects []connect, rang
 		return
 	}
 	b.take(ctx, facts)
-	if b.OwnLeases {
+	if facts.OwnListed {
 		r.ownLeases, r.knowsOwn = leasesByName(facts.OwnLeases), true
 	}
 	if r.err = nil; len(binds) == 0 && r.facts.Machine.OS != "" {

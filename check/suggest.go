@@ -305,7 +305,7 @@ func bindDrawn(ctx context.Context, searches []*search) error {
 		x := exchanges[r]
 		if x.err == nil {
 			x.take(ctx, x.facts)
-			if x.OwnLeases {
+			if x.facts.OwnListed {
 				r.ownLeases, r.knowsOwn = leasesByName(x.facts.OwnLeases), true
 			}
 			for _, g := range x.facts.Gaps {

@@ -24,15 +24,16 @@ func (s signalError) Error() string { return "cancelled by signal: " + s.signal.
 // does nothing: the reader of stdout may be gone, and the exit code still has to be the
 // result of the check.
 //
-// The first four are caught from a moment later on, because each takes the runtime some 80 us
-// in which the process can do something else. One that comes before ends the process, as it
+// They are caught from a moment later on, because each takes the runtime some 80 us in
+// which the process can do something else. One that comes before ends the process, as it
 // does before main.
 func WithSignals(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
-	signals, hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(pipes, syscall.SIGPIPE) // child processes would inherit signal.Ignore
 	caught := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, caughtKey{}, caught))
+	signals, hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
+		signal.Notify(pipes, syscall.SIGPIPE) // programs that this one starts would inherit that it is ignored
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 		if !signal.Ignored(syscall.SIGHUP) {
 			signal.Notify(hangups, syscall.SIGHUP)
@@ -54,6 +55,15 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 		signal.Stop(hangups)
 		signal.Stop(pipes)
 		cancel(nil)
+	}
+}
+
+type caughtKey struct{}
+
+// awaitSignals waits until signals are caught, if WithSignals has made ctx.
+func awaitSignals(ctx context.Context) {
+	if caught, ok := ctx.Value(caughtKey{}).(chan struct{}); ok {
+		<-caught
 	}
 }
 

@@ -71,20 +71,31 @@ func (p *probe) askLeases() {
 		p.leases[protocolPort{l.Protocol, l.Port}] = l
 	}
 	if p.req.OwnLeases && p.req.Job != "" {
-		p.listOwnLeases(start.Add(budget))
+		if err := p.listOwnLeases(start.Add(budget)); err != nil {
+			p.addGaps([]Gap{{What: "leases of this job could not be listed: " + err.Error()}})
+		}
 	}
 	p.facts.LeaseTime = time.Since(start)
 }
 
-// listOwnLeases lists the leases of the job that asks.
-func (p *probe) listOwnLeases(deadline time.Time) {
-	all, err := lease.ListOwn(deadline)
-	if err != nil {
-		p.addGaps([]Gap{{What: "leases of this job could not be listed: " + err.Error()}})
+// listOwnIfTaken lists the leases of the job that asks if that is of interest: it may have
+// another port for a need of which the port is taken.
+func (p *probe) listOwnIfTaken() {
+	inUse := func(a Attempt) bool { return a.Outcome == InUse }
+	taken := func(t Tried) bool { return slices.ContainsFunc(t.Attempts, inUse) }
+	if p.req.OwnLeasesIfTaken && p.req.Job != "" && !p.facts.OwnListed && slices.ContainsFunc(p.facts.Tried, taken) {
+		_ = p.listOwnLeases(time.Now().Add(max(leaseBudget-p.facts.LeaseTime, 0))) // the verdict is the same without
 	}
+}
+
+// listOwnLeases lists the leases of the job that asks.
+func (p *probe) listOwnLeases(deadline time.Time) error {
+	all, err := lease.ListOwn(deadline)
+	p.facts.OwnListed = true
 	for _, h := range all {
 		if h.OwnedBy(p.req.Job) {
 			p.facts.OwnLeases = append(p.facts.OwnLeases, Lease{Protocol: h.Protocol, Port: h.Port, UID: h.UID, App: h.App, Name: h.Name, Own: true})
 		}
 	}
+	return err
 }

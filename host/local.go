@@ -98,6 +98,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		p.lookAhead()
 		p.bindAll()
 		p.recheck()
+		p.listOwnIfTaken()
 		p.findUnreached()
 		p.followCallers()
 		p.answerScans()

@@ -52,6 +52,8 @@ type Request struct {
 	Held []LeasePort `json:"held,omitempty"`
 	// OwnLeases asks for all leases of Job.
 	OwnLeases bool `json:"own_leases,omitempty"`
+	// OwnLeasesIfTaken asks for them if a port that was bound is in use.
+	OwnLeasesIfTaken bool `json:"own_leases_if_taken,omitempty"`
 	// LeaseBudget is how long keepers of leases may take to answer, 0 for the default.
 	LeaseBudget time.Duration `json:"lease_budget,omitempty"`
 	// Survey asks which sockets listen. A request with it has no other question, and its
@@ -124,8 +126,9 @@ type Facts struct {
 	// LeaseTime is how long it took to ask for them.
 	Leases    []Lease       `json:"leases,omitempty"`
 	LeaseTime time.Duration `json:"lease_time,omitempty"`
-	// OwnLeases are the leases of the request's Job, if it asked for them.
+	// OwnLeases are the leases of the request's Job, if OwnListed is true.
 	OwnLeases []Lease   `json:"own_leases,omitempty"`
+	OwnListed bool      `json:"own_listed,omitempty"`
 	Sockets   []Socket  `json:"sockets"` // whatever overlaps a Try (connections only where they matter); all listeners for Listeners
 	Gaps      []Gap     `json:"gaps"`
 	Surveyed  *Surveyed `json:"surveyed,omitempty"` // answers Survey

@@ -73,11 +73,12 @@ func TestPortcheckWithASocketOfItsParent(t *testing.T) {
 	}
 }
 
-// A command of exec still gets the descriptors with which portcheck was started.
-func TestExecPassesInheritedDescriptors(t *testing.T) {
+// A command of exec still gets the descriptors with which portcheck was started, and no
+// signal that is ignored.
+func TestExecPassesDescriptorsAndSignals(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	_, out := inherited(t, "stay", "exec", "-p", "8081", "--", "sh", "-c", "ls -l /proc/self/fd")
-	wants(t, out, "socket:")
+	_, out := inherited(t, "stay", "exec", "-p", "8081", "--", "sh", "-c", "ls -l /proc/self/fd; grep SigIgn /proc/self/status")
+	wants(t, out, "socket:", "SigIgn:\t0000000000000000\n")
 }
