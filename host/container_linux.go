@@ -11,13 +11,8 @@ import (
 // OwnContainer reports whether this process runs in a container, and returns the
 // IDs that the container may have. Engines mount a file with the ID in its path
 // at /etc/hostname, and use the first digits of the ID as the host name. With
-// `--network container:X` both are those of X, so the result is a hint. The list of mounts
-// may be long, so it is read once.
-func OwnContainer() (ids []string, inside bool) { return ownContainer() }
-
-var ownContainer = sync.OnceValues(readOwnContainer)
-
-func readOwnContainer() (ids []string, inside bool) {
+// `--network container:X` both are those of X, so the result is a hint.
+func OwnContainer() (ids []string, inside bool) {
 	if text, err := readKernelFile("/proc/self/mountinfo"); err == nil {
 		ids = parseOwnContainer(string(text))
 	}

@@ -80,7 +80,7 @@ func TestOwnContainer(t *testing.T) {
 	check := func(what, name string, inside bool, want ...string) {
 		t.Helper()
 		do("sethostname", unix.Sethostname([]byte(name)))
-		if ids, got := readOwnContainer(); got != inside || !slices.Equal(ids, want) {
+		if ids, got := OwnContainer(); got != inside || !slices.Equal(ids, want) {
 			t.Errorf("%s, host name %s: IDs %q, inside: %t; want %q, %t", what, name, ids, got, want, inside)
 		}
 	}
