@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/org/portcheck/host/nat"
 	"github.com/org/portcheck/internal/panics"
@@ -31,6 +32,33 @@ type Local struct {
 	// rules are the NAT rules that Confine has read; nil: they are read when they are
 	// needed.
 	rules *nat.Rules
+	// early is what OpenLocal has begun to read; nil: each probe reads it.
+	early *early
+}
+
+// OpenLocal returns a Local for a probe that follows at once: what does not depend on the
+// request is read meanwhile.
+func OpenLocal() Local {
+	if fewDescriptors() {
+		return Local{}
+	}
+	e := &early{done: make(chan *panics.Panic, 1)}
+	go func() { e.done <- panics.Catch(e.read) }()
+	return Local{early: e}
+}
+
+// early is what this machine is, and what it allows, for the first probe.
+type early struct {
+	done    chan *panics.Panic
+	taken   atomic.Bool
+	machine Machine
+	limits  Limits
+	gaps    []Gap
+}
+
+func (e *early) read() {
+	e.machine = Local{}.Machine()
+	e.limits, e.gaps = readLimits()
 }
 
 // Machine returns what this machine is, without a probe.
@@ -87,7 +115,7 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		return surveyLocal(ctx, *req.Survey)
 	}
 	p := newProbe(ctx, req)
-	p.rules = nat.Read
+	p.rules, p.early = nat.Read, l.early
 	if l.rules != nil {
 		p.rules = l.rules.Answer
 	}
@@ -119,6 +147,7 @@ type probe struct {
 	// boundHidden is that of the last tableRead.
 	boundHidden bool
 	seen        [][]Socket // the sockets that the table shows for each try
+	early *early // that of the Local
 	// rules follows callers through NAT rules.
 	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
 	behind []Socket // the sockets on this machine to which they send callers
@@ -161,17 +190,22 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 
 // readMachine reads what this machine is, and what it allows.
 func (p *probe) readMachine() {
-	p.facts.Machine = Local{}.Machine()
-	limits, gaps := readLimits()
-	p.facts.Limits = limits
-	p.addGaps(gaps)
+	e := p.early
+	if e != nil && e.taken.CompareAndSwap(false, true) {
+		(<-e.done).Repanic()
+	} else {
+		e = new(early)
+		e.read()
+	}
+	p.facts.Machine, p.facts.Limits = e.machine, e.limits
+	p.addGaps(e.gaps)
 }
 
 // readAll makes the first pass over the table, and what takes no part in it meanwhile.
 func (p *probe) readAll() {
 	others := func() {
-		p.readMachine()
 		p.askLeases()
+		p.readMachine()
 	}
 	read := make(chan *panics.Panic, 1)
 	if fewDescriptors() {

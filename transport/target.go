@@ -79,7 +79,7 @@ func Auto(job Job) string {
 
 func openLocal(_ context.Context, _ config.Target, o Options) (host.Host, error) {
 	vm := ownVM(o.Env)
-	return withEngine(correctedHost{host.Local{}, func(ctx context.Context, facts *host.Facts) error {
+	return withEngine(correctedHost{host.OpenLocal(), func(ctx context.Context, facts *host.Facts) error {
 		return errors.Join(o.Job.warnOfContainer(ctx, facts), vm(ctx, facts))
 	}}, o), nil
 }
