@@ -37,10 +37,15 @@ func sideBySide[T any](all []T, free slots, do func(T)) {
 	var running sync.WaitGroup
 	for i, x := range all {
 		free.acquire()
-		running.Go(func() {
+		run := func() {
 			defer free.release()
 			caught[i] = panics.Catch(func() { do(x) })
-		})
+		}
+		if i < len(all)-1 {
+			running.Go(run)
+		} else {
+			run() // a goroutine would grow another stack
+		}
 	}
 	running.Wait()
 	for _, p := range caught {
