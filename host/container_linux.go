@@ -101,6 +101,8 @@ var machineRoot = sync.OnceValue(func() string {
 	return cmp.Or(root, "/proc/1/root")
 })
 
+func prepareSearch() { _ = machineRoot() }
+
 // otherRoot returns the root directory of the first of these processes that has another
 // mount namespace than own, and a root that can be entered.
 func otherRoot(own uint64, pids ...int) string {

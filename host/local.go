@@ -24,6 +24,7 @@ import (
 //	readTable(ctx, []query) tableRead
 //	settleV6Only(table, []Try)
 //	findHolders(ctx, []*Socket, holderQuery) []Gap
+//	prepareSearch() // reads what findHolders needs, whatever it is to find
 //	readDigests(ctx) []uint64
 //	haveManySockets() bool
 //	(*probe).findUnreached()
@@ -59,6 +60,7 @@ type early struct {
 func (e *early) read() {
 	e.machine = Local{}.Machine()
 	e.limits, e.gaps = readLimits()
+	prepareSearch()
 }
 
 // Machine returns what this machine is, without a probe.

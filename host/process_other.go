@@ -81,3 +81,5 @@ func owner(ctx context.Context, p *process.Process) (uid int, name string, err e
 
 // fewDescriptors is for Linux, where a search for holders opens many files.
 func fewDescriptors() bool { return false }
+
+func prepareSearch() {}
