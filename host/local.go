@@ -149,7 +149,7 @@ type probe struct {
 	// boundHidden is that of the last tableRead.
 	boundHidden bool
 	seen        [][]Socket // the sockets that the table shows for each try
-	early *early // that of the Local
+	early       *early     // that of the Local
 	// rules follows callers through NAT rules.
 	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
 	behind []Socket // the sockets on this machine to which they send callers
