@@ -115,7 +115,6 @@ func (a *app) runExec(ctx context.Context, manifests, command []string, o *assig
 		return context.Cause(ctx)
 	}
 	env := a.environ()
-	awaitSignals(ctx)
 	err = become(path, command, env, sockets)
 	if errors.Is(err, syscall.E2BIG) {
 		err = errors.New(tooLong(command, env))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,6 +62,9 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 	}
 	if err := a.refuseToRead(names...); err != nil {
 		return nil, nil, nil, err
+	}
+	if !areFiles(names) {
+		awaitSignals(ctx)
 	}
 	type read struct {
 		needs    []check.Need
@@ -157,6 +161,14 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 		vars.claimed, _, _ = expand(vars.leftOut, targets) // what is wrong with them is of no interest
 	}
 	return needs, specs, problems
+}
+
+// areFiles reports whether nothing with these names lets its reader wait, as a pipe does.
+func areFiles(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool {
+		info, err := os.Stat(name)
+		return err == nil && !info.Mode().IsRegular() && !info.IsDir()
+	}) && !slices.Contains(names, "-")
 }
 
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {

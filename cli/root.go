@@ -99,7 +99,12 @@ directory, else for the Compose files that Compose would read there.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(a.flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Name() != "check" {
+			awaitSignals(cmd.Context()) // a check does so later
+		}
+		return refuseEmpty(cmd)
+	}
 	a.setHelp(root)
 	return root
 }

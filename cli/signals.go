@@ -25,15 +25,14 @@ func (s signalError) Error() string { return "cancelled by signal: " + s.signal.
 // result of the check.
 //
 // They are caught from a moment later on, because each takes the runtime some 80 us in
-// which the process can do something else. One that comes before ends the process, as it
-// does before main.
+// which the process can do something else: awaitSignals waits for that before anything is
+// written or takes time. One that comes before ends the process, as it does before main.
 func WithSignals(parent context.Context) (context.Context, func()) {
 	caught := make(chan struct{})
 	ctx, cancel := context.WithCancelCause(context.WithValue(parent, caughtKey{}, caught))
 	signals, hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Ignore(syscall.SIGPIPE)
 	go func() {
-		signal.Notify(pipes, syscall.SIGPIPE) // programs that this one starts would inherit that it is ignored
+		signal.Notify(pipes, syscall.SIGPIPE) // programs that this one starts would inherit signal.Ignore
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 		if !signal.Ignored(syscall.SIGHUP) {
 			signal.Notify(hangups, syscall.SIGHUP)
@@ -146,6 +145,7 @@ type cancellableWriter struct {
 }
 
 func (w *cancellableWriter) Write(p []byte) (int, error) {
+	awaitSignals(w.ctx) // SIGPIPE among them
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	type result struct {
