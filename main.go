@@ -3,16 +3,9 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/org/portcheck/cli"
 )
 
-func main() {
-	cli.CollectLate()
-	// Signals are caught until the process exits: one that comes late would take the
-	// place of the exit code.
-	ctx, _ := cli.WithSignals(context.Background())
-	os.Exit(cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
-}
+func main() { os.Exit(cli.Main()) }

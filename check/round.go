@@ -276,7 +276,7 @@ func (r *round) spend(ctx context.Context, fn func(context.Context) error) (late
 // probe asks about some needs that bind, makes some connects, and judges both. If
 // ranges is true, it also asks which ports of their ranges are open.
 func (r *round) probe(ctx context.Context, binds []int, connects []connect, ranges bool) {
-	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand, Holders: r.holders}}
+	b := &batch{Request: host.Request{ShowCommand: r.ShowCommand, Holders: r.holders, Tries: make([]host.Try, 0, len(binds))}, takers: make([]func(answer), 0, len(binds))}
 	asked := map[scanKey]bool{}
 	for _, c := range connects {
 		r.askConnect(b, c)

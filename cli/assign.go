@@ -68,7 +68,7 @@ ports are free again after --for, or after ` + "`portcheck release`" + `.`,
 	f.SortFlags = false
 	o.assignFlags(f)
 	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.AssignmentFormats.Names(), ", "))
-	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	addList(f, &o.fileSpecs, "output", "o", "also write a format to a file, as `NAME=FILE` (repeatable)")
 	f.BoolVar(&o.write, "write", false, "also write the ports into the manifests, in place of the ones there")
 	f.BoolVar(&o.exportEnv, "export-env", false, "also set the variables for later steps of a GitHub job (GITHUB_ENV)")
 	f.Var((*durationFlag)(&o.lifetime), "for", "how long the ports are held at most, such as `90m`; without it what is left of a GitLab job, else 6h in CI and 1h elsewhere")

@@ -135,7 +135,6 @@ func (a *app) runCheck(ctx context.Context, args []string, o *checkOptions) erro
 	); err != nil {
 		return err
 	}
-	awaitSignals(ctx)
 	r, err := a.run(ctx, needs, specs, o)
 	if err != nil {
 		return err

@@ -18,9 +18,9 @@ type composeOptions struct {
 }
 
 func (o *composeOptions) composeFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.files, "compose-file", nil, "read `FILE` as a Compose file; several are merged into one project (repeatable)")
-	f.StringArrayVar(&o.envFiles, "env-file", nil, "read the variables of Compose files from `FILE` instead of .env (repeatable)")
-	f.StringArrayVar(&o.profiles, "profile", nil, "take `NAME` for an active profile of Compose, or * for all (repeatable)")
+	addList(f, &o.files, "compose-file", "", "read `FILE` as a Compose file; several are merged into one project (repeatable)")
+	addList(f, &o.envFiles, "env-file", "", "read the variables of Compose files from `FILE` instead of .env (repeatable)")
+	addList(f, &o.profiles, "profile", "", "take `NAME` for an active profile of Compose, or * for all (repeatable)")
 	f.StringVar(&o.project, "project", "", "`NAME` of the Compose project, instead of COMPOSE_PROJECT_NAME and name:")
 	groupCompose.addTo(f)
 }

@@ -81,6 +81,7 @@ func (a *app) openers(specs []targetSpec, o connectOptions, batches int, wait ti
 	options := transport.Options{
 		Env: a.env, Evidence: transport.Evidence(o.evidence), Job: a.transportJob(), SSH: transport.NewSSH(o.SSHOptions, a.env),
 		Executable: "/proc/self/exe", // also after the file was replaced or removed
+		Early:      a.early,
 	}
 	options.Lifetime = lifetime(batches, o.timeout, wait)
 	targets := make([]check.Target, len(specs))

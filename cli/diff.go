@@ -34,7 +34,7 @@ type diffOptions struct {
 type explainOptions struct{ allow, manifests []string }
 
 func (o *explainOptions) allowFileFlag(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.allow, "allow", nil, "take the listeners that `FILE` lists for no anomalies (repeatable)")
+	addList(f, &o.allow, "allow", "", "take the listeners that `FILE` lists for no anomalies (repeatable)")
 }
 
 func (a *app) diff() *cobra.Command {
@@ -63,11 +63,11 @@ is an anomaly, else 3 if something could not be compared.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	o.allowFileFlag(f)
-	f.StringArrayVar(&o.manifests, "manifest", nil, "take the listeners for no anomalies that are on the port of a need of the manifest `FILE` and match its owner (repeatable)")
+	addList(f, &o.manifests, "manifest", "", "take the listeners for no anomalies that are on the port of a need of the manifest `FILE` and match its owner (repeatable)")
 	f.BoolVar(&o.ephemeralUDP, "ephemeral-udp", false, "compare UDP sockets on ephemeral ports as well; most are those of clients")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "do not fail for listeners whose holders could not be compared")
 	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.DiffFormats.Names(), ", "))
-	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	addList(f, &o.fileSpecs, "output", "o", "also write a format to a file, as `NAME=FILE` (repeatable)")
 	f.BoolVar(&o.noColor, "no-color", false, "no colours; setting NO_COLOR does the same")
 	f.StringVarP(&o.spec, "target", "t", "auto", "where to look without NOW: `TARGET` is "+config.TargetSyntax())
 	o.connectFlags(f)

@@ -28,6 +28,48 @@ func (f *portsFlag) Set(text string) error {
 	return err
 }
 
+// listFlag is a repeatable flag of texts. That of pflag writes CSV as soon as it is made.
+type listFlag struct {
+	all   *[]string
+	given bool // otherwise all is the default
+}
+
+// addList adds a listFlag. What all has is the default.
+func addList(f *pflag.FlagSet, all *[]string, name, shorthand, usage string) {
+	f.VarP(&listFlag{all: all}, name, shorthand, usage)
+}
+
+func (l *listFlag) Type() string { return "stringArray" }
+
+func (l *listFlag) String() string {
+	if len(*l.all) == 0 {
+		return ""
+	}
+	return "[" + strings.Join(*l.all, ",") + "]"
+}
+
+func (l *listFlag) Set(text string) error {
+	if !l.given {
+		*l.all, l.given = nil, true
+	}
+	return l.Append(text)
+}
+
+// Append implements pflag.SliceValue.
+func (l *listFlag) Append(text string) error {
+	*l.all = append(*l.all, text)
+	return nil
+}
+
+// Replace implements pflag.SliceValue.
+func (l *listFlag) Replace(all []string) error {
+	*l.all = all
+	return nil
+}
+
+// GetSlice implements pflag.SliceValue.
+func (l *listFlag) GetSlice() []string { return *l.all }
+
 // waitFlag is a duration that may be 0s or not given at all.
 type waitFlag struct {
 	time.Duration

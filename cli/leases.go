@@ -58,7 +58,8 @@ together have 750 ms for an answer, and what they have not said then is left out
 
 // leaseTargets is the flag --target of commands about leases.
 func leaseTargets(f *pflag.FlagSet, targets *[]string) {
-	f.StringArrayVarP(targets, "target", "t", []string{"auto"}, "`TARGET` that has the leases (repeatable): "+config.TargetSyntax())
+	*targets = []string{"auto"}
+	addList(f, targets, "target", "t", "`TARGET` that has the leases (repeatable): "+config.TargetSyntax())
 }
 
 // leasesOf returns the leases of targets, and a failure for each that has not answered.

@@ -33,7 +33,7 @@ func (a *app) list() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringArrayVarP(&ports, "port", "p", nil, "list only these ports, such as `8080`, 80,443, 8000-8099, 53/udp, 127.0.0.1:8080; address and protocol are those of the whole list (repeatable)")
+	addList(f, &ports, "port", "p", "list only these ports, such as `8080`, 80,443, 8000-8099, 53/udp, 127.0.0.1:8080; address and protocol are those of the whole list (repeatable)")
 	f.StringVar(&holder, "holder", "", "list only what is held by `NAME`: a process or its PID, a user, unit or container, or a glob such as 'post*'")
 	f.StringVarP(&spec, "target", "t", "auto", "where to look: `TARGET` is "+config.TargetSyntax())
 	f.StringVarP(&format, "format", "f", "text", "text or json")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,16 +34,16 @@ type needOptions struct {
 
 // needFlags declares the flags that choose needs. verb says what is done with them.
 func (o *needOptions) needFlags(f *pflag.FlagSet, verb string) {
-	f.StringArrayVarP(&o.ports, "port", "p", nil, "port to "+verb+" without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp; address and protocol are those of the whole list (repeatable)")
+	addList(f, &o.ports, "port", "p", "port to "+verb+" without a manifest, such as `8080`, 80,443, 8000-8003, 53/udp, 127.0.0.1:8080, [::1]:8080/tcp; address and protocol are those of the whole list (repeatable)")
 	f.StringVar(&o.expect, "expect", string(config.Free), "what is expected of every --port: "+config.OneOf(config.Expects())+"; the last two with HOST:PORT, to which portcheck connects")
-	f.StringArrayVar(&o.only, "only", nil, "take only the needs with this `NAME`, a glob (repeatable)")
-	f.StringArrayVar(&o.skip, "skip", nil, "leave out the needs with this `NAME`, a glob (repeatable)")
-	f.StringArrayVar(&o.set, "set", nil, "give the need NAME another port, as `NAME=PORT` (repeatable); a block starts there, or gets as many ports as it has")
+	addList(f, &o.only, "only", "", "take only the needs with this `NAME`, a glob (repeatable)")
+	addList(f, &o.skip, "skip", "", "leave out the needs with this `NAME`, a glob (repeatable)")
+	addList(f, &o.set, "set", "", "give the need NAME another port, as `NAME=PORT` (repeatable); a block starts there, or gets as many ports as it has")
 	f.IntVar(&o.offset, "offset", 0, "add `N` to every declared port except remote ones, auto and those that --set changes")
-	f.StringArrayVarP(&o.recursive, "recursive", "r", nil, "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
+	addList(f, &o.recursive, "recursive", "r", "read every manifest below `DIR`, and Compose files where there is none (repeatable)")
 	f.StringVar(&o.source, "source", "", "read every manifest as `NAME`: "+config.OneOf(config.SourceNames())+"; without it, each as what it is")
 	groupWhat.addTo(f)
-	f.StringArrayVarP(&o.targets, "target", "t", nil, "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
+	addList(f, &o.targets, "target", "t", "where to check, as `[NAME=]TARGET`: "+config.TargetSyntax()+" (repeatable); without NAME it replaces all targets of the manifests")
 	groupWhere.addTo(f)
 	o.composeFlags(f)
 }
@@ -62,9 +61,6 @@ func (a *app) readNeeds(ctx context.Context, args []string, o needOptions, auto 
 	}
 	if err := a.refuseToRead(names...); err != nil {
 		return nil, nil, nil, err
-	}
-	if !areFiles(names) {
-		awaitSignals(ctx)
 	}
 	type read struct {
 		needs    []check.Need
@@ -161,14 +157,6 @@ func (a *app) parseNeeds(args []string, o needOptions, auto string, vars *variab
 		vars.claimed, _, _ = expand(vars.leftOut, targets) // what is wrong with them is of no interest
 	}
 	return needs, specs, problems
-}
-
-// areFiles reports whether nothing with these names lets its reader wait, as a pipe does.
-func areFiles(names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool {
-		info, err := os.Stat(name)
-		return err == nil && !info.Mode().IsRegular() && !info.IsDir()
-	}) && !slices.Contains(names, "-")
 }
 
 func (a *app) manifests(args []string, o needOptions, vars *variables) ([]config.Manifest, []config.Problem) {

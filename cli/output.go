@@ -29,7 +29,7 @@ type outputOptions struct {
 
 func (o *outputOptions) outputFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(report.Names(), ", "))
-	f.StringArrayVarP(&o.fileSpecs, "output", "o", nil, "also write a format to a file, as `NAME=FILE` (repeatable)")
+	addList(f, &o.fileSpecs, "output", "o", "also write a format to a file, as `NAME=FILE` (repeatable)")
 	f.BoolVar(&o.noColor, "no-color", false, "no colours; setting NO_COLOR does the same")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress, and no text if every need is met; degraded notes stay, on stderr")
 	groupReport.addTo(f)

@@ -100,8 +100,8 @@ directory, else for the Compose files that Compose would read there.`,
 		return usageError(a.flagError(cmd, err), "see `"+cmd.CommandPath()+" --help`")
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if cmd.Name() != "check" {
-			awaitSignals(cmd.Context()) // a check does so later
+		if cmd.HasParent() && cmd.Name() != "check" {
+			awaitSignals(cmd.Context()) // a check does so when it has read its needs
 		}
 		return refuseEmpty(cmd)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/org/portcheck/check"
 	"github.com/org/portcheck/ci"
+	"github.com/org/portcheck/host"
 	"github.com/org/portcheck/internal/panics"
 	"github.com/org/portcheck/report"
 )
@@ -35,6 +37,9 @@ type app struct {
 		err error
 	}
 
+	// early is what a check reads of this machine while it reads its needs.
+	early *host.Early
+
 	// claimed are the needs that flags left out. No other need may get their ports.
 	claimed []check.Need
 
@@ -48,9 +53,31 @@ type app struct {
 	verdict verdictOptions
 }
 
+// Main is Run for a process, whose signals it catches until the end: one that comes late
+// would take the place of the exit code.
+func Main() int {
+	collectLate()
+	args, env := os.Args[1:], os.Environ()
+	early := readEarly(args) // first, since signals keep two threads busy
+	ctx, _ := withSignals(context.Background())
+	return run(ctx, args, env, os.Stdin, os.Stdout, os.Stderr, early)
+}
+
 // Run executes one command line and returns its exit code. It changes no global
 // state and uses no streams but the given ones.
-func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return run(ctx, args, env, stdin, stdout, stderr, readEarly(args))
+}
+
+// readEarly begins to read what a check needs, if the command line is that of one.
+func readEarly(args []string) *host.Early {
+	if len(args) > 0 && args[0] != "check" && (&app{}).commands()[args[0]] != nil {
+		return nil
+	}
+	return host.ReadEarly()
+}
+
+func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer, early *host.Early) (code int) {
 	out, errs := &cancellableWriter{ctx: ctx, writer: stdout}, &cancellableWriter{ctx: ctx, writer: stderr}
 	defer func() {
 		if value := recover(); value != nil {
@@ -61,7 +88,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 			code = printPanic(errs, value, stack)
 		}
 	}()
-	a := &app{env: ci.NewEnv(env), stdin: cancellableReader{ctx, stdin}, stdout: out, stderr: errs}
+	a := &app{env: ci.NewEnv(env), stdin: cancellableReader{ctx, stdin}, stdout: out, stderr: errs, early: early}
 	a.job = ci.ReadJob(a.env)
 	root := a.root(args)
 	root.SetArgs(args)

@@ -42,9 +42,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"portcheck": func() {
-			CollectLate()                               // as in main
-			ctx, _ := WithSignals(context.Background()) // until the exit
-			os.Exit(Run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+			os.Exit(Main())
 		},
 	})
 }

@@ -18,16 +18,17 @@ type signalError struct{ signal os.Signal }
 
 func (s signalError) Error() string { return "cancelled by signal: " + s.signal.String() }
 
-// WithSignals returns a context that SIGINT, SIGTERM, SIGQUIT and SIGHUP cancel. A second signal
+// withSignals returns a context that SIGINT, SIGTERM, SIGQUIT and SIGHUP cancel. A second signal
 // ends the process at once, apart from SIGHUP: the kernel and the shell may both send
 // one when a terminal closes. SIGHUP stays ignored if it was, as nohup has it. SIGPIPE
 // does nothing: the reader of stdout may be gone, and the exit code still has to be the
 // result of the check.
 //
 // They are caught from a moment later on, because each takes the runtime some 80 us in
-// which the process can do something else: awaitSignals waits for that before anything is
-// written or takes time. One that comes before ends the process, as it does before main.
-func WithSignals(parent context.Context) (context.Context, func()) {
+// which the process can do something else: awaitSignals waits for that before a stream is
+// read or written, and before ports are probed. One that comes before ends the process, as
+// it does before main.
+func withSignals(parent context.Context) (context.Context, func()) {
 	caught := make(chan struct{})
 	ctx, cancel := context.WithCancelCause(context.WithValue(parent, caughtKey{}, caught))
 	signals, hangups, pipes := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -59,7 +60,7 @@ func WithSignals(parent context.Context) (context.Context, func()) {
 
 type caughtKey struct{}
 
-// awaitSignals waits until signals are caught, if WithSignals has made ctx.
+// awaitSignals waits until signals are caught, if withSignals has made ctx.
 func awaitSignals(ctx context.Context) {
 	if caught, ok := ctx.Value(caughtKey{}).(chan struct{}); ok {
 		<-caught
@@ -90,13 +91,16 @@ func inBackground[T any](do func() T) <-chan outcome[T] {
 
 // untilCancelled returns what do returns, or the cause of ctx if ctx ends first. It
 // then abandons do, which must change nothing that anybody else uses: the process
-// ends. It is for work that takes no context, such as that of a parser.
+// ends. It is for work that takes no context, such as that of a parser. Signals are caught
+// when it returns.
 func untilCancelled[T any](ctx context.Context, do func() T) (T, error) {
+	done := inBackground(do)
+	awaitSignals(ctx)
 	select {
 	case <-ctx.Done():
 		var none T
 		return none, context.Cause(ctx)
-	case o := <-inBackground(do):
+	case o := <-done:
 		return o.get(), nil
 	}
 }
@@ -116,6 +120,7 @@ func (r cancellableReader) Read(p []byte) (int, error) {
 		n   int
 		err error
 	}
+	awaitSignals(r.ctx)
 	buffer := make([]byte, len(p)) // an abandoned read must not write to p
 	got, err := untilCancelled(r.ctx, func() (got result) {
 		got.n, got.err = r.reader.Read(buffer)

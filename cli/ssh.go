@@ -25,7 +25,7 @@ func (o *sshOptions) sshFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.client, "ssh", string(transport.AutoSSH), "how to connect to ssh:// targets: openssh (the ssh on PATH, as the user has configured it), builtin, or `auto` (openssh where it can be used)")
 	f.StringVar(&o.ConfigFile, "ssh-config", "", "ssh_config(5) `FILE` for ssh:// targets, in place of the user's; needs openssh")
 	f.BoolVar(&o.log, "ssh-log", false, "show what OpenSSH's client says of its work (ssh -v) where it can't reach a target")
-	f.StringArrayVarP(&o.Identities, "identity", "i", nil, "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY may hold the text of a key")
+	addList(f, &o.Identities, "identity", "i", "private key `FILE` for ssh:// targets (repeatable); PORTCHECK_SSH_KEY may hold the text of a key")
 	f.StringVar(&o.KnownHosts, "known-hosts", "", "`FILE` with the host keys of ssh:// targets; PORTCHECK_SSH_KNOWN_HOSTS may hold the text of one")
 	f.StringVar(&o.RemotePath, "remote-path", "", "run the portcheck executable at `PATH` on ssh:// targets instead of sending one")
 	f.StringVar(&o.AgentDir, "agent-dir", "", "`DIR` of executables to send to ssh:// targets of other systems: files named portcheck-OS-ARCH")

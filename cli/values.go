@@ -128,13 +128,21 @@ func (a *app) targetCompletions(cmd *cobra.Command, _ []string, typed string) ([
 	return all, directive
 }
 
+// listOf returns the texts of a repeatable flag, nil if a command does not have it.
+func listOf(cmd *cobra.Command, flag string) []string {
+	f := cmd.Flags().Lookup(flag)
+	if f == nil {
+		return nil
+	}
+	return f.Value.(pflag.SliceValue).GetSlice()
+}
+
 // needCompletions returns a function that completes the names of needs, of the
 // manifests that the command line names or finds.
 func (a *app) needCompletions(suffix string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var o needOptions
-		o.recursive, _ = cmd.Flags().GetStringArray("recursive") // every command with these flags has it
-		o.files, _ = cmd.Flags().GetStringArray("compose-file")
+		o.recursive, o.files = listOf(cmd, "recursive"), listOf(cmd, "compose-file")
 		o.source, _ = cmd.Flags().GetString("source")
 		var names []string
 		if strings.Contains(typed, "=") || a.refuseToRead(args...) != nil || slices.Contains(args, "-") {

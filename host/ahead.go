@@ -15,7 +15,7 @@ const mostAhead = 256
 type ahead struct {
 	sockets []Socket
 	gaps    []Gap
-	done    chan *panics.Panic // nil: there is no search
+	done    <-chan *panics.Panic // nil: there is no search
 }
 
 // lookAhead begins the search.
@@ -34,10 +34,7 @@ func (p *probe) lookAhead() {
 		sockets[i].Holders = slices.Clone(sockets[i].Holders) // recheck reads them
 	}
 	p.ahead.sockets = sockets
-	p.ahead.done = make(chan *panics.Panic, 1)
-	go func() {
-		p.ahead.done <- panics.Catch(func() { p.ahead.gaps = p.search(p.ahead.sockets) })
-	}()
+	p.ahead.done = panics.Beside(func() { p.ahead.gaps = p.search(p.ahead.sockets) })
 }
 
 // nameHolders finds the processes that hold the sockets that matter.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/org/portcheck/host/nat"
@@ -33,34 +34,68 @@ type Local struct {
 	// rules are the NAT rules that Confine has read; nil: they are read when they are
 	// needed.
 	rules *nat.Rules
-	// early is what OpenLocal has begun to read; nil: each probe reads it.
-	early *early
+	// early is for the first probe; nil: it reads all by itself.
+	early *Early
 }
 
-// OpenLocal returns a Local for a probe that follows at once: what does not depend on the
-// request is read meanwhile.
-func OpenLocal() Local {
+// OpenLocal returns a Local whose first probe takes what early has read. early may be nil.
+func OpenLocal(early *Early) Local { return Local{early: early} }
+
+// Early is what this machine is, and what it allows, read for a probe before its request is
+// known.
+type Early struct {
+	done  <-chan *panics.Panic
+	taken atomic.Bool
+	surroundings
+	container func() (ids []string, inside bool) // as OwnContainer
+}
+
+// ReadEarly begins to read. It returns nil where a process may open so few files that the
+// caller needs them.
+func ReadEarly() *Early {
 	if fewDescriptors() {
-		return Local{}
+		return nil
 	}
-	e := &early{done: make(chan *panics.Panic, 1)}
-	go func() { e.done <- panics.Catch(e.read) }()
-	return Local{early: e}
+	e := &Early{container: sync.OnceValues(OwnContainer)}
+	e.done = panics.Beside(func() {
+		e.surroundings = readSurroundings()
+		prepareSearch()
+		if e.machine.Namespace.Kind != NamespaceHost {
+			e.container() // the caller will ask
+		}
+	})
+	return e
 }
 
-// early is what this machine is, and what it allows, for the first probe.
-type early struct {
-	done    chan *panics.Panic
-	taken   atomic.Bool
+// take waits for what was read, and reports whether it is for the caller: what is read for
+// one probe is old for the next.
+func (e *Early) take() bool {
+	if e == nil || !e.taken.CompareAndSwap(false, true) {
+		return false
+	}
+	(<-e.done).Repanic()
+	return true
+}
+
+// OwnContainer is the function of that name, whose result is known early. e may be nil.
+func (e *Early) OwnContainer() (ids []string, inside bool) {
+	if e == nil {
+		return OwnContainer()
+	}
+	return e.container()
+}
+
+// surroundings is what a probe finds, whatever it is asked.
+type surroundings struct {
 	machine Machine
 	limits  Limits
 	gaps    []Gap
 }
 
-func (e *early) read() {
-	e.machine = Local{}.Machine()
-	e.limits, e.gaps = readLimits()
-	prepareSearch()
+func readSurroundings() surroundings {
+	s := surroundings{machine: Local{}.Machine()}
+	s.limits, s.gaps = readLimits()
+	return s
 }
 
 // Machine returns what this machine is, without a probe.
@@ -149,7 +184,7 @@ type probe struct {
 	// boundHidden is that of the last tableRead.
 	boundHidden bool
 	seen        [][]Socket // the sockets that the table shows for each try
-	early       *early     // that of the Local
+	early       *Early     // that of the Local
 	// rules follows callers through NAT rules.
 	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
 	behind []Socket // the sockets on this machine to which they send callers
@@ -192,15 +227,14 @@ func (w wantedPorts) add(proto port.Protocol, set port.Set) {
 
 // readMachine reads what this machine is, and what it allows.
 func (p *probe) readMachine() {
-	e := p.early
-	if e != nil && e.taken.CompareAndSwap(false, true) {
-		(<-e.done).Repanic()
+	var s surroundings
+	if p.early.take() {
+		s = p.early.surroundings
 	} else {
-		e = new(early)
-		e.read()
+		s = readSurroundings()
 	}
-	p.facts.Machine, p.facts.Limits = e.machine, e.limits
-	p.addGaps(e.gaps)
+	p.facts.Machine, p.facts.Limits = s.machine, s.limits
+	p.addGaps(s.gaps)
 }
 
 // readAll makes the first pass over the table, and what takes no part in it meanwhile.
@@ -209,15 +243,16 @@ func (p *probe) readAll() {
 		p.askLeases()
 		p.readMachine()
 	}
-	read := make(chan *panics.Panic, 1)
+	wait := func() {}
 	if fewDescriptors() {
-		read <- panics.Catch(others)
+		others()
 	} else {
-		go func() { read <- panics.Catch(others) }()
+		read := panics.Beside(others)
+		wait = func() { (<-read).Repanic() }
 	}
 	queries := p.queries()
 	got := readTable(p.ctx, queries) // takes the longest mostly, so it does not start last
-	(<-read).Repanic()
+	wait()
 	p.takeFirst(queries, got)
 }
 

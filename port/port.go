@@ -88,7 +88,11 @@ type Endpoint struct {
 
 // At returns the endpoints of the binding's addresses at port n, in order.
 func (b Binding) At(n uint16) []Endpoint {
-	var all []Endpoint
+	const usual = 2 // so that most callers keep them on their stack
+	return b.appendAt(make([]Endpoint, 0, usual), n)
+}
+
+func (b Binding) appendAt(all []Endpoint, n uint16) []Endpoint {
 	add := func(ip netip.Addr, v6only bool) {
 		all = append(all, Endpoint{b.Protocol, ip.WithZone(""), n, v6only, cmp.Or(b.Device, ip.Zone())})
 	}

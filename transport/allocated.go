@@ -35,8 +35,7 @@ func (n namingHost) askAllocated(ctx context.Context, req host.Request) func() e
 		return func() engineList { return engineList{} }
 	}
 	var list engineList
-	done := make(chan *panics.Panic, 1)
-	go func() { done <- panics.Catch(func() { list = n.listAllocated(ctx) }) }()
+	done := panics.Beside(func() { list = n.listAllocated(ctx) })
 	return func() engineList {
 		(<-done).Repanic()
 		return list

@@ -4,7 +4,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +22,8 @@ type Options struct {
 	Lifetime time.Duration
 	Job      Job
 	SSH      *SSH // for ssh:// targets; may be nil for others
+	// Early is for the first probe of a target on this machine; may be nil.
+	Early *host.Early
 
 	processes string // the PID mode of keepers, "" for that of a container of its own
 }
@@ -79,8 +80,9 @@ func Auto(job Job) string {
 
 func openLocal(_ context.Context, _ config.Target, o Options) (host.Host, error) {
 	vm := ownVM(o.Env)
-	return withEngine(correctedHost{host.OpenLocal(), func(ctx context.Context, facts *host.Facts) error {
-		return errors.Join(o.Job.warnOfContainer(ctx, facts), vm(ctx, facts))
+	return withEngine(correctedHost{host.OpenLocal(o.Early), func(ctx context.Context, facts *host.Facts) error {
+		o.Job.warnOfContainer(o.Early, facts)
+		return vm(ctx, facts)
 	}}, o), nil
 }
 
@@ -108,21 +110,21 @@ func (h correctedHost) Hold(ctx context.Context, req host.LeaseRequest) (host.Le
 	return host.Hold(ctx, h.Host, req)
 }
 
-// warnOfContainer is a correction that warns if the ports are those of a
-// container, and the user did not choose that.
-func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
+// warnOfContainer warns if the ports are those of a container, and the user did not choose
+// that.
+func (j Job) warnOfContainer(early *host.Early, facts *host.Facts) {
 	ns := facts.Machine.Namespace
 	if !j.Chosen || ns.Kind == host.NamespaceHost {
-		return nil
+		return
 	}
-	ids, inside := host.OwnContainer() // a list of mounts, which may be long
+	ids, inside := early.OwnContainer() // a list of mounts, which may be long
 	// Without an ID there are only files that mark a container, which a virtual
 	// machine made from an image has as well.
 	inside = inside && (len(ids) > 0 || j.System != "")
 	// A network namespace alone is no container: `ip netns exec` makes one, too.
 	inside = inside || ns.Kind == host.NamespaceContainer && !ns.AllProcesses && host.SetUpAsContainer()
 	if !inside {
-		return nil
+		return
 	}
 	container := "in which portcheck runs"
 	if j.System != "" {
@@ -134,7 +136,6 @@ func (j Job) warnOfContainer(_ context.Context, facts *host.Facts) error {
 	}
 	facts.Gaps = append(facts.Gaps, host.Gap{Kind: host.GapNamespace, What: fmt.Sprintf(
 		"these %s the ports of the container %s, not the machine's: to test the machine's ports, mount the engine's socket and use `--target runner`, or run the container with `--network host --pid host` (in Kubernetes `hostNetwork` and `hostPID`); to test another container's, use `--target container:NAME`; if this container is the right one, use `--target local`", are, container)})
-	return nil
 }
 
 // Open opens the target with the given text, which is what Auto returns for "auto".

@@ -50,6 +50,24 @@ func TestPanicInGoroutine(t *testing.T) {
 	}
 }
 
+// What runs beside the caller does so at once, and its panic arrives there.
+func TestBeside(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	p := Beside(func() {
+		close(begun)
+		<-end
+		failInHere()
+	})
+	<-begun
+	close(end)
+	if got := <-p; got == nil || !strings.Contains(string(got.Stack), "failInHere") {
+		t.Errorf("caught %+v", got)
+	}
+	if got := <-Beside(func() {}); got != nil {
+		t.Errorf("caught %+v where there is no panic", got)
+	}
+}
+
 // A panic that is carried through several goroutines is the first one.
 func TestNestedPanic(t *testing.T) {
 	inner := Catch(failInHere)
