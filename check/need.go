@@ -25,7 +25,7 @@ type Need struct {
 
 // ID is the ID of the need's result for one protocol.
 func (n Need) ID(proto port.Protocol) string {
-	return fmt.Sprintf("%s@%s/%s", n.title(), n.Target, proto)
+	return n.title() + "@" + n.Target + "/" + string(proto)
 }
 
 // Endpoints returns how many endpoints the need has on its target.

@@ -40,6 +40,9 @@ func spans(ctx context.Context, needs []Need, rounds []*round) []Span {
 			continue
 		}
 		for _, r := range byName[n.Target] {
+			if len(r.scans) == 0 {
+				continue
+			}
 			for _, proto := range n.Protocols {
 				found := r.scans[r.scanKey(n, proto)]
 				key := spanKey{n.Target, proto, fmt.Sprint(n.Addresses), r.ranges.of(n.Range), r.ranges.of(n.Exclude)}

@@ -38,11 +38,13 @@ var flagGroups = []flagGroup{groupNone, groupWhat, groupWhere, groupAlternatives
 
 const groupAnnotation = "portcheck_group"
 
-// addTo puts flags that have no group yet into this one.
+// addTo puts flags that have no group yet into this one. They share their annotations,
+// which nothing else sets.
 func (g flagGroup) addTo(f *pflag.FlagSet) {
+	group := map[string][]string{groupAnnotation: {string(g)}}
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Annotations[groupAnnotation] == nil {
-			_ = f.SetAnnotation(flag.Name, groupAnnotation, []string{string(g)}) // the flag exists
+		if flag.Annotations == nil {
+			flag.Annotations = group
 		}
 	})
 }

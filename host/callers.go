@@ -39,8 +39,8 @@ func (p *probe) followCallers() {
 		if !t.Callers || p.ctx.Err() != nil {
 			continue
 		}
-		for _, q := range questionsOf(t, p.facts.Tried[i].Attempts) {
-			questions = append(questions, q)
+		questions = addQuestions(questions, t, p.facts.Tried[i].Attempts)
+		for len(tries) < len(questions) {
 			tries = append(tries, i)
 		}
 	}
@@ -95,9 +95,9 @@ func ruleGaps(err error) []Gap {
 	return []Gap{g}
 }
 
-// questionsOf returns the questions about a try. A port at which a bind failed has
-// none, unless the holder may be the owner: no caller matters there.
-func questionsOf(t Try, attempts []Attempt) []nat.Question {
+// addQuestions adds the questions about a try. A port at which a bind failed has none,
+// unless the holder may be the owner: no caller matters there.
+func addQuestions(all []nat.Question, t Try, attempts []Attempt) []nat.Question {
 	taken := map[uint16]bool{}
 	for _, a := range attempts {
 		switch a.Outcome {
@@ -108,7 +108,6 @@ func questionsOf(t Try, attempts []Attempt) []nat.Question {
 			taken[a.Port] = true
 		}
 	}
-	var all []nat.Question
 	for _, a := range attempts {
 		if taken[a.Port] || a.Outcome == NoFamily || a.Outcome == NoAddress {
 			continue

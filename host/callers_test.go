@@ -28,7 +28,7 @@ func TestQuestionsOf(t *testing.T) {
 		true:  "1 ::|2 0.0.0.0|2 ::|4 0.0.0.0|5 0.0.0.0|5 ::|6 127.0.0.1 eth7|6 ::1|8 192.0.2.1",
 	} {
 		var got []string
-		for _, q := range questionsOf(Try{Binding: port.Binding{Protocol: port.TCP}, Owners: owners}, attempts) {
+		for _, q := range addQuestions(nil, Try{Binding: port.Binding{Protocol: port.TCP}, Owners: owners}, attempts) {
 			got = append(got, strings.TrimSpace(fmt.Sprint(q.Port, " ", q.Addr, " ", q.Device)))
 		}
 		if text := strings.Join(got, "|"); text != want {

@@ -28,6 +28,9 @@ func OwnContainer() (ids []string, inside bool) {
 	return ids, inside
 }
 
+// containerAtStart is what OwnContainer has returned first: the list of mounts may be long.
+var containerAtStart = sync.OnceValues(OwnContainer)
+
 // The initial IPC and UTS namespaces: PROC_IPC_INIT_INO and PROC_UTS_INIT_INO of
 // include/uapi/linux/nsfs.h.
 const (
@@ -93,7 +96,7 @@ var machineRoot = sync.OnceValue(func() string {
 		root = otherRoot(own, ancestors(os.Getppid())...)
 	}
 	// An image decides where an engine mounts its files: Podman follows links.
-	ids, _ := OwnContainer()
+	ids, _ := containerAtStart()
 	inContainer := len(ids) > 0 || root != "" && !mayBeSame("/", root+"/")
 	if filesAreMachines(pids, own, first, inContainer) {
 		return ""

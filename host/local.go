@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/org/portcheck/host/nat"
@@ -47,7 +46,6 @@ type Early struct {
 	done  <-chan *panics.Panic
 	taken atomic.Bool
 	surroundings
-	container func() (ids []string, inside bool) // as OwnContainer
 }
 
 // ReadEarly begins to read. It returns nil where a process may open so few files that the
@@ -56,12 +54,12 @@ func ReadEarly() *Early {
 	if fewDescriptors() {
 		return nil
 	}
-	e := &Early{container: sync.OnceValues(OwnContainer)}
+	e := new(Early)
 	e.done = panics.Beside(func() {
 		e.surroundings = readSurroundings()
 		prepareSearch()
 		if e.machine.Namespace.Kind != NamespaceHost {
-			e.container() // the caller will ask
+			containerAtStart() // the caller will ask
 		}
 	})
 	return e
@@ -82,7 +80,7 @@ func (e *Early) OwnContainer() (ids []string, inside bool) {
 	if e == nil {
 		return OwnContainer()
 	}
-	return e.container()
+	return containerAtStart()
 }
 
 // surroundings is what a probe finds, whatever it is asked.

@@ -154,29 +154,42 @@ func parseNamespaceLink(link string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
 }
 
-func readLimits() (Limits, []Gap) {
-	buffer := make([]byte, sysctlSize)
-	return limitsFrom(func(path string) (string, error) { return readSysctl(path, buffer) })
-}
+func readLimits() (Limits, []Gap) { return limitsFrom(readSysctl) }
 
-// sysctlSize is enough for the longest list of ports, which has every other port:
-// 32,768 numbers of up to five digits and a comma.
-const sysctlSize = 256 << 10
+const (
+	// longestSysctl is enough for the longest list of ports, which has every other port:
+	// 32,768 numbers of up to five digits and a comma.
+	longestSysctl = 256 << 10
+	// usualSysctl is enough for most: the kernel makes and clears as large a buffer as
+	// that of the reader.
+	usualSysctl = 2 << 10
+	// longestItem is that of a list of ports, with a comma.
+	longestItem = len("65535-65535,")
+)
 
 // readSysctl reads a sysctl in one read: of a list of ports, the kernel returns
 // to the first read what fits into its buffer, and to the next one nothing.
-func readSysctl(path string, buffer []byte) (string, error) {
+func readSysctl(path string) (string, error) {
+	text, err := readSysctlOf(path, usualSysctl)
+	if err == nil && len(text) >= usualSysctl-longestItem {
+		text, err = readSysctlOf(path, longestSysctl)
+	}
+	if err == nil && len(text) == longestSysctl {
+		err = fmt.Errorf("more than %d bytes", longestSysctl)
+	}
+	return text, err
+}
+
+func readSysctlOf(path string, size int) (string, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
+	buffer := make([]byte, size)
 	n, err := readOnce(fd, buffer)
 	if err != nil {
 		return "", &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	if n == len(buffer) {
-		return "", fmt.Errorf("more than %d bytes", n)
 	}
 	return string(buffer[:n]), nil
 }

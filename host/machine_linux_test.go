@@ -69,19 +69,20 @@ func TestReadSysctl(t *testing.T) {
 		}
 		return path
 	}
-	for _, text := range []string{"", "\n", "8080\n", "123456\n"} {
-		if got, err := readSysctl(write(text), make([]byte, 8)); err != nil || got != text {
-			t.Errorf("%q: %q, %v", text, got, err)
+	longest := strings.Repeat("1", longestSysctl)
+	for _, text := range []string{"", "\n", "8080\n", longest[:usualSysctl-1], longest[:usualSysctl], longest[:usualSysctl+1], longest[:longestSysctl-1]} {
+		if got, err := readSysctl(write(text)); err != nil || got != text {
+			t.Errorf("%.20q, %d bytes: %.20q, %d bytes, %v", text, len(text), got, len(got), err)
 		}
 	}
 	// A text that fills the buffer may be cut off.
-	for _, text := range []string{"1234567\n", "12345678\n"} {
-		if got, err := readSysctl(write(text), make([]byte, 8)); err == nil || !strings.Contains(err.Error(), "more than 8 bytes") {
-			t.Errorf("%q: %q, %v", text, got, err)
+	for _, text := range []string{longest, longest + "1"} {
+		if got, err := readSysctl(write(text)); err == nil || !strings.Contains(err.Error(), "more than 262144 bytes") {
+			t.Errorf("%d bytes: %d bytes, %v", len(text), len(got), err)
 		}
 	}
 	for what, path := range map[string]string{"no file": dir + "/none", "a directory": dir} {
-		if got, err := readSysctl(path, make([]byte, 8)); err == nil {
+		if got, err := readSysctl(path); err == nil {
 			t.Errorf("%s: no error, but %q", what, got)
 		}
 	}
