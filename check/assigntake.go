@@ -371,7 +371,7 @@ func (a *assignment) judge(ctx context.Context, p *site, some []int, first []uin
 		needs[k] = n
 	}
 	o := a.Options
-	o.Alternatives, o.Candidates, o.Progress = 0, 0, nil
+	o.Alternatives, o.Candidates, o.Progress, o.assigning = 0, 0, nil, true
 	report, err := Run(ctx, needs, []Target{p.Shared()}, o)
 	if err != nil {
 		return nil, err

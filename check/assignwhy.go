@@ -49,9 +49,9 @@ func titleOf(app, name string) string {
 	return name
 }
 
-// mostLooked is how many ports one request asks about. Jobs choose the texts of their
+// mostOfRequest is how many ports one request asks about. Jobs choose the texts of their
 // leases, and the answer has to fit into the 4 MB that a host by SSH may answer.
-const mostLooked = 1024
+const mostOfRequest = 1024
 
 // leasesOfOthers returns the leases that other jobs have of the declared ports of some of a
 // target's needs, one for each need that has one.
@@ -71,7 +71,7 @@ func (a *assignment) leasesOfOthers(ctx context.Context, p *site, some []int) (m
 		}
 	}
 	others := map[int]*host.Lease{}
-	for part := range slices.Chunk(ports, mostLooked) {
+	for part := range slices.Chunk(ports, mostOfRequest) {
 		reply, err := p.hold(ctx, host.LeaseRequest{Look: part})
 		if err != nil {
 			return nil, err

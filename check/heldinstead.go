@@ -11,7 +11,7 @@ import (
 
 // mayHold reports whether the run's job may hold another port for an unmet need.
 func (r *round) mayHold(results map[resultKey]*Result) bool {
-	if r.jobOf(r.Options) == "" || r.host == nil {
+	if r.jobOf(r.Options) == "" || r.host == nil || r.assigning {
 		return false
 	}
 	for i, n := range r.needs {
@@ -34,7 +34,7 @@ func (n Need) unmetResult(i int, proto port.Protocol, results map[resultKey]*Res
 }
 
 // mentionHeld adds to unmet needs the other ports that the run's job holds for them: the
-// app is to use these.
+// app is to use these, so they are the first alternatives.
 func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) {
 	if !r.wantsOwn {
 		return
@@ -54,6 +54,10 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 	if len(r.ownLeases) == 0 {
 		return
 	}
+	targets := map[entry]int{}
+	for _, n := range r.needs {
+		targets[n.entry()]++
+	}
 	for i, n := range r.needs {
 		if n.Target != r.Name {
 			continue
@@ -63,6 +67,9 @@ func (r *round) mentionHeld(ctx context.Context, results map[resultKey]*Result) 
 			if result := n.unmetResult(i, proto, results); result != nil && len(held) > 0 && held[0].Port != n.Ports.First {
 				block := port.Range{First: held[0].Port, Last: held[0].Port + uint16(n.Ports.Len()-1)}
 				result.Message += fmt.Sprintf("; this job has %s for it, which `portcheck verify` checks once the app listens", block)
+				if targets[n.entry()] == 1 && result.Asked > 0 && n.Range.Contains(block.First) && n.Range.Contains(block.Last) {
+					result.Alternatives = append([]uint16{block.First}, result.Alternatives[:min(len(result.Alternatives), result.Asked-1)]...)
+				}
 			}
 		}
 	}

@@ -42,6 +42,8 @@ type Options struct {
 	// not looked for. UndeclaredLoopback looks for those on loopback addresses, too.
 	Undeclared         config.Severity
 	UndeclaredLoopback bool
+	// assigning is set where the job's leases are made: they are no news.
+	assigning bool
 }
 
 // Run checks needs on their targets. It opens every target and probes all of its

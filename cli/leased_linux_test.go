@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,11 +82,25 @@ func TestLeasedPorts(t *testing.T) {
 	}
 
 	// A job that got another port is told which.
-	mustInDir(t, dir, "assign", "--job", "two", "--range", "5300-5310")
+	if out := mustInDir(t, dir, "assign", "--job", "two", "--range", "5300-5310"); strings.Contains(out, "this job has") {
+		t.Errorf("assign tells as news what it has chosen: %s", out)
+	}
 	for job, want := range map[string]bool{"two": true, "three": false} {
 		x := reportOf(t, []string{"PORTCHECK_JOB=" + job}, manifest)["web/tcp"]
 		if x.Status != check.Leased || strings.Contains(x.Message, "; this job has 53") != want {
 			t.Errorf("job %s: %+v", job, x)
+		}
+		if want := []uint16{8081, 8082}; !slices.Equal(x.Alternatives, want) {
+			t.Errorf("job %s: alternatives %d, want %d: a port beyond the range is none", job, x.Alternatives, want)
+		}
+	}
+	mustInDir(t, dir, "release", "--job", "two")
+
+	// The port that the job has is its first alternative.
+	mustInDir(t, dir, "assign", "--job", "two", "--range", "8082")
+	for job, want := range map[string][]uint16{"two": {8082, 8081, 8083}, "three": {8081, 8083}} {
+		if x := reportOf(t, []string{"PORTCHECK_JOB=" + job}, manifest)["web/tcp"]; !slices.Equal(x.Alternatives, want) {
+			t.Errorf("job %s: alternatives %d, want %d", job, x.Alternatives, want)
 		}
 	}
 	mustInDir(t, dir, "release", "--job", "two")

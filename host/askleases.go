@@ -10,9 +10,9 @@ import (
 	"github.com/org/portcheck/port"
 )
 
-// mostLooked is how many locks are tried one by one. Of more ports the list of locks is
+// mostTried is how many locks are tried one by one. Of more ports the list of locks is
 // read.
-const mostLooked = 4096
+const mostTried = 4096
 
 // askLeases finds out which ports of the tries are leased, before anything is bound.
 // What it can't find out in time is left out.
@@ -49,7 +49,7 @@ func (p *probe) askLeases() {
 	}
 	var held []lease.Held
 	var err error
-	if len(locks) <= mostLooked {
+	if len(locks) <= mostTried {
 		held, err = lease.LookAll(locks, start.Add(budget))
 	} else {
 		var all []lease.Held

@@ -134,20 +134,6 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
-func FuzzBootTime(f *testing.F) {
-	f.Add([]byte("cpu  1 2 3\nbtime 1767225600\nprocesses 9\n"))
-	f.Add([]byte("btime -1\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := parseBootTime(text)
-		if err != nil {
-			return
-		}
-		if again, err := parseBootTime(fmt.Appendf(nil, "btime %d\n", got.Unix())); err != nil || !again.Equal(got) {
-			t.Fatalf("%s became %s (%v)", got, again, err)
-		}
-	})
-}
-
 func FuzzCgroup(f *testing.F) {
 	id := strings.Repeat("0123456789abcdef", 4)
 	f.Add("0::/system.slice/nginx.service\n")

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -366,18 +365,6 @@ func TestParseEffectiveUID(t *testing.T) {
 	for _, text := range []string{"", "Name:\tUid:\n", "Uid:\t1\n", "Uid:\n", "Uid:\t1\tx\t1\t1\n", "Uid:\t1\t-1\t1\t1\n", "Uid:\t1\t4294967296\t1\t1\n", "xUid:\t1\t1\t1\t1\n"} {
 		if got, err := parseEffectiveUID([]byte(text)); err == nil || got >= 0 {
 			t.Errorf("%q: no error, but %d", text, got)
-		}
-	}
-}
-
-func TestParseBootTime(t *testing.T) {
-	got, err := parseBootTime([]byte("cpu  1 2 3\nintr 5\nctxt 7\nbtime 1767225600\nprocesses 9\n"))
-	if want := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC); err != nil || !got.Equal(want) {
-		t.Errorf("%s, %v; want %s", got, err, want)
-	}
-	for _, text := range []string{"", "cpu 1\n", "btime\n", "btime x\n", "btime 99999999999999999999\n", "xbtime 1\n"} {
-		if got, err := parseBootTime([]byte(text)); err == nil {
-			t.Errorf("%q: no error, but %s", text, got)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -285,18 +284,4 @@ func parseStat(text []byte) (stat, error) {
 	}
 	s.leads = session > 0 && strings.TrimSpace(string(text[:open])) == strconv.Itoa(session)
 	return s, nil
-}
-
-// parseBootTime parses "btime 1767225600" of /proc/stat.
-func parseBootTime(text []byte) (time.Time, error) {
-	for line := range bytes.Lines(text) {
-		if rest, found := bytes.CutPrefix(line, []byte("btime ")); found {
-			seconds, err := strconv.ParseInt(string(bytes.TrimSpace(rest)), 10, 64)
-			if err != nil {
-				return time.Time{}, err
-			}
-			return time.Unix(seconds, 0).UTC(), nil
-		}
-	}
-	return time.Time{}, errors.New("no btime line")
 }

@@ -186,7 +186,7 @@ var codes = []code{
 	{
 		string(config.NoCallers), "UnreachedAddress", "Callers don't reach the address",
 		"The app can bind an address of the need, and callers don't reach the app there now.",
-		"On Linux the host does not have the address, and net.ipv4.ip_nonlocal_bind or net.ipv6.ip_nonlocal_bind is 1, as on a standby of keepalived. Or the address is a broadcast or multicast address, to which TCP can't connect.",
+		"On Linux the host does not have the address, and net.ipv4.ip_nonlocal_bind or net.ipv6.ip_nonlocal_bind is 1, as on a standby of keepalived; link-local addresses are not looked for. Or the address is a broadcast address, to which TCP can't connect.",
 		"On a standby, nothing: callers reach the app once the host gets the address, or `allow: [no-callers]` leaves out the notice. Otherwise correct the address.", note,
 	},
 }
