@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"transport":        {"config", "host", "host/wire", "internal/panics", "internal/peer", "internal/within", "port"},
 	"config":           {"internal/within", "port"},
 	"host":             {"ci", "host/lease", "host/nat", "internal/panics", "internal/peer", "port"},
-	"host/nat":         {"host/internal/netlink", "port"},
+	"host/nat":         {"host/internal/kernelfile", "host/internal/netlink", "port"},
 	"host/lease":       {"host/internal/netlink", "port"},
 	"host/wire":        {"host"},
 	"ci":               {},

@@ -48,19 +48,38 @@ func (p *probe) followCallers() {
 	if len(questions) == 0 || runtime.GOOS != "linux" {
 		return
 	}
-	timeout := callersTimeout
-	if deadline, ok := p.ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline)/2)
-	}
-	ctx, cancel := context.WithTimeout(p.ctx, timeout)
+	ctx, cancel := p.untilCallersTimeout()
 	defer cancel()
-	answers, err := p.rules(ctx, questions)
+	answers, err := p.rules.Answer(ctx, questions)
 	if err != nil {
 		p.addGaps(ruleGaps(err))
 		return
 	}
 	p.routes(questions, answers, tries)
 	p.findBehind()
+}
+
+func (p *probe) untilCallersTimeout() (context.Context, context.CancelFunc) {
+	timeout := callersTimeout
+	if deadline, ok := p.ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline)/2)
+	}
+	return context.WithTimeout(p.ctx, timeout)
+}
+
+// beginRules begins to read the NAT rules if a verdict may depend on them, unless they
+// are known.
+func (p *probe) beginRules() {
+	if r, ok := p.rules.(*nat.Reading); ok && slices.ContainsFunc(p.req.Tries, func(t Try) bool { return t.Callers }) {
+		ctx, cancel := p.untilCallersTimeout()
+		defer cancel()
+		*r = *nat.Begin(ctx)
+	}
+}
+
+// ruleSource answers questions about NAT rules.
+type ruleSource interface {
+	Answer(context.Context, []nat.Question) ([]nat.Answer, error)
 }
 
 // EveryPort is the reason for a route on which all callers are sent away, by a rule

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // cgroupNames are the names in the cgroup of a process.
@@ -67,7 +69,7 @@ func ownCgroupRoot() cgroupRoot {
 	}
 	// kthreadd can't leave the top of any hierarchy (cgroup_init_kthreadd of
 	// include/linux/cgroup.h).
-	text, _ := readKernelFile("/proc/2/cgroup") // without it, every level is unknown
+	text, _ := kernelfile.Read("/proc/2/cgroup") // without it, every level is unknown
 	return parseCgroupRoot(string(text))
 }
 

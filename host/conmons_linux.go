@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // Without root, Podman's ports are held by processes that don't name their container.
@@ -167,7 +169,7 @@ func runs(dir string) bool {
 }
 
 func effectiveUID(dir string) (int, error) {
-	status, err := readKernelFile(dir + "status")
+	status, err := kernelfile.Read(dir + "status")
 	if err != nil {
 		return -1, err
 	}
@@ -263,7 +265,7 @@ func (d *details) inNetworkOf(pid, uid int) (monitor, bool) {
 	var found monitors
 	for network := range networks {
 		for _, w := range user.networks[network] {
-			text, readErr := readKernelFile("/proc/" + strconv.Itoa(w.pid) + "/mountinfo")
+			text, readErr := kernelfile.Read("/proc/" + strconv.Itoa(w.pid) + "/mountinfo")
 			if err = errors.Join(err, readErr, d.conmons.spend(user, 1+len(text)/costOfText)); err != nil {
 				return monitor{}, false
 			}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // OwnContainer reports whether this process runs in a container, and returns the
@@ -13,7 +15,7 @@ import (
 // at /etc/hostname, and use the first digits of the ID as the host name. With
 // `--network container:X` both are those of X, so the result is a hint.
 func OwnContainer() (ids []string, inside bool) {
-	if text, err := readKernelFile("/proc/self/mountinfo"); err == nil {
+	if text, err := kernelfile.Read("/proc/self/mountinfo"); err == nil {
 		ids = parseOwnContainer(string(text))
 	}
 	for _, marker := range []string{"/.dockerenv", "/run/.containerenv"} {

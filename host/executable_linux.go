@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // executable returns the path of the file that a process executes, as the process
@@ -77,7 +79,7 @@ func (d *details) compareRemoved(dir, name string) FileProof {
 			return FileMachine
 		}
 	}
-	text, err := readKernelFile(dir + "mountinfo")
+	text, err := kernelfile.Read(dir + "mountinfo")
 	if err != nil || len(machine) == 0 {
 		return ""
 	}
@@ -104,7 +106,7 @@ func machineMounts() []mount {
 	if root := machineRoot(); root != "" {
 		dir = path.Dir(root)
 	}
-	text, err := readKernelFile(dir + "/mountinfo")
+	text, err := kernelfile.Read(dir + "/mountinfo")
 	if err != nil {
 		return nil
 	}

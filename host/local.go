@@ -141,7 +141,8 @@ type tableRead struct {
 
 // Probe implements Host. The order is: leases and table, binds, the table again where
 // something was found, addresses without callers, NAT rules, holders, connects. None of our own sockets on the ports
-// is open while the table is read. The search for holders begins with the binds.
+// is open while the table is read. The search for holders begins with the binds, and which
+// NAT chains there are is read beside the table: a change since then is noticed.
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
@@ -150,9 +151,13 @@ func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 		return surveyLocal(ctx, *req.Survey)
 	}
 	p := newProbe(ctx, req)
-	p.rules, p.early = nat.Read, l.early
+	p.early = l.early
 	if l.rules != nil {
-		p.rules = l.rules.Answer
+		p.rules = l.rules
+	} else {
+		reading := new(nat.Reading)
+		defer reading.Close()
+		p.rules = reading
 	}
 	if !req.needsTable() {
 		p.readMachine()
@@ -183,9 +188,8 @@ type probe struct {
 	boundHidden bool
 	seen        [][]Socket // the sockets that the table shows for each try
 	early       *Early     // that of the Local
-	// rules follows callers through NAT rules.
-	rules  func(context.Context, []nat.Question) ([]nat.Answer, error)
-	behind []Socket // the sockets on this machine to which they send callers
+	rules       ruleSource
+	behind      []Socket // the sockets on this machine to which they send callers
 	// strangers holds, for each socket that was examined, whether processes
 	// other than portcheck are known to have it open.
 	strangers map[socketKey]bool
@@ -245,7 +249,10 @@ func (p *probe) readAll() {
 	if fewDescriptors() {
 		others()
 	} else {
-		read := panics.Beside(others)
+		read := panics.Beside(func() {
+			others()
+			p.beginRules()
+		})
 		wait = func() { (<-read).Repanic() }
 	}
 	queries := p.queries()

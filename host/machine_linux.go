@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // initialPIDNamespace is PROC_PID_INIT_INO of include/uapi/linux/nsfs.h, the
@@ -22,7 +23,7 @@ func readMachine() Machine {
 		OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(),
 		Namespace: readNamespace(), IPv6: haveIPv6(),
 	}
-	if id, err := readKernelFile("/proc/sys/kernel/random/boot_id"); err == nil {
+	if id, err := kernelfile.Read("/proc/sys/kernel/random/boot_id"); err == nil {
 		m.BootID = string(bytes.TrimSpace(id))
 	}
 	effective, _ := effectiveCapabilities() // none is in effect that can't be read
@@ -170,26 +171,12 @@ const (
 // readSysctl reads a sysctl in one read: of a list of ports, the kernel returns
 // to the first read what fits into its buffer, and to the next one nothing.
 func readSysctl(path string) (string, error) {
-	text, err := readSysctlOf(path, usualSysctl)
+	text, err := kernelfile.ReadAtOnce(path, usualSysctl)
 	if err == nil && len(text) >= usualSysctl-longestItem {
-		text, err = readSysctlOf(path, longestSysctl)
+		text, err = kernelfile.ReadAtOnce(path, longestSysctl)
 	}
 	if err == nil && len(text) == longestSysctl {
 		err = fmt.Errorf("more than %d bytes", longestSysctl)
 	}
-	return text, err
-}
-
-func readSysctlOf(path string, size int) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	buffer := make([]byte, size)
-	n, err := readOnce(fd, buffer)
-	if err != nil {
-		return "", &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return string(buffer[:n]), nil
+	return string(text), err
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // details reads the details of processes.
@@ -70,7 +72,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 		h.Above = d.above(h.Parent).condition()
 	}
 
-	status, err := readKernelFile(dir + "status")
+	status, err := kernelfile.Read(dir + "status")
 	h.Condition = conditionOf(pid, before, status)
 	if err == nil {
 		h.UID, err = parseEffectiveUID(status)
@@ -80,7 +82,7 @@ func (d *details) of(pid int) (h Holder, ok bool) {
 	}
 	unseen(FactUser, err)
 
-	cgroup, err := readKernelFile(dir + "cgroup")
+	cgroup, err := kernelfile.Read(dir + "cgroup")
 	if err == nil {
 		names := parseCgroup(string(cgroup), d.cgroups)
 		h.Unit, h.Container, h.Engine = names.unit, names.container, names.engine
@@ -216,7 +218,7 @@ func (d *details) monitorUnit(pid int) string {
 
 // unitOf returns the unit of a process, empty if it is not known.
 func (d *details) unitOf(pid int) string {
-	text, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	text, err := kernelfile.Read("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return ""
 	}
@@ -237,7 +239,7 @@ type stat struct {
 }
 
 func readStat(dir string) (stat, error) {
-	text, err := readKernelFile(dir + "stat")
+	text, err := kernelfile.Read(dir + "stat")
 	if err != nil {
 		return stat{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/kernelfile"
 	"github.com/org/portcheck/port"
 )
 
@@ -67,7 +68,7 @@ func (d *details) above(pid int) above {
 	}
 	dir := "/proc/" + strconv.Itoa(pid) + "/"
 	if s, err := readStat(dir); err == nil {
-		status, _ := readKernelFile(dir + "status") // without it nothing is known
+		status, _ := kernelfile.Read(dir + "status") // without it nothing is known
 		a.Condition = conditionOf(pid, s, status)
 		a.leavesCopies = a.MasksTerm || leavesCopies(pid, status)
 	}
@@ -106,7 +107,7 @@ func tracerOf(status []byte) int32 {
 		return 0
 	}
 	// It is the thread that traces.
-	status, err = readKernelFile("/proc/" + string(fields[0]) + "/status")
+	status, err = kernelfile.Read("/proc/" + string(fields[0]) + "/status")
 	if err == nil {
 		fields, err = statusLine(status, "Tgid:")
 	}
@@ -128,7 +129,7 @@ func waitsForSignals(pid int) bool {
 		return true
 	}
 	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
-		where, err := readKernelFile(dir + "/" + thread.Name() + "/wchan")
+		where, err := kernelfile.Read(dir + "/" + thread.Name() + "/wchan")
 		return unlessEnded(err, dir+"/"+thread.Name()) != nil || strings.Contains(string(where), "sigtimedwait")
 	})
 }
@@ -178,7 +179,7 @@ func masksTerm(pid int, status []byte) bool {
 	}
 	for _, thread := range threads {
 		at := dir + "/task/" + thread.Name()
-		status, err := readKernelFile(at + "/status")
+		status, err := kernelfile.Read(at + "/status")
 		if unlessEnded(err, at) != nil {
 			return false
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // relatives returns the processes that most likely share a holder's sockets: next of
@@ -107,7 +109,7 @@ func childrenOf(pid int) ([]int, error) {
 	var all []int
 	for _, thread := range threads {
 		own := dir + "/" + thread.Name()
-		text, err := readKernelFile(own + "/children")
+		text, err := kernelfile.Read(own + "/children")
 		if err = unlessEnded(err, own); err != nil {
 			return nil, err
 		}
@@ -196,7 +198,7 @@ func (c *cgroups) byID(id uint64) []int {
 // cgroup of which it has returned them before: there may be thousands of both
 // holders and processes in one.
 func (c *cgroups) matesOf(pid int) (mates []int, known bool) {
-	text, err := readKernelFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	text, err := kernelfile.Read("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
 		return nil, true // it has ended, or the kernel has no cgroups
 	}
@@ -228,7 +230,7 @@ func unifiedMount() string {
 			return dir
 		}
 	}
-	text, err := readKernelFile("/proc/self/mountinfo")
+	text, err := kernelfile.Read("/proc/self/mountinfo")
 	if err != nil {
 		return ""
 	}

@@ -176,3 +176,19 @@ func TestMasksTerm(t *testing.T) {
 		}
 	}
 }
+
+// A holder in a cgroup of its own is found without a list of all processes, and then
+// nothing claims that these were all examined.
+func TestHoldersWithoutListOfProcesses(t *testing.T) {
+	s := search{descriptorReader: descriptorReader{wanted: map[uint64][]*Socket{}, ctx: t.Context()}, examined: map[int]bool{1: true}, details: newDetails(t.Context(), false)}
+	s.readSelf()
+	if !s.stoppedEarly() || s.pids != nil {
+		t.Errorf("stopped early: false, or %d processes were listed", len(s.pids))
+	}
+	for _, pid := range s.all() {
+		s.examined[pid] = true
+	}
+	if s.stoppedEarly() {
+		t.Error("stopped early, although all were examined")
+	}
+}

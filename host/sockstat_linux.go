@@ -3,6 +3,8 @@ package host
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // fewSockets is how many TCP sockets a network namespace may have so that a walk
@@ -20,7 +22,7 @@ const elsewhereWeight = 32
 func haveManySockets() bool {
 	var s sockstat
 	for _, file := range []string{"sockstat", "sockstat6"} {
-		text, err := readKernelFile("/proc/thread-self/net/" + file)
+		text, err := kernelfile.Read("/proc/thread-self/net/" + file)
 		if err != nil {
 			continue // a kernel without IPv6 has no sockstat6, and gVisor has neither
 		}

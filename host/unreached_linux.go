@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/org/portcheck/host/internal/kernelfile"
 	"github.com/org/portcheck/host/internal/netlink"
 	"github.com/org/portcheck/port"
 )
@@ -50,7 +51,7 @@ func unreachedAt(ctx context.Context, addr netip.Addr) (u Unreached) {
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST:
 		return Unreached{Addr: addr, Group: true}
 	case unix.RTN_UNICAST, unix.RTN_UNREACHABLE:
-		allowed, err := readKernelFile(nonlocalPath(addr))
+		allowed, err := kernelfile.Read(nonlocalPath(addr))
 		if err == nil && strings.TrimSpace(string(allowed)) != "0" && !onInterface(addr) {
 			return Unreached{Addr: addr}
 		}

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/org/portcheck/host/internal/kernelfile"
 )
 
 // legacyTables returns the tables of x_tables that decide about NAT and that exist.
@@ -20,7 +22,7 @@ func legacyTables(family uint8) ([]string, error) {
 	if family == familyIPv6 {
 		file = "/proc/net/ip6_tables_names"
 	}
-	text, err := os.ReadFile(strings.Replace(file, "/proc/net", "/proc/thread-self/net", 1))
+	text, err := kernelfile.Read(strings.Replace(file, "/proc/net", "/proc/thread-self/net", 1))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Stat("/proc/thread-self"); err != nil {

@@ -20,11 +20,31 @@ const maxTries = 5
 // namespace that owns the network namespace; without that the error is an
 // *Unreadable.
 func Read(ctx context.Context, questions []Question) ([]Answer, error) {
+	return new(Reading).Answer(ctx, questions)
+}
+
+// Reading is a Read that has begun before its questions are known: which chains there are
+// does not depend on these. The zero value has read nothing.
+type Reading struct {
+	begun  bool
+	kernel *kernel
+	err    error
+}
+
+// Begin reads which chains there are. The caller closes the Reading.
+func Begin(ctx context.Context) *Reading {
+	k, err := openKernel(ctx)
+	return &Reading{true, k, err}
+}
+
+// Answer answers as Read does, once.
+func (r *Reading) Answer(ctx context.Context, questions []Question) ([]Answer, error) {
+	defer r.Close()
 	if err := validate(questions); err != nil || len(questions) == 0 {
 		return nil, err
 	}
 	return again(ctx, func() ([]Answer, error) {
-		k, err := openKernel(ctx)
+		k, err := r.take(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -35,6 +55,27 @@ func Read(ctx context.Context, questions []Question) ([]Answer, error) {
 		}
 		return answers, k.unchanged()
 	})
+}
+
+// take returns what was read, or reads it.
+func (r *Reading) take(ctx context.Context) (*kernel, error) {
+	if !r.begun {
+		return openKernel(ctx)
+	}
+	k, err := r.kernel, r.err
+	*r = Reading{}
+	if k != nil {
+		k.setContext(ctx)
+	}
+	return k, err
+}
+
+// Close ends a Reading that nobody has asked.
+func (r *Reading) Close() {
+	if r.kernel != nil {
+		r.kernel.close()
+	}
+	*r = Reading{}
 }
 
 // again reads rules, again if they changed meanwhile.
@@ -168,6 +209,14 @@ func (k *kernel) answer(ctx context.Context, questions []Question) ([]Answer, er
 // for a subsystem that it does not have, and gVisor has no nfnetlink.
 func without(err error) bool {
 	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// setContext makes ctx that of the requests that follow.
+func (k *kernel) setContext(ctx context.Context) {
+	k.ipsets.ctx = ctx
+	if n, ok := k.source.(*nfnetlink); ok {
+		n.ctx = ctx
+	}
 }
 
 func (k *kernel) close() {

@@ -1,4 +1,5 @@
-package host
+// Package kernelfile reads files that the kernel makes, as those of /proc.
+package kernelfile
 
 import (
 	"io/fs"
@@ -7,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readKernelFile reads a file that the kernel makes, as those of /proc. A search reads
-// dozens of them. os.ReadFile makes six more system calls for each, to find out that
-// it can't wait for one.
-func readKernelFile(path string) ([]byte, error) {
+// Read reads a file. A search reads dozens of them. os.ReadFile makes six more system
+// calls for each, to find out that it can't wait for one.
+func Read(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -29,6 +29,21 @@ func readKernelFile(path string) ([]byte, error) {
 			text = slices.Grow(text, len(text))
 		}
 	}
+}
+
+// ReadAtOnce reads a file by one read of at most size bytes.
+func ReadAtOnce(path string, size int) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	text := make([]byte, size)
+	n, err := readOnce(fd, text)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return text[:n], nil
 }
 
 // readOnce is one read, which no signal interrupts.
