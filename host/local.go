@@ -142,7 +142,7 @@ type tableRead struct {
 // Probe implements Host. The order is: leases and table, binds, the table again where
 // something was found, addresses without callers, NAT rules, holders, connects. None of our own sockets on the ports
 // is open while the table is read. The search for holders begins with the binds, and which
-// NAT chains there are is read beside the table: a change since then is noticed.
+// NAT chains there are is read beside the table: nf_tables tells whether they have changed.
 func (l Local) Probe(ctx context.Context, req Request) (Facts, error) {
 	if err := req.Validate(); err != nil {
 		return Facts{}, err
